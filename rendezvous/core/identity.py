@@ -1,0 +1,100 @@
+"""
+Who a client is: ids, the keys that belong to them, and the two forms of credential.
+
+A key is derived from its id, never stored, so a copy of the database opens nothing. Randomness comes from outside.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from rendezvous.errors import NotFound, Unauthorized
+
+__all__ = ["CLIENT_ID_SIZE", "KEY_SIZE", "Credential", "Keyring", "parse_authorization", "parse_client_id"]
+
+CLIENT_ID_SIZE = 16
+KEY_SIZE = 32
+
+_BEARER = re.compile(r"bearer +(?:([0-9a-f]{32}):)?([0-9a-f]{64}) *", re.IGNORECASE | re.ASCII)
+_CLIENT_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
+
+
+@attrs.frozen
+class Credential:
+    """
+    What an ``Authorization`` header says, not yet checked.
+
+    :ivar key: the private key, 32 bytes.
+    :ivar client_id: the 16 bytes in front of it, or ``None`` in the form that is the key alone.
+    """
+
+    key: bytes = attrs.field(repr=False)
+    client_id: bytes | None = None
+
+
+def parse_authorization(header: str | None) -> Credential:
+    """
+    Read ``Bearer <private_id>`` or ``Bearer <client_id>:<private_id>``.
+
+    :raises Unauthorized: the header is missing or is neither.
+    """
+    if not header:
+        raise Unauthorized("This needs an Authorization header: Bearer <private_id>.")
+    match = _BEARER.fullmatch(header)
+    if match is None:
+        raise Unauthorized("The Authorization header is neither Bearer <private_id> nor <client_id>:<private_id>.")
+    client_id, key = match.groups()
+    return Credential(bytes.fromhex(key), bytes.fromhex(client_id) if client_id else None)
+
+
+def parse_client_id(text: str) -> bytes:
+    """
+    Read the 32 hex digits that name a client in a path.
+
+    :raises NotFound: it is something else, which by nature names nobody.
+    """
+    if _CLIENT_ID.fullmatch(text) is None:
+        raise NotFound("No such peer: a client id is 32 hex digits.")
+    return bytes.fromhex(text)
+
+
+class Keyring:
+    """
+    The server's secrets, and what follows from them.
+
+    :param secrets: the secret in use, then those that are still honoured after a rotation.
+    """
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        self._current = secrets[0]
+        self._secrets = tuple(secrets)
+
+    def key(self, client_id: bytes) -> bytes:
+        """:returns: the key of a new client: HMAC-SHA-256 of its id under the secret in use."""
+        return hmac.digest(self._current, client_id, "sha256")
+
+    def keys(self, client_id: bytes) -> list[bytes]:
+        """:returns: every key that this id may have been given, the newest secret's first."""
+        return [hmac.digest(secret, client_id, "sha256") for secret in self._secrets]
+
+    def proves(self, client_id: bytes, key: bytes) -> bool:
+        """:returns: whether the key belongs to the id, found in constant time."""
+        return any([hmac.compare_digest(key, own) for own in self.keys(client_id)])
+
+    def draw(self, random: Callable[[int], bytes], mistakable: Callable[[bytes], bool]) -> tuple[bytes, bytes]:
+        """
+        Make a new identity.
+
+        :param random: gives that many random bytes.
+        :param mistakable: whether a key could be taken for another dialect's datagram; such ids are drawn again.
+        :returns: the client id and its key.
+        """
+        while True:
+            client_id = random(CLIENT_ID_SIZE)
+            key = self.key(client_id)
+            if not mistakable(key):
+                return client_id, key

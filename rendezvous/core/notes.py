@@ -1,0 +1,22 @@
+"""What the tables tell whoever keeps a journal: a record that is new or changed is noted as itself, an ended one as ``Removed``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+__all__ = ["Note", "Removed", "nobody_notes"]
+
+Note = Callable[[object], None]
+
+
+@attrs.frozen
+class Removed:
+    """:ivar record: what has ended."""
+
+    record: object
+
+
+def nobody_notes(record: object) -> None:
+    """For a table whose changes are kept nowhere else."""

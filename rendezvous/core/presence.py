@@ -1,0 +1,342 @@
+"""
+Who is there: registration, pulses, verification, logout.
+
+A client's state is never stored. It follows from one timestamp, the last accepted sign of life, so nothing can get out of
+step: a sweep that runs late, or not at all, changes no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum, IntEnum
+
+import attrs
+
+from rendezvous.core.deadlines import Deadlines
+from rendezvous.core.identity import Credential, Keyring
+from rendezvous.core.notes import Note, Removed, nobody_notes
+from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
+
+__all__ = ["Client", "Presence", "PulseCode", "Revocation", "State", "Timers"]
+
+Address = tuple[str, int]
+
+#: One object for each port number: a client that refers to it keeps no integer of its own (32 bytes saved each).
+_PORTS = tuple(range(65536))
+
+
+class PulseCode(IntEnum):
+    """What a pulse is answered with."""
+
+    ON_TIME = 1020
+    VERIFY = 1050
+    UNKNOWN = 1060
+
+
+class State(Enum):
+    """What the timestamp says. The dialect calls ``NEW`` and ``PENDING`` by one name, PENDING."""
+
+    NEW = "registered, never pulsed"
+    ONLINE = "pulsed in time"
+    PENDING = "late: must verify"
+    GONE = "silent for too long: logged out"
+
+
+#: What a pulse means in each state. Only what is answered ``ON_TIME`` is recorded.
+ON_PULSE: Mapping[State, PulseCode] = {
+    State.NEW: PulseCode.ON_TIME,
+    State.ONLINE: PulseCode.ON_TIME,
+    State.PENDING: PulseCode.VERIFY,
+    State.GONE: PulseCode.UNKNOWN,
+}
+
+
+@attrs.frozen(kw_only=True)
+class Timers:
+    """
+    The times that decide a state, in seconds.
+
+    :ivar pulse_interval: how often clients pulse.
+    :ivar pulse_grace: how much later than that a pulse may come, for network jitter.
+    :ivar error_time: how long a silent client is kept, plus one interval.
+    :ivar registration_time: how long a new client may take to its first pulse.
+    """
+
+    pulse_interval: float = 30.0
+    pulse_grace: float = 3.0
+    error_time: float = 180.0
+    registration_time: float = 300.0
+
+    @property
+    def on_time(self) -> float:
+        """:returns: how long after a sign of life a client is ONLINE."""
+        return self.pulse_interval + self.pulse_grace
+
+    @property
+    def kept(self) -> float:
+        """:returns: how long after a sign of life a client that has pulsed is kept at all."""
+        return self.error_time + self.pulse_interval
+
+
+class Client:
+    """
+    One registered client, as small as it can be: a million of them live in one process.
+
+    :ivar client_id: 16 bytes.
+    :ivar host: where its pulses come from, as the socket says it; ``None`` until the first.
+    :ivar port: the port of that address.
+    :ivar last_seen: the last accepted pulse or verify (until the first of them, the registration), seconds since the epoch.
+    :ivar earlier: the last pulse, where a verify is what was last accepted; otherwise ``None``.
+    """
+
+    __slots__ = ("client_id", "earlier", "host", "last_seen", "port")
+
+    def __init__(self, client_id: bytes, last_seen: float) -> None:
+        self.client_id = client_id
+        self.last_seen = last_seen
+        self.host: str | None = None
+        self.port = 0
+        self.earlier: float | None = None
+
+    @property
+    def last_pulse(self) -> float | None:
+        """:returns: when the last accepted pulse came, or ``None`` if none has."""
+        if self.host is None:
+            return None
+        return self.last_seen if self.earlier is None else self.earlier
+
+    def move(self, address: Address) -> None:
+        """Record where the client is."""
+        self.host, self.port = address[0], _PORTS[address[1]]
+
+
+@attrs.frozen
+class Revocation:
+    """
+    A logout, remembered so that the credential cannot be used again.
+
+    :ivar client_id: whose credential ended.
+    :ivar until: when it may be forgotten, seconds since the epoch.
+    """
+
+    client_id: bytes
+    until: float
+
+
+class Presence:
+    """
+    The live table: every client that this process knows, by key.
+
+    :param timers: the times that decide a state.
+    :param keyring: resolves a client id to its key, so that no second table is needed.
+    :param max_clients: how many clients, and as many remembered logouts, are kept.
+    :param logout_memory: how long a logout is remembered, seconds.
+    :param note: told of every record that changes otherwise than by the clock.
+    """
+
+    def __init__(
+        self,
+        timers: Timers,
+        keyring: Keyring,
+        *,
+        max_clients: int = 1_000_000,
+        logout_memory: float = 30 * 86400.0,
+        note: Note = nobody_notes,
+    ) -> None:
+        self.timers = timers
+        self._on_time = timers.on_time
+        self._keyring = keyring
+        self._max_clients = max_clients
+        self._logout_memory = logout_memory
+        self._note = note
+        self._clients: dict[bytes, Client] = {}
+        self._deadlines: Deadlines[bytes] = Deadlines()
+        self._revoked: dict[bytes, Revocation] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._clients
+
+    # What a client does
+
+    def register(self, client_id: bytes, key: bytes, now: float) -> Client:
+        """
+        Let a client in.
+
+        :raises Full: there are as many as there may be; nothing was recorded.
+        :raises Conflict: the id is taken (it was not drawn from a random source).
+        """
+        if key in self._clients or client_id in self._revoked:
+            raise Conflict("This client id is taken.")
+        if len(self._clients) >= self._max_clients:
+            raise Full("The server has as many clients as it can keep; some will leave soon.")
+        client = Client(client_id, now)
+        self.restore(client, key)
+        self._note(client)
+        return client
+
+    def keep_alive(self, key: bytes, address: Address, now: float) -> bool:
+        """
+        Take the pulse of a client that is ONLINE at the address it is known by: the whole of the common case.
+
+        :param key: any datagram; what is not a known key is left to :meth:`pulse`.
+        :returns: whether that is what it was. Then only the timestamp has changed, and ``ON_TIME`` is the answer.
+        """
+        client = self._clients.get(key)
+        if (
+            client is None
+            or now > client.last_seen + self._on_time
+            or client.host != address[0]
+            or client.port != address[1]
+        ):
+            return False
+        client.last_seen = now
+        if client.earlier is not None:
+            client.earlier = None
+        return True
+
+    def pulse(self, key: bytes, address: Address, now: float) -> PulseCode:
+        """
+        Take any pulse.
+
+        :param address: where it came from; recorded if the pulse is on time.
+        :returns: what to answer.
+        """
+        client = self._clients.get(key)
+        if client is None:
+            return PulseCode.UNKNOWN
+        state = self.state(client, now)
+        code = ON_PULSE[state]
+        if state is State.GONE:
+            self._remove(key, client)
+        elif code is PulseCode.ON_TIME:
+            client.move(address)
+            client.last_seen = now
+            client.earlier = None
+            self._note(client)
+        return code
+
+    def authenticate(self, credential: Credential, now: float) -> bytes:
+        """
+        :returns: the client id that the credential proves.
+        :raises Unauthorized: it proves none, or was ended by a logout.
+        """
+        client_id = credential.client_id
+        if client_id is None:
+            client = self._live(credential.key, now)
+            if client is None:
+                raise Unauthorized("No client with this key is here: register again.")
+            return client.client_id
+        if not self._keyring.proves(client_id, credential.key) or self._is_revoked(client_id, now):
+            raise Unauthorized("This credential is wrong, or was ended by a logout: register again.")
+        return client_id
+
+    def verify(self, client_id: bytes, now: float) -> Client:
+        """
+        Take a client back that was late; harmless for one that was not.
+
+        A client that has never pulsed stays without an address, and has the registration time once more.
+
+        :raises NotFound: the client is gone and must register again.
+        """
+        client = self.find(client_id, now)
+        if client is None:
+            raise NotFound("This client is gone: register again.", code="not-registered")
+        client.earlier = client.last_pulse
+        client.last_seen = now
+        self._note(client)
+        return client
+
+    def logout(self, client_id: bytes, now: float) -> None:
+        """
+        End a client and its credential; it need not be live.
+
+        :raises Full: no more logouts can be remembered, so this one is refused rather than forgotten.
+        """
+        self._forget_revocations(now)
+        if len(self._revoked) >= self._max_clients:
+            raise Full("The server remembers as many logouts as it can; try again later.")
+        for key in self._keyring.keys(client_id):
+            client = self._clients.get(key)
+            if client is not None:
+                self._remove(key, client)
+        revocation = Revocation(client_id, now + self._logout_memory)
+        self._revoked[client_id] = revocation
+        self._note(revocation)
+
+    # What others ask
+
+    def find(self, client_id: bytes, now: float) -> Client | None:
+        """:returns: the client, unless it is unknown or gone."""
+        for key in self._keyring.keys(client_id):
+            client = self._live(key, now)
+            if client is not None:
+                return client
+        return None
+
+    def state(self, client: Client, now: float) -> State:
+        """:returns: what the client's timestamp means now."""
+        if now > self._deadline(client):
+            return State.GONE
+        if client.host is None:
+            return State.NEW
+        return State.ONLINE if now <= client.last_seen + self._on_time else State.PENDING
+
+    # What the server does
+
+    def sweep(self, now: float, at_most: int) -> int:
+        """
+        Free the memory of clients that are gone.
+
+        :param at_most: how many deadlines to look at, so that one pass never holds the reactor for long.
+        :returns: how many clients were removed.
+        """
+        removed = 0
+        for key in self._deadlines.take(now, self._deadline_of_key, at_most):
+            self._remove(key, self._clients[key])
+            removed += 1
+        self._forget_revocations(now)
+        return removed
+
+    def restore(self, client: Client, key: bytes) -> None:
+        """Put in a client that is already noted elsewhere."""
+        self._clients[key] = client
+        self._deadlines.put(key, self._deadline(client))
+
+    def restore_revocation(self, revocation: Revocation) -> None:
+        """Put in a logout that is already noted elsewhere; the oldest first."""
+        self._revoked[revocation.client_id] = revocation
+
+    def clients(self) -> Iterator[Client]:
+        """:returns: every client in the table, those included that are gone but not yet swept."""
+        return iter(self._clients.values())
+
+    def _live(self, key: bytes, now: float) -> Client | None:
+        client = self._clients.get(key)
+        return None if client is None or now > self._deadline(client) else client
+
+    def _deadline(self, client: Client) -> float:
+        return client.last_seen + (self.timers.registration_time if client.host is None else self.timers.kept)
+
+    def _deadline_of_key(self, key: bytes) -> float | None:
+        client = self._clients.get(key)
+        return None if client is None else self._deadline(client)
+
+    def _remove(self, key: bytes, client: Client) -> None:
+        del self._clients[key]
+        self._note(Removed(client))
+
+    def _is_revoked(self, client_id: bytes, now: float) -> bool:
+        revocation = self._revoked.get(client_id)
+        return revocation is not None and now <= revocation.until
+
+    def _forget_revocations(self, now: float) -> None:
+        # All are remembered for the same time, so the first in the table is the first to be forgotten.
+        while self._revoked:
+            revocation = next(iter(self._revoked.values()))
+            if now <= revocation.until:
+                break
+            del self._revoked[revocation.client_id]
+            self._note(Removed(revocation))

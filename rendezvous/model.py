@@ -1,0 +1,41 @@
+"""Records that pass between the layers."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["PeerAddress", "PeerStatus", "Swept"]
+
+
+@attrs.frozen
+class PeerAddress:
+    """
+    Where a peer's pulses come from.
+
+    :ivar host: a textual IPv4 or IPv6 address, never an IPv4 one mapped into IPv6.
+    """
+
+    host: str
+    port: int
+
+
+@attrs.frozen
+class PeerStatus:
+    """
+    :ivar online: whether the peer has pulsed in time; otherwise it is PENDING.
+    :ivar last_online: seconds since its last pulse, ``None`` if there was none.
+    """
+
+    online: bool
+    last_online: float | None
+
+
+@attrs.frozen
+class Swept:
+    """
+    What one sweep removed.
+
+    :ivar clients: clients that were silent for too long.
+    """
+
+    clients: int = 0

@@ -1,0 +1,196 @@
+"""
+Composes a server from settings and a reactor: to be run as it is, or to be taken apart by somebody else's application.
+
+Importing this imports Klein, which installs the default reactor; ``twistd`` does so only once it knows its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Site
+
+from rendezvous.core.identity import Keyring
+from rendezvous.datagram import RendezvousDatagrams
+from rendezvous.interfaces import IStore
+from rendezvous.limits import MAX_BODY
+from rendezvous.secret import load_secret
+from rendezvous.settings import Settings, SettingsError
+from rendezvous.storage.memory import MemoryStore
+from rendezvous.sweep import Sweep, sweep_service
+from rendezvous.web.api import all_routes, router
+from rendezvous.web.site import Front, RendezvousSite
+
+__all__ = ["Rendezvous", "make_service"]
+
+
+class Rendezvous(MultiService):
+    """
+    The server without its ports: what it knows, and the sweep that forgets.
+
+    Make it a child of your application, and put what it gives you where you like: its resource below a path of your site,
+    its datagram protocol on a port of yours. :func:`make_service` adds ports of its own.
+
+    :param settings: what the operator said; those about ports are not looked at here.
+    :param reactor: the clock.
+    :param random: gives that many random bytes; the operating system's unless you are testing.
+    :param environ: where ``RENDEZVOUS_SECRET`` may be.
+    :raises SettingsError: the secret's file cannot be used.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+        environ: dict[str, str] | os._Environ[str] = os.environ,
+    ) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._dropped: Counter[str] = Counter()
+        keyring = Keyring([load_secret(settings.secret_file, random, environ)])
+        self.store: IStore = MemoryStore(
+            keyring,
+            random,
+            settings.timers,
+            max_clients=settings.max_clients,
+            logout_memory=settings.logout_memory,
+        )
+        sweep_service(Sweep(self.store, reactor, self._dropped), reactor).setServiceParent(self)
+
+    def resource(self) -> Front:
+        """:returns: the whole HTTP side, to be put below any path."""
+        return Front(router(all_routes(self.store, self._reactor)), MAX_BODY)
+
+    def site(self) -> Site:
+        """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
+        return RendezvousSite(self.resource(), self._reactor)
+
+    def datagrams(self) -> DatagramProtocol:
+        """:returns: a protocol for one UDP port."""
+        return RendezvousDatagrams(self.store, self._reactor, self._dropped)
+
+    def privilegedStartService(self) -> None:
+        """Read back what was kept, before anything listens."""
+        self.store.open(self._reactor.seconds())
+        super().privilegedStartService()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the sweep, then let the store keep what it has."""
+        stopped = maybeDeferred(super().stopService)
+        return stopped.addCallback(lambda _: self.store.close(self._reactor.seconds()))
+
+
+class Listening(Service):
+    """
+    One listening port, for as long as the service runs.
+
+    :param listen: opens the port.
+    :param what: how the log calls it.
+    """
+
+    log = Logger()
+    _port: IListeningPort | None = None
+
+    def __init__(self, listen: Callable[[], Any], what: str) -> None:
+        self._listen = listen
+        self._what = what
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, with the rights that a low port needs.
+
+        :raises CannotListenError: the port is taken, or not ours to take.
+        """
+        failures: list[Failure] = []
+        maybeDeferred(self._listen).addCallbacks(self._listening, failures.append)
+        if failures:
+            failures[0].raiseException()
+
+    def startService(self) -> None:
+        """Listen, if that was not done yet."""
+        super().startService()
+        if self._port is None:
+            self.privilegedStartService()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the port."""
+        super().stopService()
+        port, self._port = self._port, None
+        return maybeDeferred(port.stopListening if port is not None else lambda: None)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+        self.log.info("{what} on {address}", what=self._what, address=_plain(port.getHost()))
+
+
+def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService:
+    """
+    Make the server that ``twistd rendezvous`` runs.
+
+    :param parts: passed on to :class:`Rendezvous`.
+    :returns: a service that holds the :class:`Rendezvous` and a service for each port, in the order in which they start.
+    :raises SettingsError: a setting cannot be used.
+    """
+    service = MultiService()
+    rendezvous = Rendezvous(settings, reactor, **parts)
+    rendezvous.setServiceParent(service)
+
+    def listening(listen: Callable[[], Any], what: str) -> None:
+        Listening(listen, what).setServiceParent(service)
+
+    site = rendezvous.site()
+    for description in settings.http:
+        try:
+            endpoint = serverFromString(reactor, description)
+        except Exception as e:  # Each kind of endpoint raises what it likes.
+            raise SettingsError(f"--http {description!r} is not a usable endpoint: {e}") from None
+        listening(lambda endpoint=endpoint: endpoint.listen(site), "HTTP")
+    if not settings.http:
+        listening(
+            lambda: _everywhere(settings, lambda host: reactor.listenTCP(settings.http_port, site, interface=host)),
+            "HTTP",
+        )
+    for port in settings.udp_port:
+        protocol = rendezvous.datagrams()
+        listening(
+            lambda port=port, protocol=protocol: _everywhere(
+                settings, lambda host: reactor.listenUDP(port, protocol, interface=host)
+            ),
+            "UDP",
+        )
+    return service
+
+
+def _everywhere(settings: Settings, listen: Callable[[str], IListeningPort]) -> IListeningPort:
+    """Listen where the settings say, or else on every address, IPv6 and IPv4 with one socket."""
+    if settings.interface:
+        return listen(settings.interface)
+    try:
+        return listen("::")
+    except CannotListenError as e:
+        if getattr(e.socketError, "errno", None) not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        return listen("0.0.0.0")  # noqa: S104 - a machine without IPv6, and a server is for everyone
+
+
+def _plain(address: Any) -> str:
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return str(address)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,177 @@
+"""
+Every setting of the server, once: its name, its default, what it means, and how its text is read.
+
+The command line, the environment and the documentation are made from this table, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from rendezvous.core.presence import Timers
+
+__all__ = ["Settings", "SettingsError", "environment_name", "from_texts", "option_name"]
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used: which one, and what would be right, in one line."""
+
+
+Read = Callable[[str], Any]
+
+
+def option(default: Any, help: str, read: Read, *, many: bool = False) -> Any:
+    """
+    A field that is also an option.
+
+    :param read: turns a text into the value, or raises ValueError saying what the text should have been.
+    :param many: whether the option may be given several times; then the value is a tuple.
+    """
+    return attrs.field(default=default, metadata={"help": help, "read": read, "many": many})
+
+
+def whole(low: int, high: int) -> Read:
+    """:returns: a reader of whole numbers from ``low`` to ``high``."""
+
+    def read(text: str) -> int:
+        if re.fullmatch(r"[0-9]{1,18}", text) and low <= int(text) <= high:
+            return int(text)
+        raise ValueError(f"must be a whole number from {low} to {high}")
+
+    return read
+
+
+def seconds(text: str) -> float:
+    """Read a duration: more than zero, and no more than a year, which is as good as for ever."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 366 * 86400:
+        raise ValueError("must be a number of seconds greater than 0, and at most a year")
+    return value
+
+
+def grace(text: str) -> float | str:
+    """Read seconds from zero on, or a part of the pulse interval such as ``10%``."""
+    number, percent = (text[:-1], True) if text.endswith("%") else (text, False)
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 86400:
+        raise ValueError("must be a number of seconds from 0 on, or a part of the interval such as 10%")
+    return f"{value}%" if percent else value
+
+
+def word(text: str) -> str:
+    """Read any text that is not empty."""
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+port = whole(0, 65535)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    What the server is told. Durations are in seconds.
+
+    :raises SettingsError: the values contradict each other.
+    """
+
+    http_port: int = option(5025, "TCP port for HTTP; 0 takes any free one", port)
+    http: tuple[str, ...] = option(
+        (),
+        "listen for HTTP here instead of on --http-port: a Twisted endpoint string, such as"
+        " ssl:443:privateKey=key.pem:certKey=cert.pem (repeatable)",
+        word,
+        many=True,
+    )
+    udp_port: tuple[int, ...] = option(
+        (5024,), "UDP port for datagrams; 0 takes any free one (repeatable)", port, many=True
+    )
+    interface: str = option("", "the address to listen on, IPv4 or IPv6 (default: every address of both)", word)
+    pulse_interval: float = option(30.0, "seconds between two pulses of a client", seconds)
+    pulse_grace: float | str = option(
+        "10%", "how much later a pulse may come: seconds, or a part of the interval", grace
+    )
+    error_time: float = option(
+        180.0, "seconds of silence, plus one interval, after which a client is logged out", seconds
+    )
+    registration_time: float = option(300.0, "seconds that a new client has to send its first pulse", seconds)
+    logout_memory: float = option(
+        30 * 86400.0, "seconds for which a logged-out credential is remembered as ended", seconds
+    )
+    max_clients: int = option(
+        1_000_000, "clients kept at once; the next one is refused with 503", whole(1, 1_000_000_000)
+    )
+    secret_file: str = option(
+        "rendezvous.secret",
+        "the server's secret, 64 hex digits, made on first start; RENDEZVOUS_SECRET holds the digits themselves",
+        word,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        timers = self.timers
+        if timers.pulse_grace > timers.error_time:
+            raise SettingsError("pulse-grace must not be longer than error-time")
+
+    @property
+    def timers(self) -> Timers:
+        """:returns: the times that decide a client's state."""
+        late = self.pulse_grace
+        if isinstance(late, str):
+            late = self.pulse_interval * float(late.rstrip("%")) / 100
+        return Timers(
+            pulse_interval=self.pulse_interval,
+            pulse_grace=late,
+            error_time=self.error_time,
+            registration_time=self.registration_time,
+        )
+
+
+def option_name(field: attrs.Attribute[Any]) -> str:
+    """:returns: the setting's name on the command line, without the dashes."""
+    return field.name.replace("_", "-")
+
+
+def environment_name(field: attrs.Attribute[Any]) -> str:
+    """:returns: the setting's name in the environment."""
+    return "RENDEZVOUS_" + field.name.upper()
+
+
+def from_texts(
+    given: Mapping[str, list[str]],
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """
+    Make settings from an operator's words: the command line, then the environment, then the defaults.
+
+    :param given: texts by option name; a repeatable option may have several. In the environment, white space separates them.
+    :raises SettingsError: a text cannot be read; the message names where it stands and what would be right.
+    """
+    values: dict[str, Any] = {}
+    for field in attrs.fields(Settings):
+        name, variable = option_name(field), environment_name(field)
+        if name in given:
+            where, texts = f"--{name}", given[name]
+        elif variable in environ:
+            texts = environ[variable].split() if field.metadata["many"] else [environ[variable]]
+            where = variable
+        else:
+            continue
+        try:
+            read = [field.metadata["read"](text) for text in texts]
+        except ValueError as e:
+            raise SettingsError(f"{where} {e}, not {' '.join(texts)!r}") from None
+        values[field.name] = tuple(read) if field.metadata["many"] else read[-1]
+    return Settings(**values)

@@ -1,0 +1,112 @@
+"""
+What ``twistd rendezvous`` runs: options in, service out.
+
+The one module that names the global reactor. ``service`` is imported late: it imports Klein, and listing plugins must not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python import usage
+
+from rendezvous._version import __version__
+from rendezvous.settings import Settings, SettingsError, environment_name, from_texts, option_name
+
+__all__ = ["Options", "makeService"]
+
+
+def _collect(name: str, help: str) -> Callable[[Any, str], None]:
+    def collect(self: Options, text: str) -> None:
+        self.given.setdefault(name, []).append(text)
+
+    collect.__doc__ = help
+    return collect
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    default = field.default
+    if default in ("", ()):
+        return ""
+    shown = " ".join(str(item) for item in default) if field.metadata["many"] else default
+    return f" [default: {shown:.15g}]" if isinstance(shown, float) else f" [default: {shown}]"
+
+
+class Options(usage.Options):
+    """
+    The settings as ``twistd`` options.
+
+    :ivar given: the texts of each option that was given, by name.
+    :ivar settings: what came of them.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "A rendezvous server: peers behind NATs find each other through it. Every option can also come from the"
+        f" environment, such as {environment_name(attrs.fields(Settings).http_port)}=8080; several values are separated by"
+        " white space."
+    )
+
+    def __init__(self) -> None:
+        self.given: dict[str, list[str]] = {}
+        self.settings = Settings()
+        super().__init__()
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        sys.stdout.write(f"rendezvous {__version__}\n")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Any = None) -> None:
+        """
+        Read the command line, then the environment.
+
+        A mistake is one plain line and status 1, where twistd would print the help of everything first.
+        """
+        try:
+            super().parseOptions(options)
+            self.settings = from_texts(self.given)
+        except (usage.UsageError, SettingsError) as e:
+            raise SystemExit(f"twistd rendezvous: {e} (see twistd rendezvous --help)") from None
+
+
+for _field in attrs.fields(Settings):
+    setattr(
+        Options,
+        "opt_" + _field.name,
+        _collect(option_name(_field), _field.metadata["help"] + _default(_field)),
+    )
+
+
+class _Server(MultiService):
+    """Turns what an operator can mend at start into one plain line and status 1."""
+
+    log = Logger()
+
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()
+        except (CannotListenError, SettingsError) as e:
+            self.log.critical("cannot start: {reason}", reason=str(e))
+            raise SystemExit(f"twistd rendezvous: {e}") from None
+
+
+def makeService(options: Options) -> IService:
+    """:returns: the server that the options describe, on the global reactor."""
+    from twisted.internet import reactor
+
+    from rendezvous.service import make_service
+
+    server = _Server()
+    try:
+        make_service(options.settings, reactor).setServiceParent(server)
+    except SettingsError as e:
+        raise SystemExit(f"twistd rendezvous: {e}") from None
+    return server

@@ -1,0 +1,112 @@
+"""JSON in and out: decoding within a cap, and the one place where an exception becomes a status and a body."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as WrongMethod
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+
+from rendezvous.errors import Malformed, MethodNotAllowed, NotFound, RendezvousError, Unauthorized, UnsupportedMedia
+
+__all__ = ["error_body", "read_object", "write_failure", "write_object"]
+
+_log = Logger()
+
+
+def write_object(request: Request, body: dict[str, Any], status: int = 200) -> bytes:
+    """
+    Set the headers of a JSON answer.
+
+    :returns: the body, to be written.
+    """
+    data = json.dumps(body, separators=(",", ":")).encode("ascii")
+    request.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
+    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Content-Length", b"%d" % len(data))
+    request.setHeader(b"Cache-Control", b"no-store")
+    return data
+
+
+def error_body(error: RendezvousError) -> dict[str, Any]:
+    """:returns: the body that every error has (``protocol/http``, Errors)."""
+    return {"ok": False, "error": error.message, "code": error.code}
+
+
+def write_error(request: Request, error: RendezvousError) -> bytes:
+    """
+    Set status and headers for an error.
+
+    :returns: the body, to be written.
+    """
+    if isinstance(error, Unauthorized):
+        request.setHeader(b"WWW-Authenticate", b"Bearer")
+    if error.retry_after is not None:
+        request.setHeader(b"Retry-After", b"%d" % error.retry_after)
+    return write_object(request, error_body(error), error.status)
+
+
+def write_failure(request: Request, failure: Failure) -> bytes:
+    """
+    Answer for whatever a route raised: the caller learns what it can act on, the log what went wrong in here.
+
+    :returns: the body, to be written.
+    """
+    error = failure.value
+    if isinstance(error, CancelledError):
+        # The client has left: Klein cancels what it waited for, and nobody reads this.
+        return b""
+    if isinstance(error, WrongMethod):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        request.setHeader(b"Allow", allowed.encode("ascii"))
+        error = MethodNotAllowed(f"This path takes {allowed}.")
+    elif isinstance(error, HTTPException):
+        # Whatever else the router says of a path (a redirect to a tidier one, say) means that there is nothing here.
+        error = NotFound("There is nothing at this path.", code="no-such-path")
+    elif not isinstance(error, RendezvousError):
+        _log.failure("a request could not be handled", failure)
+        error = RendezvousError("The server has failed; its operator can find the reason in the log.")
+    return write_error(request, error)
+
+
+def read_object(request: Request) -> dict[str, Any]:
+    """
+    Read the body as one JSON object.
+
+    :raises UnsupportedMedia: the request says that its body is something else than JSON.
+    :raises Malformed: the body is not a JSON object in UTF-8.
+    """
+    media = (request.getHeader(b"Content-Type") or b"application/json").split(b";")[0].strip().lower()
+    if media != b"application/json" and not media.endswith(b"+json"):
+        raise UnsupportedMedia("This route reads application/json.")
+    content = request.content
+    content.seek(0)
+    try:
+        body = json.loads(content.read().decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as e:
+        raise Malformed(f"The body is not JSON: {_reason(e)}.", code="bad-json") from None
+    if not isinstance(body, dict):
+        raise Malformed("The body must be a JSON object.", code="bad-json")
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    # RFC 8259, section 6: NaN and the infinities are not JSON, though Python reads and writes them.
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.pos}"
+    return str(error).splitlines()[0]

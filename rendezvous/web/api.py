@@ -1,0 +1,53 @@
+"""All routes of the server in one table, and the router that is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from klein import Klein
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import IResource
+
+from rendezvous.interfaces import IStore
+from rendezvous.web._json import write_failure, write_object
+from rendezvous.web.about import AboutRoutes
+from rendezvous.web.peers import PeerRoutes
+from rendezvous.web.route import Answer, Route
+
+__all__ = ["all_routes", "router"]
+
+
+def all_routes(store: IStore, clock: IReactorTime) -> list[Route]:
+    """:returns: every route, of every dialect."""
+    return [*AboutRoutes(clock).routes(), *PeerRoutes(store, clock).routes()]
+
+
+def router(routes: Sequence[Route]) -> IResource:
+    """:returns: the resource that finds the route of a request and writes its answer as JSON."""
+    app = Klein()
+    # The router would otherwise redirect to a tidier path; a path of ours is right as it is, or nothing is there.
+    app.url_map.merge_slashes = False
+    for number, route in enumerate(routes):
+        app.route(route.path, methods=[route.method], endpoint=f"{number}", strict_slashes=True)(_render(route.answer))
+    app.handle_errors(Exception)(_on_error)
+    resource: IResource = app.resource()
+    return resource
+
+
+def _render(answer: Callable[..., Answer]) -> Callable[..., Deferred[bytes]]:
+    def render(request: Request, **parts: str) -> Deferred[bytes]:
+        async def written() -> bytes:
+            return write_object(request, await answer(request, **parts))
+
+        return Deferred.fromCoroutine(written())
+
+    return render
+
+
+def _on_error(request: Request, failure: Failure) -> bytes:
+    return write_failure(request, failure)

@@ -1,0 +1,83 @@
+"""The rendezvous dialect over HTTP: register, verify, logout, look up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import Request
+
+from rendezvous.core.identity import parse_client_id
+from rendezvous.interfaces import IStore
+from rendezvous.web.route import Route, caller
+
+__all__ = ["PeerRoutes"]
+
+
+class PeerRoutes:
+    """``protocol/http``. Timestamps are seconds since the epoch."""
+
+    def __init__(self, store: IStore, clock: IReactorTime) -> None:
+        self._store = store
+        self._seconds = clock.seconds
+
+    def routes(self) -> list[Route]:
+        """:returns: the routes."""
+        return [
+            Route("POST", "/register", self.register),
+            Route("POST", "/verify", self.verify),
+            Route("POST", "/logout", self.logout),
+            Route("GET", "/peer/<client_id>/udp", self.address),
+            Route("GET", "/peer/<client_id>/udp/address", self.address),
+            Route("GET", "/peer/<client_id>/udp/status", self.status),
+        ]
+
+    async def register(self, request: Request) -> dict[str, Any]:
+        """Make a client, in the words of both dialects that read this."""
+        now = self._seconds()
+        client_id, key = await self._store.register(now)
+        name, secret = client_id.hex(), key.hex()
+        return {
+            "client_id": name,
+            "private_id": secret,
+            "peerId": name,
+            "secret": secret,
+            "timestamp": now,
+            "ok": True,
+        }
+
+    async def verify(self, request: Request) -> dict[str, Any]:
+        """Take the caller back after silence."""
+        now = self._seconds()
+        client_id = await caller(request, self._store, now)
+        await self._store.verify(client_id, now)
+        return {"client_id": client_id.hex(), "timestamp": now, "ok": True}
+
+    async def logout(self, request: Request) -> dict[str, Any]:
+        """End the caller."""
+        now = self._seconds()
+        client_id = await caller(request, self._store, now)
+        await self._store.logout(client_id, now)
+        return {"client_id": client_id.hex(), "ok": True}
+
+    async def address(self, request: Request, client_id: str) -> dict[str, Any]:
+        """Where a peer's pulses come from."""
+        now = self._seconds()
+        await caller(request, self._store, now)
+        peer = parse_client_id(client_id)
+        address = await self._store.address(peer, now)
+        return {"client_id": peer.hex(), "host": address.host, "port": address.port, "timestamp": now, "ok": True}
+
+    async def status(self, request: Request, client_id: str) -> dict[str, Any]:
+        """Whether a peer is there, and since when it was last."""
+        now = self._seconds()
+        await caller(request, self._store, now)
+        peer = parse_client_id(client_id)
+        status = await self._store.status(peer, now)
+        return {
+            "client_id": peer.hex(),
+            "status": "ONLINE" if status.online else "PENDING",
+            "last_online": status.last_online,
+            "timestamp": now,
+            "ok": True,
+        }

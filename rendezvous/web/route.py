@@ -1,0 +1,40 @@
+"""One row of the table of routes, and what a route may ask of its request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+
+from twisted.web.http import Request
+
+from rendezvous.core.identity import parse_authorization
+from rendezvous.interfaces import IStore
+
+__all__ = ["Answer", "Route", "caller"]
+
+#: What a route gives: the JSON object of a 200 answer.
+Answer = Awaitable[dict[str, Any]]
+
+
+@attrs.frozen
+class Route:
+    """
+    :ivar method: HTTP's.
+    :ivar path: with ``<name>`` for each part that varies.
+    :ivar answer: called with the request and those parts, still percent-encoded.
+    """
+
+    method: str
+    path: str
+    answer: Callable[..., Answer]
+
+
+async def caller(request: Request, store: IStore, now: float) -> bytes:
+    """
+    :returns: the client id of whoever sent the request.
+    :raises Unauthorized: it carries no credential that is good.
+    """
+    header = request.getHeader("Authorization")
+    return await store.authenticate(parse_authorization(header), now)

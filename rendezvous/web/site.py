@@ -1,0 +1,140 @@
+"""
+What stands between the socket and the routes: the body's cap, and paths and headers that no router could digest.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from urllib.parse import quote
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import Request as PlainRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site
+
+from rendezvous.errors import Malformed, RendezvousError, TooLarge
+from rendezvous.web._json import write_error
+
+__all__ = ["Front", "RendezvousSite"]
+
+#: Seconds that a refused client has to read why, before the connection is closed on what it still sends.
+REFUSAL_TIME = 1.0
+
+
+def too_large(limit: int) -> TooLarge:
+    """:returns: the error for a body over the limit."""
+    return TooLarge(f"The body is over the limit of {limit} bytes.")
+
+
+class CappedRequest(Request):
+    """A request whose body is read no further than the site's limit."""
+
+    _refused = False
+    _received = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """Refuse a body whose announced length is over the limit before any of it is read."""
+        limit = self.channel.site.max_body
+        if length is not None and length > limit:
+            super().gotLength(0)
+            self._refuse(limit)
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Refuse a body that turns out to be over the limit."""
+        if self._refused:
+            return
+        self._received += len(data)
+        limit = self.channel.site.max_body
+        if self._received > limit:
+            self._refuse(limit)
+        else:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Hand on a request that was not refused."""
+        if not self._refused:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self, limit: int) -> None:
+        self._refused = True
+        self.content = io.BytesIO()
+        self.method, self.uri, self.clientproto = b"POST", b"", b"HTTP/1.1"
+        # Otherwise the channel would go on to invite the body with "100 Continue".
+        self.requestHeaders.removeHeader(b"Expect")
+        self.setHeader(b"Connection", b"close")
+        channel = self.channel
+        if channel.requests[0] is self:
+            self.channel.site.front.prepare(self)
+            self.write(write_error(self, too_large(limit)))
+        # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
+        channel.transport.pauseProducing()
+        channel.callLater(REFUSAL_TIME, channel.transport.abortConnection)
+
+
+class RendezvousSite(Site):
+    """
+    The site of one HTTP port.
+
+    It writes no line for each request: at a thousand requests a second nobody reads them, and the disk fills.
+
+    :param front: the resource that answers everything.
+    :param max_body: bytes.
+    """
+
+    displayTracebacks = False
+    noisy = False
+
+    def __init__(self, front: Front, reactor: IReactorTime) -> None:
+        super().__init__(front, requestFactory=CappedRequest, reactor=reactor)
+        self.front = front
+        self.max_body = front.max_body
+
+    def log(self, request: PlainRequest) -> None:
+        """Write nothing."""
+
+
+class Front(Resource):
+    """
+    The resource in front of the routes. Put it below any path of your own site, or use the server's.
+
+    :param routes: what answers.
+    :param max_body: bytes; below a site of your own, which has read the body already, a longer one is still refused.
+    """
+
+    isLeaf = True
+
+    def __init__(self, routes: IResource, max_body: int) -> None:
+        super().__init__()
+        self._routes = routes
+        self.max_body = max_body
+
+    def prepare(self, request: Request) -> None:
+        """Set what every answer has."""
+        request.setHeader(b"Server", b"rendezvous")
+
+    def render(self, request: Any) -> Any:
+        """Answer, or hand on to the routes what they can digest."""
+        self.prepare(request)
+        try:
+            self._check(request)
+        except RendezvousError as e:
+            return write_error(request, e)
+        # The router sees the path joined with "/" and decoded as UTF-8. So what was percent-encoded is encoded again:
+        # a topic with a slash in it, or bytes that are no UTF-8, stay one segment, and routes decode their own.
+        request.postpath = [quote(segment, safe="").encode("ascii") for segment in request.postpath]
+        return self._routes.render(request)
+
+    def _check(self, request: Request) -> None:
+        if not request.method.isalpha() or not request.method.isascii():
+            raise Malformed("The method is not a word.", code="bad-method")
+        if not _is_plain(request.getHeader(b"Host") or b""):
+            raise Malformed("The Host header is not a host name.", code="bad-host")
+        if request.content.seek(0, io.SEEK_END) > self.max_body:
+            raise too_large(self.max_body)
+
+
+def _is_plain(host: bytes) -> bool:
+    return host.isascii() and len(host) <= 255 and all(0x21 <= byte < 0x7F for byte in host)
