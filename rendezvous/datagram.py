@@ -59,9 +59,10 @@ class RendezvousDatagrams(DatagramProtocol):
                 self._dropped["unreadable"] += 1
                 return
             key = pulse.decode(datagram)
-        self._store.pulse(key, addr, self._seconds()).addCallback(self._reply, addr).addErrback(self._failed)
+        Deferred.fromCoroutine(self._pulse(key, addr)).addErrback(self._failed)
 
-    def _reply(self, code: PulseCode, addr: Address) -> None:
+    async def _pulse(self, key: bytes, addr: Address) -> None:
+        code = await self._store.pulse(key, addr, self._seconds())
         self._send(pulse.encode_reply(code), addr)
 
     def _failed(self, failure: Failure) -> None:

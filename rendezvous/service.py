@@ -93,7 +93,7 @@ class Rendezvous(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop the sweep, then let the store keep what it has."""
         stopped = maybeDeferred(super().stopService)
-        return stopped.addCallback(lambda _: self.store.close(self._reactor.seconds()))
+        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self.store.close(self._reactor.seconds())))
 
 
 class Listening(Service):

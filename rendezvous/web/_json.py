@@ -19,6 +19,7 @@ from rendezvous.errors import Malformed, MethodNotAllowed, NotFound, RendezvousE
 __all__ = ["error_body", "read_object", "write_failure", "write_object"]
 
 _log = Logger()
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def write_object(request: Request, body: dict[str, Any], status: int = 200) -> bytes:
@@ -27,11 +28,11 @@ def write_object(request: Request, body: dict[str, Any], status: int = 200) -> b
 
     :returns: the body, to be written.
     """
-    data = json.dumps(body, separators=(",", ":")).encode("ascii")
-    request.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
+    data = _encode(body).encode("ascii")
+    if status != 200:
+        request.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
     request.setHeader(b"Content-Type", b"application/json")
     request.setHeader(b"Content-Length", b"%d" % len(data))
-    request.setHeader(b"Cache-Control", b"no-store")
     return data
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from klein import Klein
@@ -41,10 +42,7 @@ def router(routes: Sequence[Route]) -> IResource:
 
 def _render(answer: Callable[..., Answer]) -> Callable[..., Deferred[bytes]]:
     def render(request: Request, **parts: str) -> Deferred[bytes]:
-        async def written() -> bytes:
-            return write_object(request, await answer(request, **parts))
-
-        return Deferred.fromCoroutine(written())
+        return Deferred.fromCoroutine(answer(request, **parts)).addCallback(partial(write_object, request))
 
     return render
 

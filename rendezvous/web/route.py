@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
@@ -15,7 +15,7 @@ from rendezvous.interfaces import IStore
 __all__ = ["Answer", "Route", "caller"]
 
 #: What a route gives: the JSON object of a 200 answer.
-Answer = Awaitable[dict[str, Any]]
+Answer = Coroutine[Any, Any, dict[str, Any]]
 
 
 @attrs.frozen

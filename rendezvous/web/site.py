@@ -5,6 +5,7 @@ What stands between the socket and the routes: the body's cap, and paths and hea
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,8 @@ from rendezvous.errors import Malformed, RendezvousError, TooLarge
 from rendezvous.web._json import write_error
 
 __all__ = ["Front", "RendezvousSite"]
+
+_PLAIN = re.compile(rb"[!-~]{0,255}")
 
 #: Seconds that a refused client has to read why, before the connection is closed on what it still sends.
 REFUSAL_TIME = 1.0
@@ -67,7 +70,6 @@ class CappedRequest(Request):
         self.setHeader(b"Connection", b"close")
         channel = self.channel
         if channel.requests[0] is self:
-            self.channel.site.front.prepare(self)
             self.write(write_error(self, too_large(limit)))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         channel.transport.pauseProducing()
@@ -111,20 +113,17 @@ class Front(Resource):
         self._routes = routes
         self.max_body = max_body
 
-    def prepare(self, request: Request) -> None:
-        """Set what every answer has."""
-        request.setHeader(b"Server", b"rendezvous")
-
     def render(self, request: Any) -> Any:
         """Answer, or hand on to the routes what they can digest."""
-        self.prepare(request)
         try:
             self._check(request)
         except RendezvousError as e:
             return write_error(request, e)
         # The router sees the path joined with "/" and decoded as UTF-8. So what was percent-encoded is encoded again:
         # a topic with a slash in it, or bytes that are no UTF-8, stay one segment, and routes decode their own.
-        request.postpath = [quote(segment, safe="").encode("ascii") for segment in request.postpath]
+        request.postpath = [
+            segment if segment.isalnum() else quote(segment, safe="").encode("ascii") for segment in request.postpath
+        ]
         return self._routes.render(request)
 
     def _check(self, request: Request) -> None:
@@ -137,4 +136,4 @@ class Front(Resource):
 
 
 def _is_plain(host: bytes) -> bool:
-    return host.isascii() and len(host) <= 255 and all(0x21 <= byte < 0x7F for byte in host)
+    return _PLAIN.fullmatch(host) is not None

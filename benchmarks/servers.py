@@ -1,0 +1,96 @@
+"""
+The servers under load, each a process of its own: ``python -m benchmarks.servers NAME [ARGUMENT]`` prints its port and serves.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+from klein import Klein
+
+from twisted.internet import reactor
+from twisted.internet.protocol import DatagramProtocol
+from twisted.web.server import Site
+
+from rendezvous.core.identity import Keyring
+from rendezvous.service import Rendezvous
+from rendezvous.settings import Settings
+
+#: Known to the load as well, so that both can derive the same keys.
+SECRET = bytes(range(32))
+KEYRING = Keyring([SECRET])
+
+
+class Echo(DatagramProtocol):
+    """The least that a Twisted datagram protocol can do and still answer."""
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        self.transport.write(datagram, addr)
+
+
+class QuietSite(Site):
+    """A plain site without its access log, like ours."""
+
+    def log(self, request: object) -> None:
+        pass
+
+
+def bare_klein() -> Site:
+    """The least that a Klein route can do and still answer."""
+    app = Klein()
+
+    @app.route("/", methods=["GET", "POST"])
+    def root(request: object) -> bytes:
+        return b'{"ok":true}'
+
+    return QuietSite(app.resource())
+
+
+def rendezvous(**settings: object) -> Rendezvous:
+    """The server with its sweep, but no ports yet."""
+    directory = tempfile.mkdtemp()
+    made = Rendezvous(
+        Settings(secret_file=os.path.join(directory, "secret"), **settings),
+        reactor,
+        environ={"RENDEZVOUS_SECRET": SECRET.hex()},
+    )
+    made.privilegedStartService()
+    made.startService()
+    return made
+
+
+def client_id(number: int) -> bytes:
+    """The id of the client with this number; ids of a benchmark need not be random."""
+    return number.to_bytes(16, "big")
+
+
+def populate(made: Rendezvous, clients: int) -> None:
+    """Let that many clients in, their deadlines spread over the error time as they would be."""
+    now = reactor.seconds()
+    presence = made.store.presence
+    for number in range(clients):
+        key = KEYRING.key(client_id(number))
+        presence.register(client_id(number), key, now - number % 100)
+        presence.pulse(key, (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + number % 60000), now)
+
+
+def main(name: str, argument: str = "0") -> None:
+    if name == "echo":
+        port = reactor.listenUDP(0, Echo(), interface="127.0.0.1")
+    elif name == "klein":
+        port = reactor.listenTCP(0, bare_klein(), interface="127.0.0.1", backlog=512)
+    else:
+        made = rendezvous()
+        populate(made, int(argument))
+        if name == "datagrams":
+            port = reactor.listenUDP(0, made.datagrams(), interface="127.0.0.1")
+        else:
+            port = reactor.listenTCP(0, made.site(), interface="127.0.0.1", backlog=512)
+    print(port.getHost().port, flush=True)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
