@@ -9,6 +9,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 UNSUITABLE := This needs Python 3.11 or newer with venv: install it (Debian: python3 and python3-venv) or say where it is with PYTHON=/path/to/python
 
+# Errors only: what pip warns of is seldom what the reader can change.
+QUIETLY := --quiet --quiet
+
 HTTP_PORT = 5025
 UDP_PORT = 5024
 OPTIONS =
@@ -23,7 +26,7 @@ METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-run: $(VENV)/.installed  ## run the server in the foreground: HTTP on $(HTTP_PORT), UDP on $(UDP_PORT); more with OPTIONS='--...'
+run: $(VENV)/.installed  ## run the server in the foreground: on other ports with HTTP_PORT=, UDP_PORT=; more with OPTIONS=
 	@exec $(BIN)/twistd --nodaemon --pidfile= rendezvous --http-port $(HTTP_PORT) --udp-port $(UDP_PORT) $(OPTIONS)
 
 test: $(VENV)/.installed-test  ## run the tests, measuring coverage
@@ -79,12 +82,12 @@ $(VENV)/.made:
 
 $(VENV)/.installed: $(VENV)/.made $(METADATA)
 	@echo "Installing the server into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m pip install $(QUIETLY) --editable .
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/.installed
 	@echo "Installing what '$*' needs into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@$(BIN)/python -m pip install $(QUIETLY) --editable '.[$*]'
 	@touch $@
 
 # The type checker reads the tests, and so what they import.
@@ -95,5 +98,5 @@ $(LOWEST)/.installed: $(VENV)/.installed $(METADATA) .ci/lowest.py
 	@rm -rf $(LOWEST)
 	@$(BIN)/python -m venv $(LOWEST)
 	@$(BIN)/python .ci/lowest.py setup.cfg > $(LOWEST)/constraints.txt
-	@$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[test]'
+	@$(LOWEST)/bin/python -m pip install $(QUIETLY) --constraint $(LOWEST)/constraints.txt --editable '.[test]'
 	@touch $@

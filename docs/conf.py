@@ -12,6 +12,3 @@ version = release
 html_theme = "furo"
 html_title = f"{project} {release}"
 exclude_patterns = ["_build"]
-
-# The contents list pages by pattern, and a pattern may be there before its first page.
-suppress_warnings = ["toc.empty_glob"]

@@ -61,7 +61,9 @@ def run_python(program: str) -> str:
     :returns: what it printed.
     :raises subprocess.CalledProcessError: if it fails.
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # Coverage would follow us there, and bring modules of its own.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment = {**inherited, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
     ).stdout
