@@ -1,5 +1,14 @@
-"""Tells twistd of the server; imports nothing of it."""
+"""
+Makes ``twistd`` list ``rendezvous``.
+
+Twisted imports this module whenever it lists plugins, so it imports nothing of ours: the service is named as a string.
+"""
 
 from twisted.application.service import ServiceMaker
 
-rendezvous = ServiceMaker("Rendezvous", "rendezvous.tap", "A rendezvous server for peers behind NATs.", "rendezvous")
+serviceMaker = ServiceMaker(
+    "Rendezvous",
+    "rendezvous.tap",
+    "A rendezvous server: peers that cannot see each other find each other through it.",
+    "rendezvous",
+)

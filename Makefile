@@ -1,0 +1,102 @@
+# `make help` lists the targets. PYTHON=/path/to/python picks the interpreter that the environment is made with.
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOWEST := build/lowest
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
+SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+UNSUITABLE := This needs Python 3.11 or newer with venv: install it (Debian: python3 and python3-venv) or say where it is with PYTHON=/path/to/python
+
+# Errors only: what pip warns of is seldom what the reader can change.
+QUIETLY := --quiet --quiet
+
+HTTP_PORT = 5025
+UDP_PORT = 5024
+OPTIONS =
+
+# What an installation depends on. The project is installed editable, so a change to its code asks for no new one.
+METADATA := setup.cfg pyproject.toml rendezvous/_version.py
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test coverage lint format types docs changes package lowest bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: $(VENV)/.installed  ## run the server in the foreground: on other ports with HTTP_PORT=, UDP_PORT=; more with OPTIONS=
+	@exec $(BIN)/twistd --nodaemon --pidfile= rendezvous --http-port $(HTTP_PORT) --udp-port $(UDP_PORT) $(OPTIONS)
+
+test: $(VENV)/.installed-test  ## run the tests, measuring coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m twisted.trial tests; status=$$?; $(BIN)/coverage combine --quiet; exit $$status
+
+coverage: .coverage  ## report the coverage of the last test run
+	@$(BIN)/coverage report
+
+.coverage:
+	@$(MAKE) --no-print-directory test
+
+lint: $(VENV)/.installed-dev  ## check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev  ## format the code, and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev  ## check the types
+	@$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs  ## build the documentation, warnings being errors
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+changes: $(VENV)/.installed-dev  ## show the notes of the next release
+	@$(BIN)/towncrier build --draft
+
+package: $(VENV)/.installed-dev  ## build the wheel and the sdist, and run the wheel in an empty environment
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist . > build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
+	@rm -f build.log
+	@$(BIN)/python .ci/check_package.py dist
+
+lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we allow
+	@$(LOWEST)/bin/python -m twisted.trial --temp-directory=$(LOWEST)/trial tests
+
+bench: $(VENV)/.installed-test  ## run the benchmarks
+	@$(BIN)/python -m benchmarks
+
+clean:  ## remove everything that can be made again
+	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis _trial_temp*
+	find . -name __pycache__ -prune -exec rm -rf {} + -o -name dropin.cache -exec rm -f {} +
+
+# Each stamp marks a finished installation, so that the next run starts at once.
+
+$(VENV)/.made:
+	@$(if $(PYTHON),"$(PYTHON)",false) -c '$(SUITABLE)' 2>/dev/null || { echo "$(UNSUITABLE)" >&2; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made $(METADATA)
+	@echo "Installing the server into $(VENV)"
+	@$(BIN)/python -m pip install $(QUIETLY) --editable .
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.installed
+	@echo "Installing what '$*' needs into $(VENV)"
+	@$(BIN)/python -m pip install $(QUIETLY) --editable '.[$*]'
+	@touch $@
+
+# The type checker reads the tests, and so what they import.
+$(VENV)/.installed-dev: $(VENV)/.installed-test
+
+$(LOWEST)/.installed: $(VENV)/.installed $(METADATA) .ci/lowest.py
+	@echo "Installing the oldest dependencies into $(LOWEST)"
+	@rm -rf $(LOWEST)
+	@$(BIN)/python -m venv $(LOWEST)
+	@$(BIN)/python .ci/lowest.py setup.cfg > $(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/python -m pip install $(QUIETLY) --constraint $(LOWEST)/constraints.txt --editable '.[test]'
+	@touch $@
