@@ -1,6 +1,4 @@
-"""
-The servers under load, each a process of its own: ``python -m benchmarks.servers NAME [ARGUMENT]`` prints its port and serves.
-"""
+"""The servers under load, each a process: ``python -m benchmarks.servers NAME [ARGUMENT]`` prints its port, serves."""
 
 from __future__ import annotations
 

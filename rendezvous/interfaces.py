@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-
     from rendezvous.core.identity import Credential
     from rendezvous.core.presence import Client, PulseCode
     from rendezvous.model import PeerAddress, PeerStatus, Swept
@@ -19,16 +18,16 @@ class IStore(Interface):
     """
     Where state lives.
 
-    The verbs are coroutine functions: awaiting one that is answered from memory costs no trip through a Deferred, which is
-    what most requests would otherwise spend most of their time on. Each verb is atomic: it happens wholly or not at all,
-    whatever else goes on. It returns when what it did would survive this process, as far as the store promises that at all.
-    Every verb may raise :exc:`~rendezvous.errors.Unavailable`; then the same call may work later. ``now`` is in seconds
-    since the epoch.
+    The verbs are coroutine functions: awaiting one that is answered from memory costs no trip through a Deferred, on
+    which most requests would otherwise spend most of their time. Each verb is atomic: it happens wholly or not at all,
+    whatever else goes on. It returns when what it did would survive this process, as far as the store promises that at
+    all. Every verb may raise :exc:`~rendezvous.errors.Unavailable`; then the same call may work later. ``now`` is in
+    seconds since the epoch.
     """
 
     presence = Attribute(
-        "The live table of this process (:class:`~rendezvous.core.presence.Presence`). The datagram shell asks it to take the"
-        " common pulse at once; everything else goes through the verbs."
+        "The live table of this process (:class:`~rendezvous.core.presence.Presence`). The datagram shell asks it to"
+        " take the common pulse at once; everything else goes through the verbs."
     )
 
     def open(now: float) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -40,12 +41,12 @@ class Rendezvous(MultiService):
     """
     The server without its ports: what it knows, and the sweep that forgets.
 
-    Make it a child of your application, and put what it gives you where you like: its resource below a path of your site,
+    Make it a child of your application, and put what it gives where you like: its resource below a path of your site,
     its datagram protocol on a port of yours. :func:`make_service` adds ports of its own.
 
     :param settings: what the operator said; those about ports are not looked at here.
     :param reactor: the clock.
-    :param random: gives that many random bytes; the operating system's unless you are testing.
+    :param random: gives that many random bytes; the operating system's, unless this is a test.
     :param environ: where ``RENDEZVOUS_SECRET`` may be.
     :raises SettingsError: the secret's file cannot be used.
     """
@@ -92,8 +93,11 @@ class Rendezvous(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """Stop the sweep, then let the store keep what it has."""
-        stopped = maybeDeferred(super().stopService)
-        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self.store.close(self._reactor.seconds())))
+        return Deferred.fromCoroutine(self._stop(super().stopService()))
+
+    async def _stop(self, children: Deferred[object]) -> None:
+        await children
+        await self.store.close(self._reactor.seconds())
 
 
 class Listening(Service):
@@ -105,7 +109,7 @@ class Listening(Service):
     """
 
     log = Logger()
-    _port: IListeningPort | None = None
+    _port: Any = None
 
     def __init__(self, listen: Callable[[], Any], what: str) -> None:
         self._listen = listen
@@ -132,7 +136,7 @@ class Listening(Service):
         """Close the port."""
         super().stopService()
         port, self._port = self._port, None
-        return maybeDeferred(port.stopListening if port is not None else lambda: None)
+        return maybeDeferred(port.stopListening) if port is not None else succeed(None)
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
@@ -144,49 +148,41 @@ def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService
     Make the server that ``twistd rendezvous`` runs.
 
     :param parts: passed on to :class:`Rendezvous`.
-    :returns: a service that holds the :class:`Rendezvous` and a service for each port, in the order in which they start.
+    :returns: a service that holds the :class:`Rendezvous` and a service for each port, in the order they start in.
     :raises SettingsError: a setting cannot be used.
     """
     service = MultiService()
     rendezvous = Rendezvous(settings, reactor, **parts)
     rendezvous.setServiceParent(service)
+    for listen in _http_ports(settings, reactor, rendezvous.site()):
+        Listening(listen, "HTTP").setServiceParent(service)
+    for port in settings.udp_port:
+        listen_udp = partial(reactor.listenUDP, port, rendezvous.datagrams())
+        Listening(partial(_everywhere, settings, listen_udp), "UDP").setServiceParent(service)
+    return service
 
-    def listening(listen: Callable[[], Any], what: str) -> None:
-        Listening(listen, what).setServiceParent(service)
 
-    site = rendezvous.site()
+def _http_ports(settings: Settings, reactor: Any, site: Site) -> Iterator[Callable[[], Any]]:
+    if not settings.http:
+        yield partial(_everywhere, settings, partial(reactor.listenTCP, settings.http_port, site))
     for description in settings.http:
         try:
             endpoint = serverFromString(reactor, description)
         except Exception as e:  # Each kind of endpoint raises what it likes.
             raise SettingsError(f"--http {description!r} is not a usable endpoint: {e}") from None
-        listening(lambda endpoint=endpoint: endpoint.listen(site), "HTTP")
-    if not settings.http:
-        listening(
-            lambda: _everywhere(settings, lambda host: reactor.listenTCP(settings.http_port, site, interface=host)),
-            "HTTP",
-        )
-    for port in settings.udp_port:
-        protocol = rendezvous.datagrams()
-        listening(
-            lambda port=port, protocol=protocol: _everywhere(
-                settings, lambda host: reactor.listenUDP(port, protocol, interface=host)
-            ),
-            "UDP",
-        )
-    return service
+        yield partial(endpoint.listen, site)
 
 
-def _everywhere(settings: Settings, listen: Callable[[str], IListeningPort]) -> IListeningPort:
+def _everywhere(settings: Settings, listen: Callable[..., IListeningPort]) -> IListeningPort:
     """Listen where the settings say, or else on every address, IPv6 and IPv4 with one socket."""
     if settings.interface:
-        return listen(settings.interface)
+        return listen(interface=settings.interface)
     try:
-        return listen("::")
+        return listen(interface="::")
     except CannotListenError as e:
         if getattr(e.socketError, "errno", None) not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             raise
-        return listen("0.0.0.0")  # noqa: S104 - a machine without IPv6, and a server is for everyone
+        return listen(interface="0.0.0.0")  # noqa: S104 - the machine has no IPv6, and a server is for everyone
 
 
 def _plain(address: Any) -> str:

@@ -156,7 +156,8 @@ def from_texts(
     """
     Make settings from an operator's words: the command line, then the environment, then the defaults.
 
-    :param given: texts by option name; a repeatable option may have several. In the environment, white space separates them.
+    :param given: texts by option name; a repeatable option may have several.
+    :param environ: the environment; there, white space separates the values of a repeatable option.
     :raises SettingsError: a text cannot be read; the message names where it stands and what would be right.
     """
     values: dict[str, Any] = {}

@@ -8,10 +8,8 @@ from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from rendezvous.interfaces import IStore
-from rendezvous.model import Swept
 
 __all__ = ["SWEEP_INTERVAL", "Sweep", "sweep_service"]
 

@@ -1,7 +1,7 @@
 """
 What ``twistd rendezvous`` runs: options in, service out.
 
-The one module that names the global reactor. ``service`` is imported late: it imports Klein, and listing plugins must not.
+The one module that names the global reactor. ``service`` is imported late: it imports Klein, which installs a reactor.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ def _collect(name: str, help: str) -> Callable[[Any, str], None]:
 
 
 def _default(field: attrs.Attribute[Any]) -> str:
-    default = field.default
+    default: Any = field.default
     if default in ("", ()):
         return ""
-    shown = " ".join(str(item) for item in default) if field.metadata["many"] else default
-    return f" [default: {shown:.15g}]" if isinstance(shown, float) else f" [default: {shown}]"
+    shown = [f"{item:.15g}" if isinstance(item, float) else str(item) for item in _as_tuple(field, default)]
+    return f" [default: {' '.join(shown)}]"
+
+
+def _as_tuple(field: attrs.Attribute[Any], value: Any) -> tuple[Any, ...]:
+    return tuple(value) if field.metadata["many"] else (value,)
 
 
 class Options(usage.Options):
@@ -50,8 +54,8 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "A rendezvous server: peers behind NATs find each other through it. Every option can also come from the"
-        f" environment, such as {environment_name(attrs.fields(Settings).http_port)}=8080; several values are separated by"
-        " white space."
+        f" environment, such as {environment_name(attrs.fields(Settings).http_port)}=8080; white space separates"
+        " several values."
     )
 
     def __init__(self) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, cast
 
 import attrs
 from zope.interface import implementer
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorUDP, IUDPTransport
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
@@ -31,11 +32,11 @@ Address = tuple[str, int]
 SECRET = bytes(range(32))
 
 
-def _address(kind: str, host: str, port: int) -> IPv4Address | IPv6Address:
+def _address(kind: Literal["TCP", "UDP"], host: str, port: int) -> IPv4Address | IPv6Address:
     return IPv6Address(kind, host, port) if ":" in host else IPv4Address(kind, host, port)
 
 
-@implementer(IListeningPort, IUDPTransport)
+@implementer(IListeningPort)
 class MemoryUDPPort:
     """
     A UDP port that keeps what is written to it.
@@ -48,7 +49,7 @@ class MemoryUDPPort:
         self.port, self.protocol, self.interface = port, protocol, interface
         self.sent: list[tuple[bytes, Address]] = []
         self.listening = True
-        protocol.makeConnection(self)
+        protocol.makeConnection(cast(Any, self))
 
     def write(self, datagram: bytes, addr: Address | None = None) -> None:
         """Keep a datagram."""
@@ -144,8 +145,6 @@ class Connection:
 
     def lose(self) -> None:
         """Have the client vanish."""
-        from twisted.internet.error import ConnectionLost
-
         self._channel.connectionLost(Failure(ConnectionLost()))
 
     def response(self) -> Response | None:

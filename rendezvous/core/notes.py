@@ -1,4 +1,4 @@
-"""What the tables tell whoever keeps a journal: a record that is new or changed is noted as itself, an ended one as ``Removed``."""
+"""What the tables tell whoever keeps a journal: a new or changed record as itself, an ended one as ``Removed``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
 Who is there: registration, pulses, verification, logout.
 
-A client's state is never stored. It follows from one timestamp, the last accepted sign of life, so nothing can get out of
-step: a sweep that runs late, or not at all, changes no answer.
+A client's state is never stored. It follows from one timestamp, the last accepted sign of life, so nothing can get out
+of step: a sweep that runs late, or not at all, changes no answer.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Client:
     :ivar client_id: 16 bytes.
     :ivar host: where its pulses come from, as the socket says it; ``None`` until the first.
     :ivar port: the port of that address.
-    :ivar last_seen: the last accepted pulse or verify (until the first of them, the registration), seconds since the epoch.
+    :ivar last_seen: the last accepted pulse or verify (before those, the registration), seconds since the epoch.
     :ivar earlier: the last pulse, where a verify is what was last accepted; otherwise ``None``.
     """
 

@@ -87,7 +87,7 @@ def read_object(request: Request) -> dict[str, Any]:
     media = (request.getHeader(b"Content-Type") or b"application/json").split(b";")[0].strip().lower()
     if media != b"application/json" and not media.endswith(b"+json"):
         raise UnsupportedMedia("This route reads application/json.")
-    content = request.content
+    content: Any = request.content
     content.seek(0)
     try:
         body = json.loads(content.read().decode("utf-8"), parse_constant=_refuse_constant)

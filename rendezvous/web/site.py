@@ -1,6 +1,4 @@
-"""
-What stands between the socket and the routes: the body's cap, and paths and headers that no router could digest.
-"""
+"""What stands between the socket and the routes: the body's cap, and paths and headers that no router can digest."""
 
 from __future__ import annotations
 
@@ -33,6 +31,8 @@ def too_large(limit: int) -> TooLarge:
 class CappedRequest(Request):
     """A request whose body is read no further than the site's limit."""
 
+    channel: Any
+    content: Any
     _refused = False
     _received = 0
 
@@ -126,7 +126,7 @@ class Front(Resource):
         ]
         return self._routes.render(request)
 
-    def _check(self, request: Request) -> None:
+    def _check(self, request: Any) -> None:
         if not request.method.isalpha() or not request.method.isascii():
             raise Malformed("The method is not a word.", code="bad-method")
         if not _is_plain(request.getHeader(b"Host") or b""):

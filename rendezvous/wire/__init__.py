@@ -1,1 +1,4 @@
-"""Bytes to records and back, one module a dialect. Decoders raise :exc:`~rendezvous.errors.WireError` and nothing else."""
+"""
+Bytes to records and back, one module a dialect. Decoders raise :exc:`~rendezvous.errors.WireError` and
+nothing else.
+"""

@@ -1,7 +1,8 @@
 """
 Which dialect a datagram belongs to.
 
-Total and ordered: every datagram belongs to the first that fits, or to none. A *known* key is looked for before this is asked.
+Total and ordered: every datagram belongs to the first that fits, or to none. Whether it is the key of a client that is
+here is looked up before this is asked.
 """
 
 from __future__ import annotations
