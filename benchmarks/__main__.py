@@ -1,0 +1,49 @@
+"""``python -m benchmarks [--save FILE] [SUITE ...]``: run the suites, all of them unless some are named."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import pathlib
+import platform
+
+import klein
+
+import twisted
+
+from benchmarks import datagrams, http, presence
+from benchmarks.report import Report
+
+SUITES = {"presence": presence, "datagrams": datagrams, "http": http}
+
+
+def _machine() -> str:
+    lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} cores of {models[0] if models else platform.machine()}"
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Benchmarks beside yardsticks in the same run.")
+    parser.add_argument("--save", metavar="FILE", type=pathlib.Path, help="write the tables here as well")
+    parser.add_argument("suites", metavar="SUITE", nargs="*", help=f"of {', '.join(SUITES)} (default: all)")
+    options = parser.parse_args()
+    unknown = set(options.suites) - set(SUITES)
+    if unknown:
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    report = Report()
+    for name in options.suites or SUITES:
+        SUITES[name].run(report)
+    if options.save:
+        today = datetime.datetime.now(tz=datetime.UTC).date()
+        heading = (
+            f"Measured on {today} on {_machine()}, {platform.system()} {platform.release()}, Python"
+            f" {platform.python_version()}, Twisted {twisted.__version__}, Klein {klein.__version__}.\n\n"
+        )
+        options.save.write_text(heading + report.as_text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

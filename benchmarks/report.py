@@ -1,0 +1,78 @@
+"""Rows of results, printed as they come and kept as one table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import attrs
+
+#: Each comparison is run this many times, the two sides in turn, so that a slow moment of the machine hits both.
+ROUNDS = 5
+
+
+@attrs.frozen
+class Row:
+    """
+    One result.
+
+    :ivar what: what was measured.
+    :ivar value: how it came out, with its unit.
+    :ivar beside: the yardstick and its value.
+    :ivar ratio: of the two; above 1 is better than the yardstick.
+    """
+
+    what: str
+    value: str
+    beside: str = ""
+    ratio: str = ""
+
+
+class Report:
+    """Collects rows under headings."""
+
+    def __init__(self) -> None:
+        self.sections: list[tuple[str, list[Row]]] = []
+
+    def section(self, title: str) -> None:
+        """Begin a table."""
+        self.sections.append((title, []))
+        print(f"\n{title}\n{'-' * len(title)}", flush=True)
+
+    def add(self, row: Row) -> None:
+        """Add a row and show it."""
+        self.sections[-1][1].append(row)
+        print(f"{row.what:<58} {row.value:>16}   {row.beside:<34} {row.ratio}", flush=True)
+
+    def compare(
+        self, what: str, unit: str, ours: Callable[[], float], yardstick: str, theirs: Callable[[], float]
+    ) -> None:
+        """Run both in turn, :data:`ROUNDS` times, and add the medians with the median of the ratios."""
+        pairs = []
+        for _ in range(ROUNDS):
+            beside = theirs()
+            pairs.append((ours(), beside))
+        self.add(
+            Row(
+                what,
+                f"{statistics.median(pair[0] for pair in pairs):,.0f} {unit}",
+                f"{yardstick} {statistics.median(pair[1] for pair in pairs):,.0f}",
+                f"{statistics.median(pair[0] / pair[1] for pair in pairs):.2f}",
+            )
+        )
+
+    def as_text(self) -> str:
+        """:returns: everything as reST tables."""
+        return "\n".join(_table(title, rows) for title, rows in self.sections)
+
+
+def _table(title: str, rows: list[Row]) -> str:
+    lines = [f".. list-table:: {title}", "   :header-rows: 1", "   :widths: 46 18 28 8", ""]
+    for row in [Row("measured", "result", "beside", "ratio"), *rows]:
+        lines += [
+            f"   * - {row.what}",
+            f"     - {row.value}",
+            f"     - {row.beside}".rstrip(),
+            f"     - {row.ratio}".rstrip(),
+        ]
+    return "\n".join([*lines, ""])
