@@ -54,5 +54,4 @@ class Moment:
                 waiter.errback(self._error())
 
     def _forget(self, waiter: Deferred[None]) -> None:
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
+        self._waiting.remove(waiter)

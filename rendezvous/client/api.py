@@ -7,6 +7,7 @@ any number of them. The reactor and treq are given, never imported.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Protocol, cast
 from urllib.parse import quote, urlsplit
@@ -192,7 +193,7 @@ class RendezvousClient:
         url = self._base_url + path
         exchange = Deferred.fromCoroutine(self._exchange(method, url, identity))
         try:
-            reply = await exchange.addTimeout(self._timeout, cast(IReactorTime, self._reactor), self._too_late(url))
+            reply = await exchange.addTimeout(self._timeout, cast(IReactorTime, self._reactor), _too_late(url))
         except Exception as reason:
             error = exchange_error(reason, url)
             if error is reason:
@@ -211,14 +212,10 @@ class RendezvousClient:
         )
         return Reply(response.code, response.headers, await read_body(response))
 
-    def _too_late(self, url: str) -> Any:
-        def convert(result: Any, timeout: float) -> Any:
-            # A reply that was whole before the time ran out is still good.
-            if isinstance(result, Failure):
-                raise ServerUnreachable(f"no whole reply from {url} within {timeout:g} s")
-            return result
 
-        return convert
+def _too_late(url: str) -> Callable[[Reply | Failure, float], Failure]:
+    # The reason is always the cancelling, which says less than this.
+    return lambda _reason, timeout: Failure(ServerUnreachable(f"no whole reply from {url} within {timeout:g} s"))
 
 
 def _check_url(url: str) -> None:
