@@ -1,0 +1,248 @@
+"""What the client's tests stand in for: a reactor in memory, a verifier whose answers the test gives, a web server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from treq.testing import StubTreq
+from zope.interface import implementer
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IListeningPort,
+    IResolutionReceiver,
+)
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.task import Clock
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from rendezvous.client import Identity, RendezvousClient
+from rendezvous.client.api import Treq
+
+Address = tuple[str, int]
+
+CLIENT_ID = "0123456789abcdef" * 2
+PEER_ID = "ab" * 16
+PRIVATE_ID = "fedcba9876543210" * 4
+BASE_URL = "http://rendezvous.example:5025"
+IDENTITY = Identity(CLIENT_ID, PRIVATE_ID)
+
+
+@implementer(IListeningPort)
+class MemoryPort:
+    """A UDP port that records what is sent, and that closes one reactor turn after it is told to."""
+
+    def __init__(self, clock: Clock, protocol: DatagramProtocol, host: str, number: int) -> None:
+        self.clock = clock
+        self.protocol = protocol
+        self.interface = host
+        self.number = number
+        self.sent: list[tuple[bytes, Address]] = []
+        self.refuse_with: Exception | None = None
+        self.open = True
+
+    def write(self, datagram: bytes, address: Address) -> None:
+        """
+        Send.
+
+        :param datagram: the payload.
+        :param address: to whom.
+        """
+        if self.refuse_with is not None:
+            raise self.refuse_with
+        self.sent.append((datagram, address))
+
+    def startListening(self) -> None:
+        """Nothing to do: a port is born open."""
+
+    def stopListening(self) -> Deferred[None]:
+        """Close."""
+        closed: Deferred[None] = Deferred()
+
+        def close() -> None:
+            self.open = False
+            closed.callback(None)
+
+        self.clock.callLater(0, close)
+        return closed
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """The local address."""
+        return (IPv6Address if ":" in self.interface else IPv4Address)("UDP", self.interface or "0.0.0.0", self.number)
+
+
+@implementer(IHostnameResolver)
+class MemoryResolver:
+    """
+    A name resolver that the test answers.
+
+    :ivar asked: the names that were asked for, each with who waits for its addresses.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, IResolutionReceiver]] = []
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        """
+        Remember the question.
+
+        :param resolutionReceiver: who waits.
+        :param hostName: what for.
+        :param portNumber: not used.
+        :param addressTypes: not used.
+        :param transportSemantics: not used.
+        """
+        self.asked.append((hostName, resolutionReceiver))
+        resolution = cast(IHostResolution, None)
+        resolutionReceiver.resolutionBegan(resolution)
+        return resolution
+
+    def answer(self, *hosts: str) -> None:
+        """
+        Answer the newest question.
+
+        :param hosts: the addresses that the name has.
+        """
+        _, receiver = self.asked[-1]
+        for host in hosts:
+            receiver.addressResolved((IPv6Address if ":" in host else IPv4Address)("UDP", host, 0))
+        receiver.addressResolved(cast(IAddress, object()))
+        receiver.resolutionComplete()
+
+
+class MemoryUDPReactor(Clock):
+    """
+    A clock that also opens UDP ports in memory.
+
+    :ivar ports: every port ever opened, in order.
+    :ivar taken: port numbers that cannot be opened.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ports: list[MemoryPort] = []
+        self.taken: set[int] = set()
+        self.nameResolver = MemoryResolver()
+
+    def listenUDP(self, port: int, protocol: DatagramProtocol, interface: str = "") -> MemoryPort:
+        """
+        Open a port.
+
+        :param port: its number, 0 for any.
+        :param protocol: what gets the datagrams.
+        :param interface: the local address.
+        """
+        if port in self.taken:
+            raise CannotListenError(interface, port, OSError("taken"))
+        opened = MemoryPort(self, protocol, interface, port or 40000 + len(self.ports))
+        self.ports.append(opened)
+        protocol.makeConnection(cast(Any, opened))
+        return opened
+
+
+class PatientVerifier:
+    """
+    A client whose verifies wait for the test to answer them.
+
+    :ivar calls: one Deferred for each verify, in order.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Deferred[None]] = []
+        self.cancelled = 0
+
+    def verify(self, identity: Identity) -> Deferred[None]:
+        """
+        Begin a verify.
+
+        :param identity: whose.
+        """
+        assert identity == IDENTITY
+
+        def count(_: Deferred[None]) -> None:
+            self.cancelled += 1
+
+        self.calls.append(Deferred(count))
+        return self.calls[-1]
+
+
+class CannedServer(Resource):
+    """
+    A web server that gives one answer to everything and remembers what it was asked.
+
+    :ivar requests: method, path and credential of each request.
+    """
+
+    isLeaf = True
+
+    def __init__(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self.status = status
+        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.headers = headers or {}
+        self.requests: list[tuple[str, str, str | None]] = []
+
+    def render(self, request: Request) -> bytes:
+        """
+        Answer.
+
+        :param request: any.
+        """
+        credential = request.getHeader("authorization")
+        self.requests.append((request.method.decode(), request.uri.decode(), credential))
+        request.setResponseCode(self.status)
+        for name, value in self.headers.items():
+            request.setHeader(name, value)
+        return self.body
+
+
+class PatientTreq:
+    """
+    A treq whose requests wait for the test.
+
+    :ivar calls: one Deferred for each request, in order.
+    :ivar options: what each request was given.
+    """
+
+    def __init__(self, cancel_with: Callable[[], Exception] | None = None) -> None:
+        self.calls: list[Deferred[Any]] = []
+        self.options: list[dict[str, object]] = []
+        self._cancel_with = cancel_with
+
+    def request(self, method: str, url: str, *, headers: Headers, **options: object) -> Deferred[Any]:
+        """
+        Begin a request.
+
+        :param method: its method.
+        :param url: its URL.
+        :param headers: its headers.
+        :param options: the rest.
+        """
+        self.options.append({"method": method, "url": url, "headers": headers, **options})
+        self.calls.append(Deferred(self._cancel))
+        return self.calls[-1]
+
+    def _cancel(self, call: Deferred[Any]) -> None:
+        if self._cancel_with is not None:
+            call.errback(self._cancel_with())
+
+
+def client_of(server: CannedServer, base_url: str = BASE_URL) -> RendezvousClient:
+    """A client whose requests go to a server in memory."""
+    return RendezvousClient(base_url, cast(Treq, StubTreq(server)), Clock())

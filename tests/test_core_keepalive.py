@@ -1,0 +1,67 @@
+"""When a client pulses and what leads to what, by values."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.backoff import pulse_delay, pulse_period, retry_delay
+from rendezvous.core.keepalive import AWAITING, TRANSITIONS, Event, State
+from tests._keepalive_case import MIDDLE
+
+
+class BackoffTests(SynchronousTestCase):
+    """How long to wait, by values."""
+
+    def test_period_is_two_thirds_of_the_interval(self) -> None:
+        """A pulse every 20 s keeps a client online whose interval is 30 s."""
+        self.assertEqual(pulse_period(30), 20)
+
+    def test_jitter_is_a_tenth_either_way(self) -> None:
+        """The sample's range is the delay's range."""
+        self.assertAlmostEqual(pulse_delay(30, 0.0), 18)
+        self.assertAlmostEqual(pulse_delay(30, MIDDLE), 20)
+        self.assertAlmostEqual(pulse_delay(30, 1.0), 22)
+
+    def test_retries_double_up_to_the_period(self) -> None:
+        """Each failure doubles the wait, until it is as long as between pulses."""
+        self.assertEqual([retry_delay(30, n, MIDDLE) for n in range(1, 8)], [1, 2, 4, 8, 16, 20, 20])
+
+    def test_retries_are_jittered(self) -> None:
+        """Clients that lost the server together do not come back together."""
+        self.assertAlmostEqual(retry_delay(30, 3, 0.0), 3.6)
+        self.assertAlmostEqual(retry_delay(30, 3, 1.0), 4.4)
+
+    def test_any_number_of_failures_is_bearable(self) -> None:
+        """A server that is away for years overflows nothing."""
+        self.assertEqual(retry_delay(30, 10**9, MIDDLE), 20)
+
+    def test_short_interval_shortens_the_first_retry(self) -> None:
+        """The cap holds from the first retry on."""
+        self.assertAlmostEqual(retry_delay(0.3, 1, MIDDLE), 0.2)
+
+    def test_servers_pause_is_honoured_up_to_an_interval(self) -> None:
+        """What the server asks for counts, unless it is shorter than our own wait, or longer than an interval."""
+        pauses = {0: 4, 4: 4, 5: 5, 30: 30, 31: 30, 10**9: 30}
+        self.assertEqual({p: retry_delay(30, 3, MIDDLE, retry_after=p) for p in pauses}, pauses)
+
+
+class TransitionTests(SynchronousTestCase):
+    """What the table promises as a whole."""
+
+    def test_every_state_can_be_stopped(self) -> None:
+        """There is no state that stopping does not end."""
+        self.assertEqual({TRANSITIONS[state, Event.STOP] for state in State}, {State.STOPPED})
+
+    def test_gone_ends_all_but_stopping(self) -> None:
+        """A client that is gone stays gone."""
+        self.assertEqual([event for state, event in TRANSITIONS if state is State.GONE], [Event.STOP])
+
+    def test_every_state_is_reached(self) -> None:
+        """The table has no state that nothing leads to."""
+        self.assertEqual(set(TRANSITIONS.values()), set(State))
+
+    def test_every_answer_is_expected_where_a_pulse_is_outstanding(self) -> None:
+        """Wherever an answer is taken, each answer has a row, and nowhere else does a pulse's answer on time count."""
+        for event in (Event.ON_TIME, Event.VERIFY, Event.UNKNOWN, Event.FAILED):
+            self.assertLessEqual(AWAITING, {state for state, known in TRANSITIONS if known is event})
+        self.assertEqual({state for state, event in TRANSITIONS if event is Event.ON_TIME}, AWAITING)
