@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, cast
 
 from klein import Klein
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 from twisted.web.resource import IResource
@@ -40,8 +38,8 @@ def router(routes: Sequence[Route]) -> IResource:
     return resource
 
 
-def _render(answer: Callable[..., Answer]) -> Callable[..., Deferred[bytes]]:
-    def render(request: Request, **parts: str) -> Deferred[bytes]:
-        return Deferred.fromCoroutine(answer(request, **parts)).addCallback(partial(write_object, request))
+def _render(answer: Callable[..., Answer]) -> Callable[..., Coroutine[Any, Any, bytes]]:
+    async def render(request: Request, **parts: str) -> bytes:
+        return write_object(request, await answer(request, **parts))
 
     return render
