@@ -1,0 +1,206 @@
+"""Ids, keys and credentials, by value."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.identity import (
+    CLIENT_ID_SIZE,
+    KEY_SIZE,
+    Credential,
+    Keyring,
+    parse_authorization,
+    parse_client_id,
+)
+from rendezvous.errors import NotFound, Unauthorized
+from rendezvous.wire.demux import Dialect, classify, mistakable
+
+ID = bytes(range(0xA0, 0xB0))
+KEY = bytes(range(0xC0, 0xE0))
+SECRET, OLD_SECRET = b"\x01" * 32, b"\x02" * 32
+
+IDS = st.binary(min_size=CLIENT_ID_SIZE, max_size=CLIENT_ID_SIZE)
+KEYS = st.binary(min_size=KEY_SIZE, max_size=KEY_SIZE)
+
+
+def recited(*ids: bytes) -> Callable[[int], bytes]:
+    """:returns: a random source that gives these, in order."""
+    left = list(ids)
+    return lambda size: left.pop(0)
+
+
+class AuthorizationTests(SynchronousTestCase):
+    """What an Authorization header says."""
+
+    def test_both_forms_are_read(self) -> None:
+        """The key alone, or the id in front of it."""
+        self.assertEqual(parse_authorization(f"Bearer {KEY.hex()}"), Credential(KEY, None))
+        self.assertEqual(parse_authorization(f"Bearer {ID.hex()}:{KEY.hex()}"), Credential(KEY, ID))
+
+    def test_case_and_spaces_do_not_matter(self) -> None:
+        """RFC 7235, section 2.1: the scheme has no case, nor have hex digits, and one or more spaces follow."""
+        for header in (f"bearer {KEY.hex()}", f"BEARER   {KEY.hex().upper()}", f"Bearer {KEY.hex()}  "):
+            self.assertEqual(parse_authorization(header), Credential(KEY), header)
+
+    def test_everything_else_is_unauthorized(self) -> None:
+        """A missing header and each near miss are refused."""
+        key, client_id = KEY.hex(), ID.hex()
+        headers = [
+            None,
+            "",
+            "Bearer",
+            "Bearer ",
+            key,
+            f"Basic {key}",
+            f"Bearer{key}",
+            f"Bearer\t{key}",
+            f" Bearer {key}",
+            f"Bearer {key}\n",
+            f"Bearer {key[1:]}",
+            f"Bearer {key}0",
+            f"Bearer {key[:-1]}g",
+            f"Bearer {key[:-1]}\uff11",
+            f"Bearer {client_id}",
+            f"Bearer {client_id}:",
+            f"Bearer :{key}",
+            f"Bearer {client_id} {key}",
+            f"Bearer {client_id}: {key}",
+            f"Bearer {client_id[1:]}:{key}",
+            f"Bearer 0{client_id}:{key}",
+            f"Bearer {key}:{client_id}",
+            f"Bearer {client_id}:{client_id}:{key}",
+            f"Bearer {key}, Bearer {key}",
+        ]
+        for header in headers:
+            with self.assertRaises(Unauthorized, msg=repr(header)):
+                parse_authorization(header)
+
+    def test_refusal_does_not_repeat_the_header(self) -> None:
+        """What may be a key with one digit wrong is neither shown nor logged."""
+        error = self.assertRaises(Unauthorized, parse_authorization, f"Bearer {KEY.hex()}0")
+        self.assertNotIn(KEY.hex(), error.message)
+
+    @given(KEYS, st.none() | IDS)
+    def test_every_credential_is_read_back(self, key: bytes, client_id: bytes | None) -> None:
+        """What is written in either form is what is read."""
+        header = f"Bearer {key.hex()}" if client_id is None else f"Bearer {client_id.hex()}:{key.hex()}"
+        self.assertEqual(parse_authorization(header), Credential(key, client_id))
+
+    @given(st.text() | st.from_regex(r"(?i)bearer [0-9a-f:]*", fullmatch=True))
+    def test_any_text_is_a_credential_or_unauthorized(self, header: str) -> None:
+        """Nothing else comes out, whatever comes in."""
+        try:
+            credential = parse_authorization(header)
+        except Unauthorized:
+            return
+        self.assertEqual(len(credential.key), KEY_SIZE)
+        self.assertIn(credential.client_id and len(credential.client_id), (None, CLIENT_ID_SIZE))
+
+    def test_key_is_not_in_the_repr(self) -> None:
+        """A credential that ends up in a log gives nothing away."""
+        shown = repr(Credential(KEY, ID))
+        self.assertNotIn(repr(KEY), shown)
+        self.assertNotIn(KEY.hex(), shown)
+
+
+class ClientIdTests(SynchronousTestCase):
+    """The id in a path."""
+
+    def test_hex_digits_in_either_case_are_read(self) -> None:
+        """32 of them."""
+        self.assertEqual([parse_client_id(text) for text in (ID.hex(), ID.hex().upper())], [ID, ID])
+
+    def test_everything_else_names_nobody(self) -> None:
+        """A text that cannot be an id is a peer that cannot exist."""
+        text = ID.hex()
+        for wrong in ("", text[1:], text + "0", text[:-1] + "g", text + "\n", " " + text, text[:-1] + "\u0661"):
+            error = self.assertRaises(NotFound, parse_client_id, wrong)
+            self.assertEqual(error.status, 404, wrong)
+
+    @given(st.text())
+    def test_any_text_is_an_id_or_not_found(self, text: str) -> None:
+        """Nothing else comes out, whatever comes in."""
+        try:
+            self.assertEqual(len(parse_client_id(text)), CLIENT_ID_SIZE)
+        except NotFound:
+            self.assertNotRegex(text, r"\A[0-9a-fA-F]{32}\Z")
+
+
+class KeyringTests(SynchronousTestCase):
+    """What follows from the server's secret."""
+
+    def test_key_is_the_hmac_of_the_id(self) -> None:
+        """RFC 4231, section 4.2: HMAC-SHA-256."""
+        expected = "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+        self.assertEqual(Keyring([b"\x0b" * 20]).key(b"Hi There").hex(), expected)
+
+    def test_new_keys_use_the_secret_in_use(self) -> None:
+        """After a rotation the first secret makes the keys, and all of them resolve an id, the newest first."""
+        new, old, both = Keyring([SECRET]), Keyring([OLD_SECRET]), Keyring([SECRET, OLD_SECRET])
+        self.assertEqual(both.key(ID), new.key(ID))
+        self.assertEqual(both.keys(ID), [new.key(ID), old.key(ID)])
+
+    def test_rotated_secret_is_still_honoured(self) -> None:
+        """A key proves its id under any secret of the ring, and under no other."""
+        new, old, both = Keyring([SECRET]), Keyring([OLD_SECRET]), Keyring([SECRET, OLD_SECRET])
+        self.assertEqual([both.proves(ID, ring.key(ID)) for ring in (new, old)], [True, True])
+        self.assertFalse(new.proves(ID, old.key(ID)))
+
+    @given(IDS, IDS, st.integers(0, 8 * KEY_SIZE - 1))
+    def test_only_the_own_key_proves_an_id(self, client_id: bytes, other: bytes, bit: int) -> None:
+        """Not another id's, not one with a single bit changed, not a piece of it."""
+        ring = Keyring([SECRET, OLD_SECRET])
+        key = ring.key(client_id)
+        self.assertTrue(ring.proves(client_id, key))
+        self.assertEqual(ring.proves(other, key), other == client_id)
+        changed = (int.from_bytes(key, "big") ^ 1 << bit).to_bytes(KEY_SIZE, "big")
+        for wrong in (changed, key[:-1], key + b"\0", b""):
+            self.assertFalse(ring.proves(client_id, wrong))
+
+
+class DrawTests(SynchronousTestCase):
+    """New identities."""
+
+    def test_id_is_random_and_key_follows(self) -> None:
+        """16 bytes of the random source, and the key that belongs to them."""
+        asked: list[int] = []
+
+        def source(size: int) -> bytes:
+            asked.append(size)
+            return ID
+
+        ring = Keyring([SECRET])
+        self.assertEqual(ring.draw(source, mistakable), (ID, ring.key(ID)))
+        self.assertEqual(asked, [16])
+
+    def test_mistakable_key_is_drawn_again(self) -> None:
+        """However often in a row: the first id whose key is plain is taken."""
+        ring = Keyring([SECRET])
+        ids = [bytes([n]) * CLIENT_ID_SIZE for n in range(5)]
+        wrong = {ring.key(client_id) for client_id in ids[:3]}
+        self.assertEqual(ring.draw(recited(*ids), wrong.__contains__), (ids[3], ring.key(ids[3])))
+
+    def test_key_that_starts_like_json_is_drawn_again(self) -> None:
+        """A pulse must not be taken for a tracker's datagram once its key is unknown."""
+        ring = Keyring([SECRET])
+        ids = [n.to_bytes(CLIENT_ID_SIZE, "big") for n in range(2000)]
+        braced = next(client_id for client_id in ids if ring.key(client_id).startswith(b"{"))
+        plain = next(client_id for client_id in ids if not mistakable(ring.key(client_id)))
+        self.assertEqual(ring.draw(recited(braced, plain), mistakable)[0], plain)
+
+    @given(st.integers(), st.integers(1, 255))
+    def test_no_drawn_key_is_mistakable(self, seed: int, below: int) -> None:
+        """Whatever counts as mistakable, be it nearly everything, what is drawn is not."""
+
+        def likely(key: bytes) -> bool:
+            return key[0] < below or mistakable(key)
+
+        _, key = Keyring([SECRET]).draw(random.Random(seed).randbytes, likely)
+        self.assertFalse(likely(key))
+        self.assertIs(classify(key), Dialect.PULSE)
