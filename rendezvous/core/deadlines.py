@@ -19,9 +19,13 @@ class Deadlines(Generic[T]):
     An item is put in the bucket of its deadline as known then. Whoever moves the deadline tells nobody: when the bucket
     comes due, ``take`` asks again, and an item that is not due goes to its new bucket. So a sign of life costs one
     timestamp, and a sweep costs what expires plus one look at each item per lifetime.
+
+    :param patience: how long an item is left alone at most, in seconds. Without it, a deadline that comes nearer is
+        noticed only when it would have come due before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = math.inf) -> None:
+        self._patience = patience
         self._buckets: dict[int, list[T]] = {}
         self._order: list[int] = []
 
@@ -52,6 +56,6 @@ class Deadlines(Generic[T]):
                 if deadline < now:
                     yield item
                 else:
-                    self.put(item, deadline)
+                    self.put(item, min(deadline, now + self._patience))
             if not bucket:
                 del self._buckets[heapq.heappop(self._order)]

@@ -150,8 +150,10 @@ class Presence:
         self._logout_memory = logout_memory
         self._note = note
         self._clients: dict[bytes, Client] = {}
-        self._deadlines: Deadlines[bytes] = Deadlines()
+        # The first pulse brings a deadline nearer where the registration time is the longer one, hence the patience.
+        self._deadlines: Deadlines[bytes] = Deadlines(timers.kept)
         self._revoked: dict[bytes, Revocation] = {}
+        self._endings: Deadlines[bytes] = Deadlines()
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -255,16 +257,19 @@ class Presence:
 
         :raises Full: no more logouts can be remembered, so this one is refused rather than forgotten.
         """
-        self._forget_revocations(now)
-        if len(self._revoked) >= self._max_clients:
+        # A table that is full makes room as it is asked, so that a late sweep changes no answer.
+        self._forget_revocations(now, 2)
+        revoked = self._is_revoked(client_id, now)
+        if not revoked and len(self._revoked) >= self._max_clients:
             raise Full("The server remembers as many logouts as it can; try again later.")
         for key in self._keyring.keys(client_id):
             client = self._clients.get(key)
             if client is not None:
                 self._remove(key, client)
-        revocation = Revocation(client_id, now + self._logout_memory)
-        self._revoked[client_id] = revocation
-        self._note(revocation)
+        if not revoked:
+            revocation = Revocation(client_id, now + self._logout_memory)
+            self.restore_revocation(revocation)
+            self._note(revocation)
 
     # What others ask
 
@@ -290,24 +295,25 @@ class Presence:
         """
         Free the memory of clients that are gone.
 
-        :param at_most: how many deadlines to look at, so that one pass never holds the reactor for long.
+        :param at_most: how many clients, and as many logouts, to look at, so that no pass holds the reactor for long.
         :returns: how many clients were removed.
         """
         removed = 0
         for key in self._deadlines.take(now, self._deadline_of_key, at_most):
             self._remove(key, self._clients[key])
             removed += 1
-        self._forget_revocations(now)
+        self._forget_revocations(now, at_most)
         return removed
 
     def restore(self, client: Client, key: bytes) -> None:
         """Put in a client that is already noted elsewhere."""
         self._clients[key] = client
-        self._deadlines.put(key, self._deadline(client))
+        self._deadlines.put(key, min(self._deadline(client), client.last_seen + self.timers.kept))
 
     def restore_revocation(self, revocation: Revocation) -> None:
-        """Put in a logout that is already noted elsewhere; the oldest first."""
+        """Put in a logout that is already noted elsewhere."""
         self._revoked[revocation.client_id] = revocation
+        self._endings.put(revocation.client_id, revocation.until)
 
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
@@ -332,11 +338,10 @@ class Presence:
         revocation = self._revoked.get(client_id)
         return revocation is not None and now <= revocation.until
 
-    def _forget_revocations(self, now: float) -> None:
-        # All are remembered for the same time, so the first in the table is the first to be forgotten.
-        while self._revoked:
-            revocation = next(iter(self._revoked.values()))
-            if now <= revocation.until:
-                break
-            del self._revoked[revocation.client_id]
-            self._note(Removed(revocation))
+    def _end_of_revocation(self, client_id: bytes) -> float | None:
+        revocation = self._revoked.get(client_id)
+        return None if revocation is None else revocation.until
+
+    def _forget_revocations(self, now: float, at_most: int) -> None:
+        for client_id in self._endings.take(now, self._end_of_revocation, at_most):
+            self._note(Removed(self._revoked.pop(client_id)))

@@ -1,0 +1,273 @@
+"""The live table at every boundary of the state table: what a client does, and when it is what."""
+
+from __future__ import annotations
+
+from rendezvous.core.identity import KEY_SIZE
+from rendezvous.core.notes import Removed
+from rendezvous.core.presence import PulseCode, State, Timers
+from rendezvous.errors import NotFound
+from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
+
+ON_TIME, VERIFY, UNKNOWN = PulseCode.ON_TIME, PulseCode.VERIFY, PulseCode.UNKNOWN
+
+#: Seconds since the last sign of life of a client that has pulsed, and its state: each boundary, and just past it.
+STATES = [
+    (0.0, State.ONLINE),
+    (30.0, State.ONLINE),
+    (33.0, State.ONLINE),
+    (33.0 + JUST, State.PENDING),
+    (180.0, State.PENDING),
+    (210.0, State.PENDING),
+    (210.0 + JUST, State.GONE),
+    (1e9, State.GONE),
+]
+
+#: The same for a client that has never pulsed, counted from its registration.
+NEW_STATES = [
+    (0.0, State.NEW),
+    (33.0 + JUST, State.NEW),
+    (210.0 + JUST, State.NEW),
+    (300.0, State.NEW),
+    (300.0 + JUST, State.GONE),
+    (1e9, State.GONE),
+]
+
+CODES = {State.NEW: ON_TIME, State.ONLINE: ON_TIME, State.PENDING: VERIFY, State.GONE: UNKNOWN}
+
+
+class StateTests(PresenceCase):
+    """The state as a function of one timestamp."""
+
+    def test_states_of_a_client_that_has_pulsed(self) -> None:
+        """ONLINE for interval + grace, PENDING for error time + interval, gone after that; a boundary belongs below."""
+        self.come_online()
+        client = self.found(NOW)
+        for since, state in STATES:
+            self.assertIs(self.table.state(client, NOW + since), state, since)
+
+    def test_states_of_a_client_that_has_never_pulsed(self) -> None:
+        """NEW for the registration time, and gone after that."""
+        self.register()
+        client = self.found(NOW)
+        for since, state in NEW_STATES:
+            self.assertIs(self.table.state(client, NOW + since), state, since)
+
+    def test_gone_clients_are_not_found(self) -> None:
+        """Swept or not: looking for one tells the same as its state."""
+        for act, states in ((self.come_online, STATES), (self.register, NEW_STATES)):
+            self.table = self.make_table()
+            act()
+            for since, state in states:
+                self.assertEqual(self.table.find(ID, NOW + since) is None, state is State.GONE, since)
+
+    def test_timers_move_the_boundaries(self) -> None:
+        """Each option is one term of its sum."""
+        timers = Timers(pulse_interval=8.0, pulse_grace=0.5, error_time=16.0, registration_time=4.0)
+        self.table = self.make_table(timers)
+        self.register()
+        client = self.found(NOW)
+        new = [self.table.state(client, NOW + since) for since in (4.0, 4.0 + JUST)]
+        self.table.pulse(KEY, HERE, NOW)
+        pulsed = [self.table.state(client, NOW + since) for since in (8.5, 8.5 + JUST, 24.0, 24.0 + JUST)]
+        self.assertEqual(new, [State.NEW, State.GONE])
+        self.assertEqual(pulsed, [State.ONLINE, State.PENDING, State.PENDING, State.GONE])
+
+    def test_without_grace_the_interval_is_the_boundary(self) -> None:
+        """A grace of nothing is one."""
+        self.table = self.make_table(Timers(pulse_grace=0.0))
+        self.come_online()
+        states = [self.table.state(self.found(NOW), NOW + since) for since in (30.0, 30.0 + JUST)]
+        self.assertEqual(states, [State.ONLINE, State.PENDING])
+
+    def test_clock_that_goes_back_is_harmless(self) -> None:
+        """A client that pulsed in the future is ONLINE, nothing is removed, and life goes on from there."""
+        self.come_online()
+        earlier = NOW - 1000.0
+        self.assertIs(self.table.state(self.found(earlier), earlier), State.ONLINE)
+        self.assertEqual(self.table.sweep(earlier, 100), 0)
+        self.assertIs(self.table.pulse(KEY, HERE, earlier), ON_TIME)
+        self.assertEqual(self.found(earlier).last_pulse, earlier)
+        self.assertIs(self.table.state(self.found(earlier), earlier + 33.0 + JUST), State.PENDING)
+        self.assertIsNone(self.table.find(ID, earlier + 210.0 + JUST))
+
+    def test_verify_on_a_clock_that_goes_back_is_harmless(self) -> None:
+        """The last pulse then lies in the future, which is for whoever shows it to mind."""
+        self.come_online()
+        client = self.table.verify(ID, NOW - 1000.0)
+        self.assertEqual((client.last_seen, client.last_pulse), (NOW - 1000.0, NOW))
+        self.assertIs(self.table.state(client, NOW - 1000.0), State.ONLINE)
+
+
+class PulseTests(PresenceCase):
+    """What a pulse is answered with, and what it records."""
+
+    def test_answers_to_a_client_that_has_pulsed(self) -> None:
+        """1020, 1050 or 1060 by state; only 1020 records."""
+        for since, state in STATES:
+            self.table = self.make_table()
+            self.come_online()
+            client = self.found(NOW)
+            self.assertIs(self.table.pulse(KEY, THERE, NOW + since), CODES[state], since)
+            recorded = (THERE, NOW + since) if CODES[state] is ON_TIME else (HERE, NOW)
+            self.assertEqual(((client.host, client.port), client.last_pulse), recorded, since)
+
+    def test_answers_to_a_client_that_has_never_pulsed(self) -> None:
+        """The first pulse is on time within the registration time."""
+        for since, state in NEW_STATES:
+            self.table = self.make_table()
+            self.register()
+            client = self.found(NOW)
+            self.assertIs(self.table.pulse(KEY, HERE, NOW + since), CODES[state], since)
+            recorded = (HERE[0], NOW + since) if state is State.NEW else (None, None)
+            self.assertEqual((client.host, client.last_pulse), recorded, since)
+
+    def test_late_pulses_never_bring_a_client_back(self) -> None:
+        """However many come: they are not signs of life, so the client is gone when it would have been anyway."""
+        self.come_online()
+        late = [self.table.pulse(KEY, HERE, NOW + since) for since in (34.0, 64.0, 94.0, 124.0, 154.0, 184.0, 210.0)]
+        self.assertEqual(late, [VERIFY] * 7)
+        self.assertIs(self.table.pulse(KEY, HERE, NOW + 210.0 + JUST), UNKNOWN)
+
+    def test_pulses_in_time_keep_a_client_for_ever(self) -> None:
+        """Each may come as late as interval + grace after the one before."""
+        self.come_online()
+        answers = {self.table.pulse(KEY, HERE, NOW + 33.0 * n) for n in range(1, 1000)}
+        self.assertEqual(answers, {ON_TIME})
+
+    def test_new_address_while_online_moves_the_client(self) -> None:
+        """A NAT that rebinds changes the port, the host or the family."""
+        self.come_online()
+        for n, address in enumerate([(HERE[0], 1), ("203.0.113.1", 1), THERE, (THERE[0], 65535), (THERE[0], 0)]):
+            self.assertIs(self.table.pulse(KEY, address, NOW + n), ON_TIME)
+            client = self.found(NOW + n)
+            self.assertEqual((client.host, client.port), address)
+
+    def test_unknown_keys_are_unknown(self) -> None:
+        """Whatever their length, and nothing comes of it."""
+        self.come_online()
+        for key in (OTHER_KEY, bytes(KEY_SIZE), b"", KEY[:-1], KEY.hex().encode(), ID):
+            self.assertIs(self.table.pulse(key, HERE, NOW), UNKNOWN)
+        self.assertEqual(len(self.table), 1)
+
+    def test_pulse_of_a_client_that_is_gone_frees_it(self) -> None:
+        """There is no need to wait for the sweep, which then finds nothing to do."""
+        self.come_online()
+        self.table.pulse(KEY, HERE, NOW + 210.0 + JUST)
+        self.assertEqual((len(self.table), KEY in self.table), (0, False))
+        self.assertEqual(self.table.sweep(NOW + 1000, 100), 0)
+
+    def test_what_a_pulse_changes_is_noted(self) -> None:
+        """An accepted one the client, a late one nothing, one that is too late the end."""
+        self.come_online()
+        client = self.found(NOW)
+        self.notes.clear()
+        for since, noted in ((1.0, [client]), (1.0 + 100, []), (1.0 + 210 + JUST, [Removed(client)]), (500, [])):
+            self.table.pulse(KEY, HERE, NOW + since)
+            self.assertEqual(self.notes, noted, since)
+            self.notes.clear()
+
+
+class KeepAliveTests(PresenceCase):
+    """The short way for the common pulse, which must agree with the long one."""
+
+    def test_short_way_is_for_clients_that_are_online_where_they_were(self) -> None:
+        """At every boundary; all else is left to the long way, and nothing is recorded."""
+        for since, state in STATES:
+            self.table = self.make_table()
+            self.come_online()
+            client = self.found(NOW)
+            self.assertEqual(self.table.keep_alive(KEY, HERE, NOW + since), state is State.ONLINE, since)
+            self.assertEqual(client.last_pulse, NOW + since if state is State.ONLINE else NOW)
+
+    def test_first_pulse_goes_the_long_way(self) -> None:
+        """There is no address yet that it could have come from."""
+        self.register()
+        self.assertFalse(self.table.keep_alive(KEY, HERE, NOW))
+        self.assertIsNone(self.found(NOW).last_pulse)
+
+    def test_move_goes_the_long_way(self) -> None:
+        """Another host or another port must be recorded, and noted."""
+        self.come_online()
+        for address in (THERE, (HERE[0], HERE[1] + 1), (THERE[0], HERE[1])):
+            self.assertFalse(self.table.keep_alive(KEY, address, NOW + 1))
+        client = self.found(NOW)
+        self.assertEqual((client.host, client.port, client.last_pulse), (*HERE, NOW))
+
+    def test_any_datagram_may_be_asked_about(self) -> None:
+        """What is no known key is simply not the common case."""
+        self.come_online()
+        for datagram in (b"", KEY[:-1], KEY + b"\0", KEY.hex().encode(), OTHER_KEY, b"{}"):
+            self.assertFalse(self.table.keep_alive(datagram, HERE, NOW))
+
+    def test_short_way_notes_nothing(self) -> None:
+        """A timestamp alone is not worth a line in anybody's journal."""
+        self.come_online()
+        self.notes.clear()
+        self.assertTrue(self.table.keep_alive(KEY, HERE, NOW + 1))
+        self.assertEqual(self.notes, [])
+
+
+class VerifyTests(PresenceCase):
+    """Taking a late client back."""
+
+    def test_verify_in_each_state(self) -> None:
+        """ONLINE again while the client is there at all; refused with a code that says so when it is gone."""
+        for since, state in STATES:
+            self.table = self.make_table()
+            self.come_online()
+            if state is State.GONE:
+                error = self.assertRaises(NotFound, self.table.verify, ID, NOW + since)
+                self.assertEqual(error.code, "not-registered")
+                continue
+            client = self.table.verify(ID, NOW + since)
+            self.assertIs(self.table.state(client, NOW + since), State.ONLINE, since)
+            self.assertEqual((client.host, client.port), HERE)
+
+    def test_verify_starts_the_times_anew(self) -> None:
+        """A verify is a sign of life like a pulse."""
+        self.come_online()
+        client = self.table.verify(ID, NOW + 210.0)
+        for since, state in STATES:
+            self.assertIs(self.table.state(client, NOW + 210.0 + since), state, since)
+
+    def test_verify_makes_the_next_pulse_count(self) -> None:
+        """From wherever it comes, as for any client that is ONLINE."""
+        self.come_online()
+        self.table.verify(ID, NOW + 100)
+        self.assertIs(self.table.pulse(KEY, THERE, NOW + 101), ON_TIME)
+        client = self.found(NOW + 101)
+        self.assertEqual((client.host, client.port, client.last_pulse), (*THERE, NOW + 101))
+
+    def test_verify_before_the_first_pulse_gives_more_time_for_it(self) -> None:
+        """Still without an address, so not ONLINE, but with the registration time once more."""
+        self.register()
+        client = self.table.verify(ID, NOW + 300.0)
+        self.assertEqual((client.host, client.last_pulse), (None, None))
+        for since, state in NEW_STATES:
+            self.assertIs(self.table.state(client, NOW + 300.0 + since), state, since)
+
+    def test_verify_before_the_first_pulse_does_not_outlast_its_time(self) -> None:
+        """Nobody who was not there is taken back."""
+        self.register()
+        self.assertRaises(NotFound, self.table.verify, ID, NOW + 300.0 + JUST)
+        self.assertRaises(NotFound, self.table.verify, OTHER, NOW)
+
+    def test_last_pulse_is_not_the_verify(self) -> None:
+        """However many verifies come, until the next pulse, on either way."""
+        self.come_online()
+        for since in (10.0, 40.0, 200.0):
+            self.assertEqual(self.table.verify(ID, NOW + since).last_pulse, NOW)
+        self.assertTrue(self.table.keep_alive(KEY, HERE, NOW + 201.0))
+        self.assertEqual(self.found(NOW + 201.0).last_pulse, NOW + 201.0)
+        self.table.verify(ID, NOW + 202.0)
+        self.assertEqual(self.found(NOW + 202.0).last_pulse, NOW + 201.0)
+        self.table.pulse(KEY, THERE, NOW + 203.0)
+        self.assertEqual(self.found(NOW + 203.0).last_pulse, NOW + 203.0)
+
+    def test_verify_is_noted_and_a_refused_one_is_not(self) -> None:
+        """Whoever keeps a journal hears of what changed."""
+        self.come_online()
+        self.notes.clear()
+        client = self.table.verify(ID, NOW + 100)
+        self.assertRaises(NotFound, self.table.verify, ID, NOW + 1000)
+        self.assertEqual(self.notes, [client])

@@ -1,0 +1,358 @@
+"""Credentials, logouts, full tables and the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rendezvous.core.identity import Credential, Keyring
+from rendezvous.core.notes import Removed
+from rendezvous.core.presence import Client, Presence, PulseCode, Revocation, Timers
+from rendezvous.errors import Conflict, Full, Unauthorized
+from tests._presence_case import DAY, HERE, ID, JUST, KEY, KEYRING, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
+
+MANY = 10**9
+
+BARE, PAIR = Credential(KEY), Credential(KEY, ID)
+
+
+def ids(count: int) -> list[bytes]:
+    """:returns: that many different ids."""
+    return [n.to_bytes(16, "big") for n in range(count)]
+
+
+class CredentialTests(PresenceCase):
+    """The two forms of one credential, in every state of its client."""
+
+    def good(self, now: float) -> tuple[bool, bool]:
+        """:returns: whether the bare key is good, and whether the pair is."""
+        return self.proves(BARE, now), self.proves(PAIR, now)
+
+    def proves(self, credential: Credential, now: float) -> bool:
+        """:returns: whether the credential proves the id; it must prove no other."""
+        try:
+            self.assertEqual(self.table.authenticate(credential, now), ID)
+        except Unauthorized as error:
+            self.assertNotIn(KEY.hex(), error.message)
+            return False
+        return True
+
+    def test_before_the_first_pulse(self) -> None:
+        """Both are good for the registration time; the pair needs no client at all."""
+        self.register()
+        self.assertEqual(self.good(NOW), (True, True))
+        self.assertEqual(self.good(NOW + 300.0), (True, True))
+        self.assertEqual(self.good(NOW + 300.0 + JUST), (False, True))
+
+    def test_online_late_and_gone(self) -> None:
+        """Nothing can resolve the bare key once its client is gone, swept or not."""
+        self.come_online()
+        for since in (0.0, 33.0, 33.0 + JUST, 210.0):
+            self.assertEqual(self.good(NOW + since), (True, True), since)
+        self.assertEqual(self.good(NOW + 210.0 + JUST), (False, True))
+        self.table.sweep(NOW + 1000, MANY)
+        self.assertEqual(self.good(NOW + 1000), (False, True))
+
+    def test_never_registered_here(self) -> None:
+        """Another process of the same secret may have made it: the pair is checked by arithmetic alone."""
+        self.assertEqual(self.good(NOW), (False, True))
+
+    def test_logout_ends_both_for_thirty_days(self) -> None:
+        """And no longer: what is forgotten is good again, as far as arithmetic goes."""
+        self.come_online()
+        self.table.logout(ID, NOW)
+        for since in (0.0, 33.0 + JUST, DAY, 30 * DAY):
+            self.assertEqual(self.good(NOW + since), (False, False), since)
+        self.assertEqual(self.good(NOW + 30 * DAY + JUST), (False, True))
+
+    def test_sweep_changes_no_credential(self) -> None:
+        """Whether it comes often or never, a logout is remembered for as long."""
+        self.come_online()
+        self.table.logout(ID, NOW)
+        for since in (1.0, DAY, 30 * DAY):
+            self.table.sweep(NOW + since, MANY)
+            self.assertEqual(self.good(NOW + since), (False, False), since)
+
+    def test_logout_before_the_first_pulse_and_without_a_client(self) -> None:
+        """The credential ends, whatever its client was doing."""
+        self.register()
+        self.table.logout(ID, NOW)
+        self.table.logout(OTHER, NOW)
+        self.assertEqual(self.good(NOW), (False, False))
+        self.assertRaises(Unauthorized, self.table.authenticate, Credential(OTHER_KEY, OTHER), NOW)
+
+    def test_time_of_the_memory_is_an_option(self) -> None:
+        """Boundary included."""
+        self.table = self.make_table(logout_memory=5.0)
+        self.table.logout(ID, NOW)
+        self.assertEqual([self.proves(PAIR, NOW + since) for since in (5.0, 5.0 + JUST)], [False, True])
+
+    def test_id_and_key_must_belong_together(self) -> None:
+        """A key that is good by itself does not vouch for another id."""
+        self.come_online()
+        self.table.register(OTHER, OTHER_KEY, NOW)
+        for key, client_id in ((KEY, OTHER), (OTHER_KEY, ID), (bytes(32), None), (bytes(32), ID)):
+            self.assertRaises(Unauthorized, self.table.authenticate, Credential(key, client_id), NOW)
+
+    def test_clients_of_a_rotated_secret_are_clients(self) -> None:
+        """They are found, proven and logged out by the key that they were given."""
+        old = KEYRING
+        self.table = Presence(Timers(), Keyring([b"\x09" * 32, bytes(32)]))
+        self.table.register(ID, old.key(ID), NOW)
+        self.assertEqual(self.good(NOW), (True, True))
+        self.assertEqual(self.found(NOW).client_id, ID)
+        self.table.logout(ID, NOW)
+        self.assertEqual((self.good(NOW), len(self.table)), ((False, False), 0))
+
+
+class LogoutTests(PresenceCase):
+    """What a logout ends."""
+
+    def test_client_is_gone_at_once(self) -> None:
+        """Not found, its pulses unknown, its memory free."""
+        self.come_online()
+        self.table.logout(ID, NOW)
+        self.assertIsNone(self.table.find(ID, NOW))
+        self.assertIs(self.table.pulse(KEY, HERE, NOW), PulseCode.UNKNOWN)
+        self.assertFalse(self.table.keep_alive(KEY, HERE, NOW))
+        self.assertEqual(len(self.table), 0)
+        self.assertEqual(self.table.sweep(NOW + 1000, MANY), 0)
+
+    def test_others_stay(self) -> None:
+        """One client's logout is no other's business."""
+        self.come_online()
+        self.table.register(OTHER, OTHER_KEY, NOW)
+        self.table.logout(OTHER, NOW)
+        self.assertEqual(self.found(NOW).client_id, ID)
+
+    def test_logout_is_noted_with_its_end(self) -> None:
+        """The client's end, the revocation, and in time that it is forgotten."""
+        self.come_online()
+        client = self.found(NOW)
+        self.notes.clear()
+        self.table.logout(ID, NOW)
+        revocation = Revocation(ID, NOW + 30 * DAY)
+        self.assertEqual(self.notes, [Removed(client), revocation])
+        self.notes.clear()
+        self.table.sweep(NOW + 30 * DAY, MANY)
+        self.assertEqual(self.notes, [])
+        self.table.sweep(NOW + 30 * DAY + 1, MANY)
+        self.assertEqual(self.notes, [Removed(revocation)])
+
+    def test_restored_revocation_counts(self) -> None:
+        """In any order: what a journal gives back is forgotten at its own time."""
+        for client_id, days in ((ID, 20), (OTHER, 10)):
+            self.table.restore_revocation(Revocation(client_id, NOW + days * DAY))
+        self.assertRaises(Unauthorized, self.table.authenticate, PAIR, NOW + 20 * DAY)
+        self.table.sweep(NOW + 10 * DAY + 1, MANY)
+        self.assertEqual(self.notes, [Removed(Revocation(OTHER, NOW + 10 * DAY))])
+
+    def test_full_table_of_logouts_refuses_and_ends_nothing(self) -> None:
+        """As many as there may be clients; the next is refused rather than an older one forgotten."""
+        self.table = self.make_table(max_clients=3, logout_memory=100.0)
+        self.come_online()
+        for n, client_id in enumerate(ids(3)):
+            self.table.logout(client_id, NOW + n)
+        self.notes.clear()
+        self.assertRaises(Full, self.table.logout, ID, NOW + 100.0)
+        self.assertEqual(self.notes, [])
+        self.assertEqual(self.found(NOW + 100.0).client_id, ID)
+        self.assertEqual(self.table.authenticate(PAIR, NOW + 100.0), ID)
+
+    def test_full_table_of_logouts_makes_room_without_a_sweep(self) -> None:
+        """Within a second of the first one's end."""
+        self.table = self.make_table(max_clients=3, logout_memory=100.0)
+        for client_id in ids(3):
+            self.table.logout(client_id, NOW)
+        self.table.logout(ID, NOW + 101.0)
+        self.assertRaises(Unauthorized, self.table.authenticate, PAIR, NOW + 101.0)
+
+    def test_second_logout_takes_no_second_place(self) -> None:
+        """Two requests may have been proven before either took effect; the table is no fuller for it."""
+        self.table = self.make_table(max_clients=2)
+        for client_id in (*ids(2), *ids(2)):
+            self.table.logout(client_id, NOW)
+        self.assertRaises(Full, self.table.logout, ID, NOW)
+
+    def test_second_logout_changes_nothing(self) -> None:
+        """It is neither noted nor remembered for longer, and the others are forgotten at their own times."""
+        self.table = self.make_table(logout_memory=100.0)
+        for client_id, since in ((ID, 0.0), (OTHER, 1.0), (ID, 50.0)):
+            self.table.logout(client_id, NOW + since)
+        self.assertEqual(self.notes, [Revocation(ID, NOW + 100.0), Revocation(OTHER, NOW + 101.0)])
+        self.assertEqual(self.table.authenticate(PAIR, NOW + 100.0 + JUST), ID)
+        self.notes.clear()
+        self.table.sweep(NOW + 103.0, MANY)
+        self.assertEqual(self.notes, [Removed(Revocation(ID, NOW + 100.0)), Removed(Revocation(OTHER, NOW + 101.0))])
+
+    def test_logout_after_the_last_is_forgotten_counts_anew(self) -> None:
+        """Even where no sweep has been."""
+        self.table = self.make_table(logout_memory=100.0)
+        self.table.logout(ID, NOW)
+        self.table.logout(ID, NOW + 100.0 + JUST)
+        self.assertRaises(Unauthorized, self.table.authenticate, PAIR, NOW + 200.0 + JUST)
+        self.assertEqual(self.table.authenticate(PAIR, NOW + 200.0 + 2 * JUST), ID)
+
+
+class RegistrationTests(PresenceCase):
+    """Letting clients in, as far as there is room."""
+
+    def test_registered_client_is_noted(self) -> None:
+        """It is in the table under its key."""
+        client = self.table.register(ID, KEY, NOW)
+        self.assertEqual(self.notes, [client])
+        self.assertEqual((list(self.table.clients()), KEY in self.table, ID in self.table), ([client], True, False))
+
+    def test_table_is_full_at_its_limit(self) -> None:
+        """One below there is room, at the limit there is none, and nothing is recorded of who was refused."""
+        self.table = self.make_table(max_clients=3)
+        for client_id in ids(3):
+            self.table.register(client_id, KEYRING.key(client_id), NOW)
+        self.notes.clear()
+        error = self.assertRaises(Full, self.table.register, ID, KEY, NOW)
+        self.assertEqual((error.status, error.retry_after), (503, 30))
+        self.assertEqual((len(self.table), KEY in self.table, self.notes), (3, False, []))
+        self.assertIs(self.table.pulse(KEY, HERE, NOW), PulseCode.UNKNOWN)
+
+    def test_every_way_out_makes_room(self) -> None:
+        """Logout, sweep, and the pulse that comes too late."""
+        ways: list[Callable[[], object]] = [
+            lambda: self.table.logout(ID, NOW),
+            lambda: self.table.sweep(NOW + 302, MANY),
+            lambda: self.table.pulse(KEY, HERE, NOW + 302),
+        ]
+        for leave in ways:
+            self.table = self.make_table(max_clients=1)
+            self.register()
+            self.assertRaises(Full, self.table.register, OTHER, OTHER_KEY, NOW)
+            leave()
+            self.table.register(OTHER, OTHER_KEY, NOW + 302)
+
+    def test_taken_id_is_a_conflict(self) -> None:
+        """Live or logged out, it is not given to a second client, and the first is left alone."""
+        self.come_online()
+        self.notes.clear()
+        self.assertRaises(Conflict, self.table.register, ID, KEY, NOW + 5)
+        self.assertEqual((self.found(NOW).last_pulse, self.notes), (NOW, []))
+        self.table.logout(ID, NOW)
+        self.assertRaises(Conflict, self.table.register, ID, KEY, NOW + 5)
+
+    def test_restored_client_is_where_it_was(self) -> None:
+        """As it was kept elsewhere, and without being noted again; it is swept like any other."""
+        client = Client(ID, NOW)
+        client.move(THERE)
+        self.table.restore(client, KEY)
+        self.assertEqual(self.notes, [])
+        self.assertTrue(self.table.keep_alive(KEY, THERE, NOW + 33.0))
+        self.assertEqual([self.table.sweep(NOW + since, MANY) for since in (33 + 210, 33 + 211 + JUST)], [0, 1])
+
+
+class Counted(Presence):
+    """
+    A table that counts what a sweep looks at.
+
+    :ivar looks: how many deadlines were asked for.
+    """
+
+    looks = 0
+
+    def _deadline_of_key(self, key: bytes) -> float | None:
+        self.looks += 1
+        return super()._deadline_of_key(key)
+
+
+class SweepTests(PresenceCase):
+    """Freeing memory, which is all that a sweep does."""
+
+    def fill(self, count: int, **options: int) -> Counted:
+        """:returns: a table of that many clients, which came online at NOW."""
+        table = Counted(Timers(), KEYRING, note=self.notes.append, **options)
+        for client_id in ids(count):
+            table.register(client_id, KEYRING.key(client_id), NOW)
+            table.pulse(KEYRING.key(client_id), HERE, NOW)
+        return table
+
+    def test_gone_clients_are_removed_within_a_second_and_noted(self) -> None:
+        """No sooner than they are gone."""
+        self.come_online()
+        client = self.found(NOW)
+        self.notes.clear()
+        self.assertEqual([self.table.sweep(NOW + since, MANY) for since in (33.0 + JUST, 210.0)], [0, 0])
+        self.assertEqual(self.table.sweep(NOW + 211.0, MANY), 1)
+        self.assertEqual((self.notes, len(self.table)), ([Removed(client)], 0))
+
+    def test_client_that_never_pulses_is_removed_after_its_registration_time(self) -> None:
+        """Three hundred seconds and no less."""
+        self.register()
+        removed = [self.table.sweep(NOW + since, MANY) for since in (211.0, 300.0, 301.0)]
+        self.assertEqual((removed, len(self.table)), ([0, 0, 1], 0))
+
+    def test_long_registration_time_keeps_nobody_who_has_pulsed(self) -> None:
+        """The first pulse brings the deadline nearer, whenever it comes, and memory is free just as soon."""
+        for first in (0.0, 100.0, 209.0, 211.0, 1000.0, 5000.0):
+            self.table = self.make_table(Timers(registration_time=1e6))
+            self.register()
+            for second in range(int(first) + 1):
+                self.table.sweep(NOW + second, MANY)
+            self.table.pulse(KEY, HERE, NOW + first)
+            removed = [self.table.sweep(NOW + first + since, MANY) for since in (210.0, 211.0)]
+            self.assertEqual(removed, [0, 1], first)
+
+    def test_sweep_costs_what_expires_and_not_what_lives(self) -> None:
+        """A thousand that pulse are looked at once a lifetime; the passes in between look at nothing."""
+        table = self.fill(1000)
+        costs = []
+        for second in range(1, 1000):
+            if second % 25 == 0:
+                for client_id in ids(1000):
+                    self.assertTrue(table.keep_alive(KEYRING.key(client_id), HERE, NOW + second))
+            before = table.looks
+            self.assertEqual(table.sweep(NOW + second, MANY), 0)
+            costs.append(table.looks - before)
+        self.assertEqual({cost for cost in costs if cost}, {1000})
+        self.assertLessEqual(len([cost for cost in costs if cost]), 1000 // 180)
+
+    def test_pass_is_bounded(self) -> None:
+        """It looks at no more deadlines than it may, and the next goes on where it stopped."""
+        table = self.fill(10)
+        self.assertEqual([table.sweep(NOW + 211, n) for n in (0, 4, 4, 4, 4)], [0, 4, 4, 2, 0])
+        self.assertEqual((table.looks, len(table)), (10, 0))
+
+    def test_pass_that_finds_life_is_bounded_too(self) -> None:
+        """Looking costs the same whether or not the client turns out to be gone."""
+        table = self.fill(10)
+        for client_id in ids(10):
+            table.keep_alive(KEYRING.key(client_id), HERE, NOW + 30)
+        looks = []
+        for _ in range(4):
+            before = table.looks
+            table.sweep(NOW + 212, 4)
+            looks.append(table.looks - before)
+        self.assertEqual((looks, len(table)), ([4, 4, 2, 0], 10))
+
+    def test_forgetting_logouts_is_bounded(self) -> None:
+        """A clock that leaps, or a long pause, does not make one pass hold the reactor for all of them."""
+        for client_id in ids(10):
+            self.table.logout(client_id, NOW)
+        forgotten = []
+        for _ in range(4):
+            self.notes.clear()
+            self.table.sweep(NOW + 31 * DAY, 4)
+            forgotten.append(len(self.notes))
+        self.assertEqual(forgotten, [4, 4, 2, 0])
+
+    def test_late_sweep_changes_no_answer(self) -> None:
+        """With it or without it, the same is found, and the same is answered."""
+        swept, never = self.fill(5), self.fill(5)
+        for since in (0.0, 33.0, 34.0, 210.0, 211.0, 301.0, 1000.0):
+            swept.sweep(NOW + since, MANY)
+            for client_id in ids(5):
+                found = [table.find(client_id, NOW + since) is None for table in (swept, never)]
+                self.assertEqual(found[0], found[1], since)
+        keys = [KEYRING.key(client_id) for client_id in ids(5)]
+        answers = {table.pulse(key, HERE, NOW + 1e3) for table in (swept, never) for key in keys}
+        self.assertEqual(answers, {PulseCode.UNKNOWN})
+
+    def test_clock_that_goes_back_sweeps_nobody(self) -> None:
+        """And once it has caught up, everybody goes as usual."""
+        table = self.fill(3)
+        self.assertEqual([table.sweep(NOW + since, MANY) for since in (-1e6, -1.0, 0.0, 211.0)], [0, 0, 0, 3])
