@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 
 from rendezvous.settings import SettingsError
@@ -13,6 +14,8 @@ __all__ = ["SECRET_SIZE", "load_secret"]
 SECRET_SIZE = 32
 VARIABLE = "RENDEZVOUS_SECRET"
 
+#: Characters of a file that are read: more than any secret with blanks around it.
+_LONGEST = 1024
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -41,13 +44,14 @@ def _read(path: str) -> bytes:
     with open(path, encoding="ascii", errors="replace") as file:
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise SettingsError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
-        return _parse(file.read(1024).strip(), f"the secret file {path!r}")
+        text = file.read(_LONGEST + 1)
+        return _parse(text.strip() if len(text) <= _LONGEST else "", f"the secret file {path!r}")
 
 
 def _make(path: str, secret: bytes) -> bytes:
     # Whole or not at all: a crash must not leave half a secret behind, and of two first starts one must win.
-    draft = f"{path}.{os.getpid()}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # The draft's name is a new one each time: process ids come again, in a container at every start.
+    descriptor, draft = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path) or os.curdir)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(secret.hex() + "\n")
