@@ -66,7 +66,7 @@ def grace(text: str) -> float | str:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 86400:
-        raise ValueError("must be a number of seconds from 0 on, or a part of the interval such as 10%")
+        raise ValueError("must be a number of seconds from 0 to 86400, or a part of the interval such as 10%")
     return f"{value}%" if percent else value
 
 
@@ -121,9 +121,9 @@ class Settings:
     )
 
     def __attrs_post_init__(self) -> None:
-        timers = self.timers
-        if timers.pulse_grace > timers.error_time:
-            raise SettingsError("pulse-grace must not be longer than error-time")
+        late, kept = self.timers.pulse_grace, self.timers.error_time
+        if late > kept:
+            raise SettingsError(f"pulse-grace ({late:.10g} s) must not be longer than error-time ({kept:.10g} s)")
 
     @property
     def timers(self) -> Timers:
@@ -166,7 +166,8 @@ def from_texts(
         if name in given:
             where, texts = f"--{name}", given[name]
         elif variable in environ:
-            texts = environ[variable].split() if field.metadata["many"] else [environ[variable]]
+            # An empty text is a mistake for every option; for a repeatable one it would be as good as none at all.
+            texts = environ[variable].split() or [""] if field.metadata["many"] else [environ[variable]]
             where = variable
         else:
             continue

@@ -1,0 +1,215 @@
+"""The settings: what each option takes, where it comes from, and what an operator is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.presence import Timers
+from rendezvous.settings import Settings, SettingsError, environment_name, from_texts, option_name
+
+FIELDS = {field.name: field for field in attrs.fields(Settings)}
+
+PORTS = {"0": 0, "1": 1, "05024": 5024, "65535": 65535}
+NO_PORTS = ["-1", "65536", "1.5", "0x10", "1e3", "1_0", "+1", " 1", "1 ", "\u0661", "http", "", "9" * 5000]
+SECONDS = {"0.001": 0.001, "1": 1.0, "1e3": 1000.0, "31622400": 31622400.0}
+NO_SECONDS = ["0", "-1", "-0.0", "31622400.5", "nan", "inf", "-inf", "1e999", "30s", "", "9" * 5000]
+
+#: For each setting, texts that it takes with the values they mean, and texts that it refuses.
+GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "http_port": (PORTS, NO_PORTS),
+    "http": ({"tcp:80": "tcp:80", "ssl:443:privateKey=key.pem": "ssl:443:privateKey=key.pem"}, ["", " "]),
+    "udp_port": (PORTS, NO_PORTS),
+    "interface": ({"::1": "::1", "192.0.2.1": "192.0.2.1"}, ["", " "]),
+    "pulse_interval": (SECONDS, NO_SECONDS),
+    "pulse_grace": (
+        {"0": 0.0, "0.5": 0.5, "86400": 86400.0, "0%": "0.0%", "12.5%": "12.5%", "600%": "600.0%"},
+        ["-1", "86400.5", "-1%", "86400.5%", "%", "10%%", "% 10", "nan", "nan%", "inf", "3s", "", "9" * 5000],
+    ),
+    "error_time": (SECONDS, NO_SECONDS),
+    "registration_time": (SECONDS, NO_SECONDS),
+    "logout_memory": (SECONDS, NO_SECONDS),
+    "max_clients": ({"1": 1, "1000000000": 10**9}, ["0", "-1", "1000000001", "1.5", "1e6", "", "9" * 5000]),
+    "secret_file": ({"/run/secret": "/run/secret", "a b": "a b"}, ["", "\t"]),
+}
+
+#: Other settings that a value needs beside it, because the two would contradict each other otherwise.
+BESIDE: dict[str, dict[str, list[str]]] = {
+    "pulse_interval": {"pulse-grace": ["0"]},
+    "pulse_grace": {"error-time": ["86400"]},
+    "error_time": {"pulse-grace": ["0"]},
+}
+
+
+def read(name: str, text: str, **environ: str) -> Any:
+    """:returns: the value of a setting that is given on the command line."""
+    given = {option_name(FIELDS[name]): [text], **BESIDE.get(name, {})}
+    return getattr(from_texts(given, environ), name)
+
+
+class ReadingTests(SynchronousTestCase):
+    """What each option takes, at its bounds, below and above."""
+
+    def test_every_setting_is_tested(self) -> None:
+        """A new one must be added to the grid here."""
+        self.assertEqual(set(GRID), set(FIELDS))
+
+    def test_good_texts_are_read(self) -> None:
+        """Each to its value, of the right type."""
+        for name, (good, _) in GRID.items():
+            for text, value in good.items():
+                got = read(name, text)
+                expected = (value,) if FIELDS[name].metadata["many"] else value
+                self.assertEqual((got, type(got)), (expected, type(expected)), (name, text))
+
+    def test_bad_texts_are_refused_in_one_line_that_names_the_option(self) -> None:
+        """And repeats what was given, and says what would be right."""
+        for name, (_, bad) in GRID.items():
+            for text in bad:
+                with self.assertRaises(SettingsError, msg=f"{name} {text[:20]!r}") as caught:
+                    read(name, text)
+                message = str(caught.exception)
+                self.assertRegex(message, rf"\A--{option_name(FIELDS[name])} must [^\n]*, not [^\n]*\Z")
+                self.assertIn(repr(text), message)
+
+    def test_same_texts_are_refused_from_the_environment_by_the_variables_name(self) -> None:
+        """The operator looks for it where it stands."""
+        for name, (_, bad) in GRID.items():
+            variable = environment_name(FIELDS[name])
+            for text in bad:
+                if FIELDS[name].metadata["many"] and text.split() != [text] and text.strip():
+                    continue  # There, blanks separate.
+                with self.assertRaises(SettingsError, msg=f"{name} {text[:20]!r}") as caught:
+                    from_texts({}, {variable: text})
+                self.assertRegex(str(caught.exception), rf"\A{variable} must [^\n]*, not [^\n]*\Z")
+
+    def test_bounds_are_told(self) -> None:
+        """Who goes past one learns where it is."""
+        bounds = {
+            "http_port": ["0", "65535"],
+            "max_clients": ["1", "1000000000"],
+            "pulse_interval": ["0", "a year"],
+            "pulse_grace": ["0", "86400", "10%"],
+        }
+        for name, words in bounds.items():
+            message = str(self.assertRaises(SettingsError, read, name, "-1"))
+            for word in words:
+                self.assertIn(word, message.partition(", not ")[0])
+
+    def test_line_breaks_stay_one_line(self) -> None:
+        """A text with a line break in it cannot forge a second line of the log."""
+        for name in FIELDS.keys() - {"http", "interface", "secret_file"}:
+            message = str(self.assertRaises(SettingsError, read, name, "1\n2"))
+            self.assertEqual(message.splitlines(), [message])
+
+
+class PrecedenceTests(SynchronousTestCase):
+    """Command line, then environment, then default."""
+
+    def test_defaults_are_documented_ones(self) -> None:
+        """What the protocol says."""
+        self.assertEqual(from_texts({}, {}), Settings())
+        defaults = attrs.asdict(from_texts({}, {}))
+        self.assertEqual(
+            {name: defaults[name] for name in GRID},
+            {
+                "http_port": 5025,
+                "http": (),
+                "udp_port": (5024,),
+                "interface": "",
+                "pulse_interval": 30.0,
+                "pulse_grace": "10%",
+                "error_time": 180.0,
+                "registration_time": 300.0,
+                "logout_memory": 2592000.0,
+                "max_clients": 1000000,
+                "secret_file": "rendezvous.secret",
+            },
+        )
+
+    def test_each_setting_has_one_name_in_each_place(self) -> None:
+        """Dashes on the command line, capitals and a prefix in the environment."""
+        self.assertEqual(option_name(FIELDS["pulse_grace"]), "pulse-grace")
+        self.assertEqual(environment_name(FIELDS["pulse_grace"]), "RENDEZVOUS_PULSE_GRACE")
+
+    def test_command_line_beats_environment_beats_default(self) -> None:
+        """For every setting."""
+        for name, (good, _) in GRID.items():
+            (first, value), (second, other) = list(good.items())[:2]
+            if FIELDS[name].metadata["many"]:
+                value, other = (value,), (other,)
+            variable = environment_name(FIELDS[name])
+            beside = BESIDE.get(name, {})
+            from_environment = from_texts(beside, {variable: second})
+            self.assertEqual(getattr(from_environment, name), other, name)
+            self.assertEqual(read(name, first, **{variable: second}), value, name)
+            unlike = attrs.evolve(from_environment, **{name: getattr(from_texts(beside, {}), name)})
+            self.assertEqual(unlike, from_texts(beside, {}), f"{name} changes something else")
+
+    def test_environment_that_is_overruled_is_not_even_read(self) -> None:
+        """A mistake in what does not count stops nobody."""
+        settings = from_texts({"http-port": ["80"]}, {"RENDEZVOUS_HTTP_PORT": "eighty"})
+        self.assertEqual(settings.http_port, 80)
+
+    def test_other_variables_are_left_alone(self) -> None:
+        """Whatever else an environment holds."""
+        environ = {"HTTP_PORT": "x", "RENDEZVOUS_SECRET": "y", "RENDEZVOUS_": "z", "rendezvous_http_port": "1"}
+        self.assertEqual(from_texts({}, environ), Settings())
+
+    def test_last_of_several_counts(self) -> None:
+        """As on any command line, but each must be good."""
+        self.assertEqual(from_texts({"http-port": ["1", "2"]}, {}).http_port, 2)
+        self.assertRaises(SettingsError, from_texts, {"http-port": ["x", "2"]}, {})
+
+    def test_repeatable_options_gather(self) -> None:
+        """In order, without the default; white space separates them in the environment."""
+        self.assertEqual(from_texts({"udp-port": ["1", "2", "1"]}, {}).udp_port, (1, 2, 1))
+        self.assertEqual(from_texts({}, {"RENDEZVOUS_UDP_PORT": " 1\t2\n3 "}).udp_port, (1, 2, 3))
+        self.assertEqual(from_texts({}, {"RENDEZVOUS_HTTP": "tcp:1 tcp:2"}).http, ("tcp:1", "tcp:2"))
+        self.assertEqual(from_texts({"udp-port": ["1"]}, {"RENDEZVOUS_UDP_PORT": "2 3"}).udp_port, (1,))
+
+    def test_one_bad_text_of_several_is_refused(self) -> None:
+        """The whole option is, wherever it stands."""
+        for given, environ in (({"udp-port": ["1", "x"]}, {}), ({}, {"RENDEZVOUS_UDP_PORT": "x 1"})):
+            self.assertRaises(SettingsError, from_texts, given, environ)
+
+
+class SettingsTests(SynchronousTestCase):
+    """The settings as a whole."""
+
+    def test_every_setting_has_help(self) -> None:
+        """One line each, ready for ``--help``."""
+        for name, field in FIELDS.items():
+            self.assertRegex(field.metadata["help"], r"\A\S[^\n]{10,}[^\s.]\Z", name)
+
+    def test_timers_are_the_settings(self) -> None:
+        """Each under its own name."""
+        settings = Settings(pulse_interval=1.0, pulse_grace=2.0, error_time=3.0, registration_time=4.0)
+        expected = Timers(pulse_interval=1.0, pulse_grace=2.0, error_time=3.0, registration_time=4.0)
+        self.assertEqual(settings.timers, expected)
+        self.assertEqual(Settings().timers, Timers())
+
+    def test_grace_follows_the_interval_unless_it_is_in_seconds(self) -> None:
+        """The default is a tenth of whatever the interval is."""
+        graces = {
+            grace: from_texts({"pulse-interval": ["20"], **({"pulse-grace": [grace]} if grace else {})}, {}).timers
+            for grace in ("", "5", "0", "50%", "0%")
+        }
+        self.assertEqual([timers.pulse_grace for timers in graces.values()], [2.0, 5.0, 0.0, 10.0, 0.0])
+
+    def test_grace_may_be_as_long_as_the_error_time_and_no_longer(self) -> None:
+        """Otherwise a client would be gone while it is still on time."""
+        self.assertEqual(Settings(pulse_grace=180.0).timers.pulse_grace, 180.0)
+        self.assertEqual(Settings(pulse_grace="600%").timers.pulse_grace, 180.0)
+        for wrong in (180.001, "600.01%"):
+            self.assertRaises(SettingsError, Settings, pulse_grace=wrong)
+
+    def test_contradiction_names_both_settings_and_shows_their_values(self) -> None:
+        """The grace may have grown with the interval, without being mentioned at all."""
+        message = str(self.assertRaises(SettingsError, from_texts, {"pulse-interval": ["1801"]}, {}))
+        for word in ("pulse-grace", "180.1", "error-time", "180"):
+            self.assertIn(word, message)
+        self.assertNotIn("\n", message)
