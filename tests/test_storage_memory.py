@@ -1,0 +1,21 @@
+"""The store in memory: it keeps the contract of every store."""
+
+from __future__ import annotations
+
+from rendezvous.interfaces import IStore
+from rendezvous.storage.memory import MemoryStore
+from tests.contract_store import StoreOptions, make_store_tests
+
+
+def make_store(options: StoreOptions) -> IStore:
+    """:returns: a store in memory."""
+    return MemoryStore(
+        options.keyring,
+        options.random,
+        options.timers,
+        max_clients=options.max_clients,
+        logout_memory=options.logout_memory,
+    )
+
+
+MemoryStoreTests = make_store_tests(make_store, "MemoryStoreTests", __name__)
