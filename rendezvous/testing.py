@@ -7,7 +7,7 @@ Nothing here opens a socket or waits.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import attrs
@@ -218,20 +218,23 @@ class Connection:
 
 
 def _body(headers: Mapping[str, str], data: bytes) -> tuple[bytes, bytes] | None:
+    """:returns: a body and what follows it, or ``None`` if the whole of it is not there."""
     if headers.get("transfer-encoding") == "chunked":
-        end = data.find(b"0\r\n\r\n")
-        return None if end < 0 else (b"".join(_chunks(data[: end + 5])), data[end + 5 :])
+        return _chunked(data)
     length = int(headers.get("content-length", 0))
     return None if len(data) < length else (data[:length], data[length:])
 
 
-def _chunks(data: bytes) -> Iterable[bytes]:
+def _chunked(data: bytes) -> tuple[bytes, bytes] | None:
+    body = b""
     while True:
-        size, _, data = data.partition(b"\r\n")
-        if int(size, 16) == 0:
-            return
-        yield data[: int(size, 16)]
-        data = data[int(size, 16) + 2 :]
+        size, _, rest = data.partition(b"\r\n")
+        length = int(size or b"0", 16)
+        if len(rest) < length + 2:
+            return None
+        if length == 0:
+            return body, rest[2:]
+        body, data = body + rest[:length], rest[length + 2 :]
 
 
 class MemoryServer:

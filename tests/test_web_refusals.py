@@ -147,8 +147,8 @@ class HostTests(_Case):
         """Empty and overlong labels, spaces, delimiters, bytes beyond ASCII, ports that are none."""
         for host in (
             "...", "a..b", ".a", "a" * 64, "a" * 64 + ".b", "b." + "a" * 64, ".".join(["a" * 63] * 4) + ".",
-            "a b", "a/b", "a?b", "a#b", "a@b", "<>", "*", "[", "]", "[]", "[..::]", "[a..b]", "::1", "a:b", "a:123456", "a:1:2", "\xff", "caf\xe9",
-            "caf\xc3\xa9", "%00", "\\",
+            "a b", "a/b", "a?b", "a#b", "a@b", "<>", "*", "[", "]", "[]", "[..::]", "[a..b]", "::1",
+            "a:b", "a:123456", "a:1:2", "\xff", "caf\xe9", "caf\xc3\xa9", "%00", "\\",
         ):  # fmt: skip
             response = self.server.request("GET", "/health", headers={"Host": host})
             self.assert_error(response, 400, "bad-host", host)
