@@ -147,6 +147,12 @@ class LifeTests(_Case):
         self.assertIn("HTTP on 192.0.2.1:5025", lines)
         self.assertIn("UDP on 192.0.2.1:5024", lines)
 
+    def test_port_without_a_number_is_told_by_its_address(self) -> None:
+        """Such as a UNIX socket."""
+        self.start(self.make(http=("unix:/run/rendezvous.sock",)))
+        (line,) = [line for line in self.lines() if line.startswith("HTTP on ")]
+        self.assertIn("/run/rendezvous.sock", line)
+
     def test_two_servers_share_nothing(self) -> None:
         """Each in one process knows its own clients alone."""
         one, other = MemoryServer(), MemoryServer()

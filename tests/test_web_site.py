@@ -10,7 +10,7 @@ from klein import Klein
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Site
 
 from rendezvous.limits import MAX_BODY
 from rendezvous.testing import Connection, MemoryServer
@@ -33,6 +33,18 @@ class _Echo(Resource):
         """Answer."""
         self.sizes.append(request.content.seek(0, io.SEEK_END))
         return b"%d bytes" % self.sizes[-1]
+
+
+class _Slow(Resource):
+    """Answers when it is told to."""
+
+    isLeaf = True
+    request: Any = None
+
+    def render(self, request: Any) -> int:
+        """Wait."""
+        self.request = request
+        return NOT_DONE_YET
 
 
 class BodyLimitTests(SynchronousTestCase):
@@ -135,6 +147,19 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertEqual(self.echo.sizes, [1, 2])
         self.clock.advance(REFUSAL_TIME)
         self.assertTrue(connection.closed)
+
+    def test_refusal_waits_for_the_answer_before_it(self) -> None:
+        """A request that takes its time is answered first, then the one behind it is refused."""
+        slow = _Slow()
+        connection = Connection(RendezvousSite(Front(slow, LIMIT), self.clock), HOME)
+        self.addCleanup(connection.lose)
+        connection.request("GET", "/", {"Host": "a"})
+        connection.request("POST", "/", {"Host": "a", "Content-Length": str(LIMIT + 1)}, bytes(LIMIT + 1))
+        self.assertEqual(connection.transport.value(), b"")
+        slow.request.setHeader(b"Content-Length", b"2")
+        slow.request.write(b"ok")
+        slow.request.finish()
+        self.assertEqual([response.status for response in connection.responses()], [200, 413])
 
     def test_client_that_vanishes_mid_body_is_forgotten(self) -> None:
         """Nothing is answered, handed on, logged, or left for later."""

@@ -74,8 +74,7 @@ class CappedRequest(Request):
         self.requestHeaders.removeHeader(b"Expect")
         self.setHeader(b"Connection", b"close")
         channel = self.channel
-        if channel.requests[0] is self:
-            self.write(write_error(self, too_large(limit)))
+        self.write(write_error(self, too_large(limit)))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         channel.transport.pauseProducing()
         channel.callLater(REFUSAL_TIME, channel.transport.abortConnection)
