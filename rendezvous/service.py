@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -109,7 +109,7 @@ class Listening(Service):
     """
 
     log = Logger()
-    _port: Any = None
+    _opening: Deferred[Any] | None = None
 
     def __init__(self, listen: Callable[[], Any], what: str) -> None:
         self._listen = listen
@@ -119,28 +119,42 @@ class Listening(Service):
         """
         Listen, with the rights that a low port needs.
 
+        Some endpoints take their time; what goes wrong with one after this has returned is logged.
+
         :raises CannotListenError: the port is taken, or not ours to take.
         """
         failures: list[Failure] = []
-        maybeDeferred(self._listen).addCallbacks(self._listening, failures.append)
+        late = False
+
+        def failed(failure: Failure) -> None:
+            if late and not failure.check(CancelledError):
+                self.log.failure("{what} cannot listen", failure, what=self._what)
+            failures.append(failure)
+
+        self._opening = maybeDeferred(self._listen).addCallbacks(self._listening, failed)
         if failures:
+            self._opening = None
             failures[0].raiseException()
+        late = True
 
     def startService(self) -> None:
         """Listen, if that was not done yet."""
         super().startService()
-        if self._port is None:
+        if self._opening is None:
             self.privilegedStartService()
 
     def stopService(self) -> Deferred[None]:
-        """Close the port."""
+        """Close the port, or stop waiting for it."""
         super().stopService()
-        port, self._port = self._port, None
-        return maybeDeferred(port.stopListening) if port is not None else succeed(None)
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return succeed(None)
+        opening.cancel()
+        return opening.addCallback(lambda port: None if port is None else port.stopListening())
 
-    def _listening(self, port: IListeningPort) -> None:
-        self._port = port
+    def _listening(self, port: IListeningPort) -> IListeningPort:
         self.log.info("{what} on {address}", what=self._what, address=_plain(port.getHost()))
+        return port
 
 
 def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService:

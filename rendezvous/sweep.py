@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from twisted.application.internet import TimerService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -50,8 +50,14 @@ class Sweep:
             self._dropped.clear()
 
 
+class _SweepService(TimerService):
+    def stopService(self) -> Deferred[None]:
+        """Stop, and wait for the pass that is under way; a server that never started can be stopped too."""
+        return super().stopService() if self.running else succeed(None)
+
+
 def sweep_service(sweep: Sweep, clock: IReactorTime) -> TimerService:
     """:returns: the service that sweeps every second."""
-    service = TimerService(SWEEP_INTERVAL, sweep)
+    service = _SweepService(SWEEP_INTERVAL, sweep)
     service.clock = clock
     return service

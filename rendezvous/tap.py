@@ -89,6 +89,19 @@ for _field in attrs.fields(Settings):
     )
 
 
+class CannotStart(SystemExit, Exception):
+    """
+    The end of a server that could not start: status 1, its reason already told.
+
+    It is an Exception too, for only those does twistd report from a daemon to whoever started it; that process would
+    otherwise wait for ever.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.code = 1
+
+
 class _Server(MultiService):
     """Turns what an operator can mend at start into one plain line and status 1."""
 
@@ -97,9 +110,12 @@ class _Server(MultiService):
     def privilegedStartService(self) -> None:
         try:
             super().privilegedStartService()
-        except (CannotListenError, SettingsError) as e:
+        except (CannotListenError, OSError, SettingsError) as e:
             self.log.critical("cannot start: {reason}", reason=str(e))
-            raise SystemExit(f"twistd rendezvous: {e}") from None
+            if sys.__stderr__ is not None:
+                # sys.stderr is the log by now.
+                sys.__stderr__.write(f"twistd rendezvous: {e}\n")
+            raise CannotStart(str(e)) from None
 
 
 def makeService(options: Options) -> IService:

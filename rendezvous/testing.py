@@ -7,7 +7,7 @@ Nothing here opens a socket or waits.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import attrs
@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings
 
-__all__ = ["SECRET", "Connection", "MemoryReactor", "MemoryServer", "MemoryUDPPort", "Response"]
+__all__ = ["SECRET", "Connection", "MemoryReactor", "MemoryServer", "MemoryTCPPort", "MemoryUDPPort", "Response"]
 
 Address = tuple[str, int]
 
@@ -79,12 +79,35 @@ class MemoryUDPPort:
         if self.listening:
             self.listening = False
             self.protocol.doStop()
-            self.protocol.transport = None
         return succeed(None)
 
-    def loseConnection(self) -> None:
+
+@implementer(IListeningPort)
+class MemoryTCPPort:
+    """
+    A TCP port that only remembers what it was opened with.
+
+    :ivar listening: whether it is open.
+    """
+
+    def __init__(self, port: int, factory: Any, interface: str) -> None:
+        self.port, self.factory, self.interface = port, factory, interface
+        self.listening = True
+        factory.doStart()
+
+    def getHost(self) -> IAddress:
+        """:returns: the port's own address."""
+        return _address("TCP", self.interface or "0.0.0.0", self.port)  # noqa: S104
+
+    def startListening(self) -> None:
+        """Do nothing: it listens from the start."""
+
+    def stopListening(self) -> Deferred[None]:
         """Close."""
-        self.stopListening()
+        if self.listening:
+            self.listening = False
+            self.factory.doStop()
+        return succeed(None)
 
 
 @implementer(IReactorUDP)
@@ -92,12 +115,20 @@ class MemoryReactor(MemoryReactorClock):
     """
     Twisted's reactor in memory, with UDP.
 
-    :ivar udp_ports: every port that was ever opened, in order.
+    :ivar udp_ports: every UDP port that was ever opened, in order.
+    :ivar tcp_ports: the same of TCP.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.udp_ports: list[MemoryUDPPort] = []
+        self.tcp_ports: list[MemoryTCPPort] = []
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> MemoryTCPPort:
+        """Open a port in memory."""
+        opened = MemoryTCPPort(port or 49152 + len(self.tcp_ports), factory, interface)
+        self.tcp_ports.append(opened)
+        return opened
 
     def listenUDP(
         self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192
@@ -135,41 +166,75 @@ class Connection:
     def __init__(self, site: Any, source: Address) -> None:
         address = _address("TCP", *source)
         self.transport = StringTransport(peerAddress=address)
+        self._methods: list[str] = []
+        self._lost = False
         self._channel = site.buildProtocol(address)
         self._channel.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:
         """Have bytes arrive, unless the server has stopped reading."""
-        if self.transport.producerState == "producing":
+        if self.transport.producerState == "producing" and not self.transport.disconnecting:
             self._channel.dataReceived(data)
+
+    def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> None:
+        """Have a whole request arrive, its headers exactly as given."""
+        self._methods.append(method)
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
 
     def lose(self) -> None:
         """Have the client vanish."""
-        self._channel.connectionLost(Failure(ConnectionLost()))
+        if not self._lost:
+            self._lost = True
+            self._channel.connectionLost(Failure(ConnectionLost()))
+
+    @property
+    def closed(self) -> bool:
+        """:returns: whether the server has closed the connection."""
+        return self.transport.disconnecting
+
+    def responses(self) -> list[Response]:
+        """:returns: every response of which the whole is there, in order; interim ones are among them."""
+        found: list[Response] = []
+        methods = iter(self._methods)
+        data = self.transport.value()
+        while True:
+            head, separator, data = data.partition(b"\r\n\r\n")
+            if not separator:
+                return found
+            status, *lines = head.decode("latin-1").split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            code = int(status.split()[1])
+            bodiless = code < 200 or next(methods, "GET") == "HEAD"
+            taken = (b"", data) if bodiless else _body(headers, data)
+            if taken is None:
+                return found
+            body, data = taken
+            found.append(Response(code, headers, body))
 
     def response(self) -> Response | None:
         """:returns: the first response, if the whole of it is there."""
-        head, separator, rest = self.transport.value().partition(b"\r\n\r\n")
-        if not separator:
-            return None
-        status, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if headers.get("transfer-encoding") == "chunked":
-            if not rest.endswith(b"0\r\n\r\n"):
-                return None
-            rest = b"".join(_chunks(rest))
-        elif len(rest) < int(headers.get("content-length", 0)):
-            return None
-        return Response(int(status.split()[1]), headers, rest)
+        return next(iter(self.responses()), None)
 
 
-def _chunks(data: bytes) -> Iterable[bytes]:
+def _body(headers: Mapping[str, str], data: bytes) -> tuple[bytes, bytes] | None:
+    """:returns: a body and what follows it, or ``None`` if the whole of it is not there."""
+    if headers.get("transfer-encoding") == "chunked":
+        return _chunked(data)
+    length = int(headers.get("content-length", 0))
+    return None if len(data) < length else (data[:length], data[length:])
+
+
+def _chunked(data: bytes) -> tuple[bytes, bytes] | None:
+    body = b""
     while True:
-        size, _, data = data.partition(b"\r\n")
-        if int(size, 16) == 0:
-            return
-        yield data[: int(size, 16)]
-        data = data[int(size, 16) + 2 :]
+        size, _, rest = data.partition(b"\r\n")
+        length = int(size or b"0", 16)
+        if len(rest) < length + 2:
+            return None
+        if length == 0:
+            return body, rest[2:]
+        body, data = body + rest[:length], rest[length + 2 :]
 
 
 class MemoryServer:
@@ -178,17 +243,22 @@ class MemoryServer:
 
     :param settings: as for :class:`~rendezvous.settings.Settings`.
     :ivar reactor: advance it to let time pass.
+    :ivar udp_ports: the server's, in the order of its settings.
+    :ivar tcp_ports: the same.
+    :ivar site: what answers on the first TCP port.
     """
 
     def __init__(self, reactor: MemoryReactor | None = None, **settings: Any) -> None:
         self.reactor = MemoryReactor() if reactor is None else reactor
         settings.setdefault("interface", "0.0.0.0")  # noqa: S104 - there is no network here
-        before = len(self.reactor.udp_ports), len(self.reactor.tcpServers)
+        self._connections: list[Connection] = []
+        before = len(self.reactor.udp_ports), len(self.reactor.tcp_ports)
         self.service = make_service(Settings(**settings), self.reactor, environ={"RENDEZVOUS_SECRET": SECRET.hex()})
         self.service.privilegedStartService()
         self.service.startService()
         self.udp_ports = self.reactor.udp_ports[before[0] :]
-        self.site = self.reactor.tcpServers[before[1]][1]
+        self.tcp_ports = self.reactor.tcp_ports[before[1] :]
+        self.site = self.tcp_ports[0].factory
 
     @property
     def rendezvous(self) -> Rendezvous:
@@ -198,7 +268,9 @@ class MemoryServer:
         return found
 
     def stop(self) -> None:
-        """Stop the server; fails if it leaves something that was to happen later."""
+        """Stop the server, its connections lost; fails if it leaves something that was to happen later."""
+        while self._connections:
+            self._connections.pop().lose()
         stopped: list[object] = []
         self.service.stopService().addBoth(stopped.append)
         assert len(stopped) == 1, "the server is still stopping"
@@ -217,7 +289,9 @@ class MemoryServer:
 
     def connect(self, source: Address = ("198.51.100.7", 50000)) -> Connection:
         """Open an HTTP connection."""
-        return Connection(self.site, source)
+        connection = Connection(self.site, source)
+        self._connections.append(connection)
+        return connection
 
     def start_request(
         self,
@@ -238,9 +312,8 @@ class MemoryServer:
             fields.setdefault("Content-Type", "application/json")
         if body is not None:
             fields["Content-Length"] = str(len(body))
-        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         connection = self.connect(source)
-        connection.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + (body or b""))
+        connection.request(method, path, fields, body or b"")
         return connection
 
     def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -253,6 +326,7 @@ class MemoryServer:
         response = connection.response()
         assert response is not None, "the request was not answered at once"
         connection.lose()
+        self._connections.remove(connection)
         return response
 
     def register(self) -> tuple[str, bytes, dict[str, str]]:

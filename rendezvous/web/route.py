@@ -36,5 +36,6 @@ async def caller(request: Request, store: IStore, now: float) -> bytes:
     :returns: the client id of whoever sent the request.
     :raises Unauthorized: it carries no credential that is good.
     """
-    header = request.getHeader("Authorization")
-    return await store.authenticate(parse_authorization(header), now)
+    # Any bytes may stand in a header. All can be read as Latin-1, and what is not ASCII is refused with the rest.
+    header = request.getHeader(b"Authorization")
+    return await store.authenticate(parse_authorization(header.decode("latin-1") if header else None), now)

@@ -8,16 +8,21 @@ from typing import Any
 from urllib.parse import quote
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.http import Request as PlainRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from rendezvous.errors import Malformed, RendezvousError, TooLarge
-from rendezvous.web._json import write_error
+from rendezvous.errors import Malformed, NotFound, TooLarge
+from rendezvous.web._json import write_error, write_failure
 
 __all__ = ["Front", "RendezvousSite"]
 
-_PLAIN = re.compile(rb"[!-~]{0,255}")
+#: RFC 9110, section 4.2: a name, an IPv4 address or a bracketed IPv6 one, and a port. The router refuses other labels.
+_HOST = re.compile(
+    rb"(?:\[[0-9a-f]{0,4}:[\w:.%~-]{1,63}\]|(?=[^:]{0,255}(?::|\Z))(?:[\w~-]{1,63}\.)*[\w~-]{0,63})(?::[0-9]{0,5})?",
+    re.IGNORECASE,
+)
 
 #: Seconds that a refused client has to read why, before the connection is closed on what it still sends.
 REFUSAL_TIME = 1.0
@@ -69,8 +74,7 @@ class CappedRequest(Request):
         self.requestHeaders.removeHeader(b"Expect")
         self.setHeader(b"Connection", b"close")
         channel = self.channel
-        if channel.requests[0] is self:
-            self.write(write_error(self, too_large(limit)))
+        self.write(write_error(self, too_large(limit)))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         channel.transport.pauseProducing()
         channel.callLater(REFUSAL_TIME, channel.transport.abortConnection)
@@ -117,23 +121,27 @@ class Front(Resource):
         """Answer, or hand on to the routes what they can digest."""
         try:
             self._check(request)
-        except RendezvousError as e:
-            return write_error(request, e)
+            return self._route(request)
+        except Exception:
+            # A plain Site would answer what the router itself raises in HTML.
+            return write_failure(request, Failure())
+
+    def _route(self, request: Any) -> Any:
         # The router sees the path joined with "/" and decoded as UTF-8. So what was percent-encoded is encoded again:
         # a topic with a slash in it, or bytes that are no UTF-8, stay one segment, and routes decode their own.
         request.postpath = [
-            segment if segment.isalnum() else quote(segment, safe="").encode("ascii") for segment in request.postpath
+            segment if segment.isalnum() else quote(segment, safe="").encode("ascii")
+            for segment in request.postpath or [b""]  # Below somebody's path, what has no slash after it is our root.
         ]
         return self._routes.render(request)
 
     def _check(self, request: Any) -> None:
         if not request.method.isalpha() or not request.method.isascii():
             raise Malformed("The method is not a word.", code="bad-method")
-        if not _is_plain(request.getHeader(b"Host") or b""):
+        if _HOST.fullmatch(request.getHeader(b"Host") or b"") is None:
             raise Malformed("The Host header is not a host name.", code="bad-host")
         if request.content.seek(0, io.SEEK_END) > self.max_body:
             raise too_large(self.max_body)
-
-
-def _is_plain(host: bytes) -> bool:
-    return _PLAIN.fullmatch(host) is not None
+        if request.postpath[:1] == [b""] and len(request.postpath) > 1:
+            # The router takes any number of leading slashes for one.
+            raise NotFound("There is nothing at this path.", code="no-such-path")

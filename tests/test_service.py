@@ -1,0 +1,363 @@
+"""Tests of :mod:`rendezvous.service`: what starts, what stops, where it listens, and the three ways to embed it."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from twisted.application.service import Application, IService, IServiceCollection, MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from rendezvous.service import Listening, Rendezvous, make_service
+from rendezvous.settings import Settings, SettingsError
+from rendezvous.testing import SECRET, Connection, MemoryReactor, MemoryServer, MemoryTCPPort, MemoryUDPPort
+
+ENVIRON = {"RENDEZVOUS_SECRET": SECRET.hex()}
+HOME = ("198.51.100.7", 40000)
+ON_TIME = (1020).to_bytes(4, "big")
+
+
+class _Refusing(MemoryReactor):
+    """A reactor of a machine on which some addresses cannot be listened on."""
+
+    def __init__(self, **refused: int) -> None:
+        super().__init__()
+        self.refused = refused
+        self.asked: list[str] = []
+
+    def _check(self, interface: str, port: int) -> None:
+        self.asked.append(interface)
+        code = self.refused.get({"::": "six", "0.0.0.0": "four"}.get(interface, "other"))
+        if code is not None:
+            raise CannotListenError(interface, port, OSError(code, "refused"))
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> MemoryTCPPort:
+        """Refuse, or listen."""
+        self._check(interface, port)
+        return super().listenTCP(port, factory, backlog, interface)
+
+    def listenUDP(
+        self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192
+    ) -> MemoryUDPPort:
+        """Refuse, or listen."""
+        self._check(interface, port)
+        return super().listenUDP(port, protocol, interface, maxPacketSize)
+
+
+class _Case(SynchronousTestCase):
+    """Services on a reactor in memory."""
+
+    def setUp(self) -> None:
+        """Make a reactor, and listen to the log."""
+        self.reactor = MemoryReactor()
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def make(self, reactor: MemoryReactor | None = None, **settings: Any) -> MultiService:
+        """:returns: a service, not started."""
+        return make_service(Settings(**settings), reactor or self.reactor, environ=ENVIRON)
+
+    def start(self, service: Any) -> None:
+        """Start as an application does, and stop after the test."""
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(service.stopService)
+
+    def lines(self) -> list[str]:
+        """:returns: what was logged."""
+        return [formatEvent(event) for event in self.events]
+
+
+class LifeTests(_Case):
+    """Tests of starting and stopping."""
+
+    def assert_stopped(self) -> None:
+        """Check that every port is closed, and that nothing is left for later."""
+        ports: list[Any] = [*self.reactor.udp_ports, *self.reactor.tcp_ports]
+        self.assertEqual([port for port in ports if port.listening], [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_nothing_listens_before_the_start(self) -> None:
+        """Making the service opens no port and schedules nothing."""
+        self.make()
+        self.assertEqual((self.reactor.udp_ports, self.reactor.tcp_ports), ([], []))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_ports_are_open_once_privileges_may_be_dropped(self) -> None:
+        """Ports below 1024 need them."""
+        service = self.make()
+        service.privilegedStartService()
+        self.addCleanup(service.stopService)
+        self.assertEqual((len(self.reactor.udp_ports), len(self.reactor.tcp_ports)), (1, 1))
+
+    def test_start_alone_opens_the_ports(self) -> None:
+        """The privileged start may have been left out; it is not repeated if it was not."""
+        service = self.make()
+        service.startService()
+        self.addCleanup(service.stopService)
+        self.assertEqual((len(self.reactor.udp_ports), len(self.reactor.tcp_ports)), (1, 1))
+
+    def test_stop_closes_every_port_and_leaves_nothing_for_later(self) -> None:
+        """Once its Deferred fires nothing of the server is left on the reactor."""
+        service = self.make(udp_port=(1, 2, 3), http=("tcp:4", "tcp:5"))
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual((len(self.reactor.udp_ports), len(self.reactor.tcp_ports)), (3, 2))
+        self.successResultOf(service.stopService())
+        self.assert_stopped()
+
+    def test_stop_without_a_start_does_nothing(self) -> None:
+        """A service that never ran can be stopped; the failure of nothing is reported."""
+        service = self.make()
+        self.successResultOf(service.stopService())
+        self.assert_stopped()
+
+    def test_stop_after_half_a_start_closes_what_was_opened(self) -> None:
+        """When the second port is taken, the first one can be given back."""
+        self.reactor = _Refusing(six=errno.EADDRINUSE)
+        service = self.make(http=("tcp:80",))
+        self.assertRaises(CannotListenError, service.privilegedStartService)
+        self.assertEqual([port.listening for port in self.reactor.tcp_ports], [True])
+        self.successResultOf(service.stopService())
+        self.assert_stopped()
+
+    def test_stopped_service_can_start_again(self) -> None:
+        """With new ports, and with the clients it had."""
+        service = self.make()
+        service.privilegedStartService()
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.start(service)
+        self.assertEqual([port.listening for port in self.reactor.udp_ports], [False, True])
+        self.assertEqual([port.listening for port in self.reactor.tcp_ports], [False, True])
+
+    def test_each_port_is_told_to_the_log(self) -> None:
+        """Two plain lines say where the server listens."""
+        self.start(self.make(interface="192.0.2.1"))
+        lines = self.lines()
+        self.assertIn("HTTP on 192.0.2.1:5025", lines)
+        self.assertIn("UDP on 192.0.2.1:5024", lines)
+
+    def test_port_without_a_number_is_told_by_its_address(self) -> None:
+        """Such as a UNIX socket."""
+        self.start(self.make(http=("unix:/run/rendezvous.sock",)))
+        (line,) = [line for line in self.lines() if line.startswith("HTTP on ")]
+        self.assertIn("/run/rendezvous.sock", line)
+
+    def test_two_servers_share_nothing(self) -> None:
+        """Each in one process knows its own clients alone."""
+        one, other = MemoryServer(), MemoryServer()
+        self.addCleanup(one.stop)
+        self.addCleanup(other.stop)
+        _, key, _ = one.register()
+        self.assertEqual(one.deliver(key), [ON_TIME])
+        self.assertNotEqual(other.deliver(key), [ON_TIME])
+
+
+class ListeningTests(_Case):
+    """Tests of endpoints that take their time."""
+
+    def setUp(self) -> None:
+        """Start to listen, with no answer yet."""
+        super().setUp()
+        self.cancelled: list[object] = []
+        self.opening: Deferred[Any] = Deferred(self.cancelled.append)
+        self.asked = 0
+
+        def listen() -> Deferred[Any]:
+            self.asked += 1
+            return self.opening
+
+        self.service = Listening(listen, "HTTP")
+        self.service.privilegedStartService()
+        self.service.startService()
+
+    def test_port_is_asked_for_once(self) -> None:
+        """The start that follows the privileged one does not listen a second time."""
+        self.assertEqual(self.asked, 1)
+
+    def test_port_that_opens_late_is_told_and_closed(self) -> None:
+        """As any other."""
+        port = self.reactor.listenTCP(80, Site(Resource(), reactor=self.reactor), interface="192.0.2.1")
+        self.opening.callback(port)
+        self.assertEqual(self.lines()[-1:], ["HTTP on 192.0.2.1:80"])
+        self.successResultOf(self.service.stopService())
+        self.assertFalse(port.listening)
+
+    def test_port_that_fails_late_is_logged(self) -> None:
+        """Nobody waits for it any more who could be told otherwise."""
+        self.opening.errback(CannotListenError("192.0.2.1", 80, OSError(errno.EADDRINUSE, "in use")))
+        self.assertEqual(len(self.flushLoggedErrors(CannotListenError)), 1)
+        self.successResultOf(self.service.stopService())
+
+    def test_stop_gives_up_waiting(self) -> None:
+        """The endpoint is told to stop trying, and that is no error."""
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.cancelled, [self.opening])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class PlaceTests(_Case):
+    """Tests of where a server listens."""
+
+    def places(self, reactor: MemoryReactor) -> list[tuple[str, int]]:
+        """:returns: every port's interface and number, TCP first."""
+        ports: list[Any] = [*reactor.tcp_ports, *reactor.udp_ports]
+        return [(port.interface, port.port) for port in ports]
+
+    def test_default_is_every_address_of_both_families(self) -> None:
+        """One IPv6 socket each, which takes IPv4 too."""
+        self.start(self.make())
+        self.assertEqual(self.places(self.reactor), [("::", 5025), ("::", 5024)])
+
+    def test_machine_without_ipv6_gets_ipv4(self) -> None:
+        """Only if the system says that it has no such addresses."""
+        for code in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            reactor = _Refusing(six=code)
+            self.start(self.make(reactor))
+            self.assertEqual(self.places(reactor), [("0.0.0.0", 5025), ("0.0.0.0", 5024)])
+
+    def test_any_other_refusal_is_final(self) -> None:
+        """A port in use or not ours is not tried in another way."""
+        for code in (errno.EADDRINUSE, errno.EACCES):
+            reactor = _Refusing(six=code)
+            service = self.make(reactor)
+            error = self.assertRaises(CannotListenError, service.privilegedStartService)
+            self.assertEqual(error.socketError.errno, code)
+            self.assertEqual(reactor.asked, ["::"])
+
+    def test_machine_without_both_is_refused(self) -> None:
+        """The second refusal is what is told."""
+        reactor = _Refusing(six=errno.EAFNOSUPPORT, four=errno.EADDRINUSE)
+        error = self.assertRaises(CannotListenError, self.make(reactor).privilegedStartService)
+        self.assertEqual(error.socketError.errno, errno.EADDRINUSE)
+
+    def test_interface_is_taken_as_given(self) -> None:
+        """For both ports, and without a second try."""
+        for interface in ("127.0.0.1", "::1"):
+            reactor = _Refusing()
+            self.start(self.make(reactor, interface=interface))
+            self.assertEqual(reactor.asked, [interface] * 2)
+        reactor = _Refusing(other=errno.EADDRNOTAVAIL)
+        self.assertRaises(CannotListenError, self.make(reactor, interface="192.0.2.1").privilegedStartService)
+        self.assertEqual(reactor.asked, ["192.0.2.1"])
+
+    def test_every_udp_port_serves_the_same_clients(self) -> None:
+        """A client may pulse on any of them."""
+        server = MemoryServer(udp_port=(5024, 3478, 0))
+        self.addCleanup(server.stop)
+        self.assertEqual([port.port for port in server.udp_ports[:2]], [5024, 3478])
+        client_id, key, headers = server.register()
+        for number in range(3):
+            self.assertEqual(server.deliver(key, (HOME[0], 1000 + number), port=number), [ON_TIME])
+            address = server.request("GET", f"/peer/{client_id}/udp", headers=headers).json()
+            self.assertEqual(address["port"], 1000 + number)
+
+    def test_endpoints_take_the_place_of_the_http_port(self) -> None:
+        """Each of them serves the same site, and there is no other TCP port."""
+        server = MemoryServer(http=("tcp:8080", r"tcp:8081:interface=\:\:1"))
+        self.addCleanup(server.stop)
+        self.assertEqual([(port.interface, port.port) for port in server.tcp_ports], [("", 8080), ("::1", 8081)])
+        for port in server.tcp_ports:
+            connection = Connection(port.factory, HOME)
+            connection.request("GET", "/health", {"Host": "a"})
+            response = connection.response()
+            connection.lose()
+            self.assertEqual(response and response.status, 200)
+
+    def test_endpoint_that_is_none_is_one_clear_line(self) -> None:
+        """Unknown kinds, missing and superfluous parts, certificates that are not there."""
+        for description in (
+            "nonsense:0",
+            "tcp",
+            "tcp:x",
+            "tcp:0:what=1",
+            "ssl:443:privateKey=/nope/key.pem",
+            ":",
+            "8080",
+        ):
+            error = self.assertRaises(SettingsError, self.make, http=("tcp:0", description))
+            self.assertTrue(str(error).startswith(f"--http {description!r} is not a usable endpoint: "), str(error))
+            self.assertNotIn("\n", str(error))
+
+    def test_endpoint_that_cannot_listen_raises(self) -> None:
+        """At once, as a port of the server's own does."""
+        reactor = _Refusing(other=errno.EADDRINUSE)
+        service = self.make(reactor, http=("tcp:80:interface=192.0.2.1",))
+        self.assertRaises(CannotListenError, service.privilegedStartService)
+
+
+class EmbeddingTests(_Case):
+    """Tests of the three ways into somebody else's application."""
+
+    def ask(self, site: Any, method: str, path: str, **headers: str) -> Any:
+        """:returns: the body of the answer to a request."""
+        connection = Connection(site, HOME)
+        connection.request(method, path, {"Host": "a", **headers})
+        response = connection.response()
+        connection.lose()
+        assert response is not None
+        self.assertEqual(response.status, 200, response)
+        return response.json()
+
+    def test_whole_service_is_a_child_of_an_application(self) -> None:
+        """It starts and stops with its parent."""
+        application = Application("theirs")
+        self.make().setServiceParent(IServiceCollection(application))
+        parent = IService(application)
+        parent.privilegedStartService()
+        parent.startService()
+        made = self.ask(self.reactor.tcp_ports[0].factory, "POST", "/register")
+        port = self.reactor.udp_ports[0]
+        self.assertEqual(port.deliver(bytes.fromhex(made["private_id"]), HOME), [ON_TIME])
+        self.successResultOf(parent.stopService())
+        self.assertFalse(port.listening)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_whole_service_joins_and_leaves_a_running_application(self) -> None:
+        """Added to a parent that runs, it starts at once; taken away, it stops."""
+        parent = MultiService()
+        parent.startService()
+        service = self.make()
+        service.setServiceParent(parent)
+        self.assertTrue(self.reactor.udp_ports[0].listening)
+        left: Any = service.disownServiceParent()
+        self.successResultOf(left)
+        self.assertFalse(self.reactor.udp_ports[0].listening)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.successResultOf(parent.stopService())
+
+    def test_resource_and_datagrams_go_where_they_are_put(self) -> None:
+        """The resource below a path of somebody's site, the protocol on somebody's port: one server."""
+        rendezvous = Rendezvous(Settings(), self.reactor, environ=ENVIRON)
+        self.start(rendezvous)
+        root = Resource()
+        root.putChild(b"peers", rendezvous.resource())
+        site = Site(root, reactor=self.reactor)
+        port = self.reactor.listenUDP(9999, rendezvous.datagrams())
+        self.assertEqual(self.reactor.tcp_ports, [])
+        made = self.ask(site, "POST", "/peers/register")
+        self.assertEqual(port.deliver(bytes.fromhex(made["private_id"]), HOME), [ON_TIME])
+        path = f"/peers/peer/{made['client_id']}/udp"
+        found = self.ask(site, "GET", path, Authorization=f"Bearer {made['private_id']}")
+        self.assertEqual((found["host"], found["port"]), HOME)
+
+    def test_randomness_can_be_passed_in(self) -> None:
+        """An application's own source draws the ids."""
+        rendezvous = Rendezvous(Settings(), self.reactor, random=lambda size: b"\x07" * size, environ=ENVIRON)
+        self.start(rendezvous)
+        self.assertEqual(self.ask(rendezvous.site(), "POST", "/register")["client_id"], "07" * 16)
+
+    def test_secret_that_cannot_be_used_is_refused(self) -> None:
+        """Before anything starts."""
+        environ = {"RENDEZVOUS_SECRET": "short"}
+        self.assertRaises(SettingsError, make_service, Settings(), self.reactor, environ=environ)

@@ -1,0 +1,198 @@
+"""Tests of :mod:`rendezvous.sweep`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.errors import Unavailable
+from rendezvous.model import Swept
+from rendezvous.storage import memory
+from rendezvous.sweep import SWEEP_INTERVAL, Sweep, sweep_service
+from rendezvous.testing import MemoryServer
+
+
+class _Case(SynchronousTestCase):
+    """What is logged, as text."""
+
+    def setUp(self) -> None:
+        """Listen to the log."""
+        self.events: list[LogEvent] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def lines(self, start: str) -> list[str]:
+        """:returns: every line logged so far that starts so."""
+        return [line for line in map(formatEvent, self.events) if line.startswith(start)]
+
+
+class _Store:
+    """A store whose sweep does what a test wants."""
+
+    presence = (0,) * 7
+
+    def __init__(self) -> None:
+        self.results: list[Any] = []
+        self.passes: list[float] = []
+
+    async def sweep(self, now: float) -> Swept:
+        self.passes.append(now)
+        result = self.results.pop(0) if self.results else Swept()
+        if isinstance(result, Exception):
+            raise result
+        swept: Swept = await result if isinstance(result, Deferred) else result
+        return swept
+
+
+class SweepServiceTests(_Case):
+    """Tests of the passes, one a second."""
+
+    def setUp(self) -> None:
+        """Start the service on a clock."""
+        super().setUp()
+        self.clock, self.store, self.dropped = Clock(), _Store(), Counter[str]()
+        self.service = sweep_service(Sweep(self.store, self.clock, self.dropped), self.clock)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        """Start."""
+        self.service.startService()
+        self.addCleanup(self.service.stopService)
+
+    def test_there_is_a_pass_each_second(self) -> None:
+        """The first at once; each is told the time."""
+        self.start()
+        self.clock.pump([SWEEP_INTERVAL] * 3)
+        self.assertEqual((SWEEP_INTERVAL, self.store.passes), (1.0, [0, 1, 2, 3]))
+
+    def test_pass_that_fails_is_logged_and_the_next_one_comes(self) -> None:
+        """An exception of any kind ends one pass and not the sweeping."""
+        self.store.results = [RuntimeError("a fault"), Unavailable("Away."), RuntimeError("again")]
+        self.start()
+        self.clock.pump([1] * 3)
+        self.assertEqual(self.store.passes, [0, 1, 2, 3])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
+
+    def test_pass_that_takes_long_is_not_overtaken(self) -> None:
+        """The next one begins when it has ended, and no earlier."""
+        slow: Deferred[Swept] = Deferred()
+        self.store.results = [slow]
+        self.start()
+        self.clock.pump([1] * 3)
+        self.assertEqual(self.store.passes, [0])
+        slow.callback(Swept())
+        self.clock.advance(1)
+        self.assertEqual(self.store.passes, [0, 4])
+
+    def test_stop_waits_for_the_pass_under_way(self) -> None:
+        """What the pass writes is written before the store is closed."""
+        slow: Deferred[Swept] = Deferred()
+        self.store.results = [slow]
+        self.service.startService()
+        stopped = self.service.stopService()
+        self.assertNoResult(stopped)
+        slow.callback(Swept())
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_leaves_nothing_for_later_and_can_be_undone(self) -> None:
+        """Stopped, it makes no pass; started again, it does."""
+        for passes in (1, 2):
+            self.service.startService()
+            self.successResultOf(self.service.stopService())
+            self.clock.advance(10)
+            self.assertEqual((len(self.store.passes), self.clock.getDelayedCalls()), (passes, []))
+
+    def test_stop_without_a_start_does_nothing(self) -> None:
+        """Nor does a second stop."""
+        self.successResultOf(self.service.stopService())
+        self.service.startService()
+        for _ in range(2):
+            self.successResultOf(self.service.stopService())
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_pass_that_removed_nothing_says_nothing(self) -> None:
+        """An idle server writes no log."""
+        self.start()
+        self.clock.pump([1] * 5)
+        self.assertEqual([formatEvent(event) for event in self.events], [])
+
+    def test_pass_that_removed_something_says_how_much(self) -> None:
+        """One line, with counts alone."""
+        self.store.results = [Swept(), Swept(clients=3), Swept()]
+        self.start()
+        self.clock.pump([1] * 3)
+        self.assertEqual(self.lines(""), ["swept: 3 clients had fallen silent, 7 are left"])
+
+    def test_dropped_datagrams_are_reported_and_forgotten(self) -> None:
+        """One line for all that was dropped since the last, by reason; none when none was."""
+        self.start()
+        self.dropped.update(unreadable=5, store=2)
+        self.clock.pump([1] * 3)
+        self.dropped["unreadable"] += 1
+        self.clock.pump([1] * 3)
+        self.assertEqual(
+            self.lines(""),
+            ["dropped datagrams: {'unreadable': 5, 'store': 2}", "dropped datagrams: {'unreadable': 1}"],
+        )
+
+    def test_counts_outlive_a_pass_that_fails(self) -> None:
+        """They are reported by the next one."""
+        self.dropped["unreadable"] = 1
+        self.store.results = [RuntimeError("a fault")]
+        self.start()
+        self.assertEqual(self.lines("dropped"), [])
+        self.clock.advance(1)
+        self.assertEqual(self.lines("dropped"), ["dropped datagrams: {'unreadable': 1}"])
+        self.flushLoggedErrors(RuntimeError)
+
+
+class ServerSweepTests(_Case):
+    """Tests of the sweep of a whole server."""
+
+    def setUp(self) -> None:
+        """Start a server."""
+        super().setUp()
+        self.server = MemoryServer(pulse_interval=3.0, error_time=7.0, registration_time=5.0)
+        self.addCleanup(self.server.stop)
+        self.presence = self.server.rendezvous.store.presence
+
+    def test_silent_clients_are_freed_and_counted(self) -> None:
+        """New ones after the registration time, others after the error time and one interval; the live one stays."""
+        keys = [self.server.register()[1] for _ in range(5)]
+        for key in keys[:3]:
+            self.server.deliver(key)
+        for _ in range(15):
+            self.server.reactor.advance(1)
+            self.server.deliver(keys[0])
+        self.assertEqual(len(self.presence), 1)
+        self.assertEqual(
+            self.lines("swept"),
+            ["swept: 2 clients had fallen silent, 3 are left", "swept: 2 clients had fallen silent, 1 are left"],
+        )
+
+    def test_junk_is_counted_over_all_ports_and_reported_once(self) -> None:
+        """However much arrives in a second, there is one line."""
+        for _ in range(50):
+            self.server.deliver(b"junk")
+        self.server.reactor.pump([1] * 3)
+        self.assertEqual(self.lines("dropped"), ["dropped datagrams: {'unreadable': 50}"])
+
+    def test_one_pass_looks_at_a_bounded_number(self) -> None:
+        """What is over the bound waits for the next pass, so that no pass holds up the server for long."""
+        self.patch(memory, "SWEEP_SIZE", 4)
+        for _ in range(10):
+            self.server.register()
+        self.server.reactor.rightNow += 5
+        left = []
+        for _ in range(4):
+            self.server.reactor.advance(1)
+            left.append(len(self.presence))
+        self.assertEqual(left, [6, 2, 0, 0])
+        self.assertEqual(len(self.lines("swept")), 3)

@@ -1,0 +1,273 @@
+"""Tests of :mod:`rendezvous.tap`: every option, its mistakes, and what ``twistd`` makes of them."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any
+
+import attrs
+
+from twisted.application.service import IServiceMaker, MultiService, Service
+from twisted.internet.error import CannotListenError
+from twisted.logger import globalLogPublisher
+from twisted.plugin import IPlugin, getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous import __version__, tap
+from rendezvous.settings import Settings, SettingsError, environment_name, option_name
+from rendezvous.tap import CannotStart, Options, makeService
+
+#: A text for each setting, and the value it stands for.
+TEXTS: dict[str, tuple[list[str], Any]] = {
+    "http_port": (["8080"], 8080),
+    "http": (["tcp:80", "tcp:81:interface=127.0.0.1"], ("tcp:80", "tcp:81:interface=127.0.0.1")),
+    "udp_port": (["0", "65535"], (0, 65535)),
+    "interface": (["::1"], "::1"),
+    "pulse_interval": (["0.5"], 0.5),
+    "pulse_grace": (["7.5"], 7.5),
+    "error_time": (["90"], 90.0),
+    "registration_time": (["1e3"], 1000.0),
+    "logout_memory": (["86400"], 86400.0),
+    "max_clients": (["1"], 1),
+    "secret_file": (["/var/lib/x y"], "/var/lib/x y"),
+}
+
+#: Texts that each setting refuses.
+WRONG: dict[str, tuple[str, ...]] = {
+    "http_port": ("", "x", "-1", "65536", "80.0", "0x50", " 80", "\u0668\u0660", "1" * 5000),
+    "http": ("", " "),
+    "udp_port": ("", "x", "-1", "65536"),
+    "interface": ("", " "),
+    "pulse_interval": ("", "x", "0", "-1", "nan", "inf", "31622401", "30s"),
+    "pulse_grace": ("", "x", "-1", "nan", "inf", "%", "x%", "86401"),
+    "error_time": ("", "x", "0", "-1", "nan"),
+    "registration_time": ("", "x", "0", "-1"),
+    "logout_memory": ("", "x", "0", "-1"),
+    "max_clients": ("", "x", "0", "-1", "1000000001"),
+    "secret_file": ("", " "),
+}
+
+
+class _Case(SynchronousTestCase):
+    """Options in an environment without any settings."""
+
+    def setUp(self) -> None:
+        """Clear the environment, and put it back afterwards."""
+        for name in [name for name in os.environ if name.startswith("RENDEZVOUS_")]:
+            self.addCleanup(os.environ.__setitem__, name, os.environ.pop(name))
+        self.standard_output, self.standard_error = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.standard_output)
+
+    def set(self, name: str, text: str) -> None:
+        """Set a variable for this test."""
+        os.environ[name] = text
+        self.addCleanup(os.environ.pop, name, None)
+
+    def parse(self, *words: str) -> Settings:
+        """:returns: the settings that a command line makes."""
+        options = Options()
+        options.parseOptions(list(words))
+        return options.settings
+
+    def refused(self, *words: str) -> str:
+        """:returns: the one line that a command line is refused with, which ends the process with status 1."""
+        line = self.assertRaises(SystemExit, self.parse, *words).code
+        # Python prints a text and exits with status 1 (sys.exit).
+        self.assertIsInstance(line, str)
+        self.assertNotIn("\n", line)
+        self.assertTrue(line.startswith("twistd rendezvous: "), line)
+        return str(line)
+
+
+class OptionsTests(_Case):
+    """Tests of :class:`Options`."""
+
+    def test_every_setting_is_tested(self) -> None:
+        """The tables of this module are complete."""
+        names = {field.name for field in attrs.fields(Settings)}
+        self.assertEqual((set(TEXTS), set(WRONG)), (names, names))
+
+    def test_nothing_said_means_the_defaults(self) -> None:
+        """Ports 5025 and 5024, 30, 3 and 180 seconds, and so on."""
+        settings = self.parse()
+        self.assertEqual(settings, Settings())
+        self.assertEqual((settings.http_port, settings.udp_port, settings.http), (5025, (5024,), ()))
+        timers = attrs.astuple(settings.timers)
+        self.assertEqual(timers, (30.0, 3.0, 180.0, 300.0))
+        self.assertEqual((settings.max_clients, settings.logout_memory), (1_000_000, 30 * 86400.0))
+
+    def test_every_setting_comes_from_the_command_line(self) -> None:
+        """As ``--name text`` and as ``--name=text``."""
+        for field in attrs.fields(Settings):
+            texts, value = TEXTS[field.name]
+            name = f"--{option_name(field)}"
+            for words in ([word for text in texts for word in (name, text)], [f"{name}={text}" for text in texts]):
+                self.assertEqual(self.parse(*words), Settings(**{field.name: value}), words)
+
+    def test_every_setting_comes_from_the_environment(self) -> None:
+        """Several values are separated by white space."""
+        for field in attrs.fields(Settings):
+            texts, value = TEXTS[field.name]
+            self.set(environment_name(field), " ".join(texts))
+            self.assertEqual(self.parse(), Settings(**{field.name: value}), field.name)
+            del os.environ[environment_name(field)]
+
+    def test_command_line_wins_over_the_environment(self) -> None:
+        """Wholly: repeatable options are not joined."""
+        self.set("RENDEZVOUS_UDP_PORT", "1 2 3")
+        self.set("RENDEZVOUS_HTTP_PORT", "nonsense that nobody looks at")
+        settings = self.parse("--udp-port", "4", "--http-port", "5")
+        self.assertEqual((settings.udp_port, settings.http_port), ((4,), 5))
+
+    def test_last_of_an_option_that_is_no_list_wins(self) -> None:
+        """So that a script's default can be overridden by a word at the end."""
+        self.assertEqual(self.parse("--http-port", "1", "--http-port", "2").http_port, 2)
+
+    def test_grace_may_be_a_part_of_the_interval(self) -> None:
+        """Percent of whatever the interval is."""
+        settings = self.parse("--pulse-grace", "50%", "--pulse-interval", "8")
+        self.assertEqual(settings.timers.pulse_grace, 4.0)
+        self.assertEqual(self.parse("--pulse-grace", "0").timers.pulse_grace, 0)
+
+    def test_wrong_value_on_the_command_line_is_one_line(self) -> None:
+        """It names the option."""
+        for name, texts in WRONG.items():
+            option = "--" + name.replace("_", "-")
+            for text in texts:
+                self.assertIn(option, self.refused(f"{option}={text}"))
+
+    def test_values_that_contradict_each_other_are_one_line(self) -> None:
+        """A grace longer than the error time would make a client gone while it is ONLINE."""
+        for words in (("--pulse-grace=181",), ("--error-time=2.9",), ("--pulse-interval=1900",)):
+            self.assertIn("pulse-grace must not be longer than error-time", self.refused(*words))
+        self.assertEqual(self.parse("--pulse-grace=180").timers.pulse_grace, 180)
+
+    def test_wrong_value_in_the_environment_is_one_line(self) -> None:
+        """It names the variable, for there is no option to look at."""
+        for name, texts in WRONG.items():
+            variable = f"RENDEZVOUS_{name.upper()}"
+            for text in texts:
+                if text.strip():
+                    self.set(variable, text)
+                    self.assertIn(variable, self.refused())
+                    del os.environ[variable]
+
+    def test_words_that_are_no_options_are_one_line(self) -> None:
+        """Unknown options, options without their value, words too many."""
+        for line in ("--bogus", "-x", "--http-port", "extra", "--http-port 1 extra", "--help=1"):
+            self.assertIn("see twistd rendezvous --help", self.refused(*line.split()))
+
+    def test_help_lists_every_option_and_its_default(self) -> None:
+        """And ends with status 0."""
+        error = self.assertRaises(SystemExit, self.parse, "--help")
+        self.assertIn(error.code, (0, None))
+        shown = self.standard_output.getvalue()
+        for field in attrs.fields(Settings):
+            self.assertIn(f"--{option_name(field)}=", shown)
+        for default in ("5025]", "[default: 5024]", "[default: 10%]", "[default: 180]", "[default: 1000000]"):
+            self.assertIn(default, " ".join(shown.split()))
+        self.assertIn("RENDEZVOUS_HTTP_PORT", shown)
+
+    def test_version_is_one_line(self) -> None:
+        """And ends with status 0."""
+        self.assertEqual(self.assertRaises(SystemExit, self.parse, "--version").code, 0)
+        self.assertEqual(self.standard_output.getvalue(), f"rendezvous {__version__}\n")
+
+
+class MakeServiceTests(_Case):
+    """Tests of :func:`makeService`."""
+
+    def options(self, *words: str) -> Options:
+        """:returns: parsed options."""
+        options = Options()
+        options.parseOptions(list(words))
+        return options
+
+    def test_service_has_what_the_options_say(self) -> None:
+        """A server and a child for each port, nothing of it started."""
+        self.set("RENDEZVOUS_SECRET", "ab" * 32)
+        made: Any = makeService(self.options("--udp-port=0", "--udp-port=0", "--http=tcp:0", "--max-clients=7"))
+        (service,) = made.services
+        self.assertEqual(len(service.services), 4)
+        self.assertFalse(made.running)
+
+    def test_secret_is_made_where_the_options_say(self) -> None:
+        """On first start, for its owner's eyes only; the second finds it."""
+        path = self.mktemp()
+        for _ in range(2):
+            makeService(self.options("--secret-file", path))
+        with open(path, encoding="ascii") as file:
+            self.assertRegex(file.read(), r"\A[0-9a-f]{64}\n\Z")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+
+    def test_what_cannot_be_used_is_one_line(self) -> None:
+        """A secret file that is none, an endpoint that is none."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        for words in (["--secret-file", directory], ["--http", "nonsense:", "--secret-file", self.mktemp()]):
+            line = self.assertRaises(SystemExit, makeService, self.options(*words)).code
+            self.assertTrue(str(line).startswith("twistd rendezvous: "), line)
+            self.assertNotIn("\n", str(line))
+
+
+class _Unable(Service):
+    """A service that cannot start."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def privilegedStartService(self) -> None:
+        raise self.error
+
+
+class CannotStartTests(_Case):
+    """Tests of what an operator is told when the server cannot start."""
+
+    def start(self, error: Exception) -> list[Any]:
+        """:returns: what is logged when a part of the server cannot start."""
+        server: MultiService = tap._Server()
+        _Unable(error).setServiceParent(server)
+        events: list[Any] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.patch(sys, "__stderr__", self.standard_error)
+        self.error = self.assertRaises(CannotStart, server.privilegedStartService)
+        return events
+
+    def test_reason_is_one_line_in_the_log_and_one_on_standard_error(self) -> None:
+        """Whatever the operator can mend: a port, a file, a setting."""
+        for error in (
+            CannotListenError("192.0.2.1", 80, OSError(98, "in use")), SettingsError("a setting"), OSError(2, "no file")
+        ):  # fmt: skip
+            self.standard_error = io.StringIO()
+            (event,) = self.start(error)
+            self.assertEqual(event["log_level"].name, "critical")
+            self.assertEqual(self.standard_error.getvalue(), f"twistd rendezvous: {error}\n")
+
+    def test_it_ends_the_process_with_status_1(self) -> None:
+        """Without a traceback, and in a way that twistd reports from a daemon, too."""
+        self.start(SettingsError("a setting"))
+        self.assertIsInstance(self.error, SystemExit)
+        self.assertIsInstance(self.error, Exception)
+        self.assertEqual((self.error.code, str(self.error)), (1, "a setting"))
+
+    def test_fault_of_ours_keeps_its_traceback(self) -> None:
+        """What no operator can mend is not dressed up."""
+        server: MultiService = tap._Server()
+        _Unable(ZeroDivisionError()).setServiceParent(server)
+        self.assertRaises(ZeroDivisionError, server.privilegedStartService)
+
+
+class PluginTests(SynchronousTestCase):
+    """Tests of the plugin."""
+
+    def test_twistd_finds_it(self) -> None:
+        """Under the name ``rendezvous``, with this module's options and service."""
+        (plugin,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "rendezvous"]
+        self.assertTrue(IPlugin.providedBy(plugin))
+        self.assertIs(plugin.options, Options)
+        self.assertIs(plugin.makeService, makeService)
+        self.assertTrue(plugin.description.endswith("."))

@@ -1,0 +1,168 @@
+"""Tests of :mod:`rendezvous.web._json`."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from werkzeug.exceptions import MethodNotAllowed as WrongMethod
+from werkzeug.exceptions import NotFound as NoRoute
+
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
+
+from rendezvous import errors
+from rendezvous.web._json import read_object, write_failure, write_object
+
+
+def made_request(body: bytes = b"", media: str | None = None) -> Any:
+    """:returns: a request with such a body."""
+    request: Any = DummyRequest([b""])
+    request.content = io.BytesIO(body)
+    if media is not None:
+        request.requestHeaders.setRawHeaders("Content-Type", [media])
+    return request
+
+
+class WriteObjectTests(SynchronousTestCase):
+    """Tests of :func:`write_object`."""
+
+    def test_object_becomes_compact_ascii(self) -> None:
+        """What is not ASCII is escaped, nothing is padded, and type and length are in the headers."""
+        request = made_request()
+        body = write_object(request, {"a": "\u00e9\U0001f600", "b": [1, None, True]})
+        self.assertEqual(body, b'{"a":"\\u00e9\\ud83d\\ude00","b":[1,null,true]}')
+        self.assertEqual(request.responseHeaders.getRawHeaders("Content-Type"), ["application/json"])
+        self.assertEqual(request.responseHeaders.getRawHeaders("Content-Length"), [str(len(body))])
+        self.assertIsNone(request.responseCode)
+
+    def test_other_status_comes_with_its_phrase(self) -> None:
+        """A status that is not 200 is set."""
+        request = made_request()
+        write_object(request, {}, 201)
+        self.assertEqual(request.responseCode, 201)
+
+
+class WriteFailureTests(SynchronousTestCase):
+    """Tests of :func:`write_failure`."""
+
+    def answer(self, error: BaseException) -> tuple[Any, dict[str, Any]]:
+        """:returns: the request and the body for an error."""
+        request = made_request()
+        return request, json.loads(write_failure(request, Failure(error)))
+
+    def test_every_error_has_its_status_and_code(self) -> None:
+        """Each class of the tree answers for itself, with its message."""
+        expected = {
+            errors.Malformed: (400, "malformed"), errors.Unauthorized: (401, "unauthorized"),
+            errors.Forbidden: (403, "forbidden"), errors.NotFound: (404, "not-found"),
+            errors.MethodNotAllowed: (405, "method-not-allowed"), errors.Conflict: (409, "conflict"),
+            errors.TooLarge: (413, "too-large"), errors.UnsupportedMedia: (415, "unsupported-media-type"),
+            errors.TooMany: (429, "too-many"), errors.RendezvousError: (500, "internal"),
+            errors.Unavailable: (503, "unavailable"), errors.Full: (503, "full"),
+        }  # fmt: skip
+        for kind, (status, code) in expected.items():
+            request, body = self.answer(kind("One plain sentence."))
+            self.assertEqual(request.responseCode, status)
+            self.assertEqual(body, {"ok": False, "error": "One plain sentence.", "code": code})
+
+    def test_error_can_have_a_code_of_its_own(self) -> None:
+        """The more precise word wins."""
+        _, body = self.answer(errors.NotFound("Nothing.", code="no-address"))
+        self.assertEqual(body["code"], "no-address")
+
+    def test_refusals_that_pass_say_when_to_try_again(self) -> None:
+        """Errors 429 and 503 carry Retry-After in whole seconds, and no other does."""
+        for kind, expected in (
+            (errors.TooMany, ["30"]), (errors.Unavailable, ["5"]), (errors.Full, ["30"]), (errors.NotFound, None)
+        ):  # fmt: skip
+            request, _ = self.answer(kind("No."))
+            self.assertEqual(request.responseHeaders.getRawHeaders("Retry-After"), expected)
+
+    def test_unauthorized_names_the_scheme(self) -> None:
+        """RFC 9110, section 11.6.1: a 401 carries WWW-Authenticate."""
+        request, _ = self.answer(errors.Unauthorized("Who?"))
+        self.assertEqual(request.responseHeaders.getRawHeaders("WWW-Authenticate"), ["Bearer"])
+
+    def test_wrong_method_lists_the_right_ones(self) -> None:
+        """In alphabetical order, in the header and in the sentence."""
+        request, body = self.answer(WrongMethod(["POST", "GET"]))
+        self.assertEqual(request.responseCode, 405)
+        self.assertEqual(request.responseHeaders.getRawHeaders("Allow"), ["GET, POST"])
+        self.assertEqual(body["error"], "This path takes GET, POST.")
+
+    def test_what_else_the_router_says_is_404(self) -> None:
+        """A route that is not there."""
+        request, body = self.answer(NoRoute())
+        self.assertEqual((request.responseCode, body["code"]), (404, "no-such-path"))
+
+    def test_fault_of_ours_is_told_to_the_log_alone(self) -> None:
+        """The body of a 500 says nothing of what happened; the log has it with its traceback."""
+        request, body = self.answer(ZeroDivisionError("a detail of ours"))
+        self.assertEqual((request.responseCode, body["code"]), (500, "internal"))
+        self.assertNotIn("detail", json.dumps(body))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_client_that_left_is_no_fault(self) -> None:
+        """A request that Klein cancelled is neither answered nor logged."""
+        request = made_request()
+        self.assertEqual(write_failure(request, Failure(CancelledError())), b"")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class ReadObjectTests(SynchronousTestCase):
+    """Tests of :func:`read_object`."""
+
+    def refused(self, body: bytes) -> str:
+        """:returns: why a body was refused."""
+        error = self.assertRaises(errors.Malformed, read_object, made_request(body))
+        self.assertEqual(error.code, "bad-json")
+        return str(error.message)
+
+    def test_object_is_read_from_its_beginning(self) -> None:
+        """Whoever looked at the body before does not matter."""
+        request = made_request(b'{"a": [1, "\xc3\xa9"]}')
+        request.content.read()
+        self.assertEqual(read_object(request), {"a": [1, "\u00e9"]})
+
+    def test_media_types_of_json_are_read(self) -> None:
+        """With parameters, in any case, with the suffix of RFC 6839, or none at all."""
+        types = ("application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json", "", None)
+        for media in types:
+            self.assertEqual(read_object(made_request(b"{}", media)), {})
+
+    def test_other_media_types_are_not(self) -> None:
+        """A form or a text is 415, even if it would parse."""
+        for media in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json"):
+            self.assertRaises(errors.UnsupportedMedia, read_object, made_request(b"{}", media))
+
+    def test_what_is_no_object_is_refused(self) -> None:
+        """Other JSON values are not objects."""
+        for body in (b"[]", b"null", b"1", b'"{}"', b"true"):
+            self.assertEqual(self.refused(body), "The body must be a JSON object.")
+
+    def test_what_is_no_json_is_refused_with_the_reason(self) -> None:
+        """The sentence says what is wrong, and where."""
+        for body, reason in (
+            (b"", "Expecting value at character 0"),
+            (b'{"a": }', "Expecting value at character 6"),
+            (b"{} {}", "Extra data at character 3"),
+            (b'{"a": "\xff"}', "it is not UTF-8"),
+            (b'{"a": NaN}', "NaN is not a JSON number"),
+            (b'{"a": -Infinity}', "-Infinity is not a JSON number"),
+            (b'{"a":' + b"[" * 200_000, "it is nested too deeply"),
+        ):
+            self.assertEqual(self.refused(body), f"The body is not JSON: {reason}.")
+
+    def test_number_of_too_many_digits_is_refused(self) -> None:
+        """Python will not read an integer of thousands of digits; that is the body's fault, and one line says so."""
+        message = self.refused(b'{"a": ' + b"9" * 5000 + b"}")
+        self.assertIn("digits", message)
+        self.assertNotIn("\n", message)
+
+    def test_byte_order_mark_is_refused(self) -> None:
+        """RFC 8259, section 8.1: JSON carries none."""
+        self.assertIn("BOM", self.refused(b"\xef\xbb\xbf{}"))
