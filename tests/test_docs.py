@@ -1,0 +1,230 @@
+"""The pages of the documentation say what the code does."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import pkgutil
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import rendezvous
+from rendezvous import errors
+from rendezvous.core.presence import ON_PULSE, PulseCode, Timers
+from rendezvous.limits import MAX_BODY
+from rendezvous.settings import Settings, option_name
+from rendezvous.testing import MemoryServer
+from rendezvous.web.api import all_routes
+from tests._rst import Block, code_blocks, tables
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+#: Options that the pages mention and that are twistd's own.
+TWISTD = {"help", "nodaemon", "pidfile", "uid", "gid"}
+
+
+def read(path: Path) -> str:
+    """:returns: a file's text."""
+    return path.read_text(encoding="utf-8")
+
+
+def rows(path: Path, heading: str) -> list[list[str]]:
+    """
+    Find a table by the first cell of its header.
+
+    :returns: its rows without the header.
+    """
+    [found] = [table for table in tables(read(path)) if table[0][0] == heading]
+    return found[1:]
+
+
+def literal(cell: str) -> str:
+    """:returns: what stands in a cell as a literal and nothing else."""
+    match = re.fullmatch(r"``([^`]*)``", cell)
+    assert match is not None, cell
+    return match[1]
+
+
+def calls() -> Iterator[tuple[Path, ast.Call]]:
+    """Yield every call in the server's source."""
+    package = ROOT / "rendezvous"
+    for path in sorted(package.rglob("*.py")):
+        if path.parent.name != "client":
+            for node in ast.walk(ast.parse(read(path))):
+                if isinstance(node, ast.Call):
+                    yield path, node
+
+
+class RstTests(SynchronousTestCase):
+    """The reader of the pages misses nothing that they use."""
+
+    PAGE = """\
+Title
+=====
+
+.. code-block:: shell
+
+    one
+
+      two
+
+Text.
+
+.. list-table::
+   :header-rows: 1
+
+   * - A
+     - B
+   * - 1
+     - 2,
+       and on
+
+Part
+----
+
+.. code-block:: python
+
+    three
+"""
+
+    def test_code_blocks(self) -> None:
+        """A block has its section, its language, and its text without the indentation."""
+        expected = [Block("Title", "shell", "one\n\n  two\n"), Block("Part", "python", "three\n")]
+        self.assertEqual(code_blocks(self.PAGE), expected)
+
+    def test_tables(self) -> None:
+        """A table has its rows, and a cell that goes on is one cell."""
+        self.assertEqual(tables(self.PAGE), [[["A", "B"], ["1", "2, and on"]]])
+
+
+class PulsePageTests(SynchronousTestCase):
+    """``docs/protocol/pulse.rst``."""
+
+    page = DOCS / "protocol" / "pulse.rst"
+
+    def test_states_are_those_of_the_core(self) -> None:
+        """What a pulse gets in each state is the core's own table."""
+        documented = {literal(row[0]): int(literal(row[3])) for row in rows(self.page, "State")}
+        self.assertEqual(documented, {state.name: int(code) for state, code in ON_PULSE.items()})
+
+    def test_only_a_pulse_on_time_is_recorded(self) -> None:
+        """The effect is what the answer says."""
+        for row in rows(self.page, "State"):
+            recorded = row[4] == "address and time recorded"
+            self.assertEqual(recorded, int(literal(row[3])) == PulseCode.ON_TIME, row)
+
+    def test_codes_are_all_there(self) -> None:
+        """Every code has its name."""
+        documented = {literal(row[1]): int(literal(row[0])) for row in rows(self.page, "Code")}
+        self.assertEqual(documented, {code.name: int(code) for code in PulseCode})
+
+    def test_times_are_the_defaults(self) -> None:
+        """The defaults are those of a server that was told nothing."""
+        documented = [float(literal(row[1])) for row in rows(self.page, "Time")]
+        timers = Settings().timers
+        self.assertEqual(timers, Timers())
+        expected = [timers.pulse_interval, timers.pulse_grace, timers.error_time, timers.registration_time]
+        self.assertEqual(documented, expected)
+
+    def test_example_limits_follow_from_the_defaults(self) -> None:
+        """The two limits that the text computes are right."""
+        timers = Timers()
+        text = read(self.page)
+        self.assertIn(f"up to and including {timers.on_time:g} seconds", text)
+        self.assertIn(f"up to and including {timers.kept:g}.", text)
+
+
+class HttpPageTests(SynchronousTestCase):
+    """``docs/protocol/http.rst``, and the routes on the other pages beside it."""
+
+    page = DOCS / "protocol" / "http.rst"
+
+    def test_error_codes_are_those_of_the_code(self) -> None:
+        """Every stable word that the server can say is listed with its status, and no other."""
+        kinds = {
+            name: kind
+            for name, kind in vars(errors).items()
+            if isinstance(kind, type) and issubclass(kind, errors.RendezvousError)
+        }
+        used = {(kind.default_code, kind.status) for kind in kinds.values()}
+        for _, call in calls():
+            if isinstance(call.func, ast.Name) and call.func.id in kinds:
+                words = [word.value for word in call.keywords if word.arg == "code"]
+                used |= {(str(ast.literal_eval(word)), kinds[call.func.id].status) for word in words}
+        documented = [(literal(row[0]), int(row[1])) for row in rows(self.page, "Code")]
+        self.assertEqual(sorted(documented), sorted(used))
+
+    def test_body_limit_is_the_servers(self) -> None:
+        """The page and the error agree about the longest body."""
+        [meaning] = [row[2] for row in rows(self.page, "Code") if literal(row[0]) == "too-large"]
+        self.assertIn(f"more than {MAX_BODY / 2**20:g} MiB", meaning)
+
+    def test_routes_are_those_of_the_server(self) -> None:
+        """Every route is on some page of the protocol, and every one there exists."""
+        server = MemoryServer()
+        self.addCleanup(server.stop)
+        served = {f"{route.method} {route.path}" for route in all_routes(server.rendezvous.store, server.reactor)}
+        found = [table for page in (DOCS / "protocol").glob("*.rst") for table in tables(read(page))]
+        documented = {literal(row[0]) for table in found if table[0][0] == "Route" for row in table[1:]}
+        self.assertEqual(documented, served)
+
+
+class OperatingPageTests(SynchronousTestCase):
+    """``docs/operating.rst``."""
+
+    page = DOCS / "operating.rst"
+
+    def test_log_lines_are_those_of_the_server(self) -> None:
+        """Each line that the server logs is explained, and no other."""
+        logged = set()
+        for path, call in calls():
+            if isinstance(call.func, ast.Attribute) and re.search(r"\b_?log$", ast.unparse(call.func.value)):
+                line = call.args[0]
+                assert isinstance(line, ast.Constant), f"{path}:{call.lineno}: which line is this?"
+                logged.add(line.value)
+        self.assertEqual({literal(row[0]) for row in rows(self.page, "Line")}, logged)
+
+    def test_options_are_listed(self) -> None:
+        """The page has the table that is made from the settings."""
+        self.assertIn("\n.. server-options::\n", read(self.page))
+
+    def test_every_option_mentioned_exists(self) -> None:
+        """No page speaks of an option that neither the server nor twistd has."""
+        known = TWISTD | {option_name(field) for field in attrs.fields(Settings)}
+        pages = [ROOT / "README.rst", *DOCS.rglob("*.rst")]
+        named = {name for page in pages for name in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", read(page))}
+        self.assertEqual(named - known, set())
+
+
+class ArchitecturePageTests(SynchronousTestCase):
+    """``docs/architecture.rst``."""
+
+    def test_every_module_has_a_row(self) -> None:
+        """The map shows all that the package is made of."""
+        listed = {
+            name for row in rows(DOCS / "architecture.rst", "Module") for name in row[0].replace("`", "").split(", ")
+        }
+        modules = {f"rendezvous.{module.name}" for module in pkgutil.iter_modules(rendezvous.__path__)}
+        self.assertEqual(listed, {name for name in modules if not name.startswith("rendezvous._")})
+
+
+class EmbeddingPageTests(SynchronousTestCase):
+    """``docs/embedding.rst``."""
+
+    def test_example_of_a_test_runs(self) -> None:
+        """The server in memory does what the example shows."""
+        [example] = code_blocks(read(DOCS / "embedding.rst"))
+        program = Path(self.mktemp())
+        program.write_text(example.text, encoding="utf-8")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            runpy.run_path(str(program))
+        self.assertEqual(printed.getvalue(), "PENDING\n")

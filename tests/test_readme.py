@@ -1,0 +1,268 @@
+"""
+The examples of the README are true: each is run as it stands, in processes of its own, on loopback.
+
+Only port numbers are replaced: in the clients' examples by those of the running server, in the servers' by 0, so that
+the system gives a free one, which the log then shows.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests._rst import Block, code_blocks
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
+
+#: Seconds that any process here may take, all in all.
+PATIENCE = 30.0
+
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
+
+PORT = re.compile(r"\b(?:5024|5025|8080|8081)\b")
+
+#: Every block in order, by section and language. A new one belongs here, and in a test or in :data:`NOT_RUN`.
+BLOCKS = [
+    ("Quick start", "shell"),
+    ("Quick start", "bash"),
+    ("Quick start", "python"),
+    ("Install", "shell"),
+    ("Install", "shell"),
+    ("A client", "python"),
+    ("Embedding", "python"),
+    ("Embedding", "python"),
+    ("Embedding", "python"),
+]
+
+#: Blocks that a test cannot run: they make environments, which ``.ci/run`` does, or serve on the default ports.
+NOT_RUN = [
+    "make run\n",
+    "python3 -m pip install .\npython3 -m pip install '.[client]'\n",
+    "twistd -n rendezvous\n",
+]
+
+
+def example(section: str, language: str, number: int = 0) -> str:
+    """:returns: the text of one block."""
+    found = [block.text for block in code_blocks(README) if (block.section, block.language) == (section, language)]
+    return found[number]
+
+
+def with_ports(text: str, ports: dict[str, str]) -> str:
+    """:returns: an example with other ports, of which it must name at least one."""
+    replaced, count = PORT.subn(lambda match: ports.get(match[0], "0"), text)
+    assert count > 0, text
+    return replaced
+
+
+def environment() -> dict[str, str]:
+    """:returns: the environment of a newcomer who has installed this checkout."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("RENDEZVOUS_")}
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**ours, "PYTHONPATH": os.pathsep.join(path), "no_proxy": "*"}
+
+
+class Running:
+    """A process that was started, and what it says, line by line."""
+
+    def __init__(self, arguments: list[str], directory: str) -> None:
+        self._process = subprocess.Popen(
+            arguments,
+            cwd=directory,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._said = ""
+        # Reading blocks; the end of the process ends it.
+        self._watchdog = threading.Timer(PATIENCE, self._process.kill)
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    def expect(self, pattern: str) -> str:
+        """
+        Wait for a line.
+
+        :param pattern: to be found in the line, with one group.
+        :returns: what the group matched.
+        """
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._said += line
+            match = re.search(pattern, line)
+            if match:
+                return match[1]
+        raise AssertionError(f"the process ended without saying {pattern!r}, but:\n{self._said}")
+
+    def stop(self) -> None:
+        """End the process as a service manager does."""
+        self._watchdog.cancel()
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+
+
+class ReadmeCase(SynchronousTestCase):
+    """Starts processes in a directory of the test's own, and ends them with it."""
+
+    def setUp(self) -> None:
+        """Make the directory."""
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+
+    def start(self, arguments: list[str]) -> Running:
+        """Start a process that runs until the test has ended."""
+        process = Running(arguments, self.directory)
+        self.addCleanup(process.stop)
+        return process
+
+    def start_server(self) -> dict[str, str]:
+        """:returns: what to write for each of the default ports."""
+        ports = ["--http-port", "0", "--udp-port", "0", "--interface", "127.0.0.1"]
+        server = self.start([*TWISTD, "rendezvous", *ports])
+        return {"5025": server.expect(r"HTTP on 127\.0\.0\.1:(\d+)"), "5024": server.expect(r"UDP on .*:(\d+)")}
+
+    def run_pasted(self, interpreter: list[str], text: str) -> subprocess.CompletedProcess[str]:
+        """Give a program to an interpreter as if it were typed."""
+        return subprocess.run(
+            interpreter,
+            cwd=self.directory,
+            env=environment(),
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def save(self, name: str, text: str) -> str:
+        """:returns: the name of a file in the directory that now holds the text."""
+        (Path(self.directory) / name).write_text(text, encoding="utf-8")
+        return name
+
+
+class BlockTests(SynchronousTestCase):
+    """No example escapes."""
+
+    def test_every_block_is_known(self) -> None:
+        """The README has the blocks that are run below, and those that cannot be."""
+        blocks = code_blocks(README)
+        self.assertEqual([(block.section, block.language) for block in blocks], BLOCKS)
+        self.assertEqual([block.text for block in blocks if block.language == "shell"], NOT_RUN)
+
+    def test_nothing_else_looks_like_code(self) -> None:
+        """Code stands in blocks that say their language."""
+        self.assertNotRegex(README, r"::\n\n")
+
+    def test_examples_without_a_port_are_refused(self) -> None:
+        """An example that has lost its ports would run against whatever is on the default ones."""
+        self.assertRaises(AssertionError, with_ports, Block("", "", "make run\n").text, {})
+
+
+class QuickStartTests(ReadmeCase):
+    """Two clients find each other, by hand."""
+
+    def test_curl(self) -> None:
+        """The lines for bash show a pulse on time, the address, the status, and the end."""
+        for program in ("bash", "curl"):
+            if shutil.which(program) is None:
+                if os.environ.get("CI") == "true":
+                    self.fail(f"CI must have {program}")
+                raise SkipTest(f"{program} is not installed here")
+        ports = self.start_server()
+        ran = self.run_pasted(["bash", "-e", "-u", "-o", "pipefail"], with_ports(example("Quick start", "bash"), ports))
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        pulse, *answers = ran.stdout.splitlines()
+        self.assertEqual(pulse.split(), ["00", "00", "03", "fc"])
+        address, status, verified, ended, missing = map(json.loads, answers)
+        self.check(address, status, verified, ended)
+        self.assertEqual((missing["ok"], missing["code"]), (False, "not-found"))
+
+    def test_python(self) -> None:
+        """The lines for Python, pasted at its prompt, show the same."""
+        ports = self.start_server()
+        ran = self.run_pasted([sys.executable, "-i", "-q"], with_ports(example("Quick start", "python"), ports))
+        self.assertEqual(re.sub(r">>> |\.\.\. ", "", ran.stderr).strip(), "")
+        sent, pulse, *answers = ran.stdout.splitlines()
+        self.assertEqual((sent, pulse), ("32", "1020"))
+        address, status, verified, ended = map(ast.literal_eval, answers)
+        self.check(address, status, verified, ended)
+
+    def check(self, address: Any, status: Any, verified: Any, ended: Any) -> None:
+        """Check the answers that both give."""
+        self.assertEqual(address["host"], "127.0.0.1")
+        self.assertGreater(address["port"], 0)
+        self.assertEqual(status["status"], "ONLINE")
+        self.assertEqual({answer["client_id"] for answer in (address, status, verified, ended)}, {ended["client_id"]})
+        self.assertEqual([answer["ok"] for answer in (address, status, verified, ended)], [True] * 4)
+
+
+class ClientTests(ReadmeCase):
+    """The script with the client library."""
+
+    def test_one_finds_the_other(self) -> None:
+        """One keeps its address alive, a second looks it up; a third asks in vain and says so."""
+        ports = self.start_server()
+        script = self.save("peer.py", with_ports(example("A client", "python"), ports))
+        first = self.start([sys.executable, script]).expect(r"I am ([0-9a-f]{32})$")
+        second = self.start([sys.executable, script, first, "0" * 32])
+        self.assertGreater(int(second.expect(rf"^{first} is at 127\.0\.0\.1 (\d+)$")), 0)
+        second.expect("(no such peer)")
+
+
+class EmbeddingTests(ReadmeCase):
+    """The server inside somebody else's application."""
+
+    def start_application(self, text: str) -> Running:
+        """Start a ``.tac`` file."""
+        return self.start([*TWISTD, "-y", self.save("example.tac", with_ports(text, {}))])
+
+    def register(self, base: str) -> Any:
+        """:returns: the answer to a registration."""
+        with urlopen(Request(f"{base}/register", method="POST"), timeout=PATIENCE) as reply:
+            return json.load(reply)
+
+    def pulse(self, client: Any, port: str) -> int:
+        """:returns: the answer to a pulse."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.settimeout(PATIENCE)
+            udp.sendto(bytes.fromhex(client["private_id"]), ("127.0.0.1", int(port)))
+            return int.from_bytes(udp.recv(64), "big", signed=True)
+
+    def test_whole_server(self) -> None:
+        """As a child service it serves on both its ports."""
+        application = self.start_application(example("Embedding", "python", 0))
+        http, udp = application.expect(r"HTTP on .*:(\d+)$"), application.expect(r"UDP on .*:(\d+)$")
+        self.assertEqual(self.pulse(self.register(f"http://127.0.0.1:{http}"), udp), 1020)
+
+    def test_resource_and_datagrams(self) -> None:
+        """Below a path of a site, and on a UDP port, it is the same server."""
+        site, ports = example("Embedding", "python", 1), example("Embedding", "python", 2)
+        application = self.start_application(site + ports)
+        http = application.expect(r"Site starting on (\d+)$")
+        udp = application.expect(r"RendezvousDatagrams starting on (\d+)$")
+        self.assertEqual(self.pulse(self.register(f"http://127.0.0.1:{http}/rendezvous"), udp), 1020)
+
+    def test_resource_alone(self) -> None:
+        """The second example is complete without the third."""
+        application = self.start_application(example("Embedding", "python", 1))
+        http = application.expect(r"Site starting on (\d+)$")
+        self.assertTrue(self.register(f"http://127.0.0.1:{http}/rendezvous")["ok"])
