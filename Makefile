@@ -27,7 +27,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: $(VENV)/.installed  ## run the server in the foreground: on other ports with HTTP_PORT=, UDP_PORT=; more with OPTIONS=
-	@exec $(BIN)/twistd --nodaemon --pidfile= rendezvous --http-port $(HTTP_PORT) --udp-port $(UDP_PORT) $(OPTIONS)
+	@exec $(BIN)/twistd --nodaemon --pidfile= --logger rendezvous.logs.plain rendezvous --http-port $(HTTP_PORT) --udp-port $(UDP_PORT) $(OPTIONS)
 
 test: $(VENV)/.installed-test  ## run the tests, measuring coverage
 	@$(BIN)/coverage erase

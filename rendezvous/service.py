@@ -52,6 +52,7 @@ class Rendezvous(MultiService):
     """
 
     log = Logger()
+    _is_open = False
 
     def __init__(
         self,
@@ -88,8 +89,18 @@ class Rendezvous(MultiService):
 
     def privilegedStartService(self) -> None:
         """Read back what was kept, before anything listens."""
-        self.store.open(self._reactor.seconds())
+        self._open()
         super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Begin to sweep."""
+        self._open()
+        super().startService()
+
+    def _open(self) -> None:
+        if not self._is_open:
+            self.store.open(self._reactor.seconds())
+            self._is_open = True
 
     def stopService(self) -> Deferred[None]:
         """Stop the sweep, then let the store keep what it has."""
@@ -97,7 +108,9 @@ class Rendezvous(MultiService):
 
     async def _stop(self, children: Deferred[object]) -> None:
         await children
-        await self.store.close(self._reactor.seconds())
+        if self._is_open:
+            self._is_open = False
+            await self.store.close(self._reactor.seconds())
 
 
 class Listening(Service):
@@ -106,14 +119,16 @@ class Listening(Service):
 
     :param listen: opens the port.
     :param what: how the log calls it.
+    :param reactor: what runs it.
     """
 
     log = Logger()
     _opening: Deferred[Any] | None = None
 
-    def __init__(self, listen: Callable[[], Any], what: str) -> None:
+    def __init__(self, listen: Callable[[], Any], what: str, reactor: Any) -> None:
         self._listen = listen
         self._what = what
+        self._reactor = reactor
 
     def privilegedStartService(self) -> None:
         """
@@ -153,8 +168,12 @@ class Listening(Service):
         return opening.addCallback(lambda port: None if port is None else port.stopListening())
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
-        self.log.info("{what} on {address}", what=self._what, address=_plain(port.getHost()))
+        # Said once the reactor runs: whoever reads it may send a signal at once, and only then is that a clean stop.
+        self._reactor.callWhenRunning(self._say, port)
         return port
+
+    def _say(self, port: IListeningPort) -> None:
+        self.log.info("{what} on {address}", what=self._what, address=_plain(port.getHost()))
 
 
 def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService:
@@ -169,10 +188,10 @@ def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService
     rendezvous = Rendezvous(settings, reactor, **parts)
     rendezvous.setServiceParent(service)
     for listen in _http_ports(settings, reactor, rendezvous.site()):
-        Listening(listen, "HTTP").setServiceParent(service)
+        Listening(listen, "HTTP", reactor).setServiceParent(service)
     for port in settings.udp_port:
         listen_udp = partial(reactor.listenUDP, port, rendezvous.datagrams())
-        Listening(partial(_everywhere, settings, listen_udp), "UDP").setServiceParent(service)
+        Listening(partial(_everywhere, settings, listen_udp), "UDP", reactor).setServiceParent(service)
     return service
 
 

@@ -16,6 +16,9 @@ __all__ = ["SWEEP_INTERVAL", "Sweep", "sweep_service"]
 #: Seconds between two passes. A late one changes no answer, so this only bounds how long memory stays in use.
 SWEEP_INTERVAL = 1.0
 
+#: Seconds between two reports of what was dropped: a trickle must not fill the log.
+REPORT_INTERVAL = 60.0
+
 
 class Sweep:
     """
@@ -30,6 +33,7 @@ class Sweep:
         self._store = store
         self._clock = clock
         self._dropped = dropped
+        self._next_report = 0.0
 
     def __call__(self) -> Deferred[None]:
         """Never fails: a TimerService whose function raises once never runs again."""
@@ -38,14 +42,16 @@ class Sweep:
         )
 
     async def _pass(self) -> None:
-        swept = await self._store.sweep(self._clock.seconds())
+        now = self._clock.seconds()
+        swept = await self._store.sweep(now)
         if swept.clients:
             self.log.info(
                 "swept: {clients} clients had fallen silent, {live} are left",
                 clients=swept.clients,
                 live=len(self._store.presence),
             )
-        if self._dropped:
+        if self._dropped and now >= self._next_report:
+            self._next_report = now + REPORT_INTERVAL
             self.log.info("dropped datagrams: {counts}", counts=dict(self._dropped))
             self._dropped.clear()
 

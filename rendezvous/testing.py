@@ -130,6 +130,10 @@ class MemoryReactor(MemoryReactorClock):
         self.tcp_ports.append(opened)
         return opened
 
+    def callWhenRunning(self, callable: Any, *args: Any, **kwargs: Any) -> None:
+        """Call at once: it runs from the start."""
+        callable(*args, **kwargs)
+
     def listenUDP(
         self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192
     ) -> MemoryUDPPort:

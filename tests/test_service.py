@@ -177,7 +177,7 @@ class ListeningTests(_Case):
             self.asked += 1
             return self.opening
 
-        self.service = Listening(listen, "HTTP")
+        self.service = Listening(listen, "HTTP", self.reactor)
         self.service.privilegedStartService()
         self.service.startService()
 
