@@ -30,6 +30,7 @@ __all__ = [
     "OfferSpec",
     "Removed",
     "Role",
+    "candidate_text",
     "candidate_texts",
     "characters",
     "offer_id",
@@ -213,23 +214,31 @@ def sdp_text(value: str, field: str, limits: SignalingLimits) -> str:
     return value
 
 
-def candidate_texts(values: Sequence[object], field: str, limits: SignalingLimits) -> list[str]:
+def candidate_texts(values: Sequence[object], limits: SignalingLimits) -> list[str]:
     """
     Turn the candidates of one request into what is kept of them.
 
     :param values: parsed JSON of any type.
-    :param field: what the error calls the list.
     :returns: their compact JSON.
-    :raises Malformed: if there are none or too many, or one is too large or not JSON after all.
+    :raises Malformed: if there are none or too many, or one is out of its limits.
     """
     if not values:
-        raise Malformed(f"{field} must not be empty.", code="empty")
+        raise Malformed("candidates must not be empty.", code="empty")
     if len(values) > limits.candidates_per_request:
-        raise Malformed(f"{field} must be at most {limits.candidates_per_request} in one request.", code="too-long")
-    return [_candidate_text(value, f"{field}[{index}]", limits) for index, value in enumerate(values)]
+        most = limits.candidates_per_request
+        raise Malformed(f"candidates must be at most {most} in one request.", code="too-long")
+    return [candidate_text(value, f"candidates[{index}]", limits) for index, value in enumerate(values)]
 
 
-def _candidate_text(value: object, field: str, limits: SignalingLimits) -> str:
+def candidate_text(value: object, field: str, limits: SignalingLimits) -> str:
+    """
+    Turn one candidate into what is kept of it.
+
+    :param value: parsed JSON of any type.
+    :param field: what the error calls it.
+    :returns: its compact JSON.
+    :raises Malformed: if that is too large, or it was not JSON after all.
+    """
     try:
         text = _compact(value)
     except (TypeError, ValueError, RecursionError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rendezvous.core.offers import Offer, Role, characters, sdp_text
+from rendezvous.core.offers import Offer, Role, candidate_text, characters, sdp_text
 from rendezvous.core.signaling import Board
 from rendezvous.errors import Conflict, Forbidden, Malformed, NotFound
 
@@ -89,8 +89,9 @@ class Sessions:
         :raises NotFound: if there is no such session.
         :raises TooMany: if the side would have more than its share.
         """
+        text = candidate_text(candidate, "candidate", self._limits)
         self.find(origin, code, now)
-        self._board.add_candidates(origin, code, side, [candidate], now, field="candidate")
+        self._board.add_candidate_texts(origin, code, side, [text], now)
 
     def find(self, origin: str, code: str, now: float) -> Offer:
         """

@@ -248,22 +248,29 @@ class Board(OfferTable):
             self._ring_side(offer, Role.ANSWERER)
         return answer
 
-    def add_candidates(
-        self, realm: str, offer_id: str, by: str | Role, values: Sequence[object], now: float, field: str = "candidates"
-    ) -> int:
+    def add_candidates(self, realm: str, offer_id: str, by: str | Role, values: Sequence[object], now: float) -> int:
         """
         Add candidates of one side, all or none.
 
-        :param by: the peer; or the side itself in a session, where nobody has a name.
         :param values: parsed JSON of any type.
-        :param field: what an error calls them.
         :returns: how many were added.
         :raises Malformed: if one is out of its limits.
+
+        Otherwise as :meth:`add_candidate_texts`.
+        """
+        return self.add_candidate_texts(realm, offer_id, by, candidate_texts(values, self.limits), now)
+
+    def add_candidate_texts(self, realm: str, offer_id: str, by: str | Role, texts: Sequence[str], now: float) -> int:
+        """
+        Add candidates of one side that have been checked, all or none.
+
+        :param by: the peer; or the side itself in a session, where nobody has a name.
+        :param texts: compact JSON, from :func:`~rendezvous.core.offers.candidate_text`.
+        :returns: how many were added.
         :raises NotFound: if there is no such offer.
         :raises Forbidden: to a stranger; whoever has not answered yet is one.
         :raises TooMany: if the side would have more than its share.
         """
-        texts = candidate_texts(values, field, self.limits)
         offer, role = self._side(realm, offer_id, by, now)
         if len(offer.candidates(role)) + len(texts) > self.limits.candidates_per_side:
             raise TooMany(f"A side may have at most {self.limits.candidates_per_side} candidates.")

@@ -1,0 +1,1 @@
+"""The tests: ``trial tests`` runs all of them."""
