@@ -20,7 +20,6 @@ MAX_BODY = 2 * 1024 * 1024
 MAX_WAIT = 30.0
 
 
-
 @attrs.frozen(kw_only=True)
 class SignalingLimits:
     """

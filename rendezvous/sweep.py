@@ -39,11 +39,12 @@ class Sweep:
 
     async def _pass(self) -> None:
         swept = await self._store.sweep(self._clock.seconds())
-        if swept.clients:
+        if swept.clients or swept.offers:
             self.log.info(
-                "swept: {clients} clients had fallen silent, {live} are left",
+                "swept: {clients} clients had fallen silent, {live} are left; {offers} offers had expired",
                 clients=swept.clients,
                 live=len(self._store.presence),
+                offers=swept.offers,
             )
         if self._dropped:
             self.log.info("dropped datagrams: {counts}", counts=dict(self._dropped))

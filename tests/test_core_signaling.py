@@ -177,14 +177,14 @@ class OwnerTests(SynchronousTestCase):
         publish(self.board, "p", "4")
         for id in ("2", "1"):
             self.board.answer(OFFERS, id, "q", "v=1", None, NOW + 3)
-        self.assertEqual(ids(self.board.answers("p", NOW + 3)), ["2", "1"])
+        self.assertEqual(ids([offer for offer, _ in self.board.answers("p", NOW + 3)]), ["2", "1"])
 
     def test_departed_peer_leaves_its_answers(self) -> None:
         """Logging out ends a peer's offers; what it has answered is the other's and stays."""
         self.board.answer(OFFERS, "3", "p", "v=1", None, NOW + 3)
         self.assertEqual(self.board.end_peer("p", NOW + 3), 2)
         self.assertEqual(ids(list(self.board)), ["3"])
-        self.assertEqual(ids(self.board.answers("q", NOW + 3)), ["3"])
+        self.assertEqual(ids([offer for offer, _ in self.board.answers("q", NOW + 3)]), ["3"])
         self.assertEqual(self.board.end_peer("p", NOW + 3), 0)
 
 

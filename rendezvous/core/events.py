@@ -106,7 +106,7 @@ class EventLog:
         self._logs: dict[str, _PeerLog] = {}
         self._queue: deque[tuple[int, str]] = deque()
         self._horizon = -1
-        self._last = -1
+        self._last = 0
 
     def __len__(self) -> int:
         """How many events are kept, for all peers together."""

@@ -121,10 +121,14 @@ class Board(OfferTable):
         self.expire(now)
         return self._catalogue.owned(owner)
 
-    def answers(self, owner: str, now: float) -> list[Offer]:
-        """The offers of a peer that have an answer, the earliest answer first."""
-        locked = [(offer.answer.seq, offer) for offer in self.mine(owner, now) if offer.answer is not None]
-        return [offer for _, offer in sorted(locked, key=lambda pair: pair[0])]
+    def answers(self, owner: str, now: float, since: int = -1) -> list[tuple[Offer, Answer]]:
+        """
+        The offers of a peer that have an answer, and the answers, the earliest first.
+
+        :param since: only those with an ``answered_at`` (ms) strictly greater.
+        """
+        locked = [(offer, offer.answer) for offer in self.mine(owner, now) if offer.answer is not None]
+        return sorted((pair for pair in locked if pair[1].answered_at > since), key=lambda pair: pair[1].seq)
 
     def heartbeat(self, owner: str, offer_id: str, now: float) -> Offer:
         """
@@ -234,7 +238,9 @@ class Board(OfferTable):
             raise Forbidden("The secret of this offer is missing or wrong.", code="wrong-secret")
         if offer.answer is not None:
             raise Conflict("This offer has already been answered.", code="already-answered")
-        answer = Answer(answerer, sdp, int(now * 1000), self._events.draw(now))
+        # Rising strictly on the whole board, so that a reader can ask for what came after the last it has seen.
+        self._latest_answer_ms = max(self._latest_answer_ms + 1, int(now * 1000))
+        answer = Answer(answerer, sdp, self._latest_answer_ms, self._events.draw(now))
         self._catalogue.lock(offer)
         offer.answer = answer
         early = [candidate for candidate in offer.candidates(Role.OFFERER) if answerer]

@@ -56,6 +56,7 @@ class OfferTable:
         self._catalogue = Catalogue()
         self._events = EventLog(limits.event_linger, limits.events_per_peer, limits.events_kept)
         self._latest_ms = 0
+        self._latest_answer_ms = 0
 
     def __len__(self) -> int:
         """How many offers and sessions there are, those that are due but not yet ended included."""
@@ -166,6 +167,8 @@ class OfferTable:
         told: list[tuple[str, Event]] = []
         for offer in sorted(offers, key=lambda offer: offer.last_seen):
             self._latest_ms = max(self._latest_ms, offer.last_seen)
+            if offer.answer is not None:
+                self._latest_answer_ms = max(self._latest_answer_ms, offer.answer.answered_at)
             self._catalogue.add(offer)
             told += history(offer)
         for peer, event in sorted(told, key=lambda pair: pair[1].seq):

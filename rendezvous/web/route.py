@@ -14,8 +14,8 @@ from rendezvous.interfaces import IStore
 
 __all__ = ["Answer", "Route", "caller"]
 
-#: What a route gives: the JSON object of a 200 answer.
-Answer = Coroutine[Any, Any, dict[str, Any]]
+#: What a route gives: the JSON object of a 200 answer, or nothing if it has written for itself.
+Answer = Coroutine[Any, Any, dict[str, Any] | None]
 
 
 @attrs.frozen

@@ -14,6 +14,7 @@ from twisted.web.server import Request, Site
 
 from rendezvous.errors import Malformed, RendezvousError, TooLarge
 from rendezvous.web._json import write_error
+from rendezvous.web.cors import Cors
 
 __all__ = ["Front", "RendezvousSite"]
 
@@ -70,6 +71,7 @@ class CappedRequest(Request):
         self.setHeader(b"Connection", b"close")
         channel = self.channel
         if channel.requests[0] is self:
+            channel.site.front.cors.apply(self)
             self.write(write_error(self, too_large(limit)))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         channel.transport.pauseProducing()
@@ -104,17 +106,22 @@ class Front(Resource):
 
     :param routes: what answers.
     :param max_body: bytes; below a site of your own, which has read the body already, a longer one is still refused.
+    :param cors: which web pages may read the answers.
     """
 
     isLeaf = True
 
-    def __init__(self, routes: IResource, max_body: int) -> None:
+    def __init__(self, routes: IResource, max_body: int, cors: Cors) -> None:
         super().__init__()
         self._routes = routes
+        self.cors = cors
         self.max_body = max_body
 
     def render(self, request: Any) -> Any:
         """Answer, or hand on to the routes what they can digest."""
+        self.cors.apply(request)
+        if request.method == b"OPTIONS":
+            return self.cors.preflight(request)
         try:
             self._check(request)
         except RendezvousError as e:

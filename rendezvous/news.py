@@ -1,0 +1,54 @@
+"""Who waits for what: requests that are held until there is something new."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from twisted.internet.defer import Deferred
+
+from rendezvous.errors import TooMany
+
+__all__ = ["News"]
+
+#: Requests that may wait for the same thing. Two sides with a few open pages each need no more.
+WAITING_PER_KEY = 16
+
+
+class News:
+    """
+    Bells by key: whoever waits is woken when the key is rung, and looks again.
+
+    A bell says that there is something, not what: so nothing is queued for anybody, and a waiter that was slow has
+    missed nothing.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, dict[Deferred[None], None]] = {}
+
+    def __len__(self) -> int:
+        """How many requests wait."""
+        return sum(map(len, self._waiting.values()))
+
+    def wait(self, key: Hashable) -> Deferred[None]:
+        """
+        :returns: fires when the key is rung next. Cancel it to wait no longer.
+        :raises TooMany: as many wait for this key as may.
+        """
+        waiting = self._waiting.setdefault(key, {})
+        if len(waiting) >= WAITING_PER_KEY:
+            raise TooMany(f"At most {WAITING_PER_KEY} requests may wait for the same thing at a time.")
+        bell: Deferred[None] = Deferred(lambda bell: self._leave(key, bell))
+        waiting[bell] = None
+        return bell
+
+    def ring(self, key: Hashable) -> None:
+        """Wake whoever waits for the key."""
+        for bell in self._waiting.pop(key, {}):
+            bell.callback(None)
+
+    def _leave(self, key: Hashable, bell: Deferred[None]) -> None:
+        waiting = self._waiting.get(key)
+        if waiting is not None and bell in waiting:
+            del waiting[bell]
+            if not waiting:
+                del self._waiting[key]
