@@ -98,13 +98,8 @@ class BodyTests(WebTestCase):
     def test_other_media_are_refused(self) -> None:
         """A body that says it is something else than JSON is 415; JSON by any of its names is read."""
         body = json.dumps({"offers": [{"sdp": "v=0", "topics": ["a"]}]}).encode()
-        for media in (
-            "text/plain",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data",
-            "json",
-            "application/jsonx",
-        ):
+        forms = ("application/x-www-form-urlencoded", "multipart/form-data", "multipart/form-data; boundary=x")
+        for media in ("text/plain", "json", "application/jsonx", *forms):
             for path in BODY_ROUTES:
                 response = self.ask("POST", path, body, {**self.alice, "Content-Type": media})
                 self.assertRefused(response, 415, "unsupported-media-type")

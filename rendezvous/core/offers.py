@@ -16,6 +16,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -245,7 +246,7 @@ def candidate_text(value: object, field: str, limits: SignalingLimits) -> str:
 
 def _is_deeper(value: object, most: int) -> bool:
     """Whether more than so many lists and objects are within each other."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(most + 1):
         level = [item for item in level if isinstance(item, (list, dict))]
         if not level:
