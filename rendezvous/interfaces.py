@@ -80,6 +80,7 @@ class ISignalingStore(Interface):
         :returns: fires when there may be something new. Ask for it before you look, and cancel it when you have found
             what you want: then nothing that comes between is missed.
         :raises TooMany: as many wait for this as may.
+        :raises Unavailable: the store is closed.
         """
 
     async def publish(owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from twisted.internet.defer import Deferred
 
-from rendezvous.errors import TooMany
+from rendezvous.errors import TooMany, Unavailable
 
 __all__ = ["News"]
 
@@ -24,6 +24,7 @@ class News:
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, dict[Deferred[None], None]] = {}
+        self._closed = False
 
     def __len__(self) -> int:
         """How many requests wait."""
@@ -33,7 +34,10 @@ class News:
         """
         :returns: fires when the key is rung next. Cancel it to wait no longer.
         :raises TooMany: as many wait for this key as may.
+        :raises Unavailable: there will be no news any more.
         """
+        if self._closed:
+            raise Unavailable("The server is stopping.")
         waiting = self._waiting.setdefault(key, {})
         if len(waiting) >= WAITING_PER_KEY:
             raise TooMany(f"At most {WAITING_PER_KEY} requests may wait for the same thing at a time.")
@@ -44,7 +48,15 @@ class News:
     def ring(self, key: Hashable) -> None:
         """Wake whoever waits for the key."""
         for bell in self._waiting.pop(key, {}):
-            bell.callback(None)
+            # Whoever was woken before may have sent this one away.
+            if not bell.called:
+                bell.callback(None)
+
+    def close(self) -> None:
+        """Wake everybody, and let nobody wait again."""
+        self._closed = True
+        for key in list(self._waiting):
+            self.ring(key)
 
     def _leave(self, key: Hashable, bell: Deferred[None]) -> None:
         waiting = self._waiting.get(key)

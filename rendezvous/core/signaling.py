@@ -150,7 +150,9 @@ class Board(OfferTable):
         :raises NotFound: if there is no such offer.
         :raises Forbidden: if it is another peer's.
         """
-        self._end(self._own(owner, offer_id, now), EventKind.WITHDRAWN, now)
+        offer = self._own(owner, offer_id, now)
+        self._end(offer, EventKind.WITHDRAWN, now)
+        self._ring_both(offer)
 
     def end_peer(self, owner: str, now: float) -> int:
         """
@@ -165,6 +167,8 @@ class Board(OfferTable):
         for offer in offers:
             self._end(offer, EventKind.WITHDRAWN, now)
         self._events.forget(owner)
+        for offer in offers:
+            self._ring_both(offer)
         return len(offers)
 
     # Discovery

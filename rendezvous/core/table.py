@@ -133,20 +133,23 @@ class OfferTable:
 
         :returns: how many offers ended.
         """
-        now_ms, ended = int(now * 1000), 0
+        now_ms = int(now * 1000)
+        ended: list[Offer] = []
         while (offer := self._catalogue.due(now_ms)) is not None:
             self._end(offer, EventKind.EXPIRED, now)
-            ended += 1
-        return ended
+            ended.append(offer)
+        # Only now: who is woken looks at once, and would end the next offer from within this one's end, and so on.
+        for offer in ended:
+            self._ring_both(offer)
+        return len(ended)
 
     def _end(self, offer: Offer, kind: EventKind, now: float) -> None:
+        """Take an offer out and write its end down; the caller rings."""
         self._drop(offer)
         event = Event(self._events.draw(now), kind, offer.id, offer.topics)
         if kind is EventKind.EXPIRED:
             self._tell(offer.owner, event, now)
         self._tell(offer.peer(Role.ANSWERER), event, now)
-        for role in Role:
-            self._ring_side(offer, role)
 
     def _drop(self, offer: Offer) -> None:
         self._catalogue.remove(offer)
@@ -178,6 +181,10 @@ class OfferTable:
     def _tell(self, peer: str, event: Event, now: float) -> None:
         if peer:
             self._events.add(peer, event, now)
+
+    def _ring_both(self, offer: Offer) -> None:
+        for role in Role:
+            self._ring_side(offer, role)
 
     def _ring_side(self, offer: Offer, role: Role) -> None:
         self.ring(("offer", offer.realm, offer.id, role))

@@ -57,10 +57,11 @@ class MemoryStore:
         self._sessions = Sessions(self._board, self._new_code)
 
     def open(self, now: float) -> None:
-        pass
+        # Nothing is kept: a stream that comes back with a number of an earlier life must be told so.
+        self._board.restore((), now)
 
     async def close(self, now: float) -> None:
-        pass
+        self._news.close()
 
     # Presence
 
@@ -81,6 +82,8 @@ class MemoryStore:
     async def logout(self, client_id: bytes, now: float) -> None:
         self.presence.logout(client_id, now)
         self._board.end_peer(client_id.hex(), now)
+        # Whoever waits in its name learns that it may do so no more.
+        self._news.ring(("peer", client_id.hex()))
 
     async def address(self, client_id: bytes, now: float) -> PeerAddress:
         client = self._peer(client_id, now)

@@ -74,6 +74,9 @@ def write_failure(request: Request, failure: Failure) -> bytes:
     elif not isinstance(error, RendezvousError):
         _log.failure("a request could not be handled", failure)
         error = RendezvousError("The server has failed; its operator can find the reason in the log.")
+    if request.startedWriting:
+        # A stream that has begun can only end.
+        return b""
     return write_error(request, error)
 
 

@@ -7,13 +7,13 @@ import re
 
 from zope.interface import implementer
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.web.http import Request
 
 from rendezvous.core.events import Event
 from rendezvous.core.offers import Answer, Candidate
-from rendezvous.errors import Malformed, Unauthorized
+from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.model import Events
 from rendezvous.web.fields import header
@@ -50,25 +50,29 @@ class EventRoutes:
             return
         valve = _Valve()
         request.registerProducer(valve, True)
-        while await self._is_welcome(request):
+        try:
+            await self._stream(request, valve, peer, cursor)
+        except CancelledError:
+            raise
+        except Exception:
+            # There is still a client: it has logged out, or the server stops, or there is no room for this stream.
+            request.unregisterProducer()
+            raise
+
+    async def _stream(self, request: Request, valve: _Valve, peer: str, cursor: int | None) -> None:
+        """Write until something is raised."""
+        while True:
             # The bell is there before the look: what happens in between rings it.
             bell = self._store.wait(("peer", peer))
             try:
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())
                 request.write(_written(news))
                 cursor = news.cursor
-                await valve.opened()
                 await next_ring(bell, KEEP_ALIVE, self._clock)
             finally:
                 hang_up(bell)
-        request.unregisterProducer()
-
-    async def _is_welcome(self, request: Request) -> bool:
-        try:
+            await valve.opened()
             await caller(request, self._store, self._clock.seconds())
-        except Unauthorized:
-            return False
-        return True
 
 
 @implementer(IPushProducer)
@@ -109,8 +113,10 @@ def _last_event_id(request: Request) -> int | None:
 def _written(news: Events) -> bytes:
     blocks = [] if news.complete else ["event: reset\ndata: {}\n\n"]
     blocks += [f"id: {event.seq}\nevent: {event.kind.value}\ndata: {_data(event)}\n\n" for event in news.events]
-    # A block without data is no event, but its id counts: a quiet stream can be resumed however long it was quiet.
-    return "".join(blocks or [f": keep-alive\nid: {news.cursor}\n\n"]).encode("ascii")
+    if not news.events:
+        # A block without data is no event, but its id counts: a quiet stream can be resumed however long it was quiet.
+        blocks.append(f": keep-alive\nid: {news.cursor}\n\n")
+    return "".join(blocks).encode("ascii")
 
 
 def _data(event: Event) -> str:

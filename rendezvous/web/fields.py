@@ -61,13 +61,18 @@ class Body:
         """:returns: a string, or ``None``."""
         return self._typed(name, str, "a string")
 
-    def optional_integer(self, name: str) -> int | None:
-        """:returns: an integer, or ``None``. ``300000.0`` is one: JSON knows only numbers."""
+    def optional_integer(self, name: str, least: int | None = None) -> int | None:
+        """
+        :param least: the least that is right; then there is a most as well, 2**53 - 1.
+        :returns: an integer, or ``None``. ``300000.0`` is one: JSON knows only numbers.
+        """
         value = self._fields.get(name)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             raise Malformed(f"{self.prefix}{name} must be an integer.")
+        if value is not None and least is not None and not least <= value <= _MOST:
+            raise Malformed(f"{self.prefix}{name} must be an integer, {least} or more.")
         return value
 
     def items(self, name: str) -> list[Any]:

@@ -90,6 +90,7 @@ class OfferRoutes:
             ("peer", owner),
             query.wait(),
             lambda: self._store.answers(owner, self._seconds(), -1 if since is None else since),
+            may=lambda: caller(request, self._store, self._seconds()),
         )
         return {"answers": [answer_fields(offer.id, offer.topics, answer) for offer, answer in pairs]}
 
@@ -134,6 +135,7 @@ class OfferRoutes:
             ("peer", peer),
             query.wait(),
             lambda: self._store.candidates(name, peer, self._seconds(), -1 if since is None else since),
+            may=lambda: caller(request, self._store, self._seconds()),
         )
         return {"offerId": name, "candidates": list(map(candidate_fields, found))}
 

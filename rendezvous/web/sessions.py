@@ -83,7 +83,7 @@ class SessionRoutes:
         """What the other side has sent; with ``wait``, as soon as there is something after ``since``."""
         origin, body = _origin(request), Body(read_object(request))
         code, side = body.text("code"), _side(body)
-        since = body.optional_integer("since")
+        since = body.optional_integer("since", 0)
         session = await held(
             self._store,
             self._clock,

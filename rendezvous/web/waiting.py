@@ -22,6 +22,7 @@ async def held(
     wait: float,
     look: Callable[[], Awaitable[T]],
     is_news: Callable[[T], bool] = bool,
+    may: Callable[[], Awaitable[object]] | None = None,
 ) -> T:
     """
     Look until there is something new, or the time is over.
@@ -30,6 +31,8 @@ async def held(
 
     :param key: what to wait for (:meth:`~rendezvous.interfaces.ISignalingStore.wait`).
     :param wait: seconds; 0 looks once.
+    :param look: called at first and after every ring.
+    :param may: called before each look but the first; it raises when the caller may not look any more.
     :returns: what was seen last.
     """
     until = clock.seconds() + wait
@@ -44,6 +47,8 @@ async def held(
         finally:
             if bell is not None:
                 hang_up(bell)
+        if may is not None:
+            await may()
 
 
 def hang_up(bell: Deferred[None]) -> None:
