@@ -1,111 +1,12 @@
-"""``GET /events``: frames byte for byte, resuming without loss or repeat, slow readers, and clients that vanish."""
+"""``GET /events``: frames byte for byte, resuming without loss or repeat, and how a stream ends."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
-
-import attrs
 
 from rendezvous.news import WAITING_PER_KEY
-from rendezvous.testing import Connection
-from tests._web_case import LIMITS, NOW, NOW_MS, Headers, WebTestCase
-
-
-@attrs.frozen
-class Frame:
-    """
-    One event as a browser dispatches it.
-
-    :ivar last_id: what the browser would send as Last-Event-ID after it.
-    """
-
-    event: str
-    data: Any
-    last_id: str
-
-
-def frames(text: str) -> tuple[list[Frame], str]:
-    """
-    Read a stream as the HTML Standard says (section 9.2.6).
-
-    :returns: the events, and the last event id at the end.
-    """
-    found: list[Frame] = []
-    last_id = ""
-    *blocks, rest = text.split("\n\n")
-    assert rest == "", rest
-    for block in blocks:
-        event, data = "message", []
-        for line in block.split("\n"):
-            field, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "id":
-                last_id = value
-            elif field == "event":
-                event = value
-            elif field == "data":
-                data.append(value)
-            else:
-                assert field == "", line
-        if data:
-            found.append(Frame(event, json.loads("\n".join(data)), last_id))
-    return found, last_id
-
-
-class EventsTestCase(WebTestCase):
-    """Streams."""
-
-    def listen(self, headers: Headers | None = None, last_id: str | None = None) -> Connection:
-        """Open a stream."""
-        headers = dict(self.alice if headers is None else headers)
-        if last_id is not None:
-            headers["Last-Event-ID"] = last_id
-        stream = self.start("GET", "/events", headers=headers)
-        head = stream.transport.value().partition(b"\r\n\r\n")[0]
-        self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"), stream.transport.value())
-        return stream
-
-    def text(self, stream: Connection) -> str:
-        """What was streamed so far, without the chunks that carry it."""
-        rest = stream.transport.value().partition(b"\r\n\r\n")[2]
-        body = b""
-        while rest:
-            size, _, rest = rest.partition(b"\r\n")
-            body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
-        return body.decode("ascii")
-
-    def heard(self, stream: Connection) -> list[tuple[str, Any]]:
-        """The events so far: what kind, and what it was about."""
-        told = []
-        for frame in frames(self.text(stream))[0]:
-            told.append((frame.event, frame.data.get("candidate", frame.data.get("offerId"))))
-        return told
-
-    def last_id(self, stream: Connection) -> str:
-        """What a browser would come back with."""
-        return frames(self.text(stream))[1]
-
-    def leave(self, stream: Connection) -> str:
-        """Lose the connection; give the id to come back with."""
-        last_id = self.last_id(stream)
-        stream.lose()
-        self.open.remove(stream)
-        return last_id
-
-    def pause(self, stream: Connection) -> None:
-        """The buffer of the transport is full."""
-        assert stream.transport.producer is not None
-        stream.transport.producer.pauseProducing()
-
-    def resume(self, stream: Connection) -> None:
-        """The client has read everything."""
-        assert stream.transport.producer is not None
-        stream.transport.producer.resumeProducing()
-
-    def ended(self, stream: Connection) -> bool:
-        """Whether the server has ended the stream properly."""
-        return bool(stream.transport.value().endswith(b"\r\n0\r\n\r\n"))
+from tests._events_case import EventsTestCase, frames
+from tests._web_case import LIMITS, NOW, NOW_MS
 
 
 class FrameTests(EventsTestCase):
@@ -310,81 +211,6 @@ class ResumeTests(EventsTestCase):
             self.assertRefused(response, 400, "malformed", "Last-Event-ID")
         self.assertEqual(self.heard(self.listen(last_id="")), [])
         self.assertEqual(self.heard(self.listen(last_id="9" * 19))[0], ("reset", None))
-
-
-class SlowReaderTests(EventsTestCase):
-    """A client that does not read as fast as we write."""
-
-    def setUp(self) -> None:
-        """Have a stream whose transport is full."""
-        super().setUp()
-        self.offers = [self.publish(id=f"o{n}", sdp=f"v={n}", ttl=3_600_000) for n in range(5)]
-        for offer_id in self.offers:
-            self.answer(offer_id)
-        self.stream = self.listen()
-        self.pause(self.stream)
-        self.size = len(self.stream.transport.value())
-
-    def test_nothing_is_written_while_the_transport_is_full(self) -> None:
-        """Neither events nor keep-alives are written until the client has read; then all of them, once, in order."""
-        self.trickle("o0", *range(5))
-        self.advance(60)
-        self.trickle("o0", *range(5, 10))
-        self.assertEqual(len(self.stream.transport.value()), self.size)
-        self.resume(self.stream)
-        self.assertEqual(self.heard(self.stream), [("candidate", n) for n in range(10)])
-
-    def test_a_full_reader_costs_nothing(self) -> None:
-        """While it waits for its client a stream has no timer, and is woken by nothing."""
-        self.advance(15)
-        self.assertEqual(len(self.news), 0)
-
-    def test_pausing_again_and_again(self) -> None:
-        """However the transport's buffer comes and goes, everything is told once."""
-        for number in range(20):
-            self.trickle("o0", number)
-            self.resume(self.stream)
-            if number % 2:
-                self.pause(self.stream)
-                self.pause(self.stream)
-            self.advance(number)
-        self.resume(self.stream)
-        self.assertEqual(self.heard(self.stream), [("candidate", n) for n in range(20)])
-
-    def trickle_many(self, number: int) -> None:
-        """Send so many candidates, over all the offers."""
-        for start in range(0, number, 50):
-            numbers = range(start, min(start + 50, number))
-            self.trickle(self.offers[start // 250], *numbers)
-
-    def test_as_much_as_is_kept_is_not_lost(self) -> None:
-        """As many events as are kept for a peer reach even a reader that reads none of them in time."""
-        self.trickle_many(LIMITS.events_per_peer)
-        self.resume(self.stream)
-        self.assertEqual(self.heard(self.stream), [("candidate", n) for n in range(LIMITS.events_per_peer)])
-
-    def test_more_than_is_kept_is_told_as_a_reset(self) -> None:
-        """One event more, and the reader is told to look anew, before what is still there."""
-        self.trickle_many(LIMITS.events_per_peer + 1)
-        self.resume(self.stream)
-        kept = [("candidate", n) for n in range(1, LIMITS.events_per_peer + 1)]
-        self.assertEqual(self.heard(self.stream), [("reset", None), *kept])
-
-    def test_vanishing_while_full(self) -> None:
-        """A client that vanishes without having read leaves nothing."""
-        timers = len(self.server.reactor.getDelayedCalls())
-        self.trickle("o0", 1)
-        self.leave(self.stream)
-        self.trickle("o0", 2)
-        self.assertEqual(len(self.news), 0)
-        self.assertLessEqual(len(self.server.reactor.getDelayedCalls()), timers)
-
-    def test_logout_while_full(self) -> None:
-        """A stream whose client logs out and then reads on ends without a word more."""
-        self.good("POST", "/logout", None, self.alice)
-        self.resume(self.stream)
-        self.assertTrue(self.ended(self.stream))
-        self.assertEqual(self.heard(self.stream), [])
 
 
 class EndTests(EventsTestCase):

@@ -127,9 +127,6 @@ class Query:
         args: dict[bytes, list[bytes]] = request.args or {}
         self._args = args
 
-    def __contains__(self, name: str) -> bool:
-        return name.encode("ascii") in self._args
-
     def text(self, name: str) -> str | None:
         """
         :returns: a string, or ``None``.
