@@ -7,34 +7,26 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from twisted.internet.defer import Deferred
+
+    from rendezvous.core.bloom import Bloom
     from rendezvous.core.identity import Credential
+    from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
     from rendezvous.core.presence import Client, PulseCode
-    from rendezvous.model import PeerAddress, PeerStatus, Swept
+    from rendezvous.model import Events, PeerAddress, PeerStatus, Swept
 
-__all__ = ["IStore"]
+__all__ = ["IPresenceStore", "ISignalingStore", "IStore"]
 
 
-class IStore(Interface):
-    """
-    Where state lives.
-
-    The verbs are coroutine functions: awaiting one that is answered from memory costs no trip through a Deferred, on
-    which most requests would otherwise spend most of their time. Each verb is atomic: it happens wholly or not at all,
-    whatever else goes on. It returns when what it did would survive this process, as far as the store promises that at
-    all. Every verb may raise :exc:`~rendezvous.errors.Unavailable`; then the same call may work later. ``now`` is in
-    seconds since the epoch.
-    """
+class IPresenceStore(Interface):
+    """Clients: who is there, and where."""
 
     presence = Attribute(
         "The live table of this process (:class:`~rendezvous.core.presence.Presence`). The datagram shell asks it to"
         " take the common pulse at once; everything else goes through the verbs."
     )
-
-    def open(now: float) -> None:
-        """Get ready, with whatever was kept from an earlier run. Blocks: nothing is answered before it is done."""
-
-    async def close(now: float) -> None:
-        """Keep what is to be kept, and let go of every resource."""
 
     async def register(now: float) -> tuple[bytes, bytes]:
         """
@@ -61,7 +53,7 @@ class IStore(Interface):
         """
 
     async def logout(client_id: bytes, now: float) -> None:
-        """End the client, and its credential."""
+        """End the client, its offers and its credential."""
 
     async def address(client_id: bytes, now: float) -> PeerAddress:
         """
@@ -71,6 +63,104 @@ class IStore(Interface):
 
     async def status(client_id: bytes, now: float) -> PeerStatus:
         """:raises NotFound: the client is unknown or gone."""
+
+
+class ISignalingStore(Interface):
+    """
+    Offers and sessions: the verbs of :class:`~rendezvous.core.signaling.Board` and
+    :class:`~rendezvous.core.sessions.Sessions`, which say what each does and raises.
+    """
+
+    limits = Attribute("What the verbs hold requests to (:class:`~rendezvous.limits.SignalingLimits`).")
+
+    def wait(key: Hashable) -> Deferred[None]:
+        """
+        Wait for news: ``("peer", id)`` for a peer's events, ``("offer", realm, id, role)`` for one side of an offer.
+
+        :returns: fires when there may be something new. Ask for it before you look, and cancel it when you have found
+            what you want: then nothing that comes between is missed.
+        :raises TooMany: as many wait for this as may.
+        :raises Unavailable: the store is closed.
+        """
+
+    async def publish(owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:
+        """Publish offers, all or none."""
+
+    async def mine(owner: str, now: float) -> list[Offer]:
+        """A peer's own offers."""
+
+    async def of_peer(owner: str, now: float) -> list[Offer]:
+        """A peer's offers, as others see them."""
+
+    async def by_topic(topic: str, limit: int, bloom: Bloom | None, now: float) -> tuple[list[Offer], int]:
+        """A page of the offers in a topic, and how many there are."""
+
+    async def topics(limit: int, offset: int, prefix: str, now: float) -> tuple[list[tuple[str, int]], int]:
+        """A page of topics with the number of peers in each, and how many topics there are."""
+
+    async def heartbeat(owner: str, offer_id: str, now: float) -> Offer:
+        """Say that the owner still waits."""
+
+    async def withdraw(owner: str, offer_id: str, now: float) -> None:
+        """End an offer."""
+
+    async def answer(offer_id: str, answerer: str, sdp: str, secret: str | None, now: float) -> Answer:
+        """Answer an offer; the first answer locks it."""
+
+    async def answers(owner: str, now: float, since: int) -> list[tuple[Offer, Answer]]:
+        """The answers to a peer's offers."""
+
+    async def add_candidates(offer_id: str, peer: str, values: Sequence[object], now: float) -> int:
+        """Add candidates of one side."""
+
+    async def candidates(offer_id: str, peer: str, now: float, since: int) -> Sequence[Candidate]:
+        """The other side's candidates."""
+
+    async def events_since(peer: str, seq: int | None, now: float) -> Events:
+        """
+        A peer's events after one with this number; after the latest of all, if ``None``.
+
+        They tell whether some before them are lost, and where to go on.
+        """
+
+    async def open_session(origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> Offer:
+        """Open a session."""
+
+    async def sessions(origin: str, topic: str, now: float) -> list[Offer]:
+        """The unanswered sessions in a topic."""
+
+    async def session_topics(origin: str, limit: int, offset: int, now: float) -> tuple[list[tuple[str, int]], int]:
+        """A page of an Origin's topics with the number of sessions in each, and how many topics there are."""
+
+    async def count_sessions(origin: str, topics: Sequence[str], now: float) -> list[int]:
+        """How many unanswered sessions of an Origin each topic has."""
+
+    async def session(origin: str, code: str, now: float) -> Offer:
+        """The session with a code."""
+
+    async def answer_session(origin: str, code: str, side: Role, answer: str, now: float) -> None:
+        """Answer a session; the first answer locks it."""
+
+    async def add_session_candidate(origin: str, code: str, side: Role, candidate: object, now: float) -> None:
+        """Add one candidate of a side."""
+
+
+class IStore(IPresenceStore, ISignalingStore):
+    """
+    Where state lives.
+
+    The verbs are coroutine functions: awaiting one that is answered from memory costs no trip through a Deferred, on
+    which most requests would otherwise spend most of their time. Each verb is atomic: it happens wholly or not at all,
+    whatever else goes on. It returns when what it did would survive this process, as far as the store promises that at
+    all. Every verb may raise :exc:`~rendezvous.errors.Unavailable`; then the same call may work later. ``now`` is in
+    seconds since the epoch.
+    """
+
+    def open(now: float) -> None:
+        """Get ready, with whatever was kept from an earlier run. Blocks: nothing is answered before it is done."""
+
+    async def close(now: float) -> None:
+        """Keep what is to be kept, and let go of every resource."""
 
     async def sweep(now: float) -> Swept:
         """Free what has expired, a bounded piece of it at a time."""

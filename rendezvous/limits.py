@@ -1,8 +1,116 @@
-"""Sizes that nobody needs to turn."""
+"""
+Every size, rate and lifetime of the server, with its unit, its default and the reason for it.
+
+A plain number is in seconds or bytes; every other unit is in the name. What an operator may turn is an option of
+``twistd rendezvous``; the decisions in :mod:`rendezvous.core` read these records and nothing else.
+"""
 
 from __future__ import annotations
 
-__all__ = ["MAX_BODY"]
+import attrs
 
-#: Bytes of an HTTP body. Ten offers of 64 KiB each, twice over for what JSON escapes, with room for topics.
+from rendezvous.errors import Malformed
+
+__all__ = ["MAX_BODY", "MAX_WAIT", "SignalingLimits"]
+
+#: Bytes of an HTTP body: ten offers of 64 KiB each, twice over for what JSON escapes, with room for topics.
 MAX_BODY = 2 * 1024 * 1024
+
+#: Seconds that a request may wait for news: under the idle time-out of the usual proxies, 60 s.
+MAX_WAIT = 30.0
+
+
+@attrs.frozen(kw_only=True)
+class SignalingLimits:
+    """
+    The bounds of offers and sessions.
+
+    Characters are Unicode code points, so an emoji counts once. Sizes are of the UTF-8 form.
+    """
+
+    #: A session description of a browser is 1 to 8 KB; with many media sections it stays under 64.
+    sdp_size: int = 64 * 1024
+    #: Long enough for any passphrase, short enough to compare and store without thought.
+    secret_chars: int = 128
+    #: A line for people to read in a list.
+    info_chars: int = 128
+    #: Each topic of an offer costs an index entry, so one offer must not buy many.
+    topics_per_offer: int = 20
+    #: The length of a file name, which is what topics are most often made from.
+    topic_chars: int = 256
+    #: An id of the caller's own: as long as a topic, as it is often derived from one.
+    id_chars: int = 256
+    #: One request is answered in one turn of the reactor, so its work is bounded.
+    offers_per_request: int = 10
+    #: Several topics with a few spare offers in each; far above what one peer can have in use at once.
+    offers_per_peer: int = 100
+    #: Five minutes: the time a person waits for a call to connect, with room.
+    ttl_default_ms: int = 300_000
+    #: Below a minute an offer would end while the other side still gathers candidates.
+    ttl_min_ms: int = 60_000
+    #: An hour later the addresses in a description are most likely stale.
+    ttl_max_ms: int = 3_600_000
+    #: An ICE candidate is 100 to 300 bytes; clients wrap it in objects of their own.
+    candidate_size: int = 4096
+    #: Lists and objects within each other. A candidate is flat and its wrappings are few; what is taken from one side
+    #: must be readable for the other, however deep in the stack the reading happens.
+    candidate_depth: int = 32
+    #: What an agent with several interfaces gathers before its first request goes out.
+    candidates_per_request: int = 50
+    #: Trickle ICE over a whole call with restarts; the bound on what a pair may leave here.
+    candidates_per_side: int = 256
+    #: A page of topics or of offers when the caller names no limit.
+    page_default: int = 50
+    #: A page of 200 offers of a usual size is 400 KB, the most that is worth sending at once.
+    page_max: int = 200
+    #: The decoded filter. It arrives in a query string, and HTTP servers take a line of about 16 KB at most.
+    bloom_size: int = 16 * 1024
+    #: Offers looked at for one filtered page: a filter that holds everybody must not cost a walk of the whole topic.
+    bloom_scan: int = 5000
+    #: Seconds an event can be replayed to a stream that reconnects: a lost connection and a slow retry, twice.
+    event_linger: float = 120.0
+    #: Events kept for one peer: both sides' candidates of several calls that connect at once.
+    events_per_peer: int = 1024
+    #: Events kept for all peers together, so that a flood ends the replay window early instead of the memory.
+    events_kept: int = 200_000
+
+    #: The Origin header: a scheme, a host name of 253 characters and a port fit well within it.
+    origin_chars: int = 512
+    #: Free text about the peer that opened a session: the sessions dialect promises 1024.
+    session_info_chars: int = 1024
+    #: A code of the caller's own.
+    code_chars: int = 256
+    #: Seconds a session lives; the dialect has no way to ask for more.
+    session_lifetime: float = 300.0
+    #: A page of topics in the sessions dialect when the caller names no limit.
+    session_page_default: int = 100
+    #: The most of the sessions dialect, for pages of topics and for the sessions of one topic, which has no pages.
+    session_page_max: int = 1000
+
+    def page(self, limit: int | None) -> int:
+        """
+        The page size that a request for topics or offers gets.
+
+        :param limit: what the caller asked for, or ``None``.
+        :returns: the default for ``None``; at most :attr:`page_max`.
+        :raises Malformed: if it is below one.
+        """
+        return _page(limit, self.page_default, self.page_max)
+
+    def session_page(self, limit: int | None) -> int:
+        """
+        The page size that a request of the sessions dialect gets.
+
+        :param limit: what the caller asked for, or ``None``.
+        :returns: the default for ``None``; at most :attr:`session_page_max`.
+        :raises Malformed: if it is below one.
+        """
+        return _page(limit, self.session_page_default, self.session_page_max)
+
+
+def _page(limit: int | None, default: int, most: int) -> int:
+    if limit is None:
+        return default
+    if limit < 1:
+        raise Malformed("limit must be at least 1.")
+    return min(limit, most)

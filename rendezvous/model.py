@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
-__all__ = ["PeerAddress", "PeerStatus", "Swept"]
+from rendezvous.core.events import Event
+
+__all__ = ["Events", "PeerAddress", "PeerStatus", "Swept"]
 
 
 @attrs.frozen
@@ -36,6 +40,23 @@ class Swept:
     What one sweep removed.
 
     :ivar clients: clients that were silent for too long.
+    :ivar offers: offers and sessions whose time was over.
     """
 
     clients: int = 0
+    offers: int = 0
+
+
+@attrs.frozen
+class Events:
+    """
+    A piece of a peer's stream.
+
+    :ivar events: in order.
+    :ivar complete: whether nothing between the asked number and the first of these is lost.
+    :ivar cursor: the number to go on from.
+    """
+
+    events: Sequence[Event]
+    complete: bool
+    cursor: int

@@ -32,6 +32,7 @@ from rendezvous.settings import Settings, SettingsError
 from rendezvous.storage.memory import MemoryStore
 from rendezvous.sweep import Sweep, sweep_service
 from rendezvous.web.api import all_routes, router
+from rendezvous.web.cors import Cors
 from rendezvous.web.site import Front, RendezvousSite
 
 __all__ = ["Rendezvous", "make_service"]
@@ -63,6 +64,7 @@ class Rendezvous(MultiService):
         environ: dict[str, str] | os._Environ[str] = os.environ,
     ) -> None:
         super().__init__()
+        self._settings = settings
         self._reactor = reactor
         self._dropped: Counter[str] = Counter()
         keyring = Keyring([load_secret(settings.secret_file, random, environ)])
@@ -72,12 +74,14 @@ class Rendezvous(MultiService):
             settings.timers,
             max_clients=settings.max_clients,
             logout_memory=settings.logout_memory,
+            limits=settings.signaling_limits,
+            max_offers=settings.max_offers,
         )
         sweep_service(Sweep(self.store, reactor, self._dropped), reactor).setServiceParent(self)
 
     def resource(self) -> Front:
         """:returns: the whole HTTP side, to be put below any path."""
-        return Front(router(all_routes(self.store, self._reactor)), MAX_BODY)
+        return Front(router(all_routes(self.store, self._reactor)), MAX_BODY, Cors(self._settings.cors_origin))
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from rendezvous.core.presence import Timers
+from rendezvous.limits import SignalingLimits
 
 __all__ = ["Settings", "SettingsError", "environment_name", "from_texts", "option_name"]
 
@@ -77,6 +78,14 @@ def word(text: str) -> str:
     return text
 
 
+def origin(text: str) -> str:
+    """Read a web origin as browsers send it: in lower case, and a port only if it is not the scheme's own."""
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text)
+    if text != "null" and (match is None or (match[1], match[3]) in {("http", ":80"), ("https", ":443")}):
+        raise ValueError("must be an origin as browsers send it, such as https://app.example or http://localhost:8080")
+    return text
+
+
 port = whole(0, 65535)
 
 
@@ -114,6 +123,21 @@ class Settings:
     max_clients: int = option(
         1_000_000, "clients kept at once; the next one is refused with 503", whole(1, 1_000_000_000)
     )
+    max_offers: int = option(
+        100_000, "offers and sessions kept at once; the next one is refused with 503", whole(1, 1_000_000_000)
+    )
+    offers_per_peer: int = option(
+        SignalingLimits().offers_per_peer,
+        "offers one peer may have; the next one is refused with 429",
+        whole(1, 1_000_000),
+    )
+    session_lifetime: float = option(SignalingLimits().session_lifetime, "seconds that a session lives", seconds)
+    cors_origin: tuple[str, ...] = option(
+        (),
+        "a web origin whose pages may use the server, such as https://app.example (repeatable; default: any)",
+        origin,
+        many=True,
+    )
     secret_file: str = option(
         "rendezvous.secret",
         "the server's secret, 64 hex digits, made on first start; RENDEZVOUS_SECRET holds the digits themselves",
@@ -124,6 +148,11 @@ class Settings:
         late, kept = self.timers.pulse_grace, self.timers.error_time
         if late > kept:
             raise SettingsError(f"pulse-grace ({late:.10g} s) must not be longer than error-time ({kept:.10g} s)")
+
+    @property
+    def signaling_limits(self) -> SignalingLimits:
+        """:returns: what offers and sessions are held to."""
+        return SignalingLimits(offers_per_peer=self.offers_per_peer, session_lifetime=self.session_lifetime)
 
     @property
     def timers(self) -> Timers:

@@ -44,11 +44,12 @@ class Sweep:
     async def _pass(self) -> None:
         now = self._clock.seconds()
         swept = await self._store.sweep(now)
-        if swept.clients:
+        if swept.clients or swept.offers:
             self.log.info(
-                "swept: {clients} clients had fallen silent, {live} are left",
+                "swept: {clients} clients had fallen silent, {live} are left; {offers} offers had expired",
                 clients=swept.clients,
                 live=len(self._store.presence),
+                offers=swept.offers,
             )
         if self._dropped and now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL

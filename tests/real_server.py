@@ -15,7 +15,9 @@ from pathlib import Path
 
 import attrs
 
-ROOT = Path(__file__).parents[1]
+import rendezvous
+
+CHECKOUT = Path(rendezvous.__file__).parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
@@ -34,6 +36,18 @@ class RealServer:
     http_port: int
     udp_ports: tuple[int, ...]
 
+    @property
+    def url(self) -> str:
+        """:returns: the root of the HTTP side, over IPv4."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+
+def environment() -> dict[str, str]:
+    """:returns: the environment for a process that is to import this checkout, without settings of a server."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("RENDEZVOUS_")}
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), environ.get("PYTHONPATH")]))
+    return environ
+
 
 @contextmanager
 def real_server(*options: str, udp_ports: tuple[str, ...] = ("0",)) -> Iterator[RealServer]:
@@ -46,12 +60,11 @@ def real_server(*options: str, udp_ports: tuple[str, ...] = ("0",)) -> Iterator[
     """
     command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
     command += ["rendezvous", "--http-port=0", *(f"--udp-port={port}" for port in udp_ports), *options]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENDEZVOUS_")}
     with tempfile.TemporaryDirectory(prefix="rendezvous-") as directory:
         process = subprocess.Popen(
             command,
             cwd=directory,
-            env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            env={**environment(), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Hashable, Sequence
 
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred
+
 from rendezvous.core.addresses import unmapped
+from rendezvous.core.bloom import Bloom
 from rendezvous.core.identity import Credential, Keyring
+from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
 from rendezvous.core.presence import Client, Presence, PulseCode, State, Timers
+from rendezvous.core.sessions import Sessions
+from rendezvous.core.signaling import OFFERS, Board
 from rendezvous.errors import NotFound
 from rendezvous.interfaces import IStore
-from rendezvous.model import PeerAddress, PeerStatus, Swept
+from rendezvous.limits import SignalingLimits
+from rendezvous.model import Events, PeerAddress, PeerStatus, Swept
+from rendezvous.news import News
 from rendezvous.wire.demux import mistakable
 
 __all__ = ["MemoryStore"]
@@ -36,16 +45,25 @@ class MemoryStore:
         *,
         max_clients: int,
         logout_memory: float,
+        limits: SignalingLimits,
+        max_offers: int,
     ) -> None:
         self._keyring = keyring
         self._random = random
+        self.limits = limits
         self.presence = Presence(timers, keyring, max_clients=max_clients, logout_memory=logout_memory)
+        self._news = News()
+        self._board = Board(limits, max_offers, ring=self._news.ring)
+        self._sessions = Sessions(self._board, self._new_code)
 
     def open(self, now: float) -> None:
-        pass
+        # Nothing is kept: a stream that comes back with a number of an earlier life must be told so.
+        self._board.restore((), now)
 
     async def close(self, now: float) -> None:
-        pass
+        self._news.close()
+
+    # Presence
 
     async def register(self, now: float) -> tuple[bytes, bytes]:
         client_id, key = self._keyring.draw(self._random, mistakable)
@@ -63,6 +81,9 @@ class MemoryStore:
 
     async def logout(self, client_id: bytes, now: float) -> None:
         self.presence.logout(client_id, now)
+        self._board.end_peer(client_id.hex(), now)
+        # Whoever waits in its name learns that it may do so no more.
+        self._news.ring(("peer", client_id.hex()))
 
     async def address(self, client_id: bytes, now: float) -> PeerAddress:
         client = self._peer(client_id, now)
@@ -78,8 +99,82 @@ class MemoryStore:
             last_online=None if last_pulse is None else max(0.0, now - last_pulse),
         )
 
+    # Signaling
+
+    def wait(self, key: Hashable) -> Deferred[None]:
+        return self._news.wait(key)
+
+    async def publish(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:
+        return self._board.publish(owner, specs, now)
+
+    async def mine(self, owner: str, now: float) -> list[Offer]:
+        return self._board.mine(owner, now)
+
+    async def of_peer(self, owner: str, now: float) -> list[Offer]:
+        return self._board.of_peer(owner, now)
+
+    async def by_topic(self, topic: str, limit: int, bloom: Bloom | None, now: float) -> tuple[list[Offer], int]:
+        return self._board.by_topic(OFFERS, topic, limit, bloom, now)
+
+    async def topics(self, limit: int, offset: int, prefix: str, now: float) -> tuple[list[tuple[str, int]], int]:
+        return self._board.topics(OFFERS, limit, offset, prefix, now)
+
+    async def heartbeat(self, owner: str, offer_id: str, now: float) -> Offer:
+        return self._board.heartbeat(owner, offer_id, now)
+
+    async def withdraw(self, owner: str, offer_id: str, now: float) -> None:
+        self._board.withdraw(owner, offer_id, now)
+
+    async def answer(self, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float) -> Answer:
+        return self._board.answer(OFFERS, offer_id, answerer, sdp, secret, now)
+
+    async def answers(self, owner: str, now: float, since: int) -> list[tuple[Offer, Answer]]:
+        return self._board.answers(owner, now, since)
+
+    async def add_candidates(self, offer_id: str, peer: str, values: Sequence[object], now: float) -> int:
+        return self._board.add_candidates(OFFERS, offer_id, peer, values, now)
+
+    async def candidates(self, offer_id: str, peer: str, now: float, since: int) -> Sequence[Candidate]:
+        return self._board.candidates(OFFERS, offer_id, peer, now, since)
+
+    async def events_since(self, peer: str, seq: int | None, now: float) -> Events:
+        start = self._board.latest if seq is None else seq
+        complete = self._board.can_replay(peer, start, now)
+        if start > self._board.latest:
+            start = 0  # From an earlier life of the server: all that there is comes after it.
+        events = self._board.events_since(peer, start, now)
+        return Events(events, complete, events[-1].seq if events else max(start, self._board.latest))
+
+    async def open_session(self, origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> Offer:
+        return self._sessions.open(origin, topic, info, offer, code, now)
+
+    async def sessions(self, origin: str, topic: str, now: float) -> list[Offer]:
+        return self._sessions.in_topic(origin, topic, now)
+
+    async def session_topics(
+        self, origin: str, limit: int, offset: int, now: float
+    ) -> tuple[list[tuple[str, int]], int]:
+        return self._sessions.topics(origin, limit, offset, now)
+
+    async def count_sessions(self, origin: str, topics: Sequence[str], now: float) -> list[int]:
+        return [self._board.count(origin, topic, now) for topic in topics]
+
+    async def session(self, origin: str, code: str, now: float) -> Offer:
+        return self._sessions.find(origin, code, now)
+
+    async def answer_session(self, origin: str, code: str, side: Role, answer: str, now: float) -> None:
+        self._sessions.answer(origin, code, side, answer, now)
+
+    async def add_session_candidate(self, origin: str, code: str, side: Role, candidate: object, now: float) -> None:
+        self._sessions.add_candidate(origin, code, side, candidate, now)
+
+    # Both
+
     async def sweep(self, now: float) -> Swept:
-        return Swept(clients=self.presence.sweep(now, SWEEP_SIZE))
+        return Swept(clients=self.presence.sweep(now, SWEEP_SIZE), offers=self._board.expire(now))
+
+    def _new_code(self) -> str:
+        return str(uuid.UUID(bytes=self._random(16), version=4))
 
     def _peer(self, client_id: bytes, now: float) -> Client:
         client = self.presence.find(client_id, now)

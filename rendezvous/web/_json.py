@@ -9,7 +9,6 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
@@ -61,9 +60,6 @@ def write_failure(request: Request, failure: Failure) -> bytes:
     :returns: the body, to be written.
     """
     error = failure.value
-    if isinstance(error, CancelledError):
-        # The client has left: Klein cancels what it waited for, and nobody reads this.
-        return b""
     if isinstance(error, WrongMethod):
         allowed = ", ".join(sorted(error.valid_methods or ()))
         request.setHeader(b"Allow", allowed.encode("ascii"))
@@ -74,6 +70,9 @@ def write_failure(request: Request, failure: Failure) -> bytes:
     elif not isinstance(error, RendezvousError):
         _log.failure("a request could not be handled", failure)
         error = RendezvousError("The server has failed; its operator can find the reason in the log.")
+    if request.startedWriting:
+        # A stream that has begun can only end.
+        return b""
     return write_error(request, error)
 
 

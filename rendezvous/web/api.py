@@ -14,15 +14,24 @@ from twisted.web.resource import IResource
 from rendezvous.interfaces import IStore
 from rendezvous.web._json import write_failure, write_object
 from rendezvous.web.about import AboutRoutes
+from rendezvous.web.events import EventRoutes
+from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
 from rendezvous.web.route import Answer, Route
+from rendezvous.web.sessions import SessionRoutes
 
 __all__ = ["all_routes", "router"]
 
 
 def all_routes(store: IStore, clock: IReactorTime) -> list[Route]:
     """:returns: every route, of every dialect."""
-    return [*AboutRoutes(clock).routes(), *PeerRoutes(store, clock).routes()]
+    return [
+        *AboutRoutes(clock).routes(),
+        *PeerRoutes(store, clock).routes(),
+        *OfferRoutes(store, clock).routes(),
+        *EventRoutes(store, clock).routes(),
+        *SessionRoutes(store, clock).routes(),
+    ]
 
 
 def router(routes: Sequence[Route]) -> IResource:
@@ -40,6 +49,7 @@ def router(routes: Sequence[Route]) -> IResource:
 
 def _render(answer: Callable[..., Answer]) -> Callable[..., Coroutine[Any, Any, bytes]]:
     async def render(request: Request, **parts: str) -> bytes:
-        return write_object(request, await answer(request, **parts))
+        body = await answer(request, **parts)
+        return b"" if body is None else write_object(request, body)
 
     return render

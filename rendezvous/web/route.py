@@ -11,11 +11,12 @@ from twisted.web.http import Request
 
 from rendezvous.core.identity import parse_authorization
 from rendezvous.interfaces import IStore
+from rendezvous.web.fields import header
 
 __all__ = ["Answer", "Route", "caller"]
 
-#: What a route gives: the JSON object of a 200 answer.
-Answer = Coroutine[Any, Any, dict[str, Any]]
+#: What a route gives: the JSON object of a 200 answer, or nothing if it has written for itself.
+Answer = Coroutine[Any, Any, dict[str, Any] | None]
 
 
 @attrs.frozen
@@ -36,6 +37,4 @@ async def caller(request: Request, store: IStore, now: float) -> bytes:
     :returns: the client id of whoever sent the request.
     :raises Unauthorized: it carries no credential that is good.
     """
-    # Any bytes may stand in a header. All can be read as Latin-1, and what is not ASCII is refused with the rest.
-    header = request.getHeader(b"Authorization")
-    return await store.authenticate(parse_authorization(header.decode("latin-1") if header else None), now)
+    return await store.authenticate(parse_authorization(header(request, b"Authorization")), now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from twisted.web.server import Request, Site
 
 from rendezvous.errors import Malformed, NotFound, TooLarge
 from rendezvous.web._json import write_error, write_failure
+from rendezvous.web.cors import Cors
 
 __all__ = ["Front", "RendezvousSite"]
 
@@ -40,6 +42,7 @@ class CappedRequest(Request):
     content: Any
     _refused = False
     _received = 0
+    _media: Sequence[bytes] = ()
 
     def gotLength(self, length: int | None) -> None:
         """Refuse a body whose announced length is over the limit before any of it is read."""
@@ -64,7 +67,15 @@ class CappedRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Hand on a request that was not refused."""
         if not self._refused:
+            # The base class would read forms, and answer for a broken one in words of its own. No route takes a form.
+            self._media = self.requestHeaders.getRawHeaders(b"Content-Type", [])
+            self.requestHeaders.removeHeader(b"Content-Type")
             super().requestReceived(command, path, version)
+
+    def process(self) -> None:
+        """Answer."""
+        self.requestHeaders.setRawHeaders(b"Content-Type", self._media)
+        super().process()
 
     def _refuse(self, limit: int) -> None:
         self._refused = True
@@ -74,6 +85,7 @@ class CappedRequest(Request):
         self.requestHeaders.removeHeader(b"Expect")
         self.setHeader(b"Connection", b"close")
         channel = self.channel
+        channel.site.front.cors.apply(self)
         self.write(write_error(self, too_large(limit)))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         channel.transport.pauseProducing()
@@ -108,17 +120,22 @@ class Front(Resource):
 
     :param routes: what answers.
     :param max_body: bytes; below a site of your own, which has read the body already, a longer one is still refused.
+    :param cors: which web pages may read the answers.
     """
 
     isLeaf = True
 
-    def __init__(self, routes: IResource, max_body: int) -> None:
+    def __init__(self, routes: IResource, max_body: int, cors: Cors) -> None:
         super().__init__()
         self._routes = routes
+        self.cors = cors
         self.max_body = max_body
 
     def render(self, request: Any) -> Any:
         """Answer, or hand on to the routes what they can digest."""
+        self.cors.apply(request)
+        if request.method == b"OPTIONS":
+            return self.cors.preflight(request)
         try:
             self._check(request)
             return self._route(request)

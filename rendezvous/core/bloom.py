@@ -1,0 +1,80 @@
+"""
+The Bloom filter with which a caller names the peers that it already knows.
+
+Its bits are set by JavaScript clients, so the hash runs over UTF-16 code units (the offers dialect, Bloom filter).
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+
+from rendezvous.errors import Malformed
+from rendezvous.limits import SignalingLimits
+
+__all__ = ["Bloom", "code_units"]
+
+HASHES = 3
+_OFFSET_BASIS = 2166136261
+_PRIME = 16777619
+_MASK = 0xFFFFFFFF
+
+
+def code_units(text: str) -> tuple[int, ...]:
+    """
+    What JavaScript sees as the characters of a string.
+
+    :param text: any string, lone surrogates included.
+    :returns: its UTF-16 code units.
+    """
+    data = text.encode("utf-16-le", "surrogatepass")
+    return struct.unpack(f"<{len(data) // 2}H", data)
+
+
+class Bloom:
+    """
+    A set of peer ids that may hold a few more than were put in.
+
+    :param bits: the bit array; bit ``i % 8`` (least significant first) of byte ``i // 8``. Not empty.
+    """
+
+    __slots__ = ("_bits",)
+
+    def __init__(self, bits: bytes) -> None:
+        self._bits = bits
+
+    @classmethod
+    def parse(cls, text: str, size: int = SignalingLimits().bloom_size) -> Bloom:
+        """
+        Read a filter from a query string.
+
+        :param text: base64 in the standard alphabet, with its padding.
+        :param size: the most bytes it may decode to.
+        :raises Malformed: if it is anything else, empty, or larger.
+        """
+        # Four characters hold three bytes: what is too long is refused before it is decoded.
+        if len(text) > 4 * -(-size // 3):
+            raise Malformed(f"bloom must be at most {size} bytes.", code="too-long")
+        try:
+            bits = base64.b64decode(text, validate=True)
+        except ValueError:
+            bits = None
+        if bits is None or len(text) % 4:
+            raise Malformed("bloom must be base64 in the standard alphabet, with padding.")
+        if not bits:
+            raise Malformed("bloom must not be empty.")
+        if len(bits) > size:
+            raise Malformed(f"bloom must be at most {size} bytes.", code="too-long")
+        return cls(bits)
+
+    def __contains__(self, peer: str) -> bool:
+        """Whether every bit of this peer is set; one clear bit is proof that it was never put in."""
+        units = code_units(peer)
+        return all(self._is_set(units, k) for k in range(HASHES))
+
+    def _is_set(self, units: tuple[int, ...], k: int) -> bool:
+        value = _OFFSET_BASIS ^ k
+        for unit in units:
+            value = (value ^ unit) * _PRIME & _MASK
+        index = value % (8 * len(self._bits))
+        return bool(self._bits[index >> 3] >> (index & 7) & 1)

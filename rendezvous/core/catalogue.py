@@ -1,0 +1,110 @@
+"""
+Where each offer can be found: by realm and id, by owner, by topic, and by the moment it ends.
+
+The board decides; the catalogue only keeps its indexes in step, so that every look-up costs what it returns. What
+becomes empty is dropped at once: made-up realms, owners and topics leave nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sortedcontainers import SortedList
+
+from rendezvous.core.offers import Offer
+from rendezvous.core.topics import TopicIndex
+
+__all__ = ["Catalogue"]
+
+
+class _Realm:
+    """What shares a realm: offers by id, and the topics of those that can still be answered."""
+
+    __slots__ = ("offers", "topics")
+
+    def __init__(self) -> None:
+        self.offers: dict[str, Offer] = {}
+        self.topics = TopicIndex()
+
+
+class Catalogue:
+    """Every offer and session, in all the orders in which they are asked for."""
+
+    def __init__(self) -> None:
+        self._realms: dict[str, _Realm] = {}
+        # By id, least recently seen first, as in a topic.
+        self._owned: dict[str, dict[str, Offer]] = {}
+        # A heap would keep what was withdrawn until its time came; here an offer leaves at once.
+        self._due: SortedList[tuple[int, str, str]] = SortedList()
+
+    def __len__(self) -> int:
+        """How many offers and sessions there are, in all realms."""
+        return len(self._due)
+
+    def __iter__(self) -> Iterator[Offer]:
+        """All of them, in no particular order."""
+        for realm in self._realms.values():
+            yield from realm.offers.values()
+
+    def add(self, offer: Offer) -> None:
+        """
+        Enter an offer everywhere.
+
+        :param offer: its id is free in its realm, and it was seen no earlier than any other.
+        """
+        realm = self._realms.get(offer.realm)
+        if realm is None:
+            realm = self._realms[offer.realm] = _Realm()
+        realm.offers[offer.id] = offer
+        if offer.answer is None:
+            realm.topics.add(offer)
+        if offer.owner:
+            self._owned.setdefault(offer.owner, {})[offer.id] = offer
+        self._due.add((offer.expires_at, offer.realm, offer.id))
+
+    def remove(self, offer: Offer) -> None:
+        """Take an offer out of everything; it must be as it was entered, or as :meth:`lock` left it."""
+        realm = self._realms[offer.realm]
+        del realm.offers[offer.id]
+        if offer.answer is None:
+            realm.topics.discard(offer)
+        if not realm.offers:
+            del self._realms[offer.realm]
+        if offer.owner:
+            owned = self._owned[offer.owner]
+            del owned[offer.id]
+            if not owned:
+                del self._owned[offer.owner]
+        self._due.remove((offer.expires_at, offer.realm, offer.id))
+
+    def lock(self, offer: Offer) -> None:
+        """Take an offer out of its topics; to be called before it gets its answer."""
+        self._realms[offer.realm].topics.discard(offer)
+
+    def touch(self, offer: Offer) -> None:
+        """Move an offer with an owner to the front of every listing: it is the one most recently seen."""
+        owned = self._owned[offer.owner]
+        owned[offer.id] = owned.pop(offer.id)
+        if offer.answer is None:
+            self._realms[offer.realm].topics.touch(offer)
+
+    def find(self, realm: str, offer_id: str) -> Offer | None:
+        """The offer with an id in a realm."""
+        held = self._realms.get(realm)
+        return None if held is None else held.offers.get(offer_id)
+
+    def owned(self, owner: str) -> list[Offer]:
+        """The offers of a peer, most recently seen first."""
+        return list(reversed(self._owned.get(owner, {}).values()))
+
+    def topics(self, realm: str) -> TopicIndex:
+        """The topics of a realm; an empty index if nobody is in it."""
+        held = self._realms.get(realm)
+        return TopicIndex() if held is None else held.topics
+
+    def due(self, now_ms: int) -> Offer | None:
+        """The next offer to end, if its moment has come."""
+        if not self._due or self._due[0][0] > now_ms:
+            return None
+        _, realm, offer_id = self._due[0]
+        return self._realms[realm].offers[offer_id]

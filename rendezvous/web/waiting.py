@@ -1,0 +1,66 @@
+"""Requests that are held until there is something new."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable
+from typing import TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+
+from rendezvous.interfaces import IStore
+
+__all__ = ["hang_up", "held", "next_ring"]
+
+T = TypeVar("T")
+
+
+async def held(
+    store: IStore,
+    clock: IReactorTime,
+    key: Hashable,
+    wait: float,
+    look: Callable[[], Awaitable[T]],
+    is_news: Callable[[T], bool] = bool,
+    may: Callable[[], Awaitable[object]] | None = None,
+) -> T:
+    """
+    Look until there is something new, or the time is over.
+
+    It ends with :exc:`~twisted.internet.defer.CancelledError` when the client leaves, since Klein cancels it then.
+
+    :param key: what to wait for (:meth:`~rendezvous.interfaces.ISignalingStore.wait`).
+    :param wait: seconds; 0 looks once.
+    :param look: called at first and after every ring.
+    :param may: called before each look but the first; it raises when the caller may not look any more.
+    :returns: what was seen last.
+    """
+    until = clock.seconds() + wait
+    while True:
+        left = until - clock.seconds()
+        bell = store.wait(key) if left > 0 else None
+        try:
+            seen = await look()
+            if bell is None or is_news(seen):
+                return seen
+            await next_ring(bell, left, clock)
+        finally:
+            if bell is not None:
+                hang_up(bell)
+        if may is not None:
+            await may()
+
+
+def hang_up(bell: Deferred[None]) -> None:
+    """Wait no longer; whoever waits for the bell itself is not told."""
+    bell.addErrback(lambda failure: failure.trap(CancelledError))
+    bell.cancel()
+
+
+async def next_ring(bell: Deferred[None], seconds: float, clock: IReactorTime) -> bool:
+    """:returns: whether the bell rang before the time was over."""
+    try:
+        await bell.addTimeout(seconds, clock)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,394 @@
+"""The board: candidates, events, notifications, and starting again from a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import partial
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.events import Event, EventKind, EventLog
+from rendezvous.core.notes import Removed
+from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
+from rendezvous.core.signaling import OFFERS, Board
+from rendezvous.errors import Forbidden, Malformed, NotFound, TooMany
+from rendezvous.limits import SignalingLimits
+from tests.signaling_boards import LIMITS, NOW, NOW_MS, count_calls, publish
+
+OFFERER_KEY = ("offer", "", "x", Role.OFFERER)
+ANSWERER_KEY = ("offer", "", "x", Role.ANSWERER)
+
+
+class PairTestCase(SynchronousTestCase):
+    """A board with an offer ``x`` of ``p``, which keeps its notes and rings."""
+
+    def setUp(self) -> None:
+        """Publish the offer."""
+        self.notes: list[object] = []
+        self.rings: list[Hashable] = []
+        self.board = Board(LIMITS, note=self.notes.append, ring=self.rings.append)
+        self.offer = publish(self.board, "p", "x")
+
+    def answer(self, peer: str = "q", now: float = NOW) -> Answer:
+        """Answer the offer."""
+        return self.board.answer(OFFERS, "x", peer, "v=1", None, now)
+
+    def add(self, peer: str, *values: object, now: float = NOW) -> int:
+        """Add candidates to the offer."""
+        return self.board.add_candidates(OFFERS, "x", peer, values, now)
+
+    def payloads(self, peer: str, since: int = -1, now: float = NOW) -> list[str]:
+        """What a peer reads of the other side."""
+        return [each.payload for each in self.board.candidates(OFFERS, "x", peer, now, since)]
+
+    def kinds(self, peer: str, seq: int = -1, now: float = NOW) -> list[str]:
+        """What happened to a peer."""
+        return [str(event.kind) for event in self.board.events_since(peer, seq, now)]
+
+
+class CandidateTests(PairTestCase):
+    """Adding and reading candidates."""
+
+    def test_each_side_reads_the_other(self) -> None:
+        """Candidates carry their sender and side, and go across."""
+        self.answer()
+        self.assertEqual(self.add("p", {"a": 1}, "b"), 2)
+        self.assertEqual(self.add("q", None), 1)
+        self.assertEqual(self.payloads("q"), ['{"a":1}', '"b"'])
+        self.assertEqual(self.payloads("p"), ["null"])
+        first = self.offer.candidates(Role.OFFERER)[0]
+        self.assertEqual((first.peer, first.role, first.created_at), ("p", Role.OFFERER, NOW_MS))
+
+    def test_created_at_rises_strictly(self) -> None:
+        """Within an offer no two candidates share a moment, whatever their side and however the clock steps."""
+        self.answer()
+        self.add("p", 1, 2)
+        self.add("q", 3)
+        self.add("p", 4, now=NOW - 60)
+        self.add("q", 5, now=NOW + 1)
+        both = [*self.offer.candidates(Role.OFFERER), *self.offer.candidates(Role.ANSWERER)]
+        moments = {each.payload: each.created_at - NOW_MS for each in both}
+        self.assertEqual(moments, {"1": 0, "2": 1, "3": 2, "4": 3, "5": 1000})
+
+    def test_since_neither_skips_nor_repeats(self) -> None:
+        """Reading on from the last seen candidate gives exactly the ones after it."""
+        self.answer()
+        self.add("p", *range(5))
+        seen: list[str] = []
+        since = 0
+        while fresh := self.board.candidates(OFFERS, "x", "q", NOW, since)[:2]:
+            seen += [each.payload for each in fresh]
+            since = fresh[-1].created_at
+        self.assertEqual(seen, ["0", "1", "2", "3", "4"])
+
+    def test_strangers_are_forbidden(self) -> None:
+        """Neither side is anyone's but the owner's and the answerer's, who is nobody before its answer."""
+        for peer in ("q", "r", ""):
+            self.assertEqual(self.assertRaises(Forbidden, self.add, peer, 1).code, "not-a-side")
+            self.assertRaises(Forbidden, self.payloads, peer)
+        self.answer()
+        self.add("q", 1)
+        self.assertRaises(Forbidden, self.add, "r", 1)
+
+    def test_unknown_and_expired_offers_are_not_found(self) -> None:
+        """A candidate that comes too late has nowhere to go."""
+        self.assertRaises(NotFound, self.board.add_candidates, OFFERS, "unknown", "p", [1], NOW)
+        self.assertRaises(NotFound, self.add, "p", 1, now=NOW + 300)
+
+    def test_candidates_per_side(self) -> None:
+        """256 a side; a request that goes beyond adds none, and the other side has its own share."""
+        self.answer()
+        for _ in range(5):
+            self.add("p", *range(50))
+        self.add("p", *range(5))
+        self.assertRaises(TooMany, self.add, "p", 1, 2)
+        self.assertEqual(len(self.offer.candidates(Role.OFFERER)), 255)
+        self.add("p", 1)
+        self.assertRaises(TooMany, self.add, "p", 1)
+        self.assertEqual(self.add("q", 1), 1)
+
+    def test_bad_candidate_adds_none(self) -> None:
+        """One candidate over its limit refuses the request."""
+        self.assertRaises(Malformed, self.add, "p", 1, "x" * 5000)
+        self.assertEqual(self.offer.candidates(Role.OFFERER), ())
+
+    def test_one_note_for_a_request(self) -> None:
+        """A journal hears of all candidates of a request at once."""
+        self.add("p", 1, 2)
+        note = self.notes[-1]
+        assert isinstance(note, CandidatesAdded)
+        self.assertIs(note.offer, self.offer)
+        self.assertEqual([each.payload for each in note.candidates], ["1", "2"])
+
+
+class EventTests(PairTestCase):
+    """What a stream tells a peer."""
+
+    def test_events_go_to_the_other_side(self) -> None:
+        """The offerer hears of the answer and its candidates; the answerer of the offerer's."""
+        answer = self.answer()
+        self.add("q", 1)
+        self.add("p", 2)
+        told = self.board.events_since("p", -1, NOW)
+        self.assertEqual((told[0].kind, told[0].offer_id, told[0].topics), ("answer", "x", ("t",)))
+        self.assertIs(told[0].payload, answer)
+        self.assertEqual(self.kinds("p"), ["answer", "candidate"])
+        self.assertEqual(self.kinds("q"), ["candidate"])
+        self.assertEqual(self.kinds("r"), [])
+
+    def test_early_candidates_are_told_to_the_answerer(self) -> None:
+        """What the offerer sent before there was an answerer comes to it after its answer."""
+        self.add("p", 1, 2)
+        before = self.board.latest
+        answer = self.answer()
+        told = self.board.events_since("q", before, NOW)
+        self.assertEqual([(event.kind, event.seq - answer.seq) for event in told], [("candidate", 1), ("candidate", 2)])
+
+    def test_numbers_rise_strictly(self) -> None:
+        """Events of one moment, and of a clock that steps back, still have an order."""
+        self.answer()
+        self.add("q", 1, 2, 3)
+        self.add("q", 4, now=NOW - 10)
+        self.add("q", 5, now=NOW + 1)
+        numbers = [event.seq for event in self.board.events_since("p", -1, NOW)]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertEqual(len(numbers), 6)
+        self.assertEqual(numbers[-1], (NOW_MS + 1000) * 1000)
+
+    def test_resuming_neither_loses_nor_repeats(self) -> None:
+        """From any event on, exactly the later ones follow."""
+        self.answer()
+        self.add("q", *range(9))
+        told = self.board.events_since("p", -1, NOW)
+        for index, event in enumerate(told):
+            self.assertEqual(self.board.events_since("p", event.seq, NOW), told[index + 1 :])
+
+    def test_expiry_is_told_to_both_sides(self) -> None:
+        """Each side hears of the end once, and what came before is replayed for a while."""
+        self.answer()
+        self.assertEqual(self.kinds("p", now=NOW + 120.1), [])
+        self.assertEqual(self.kinds("p", now=NOW + 300), ["expired"])
+        self.assertEqual(self.kinds("q", now=NOW + 300), ["expired"])
+
+    def test_unanswered_offer_expires_for_its_owner(self) -> None:
+        """The owner hears of it, for the time that events linger."""
+        self.assertEqual(self.kinds("p", now=NOW + 300), ["expired"])
+        self.assertEqual(self.kinds("p", now=NOW + 419.999), ["expired"])
+        self.assertEqual(self.kinds("p", now=NOW + 420), [])
+
+    def test_withdrawal_is_told_to_the_answerer(self) -> None:
+        """The owner knows; the answerer is told; what was told before stays."""
+        self.answer()
+        self.add("p", 1)
+        self.board.withdraw("p", "x", NOW)
+        self.assertEqual(self.kinds("p"), ["answer"])
+        self.assertEqual(self.kinds("q"), ["candidate", "withdrawn"])
+
+    def test_departed_peer_has_no_events(self) -> None:
+        """Logging out forgets a peer's events and tells its answerers."""
+        self.answer()
+        self.board.end_peer("p", NOW)
+        self.assertEqual((self.kinds("p"), self.kinds("q")), ([], ["withdrawn"]))
+
+    def test_cursor_that_can_be_resumed(self) -> None:
+        """A cursor is good until an event after it is forgotten; one from the future never is."""
+        start = self.board.latest
+        self.answer()
+        self.assertTrue(self.board.can_replay("p", start, NOW + 119))
+        self.assertFalse(self.board.can_replay("p", start, NOW + 120))
+        self.assertTrue(self.board.can_replay("p", self.board.latest, NOW + 200))
+        self.assertFalse(self.board.can_replay("p", self.board.latest + 1, NOW + 200))
+        self.assertEqual(self.board.oldest_replayable(NOW + 200), NOW_MS * 1000)
+
+    def test_reading_costs_what_is_new(self) -> None:
+        """Hundreds of old events and offers add nothing to a read that finds one new."""
+        costs = []
+        for _ in range(2):
+            cursor = self.board.latest
+            publish(self.board, "p", "y")
+            self.board.answer(OFFERS, "y", "q", "v=1", None, NOW)
+            costs.append(count_calls(partial(self.board.events_since, "p", cursor, NOW)))
+            self.board.withdraw("p", "y", NOW)
+            if len(costs) == 1:
+                self.answer()
+                for _ in range(5):
+                    self.add("q", *range(50))
+        self.assertLess(costs[1], costs[0] + 12)
+
+
+class EventLogTests(SynchronousTestCase):
+    """The bounds of the log."""
+
+    def log_of(self, log: EventLog, *peers: str) -> list[int]:
+        """Add an event for each peer in turn; their numbers."""
+        numbers = []
+        for peer in peers:
+            event = Event(log.draw(NOW), EventKind.EXPIRED, "x", ())
+            log.add(peer, event, NOW)
+            numbers.append(event.seq)
+        return numbers
+
+    def test_events_per_peer(self) -> None:
+        """At the bound nothing is lost; beyond it the peer's oldest goes, and only that peer's cursor is too old."""
+        log = EventLog(120, per_peer=2, kept=99)
+        numbers = self.log_of(log, "p", "q", "p")
+        self.assertTrue(log.covers("p", -1, NOW))
+        more = self.log_of(log, "p")
+        self.assertEqual([event.seq for event in log.since("p", -1, NOW)], [numbers[2], more[0]])
+        self.assertFalse(log.covers("p", numbers[0] - 1, NOW))
+        self.assertTrue(log.covers("p", numbers[0], NOW))
+        self.assertTrue(log.covers("q", -1, NOW))
+
+    def test_events_kept_for_all(self) -> None:
+        """At the bound nothing is lost; beyond it the oldest of all goes, and the window begins after it."""
+        log = EventLog(120, per_peer=99, kept=3)
+        numbers = self.log_of(log, "p", "q", "q")
+        self.assertTrue(log.covers("p", -1, NOW))
+        self.log_of(log, "q")
+        self.assertEqual((len(log), log.since("p", -1, NOW), log.oldest(NOW)), (3, [], numbers[0]))
+        self.assertFalse(log.covers("p", -1, NOW))
+        self.assertTrue(log.covers("p", numbers[0], NOW))
+
+    def test_forgotten_events_leave_nothing(self) -> None:
+        """After the linger time, or when a peer is gone, the log is empty."""
+        log = EventLog(120, per_peer=2, kept=99)
+        self.log_of(log, "p", "p", "p", "q")
+        log.forget("q")
+        self.assertEqual(len(log), 2)
+        log.trim(NOW + 121)
+        self.assertEqual(len(log), 0)
+
+
+class RingTests(PairTestCase):
+    """Who is woken, and when."""
+
+    def test_answer_rings_the_offerer(self) -> None:
+        """The offerer's side and its stream; the answerer has nothing new."""
+        del self.rings[:]
+        self.answer()
+        self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p")])
+
+    def test_answer_to_an_offer_with_candidates_rings_both(self) -> None:
+        """The answerer has the early candidates to read."""
+        self.add("p", 1)
+        del self.rings[:]
+        self.answer()
+        self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p"), ANSWERER_KEY, ("peer", "q")])
+
+    def test_candidates_ring_the_other_side(self) -> None:
+        """A candidate that arrives while the other side waits wakes that side only."""
+        self.add("p", 1)
+        self.assertEqual(self.rings, [ANSWERER_KEY])
+        self.answer()
+        del self.rings[:]
+        self.add("p", 1)
+        self.assertEqual(self.rings, [ANSWERER_KEY, ("peer", "q")])
+        del self.rings[:]
+        self.add("q", 1)
+        self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p")])
+
+    def test_end_rings_both_sides(self) -> None:
+        """Nobody is left waiting at an offer that is gone."""
+        self.answer()
+        del self.rings[:]
+        self.board.expire(NOW + 300)
+        self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p"), ANSWERER_KEY, ("peer", "q")])
+
+    def test_refused_requests_ring_nobody(self) -> None:
+        """What changed nothing is no news."""
+        self.assertRaises(Forbidden, self.add, "r", 1)
+        self.assertRaises(NotFound, self.board.withdraw, "p", "unknown", NOW)
+        self.assertEqual(self.rings, [])
+
+    def test_news_is_there_when_the_ring_comes(self) -> None:
+        """A waiter that reads at once, inside the ring, sees the change."""
+        seen: list[list[str]] = []
+        self.board.ring = lambda key: seen.append(self.kinds("p"))
+        self.answer()
+        self.assertEqual(seen, [["answer"], ["answer"]])
+
+
+class RestoreTests(PairTestCase):
+    """Starting again from what a journal has kept."""
+
+    def restored(self, now: float) -> Board:
+        """A new board with the offers of the old one, in an unhelpful order."""
+        del self.notes[:]
+        board = Board(LIMITS, max_offers=1, note=self.notes.append)
+        board.restore(reversed(list(self.board)), now)
+        return board
+
+    def test_offers_are_back_in_order(self) -> None:
+        """Listings, limits and answers are as before, and nothing is noted."""
+        publish(self.board, "q", "y", now=NOW + 1)
+        self.board.heartbeat("p", "x", NOW + 2)
+        board = self.restored(NOW + 3)
+        page, total = board.by_topic(OFFERS, "t", 9, None, NOW + 3)
+        self.assertEqual(([offer.id for offer in page], total), (["x", "y"], 2))
+        self.assertEqual(self.notes, [])
+        board.answer(OFFERS, "x", "q", "v=1", None, NOW + 3)
+        self.assertEqual(board.count(OFFERS, "t", NOW + 3), 1)
+
+    def test_more_than_the_bound_is_kept(self) -> None:
+        """Nothing acknowledged is lost to a lower bound: offers can be refreshed, and new ones are refused."""
+        publish(self.board, "q", "y")
+        board = self.restored(NOW)
+        self.assertEqual(len(board), 2)
+        self.assertEqual(publish(board, "q", "y").id, "y")
+
+    def test_what_expired_meanwhile_is_ended_and_noted(self) -> None:
+        """The first verb ends it, its owner is told, and the journal may delete it."""
+        board = self.restored(NOW + 301)
+        self.assertEqual(board.mine("p", NOW + 301), [])
+        self.assertEqual(self.notes, [Removed(self.offer)])
+        self.assertEqual([event.kind for event in board.events_since("p", -1, NOW + 301)], ["expired"])
+
+    def test_events_are_rebuilt(self) -> None:
+        """Both sides' events have their old numbers, those of early candidates included."""
+        self.add("p", 1, 2)
+        self.answer()
+        self.add("q", 3)
+        self.add("p", 4)
+        board = self.restored(NOW + 5)
+        for peer in ("p", "q"):
+            self.assertEqual(board.events_since(peer, -1, NOW + 5), self.board.events_since(peer, -1, NOW + 5))
+
+    def test_old_cursors_are_not_covered(self) -> None:
+        """An end may have gone unseen, so a stream from before the pause is told to look again; a new one goes on."""
+        self.answer()
+        cursor = self.board.latest
+        board = self.restored(NOW + 5)
+        self.assertFalse(board.can_replay("p", cursor, NOW + 5))
+        self.assertTrue(board.can_replay("p", board.latest, NOW + 5))
+
+    def test_numbers_go_on_rising(self) -> None:
+        """New events come after the old ones, even if the clock has stepped back."""
+        self.answer(now=NOW + 100)
+        board = self.restored(NOW)
+        board.add_candidates(OFFERS, "x", "q", [1], NOW)
+        numbers = [event.seq for event in board.events_since("p", -1, NOW)]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertEqual(len(numbers), 2)
+
+    def test_sessions_have_no_events(self) -> None:
+        """A session is restored like an offer, and tells nobody."""
+        session = Offer(
+            id="s", realm="https://a.example", topics=("t",), sdp="o", created_at=1, expires_at=NOW_MS + 9, last_seen=1
+        )
+        session.answer = Answer("", "a", 2, 2)
+        session.attach(Candidate("1", "", Role.ANSWERER, 3, 3))
+        board = Board(LIMITS)
+        board.restore([session], NOW)
+        self.assertIs(board.find("https://a.example", "s", NOW), session)
+        self.assertEqual(board.events_since("", -1, NOW), [])
+
+
+class LimitsTests(SynchronousTestCase):
+    """Limits that are options."""
+
+    def test_linger_is_an_option(self) -> None:
+        """Events stay as long as the limits say."""
+        board = Board(SignalingLimits(event_linger=5))
+        publish(board, "p", "x", ttl_ms=60_000)
+        self.assertEqual(len(board.events_since("p", -1, NOW + 60)), 1)
+        self.assertEqual(len(board.events_since("p", -1, NOW + 65)), 0)
