@@ -11,10 +11,13 @@ import attrs
 
 from rendezvous.errors import Malformed
 
-__all__ = ["MAX_BODY", "MAX_WAIT", "SignalingLimits"]
+__all__ = ["MAX_BODY", "MAX_INTEGER", "MAX_WAIT", "SignalingLimits"]
 
 #: Bytes of an HTTP body: ten offers of 64 KiB each, twice over for what JSON escapes, with room for topics.
 MAX_BODY = 2 * 1024 * 1024
+
+#: The greatest integer of a request: every JSON reader keeps it exactly (RFC 8259, section 6).
+MAX_INTEGER = 2**53 - 1
 
 #: Seconds that a request may wait for news: under the idle time-out of the usual proxies, 60 s.
 MAX_WAIT = 30.0

@@ -9,14 +9,11 @@ from urllib.parse import unquote_to_bytes
 from twisted.web.http import Request
 
 from rendezvous.errors import Malformed
-from rendezvous.limits import MAX_WAIT
+from rendezvous.limits import MAX_INTEGER, MAX_WAIT
 
 __all__ = ["Body", "Query", "part"]
 
 T = TypeVar("T")
-
-#: The greatest integer that every JSON reader keeps exactly (RFC 8259, section 6).
-_MOST = 2**53 - 1
 
 
 def part(text: str, name: str) -> str:
@@ -141,7 +138,7 @@ class Query:
         if text is None:
             return None
         value = int(text) if re.fullmatch(r"-?[0-9]{1,16}", text, re.ASCII) else None
-        if value is None or not least <= value <= _MOST:
+        if value is None or not least <= value <= MAX_INTEGER:
             raise Malformed(f"{name} must be an integer, {least} or more.")
         return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -32,12 +33,22 @@ class SessionRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
+        route = partial(Route, tag="sessions")
+        isolated = partial(route, takes=("Origin",))
         return [
-            Route("GET", "/topics", self.topics),
-            Route("GET", "/<topic>/sessions", self.sessions),
-            Route("POST", "/<topic>/offer", self.open),
-            Route("POST", "/answer", self.answer),
-            Route("POST", "/poll", self.poll),
+            route(
+                "GET",
+                "/topics",
+                self.topics,
+                takes=("topics-limit", "offset", "startsWith", "page", "topics-Origin"),
+                gives="Topics",
+            ),
+            isolated("GET", "/<topic>/sessions", self.sessions, gives="Sessions"),
+            isolated("POST", "/<topic>/offer", self.open, reads="NewSession", gives="Opened", refuses=(409,)),
+            isolated(
+                "POST", "/answer", self.answer, reads="AnswerToSession", gives="Success", refuses=(403, 404, 409, 429)
+            ),
+            isolated("POST", "/poll", self.poll, reads="Poll", gives="Polled", refuses=(404, 429)),
         ]
 
     async def topics(self, request: Request) -> dict[str, Any]:
