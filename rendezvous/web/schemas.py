@@ -24,6 +24,7 @@ MS: Schema = {"type": "integer", "minimum": 0, "description": "Milliseconds sinc
 SECONDS: Schema = {"type": "number", "minimum": 0, "description": "Seconds since the epoch."}
 CLIENT_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 KEY: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 ANY: Schema = {"description": "Any JSON."}
 WAIT = f"Seconds to hold the answer until there is something new; more than {MAX_WAIT:g} means {MAX_WAIT:g}."
 
@@ -274,7 +275,9 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
         "startsWith": _query("startsWith", TEXT, "Only topics that begin so."),
         "page": _query("page", _integer(1), "Asks for the topics of the Origin's sessions, and for this page of them."),
         "bloom": _query(
-            "bloom", TEXT, f"A Bloom filter of peers to leave out, in base64; at most {limits.bloom_size} bytes."
+            "bloom",
+            {**text(4, _base64_length(limits.bloom_size)), "pattern": BASE64},
+            f"A Bloom filter of peers to leave out, in base64; at most {limits.bloom_size} bytes.",
         ),
         "since": _query("since", _integer(0), since),
         "wait": _query("wait", {"type": "number", "minimum": 0, "default": 0}, WAIT),
@@ -286,10 +289,14 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
         "Origin": {**_origin(limits, "The web page's origin. Browsers set it."), "required": True},
         "topics-Origin": _origin(limits, "Needed with page. Without, count is of this origin's sessions, or 0."),
         "topic": _part("topic", text(1, limits.topic_chars), "Percent-encoded, slashes included."),
-        "peer": _part("peer", text(1, limits.id_chars), "A client id."),
+        "peer": _part("peer", {**TEXT, "minLength": 1}, "A client id; anything else has no offers."),
         "offer": _part("offer", text(1, limits.id_chars), "The id of an offer, percent-encoded."),
         "client_id": _part("client_id", {"type": "string", "pattern": "^[0-9A-Fa-f]{32}$"}, "A client id."),
     }
+
+
+def _base64_length(size: int) -> int:
+    return 4 * -(-size // 3)
 
 
 def _integer(least: int) -> Schema:
