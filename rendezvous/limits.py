@@ -55,6 +55,9 @@ class SignalingLimits:
     ttl_max_ms: int = 3_600_000
     #: An ICE candidate is 100 to 300 bytes; clients wrap it in objects of their own.
     candidate_size: int = 4096
+    #: Lists and objects within each other. A candidate is flat and its wrappings are few; what is taken from one side
+    #: must be readable for the other, however deep in the stack the reading happens.
+    candidate_depth: int = 32
     #: What an agent with several interfaces gathers before its first request goes out.
     candidates_per_request: int = 50
     #: Trickle ICE over a whole call with restarts; the bound on what a pair may leave here.

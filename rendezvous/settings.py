@@ -79,9 +79,10 @@ def word(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """Read a web origin as browsers send it: scheme, host, and a port that is not the scheme's own."""
-    if text != "null" and re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+", text) is None:
-        raise ValueError("must be an origin such as https://app.example, with nothing after the host and port")
+    """Read a web origin as browsers send it: in lower case, and a port only if it is not the scheme's own."""
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text)
+    if text != "null" and (match is None or (match[1], match[3]) in {("http", ":80"), ("https", ":443")}):
+        raise ValueError("must be an origin as browsers send it, such as https://app.example or http://localhost:8080")
     return text
 
 

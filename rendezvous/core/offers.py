@@ -16,6 +16,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -231,14 +232,27 @@ def candidate_text(value: object, field: str, limits: SignalingLimits) -> str:
     :returns: its compact JSON.
     :raises Malformed: if that is too large, or it was not JSON after all.
     """
+    if _is_deeper(value, limits.candidate_depth):
+        raise Malformed(f"{field} must be nested at most {limits.candidate_depth} deep.")
     try:
         text = _compact(value)
-    except (TypeError, ValueError, RecursionError):
-        # Python reads more than JSON: NaN, numbers beyond a double, nesting that it cannot write again.
+    except (TypeError, ValueError):
+        # Python reads more than JSON: NaN, and numbers beyond a double.
         raise Malformed(f"{field} is not JSON that can be passed on.") from None
     if len(_utf8(text, field)) > limits.candidate_size:
         raise Malformed(f"{field} must be at most {limits.candidate_size} bytes.", code="too-long")
     return text
+
+
+def _is_deeper(value: object, most: int) -> bool:
+    """Whether more than so many lists and objects are within each other."""
+    level: list[Any] = [value]
+    for _ in range(most + 1):
+        level = [item for item in level if isinstance(item, (list, dict))]
+        if not level:
+            return False
+        level = [item for held in level for item in (held.values() if isinstance(held, dict) else held)]
+    return True
 
 
 def _compact(value: object) -> str:

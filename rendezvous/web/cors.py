@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.web.server import NOT_DONE_YET
+
 __all__ = ["Cors"]
 
 
@@ -25,21 +27,22 @@ class Cors:
         :returns: whether the page that asks may read it.
         """
         origin = request.getHeader(b"Origin")
-        if origin is None:
-            return False
         if self._origins:
+            # Also on what is sent to nobody's page: a cache must not keep that for a page.
             request.setHeader(b"Vary", b"Origin")
-            if origin not in self._origins:
-                return False
+        if origin is None or (self._origins and origin not in self._origins):
+            return False
         request.setHeader(b"Access-Control-Allow-Origin", origin if self._origins else b"*")
         request.setHeader(b"Access-Control-Expose-Headers", b"Allow, Retry-After, WWW-Authenticate")
         return True
 
-    def preflight(self, request: Any) -> bytes:
+    def preflight(self, request: Any) -> int:
         """Answer ``OPTIONS``, which browsers ask before anything that is not plain."""
         if self.apply(request):
             request.setHeader(b"Access-Control-Allow-Methods", b"GET, POST, PUT, DELETE")
             request.setHeader(b"Access-Control-Allow-Headers", b"Authorization, Content-Type, Last-Event-ID")
             request.setHeader(b"Access-Control-Max-Age", b"86400")
         request.setResponseCode(204)
-        return b""
+        # Finished here, because a body handed back, even an empty one, would be announced with a length.
+        request.finish()
+        return NOT_DONE_YET

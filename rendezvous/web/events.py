@@ -16,6 +16,7 @@ from rendezvous.core.offers import Answer, Candidate
 from rendezvous.errors import Malformed, Unauthorized
 from rendezvous.interfaces import IStore
 from rendezvous.model import Events
+from rendezvous.web.fields import header
 from rendezvous.web.offers import answer_fields, candidate_fields
 from rendezvous.web.route import Route, caller
 from rendezvous.web.waiting import hang_up, next_ring
@@ -108,7 +109,7 @@ class _Valve:
 
 
 def _last_event_id(request: Request) -> int | None:
-    text = request.getHeader("Last-Event-ID")
+    text = header(request, b"Last-Event-ID")
     if not text:
         return None
     if re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) is None:

@@ -11,9 +11,15 @@ from twisted.web.http import Request
 from rendezvous.errors import Malformed
 from rendezvous.limits import MAX_INTEGER, MAX_WAIT
 
-__all__ = ["Body", "Query", "part"]
+__all__ = ["Body", "Query", "header", "part"]
 
 T = TypeVar("T")
+
+
+def header(request: Request, name: bytes) -> str | None:
+    """:returns: a header as text, or ``None``. Bytes that are not UTF-8 become what fits no rule."""
+    value = request.getHeader(name)
+    return None if value is None else value.decode("utf-8", "surrogateescape")
 
 
 def part(text: str, name: str) -> str:
@@ -141,6 +147,18 @@ class Query:
         if value is None or not least <= value <= MAX_INTEGER:
             raise Malformed(f"{name} must be an integer, {least} or more.")
         return value
+
+    def limit(self) -> int | None:
+        """
+        :returns: the size of a page, or ``None``. Any number of digits will do: what is too much means the maximum.
+        :raises Malformed: it is not an integer, or less than one.
+        """
+        text = self.text("limit")
+        if text is None:
+            return None
+        if re.fullmatch(r"0*[1-9][0-9]*", text, re.ASCII) is None:
+            raise Malformed("limit must be an integer, 1 or more.")
+        return int(text.lstrip("0")[:16])
 
     def wait(self) -> float:
         """:returns: the seconds that the caller is ready to wait, at most :data:`~rendezvous.limits.MAX_WAIT`."""

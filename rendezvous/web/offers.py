@@ -73,7 +73,7 @@ class OfferRoutes:
     async def by_topic(self, request: Request, topic: str) -> dict[str, Any]:
         """The offers in a topic that can still be answered, most recently seen first."""
         name, query = part(topic, "topic"), Query(request)
-        limit = self._limits.page(query.integer("limit", 1))
+        limit = self._limits.page(query.limit())
         filter = query.text("bloom")
         bloom = None if filter is None else Bloom.parse(filter, self._limits.bloom_size)
         offers, total = await self._store.by_topic(name, limit, bloom, self._seconds())

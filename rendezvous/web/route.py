@@ -11,6 +11,7 @@ from twisted.web.http import Request
 
 from rendezvous.core.identity import parse_authorization
 from rendezvous.interfaces import IStore
+from rendezvous.web.fields import header
 
 __all__ = ["Answer", "Route", "caller"]
 
@@ -50,5 +51,4 @@ async def caller(request: Request, store: IStore, now: float) -> bytes:
     :returns: the client id of whoever sent the request.
     :raises Unauthorized: it carries no credential that is good.
     """
-    header = request.getHeader("Authorization")
-    return await store.authenticate(parse_authorization(header), now)
+    return await store.authenticate(parse_authorization(header(request, b"Authorization")), now)

@@ -15,7 +15,7 @@ from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
 from rendezvous.web._json import read_object
-from rendezvous.web.fields import Body, Query, part
+from rendezvous.web.fields import Body, Query, header, part
 from rendezvous.web.route import Route
 from rendezvous.web.waiting import held
 
@@ -57,7 +57,7 @@ class SessionRoutes:
         page = query.integer("page", 1)
         if page is None:
             return await self._offer_topics(request, query)
-        limit = self._limits.session_page(query.integer("limit", 1))
+        limit = self._limits.session_page(query.limit())
         rows, total = await self._store.session_topics(_origin(request), limit, (page - 1) * limit, self._seconds())
         return {
             "topics": [{"topic": topic, "count": count} for topic, count in rows],
@@ -112,10 +112,10 @@ class SessionRoutes:
 
     async def _offer_topics(self, request: Request, query: Query) -> dict[str, Any]:
         """The listing of the offers dialect, with the fields that a reader of the sessions dialect looks for."""
-        limit, offset = self._limits.page(query.integer("limit", 1)), query.integer("offset", 0) or 0
+        limit, offset = self._limits.page(query.limit()), query.integer("offset", 0) or 0
         prefix, now = query.text("startsWith"), self._seconds()
         rows, total = await self._store.topics(limit, offset, prefix or "", now)
-        origin = request.getHeader("Origin")
+        origin = header(request, b"Origin")
         counts = [0] * len(rows)
         if origin:
             counts = await self._store.count_sessions(origin, [topic for topic, _ in rows], now)
@@ -135,7 +135,7 @@ class SessionRoutes:
 
 
 def _origin(request: Request) -> str:
-    return request.getHeader("Origin") or ""
+    return header(request, b"Origin") or ""
 
 
 def _side(body: Body) -> Role:

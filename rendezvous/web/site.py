@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +37,7 @@ class CappedRequest(Request):
     content: Any
     _refused = False
     _received = 0
+    _media: Sequence[bytes] = ()
 
     def gotLength(self, length: int | None) -> None:
         """Refuse a body whose announced length is over the limit before any of it is read."""
@@ -60,7 +62,15 @@ class CappedRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Hand on a request that was not refused."""
         if not self._refused:
+            # The base class would read forms, and answer for a broken one in words of its own. No route takes a form.
+            self._media = self.requestHeaders.getRawHeaders(b"Content-Type", [])
+            self.requestHeaders.removeHeader(b"Content-Type")
             super().requestReceived(command, path, version)
+
+    def process(self) -> None:
+        """Answer."""
+        self.requestHeaders.setRawHeaders(b"Content-Type", self._media)
+        super().process()
 
     def _refuse(self, limit: int) -> None:
         self._refused = True
