@@ -65,7 +65,7 @@ package: $(VENV)/.installed-dev  ## build the wheel and the sdist, and run the w
 lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we allow
 	@$(LOWEST)/bin/python -m twisted.trial --temp-directory=$(LOWEST)/trial tests
 
-schemathesis: $(VENV)/.installed-dev  ## try a running server by its description; for longer with SECONDS=
+schemathesis: $(VENV)/.installed-dev  ## try a running server by its description; by chance and for longer with SECONDS=
 	@$(BIN)/python .ci/schemathesis_run.py $(SECONDS)
 
 bench: $(VENV)/.installed-test  ## run the benchmarks

@@ -222,9 +222,7 @@ class DiscoveryTests(SynchronousTestCase):
         for topic, total in (("t", 5), ("🎈" * 255, 0), ("🎈" * 256, 1)):
             self.assertEqual(self.board.by_topic(OFFERS, topic, 10, None, NOW + 5)[1], total)
         for topic, code in (("", "empty"), ("🎈" * 257, "too-long")):
-            self.assertEqual(
-                self.assertRaises(Malformed, self.board.by_topic, OFFERS, topic, 10, None, NOW).code, code
-            )
+            self.assertEqual(self.assertRaises(Malformed, self.board.by_topic, OFFERS, topic, 10, None, NOW).code, code)
 
     def test_answered_offers_leave_the_topic(self) -> None:
         """Only what can still be answered is listed and counted."""

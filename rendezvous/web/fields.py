@@ -165,6 +165,6 @@ class Query:
         text = self.text("wait")
         if text is None:
             return 0.0
-        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) is None:
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text, re.ASCII) is None:
             raise Malformed("wait must be a number of seconds, 0 or more.")
         return min(float(text), MAX_WAIT)

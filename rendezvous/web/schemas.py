@@ -19,6 +19,7 @@ Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 TRUE: Schema = {"const": True}
+AT_LEAST_ONE: Schema = {"type": "integer", "minimum": 1}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 MS: Schema = {"type": "integer", "minimum": 0, "description": "Milliseconds since the epoch."}
 SECONDS: Schema = {"type": "number", "minimum": 0, "description": "Seconds since the epoch."}
@@ -41,7 +42,7 @@ def ref(name: str) -> Schema:
 
 
 def many(item: Schema, **bounds: int) -> Schema:
-    """:returns: a list."""
+    """:returns: a list; ``minItems`` and ``maxItems`` are its bounds."""
     return {"type": "array", "items": item, **bounds}
 
 
@@ -63,7 +64,10 @@ def sdp(limits: SignalingLimits) -> Schema:
 
 def candidate(limits: SignalingLimits) -> Schema:
     """:returns: a candidate in a request."""
-    return {"description": f"Any JSON, at most {limits.candidate_size} bytes when compact."}
+    return {
+        "description": f"Any JSON, at most {limits.candidate_size} bytes when compact, and nested at most"
+        f" {limits.candidate_depth} deep."
+    }
 
 
 def error_schema() -> Schema:
@@ -123,8 +127,12 @@ def _offer_requests(limits: SignalingLimits) -> dict[str, Schema]:
         info=nullable(text(0, limits.info_chars)),
         id={
             **nullable(text(1, limits.id_chars, "By default derived from sdp and topics.")),
-            "pattern": r"^[^/\\\u0000-\u001f\u007f]+$",
-            "not": {"enum": [".", "..", "by-topic"]},
+            "not": {
+                "anyOf": [
+                    {"enum": [".", "..", "by-topic"]},
+                    {"type": "string", "pattern": r"[/\\\u0000-\u001f\u007f]"},
+                ]
+            },
         },
         optional=("ttl", "secret", "info", "id"),
     )
@@ -239,7 +247,7 @@ def _session_answers(limits: SignalingLimits) -> dict[str, Schema]:
     latest = {**COUNT, "description": "To be sent as since by the next poll."}
     return {
         "Pagination": record(
-            page={"type": "integer", "minimum": 1},
+            page=AT_LEAST_ONE,
             limit={"type": "integer", "minimum": 1, "maximum": limits.session_page_max},
             total=COUNT,
             hasMore={"type": "boolean"},
@@ -269,14 +277,14 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
         f" {limits.session_page_max}. More than the most means the most."
     )
     return {
-        "limit": _query("limit", {**_integer(1), "default": limits.page_default}, page),
-        "topics-limit": _query("limit", _integer(1), either_page),
+        "limit": _query("limit", {**AT_LEAST_ONE, "default": limits.page_default}, page),
+        "topics-limit": _query("limit", AT_LEAST_ONE, either_page),
         "offset": _query("offset", {**_integer(0), "default": 0}, "How many to skip."),
         "startsWith": _query("startsWith", TEXT, "Only topics that begin so."),
         "page": _query("page", _integer(1), "Asks for the topics of the Origin's sessions, and for this page of them."),
         "bloom": _query(
             "bloom",
-            {**text(4, _base64_length(limits.bloom_size)), "pattern": BASE64},
+            _base64(limits.bloom_size),
             f"A Bloom filter of peers to leave out, in base64; at most {limits.bloom_size} bytes.",
         ),
         "since": _query("since", _integer(0), since),
@@ -295,8 +303,10 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
     }
 
 
-def _base64_length(size: int) -> int:
-    return 4 * -(-size // 3)
+def _base64(size: int) -> Schema:
+    # Of four characters, the last that fit may have to be padding.
+    within = [{"maxLength": 4 * (size // 3)}, {"pattern": "=" * (-size % 3) + "$"}]
+    return {**text(4, 4 * -(-size // 3)), "pattern": BASE64, "anyOf": within}
 
 
 def _integer(least: int) -> Schema:

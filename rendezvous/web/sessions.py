@@ -54,9 +54,9 @@ class SessionRoutes:
     async def topics(self, request: Request) -> dict[str, Any]:
         """Topics: with ``page`` those of the Origin's sessions, otherwise those of all offers."""
         query = Query(request)
-        page = query.integer("page", 1)
+        page, offset = query.integer("page", 1), query.integer("offset", 0)
         if page is None:
-            return await self._offer_topics(request, query)
+            return await self._offer_topics(request, query, offset or 0)
         limit = self._limits.session_page(query.limit())
         rows, total = await self._store.session_topics(_origin(request), limit, (page - 1) * limit, self._seconds())
         return {
@@ -110,9 +110,9 @@ class SessionRoutes:
             return {"answer": answer, "answerCandidates": _payloads(other), **latest}
         return {"offer": session.sdp, "offerCandidates": _payloads(other), **latest}
 
-    async def _offer_topics(self, request: Request, query: Query) -> dict[str, Any]:
+    async def _offer_topics(self, request: Request, query: Query, offset: int) -> dict[str, Any]:
         """The listing of the offers dialect, with the fields that a reader of the sessions dialect looks for."""
-        limit, offset = self._limits.page(query.limit()), query.integer("offset", 0) or 0
+        limit = self._limits.page(query.limit())
         prefix, now = query.text("startsWith"), self._seconds()
         rows, total = await self._store.topics(limit, offset, prefix or "", now)
         origin = header(request, b"Origin")
