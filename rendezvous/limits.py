@@ -11,10 +11,13 @@ import attrs
 
 from rendezvous.errors import Malformed
 
-__all__ = ["MAX_BODY", "MAX_WAIT", "SignalingLimits"]
+__all__ = ["MAX_BODY", "MAX_INTEGER", "MAX_WAIT", "SignalingLimits"]
 
 #: Bytes of an HTTP body: ten offers of 64 KiB each, twice over for what JSON escapes, with room for topics.
 MAX_BODY = 2 * 1024 * 1024
+
+#: The greatest integer of a request: every JSON reader keeps it exactly (RFC 8259, section 6).
+MAX_INTEGER = 2**53 - 1
 
 #: Seconds that a request may wait for news: under the idle time-out of the usual proxies, 60 s.
 MAX_WAIT = 30.0
@@ -63,8 +66,8 @@ class SignalingLimits:
     page_default: int = 50
     #: A page of 200 offers of a usual size is 400 KB, the most that is worth sending at once.
     page_max: int = 200
-    #: The decoded filter. It arrives in a query string, and HTTP servers take a line of about 16 KB at most.
-    bloom_size: int = 16 * 1024
+    #: The decoded filter: 5000 peers at 1 % mistaken. HTTP's first line has 16 KiB here, for its base64 and the topic.
+    bloom_size: int = 8 * 1024
     #: Offers looked at for one filtered page: a filter that holds everybody must not cost a walk of the whole topic.
     bloom_scan: int = 5000
     #: Seconds an event can be replayed to a stream that reconnects: a lost connection and a slow retry, twice.

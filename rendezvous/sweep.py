@@ -44,13 +44,14 @@ class Sweep:
     async def _pass(self) -> None:
         now = self._clock.seconds()
         swept = await self._store.sweep(now)
-        if swept.clients or swept.offers:
+        if swept.clients:
             self.log.info(
-                "swept: {clients} clients had fallen silent, {live} are left; {offers} offers had expired",
+                "swept: {clients} clients had fallen silent, {live} are left",
                 clients=swept.clients,
                 live=len(self._store.presence),
-                offers=swept.offers,
             )
+        if swept.offers:
+            self.log.info("swept: {offers} offers had expired", offers=swept.offers)
         if self._dropped and now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL
             self.log.info("dropped datagrams: {counts}", counts=dict(self._dropped))

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.bloom import Bloom, code_units
 from rendezvous.errors import Malformed
+from rendezvous.limits import SignalingLimits
 
 # One round of FNV-1a is (hash XOR unit) * 0x01000193, kept to 32 bits; hash k begins with 0x811c9dc5 XOR k.
 #
@@ -100,7 +101,7 @@ class BloomTests(SynchronousTestCase):
 
     def test_size_limit(self) -> None:
         """A filter of just the limit is read, one byte more is not."""
-        for size in (1, 2, 3, 4, 16 * 1024):
+        for size in (1, 2, 3, 4, SignalingLimits().bloom_size):
             Bloom.parse(base64.b64encode(bytes(size)).decode(), size)
             if size > 1:
                 Bloom.parse(base64.b64encode(bytes(size - 1)).decode(), size)

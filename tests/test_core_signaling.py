@@ -216,6 +216,14 @@ class DiscoveryTests(SynchronousTestCase):
         self.assertEqual(ids(self.board.by_topic(OFFERS, "t", 9, Bloom(b"\x00"), NOW + 5)[0]), ["4", "3", "2", "1"])
         self.assertEqual(len(self.board.by_topic(OFFERS, "t", 9, None, NOW + 5)[0]), 5)
 
+    def test_topic_that_cannot_be_is_malformed(self) -> None:
+        """A topic to look up has 1 to 256 characters, like one to publish under; an emoji is one."""
+        publish(self.board, "p", "a", "🎈" * 256, now=NOW + 5)
+        for topic, total in (("t", 5), ("🎈" * 255, 0), ("🎈" * 256, 1)):
+            self.assertEqual(self.board.by_topic(OFFERS, topic, 10, None, NOW + 5)[1], total)
+        for topic, code in (("", "empty"), ("🎈" * 257, "too-long")):
+            self.assertEqual(self.assertRaises(Malformed, self.board.by_topic, OFFERS, topic, 10, None, NOW).code, code)
+
     def test_answered_offers_leave_the_topic(self) -> None:
         """Only what can still be answered is listed and counted."""
         self.board.answer(OFFERS, "4", "p0", "v=1", None, NOW + 5)

@@ -111,7 +111,6 @@ class Sessions:
 
         :raises Malformed: if the topic is out of its limits.
         """
-        characters(topic, "topic", self._limits.topic_chars)
         page, _ = self._board.by_topic(self._realm(origin), topic, self._limits.session_page_max, None, now)
         return page
 

@@ -21,6 +21,7 @@ from rendezvous.core.offers import (
     OfferSpec,
     Role,
     candidate_texts,
+    characters,
     sdp_text,
 )
 from rendezvous.core.table import OfferTable
@@ -183,7 +184,9 @@ class Board(OfferTable):
 
         :param bloom: peers to leave out. At most :attr:`SignalingLimits.bloom_scan` offers are looked at for it.
         :returns: the page, and how many there are in all, the left-out included.
+        :raises Malformed: if the topic is out of its limits.
         """
+        characters(topic, "topic", self.limits.topic_chars)
         self.expire(now)
         index = self._catalogue.topics(realm)
         page: list[Offer] = []

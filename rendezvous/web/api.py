@@ -13,7 +13,7 @@ from twisted.web.resource import IResource
 
 from rendezvous.interfaces import IStore
 from rendezvous.web._json import write_failure, write_object
-from rendezvous.web.about import AboutRoutes
+from rendezvous.web.about import AboutRoutes, DescriptionRoutes
 from rendezvous.web.events import EventRoutes
 from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
@@ -24,14 +24,15 @@ __all__ = ["all_routes", "router"]
 
 
 def all_routes(store: IStore, clock: IReactorTime) -> list[Route]:
-    """:returns: every route, of every dialect."""
-    return [
+    """:returns: every route, of every dialect, and the one that describes them."""
+    routes = [
         *AboutRoutes(clock).routes(),
         *PeerRoutes(store, clock).routes(),
         *OfferRoutes(store, clock).routes(),
         *EventRoutes(store, clock).routes(),
         *SessionRoutes(store, clock).routes(),
     ]
+    return [*routes, *DescriptionRoutes(routes, store.limits).routes()]
 
 
 def router(routes: Sequence[Route]) -> IResource:

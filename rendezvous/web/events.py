@@ -36,7 +36,18 @@ class EventRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        return [Route("GET", "/events", self.events)]
+        return [
+            Route(
+                "GET",
+                "/events",
+                self.events,
+                tag="offers",
+                credential=True,
+                takes=("Last-Event-ID",),
+                gives=None,
+                refuses=(429,),
+            )
+        ]
 
     async def events(self, request: Request) -> None:
         """Answers, candidates and ends, as they happen, until the client leaves or logs out."""

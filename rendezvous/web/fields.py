@@ -9,14 +9,11 @@ from urllib.parse import unquote_to_bytes
 from twisted.web.http import Request
 
 from rendezvous.errors import Malformed
-from rendezvous.limits import MAX_WAIT
+from rendezvous.limits import MAX_INTEGER, MAX_WAIT
 
 __all__ = ["Body", "Query", "header", "part"]
 
 T = TypeVar("T")
-
-#: The greatest integer that every JSON reader keeps exactly (RFC 8259, section 6).
-_MOST = 2**53 - 1
 
 
 def header(request: Request, name: bytes) -> str | None:
@@ -149,7 +146,7 @@ class Query:
         if text is None:
             return None
         value = int(text) if re.fullmatch(r"-?[0-9]{1,16}", text, re.ASCII) else None
-        if value is None or not least <= value <= _MOST:
+        if value is None or not least <= value <= MAX_INTEGER:
             raise Malformed(f"{name} must be an integer, {least} or more.")
         return value
 
@@ -170,6 +167,6 @@ class Query:
         text = self.text("wait")
         if text is None:
             return 0.0
-        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) is None:
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text, re.ASCII) is None:
             raise Malformed("wait must be a number of seconds, 0 or more.")
         return min(float(text), MAX_WAIT)

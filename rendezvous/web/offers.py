@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -31,17 +32,42 @@ class OfferRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
+        # Anybody may call a route, or a client that we know, or whoever the offer belongs to.
+        route = partial(Route, tag="offers")
+        known = partial(route, credential=True)
+        owner = partial(known, refuses=(403,))
         return [
-            Route("GET", "/offers/by-topic/<topic>", self.by_topic),
-            Route("GET", "/peers/<peer>/offers", self.of_peer),
-            Route("POST", "/offers", self.publish),
-            Route("GET", "/offers/mine", self.mine),
-            Route("GET", "/offers/answers", self.answers),
-            Route("PUT", "/offers/<offer>/heartbeat", self.heartbeat),
-            Route("DELETE", "/offers/<offer>", self.withdraw),
-            Route("POST", "/offers/<offer>/answer", self.answer),
-            Route("POST", "/offers/<offer>/ice-candidates", self.add_candidates),
-            Route("GET", "/offers/<offer>/ice-candidates", self.candidates),
+            route("GET", "/offers/by-topic/<topic>", self.by_topic, takes=("limit", "bloom"), gives="OffersInTopic"),
+            route("GET", "/peers/<peer>/offers", self.of_peer, gives="OffersOfPeer"),
+            known("POST", "/offers", self.publish, reads="Publication", gives="Published", refuses=(409, 429)),
+            known("GET", "/offers/mine", self.mine, gives="OwnOffers"),
+            known("GET", "/offers/answers", self.answers, takes=("since", "wait"), gives="Answers", refuses=(429,)),
+            owner("PUT", "/offers/<offer>/heartbeat", self.heartbeat, gives="Seen"),
+            owner("DELETE", "/offers/<offer>", self.withdraw, gives="Deleted"),
+            known(
+                "POST",
+                "/offers/<offer>/answer",
+                self.answer,
+                reads="AnswerToOffer",
+                gives="Answered",
+                refuses=(403, 409),
+            ),
+            known(
+                "POST",
+                "/offers/<offer>/ice-candidates",
+                self.add_candidates,
+                reads="NewCandidates",
+                gives="CandidatesAdded",
+                refuses=(403, 429),
+            ),
+            known(
+                "GET",
+                "/offers/<offer>/ice-candidates",
+                self.candidates,
+                takes=("since", "wait"),
+                gives="Candidates",
+                refuses=(403, 429),
+            ),
         ]
 
     async def by_topic(self, request: Request, topic: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -23,13 +24,15 @@ class PeerRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
+        route = partial(Route, tag="rendezvous")
+        known = partial(route, credential=True)
         return [
-            Route("POST", "/register", self.register),
-            Route("POST", "/verify", self.verify),
-            Route("POST", "/logout", self.logout),
-            Route("GET", "/peer/<client_id>/udp", self.address),
-            Route("GET", "/peer/<client_id>/udp/address", self.address),
-            Route("GET", "/peer/<client_id>/udp/status", self.status),
+            route("POST", "/register", self.register, gives="Identity"),
+            known("POST", "/verify", self.verify, gives="Verified", refuses=(404,)),
+            known("POST", "/logout", self.logout, gives="LoggedOut"),
+            known("GET", "/peer/<client_id>/udp", self.address, gives="Address"),
+            known("GET", "/peer/<client_id>/udp/address", self.address, gives="Address"),
+            known("GET", "/peer/<client_id>/udp/status", self.status, gives="Status"),
         ]
 
     async def register(self, request: Request) -> dict[str, Any]:

@@ -22,14 +22,28 @@ Answer = Coroutine[Any, Any, dict[str, Any] | None]
 @attrs.frozen
 class Route:
     """
+    What a route is, and what :mod:`rendezvous.web.openapi` says of it; its summary is the answer's docstring.
+
     :ivar method: HTTP's.
     :ivar path: with ``<name>`` for each part that varies.
     :ivar answer: called with the request and those parts, still percent-encoded.
+    :ivar tag: the dialect it belongs to.
+    :ivar credential: whether it needs one.
+    :ivar takes: names of its parameters in the query and the headers (:func:`~rendezvous.web.schemas.parameters`).
+    :ivar reads: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` if it reads none.
+    :ivar gives: name of the schema of its 200 answer, or ``None`` for a stream of Server-Sent Events.
+    :ivar refuses: statuses of its errors, beyond those that follow from the above or that every route may give.
     """
 
     method: str
     path: str
     answer: Callable[..., Answer]
+    tag: str = attrs.field(kw_only=True)
+    credential: bool = attrs.field(default=False, kw_only=True)
+    takes: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    reads: str | None = attrs.field(default=None, kw_only=True)
+    gives: str | None = attrs.field(kw_only=True)
+    refuses: tuple[int, ...] = attrs.field(default=(), kw_only=True)
 
 
 async def caller(request: Request, store: IStore, now: float) -> bytes:

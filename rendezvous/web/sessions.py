@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -32,20 +33,30 @@ class SessionRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
+        route = partial(Route, tag="sessions")
+        isolated = partial(route, takes=("Origin",))
         return [
-            Route("GET", "/topics", self.topics),
-            Route("GET", "/<topic>/sessions", self.sessions),
-            Route("POST", "/<topic>/offer", self.open),
-            Route("POST", "/answer", self.answer),
-            Route("POST", "/poll", self.poll),
+            route(
+                "GET",
+                "/topics",
+                self.topics,
+                takes=("topics-limit", "offset", "startsWith", "page", "topics-Origin"),
+                gives="Topics",
+            ),
+            isolated("GET", "/<topic>/sessions", self.sessions, gives="Sessions"),
+            isolated("POST", "/<topic>/offer", self.open, reads="NewSession", gives="Opened", refuses=(409,)),
+            isolated(
+                "POST", "/answer", self.answer, reads="AnswerToSession", gives="Success", refuses=(403, 404, 409, 429)
+            ),
+            isolated("POST", "/poll", self.poll, reads="Poll", gives="Polled", refuses=(404, 429)),
         ]
 
     async def topics(self, request: Request) -> dict[str, Any]:
         """Topics: with ``page`` those of the Origin's sessions, otherwise those of all offers."""
         query = Query(request)
-        page = query.integer("page", 1)
+        page, offset = query.integer("page", 1), query.integer("offset", 0)
         if page is None:
-            return await self._offer_topics(request, query)
+            return await self._offer_topics(request, query, offset or 0)
         limit = self._limits.session_page(query.limit())
         rows, total = await self._store.session_topics(_origin(request), limit, (page - 1) * limit, self._seconds())
         return {
@@ -99,9 +110,9 @@ class SessionRoutes:
             return {"answer": answer, "answerCandidates": _payloads(other), **latest}
         return {"offer": session.sdp, "offerCandidates": _payloads(other), **latest}
 
-    async def _offer_topics(self, request: Request, query: Query) -> dict[str, Any]:
+    async def _offer_topics(self, request: Request, query: Query, offset: int) -> dict[str, Any]:
         """The listing of the offers dialect, with the fields that a reader of the sessions dialect looks for."""
-        limit, offset = self._limits.page(query.limit()), query.integer("offset", 0) or 0
+        limit = self._limits.page(query.limit())
         prefix, now = query.text("startsWith"), self._seconds()
         rows, total = await self._store.topics(limit, offset, prefix or "", now)
         origin = header(request, b"Origin")

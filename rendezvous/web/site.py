@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +11,13 @@ from urllib.parse import quote
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as PlainRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from rendezvous.errors import Malformed, NotFound, TooLarge
-from rendezvous.web._json import write_error, write_failure
+from rendezvous.web._json import error_body, write_error, write_failure
 from rendezvous.web.cors import Cors
 
 __all__ = ["Front", "RendezvousSite"]
@@ -92,6 +94,23 @@ class CappedRequest(Request):
         channel.callLater(REFUSAL_TIME, channel.transport.abortConnection)
 
 
+class Channel(HTTPChannel):
+    """HTTP/1.1 on one connection, where a line over the limit is refused in words and not by hanging up."""
+
+    transport: Any
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Answer, and read no further: where this request ends cannot be known."""
+        error = Malformed(f"A line of the request is over the limit of {self.MAX_LENGTH} bytes.", code="line-too-long")
+        body = json.dumps(error_body(error)).encode("ascii")
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        self.transport.pauseProducing()
+        self.callLater(REFUSAL_TIME, self.transport.abortConnection)
+
+
 class RendezvousSite(Site):
     """
     The site of one HTTP port.
@@ -104,11 +123,16 @@ class RendezvousSite(Site):
 
     displayTracebacks = False
     noisy = False
+    protocol: Any = Channel
 
     def __init__(self, front: Front, reactor: IReactorTime) -> None:
         super().__init__(front, requestFactory=CappedRequest, reactor=reactor)
         self.front = front
         self.max_body = front.max_body
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """:returns: HTTP/1.1 alone: the limits above are those of its channel."""
+        return [b"http/1.1"]
 
     def log(self, request: PlainRequest) -> None:
         """Write nothing."""

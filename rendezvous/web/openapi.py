@@ -1,0 +1,153 @@
+"""
+The description of all routes in OpenAPI 3.1, made from the table of routes itself.
+
+A route says which schemas and parameters it has; what they are is in :mod:`rendezvous.web.schemas`. What every route
+answers, such as 413 to a long body, is added here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from rendezvous._version import __version__
+from rendezvous.limits import SignalingLimits
+from rendezvous.web.route import Route
+from rendezvous.web.schemas import Schema, error_schema, parameters, schemas
+
+__all__ = ["describe"]
+
+#: What any route may answer: a request that is malformed in itself, a long body, a fault, a store out of reach.
+EVERYWHERE = (400, 413, 500, 503)
+
+_PART = re.compile(r"<(\w+)>")
+
+_TAGS = {
+    "about": "What the server says of itself.",
+    "rendezvous": "Registration and addresses of UDP hole punchers.",
+    "offers": "WebRTC signaling by topic.",
+    "sessions": "WebRTC signaling by code, isolated by Origin.",
+}
+
+_DESCRIPTION = """\
+Every error is `{"ok": false, "error": "<a sentence>", "code": "<a stable word>"}`. `HEAD` works where `GET` does,
+`OPTIONS` is answered 204 at every path, and any other method 405. Readers must ignore keys that they do not know."""
+
+_HEADERS: dict[int, dict[str, Schema]] = {
+    401: {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
+    429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}},
+    503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}},
+}
+
+
+def describe(routes: Sequence[Route], limits: SignalingLimits) -> dict[str, Any]:
+    """
+    Describe routes.
+
+    :param limits: what their requests are held to.
+    :returns: an OpenAPI 3.1 document.
+    :raises KeyError: a route names a schema, a parameter or a tag that there is none of.
+    """
+    components = _Components(limits)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        item = paths.setdefault(_PART.sub(r"{\1}", route.path), {})
+        item[route.method.lower()] = components.operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Rendezvous", "version": __version__, "description": _DESCRIPTION},
+        # Wherever the routes are mounted, this document lies at their root.
+        "servers": [{"url": "."}],
+        "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
+        "paths": paths,
+        "components": components.document(sorted({status for route in routes for status in _statuses(route)})),
+    }
+
+
+class _Components:
+    """What operations share."""
+
+    def __init__(self, limits: SignalingLimits) -> None:
+        self._schemas = schemas(limits)
+        self._parameters = parameters(limits)
+
+    def document(self, statuses: Sequence[int]) -> dict[str, Any]:
+        """:returns: the shared parts, with a response for each of these statuses."""
+        return {
+            "schemas": {**self._schemas, "Error": error_schema()},
+            "parameters": self._parameters,
+            "responses": {_named(status): _error(status) for status in statuses},
+            "securitySchemes": {
+                "credential": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "<private_id> or <client_id>:<private_id>",
+                }
+            },
+        }
+
+    def operation(self, route: Route) -> dict[str, Any]:
+        """:returns: one route."""
+        described: dict[str, Any] = {
+            "operationId": "-".join([route.method.lower(), *re.findall(r"[\w.]+", route.path)]),
+            "tags": [_known(route.tag, _TAGS)],
+            "summary": _summary(route),
+        }
+        names = [*_PART.findall(route.path), *route.takes]
+        if names:
+            described["parameters"] = [
+                {"$ref": f"#/components/parameters/{_known(name, self._parameters)}"} for name in names
+            ]
+        if route.credential:
+            described["security"] = [{"credential": []}]
+        if route.reads is not None:
+            described["requestBody"] = {"required": True, "content": self._json(route.reads)}
+        refusals = {f"{status}": {"$ref": f"#/components/responses/{_named(status)}"} for status in _statuses(route)}
+        described["responses"] = {"200": {"description": "Done.", "content": self._given(route)}, **refusals}
+        return described
+
+    def _given(self, route: Route) -> Schema:
+        if route.gives is None:
+            return {"text/event-stream": {"schema": {"type": "string"}}}
+        return self._json(route.gives)
+
+    def _json(self, name: str) -> Schema:
+        return {"application/json": {"schema": {"$ref": f"#/components/schemas/{_known(name, self._schemas)}"}}}
+
+
+def _statuses(route: Route) -> list[int]:
+    statuses = {*EVERYWHERE, *route.refuses}
+    if route.credential:
+        statuses.add(401)
+    if route.reads is not None:
+        statuses.add(415)
+    if _PART.search(route.path):
+        statuses.add(404)
+    return sorted(statuses)
+
+
+def _known(name: str, among: Mapping[str, object]) -> str:
+    if name not in among:
+        raise KeyError(name)
+    return name
+
+
+def _named(status: int) -> str:
+    return HTTPStatus(status).phrase.replace(" ", "")
+
+
+def _error(status: int) -> Schema:
+    response: Schema = {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+    return {**response, "headers": _HEADERS[status]} if status in _HEADERS else response
+
+
+def _summary(route: Route) -> str:
+    """:returns: the first sentence of the docstring, without markup."""
+    paragraph = (inspect.getdoc(route.answer) or "").split("\n\n")[0]
+    return re.split(r"(?<=\.)\s", " ".join(paragraph.split()))[0].replace("``", "")

@@ -1,0 +1,329 @@
+"""
+What the JSON of every route looks like, in JSON Schema (draft 2020-12), by the names that the tables of routes use.
+
+Every bound comes from :mod:`rendezvous.limits`. JSON Schema counts characters where a limit is in bytes of UTF-8; there
+it gives the characters that can fit at most, and the description says what is meant. Objects are open: whoever
+reads them must ignore keys that are not listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rendezvous.limits import MAX_INTEGER, MAX_WAIT, SignalingLimits
+
+__all__ = ["Schema", "error_schema", "parameters", "schemas"]
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+TRUE: Schema = {"const": True}
+AT_LEAST_ONE: Schema = {"type": "integer", "minimum": 1}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+MS: Schema = {"type": "integer", "minimum": 0, "description": "Milliseconds since the epoch."}
+SECONDS: Schema = {"type": "number", "minimum": 0, "description": "Seconds since the epoch."}
+CLIENT_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+KEY: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+ANY: Schema = {"description": "Any JSON."}
+WAIT = f"Seconds to hold the answer until there is something new; more than {MAX_WAIT:g} means {MAX_WAIT:g}."
+
+
+def record(optional: Sequence[str] = (), **fields: Schema) -> Schema:
+    """:returns: an object with these fields, all required but those that are optional."""
+    needed = [name for name in fields if name not in optional]
+    return {"type": "object", "required": needed, "properties": fields}
+
+
+def ref(name: str) -> Schema:
+    """:returns: another schema of this module."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def many(item: Schema, **bounds: int) -> Schema:
+    """:returns: a list; ``minItems`` and ``maxItems`` are its bounds."""
+    return {"type": "array", "items": item, **bounds}
+
+
+def text(least: int, most: int, description: str = "") -> Schema:
+    """:returns: a string with a length in characters."""
+    schema: Schema = {"type": "string", "minLength": least, "maxLength": most}
+    return {**schema, "description": description} if description else schema
+
+
+def nullable(schema: Schema) -> Schema:
+    """:returns: the same or ``null``, which in a request is the same as absent."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def sdp(limits: SignalingLimits) -> Schema:
+    """:returns: a session description in a request."""
+    return text(1, limits.sdp_size, f"At most {limits.sdp_size} bytes of UTF-8.")
+
+
+def candidate(limits: SignalingLimits) -> Schema:
+    """:returns: a candidate in a request."""
+    return {
+        "description": f"Any JSON, at most {limits.candidate_size} bytes when compact, and nested at most"
+        f" {limits.candidate_depth} deep."
+    }
+
+
+def error_schema() -> Schema:
+    """:returns: the body of every error."""
+    return record(
+        ok={"const": False},
+        error={**TEXT, "description": "One plain sentence, for people."},
+        code={"type": "string", "pattern": "^[a-z]+(-[a-z]+)*$", "description": "A stable word, for programs."},
+    )
+
+
+def schemas(limits: SignalingLimits) -> dict[str, Schema]:
+    """:returns: every schema that a route names, and those that they refer to."""
+    return {
+        **_presence(),
+        **_offer_requests(limits),
+        **_offer_answers(limits),
+        **_session_requests(limits),
+        **_session_answers(limits),
+    }
+
+
+def _presence() -> dict[str, Schema]:
+    return {
+        "About": record(version=TEXT, name=TEXT, description=TEXT),
+        "Health": record(status={"const": "ok"}, timestamp=MS, version=TEXT),
+        "Description": {"type": "object", "description": "An OpenAPI document."},
+        "Identity": record(
+            client_id=CLIENT_ID, private_id=KEY, peerId=CLIENT_ID, secret=KEY, timestamp=SECONDS, ok=TRUE
+        ),
+        "Verified": record(client_id=CLIENT_ID, timestamp=SECONDS, ok=TRUE),
+        "LoggedOut": record(client_id=CLIENT_ID, ok=TRUE),
+        "Address": record(
+            client_id=CLIENT_ID,
+            host={**TEXT, "description": "An IPv4 or IPv6 address."},
+            port={"type": "integer", "minimum": 1, "maximum": 65535},
+            timestamp=SECONDS,
+            ok=TRUE,
+        ),
+        "Status": record(
+            client_id=CLIENT_ID,
+            status={"enum": ["ONLINE", "PENDING"]},
+            last_online={"type": ["number", "null"], "minimum": 0, "description": "Seconds since the last pulse."},
+            timestamp=SECONDS,
+            ok=TRUE,
+        ),
+    }
+
+
+def _offer_requests(limits: SignalingLimits) -> dict[str, Schema]:
+    ttl = f"Milliseconds, brought into {limits.ttl_min_ms} … {limits.ttl_max_ms}."
+    new_offer = record(
+        sdp=sdp(limits),
+        topics=many(text(1, limits.topic_chars), minItems=1, maxItems=limits.topics_per_offer),
+        ttl={"type": ["integer", "null"], "default": limits.ttl_default_ms, "description": ttl},
+        secret=nullable(text(0, limits.secret_chars, "An empty one is none.")),
+        info=nullable(text(0, limits.info_chars)),
+        id={
+            **nullable(text(1, limits.id_chars, "By default derived from sdp and topics.")),
+            "not": {
+                "anyOf": [
+                    {"enum": [".", "..", "by-topic"]},
+                    {"type": "string", "pattern": r"[/\\\u0000-\u001f\u007f]"},
+                ]
+            },
+        },
+        optional=("ttl", "secret", "info", "id"),
+    )
+    return {
+        "NewOffer": new_offer,
+        "Publication": record(offers=many(ref("NewOffer"), minItems=1, maxItems=limits.offers_per_request)),
+        "AnswerToOffer": record(
+            sdp=sdp(limits),
+            secret={"type": ["string", "null"], "description": "Needed if the offer has one."},
+            optional=("secret",),
+        ),
+        "NewCandidates": record(candidates=many(candidate(limits), minItems=1, maxItems=limits.candidates_per_request)),
+    }
+
+
+def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
+    public: dict[str, Schema] = {
+        "id": TEXT,
+        "peerId": CLIENT_ID,
+        "sdp": TEXT,
+        "topics": many(TEXT, minItems=1, maxItems=limits.topics_per_offer),
+        "expiresAt": MS,
+        "lastSeen": MS,
+        "hasSecret": {"type": "boolean"},
+        "info": TEXT,
+    }
+    own: dict[str, Schema] = {
+        "createdAt": MS,
+        "secret": nullable(TEXT),
+        "info": nullable(TEXT),
+        "answererPeerId": nullable(CLIENT_ID),
+        "answeredAt": nullable(MS),
+    }
+    listing = record(
+        topics=many(record(topic=TEXT, activePeers=COUNT, count=COUNT), maxItems=limits.page_max),
+        total=COUNT,
+        limit={"type": "integer", "minimum": 1, "maximum": limits.page_max},
+        offset=COUNT,
+        pagination=ref("Pagination"),
+        startsWith=TEXT,
+        optional=("startsWith",),
+    )
+    return {
+        "Offer": record(optional=("info",), **public),
+        "OwnOffer": record((), **{**public, **own}),
+        "OfferTopics": listing,
+        "Topics": {"anyOf": [ref("OfferTopics"), ref("SessionTopics")]},
+        "OffersInTopic": record(
+            topic=TEXT,
+            offers=many(ref("Offer"), maxItems=limits.page_max),
+            total=COUNT,
+            returned={**COUNT, "maximum": limits.page_max},
+        ),
+        "OffersOfPeer": record(peerId=TEXT, offers=many(ref("Offer")), topics=many(TEXT)),
+        "Published": record(offers=many(record(id=TEXT, peerId=CLIENT_ID, topics=many(TEXT), expiresAt=MS))),
+        "OwnOffers": record(peerId=CLIENT_ID, offers=many(ref("OwnOffer"))),
+        "Seen": record(id=TEXT, lastSeen=MS),
+        "Deleted": record(deleted=TRUE),
+        "Answered": record(offerId=TEXT, answererId=CLIENT_ID, answeredAt=MS),
+        "Answer": record(offerId=TEXT, answererId=CLIENT_ID, sdp=TEXT, answeredAt=MS, topics=many(TEXT)),
+        "Answers": record(answers=many(ref("Answer"))),
+        "CandidatesAdded": record(
+            offerId=TEXT, candidatesAdded={"type": "integer", "minimum": 1, "maximum": limits.candidates_per_request}
+        ),
+        "Candidate": record(candidate=ANY, peerId=CLIENT_ID, role=ref("Side"), createdAt=MS),
+        "Candidates": record(offerId=TEXT, candidates=many(ref("Candidate"), maxItems=limits.candidates_per_side)),
+    }
+
+
+def _session_requests(limits: SignalingLimits) -> dict[str, Schema]:
+    name = nullable(text(0, limits.session_info_chars))
+    given: Schema = {"type": "string"}
+    # In this dialect a field that is null is absent, so it is the other one that counts.
+    some: Schema = {"type": ["string", "number", "boolean", "object", "array"]}
+    nothing: Schema = {"type": "null"}
+    return {
+        "Side": {"enum": ["offerer", "answerer"]},
+        "NewSession": {
+            **record(
+                info=name,
+                peerId={**name, "description": "The same as info, by its older name."},
+                offer=sdp(limits),
+                code=nullable(text(1, limits.code_chars, "By default a new UUID.")),
+                optional=("info", "peerId", "code"),
+            ),
+            "anyOf": [{"required": [key], "properties": {key: given}} for key in ("info", "peerId")],
+        },
+        "AnswerToSession": {
+            **record(
+                code=TEXT,
+                side=ref("Side"),
+                answer=nullable(sdp(limits)),
+                candidate=candidate(limits),
+                optional=("answer", "candidate"),
+            ),
+            "oneOf": [
+                {"required": ["answer"], "properties": {"answer": given, "candidate": nothing}},
+                {"required": ["candidate"], "properties": {"answer": nothing, "candidate": some}},
+            ],
+        },
+        "Poll": record(
+            code=TEXT,
+            side=ref("Side"),
+            wait={"type": ["number", "null"], "minimum": 0, "default": 0, "description": WAIT},
+            since={"type": ["integer", "null"], "description": "The latest that the caller has seen."},
+            optional=("wait", "since"),
+        ),
+    }
+
+
+def _session_answers(limits: SignalingLimits) -> dict[str, Schema]:
+    latest = {**COUNT, "description": "To be sent as since by the next poll."}
+    return {
+        "Pagination": record(
+            page=AT_LEAST_ONE,
+            limit={"type": "integer", "minimum": 1, "maximum": limits.session_page_max},
+            total=COUNT,
+            hasMore={"type": "boolean"},
+        ),
+        "SessionTopics": record(
+            topics=many(record(topic=TEXT, count=COUNT), maxItems=limits.session_page_max),
+            pagination=ref("Pagination"),
+        ),
+        "Session": record(
+            code=TEXT, info=TEXT, peerId=TEXT, offer=TEXT, offerCandidates=many(ANY), createdAt=MS, expiresAt=MS
+        ),
+        "Sessions": record(sessions=many(ref("Session"), maxItems=limits.session_page_max)),
+        "Opened": record(code=TEXT),
+        "Success": record(success=TRUE),
+        "PollOfOfferer": record(answer=nullable(TEXT), answerCandidates=many(ANY), latest=latest),
+        "PollOfAnswerer": record(offer=TEXT, offerCandidates=many(ANY), latest=latest),
+        "Polled": {"oneOf": [ref("PollOfOfferer"), ref("PollOfAnswerer")]},
+    }
+
+
+def parameters(limits: SignalingLimits) -> dict[str, Schema]:
+    """:returns: every parameter that a route takes, and every part of a path that varies, by name."""
+    since = "Only what is strictly later, in milliseconds since the epoch."
+    page = f"More than {limits.page_max} means {limits.page_max}."
+    either_page = (
+        f"By default {limits.page_default}, at most {limits.page_max}; with page {limits.session_page_default} and"
+        f" {limits.session_page_max}. More than the most means the most."
+    )
+    return {
+        "limit": _query("limit", {**AT_LEAST_ONE, "default": limits.page_default}, page),
+        "topics-limit": _query("limit", AT_LEAST_ONE, either_page),
+        "offset": _query("offset", {**_integer(0), "default": 0}, "How many to skip."),
+        "startsWith": _query("startsWith", TEXT, "Only topics that begin so."),
+        "page": _query("page", _integer(1), "Asks for the topics of the Origin's sessions, and for this page of them."),
+        "bloom": _query(
+            "bloom",
+            _base64(limits.bloom_size),
+            f"A Bloom filter of peers to leave out, in base64; at most {limits.bloom_size} bytes.",
+        ),
+        "since": _query("since", _integer(0), since),
+        "wait": _query("wait", {"type": "number", "minimum": 0, "default": 0}, WAIT),
+        "Last-Event-ID": _header(
+            "Last-Event-ID",
+            {"type": "string", "pattern": "^[0-9]{1,19}$"},
+            "The id of the last event that was read: the stream goes on after it.",
+        ),
+        "Origin": {**_origin(limits, "The web page's origin. Browsers set it."), "required": True},
+        "topics-Origin": _origin(limits, "Needed with page. Without, count is of this origin's sessions, or 0."),
+        "topic": _part("topic", text(1, limits.topic_chars), "Percent-encoded, slashes included."),
+        "peer": _part("peer", {**TEXT, "minLength": 1}, "A client id; anything else has no offers."),
+        "offer": _part("offer", text(1, limits.id_chars), "The id of an offer, percent-encoded."),
+        "client_id": _part("client_id", {"type": "string", "pattern": "^[0-9A-Fa-f]{32}$"}, "A client id."),
+    }
+
+
+def _base64(size: int) -> Schema:
+    # Of four characters, the last that fit may have to be padding.
+    within = [{"maxLength": 4 * (size // 3)}, {"pattern": "=" * (-size % 3) + "$"}]
+    return {**text(4, 4 * -(-size // 3)), "pattern": BASE64, "anyOf": within}
+
+
+def _integer(least: int) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": MAX_INTEGER}
+
+
+def _query(name: str, schema: Schema, description: str) -> Schema:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _header(name: str, schema: Schema, description: str) -> Schema:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def _part(name: str, schema: Mapping[str, Any], description: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
+
+
+def _origin(limits: SignalingLimits, description: str) -> Schema:
+    return _header("Origin", text(1, limits.origin_chars), description)

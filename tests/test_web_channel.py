@@ -1,0 +1,44 @@
+"""What is refused before a request is whole."""
+
+from __future__ import annotations
+
+from twisted.web.server import Site
+
+from tests._web_case import WebTestCase
+
+#: Bytes of a line, without its end.
+LONGEST = 16384
+
+
+class LineTests(WebTestCase):
+    """A request line, and the lines of headers."""
+
+    def test_first_line_over_the_limit_is_refused_in_words(self) -> None:
+        """A line that no server would read to its end is 400, whether its end has come or not."""
+        for end in ("", " HTTP/1.1\r\nHost: a\r\n\r\n"):
+            connection = self.server.connect()
+            connection.send(f"GET /{'x' * LONGEST}{end}".encode())
+            self.assertRefused(connection.response(), 400, "line-too-long", str(LONGEST))
+            self.assertEqual(connection.transport.producerState, "paused")
+            self.assertFalse(connection.transport.disconnected)
+            self.server.reactor.advance(1)
+            self.assertTrue(connection.transport.disconnected)
+            connection.lose()
+
+    def test_long_first_line_is_read(self) -> None:
+        """A line that leaves some room for headers, which count as well, is answered."""
+        self.refused(404, "no-such-path", "GET", "/" + "x" * (LONGEST - 100))
+
+    def test_header_over_the_limit_is_refused_in_words(self) -> None:
+        """A header's line has the same limit."""
+        connection = self.server.connect()
+        connection.send(b"GET / HTTP/1.1\r\nX: " + b"x" * LONGEST)
+        self.assertRefused(connection.response(), 400, "line-too-long", str(LONGEST))
+        self.server.reactor.advance(1)
+        connection.lose()
+
+    def test_only_http_1_is_offered(self) -> None:
+        """No TLS client is led to a version of HTTP for which these limits do not hold."""
+        site = self.server.site
+        assert isinstance(site, Site)
+        self.assertEqual(site.acceptableProtocols(), [b"http/1.1"])
