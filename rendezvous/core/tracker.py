@@ -42,7 +42,7 @@ __all__ = [
 LIFETIME = 300.0
 """Seconds that a peer lives after its last sign of life."""
 MAX_PEERS = 100_000
-"""Peers in one table: about 60 MB when full."""
+"""Peers in one table: about 50 MB when full."""
 MAX_MULTIADDR = 256
 """Characters of a multiaddr, and bytes of its UTF-8, so that what is passed on has a size that is known."""
 SHARE_ID_SIZE = 8

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 
-from rendezvous.core.tracker import Announced, Expired, Failed, Income, Pulsed, Pushed, Reply, StillAlive
+from rendezvous.core.tracker import Announced, Expired, Income, Pulsed, Pushed, Reply, StillAlive
 from rendezvous.errors import WireError
 
 __all__ = ["MAX_SIZE", "Alive", "Announce", "Dialect", "FieldError", "Pulse", "Push", "Request", "decode", "encode"]
@@ -193,8 +193,7 @@ def _form(reply: Reply, deployed: bool) -> tuple[str, dict[str, str]]:
             return "income", _peer(reply, deployed)
         case Pushed():
             return "pushed" if deployed else "pushReceived", _peer(reply, deployed)
-        case Failed():
-            return "error", {"error": reply.error}
+    return "error", {"error": reply.error}
 
 
 def _peer(reply: Pushed, deployed: bool) -> dict[str, str]:
