@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+import attrs
+
 from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from rendezvous.interfaces import IStore
+from rendezvous.model import Swept
 
 __all__ = ["SWEEP_INTERVAL", "Sweep", "sweep_service"]
 
@@ -39,12 +42,12 @@ class Sweep:
 
     async def _pass(self) -> None:
         swept = await self._store.sweep(self._clock.seconds())
-        if swept.clients or swept.offers:
+        if swept != Swept():
             self.log.info(
-                "swept: {clients} clients had fallen silent, {live} are left; {offers} offers had expired",
-                clients=swept.clients,
+                "swept: {clients} clients had fallen silent, {live} are left; {offers} offers and {tracker_peers} tracker"
+                " peers had expired",
                 live=len(self._store.presence),
-                offers=swept.offers,
+                **attrs.asdict(swept),
             )
         if self._dropped:
             self.log.info("dropped datagrams: {counts}", counts=dict(self._dropped))
