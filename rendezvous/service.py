@@ -89,7 +89,11 @@ class Rendezvous(MultiService):
 
     def resource(self) -> Front:
         """:returns: the whole HTTP side, to be put below any path."""
-        return Front(router(all_routes(self.store, self._reactor, self._settings.without)), MAX_BODY, Cors(self._settings.cors_origin))
+        return Front(
+            router(all_routes(self.store, self._reactor)),
+            MAX_BODY,
+            Cors(self._settings.cors_origin),
+        )
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""

@@ -129,7 +129,7 @@ def udp_port(text: str) -> UDPPort:
     """Read a port, and the dialect of its tracker behind a colon."""
     number, _, name = text.partition(":")
     names = [each.value for each in Dialect]
-    if name and name not in names or text.endswith(":"):
+    if (name and name not in names) or text.endswith(":"):
         raise ValueError(f"must be a port, or a port with :{' or :'.join(names)}")
     return UDPPort(port(number), Dialect(name) if name else Dialect.DOCUMENTED)
 
@@ -193,13 +193,11 @@ class Settings:
     )
     udp_rate: float = option(
         50.0,
-        "answers of the tracker and of STUN a second to one IPv4 address or IPv6 /64, with bursts of twice as many; 0 for"
-        " no limit",
+        "answers of the tracker and of STUN a second to one IPv4 address or IPv6 /64, with bursts of twice as many; 0"
+        " for no limit",
         rate,
     )
-    without: tuple[str, ...] = option(
-        (), f"turn a dialect off: {', '.join(DIALECTS)} (repeatable)", dialect, many=True
-    )
+    without: tuple[str, ...] = option((), f"turn a dialect off: {', '.join(DIALECTS)} (repeatable)", dialect, many=True)
     secret_file: str = option(
         "rendezvous.secret",
         "the server's secret, 64 hex digits, made on first start; RENDEZVOUS_SECRET holds the digits themselves",

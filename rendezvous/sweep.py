@@ -44,8 +44,8 @@ class Sweep:
         swept = await self._store.sweep(self._clock.seconds())
         if swept != Swept():
             self.log.info(
-                "swept: {clients} clients had fallen silent, {live} are left; {offers} offers and {tracker_peers} tracker"
-                " peers had expired",
+                "swept: {clients} clients had fallen silent, {live} are left; {offers} offers and {tracker_peers}"
+                " tracker peers had expired",
                 live=len(self._store.presence),
                 **attrs.asdict(swept),
             )

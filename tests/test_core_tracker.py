@@ -20,9 +20,9 @@ from rendezvous.core.tracker import (
 from rendezvous.errors import Full, Malformed, NotFound, RendezvousError
 
 NOW = 1_800_000_000.0
-ALICE = ("192.0.2.1", 4000)
-BOB = ("198.51.100.2", 5000)
-CAROL = ("2001:db8::3", 6000)
+ALICE = ("192.0.2.1", 4000, 5024)
+BOB = ("198.51.100.2", 5000, 5024)
+CAROL = ("2001:db8::3", 6000, 5024)
 
 
 def counting() -> Callable[[int], bytes]:
@@ -182,7 +182,7 @@ class SweepTests(TrackerTestCase):
         """The third of three peers fits, the fourth does not, and the first may announce again."""
         for source in (ALICE, BOB, CAROL):
             self.announce(source)
-        self.assert_error(Full, "full", lambda: self.tracker.announce(("192.0.2.9", 1), NOW))
+        self.assert_error(Full, "full", lambda: self.tracker.announce(("192.0.2.9", 1, 5024), NOW))
         self.announce(ALICE)
         self.assertEqual(len(self.tracker), 3)
 
@@ -190,12 +190,12 @@ class SweepTests(TrackerTestCase):
         """No sweep is needed for a new peer to take the place of an expired one."""
         for source in (ALICE, BOB, CAROL):
             self.announce(source)
-        self.announce(("192.0.2.9", 1), NOW + 301)
+        self.announce(("192.0.2.9", 1, 5024), NOW + 301)
         self.assertEqual(len(self.tracker), 1)
 
     def test_one_host_may_have_many_peers(self) -> None:
         """Two ports of one host are two peers."""
-        self.assertNotEqual(self.announce(("192.0.2.1", 1)), self.announce(("192.0.2.1", 2)))
+        self.assertNotEqual(self.announce(("192.0.2.1", 1, 5024)), self.announce(("192.0.2.1", 2, 5024)))
 
 
 class PulseTests(TrackerTestCase):

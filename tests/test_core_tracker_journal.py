@@ -53,7 +53,7 @@ class JournalTests(TrackerTestCase):
         self.assertFalse(self.tracker.restore(TrackerPeer(BOB, *BOB, "aaaaaaaa", NOW)))
         self.assertTrue(self.tracker.restore(TrackerPeer(BOB, *BOB, "bbbbbbbb", NOW)))
         self.assertTrue(self.tracker.restore(TrackerPeer(CAROL, *CAROL, "cccccccc", NOW)))
-        self.assertFalse(self.tracker.restore(TrackerPeer(("192.0.2.9", 1), "192.0.2.9", 1, "dddddddd", NOW)))
+        self.assertFalse(self.tracker.restore(TrackerPeer(("192.0.2.9", 1, 5024), "192.0.2.9", 1, "dddddddd", NOW)))
         self.assertEqual(self.tracker.expire(NOW + 301), 3)
 
 

@@ -203,7 +203,7 @@ class Tracker:
 
     def pulse(
         self,
-        source: Address,
+        source: Source,
         now: float,
         *,
         override: bool = False,

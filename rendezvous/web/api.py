@@ -23,23 +23,15 @@ from rendezvous.web.sessions import SessionRoutes
 __all__ = ["all_routes", "router"]
 
 
-def all_routes(store: IStore, clock: IReactorTime, without: Collection[str] = ()) -> list[Route]:
-    """
-    :param without: names of dialects that are off.
-    :returns: every route of the others. Identity belongs to all of them.
-    """
-    dialects = {
-        "rendezvous": [PeerRoutes(store, clock)],
-        "offers": [OfferRoutes(store, clock), EventRoutes(store, clock)],
-        "sessions": [SessionRoutes(store, clock)],
-    }
-    tables: list[HasRoutes] = [AboutRoutes(clock), IdentityRoutes(store, clock)]
-    for name, parts in dialects.items():
-        if name not in without:
-            tables += parts
-    if not {"offers", "sessions"} <= set(without):
-        tables.append(TopicRoutes(store, clock))
-    return [route for table in tables for route in table.routes()]
+def all_routes(store: IStore, clock: IReactorTime) -> list[Route]:
+    """:returns: every route, of every dialect."""
+    return [
+        *AboutRoutes(clock).routes(),
+        *PeerRoutes(store, clock).routes(),
+        *OfferRoutes(store, clock).routes(),
+        *EventRoutes(store, clock).routes(),
+        *SessionRoutes(store, clock).routes(),
+    ]
 
 
 def router(routes: Sequence[Route]) -> IResource:
