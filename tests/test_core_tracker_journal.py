@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,15 +20,53 @@ class JournalTests(TrackerTestCase):
     """Notes for a journal, and reading it back."""
 
     def test_each_change_is_noted(self) -> None:
-        """Every sign of life notes the peer, once, as it is afterwards; a refused request notes nothing."""
+        """Whatever is recorded notes the peer, once, as it is afterwards; a refused request notes nothing."""
         name = self.announce(ALICE)
-        expected = TrackerPeer(ALICE, *ALICE, name, NOW)
+        expected = TrackerPeer(ALICE, *ALICE[:2], name, NOW)
         self.assertEqual(self.notes, [expected])
         self.tracker.pulse(ALICE, NOW + 1, override=True, port=7000, multiaddr="/a")
         self.assertEqual(self.notes[1:], [evolve(expected, port=7000, multiaddr="/a", last_seen=NOW + 1)])
         self.assertRaises(NotFound, self.tracker.pulse, BOB, NOW)
         self.tracker.alive(BOB, NOW)
-        self.assertEqual(len(self.notes), 2)
+        self.assertEqual((len(self.notes), self.touches), (2, []))
+
+    def test_each_kind_of_change_is_noted_and_not_touched(self) -> None:
+        """An override, a multiaddr and a new name are changes, even where they leave the record as it was."""
+        self.announce(ALICE)
+        self.tracker.pulse(ALICE, NOW + 1, override=True, port=ALICE[1])
+        self.tracker.pulse(ALICE, NOW + 2, multiaddr="/a")
+        self.tracker.pulse(ALICE, NOW + 3, renew_share_id=True)
+        self.assertEqual((len(self.notes), self.touches), (4, []))
+
+    def test_sign_of_life_is_touched_and_not_noted(self) -> None:
+        """What changes nothing but the time is left to ``touch``: a journal may write those in batches."""
+        name = self.announce(BOB)
+        self.announce(ALICE)
+        noted = len(self.notes)
+        signs: list[Callable[[float], object]] = [
+            lambda now: self.tracker.announce(ALICE, now),
+            lambda now: self.tracker.pulse(ALICE, now),
+            lambda now: self.tracker.pulse(ALICE, now, ip="10.0.0.1", port=1),
+            lambda now: self.tracker.pulse(ALICE, now, override=True, ip="8.8.8.8"),
+            lambda now: self.tracker.alive(ALICE, now),
+            lambda now: self.tracker.push(ALICE, now, name),
+            lambda now: self.assertRaises(NotFound, self.tracker.push, ALICE, now, "nobody"),
+        ]
+        times = []
+        for number, sign in enumerate(signs, 1):
+            sign(NOW + number)
+            touched = self.touches[-1]
+            assert isinstance(touched, TrackerPeer)
+            times.append((touched.source, touched.last_seen, len(self.touches)))
+        self.assertEqual(times, [(ALICE, NOW + number, number) for number in range(1, len(signs) + 1)])
+        self.assertEqual(len(self.notes), noted)
+
+    def test_strangers_are_neither_noted_nor_touched(self) -> None:
+        """A request that is refused, or that asks about nobody, is no sign of life of anyone."""
+        self.assertRaises(NotFound, self.tracker.pulse, ALICE, NOW)
+        self.assertRaises(NotFound, self.tracker.push, ALICE, NOW, "nobody")
+        self.tracker.alive(ALICE, NOW)
+        self.assertEqual((self.notes, self.touches), ([], []))
 
     def test_removal_is_noted(self) -> None:
         """A peer that is swept, or found to have expired, is noted as removed."""
@@ -48,11 +88,11 @@ class JournalTests(TrackerTestCase):
 
     def test_restoring_never_breaks_the_table(self) -> None:
         """A source or name that is taken, and a peer above the bound, are left out."""
-        self.assertTrue(self.tracker.restore(TrackerPeer(ALICE, *ALICE, "aaaaaaaa", NOW)))
-        self.assertFalse(self.tracker.restore(TrackerPeer(ALICE, *ALICE, "bbbbbbbb", NOW)))
-        self.assertFalse(self.tracker.restore(TrackerPeer(BOB, *BOB, "aaaaaaaa", NOW)))
-        self.assertTrue(self.tracker.restore(TrackerPeer(BOB, *BOB, "bbbbbbbb", NOW)))
-        self.assertTrue(self.tracker.restore(TrackerPeer(CAROL, *CAROL, "cccccccc", NOW)))
+        self.assertTrue(self.tracker.restore(TrackerPeer(ALICE, *ALICE[:2], "aaaaaaaa", NOW)))
+        self.assertFalse(self.tracker.restore(TrackerPeer(ALICE, *ALICE[:2], "bbbbbbbb", NOW)))
+        self.assertFalse(self.tracker.restore(TrackerPeer(BOB, *BOB[:2], "aaaaaaaa", NOW)))
+        self.assertTrue(self.tracker.restore(TrackerPeer(BOB, *BOB[:2], "bbbbbbbb", NOW)))
+        self.assertTrue(self.tracker.restore(TrackerPeer(CAROL, *CAROL[:2], "cccccccc", NOW)))
         self.assertFalse(self.tracker.restore(TrackerPeer(("192.0.2.9", 1, 5024), "192.0.2.9", 1, "dddddddd", NOW)))
         self.assertEqual(self.tracker.expire(NOW + 301), 3)
 
@@ -78,7 +118,7 @@ class ModelTests(SynchronousTestCase):
         for verb, first, second, pause in steps:
             now += pause
             seen = {number: time for number, time in seen.items() if now - time <= 300}
-            caller, target = ("192.0.2.1", first), names.get(second, "nobody") if second in seen else "nobody"
+            caller, target = ("192.0.2.1", first, 5024), names.get(second, "nobody") if second in seen else "nobody"
             try:
                 if verb == "announce":
                     ((reply, _),) = tracker.announce(caller, now)

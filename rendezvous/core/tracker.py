@@ -149,7 +149,7 @@ Replies = tuple[tuple[Reply, Source], ...]
 
 class Tracker:
     """
-    The peers of one UDP port, and every decision about them.
+    The peers of a server's UDP ports, and every decision about them.
 
     :param random_bytes: gives that many bytes nobody can guess.
     :param lifetime: seconds that a peer lives after its last sign of life.
@@ -239,9 +239,7 @@ class Tracker:
             peer.multiaddr = multiaddr
         if renew_share_id:
             self._rename(peer)
-        self._see(peer, now)
-        if override or multiaddr is not None or renew_share_id:
-            self._note(peer)
+        self._see(peer, now, changed=override or multiaddr is not None or renew_share_id)
         return ((Pulsed(False, override, peer.share_id if renew_share_id else None), source),)
 
     def alive(self, source: Source, now: float) -> Replies:
@@ -329,11 +327,11 @@ class Tracker:
             raise NotFound("Announce first.", code="expired-caller")
         return peer
 
-    def _see(self, peer: TrackerPeer, now: float) -> None:
-        """Take a sign of life."""
+    def _see(self, peer: TrackerPeer, now: float, *, changed: bool = False) -> None:
+        """Take a sign of life, with whatever else has been recorded of the peer just now."""
         peer.last_seen = now
         self._by_source.move_to_end(peer.source)
-        self._touch(peer)
+        (self._note if changed else self._touch)(peer)
 
     def _remove(self, peer: TrackerPeer) -> None:
         """Take a peer out of the table."""
