@@ -29,6 +29,10 @@ Address = tuple[str, int]
 _ON_TIME = pulse.encode_reply(PulseCode.ON_TIME)
 
 
+def _keep_nobody_alive(datagram: bytes, addr: Address, now: float) -> bool:
+    return False
+
+
 @attrs.frozen
 class Datagrams:
     """
@@ -65,7 +69,8 @@ class RendezvousDatagrams(DatagramProtocol):
     def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
         self._shared = shared
         self._store = shared.store
-        self._keep_alive = shared.store.presence.keep_alive
+        # Chosen once, so that being able to turn pulses off costs a pulse nothing.
+        self._keep_alive = shared.store.presence.keep_alive if Kind.PULSE in shared.kinds else _keep_nobody_alive
         self._seconds = shared.clock.seconds
         self._dropped = shared.dropped
         self._dialect = dialect
