@@ -143,11 +143,11 @@ class RendezvousDatagrams(DatagramProtocol):
             replies = await self._asked(request, source)
         except RendezvousError as e:
             replies = ((Failed(e.message), source),)
-        for reply, (host, port, local_port) in replies:
+        for position, (reply, (host, port, local_port)) in enumerate(replies):
             own = self._shared.ports.get(local_port)
-            # Whoever is told of a push has not asked just now, so it has to have an answer left as well.
-            if own is not None and ((host, port, local_port) == source or self._is_allowed((host, port))):
-                own.tell(reply, (host, port))
+            if own is not None:
+                # The first is the answer to the request, which has paid for it.
+                own.tell(reply, (host, port), paid=position == 0)
 
     async def _asked(self, request: tracker.Request, source: Source) -> Replies:
         now = self._seconds()
@@ -171,10 +171,14 @@ class RendezvousDatagrams(DatagramProtocol):
 
     # What they have in common
 
-    def tell(self, reply: Reply, addr: Address) -> None:
-        """Send a reply of the tracker in this port's dialect, if that has words for it."""
+    def tell(self, reply: Reply, addr: Address, *, paid: bool = True) -> None:
+        """
+        Send a reply of the tracker in this port's dialect, if that has words for it.
+
+        :param paid: whether a request of its receiver was let through for it; otherwise it costs its receiver an answer.
+        """
         datagram = tracker.encode(reply, self._dialect)
-        if datagram is not None:
+        if datagram is not None and (paid or self._is_allowed(addr)):
             self._send(datagram, addr)
 
     def _is_allowed(self, addr: Address) -> bool:
