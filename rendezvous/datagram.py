@@ -175,7 +175,7 @@ class RendezvousDatagrams(DatagramProtocol):
         """
         Send a reply of the tracker in this port's dialect, if that has words for it.
 
-        :param paid: whether a request of its receiver was let through for it; otherwise it costs its receiver an answer.
+        :param paid: whether a request was let through for it; otherwise it costs its receiver an answer.
         """
         datagram = tracker.encode(reply, self._dialect)
         if datagram is not None and (paid or self._is_allowed(addr)):
