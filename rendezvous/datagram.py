@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -11,16 +15,41 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.core.presence import PulseCode
-from rendezvous.errors import RendezvousError
+from rendezvous.core.ratelimit import RateLimit
+from rendezvous.core.tracker import Failed, Replies, Reply, Source
+from rendezvous.errors import RendezvousError, WireError
 from rendezvous.interfaces import IStore
-from rendezvous.wire import pulse
-from rendezvous.wire.demux import Dialect, classify
+from rendezvous.wire import pulse, stun, tracker
+from rendezvous.wire.demux import Kind, classify
 
-__all__ = ["RendezvousDatagrams"]
+__all__ = ["Datagrams", "RendezvousDatagrams"]
 
 Address = tuple[str, int]
 
 _ON_TIME = pulse.encode_reply(PulseCode.ON_TIME)
+
+
+def _keep_nobody_alive(datagram: bytes, addr: Address, now: float) -> bool:
+    return False
+
+
+@attrs.frozen
+class Datagrams:
+    """
+    What all UDP ports of a server share.
+
+    :ivar limit: how many answers of STUN and of the tracker one source may cause; see ``security`` in the docs.
+    :ivar kinds: the dialects that are on.
+    :ivar dropped: what was dropped, counted by reason, for whoever reports it.
+    :ivar ports: the protocols that are listening, by local port: a peer is told something where it came in.
+    """
+
+    store: IStore
+    clock: IReactorTime
+    limit: RateLimit
+    kinds: frozenset[Kind] = frozenset(Kind)
+    dropped: Counter[str] = attrs.field(factory=Counter)
+    ports: dict[int, RendezvousDatagrams] = attrs.field(factory=dict)
 
 
 class RendezvousDatagrams(DatagramProtocol):
@@ -29,17 +58,37 @@ class RendezvousDatagrams(DatagramProtocol):
 
     Nothing that arrives here raises: what cannot be read is dropped and counted.
 
-    :param dropped: counts what was dropped, by reason; shared with whoever reports it.
+    :param shared: what all ports share.
+    :param dialect: which of the tracker's dialects this port speaks.
     """
 
     noisy = False
     _log = Logger()
+    _local_port = 0
 
-    def __init__(self, store: IStore, clock: IReactorTime, dropped: Counter[str]) -> None:
-        self._store = store
-        self._keep_alive = store.presence.keep_alive
-        self._seconds = clock.seconds
-        self._dropped = dropped
+    def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
+        self._shared = shared
+        self._store = shared.store
+        # Chosen once, so that being able to turn pulses off costs a pulse nothing.
+        self._keep_alive = shared.store.presence.keep_alive if Kind.PULSE in shared.kinds else _keep_nobody_alive
+        self._seconds = shared.clock.seconds
+        self._dropped = shared.dropped
+        self._dialect = dialect
+        self._takers: dict[Kind, Callable[[bytes, Address], None]] = {
+            Kind.STUN: self._take_stun,
+            Kind.TRACKER: self._take_tracker,
+            Kind.PULSE: self._take_pulse,
+        }
+
+    def startProtocol(self) -> None:
+        """Be known by the port that this listens on."""
+        transport: Any = self.transport
+        self._local_port = transport.getHost().port
+        self._shared.ports[self._local_port] = self
+
+    def stopProtocol(self) -> None:
+        """Be known no longer."""
+        self._shared.ports.pop(self._local_port, None)
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Answer at once the pulse of a client that is ONLINE where it is known to be; sort out all else."""
@@ -53,24 +102,100 @@ class RendezvousDatagrams(DatagramProtocol):
             self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
-        key = datagram
-        if datagram not in self._store.presence:
-            if classify(datagram) is not Dialect.PULSE:
-                self._dropped["unreadable"] += 1
-                return
-            key = pulse.decode(datagram)
-        Deferred.fromCoroutine(self._pulse(key, addr)).addErrback(self._failed)
+        kind = Kind.PULSE if datagram in self._store.presence else classify(datagram)
+        if kind is None:
+            self._dropped["unreadable"] += 1
+        elif kind not in self._shared.kinds:
+            self._dropped["of a dialect that is off"] += 1
+        else:
+            self._takers[kind](datagram, addr)
+
+    # One for each dialect
+
+    def _take_pulse(self, datagram: bytes, addr: Address) -> None:
+        self._run(self._pulse(pulse.decode(datagram), addr))
 
     async def _pulse(self, key: bytes, addr: Address) -> None:
-        code = await self._store.pulse(key, addr, self._seconds())
-        self._send(pulse.encode_reply(code), addr)
+        self._send(pulse.encode_reply(await self._store.pulse(key, addr, self._seconds())), addr)
+
+    def _take_stun(self, datagram: bytes, addr: Address) -> None:
+        reply = stun.answer(datagram, addr)
+        if reply is None:
+            self._dropped["stun"] += 1
+        elif self._is_allowed(addr):
+            self._send(reply, addr)
+
+    def _take_tracker(self, datagram: bytes, addr: Address) -> None:
+        source = (addr[0], addr[1], self._local_port)
+        try:
+            request = tracker.decode(datagram)
+        except tracker.FieldError as e:
+            if self._is_allowed(addr):
+                self.tell(Failed(str(e)), addr)
+        except WireError:
+            self._dropped["tracker"] += 1
+        else:
+            if self._is_allowed(addr):
+                self._run(self._track(request, source))
+
+    async def _track(self, request: tracker.Request, source: Source) -> None:
+        try:
+            replies = await self._asked(request, source)
+        except RendezvousError as e:
+            replies = ((Failed(e.message), source),)
+        for position, (reply, (host, port, local_port)) in enumerate(replies):
+            own = self._shared.ports.get(local_port)
+            if own is not None:
+                # The first is the answer to the request, which has paid for it.
+                own.tell(reply, (host, port), paid=position == 0)
+
+    async def _asked(self, request: tracker.Request, source: Source) -> Replies:
+        now = self._seconds()
+        match request:
+            case tracker.Announce():
+                return await self._store.announce(source, now)
+            case tracker.Alive():
+                return await self._store.alive(source, now)
+            case tracker.Push(share_id):
+                return await self._store.push(source, now, share_id)
+            case tracker.Pulse():
+                return await self._store.track(
+                    source,
+                    now,
+                    override=request.override,
+                    ip=request.ip,
+                    port=request.port,
+                    multiaddr=request.multiaddr,
+                    renew_share_id=request.renew_share_id,
+                )
+
+    # What they have in common
+
+    def tell(self, reply: Reply, addr: Address, *, paid: bool = True) -> None:
+        """
+        Send a reply of the tracker in this port's dialect, if that has words for it.
+
+        :param paid: whether a request was let through for it; otherwise it costs its receiver an answer.
+        """
+        datagram = tracker.encode(reply, self._dialect)
+        if datagram is not None and (paid or self._is_allowed(addr)):
+            self._send(datagram, addr)
+
+    def _is_allowed(self, addr: Address) -> bool:
+        allowed = self._shared.limit.allow(addr[0], self._seconds())
+        if not allowed:
+            self._dropped["over the rate"] += 1
+        return allowed
+
+    def _run(self, verb: Coroutine[Any, Any, None]) -> None:
+        Deferred.fromCoroutine(verb).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        # Silence is the honest answer: the client repeats its pulse, and the store may be back by then.
+        # Silence is the honest answer: the client asks again, and the store may be back by then.
         if failure.check(RendezvousError):
-            self._dropped["store"] += 1
+            self._dropped["while the store was away"] += 1
         else:
-            self._log.failure("a pulse could not be handled", failure)
+            self._log.failure("a datagram could not be handled", failure)
 
     def _send(self, datagram: bytes, addr: Address) -> None:
         transport = self.transport

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from rendezvous.core.identity import Credential
     from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
     from rendezvous.core.presence import Client, PulseCode
+    from rendezvous.core.tracker import Replies, Source
     from rendezvous.model import Events, PeerAddress, PeerStatus, Swept
 
-__all__ = ["IPresenceStore", "ISignalingStore", "IStore"]
+__all__ = ["IPresenceStore", "ISignalingStore", "IStore", "ITrackerStore"]
 
 
 class IPresenceStore(Interface):
@@ -145,7 +146,36 @@ class ISignalingStore(Interface):
         """Add one candidate of a side."""
 
 
-class IStore(IPresenceStore, ISignalingStore):
+class ITrackerStore(Interface):
+    """
+    The tracker's peers: the verbs of :class:`~rendezvous.core.tracker.Tracker`, which say what each does and raises.
+
+    Each returns what is to be said, and to which source.
+    """
+
+    async def announce(source: Source, now: float) -> Replies:
+        """Enter a peer."""
+
+    async def track(
+        source: Source,
+        now: float,
+        *,
+        override: bool,
+        ip: str | None,
+        port: int | None,
+        multiaddr: str | None,
+        renew_share_id: bool,
+    ) -> Replies:
+        """Keep a peer alive, and change what is recorded of it: a pulse, in the tracker's words."""
+
+    async def alive(source: Source, now: float) -> Replies:
+        """Tell a peer whether it is still known."""
+
+    async def push(source: Source, now: float, share_id: str) -> Replies:
+        """Tell two peers about each other."""
+
+
+class IStore(IPresenceStore, ISignalingStore, ITrackerStore):
     """
     Where state lives.
 

@@ -41,10 +41,12 @@ class Swept:
 
     :ivar clients: clients that were silent for too long.
     :ivar offers: offers and sessions whose time was over.
+    :ivar tracker_peers: peers of the tracker that were silent for too long.
     """
 
     clients: int = 0
     offers: int = 0
+    tracker_peers: int = 0
 
 
 @attrs.frozen

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -24,7 +23,8 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from rendezvous.core.identity import Keyring
-from rendezvous.datagram import RendezvousDatagrams
+from rendezvous.core.ratelimit import RateLimit
+from rendezvous.datagram import Datagrams, RendezvousDatagrams
 from rendezvous.interfaces import IStore
 from rendezvous.limits import MAX_BODY
 from rendezvous.secret import load_secret
@@ -34,6 +34,8 @@ from rendezvous.sweep import Sweep, sweep_service
 from rendezvous.web.api import all_routes, router
 from rendezvous.web.cors import Cors
 from rendezvous.web.site import Front, RendezvousSite
+from rendezvous.wire.demux import Kind
+from rendezvous.wire.tracker import Dialect
 
 __all__ = ["Rendezvous", "make_service"]
 
@@ -66,7 +68,6 @@ class Rendezvous(MultiService):
         super().__init__()
         self._settings = settings
         self._reactor = reactor
-        self._dropped: Counter[str] = Counter()
         keyring = Keyring([load_secret(settings.secret_file, random, environ)])
         self.store: IStore = MemoryStore(
             keyring,
@@ -76,20 +77,35 @@ class Rendezvous(MultiService):
             logout_memory=settings.logout_memory,
             limits=settings.signaling_limits,
             max_offers=settings.max_offers,
+            tracker_lifetime=settings.tracker_lifetime,
+            max_tracker_peers=settings.max_tracker_peers,
         )
-        sweep_service(Sweep(self.store, reactor, self._dropped), reactor).setServiceParent(self)
+        self._datagrams = Datagrams(
+            self.store,
+            reactor,
+            RateLimit(settings.udp_rate, max(1, round(2 * settings.udp_rate))),
+            frozenset(kind for kind in Kind if kind.value not in settings.without),
+        )
+        sweep_service(Sweep(self.store, reactor, self._datagrams.dropped), reactor).setServiceParent(self)
 
     def resource(self) -> Front:
         """:returns: the whole HTTP side, to be put below any path."""
-        return Front(router(all_routes(self.store, self._reactor)), MAX_BODY, Cors(self._settings.cors_origin))
+        return Front(
+            router(all_routes(self.store, self._reactor)),
+            MAX_BODY,
+            Cors(self._settings.cors_origin),
+        )
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
         return RendezvousSite(self.resource(), self._reactor)
 
-    def datagrams(self) -> DatagramProtocol:
-        """:returns: a protocol for one UDP port."""
-        return RendezvousDatagrams(self.store, self._reactor, self._dropped)
+    def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> DatagramProtocol:
+        """
+        :param dialect: which of the tracker's dialects it speaks.
+        :returns: a protocol for one UDP port.
+        """
+        return RendezvousDatagrams(self._datagrams, dialect)
 
     def privilegedStartService(self) -> None:
         """Read back what was kept, before anything listens."""
@@ -194,7 +210,7 @@ def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService
     for listen in _http_ports(settings, reactor, rendezvous.site()):
         Listening(listen, "HTTP", reactor).setServiceParent(service)
     for port in settings.udp_port:
-        listen_udp = partial(reactor.listenUDP, port, rendezvous.datagrams())
+        listen_udp = partial(reactor.listenUDP, port.number, rendezvous.datagrams(port.dialect))
         Listening(partial(_everywhere, settings, listen_udp), "UDP", reactor).setServiceParent(service)
     return service
 

@@ -16,6 +16,7 @@ import attrs
 
 from rendezvous.core.presence import Timers
 from rendezvous.limits import SignalingLimits
+from rendezvous.wire.tracker import Dialect
 
 __all__ = ["Settings", "SettingsError", "environment_name", "from_texts", "option_name"]
 
@@ -25,6 +26,9 @@ class SettingsError(ValueError):
 
 
 Read = Callable[[str], Any]
+
+#: What ``--without`` turns off.
+DIALECTS = ("rendezvous", "offers", "sessions", "tracker", "stun")
 
 
 def option(default: Any, help: str, read: Read, *, many: bool = False) -> Any:
@@ -86,7 +90,49 @@ def origin(text: str) -> str:
     return text
 
 
+def rate(text: str) -> float:
+    """Read a number a second, 0 included."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1e9:
+        raise ValueError("must be a number, 0 or more")
+    return value
+
+
+def dialect(text: str) -> str:
+    """Read the name of a dialect."""
+    if text not in DIALECTS:
+        raise ValueError(f"must be one of {', '.join(DIALECTS)}")
+    return text
+
+
 port = whole(0, 65535)
+
+
+@attrs.frozen
+class UDPPort:
+    """
+    A UDP port and how its tracker speaks.
+
+    :ivar number: 0 for any free one.
+    """
+
+    number: int
+    dialect: Dialect = Dialect.DOCUMENTED
+
+    def __str__(self) -> str:
+        return str(self.number) if self.dialect is Dialect.DOCUMENTED else f"{self.number}:{self.dialect.value}"
+
+
+def udp_port(text: str) -> UDPPort:
+    """Read a port, and the dialect of its tracker behind a colon."""
+    number, _, name = text.partition(":")
+    names = [each.value for each in Dialect]
+    if (name and name not in names) or text.endswith(":"):
+        raise ValueError(f"must be a port, or a port with :{' or :'.join(names)}")
+    return UDPPort(port(number), Dialect(name) if name else Dialect.DOCUMENTED)
 
 
 @attrs.frozen(kw_only=True)
@@ -105,8 +151,12 @@ class Settings:
         word,
         many=True,
     )
-    udp_port: tuple[int, ...] = option(
-        (5024,), "UDP port for datagrams; 0 takes any free one (repeatable)", port, many=True
+    udp_port: tuple[UDPPort, ...] = option(
+        (UDPPort(5024),),
+        "UDP port for datagrams; 0 takes any free one; with :deployed, its tracker speaks the deployed dialect"
+        " instead of the documented one (repeatable)",
+        udp_port,
+        many=True,
     )
     interface: str = option("", "the address to listen on, IPv4 or IPv6 (default: every address of both)", word)
     pulse_interval: float = option(30.0, "seconds between two pulses of a client", seconds)
@@ -138,6 +188,17 @@ class Settings:
         origin,
         many=True,
     )
+    tracker_lifetime: float = option(300.0, "seconds of silence after which a tracker peer is forgotten", seconds)
+    max_tracker_peers: int = option(
+        100_000, "tracker peers kept at once; the next one is told that the tracker is full", whole(1, 1_000_000_000)
+    )
+    udp_rate: float = option(
+        50.0,
+        "answers of the tracker and of STUN a second to one IPv4 address or IPv6 /64, with bursts of twice as many; 0"
+        " for no limit",
+        rate,
+    )
+    without: tuple[str, ...] = option((), f"turn a dialect off: {', '.join(DIALECTS)} (repeatable)", dialect, many=True)
     secret_file: str = option(
         "rendezvous.secret",
         "the server's secret, 64 hex digits, made on first start; RENDEZVOUS_SECRET holds the digits themselves",

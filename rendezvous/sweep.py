@@ -52,6 +52,8 @@ class Sweep:
             )
         if swept.offers:
             self.log.info("swept: {offers} offers had expired", offers=swept.offers)
+        if swept.tracker_peers:
+            self.log.info("swept: {peers} tracker peers had fallen silent", peers=swept.tracker_peers)
         if self._dropped and now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL
             self.log.info("dropped datagrams: {counts}", counts=dict(self._dropped))

@@ -1,17 +1,62 @@
-"""Textual addresses, as sockets give them."""
+"""
+IP addresses as text and as bytes, with IPv4-mapped IPv6 addresses told as the IPv4 addresses that they are.
+
+A dual-stack socket shows an IPv4 peer as ``::ffff:192.0.2.1``; nobody outside the server should have to know.
+"""
 
 from __future__ import annotations
 
-__all__ = ["unmapped"]
+from ipaddress import IPv4Address, IPv6Address
 
-_MAPPED = "::ffff:"
+__all__ = ["is_private", "packed", "shown"]
+
+_MAPPED = bytes(10) + b"\xff\xff"
+_MAPPED_TEXT = "::ffff:"
 
 
-def unmapped(host: str) -> str:
+def packed(host: str) -> bytes:
     """
-    :param host: an address as a socket gives it.
-    :returns: the same, but an IPv4 address seen through an IPv6 socket (RFC 4291, section 2.5.5.2) in its own form.
+    Turn an address into network order bytes, quickly.
+
+    :param host: an address as a socket shows it; a scope (``%eth0``) is left out, and no care is taken to refuse
+        spellings of IPv4 that no socket produces.
+    :returns: 4 bytes for IPv4 and for IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2), 16 for all other IPv6.
+    :raises ValueError: for text that is no address.
     """
-    if host.startswith(_MAPPED) and "." in host:
-        return host[len(_MAPPED) :]
-    return host
+    if host.startswith(_MAPPED_TEXT) and "." in host:
+        host = host[len(_MAPPED_TEXT) :]
+    if ":" in host:
+        address = IPv6Address(host).packed
+        return address[12:] if address.startswith(_MAPPED) else address
+    octets = bytes(map(int, host.split(".")))
+    if len(octets) != 4:
+        raise ValueError("not an IP address")
+    return octets
+
+
+def shown(host: str) -> str:
+    """
+    Spell an address the way other peers should see it: IPv4 where it is IPv4, and never with a scope.
+
+    :param host: an address as a socket shows it.
+    :raises ValueError: for text that is no address.
+    """
+    if ":" not in host:
+        return host
+    address = packed(host)
+    return str(IPv4Address(address) if len(address) == 4 else IPv6Address(address))
+
+
+def is_private(address: bytes) -> bool:
+    """
+    Tell whether an address is one that a site gives its own hosts: RFC 1918, or RFC 4193 (``fc00::/7``).
+
+    Loopback and link-local addresses are not: they name a different host at each reader. Neither is 100.64.0.0/10
+    (RFC 6598), which belongs to a carrier and not to the hosts behind one NAT.
+
+    :param address: 4 or 16 bytes, as :func:`packed` gives them.
+    """
+    first, second = address[0], address[1]
+    if len(address) == 16:
+        return first & 0xFE == 0xFC
+    return first == 10 or (first == 172 and 16 <= second < 32) or (first == 192 and second == 168)

@@ -9,13 +9,14 @@ from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
 
-from rendezvous.core.addresses import unmapped
+from rendezvous.core.addresses import shown
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.identity import Credential, Keyring
 from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
 from rendezvous.core.presence import Client, Presence, PulseCode, State, Timers
 from rendezvous.core.sessions import Sessions
 from rendezvous.core.signaling import OFFERS, Board
+from rendezvous.core.tracker import Replies, Source, Tracker
 from rendezvous.errors import NotFound
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
@@ -47,6 +48,8 @@ class MemoryStore:
         logout_memory: float,
         limits: SignalingLimits,
         max_offers: int,
+        tracker_lifetime: float,
+        max_tracker_peers: int,
     ) -> None:
         self._keyring = keyring
         self._random = random
@@ -55,6 +58,7 @@ class MemoryStore:
         self._news = News()
         self._board = Board(limits, max_offers, ring=self._news.ring)
         self._sessions = Sessions(self._board, self._new_code)
+        self._tracker = Tracker(random, lifetime=tracker_lifetime, max_peers=max_tracker_peers)
 
     def open(self, now: float) -> None:
         # Nothing is kept: a stream that comes back with a number of an earlier life must be told so.
@@ -89,7 +93,7 @@ class MemoryStore:
         client = self._peer(client_id, now)
         if client.host is None:
             raise NotFound("This peer has no address yet: it has not sent a pulse.", code="no-address")
-        return PeerAddress(unmapped(client.host), client.port)
+        return PeerAddress(shown(client.host), client.port)
 
     async def status(self, client_id: bytes, now: float) -> PeerStatus:
         client = self._peer(client_id, now)
@@ -168,10 +172,40 @@ class MemoryStore:
     async def add_session_candidate(self, origin: str, code: str, side: Role, candidate: object, now: float) -> None:
         self._sessions.add_candidate(origin, code, side, candidate, now)
 
-    # Both
+    # The tracker
+
+    async def announce(self, source: Source, now: float) -> Replies:
+        return self._tracker.announce(source, now)
+
+    async def track(
+        self,
+        source: Source,
+        now: float,
+        *,
+        override: bool,
+        ip: str | None,
+        port: int | None,
+        multiaddr: str | None,
+        renew_share_id: bool,
+    ) -> Replies:
+        return self._tracker.pulse(
+            source, now, override=override, ip=ip, port=port, multiaddr=multiaddr, renew_share_id=renew_share_id
+        )
+
+    async def alive(self, source: Source, now: float) -> Replies:
+        return self._tracker.alive(source, now)
+
+    async def push(self, source: Source, now: float, share_id: str) -> Replies:
+        return self._tracker.push(source, now, share_id)
+
+    # All of them
 
     async def sweep(self, now: float) -> Swept:
-        return Swept(clients=self.presence.sweep(now, SWEEP_SIZE), offers=self._board.expire(now))
+        return Swept(
+            clients=self.presence.sweep(now, SWEEP_SIZE),
+            offers=self._board.expire(now),
+            tracker_peers=self._tracker.expire(now),
+        )
 
     def _new_code(self) -> str:
         return str(uuid.UUID(bytes=self._random(16), version=4))

@@ -68,7 +68,7 @@ class Body:
             value = int(value)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             raise Malformed(f"{self.prefix}{name} must be an integer.")
-        if value is not None and least is not None and not least <= value <= _MOST:
+        if value is not None and least is not None and not least <= value <= MAX_INTEGER:
             raise Malformed(f"{self.prefix}{name} must be an integer, {least} or more.")
         return value
 

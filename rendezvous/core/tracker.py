@@ -1,0 +1,381 @@
+"""
+The tracker's table: peers that announced themselves from a UDP address, found by that address and by ``shareId``.
+
+One table serves all UDP ports of a server, so peers of both dialects find each other. Which port a peer came in by is
+part of its source: it can be told of another only there, as that is the mapping its NAT holds open.
+
+A peer is live up to and including ``lifetime`` seconds after its last sign of life; any request from its address is
+one. Nothing else depends on :meth:`Tracker.expire`, which only frees memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from attrs import define, frozen
+
+from rendezvous.core.addresses import is_private, packed, shown
+from rendezvous.core.notes import Note, Removed, nobody_notes
+from rendezvous.errors import Full, Malformed, NotFound
+
+__all__ = [
+    "LIFETIME",
+    "MAX_MULTIADDR",
+    "MAX_PEERS",
+    "SHARE_ID_SIZE",
+    "Announced",
+    "Expired",
+    "Failed",
+    "Income",
+    "Pulsed",
+    "Pushed",
+    "Replies",
+    "Reply",
+    "Source",
+    "StillAlive",
+    "Tracker",
+    "TrackerPeer",
+]
+
+LIFETIME = 300.0
+"""Seconds that a peer lives after its last sign of life."""
+MAX_PEERS = 100_000
+"""Peers in one table: about 50 MB when full."""
+MAX_MULTIADDR = 256
+"""Characters of a multiaddr, and bytes of its UTF-8, so that what is passed on has a size that is known."""
+SHARE_ID_SIZE = 8
+"""Characters of a shareId."""
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# Random bytes from here on would make some characters likelier than others.
+_FAIR = 256 - 256 % len(_ALPHABET)
+
+Source = tuple[str, int, int]
+"""Where a datagram came from: host and port as the socket shows them, and the server's own port that it came to."""
+
+
+@define
+class TrackerPeer:
+    """
+    One peer. The table changes it in place, so whoever is noted of it copies what it wants to keep.
+
+    :ivar source: the address its datagrams come from, and the only one that anything is ever sent to.
+    :ivar ip: the recorded host, the source's own until it is overridden; IPv4 is never spelled as IPv6.
+    :ivar port: the recorded port.
+    :ivar share_id: the name that others push to.
+    :ivar last_seen: seconds since the epoch, at the last sign of life.
+    :ivar multiaddr: what the peer wants passed on beside its address, if anything.
+    """
+
+    source: Source
+    ip: str
+    port: int
+    share_id: str
+    last_seen: float
+    multiaddr: str | None = None
+
+
+@frozen
+class Announced:
+    """The caller is in the table, under this name."""
+
+    share_id: str
+
+
+@frozen
+class Pulsed:
+    """
+    The caller's pulse was taken.
+
+    :ivar refused: an override was asked for and not allowed, so that only the sign of life counted.
+    :ivar overridden: an override was asked for and made.
+    :ivar share_id: the new name, if one was asked for.
+    """
+
+    refused: bool = False
+    overridden: bool = False
+    share_id: str | None = None
+
+
+@frozen
+class StillAlive:
+    """The caller is in the table."""
+
+
+@frozen
+class Expired:
+    """The caller is not in the table, or no longer."""
+
+
+@frozen
+class Pushed:
+    """
+    What the caller of a push learns about its target.
+
+    :ivar ip: the target's recorded host.
+    :ivar port: the target's recorded port.
+    :ivar share_id: the target's name.
+    :ivar multiaddr: what the target wants passed on, if anything.
+    """
+
+    ip: str
+    port: int
+    share_id: str
+    multiaddr: str | None = None
+
+
+@frozen
+class Income(Pushed):
+    """What the target of a push learns about its caller: the same things."""
+
+
+@frozen
+class Failed:
+    """
+    The request cannot be served; for the shell to answer with when a verb or a decoder has raised.
+
+    :ivar error: one short plain sentence.
+    """
+
+    error: str
+
+
+Reply = Announced | Pulsed | StillAlive | Expired | Pushed | Income | Failed
+Replies = tuple[tuple[Reply, Source], ...]
+"""What is to be said, and to which source."""
+
+
+class Tracker:
+    """
+    The peers of a server's UDP ports, and every decision about them.
+
+    :param random_bytes: gives that many bytes nobody can guess.
+    :param lifetime: seconds that a peer lives after its last sign of life.
+    :param max_peers: peers in the table at once, at least 1.
+    :param note: called with each :class:`TrackerPeer` that changed, after it did, and with ``Removed(peer)``.
+    :param touch: called with each :class:`TrackerPeer` of which only the last sign of life has changed.
+    """
+
+    def __init__(
+        self,
+        random_bytes: Callable[[int], bytes],
+        *,
+        lifetime: float = LIFETIME,
+        max_peers: int = MAX_PEERS,
+        note: Note = nobody_notes,
+        touch: Note = nobody_notes,
+    ) -> None:
+        self._random_bytes = random_bytes
+        self._lifetime = lifetime
+        self._max_peers = max_peers
+        self._note = note
+        self._touch = touch
+        # Least recently seen first. An OrderedDict, because a dict leaves a hole wherever a peer is moved from, and
+        # would search all of them again for its first entry.
+        self._by_source: OrderedDict[Source, TrackerPeer] = OrderedDict()
+        self._by_share_id: dict[str, TrackerPeer] = {}
+
+    def __len__(self) -> int:
+        """Count the peers held, including those that have expired and are not swept yet."""
+        return len(self._by_source)
+
+    def announce(self, source: Source, now: float) -> Replies:
+        """
+        Enter a peer, or see again one that is there: that keeps its ``shareId`` and all that was recorded.
+
+        :param source: where the request came from.
+        :param now: seconds since the epoch.
+        :returns: :class:`Announced`.
+        :raises Full: when the table is.
+        """
+        peer = self._live(source, now)
+        if peer is not None:
+            self._see(peer, now)
+        else:
+            self._make_room(now)
+            peer = TrackerPeer(source, shown(source[0]), source[1], self._draw_share_id(), now)
+            self._by_source[source] = peer
+            self._by_share_id[peer.share_id] = peer
+            self._note(peer)
+        return ((Announced(peer.share_id), source),)
+
+    def pulse(
+        self,
+        source: Source,
+        now: float,
+        *,
+        override: bool = False,
+        ip: str | None = None,
+        port: int | None = None,
+        multiaddr: str | None = None,
+        renew_share_id: bool = False,
+    ) -> Replies:
+        """
+        Keep a peer alive, and change what is recorded of it: all that was asked for, or nothing.
+
+        :param source: where the request came from.
+        :param now: seconds since the epoch.
+        :param override: record ``ip`` and ``port``; without it they mean nothing.
+        :param ip: the source's own host, or a private address; ``None`` leaves it.
+        :param port: 1 to 65535; ``None`` leaves it. An override of neither is refused.
+        :param multiaddr: what to pass on from now on, at most :data:`MAX_MULTIADDR`; ``None`` leaves it, and an
+            empty one is as good as none.
+        :param renew_share_id: draw a new name; the old one ends.
+        :returns: :class:`Pulsed`.
+        :raises NotFound: when the caller is not live.
+        :raises Malformed: when the multiaddr is too long; the pulse counts for nothing then.
+        """
+        peer = self._caller(source, now)
+        if multiaddr is not None and max(len(multiaddr), len(multiaddr.encode(errors="replace"))) > MAX_MULTIADDR:
+            raise Malformed("multiaddr is too long.")
+        recorded = _overridden(peer, ip, port) if override else (peer.ip, peer.port)
+        if recorded is None:
+            self._see(peer, now)
+            return ((Pulsed(refused=True), source),)
+        peer.ip, peer.port = recorded
+        if multiaddr is not None:
+            peer.multiaddr = multiaddr
+        if renew_share_id:
+            self._rename(peer)
+        self._see(peer, now, changed=override or multiaddr is not None or renew_share_id)
+        return ((Pulsed(False, override, peer.share_id if renew_share_id else None), source),)
+
+    def alive(self, source: Source, now: float) -> Replies:
+        """
+        Tell a peer whether it is still known; if it is, this was a sign of life.
+
+        :param source: where the request came from.
+        :param now: seconds since the epoch.
+        :returns: :class:`StillAlive` or :class:`Expired`.
+        """
+        peer = self._live(source, now)
+        if peer is None:
+            return ((Expired(), source),)
+        self._see(peer, now)
+        return ((StillAlive(), source),)
+
+    def push(self, source: Source, now: float, share_id: str) -> Replies:
+        """
+        Tell two peers about each other, so that they can start at the same time.
+
+        What each learns is the other's recorded address. What is sent to the target goes to its source, never to an
+        address it has only claimed: that mapping is the one its NAT holds open, and nobody can make the server send
+        to somebody who did not ask.
+
+        :param source: where the request came from.
+        :param now: seconds since the epoch.
+        :param share_id: the target's name.
+        :returns: :class:`Pushed` to the caller, then :class:`Income` to the target.
+        :raises NotFound: when the caller or the target is not live.
+        """
+        caller = self._caller(source, now)
+        self._see(caller, now)
+        target = self._by_share_id.get(share_id)
+        if target is None or not self._is_live(target, now):
+            raise NotFound("Unknown shareId.", code="unknown-share-id")
+        return (
+            (Pushed(target.ip, target.port, target.share_id, target.multiaddr), source),
+            (Income(caller.ip, caller.port, caller.share_id, caller.multiaddr), target.source),
+        )
+
+    def expire(self, now: float) -> int:
+        """
+        Free the peers that are no longer live, at a cost that only they have a part in.
+
+        :param now: seconds since the epoch.
+        :returns: how many there were.
+        """
+        count = 0
+        while self._by_source:
+            peer = next(iter(self._by_source.values()))
+            if self._is_live(peer, now):
+                break
+            self._remove(peer)
+            count += 1
+        return count
+
+    def restore(self, peer: TrackerPeer) -> bool:
+        """
+        Put back a peer from the journal, without noting it; best in the order of ``last_seen``.
+
+        :returns: whether there was room for it, and its source and name were free.
+        """
+        if peer.source in self._by_source or peer.share_id in self._by_share_id or len(self) >= self._max_peers:
+            return False
+        self._by_source[peer.source] = peer
+        self._by_share_id[peer.share_id] = peer
+        return True
+
+    def _is_live(self, peer: TrackerPeer, now: float) -> bool:
+        """Tell whether a peer's last sign of life is recent enough."""
+        return now - peer.last_seen <= self._lifetime
+
+    def _live(self, source: Source, now: float) -> TrackerPeer | None:
+        """Find the live peer at an address, and remove one that is there no longer."""
+        peer = self._by_source.get(source)
+        if peer is not None and not self._is_live(peer, now):
+            self._remove(peer)
+            return None
+        return peer
+
+    def _caller(self, source: Source, now: float) -> TrackerPeer:
+        """Find the live peer that is calling."""
+        peer = self._live(source, now)
+        if peer is None:
+            raise NotFound("Announce first.", code="expired-caller")
+        return peer
+
+    def _see(self, peer: TrackerPeer, now: float, *, changed: bool = False) -> None:
+        """Take a sign of life, with whatever else has been recorded of the peer just now."""
+        peer.last_seen = now
+        self._by_source.move_to_end(peer.source)
+        (self._note if changed else self._touch)(peer)
+
+    def _remove(self, peer: TrackerPeer) -> None:
+        """Take a peer out of the table."""
+        del self._by_source[peer.source]
+        del self._by_share_id[peer.share_id]
+        self._note(Removed(peer))
+
+    def _make_room(self, now: float) -> None:
+        """See to it that one more peer fits."""
+        if len(self) >= self._max_peers and not self.expire(now):
+            raise Full("The tracker is full.")
+
+    def _rename(self, peer: TrackerPeer) -> None:
+        """Give a peer a new name."""
+        share_id = self._draw_share_id()
+        del self._by_share_id[peer.share_id]
+        peer.share_id = share_id
+        self._by_share_id[share_id] = peer
+
+    def _draw_share_id(self) -> str:
+        """Draw a name that nobody has, every character as likely as every other."""
+        while True:
+            share_id = ""
+            while len(share_id) < SHARE_ID_SIZE:
+                drawn = self._random_bytes(SHARE_ID_SIZE - len(share_id))
+                share_id += "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in drawn if byte < _FAIR)
+            if share_id not in self._by_share_id:
+                return share_id
+
+
+def _overridden(peer: TrackerPeer, ip: str | None, port: int | None) -> tuple[str, int] | None:
+    """Work out what an override would record, or ``None`` if it is not allowed."""
+    if ip is None and port is None:
+        return None
+    if port is not None and not 1 <= port <= 65535:
+        return None
+    host = peer.ip if ip is None else _allowed_host(peer.source[0], ip)
+    return None if host is None else (host, peer.port if port is None else port)
+
+
+def _allowed_host(own: str, claimed: str) -> str | None:
+    """Spell a claimed host properly, or give ``None`` if it is neither the caller's own nor private."""
+    try:
+        host = shown(str(ip_address(claimed)))
+    except ValueError:
+        return None
+    return host if host == shown(own) or is_private(packed(host)) else None

@@ -1,0 +1,158 @@
+"""Tests of :mod:`rendezvous.datagram`: how many answers one source may cause, on the server's clock."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rendezvous.core.presence import PulseCode
+from rendezvous.wire import pulse
+from tests._udp_case import ALICE, BOB, CAROL, DEPLOYED, DOCUMENTED, UDPTestCase
+from tests.stun_samples import request
+
+ON_TIME = pulse.encode_reply(PulseCode.ON_TIME)
+UNKNOWN = pulse.encode_reply(PulseCode.UNKNOWN)
+
+
+class RateTests(UDPTestCase):
+    """A rate of two a second, and so a burst of four."""
+
+    options: ClassVar[dict[str, Any]] = {"udp_rate": 2.0}
+
+    def answered(self, source: tuple[str, int], times: int, port: int = DOCUMENTED) -> int:
+        """:returns: how many of so many Binding requests are answered."""
+        return sum(len(self.server.deliver(request(), source, port)) for _ in range(times))
+
+    def test_burst_is_answered_and_the_next_is_dropped(self) -> None:
+        """Three and four requests at once are, the fifth is not, and it is counted."""
+        self.assertEqual(self.answered(ALICE, 3), 3)
+        self.assertEqual(self.answered(ALICE, 1), 1)
+        self.assertEqual(self.answered(ALICE, 2), 0)
+        self.assertEqual(self.dropped(), {"over the rate": 2})
+
+    def test_default_is_a_burst_of_100_and_50_a_second(self) -> None:
+        """What the option says, at its boundary."""
+        self.start(udp_rate=50.0)
+        self.assertEqual(self.answered(ALICE, 101), 100)
+        self.later(1)
+        self.assertEqual(self.answered(ALICE, 51), 50)
+
+    def test_tokens_come_back_with_time(self) -> None:
+        """One after half a second and not before; all four, and no more than those, after a long while."""
+        self.answered(ALICE, 4)
+        self.later(0.49)
+        self.assertEqual(self.answered(ALICE, 1), 0)
+        self.later(0.01)
+        self.assertEqual(self.answered(ALICE, 2), 1)
+        self.later(3600)
+        self.assertEqual(self.answered(ALICE, 6), 4)
+
+    def test_zero_is_no_limit(self) -> None:
+        """Everything is answered."""
+        self.start(udp_rate=0.0)
+        self.assertEqual(self.answered(ALICE, 1000), 1000)
+
+    def test_rate_below_one_answers_one(self) -> None:
+        """The burst is never less than one, or nobody would be answered at all."""
+        self.start(udp_rate=0.1)
+        self.assertEqual(self.answered(ALICE, 2), 1)
+        self.later(9.9)
+        self.assertEqual(self.answered(ALICE, 1), 0)
+        self.later(0.1)
+        self.assertEqual(self.answered(ALICE, 1), 1)
+
+    def test_ports_of_one_address_share(self) -> None:
+        """Neither another source port nor another port of the server helps."""
+        self.assertEqual(self.answered(ALICE, 3), 3)
+        self.assertEqual(self.answered((ALICE[0], 9), 3, DEPLOYED), 1)
+        self.assertEqual(self.answered(BOB, 5), 4)
+
+    def test_ipv6_network_shares_and_the_next_does_not(self) -> None:
+        """The first 64 bits count: what one subscriber commands."""
+        self.assertEqual(self.answered(("2001:db8:0:1::1", 1), 3), 3)
+        self.assertEqual(self.answered(("2001:db8:0:1:ffff::2", 1), 3), 1)
+        self.assertEqual(self.answered(("2001:db8:0:2::1", 1), 5), 4)
+
+    def test_mapped_address_is_the_ipv4_address(self) -> None:
+        """What a dual-stack socket shows differently is the same source."""
+        self.assertEqual(self.answered(ALICE, 3), 3)
+        self.assertEqual(self.answered((f"::ffff:{ALICE[0]}", 1), 3), 1)
+
+    def test_tracker_and_stun_share(self) -> None:
+        """Answers and errors of the tracker count like those of STUN."""
+        self.announce(ALICE)
+        self.ask(ALICE, "push")
+        self.ask(ALICE, "push", shareId="zzzzzzzz")
+        self.assertEqual(self.answered(ALICE, 2), 1)
+        for action in ("announce", "alive", "pulse", "push"):
+            self.assertEqual(self.ask(ALICE, action), [])
+        self.assertEqual(self.dropped(), {"over the rate": 5})
+
+    def test_request_over_the_rate_does_nothing(self) -> None:
+        """It is dropped before it is looked at: it enters nobody and is no sign of life."""
+        self.answered(ALICE, 4)
+        self.ask(ALICE, "announce")
+        self.later(1)
+        self.assertEqual(self.ask(ALICE, "alive"), [{"action": "expired"}])
+
+    def test_silence_costs_nothing(self) -> None:
+        """What would not be answered anyway takes no token."""
+        for datagram in (b"{}", b"{", request()[:-1], b"\x00\x11" + request()[2:]):
+            self.server.deliver(datagram, ALICE)
+        self.assertEqual(self.answered(ALICE, 5), 4)
+
+    def test_pulses_are_never_limited(self) -> None:
+        """Known or not, first or thousandth: four bytes for 32 amplify nothing."""
+        _, key, _ = self.server.register()
+        self.answered(ALICE, 5)
+        for datagram, reply in ((key, ON_TIME), (key.hex().encode(), ON_TIME), (bytes(32), UNKNOWN)):
+            self.assertEqual([self.server.deliver(datagram, ALICE) for _ in range(100)], [[reply]] * 100)
+        self.later(2)
+        self.assertEqual(self.answered(ALICE, 5), 4)
+
+
+class IncomeTests(UDPTestCase):
+    """What the target of a push is told costs the target, who would otherwise be told without end."""
+
+    options: ClassVar[dict[str, Any]] = {"udp_rate": 2.0}
+
+    def incomes(self) -> int:
+        """:returns: how many times anybody was told of a push."""
+        return sum(reply["action"] == "income" for reply, _ in self.sent(DEPLOYED))
+
+    def test_target_is_told_within_its_rate(self) -> None:
+        """Of four pushes it is told three times, having announced itself; the callers get their answers."""
+        name = self.announce(BOB, DEPLOYED)
+        for caller in (ALICE, CAROL):
+            self.announce(caller, DEPLOYED)
+            for _ in range(2):
+                self.assertEqual(self.ask(caller, "push", DEPLOYED, shareId=name)[0]["action"], "pushed")
+        self.assertEqual(self.incomes(), 3)
+        self.assertEqual(self.dropped(), {"over the rate": 1})
+
+    def test_target_is_told_again_once_it_has_tokens(self) -> None:
+        """Half a second is one more."""
+        self.announce(ALICE, DEPLOYED)
+        name = self.announce(BOB, DEPLOYED)
+        for _ in range(3):
+            self.server.deliver(request(), BOB)
+        self.ask(ALICE, "push", DEPLOYED, shareId=name)
+        self.assertEqual(self.incomes(), 0)
+        self.later(0.5)
+        self.ask(ALICE, "push", DEPLOYED, shareId=name)
+        self.assertEqual(self.incomes(), 1)
+
+    def test_target_that_is_told_nothing_pays_nothing(self) -> None:
+        """The documented dialect has no word for it, so nobody can use up the answers of a peer that speaks it."""
+        name = self.announce(BOB, DOCUMENTED)
+        self.announce(ALICE)
+        for _ in range(3):
+            self.ask(ALICE, "push", shareId=name)
+        for _ in range(3):
+            self.assertEqual(self.ask(BOB, "alive"), [{"action": "alived"}])
+
+    def test_peer_that_pushes_to_itself_pays_for_both(self) -> None:
+        """Two datagrams to one address are two answers."""
+        name = self.announce(ALICE, DEPLOYED)
+        self.assertEqual(len(self.ask(ALICE, "push", DEPLOYED, shareId=name)), 2)
+        self.assertEqual(len(self.ask(ALICE, "push", DEPLOYED, shareId=name)), 1)
+        self.assertEqual(self.ask(ALICE, "push", DEPLOYED, shareId=name), [])

@@ -1,0 +1,103 @@
+"""The settings of the UDP side: what each takes, at its bounds, below and above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.settings import Settings, SettingsError, UDPPort, from_texts
+from rendezvous.testing import MemoryServer
+from rendezvous.wire.tracker import Dialect
+
+
+class UDPPortTests(SynchronousTestCase):
+    """``--udp-port``: a port, and how its tracker speaks."""
+
+    def test_port_alone_is_documented(self) -> None:
+        """The lowest, the highest and the default."""
+        for text, number in (("0", 0), ("65535", 65535), ("5024", 5024)):
+            self.assertEqual(from_texts({"udp-port": [text]}, {}).udp_port, (UDPPort(number, Dialect.DOCUMENTED),))
+        self.assertEqual(Settings().udp_port, (UDPPort(5024),))
+
+    def test_dialect_stands_behind_a_colon(self) -> None:
+        """Either name; several ports may differ."""
+        read = from_texts({"udp-port": ["5024:documented", "3000:deployed", "1"]}, {}).udp_port
+        self.assertEqual(read, (UDPPort(5024), UDPPort(3000, Dialect.DEPLOYED), UDPPort(1)))
+
+    def test_environment_separates_by_blanks(self) -> None:
+        """As with every repeatable option."""
+        read = from_texts({}, {"RENDEZVOUS_UDP_PORT": "5024 3000:deployed"}).udp_port
+        self.assertEqual(read, (UDPPort(5024), UDPPort(3000, Dialect.DEPLOYED)))
+
+    def test_port_is_written_as_it_is_read(self) -> None:
+        """The help and the documentation show it so."""
+        self.assertEqual([str(UDPPort(1)), str(UDPPort(2, Dialect.DEPLOYED))], ["1", "2:deployed"])
+
+    def test_bad_ports_are_refused_in_one_line(self) -> None:
+        """Out of range, unknown dialects, and a colon too many or with nothing behind it."""
+        for text in ("65536", "-1", "x", "", "5024:", ":deployed", "5024:Deployed", "5024:other", "1:deployed:", "1::"):
+            with self.assertRaises(SettingsError, msg=text) as caught:
+                from_texts({"udp-port": [text]}, {})
+            self.assertRegex(str(caught.exception), r"\A--udp-port must [^\n]*, not [^\n]*\Z")
+
+    def test_unknown_dialect_names_those_that_are_known(self) -> None:
+        """So that the operator need not look them up."""
+        message = str(self.assertRaises(SettingsError, from_texts, {"udp-port": ["1:x"]}, {}))
+        self.assertIn(":documented or :deployed", message)
+
+    def test_ports_are_opened_in_order(self) -> None:
+        """One after the other, each with a protocol of its own."""
+        server = MemoryServer(udp_port=(UDPPort(3000, Dialect.DEPLOYED), UDPPort(5024)))
+        self.addCleanup(server.stop)
+        self.assertEqual([port.port for port in server.udp_ports], [3000, 5024])
+
+
+class WithoutTests(SynchronousTestCase):
+    """``--without``: the dialects that are off."""
+
+    def test_dialects_gather(self) -> None:
+        """None by default; each that is named."""
+        self.assertEqual(Settings().without, ())
+        self.assertEqual(from_texts({"without": ["stun", "tracker"]}, {}).without, ("stun", "tracker"))
+        self.assertEqual(
+            from_texts({}, {"RENDEZVOUS_WITHOUT": "tracker rendezvous"}).without, ("tracker", "rendezvous")
+        )
+
+    def test_unknown_dialect_is_refused(self) -> None:
+        """With the names of those that there are."""
+        for text in ("turn", "STUN", "", "stun,tracker"):
+            message = str(self.assertRaises(SettingsError, from_texts, {"without": [text]}, {}))
+            for name in ("--without", "rendezvous", "tracker", "stun"):
+                self.assertIn(name, message)
+
+
+class BoundsTests(SynchronousTestCase):
+    """Numbers."""
+
+    def assert_reads(self, option: str, good: Mapping[str, float], bad: tuple[str, ...]) -> None:
+        """Assert that an option takes these texts with these values, and refuses those."""
+        for text, value in good.items():
+            self.assertEqual(getattr(from_texts({option: [text]}, {}), option.replace("-", "_")), value, text)
+        for text in bad:
+            with self.assertRaises(SettingsError, msg=text) as caught:
+                from_texts({option: [text]}, {})
+            self.assertIn(f"--{option} must", str(caught.exception))
+
+    def test_rate(self) -> None:
+        """Zero and fractions are fine; less than nothing, endless and no number are not."""
+        good = {"0": 0.0, "0.5": 0.5, "50": 50.0, "1e9": 1e9}
+        self.assert_reads("udp-rate", good, ("-0.1", "1000000001", "inf", "nan", "", "50/s"))
+        self.assertEqual(Settings().udp_rate, 50.0)
+
+    def test_tracker_lifetime(self) -> None:
+        """More than nothing, and at most a year."""
+        good = {"0.001": 0.001, "300": 300.0, "31622400": 31622400.0}
+        self.assert_reads("tracker-lifetime", good, ("0", "-1", "31622400.5", "inf", "nan", "5m"))
+        self.assertEqual(Settings().tracker_lifetime, 300.0)
+
+    def test_max_tracker_peers(self) -> None:
+        """A whole number from one on."""
+        good = {"1": 1, "100000": 100_000, "1000000000": 10**9}
+        self.assert_reads("max-tracker-peers", good, ("0", "-1", "1000000001", "1.5", ""))
+        self.assertEqual(Settings().max_tracker_peers, 100_000)
