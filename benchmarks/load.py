@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import select
 import socket
 import subprocess
@@ -15,11 +16,10 @@ CONNECTIONS = 16
 
 
 @contextlib.contextmanager
-def server(name: str, argument: int = 0) -> Iterator[int]:
-    """Run one of :mod:`benchmarks.servers`; gives its port."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.servers", name, str(argument)], stdout=subprocess.PIPE, text=True
-    )
+def server(name: str, argument: int = 0, **settings: object) -> Iterator[int]:
+    """Run one of :mod:`benchmarks.servers`, with these settings; gives its port."""
+    command = [sys.executable, "-m", "benchmarks.servers", name, str(argument), json.dumps(settings)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline())

@@ -27,10 +27,10 @@ def _address(number: int) -> tuple[str, int]:
 
 def measure(size: int) -> None:
     """Fill one table in this process, and print bytes a client, ns a pulse, µs of an idle sweep, µs an expiry."""
-    from rendezvous.core.identity import Keyring
+    from rendezvous.core.identity import Keyring, Secret
     from rendezvous.core.presence import Presence, Timers
 
-    keyring = Keyring([bytes(32)])
+    keyring = Keyring([Secret(bytes(32))])
     table = Presence(Timers(), keyring, max_clients=size)
     gc.collect()
     before = _resident()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -12,13 +13,13 @@ from twisted.internet import reactor
 from twisted.internet.protocol import DatagramProtocol
 from twisted.web.server import Site
 
-from rendezvous.core.identity import Keyring
+from rendezvous.core.identity import Keyring, Secret
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
 
 #: Known to the load as well, so that both can derive the same keys.
 SECRET = bytes(range(32))
-KEYRING = Keyring([SECRET])
+KEYRING = Keyring([Secret(SECRET)])
 
 
 class Echo(DatagramProtocol):
@@ -49,6 +50,7 @@ def bare_klein() -> Site:
 def rendezvous(**settings: object) -> Rendezvous:
     """The server with its sweep, but no ports yet."""
     directory = tempfile.mkdtemp()
+    settings.setdefault("store", "memory:")
     made = Rendezvous(
         Settings(secret_file=os.path.join(directory, "secret"), **settings),
         reactor,
@@ -74,13 +76,13 @@ def populate(made: Rendezvous, clients: int) -> None:
         presence.pulse(key, (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + number % 60000), now)
 
 
-def main(name: str, argument: str = "0") -> None:
+def main(name: str, argument: str = "0", settings: str = "{}") -> None:
     if name == "echo":
         port = reactor.listenUDP(0, Echo(), interface="127.0.0.1")
     elif name == "klein":
         port = reactor.listenTCP(0, bare_klein(), interface="127.0.0.1", backlog=512)
     else:
-        made = rendezvous()
+        made = rendezvous(**json.loads(settings))
         populate(made, int(argument))
         if name == "datagrams":
             port = reactor.listenUDP(0, made.datagrams(), interface="127.0.0.1")

@@ -1,4 +1,4 @@
-"""The server's own secret: read from the environment or its file, made on first start."""
+"""The server's own secret: read from the environment or its file, made on first start, rotated on request."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 
+from rendezvous.core.identity import Secret
 from rendezvous.settings import SettingsError
 
-__all__ = ["SECRET_SIZE", "load_secret"]
+__all__ = ["SECRET_SIZE", "load_secrets", "rotate_secret"]
 
 SECRET_SIZE = 32
 VARIABLE = "RENDEZVOUS_SECRET"
 
-#: Characters of a file that are read: more than any secret with blanks around it.
-_LONGEST = 1024
-_HEX = re.compile(r"[0-9a-fA-F]{64}")
+#: Characters of a file that are read: more than any secrets with blanks around them.
+_LONGEST = 65536
+_LINE = re.compile(r"([0-9a-fA-F]{64})(?: until ([0-9]{1,12}))?")
 
 
-def load_secret(path: str, random: Callable[[int], bytes], environ: Mapping[str, str]) -> bytes:
+def load_secrets(path: str, random: Callable[[int], bytes], environ: Mapping[str, str]) -> list[Secret]:
     """
-    Find the secret that every key is derived from.
+    Find the secrets that keys are derived from.
 
-    :param path: its file. If there is none, it is made, readable by its owner alone.
+    The file holds the one in use on its first line, and below it those that a rotation has replaced, each with the time
+    until which it is honoured: ``HEX until SECONDS-SINCE-THE-EPOCH``. The environment variable may hold the same.
+
+    :param path: the file. If there is none, it is made, readable by its owner alone.
     :param random: gives that many random bytes.
-    :returns: 32 bytes.
+    :returns: the one in use first.
     :raises SettingsError: the file cannot be used; the message says why and what to do.
     """
     given = environ.get(VARIABLE)
@@ -40,33 +44,66 @@ def load_secret(path: str, random: Callable[[int], bytes], environ: Mapping[str,
         raise SettingsError(f"the secret file {path!r} cannot be used: {e.strerror}") from None
 
 
-def _read(path: str) -> bytes:
+def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: float) -> None:
+    """
+    Put a new secret in the place of the one in use. A running server takes it up when it is started again.
+
+    :param keep: seconds for which the old one is honoured still.
+    :raises SettingsError: the file cannot be used; it is as it was.
+    """
+    try:
+        old = [secret for secret in _read(path) if secret.until is None or secret.until > now]
+        lines = [random(SECRET_SIZE).hex()]
+        for secret in old:
+            until = now + keep if secret.until is None else secret.until
+            lines.append(f"{secret.value.hex()} until {int(until)}")
+        draft = _draft(path, "\n".join(lines) + "\n")
+        os.replace(draft, path)
+    except OSError as e:
+        raise SettingsError(f"the secret file {path!r} cannot be rotated: {e.strerror}") from None
+
+
+def _read(path: str) -> list[Secret]:
     with open(path, encoding="ascii", errors="replace") as file:
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise SettingsError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
         text = file.read(_LONGEST + 1)
-        return _parse(text.strip() if len(text) <= _LONGEST else "", f"the secret file {path!r}")
+        return _parse(text if len(text) <= _LONGEST else "", f"the secret file {path!r}")
 
 
-def _make(path: str, secret: bytes) -> bytes:
+def _make(path: str, secret: bytes) -> list[Secret]:
     # Whole or not at all: a crash must not leave half a secret behind, and of two first starts one must win.
-    # The draft's name is a new one each time: process ids come again, in a container at every start.
-    descriptor, draft = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path) or os.curdir)
+    draft = _draft(path, secret.hex() + "\n")
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secret.hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return _read(path)
+        os.link(draft, path)
+    except FileExistsError:
+        return _read(path)
     finally:
         os.unlink(draft)
-    return secret
+    return [Secret(secret)]
 
 
-def _parse(text: str, where: str) -> bytes:
-    if _HEX.fullmatch(text) is None:
-        raise SettingsError(f"{where} must hold {2 * SECRET_SIZE} hex digits")
-    return bytes.fromhex(text)
+def _draft(path: str, text: str) -> str:
+    # Its name is a new one each time: process ids come again, in a container at every start.
+    descriptor, draft = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path) or os.curdir)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
+
+
+def _parse(text: str, where: str) -> list[Secret]:
+    secrets: list[Secret] = []
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if match is None or (match[2] is None) != (not secrets):
+            raise SettingsError(
+                f"{where} must hold {2 * SECRET_SIZE} hex digits, and below them old ones with their end"
+            )
+        secrets.append(Secret(bytes.fromhex(match[1]), None if match[2] is None else float(match[2])))
+    if not secrets:
+        raise SettingsError(f"{where} is empty: it must hold {2 * SECRET_SIZE} hex digits")
+    return secrets

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,10 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 
 from rendezvous.core.identity import Keyring
@@ -27,9 +29,11 @@ from rendezvous.core.ratelimit import RateLimit
 from rendezvous.datagram import Datagrams, RendezvousDatagrams
 from rendezvous.interfaces import IStore
 from rendezvous.limits import MAX_BODY
-from rendezvous.secret import load_secret
+from rendezvous.secret import load_secrets
 from rendezvous.settings import Settings, SettingsError
+from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.memory import MemoryStore
+from rendezvous.storage.sqlite import SqliteStore
 from rendezvous.sweep import Sweep, sweep_service
 from rendezvous.web.api import all_routes, router
 from rendezvous.web.cors import Cors
@@ -51,6 +55,7 @@ class Rendezvous(MultiService):
     :param reactor: the clock.
     :param random: gives that many random bytes; the operating system's, unless this is a test.
     :param environ: where ``RENDEZVOUS_SECRET`` may be.
+    :param run_blocking: calls what blocks, one call at a time; in a thread of its own, unless this is a test.
     :raises SettingsError: the secret's file cannot be used.
     """
 
@@ -63,23 +68,18 @@ class Rendezvous(MultiService):
         reactor: Any,
         *,
         random: Callable[[int], bytes] = os.urandom,
-        environ: dict[str, str] | os._Environ[str] = os.environ,
+        environ: Mapping[str, str] = os.environ,
+        run_blocking: RunBlocking | None = None,
     ) -> None:
         super().__init__()
         self._settings = settings
         self._reactor = reactor
-        keyring = Keyring([load_secret(settings.secret_file, random, environ)])
-        self.store: IStore = MemoryStore(
-            keyring,
-            random,
-            settings.timers,
-            max_clients=settings.max_clients,
-            logout_memory=settings.logout_memory,
-            limits=settings.signaling_limits,
-            max_offers=settings.max_offers,
-            tracker_lifetime=settings.tracker_lifetime,
-            max_tracker_peers=settings.max_tracker_peers,
-        )
+        self._thread: ThreadPool | None = None
+        if run_blocking is None:
+            self._thread = ThreadPool(1, 1, "store")
+            run_blocking = partial(deferToThreadPool, reactor, self._thread)
+        self._run_blocking = run_blocking
+        self.store = self._make_store(Keyring(load_secrets(settings.secret_path, random, environ)), random)
         self._datagrams = Datagrams(
             self.store,
             reactor,
@@ -88,10 +88,26 @@ class Rendezvous(MultiService):
         )
         sweep_service(Sweep(self.store, reactor, self._datagrams.dropped), reactor).setServiceParent(self)
 
+    def _make_store(self, keyring: Keyring, random: Callable[[int], bytes]) -> IStore:
+        settings = self._settings
+        parts: dict[str, Any] = {
+            "keyring": keyring,
+            "random": random,
+            "timers": settings.timers,
+            "max_clients": settings.max_clients,
+            "logout_memory": settings.logout_memory,
+            "limits": settings.signaling_limits,
+            "max_offers": settings.max_offers,
+            "tracker_lifetime": settings.tracker_lifetime,
+            "max_tracker_peers": settings.max_tracker_peers,
+        }
+        path = settings.store_path
+        return MemoryStore(**parts) if path is None else SqliteStore(path, self._run_blocking, **parts)
+
     def resource(self) -> Front:
         """:returns: the whole HTTP side, to be put below any path."""
         return Front(
-            router(all_routes(self.store, self._reactor)),
+            router(all_routes(self.store, self._reactor, self._settings.without)),
             MAX_BODY,
             Cors(self._settings.cors_origin),
         )
@@ -121,6 +137,8 @@ class Rendezvous(MultiService):
         if not self._is_open:
             self.store.open(self._reactor.seconds())
             self._is_open = True
+            if self._thread is not None:
+                self._thread.start()
 
     def stopService(self) -> Deferred[None]:
         """Stop the sweep, then let the store keep what it has."""
@@ -131,6 +149,8 @@ class Rendezvous(MultiService):
         if self._is_open:
             self._is_open = False
             await self.store.close(self._reactor.seconds())
+            if self._thread is not None:
+                self._thread.stop()
 
 
 class Listening(Service):

@@ -108,6 +108,13 @@ def dialect(text: str) -> str:
     return text
 
 
+def store(text: str) -> str:
+    """Read where state is kept."""
+    if text != "memory:" and not (text.startswith("sqlite:") and text != "sqlite:"):
+        raise ValueError("must be sqlite:PATH or memory:")
+    return text
+
+
 port = whole(0, 65535)
 
 
@@ -199,9 +206,13 @@ class Settings:
         rate,
     )
     without: tuple[str, ...] = option((), f"turn a dialect off: {', '.join(DIALECTS)} (repeatable)", dialect, many=True)
+    store: str = option(
+        "sqlite:rendezvous.sqlite3", "where state is kept: sqlite:PATH, or memory: to forget it all at the end", store
+    )
     secret_file: str = option(
-        "rendezvous.secret",
-        "the server's secret, 64 hex digits, made on first start; RENDEZVOUS_SECRET holds the digits themselves",
+        "",
+        "the server's secret, 64 hex digits, made on first start (default: rendezvous.secret, beside the store);"
+        " RENDEZVOUS_SECRET holds the digits themselves",
         word,
     )
 
@@ -209,6 +220,16 @@ class Settings:
         late, kept = self.timers.pulse_grace, self.timers.error_time
         if late > kept:
             raise SettingsError(f"pulse-grace ({late:.10g} s) must not be longer than error-time ({kept:.10g} s)")
+
+    @property
+    def store_path(self) -> str | None:
+        """:returns: the SQLite file, or ``None`` if state is in memory only."""
+        return None if self.store == "memory:" else self.store.removeprefix("sqlite:")
+
+    @property
+    def secret_path(self) -> str:
+        """:returns: the secret's file."""
+        return self.secret_file or os.path.join(os.path.dirname(self.store_path or ""), "rendezvous.secret")
 
     @property
     def signaling_limits(self) -> SignalingLimits:

@@ -14,7 +14,7 @@ import attrs
 from zope.interface import implementer
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
@@ -254,10 +254,13 @@ class MemoryServer:
 
     def __init__(self, reactor: MemoryReactor | None = None, **settings: Any) -> None:
         self.reactor = MemoryReactor() if reactor is None else reactor
+        settings.setdefault("store", "memory:")
         settings.setdefault("interface", "0.0.0.0")  # noqa: S104 - there is no network here
         self._connections: list[Connection] = []
         before = len(self.reactor.udp_ports), len(self.reactor.tcp_ports)
-        self.service = make_service(Settings(**settings), self.reactor, environ={"RENDEZVOUS_SECRET": SECRET.hex()})
+        self.service = make_service(
+            Settings(**settings), self.reactor, environ={"RENDEZVOUS_SECRET": SECRET.hex()}, run_blocking=maybeDeferred
+        )
         self.service.privilegedStartService()
         self.service.startService()
         self.udp_ports = self.reactor.udp_ports[before[0] :]

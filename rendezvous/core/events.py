@@ -10,13 +10,12 @@ from __future__ import annotations
 import enum
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
 
 import attrs
 
-from rendezvous.core.offers import Answer, Candidate, Offer, Role
+from rendezvous.core.offers import Answer, Candidate, Offer
 
-__all__ = ["Event", "EventKind", "EventLog", "answered", "history", "trickled"]
+__all__ = ["Event", "EventKind", "EventLog", "Told", "answered", "trickled"]
 
 
 class EventKind(enum.StrEnum):
@@ -61,18 +60,16 @@ def trickled(offer: Offer, candidate: Candidate, seq: int) -> Event:
     return Event(seq, EventKind.CANDIDATE, offer.id, offer.topics, candidate)
 
 
-def history(offer: Offer) -> Iterator[tuple[str, Event]]:
-    """The events that an offer has caused so far, each with the peer it is for, numbered as they were."""
-    answer = offer.answer
-    if answer is None or not offer.owner:
-        return
-    yield offer.owner, answered(offer, answer)
-    for index, candidate in enumerate(offer.candidates(Role.OFFERER)):
-        # Those that came before the answer were told right after it.
-        seq = candidate.seq if candidate.seq > answer.seq else answer.seq + 1 + index
-        yield answer.answerer, trickled(offer, candidate, seq)
-    for candidate in offer.candidates(Role.ANSWERER):
-        yield offer.owner, trickled(offer, candidate, candidate.seq)
+@attrs.frozen
+class Told:
+    """
+    The note that an event was written down for a peer.
+
+    :ivar peer: whom it is for.
+    """
+
+    peer: str
+    event: Event
 
 
 class _PeerLog:
@@ -104,7 +101,8 @@ class EventLog:
         self._per_peer = per_peer
         self._kept = kept
         self._logs: dict[str, _PeerLog] = {}
-        self._queue: deque[tuple[int, str]] = deque()
+        # When each event may be dropped (microseconds since the epoch), its number, and whose it is.
+        self._queue: deque[tuple[int, int, str]] = deque()
         self._horizon = -1
         self._last = 0
 
@@ -128,6 +126,28 @@ class EventLog:
 
         :param event: numbered after every one added before.
         """
+        self._keep(peer, event, 0.0)
+        self.trim(now)
+
+    def restore(self, peer: str, event: Event, pause: float) -> None:
+        """
+        Write down again what was told in an earlier life; in order.
+
+        :param pause: seconds for which nobody could ask, and which do not count.
+        """
+        self._keep(peer, event, pause)
+
+    def resume(self, horizon: int, now: float) -> None:
+        """
+        Go on after a restart. Every number drawn from now on is greater than any that was drawn before it.
+
+        :param horizon: what :attr:`horizon` was.
+        """
+        self._horizon = max(self._horizon, horizon)
+        self.draw(now)
+        self.trim(now)
+
+    def _keep(self, peer: str, event: Event, pause: float) -> None:
         self._last = max(self._last, event.seq)
         log = self._logs.get(peer)
         if log is None:
@@ -135,8 +155,7 @@ class EventLog:
         log.events.append(event)
         if len(log.events) > self._per_peer:
             log.lost = log.events.pop(0).seq
-        self._queue.append((event.seq, peer))
-        self.trim(now)
+        self._queue.append((event.seq + int((self._linger + pause) * 1_000_000), event.seq, peer))
 
     def since(self, peer: str, seq: int, now: float) -> list[Event]:
         """The events of a peer with greater numbers, in order."""
@@ -148,18 +167,14 @@ class EventLog:
 
     def covers(self, peer: str, seq: int, now: float) -> bool:
         """Whether everything after a number is still here, so that a stream can resume from it without loss."""
-        oldest = self.oldest(now)
-        log = self._logs.get(peer)
-        return max(oldest, -1 if log is None else log.lost) <= seq <= self._last
-
-    def oldest(self, now: float) -> int:
-        """The least number after which no peer's events have been dropped for their age or for the total."""
         self.trim(now)
-        return self._horizon
+        log = self._logs.get(peer)
+        return max(self._horizon, -1 if log is None else log.lost) <= seq <= self._last
 
-    def restart(self, now: float) -> None:
-        """Begin after a pause in which events may have been lost: no earlier number is covered."""
-        self._horizon = self.draw(now)
+    @property
+    def horizon(self) -> int:
+        """The greatest number of an event that was dropped for its age or for the total; -1 if none was."""
+        return self._horizon
 
     def forget(self, peer: str) -> None:
         """Drop the events of a peer that has gone for good."""
@@ -167,9 +182,9 @@ class EventLog:
 
     def trim(self, now: float) -> None:
         """Drop what is too old or too much, at a cost of what is dropped."""
-        cutoff = int((now - self._linger) * 1_000_000)
-        while self._queue and (self._queue[0][0] <= cutoff or len(self._queue) > self._kept):
-            seq, peer = self._queue.popleft()
+        now_us = int(now * 1_000_000)
+        while self._queue and (self._queue[0][0] <= now_us or len(self._queue) > self._kept):
+            _, seq, peer = self._queue.popleft()
             log = self._logs.get(peer)
             # A log that begins later has dropped this event already.
             if log is not None and log.events[0].seq == seq:

@@ -14,7 +14,7 @@ import attrs
 
 from rendezvous.errors import NotFound, Unauthorized
 
-__all__ = ["CLIENT_ID_SIZE", "KEY_SIZE", "Credential", "Keyring", "parse_authorization", "parse_client_id"]
+__all__ = ["CLIENT_ID_SIZE", "KEY_SIZE", "Credential", "Keyring", "Secret", "parse_authorization", "parse_client_id"]
 
 CLIENT_ID_SIZE = 16
 KEY_SIZE = 32
@@ -62,28 +62,49 @@ def parse_client_id(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
+@attrs.frozen
+class Secret:
+    """
+    One of the server's secrets.
+
+    :ivar value: its bytes.
+    :ivar until: when it stops being honoured, seconds since the epoch; ``None`` for the one in use.
+    """
+
+    value: bytes = attrs.field(repr=False)
+    until: float | None = None
+
+
 class Keyring:
     """
     The server's secrets, and what follows from them.
 
-    :param secrets: the secret in use, then those that are still honoured after a rotation.
+    :param secrets: the one in use, then those that are still honoured after a rotation.
     """
 
-    def __init__(self, secrets: Sequence[bytes]) -> None:
-        self._current = secrets[0]
+    def __init__(self, secrets: Sequence[Secret]) -> None:
         self._secrets = tuple(secrets)
+        self._current = secrets[0].value
 
     def key(self, client_id: bytes) -> bytes:
         """:returns: the key of a new client: HMAC-SHA-256 of its id under the secret in use."""
         return hmac.digest(self._current, client_id, "sha256")
 
-    def keys(self, client_id: bytes) -> list[bytes]:
-        """:returns: every key that this id may have been given, the newest secret's first."""
-        return [hmac.digest(secret, client_id, "sha256") for secret in self._secrets]
+    def keys(self, client_id: bytes, now: float) -> list[bytes]:
+        """:returns: every key that this id may have been given and that is honoured now, the newest secret's first."""
+        return [
+            hmac.digest(secret.value, client_id, "sha256")
+            for secret in self._secrets
+            if secret.until is None or now <= secret.until
+        ]
 
-    def proves(self, client_id: bytes, key: bytes) -> bool:
+    def fingerprints(self) -> list[str]:
+        """:returns: a name for each secret that gives nothing of it away."""
+        return [hmac.digest(secret.value, b"fingerprint", "sha256").hex()[:16] for secret in self._secrets]
+
+    def proves(self, client_id: bytes, key: bytes, now: float) -> bool:
         """:returns: whether the key belongs to the id, found in constant time."""
-        return sum(hmac.compare_digest(key, own) for own in self.keys(client_id)) > 0
+        return sum(hmac.compare_digest(key, own) for own in self.keys(client_id, now)) > 0
 
     def draw(self, random: Callable[[int], bytes], mistakable: Callable[[bytes], bool]) -> tuple[bytes, bytes]:
         """

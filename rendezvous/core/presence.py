@@ -132,6 +132,8 @@ class Presence:
     :param max_clients: how many clients, and as many remembered logouts, are kept.
     :param logout_memory: how long a logout is remembered, seconds.
     :param note: told of every record that changes otherwise than by the clock.
+    :ivar touched: collects the clients of which only the last sign of life has changed, for a journal to take and to
+        empty; ``None`` if there is no journal.
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class Presence:
         self._deadlines: Deadlines[bytes] = Deadlines(timers.kept)
         self._revoked: dict[bytes, Revocation] = {}
         self._endings: Deadlines[bytes] = Deadlines()
+        self.touched: set[Client] | None = None
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -175,7 +178,7 @@ class Presence:
         if len(self._clients) >= self._max_clients:
             raise Full("The server has as many clients as it can keep; some will leave soon.")
         client = Client(client_id, now)
-        self.restore(client, key)
+        self._enter(key, client)
         self._note(client)
         return client
 
@@ -197,6 +200,8 @@ class Presence:
         client.last_seen = now
         if client.earlier is not None:
             client.earlier = None
+        if self.touched is not None:
+            self.touched.add(client)
         return True
 
     def pulse(self, key: bytes, address: Address, now: float) -> PulseCode:
@@ -228,10 +233,10 @@ class Presence:
         client_id = credential.client_id
         if client_id is None:
             client = self._live(credential.key, now)
-            if client is None:
+            if client is None or not self._keyring.proves(client.client_id, credential.key, now):
                 raise Unauthorized("No client with this key is here: register again.")
             return client.client_id
-        if not self._keyring.proves(client_id, credential.key) or self._is_revoked(client_id, now):
+        if not self._keyring.proves(client_id, credential.key, now) or self._is_revoked(client_id, now):
             raise Unauthorized("This credential is wrong, or was ended by a logout: register again.")
         return client_id
 
@@ -262,7 +267,7 @@ class Presence:
         revoked = self._is_revoked(client_id, now)
         if not revoked and len(self._revoked) >= self._max_clients:
             raise Full("The server remembers as many logouts as it can; try again later.")
-        for key in self._keyring.keys(client_id):
+        for key in self._keyring.keys(client_id, now):
             client = self._clients.get(key)
             if client is not None:
                 self._remove(key, client)
@@ -275,7 +280,7 @@ class Presence:
 
     def find(self, client_id: bytes, now: float) -> Client | None:
         """:returns: the client, unless it is unknown or gone."""
-        for key in self._keyring.keys(client_id):
+        for key in self._keyring.keys(client_id, now):
             client = self._live(key, now)
             if client is not None:
                 return client
@@ -305,10 +310,14 @@ class Presence:
         self._forget_revocations(now, at_most)
         return removed
 
-    def restore(self, client: Client, key: bytes) -> None:
-        """Put in a client that is already noted elsewhere."""
-        self._clients[key] = client
-        self._deadlines.put(key, min(self._deadline(client), client.last_seen + self.timers.kept))
+    def restore(self, client: Client, now: float) -> None:
+        """
+        Put in a client that is already noted elsewhere.
+
+        While an old secret is honoured, nobody knows which key the client was given, so it is found by each of them.
+        """
+        for key in self._keyring.keys(client.client_id, now):
+            self._enter(key, client)
 
     def restore_revocation(self, revocation: Revocation) -> None:
         """Put in a logout that is already noted elsewhere."""
@@ -318,6 +327,10 @@ class Presence:
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
         return iter(self._clients.values())
+
+    def _enter(self, key: bytes, client: Client) -> None:
+        self._clients[key] = client
+        self._deadlines.put(key, min(self._deadline(client), client.last_seen + self.timers.kept))
 
     def _live(self, key: bytes, now: float) -> Client | None:
         client = self._clients.get(key)

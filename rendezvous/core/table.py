@@ -9,9 +9,9 @@ offer is gone at its ``expires_at`` exactly, whether or not anything swept. An e
 a verb pays only for what has ended since the last one.
 
 What leaves: ``note`` is called with each record that was created or changed (:class:`Offer`,
-:class:`CandidatesAdded`) and with :class:`Removed`, for a journal; ``ring`` with the key of whoever has news, for
-requests that wait: ``("peer", peer)`` for events and ``("offer", realm, id, role)`` for a side of an offer. Both are
-called after the change is complete.
+:class:`CandidatesAdded`, :class:`Told`) and with :class:`Removed`, for a journal; ``ring`` with the key of whoever has
+news, for requests that wait: ``("peer", peer)`` for events and ``("offer", realm, id, role)`` for a side of an offer.
+Both are called after the change is complete.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from rendezvous.core.catalogue import Catalogue
-from rendezvous.core.events import Event, EventKind, EventLog, history
+from rendezvous.core.events import Event, EventKind, EventLog, Told
 from rendezvous.core.notes import Note, Removed, nobody_notes
 from rendezvous.core.offers import Offer, Role
 from rendezvous.errors import Full, NotFound
@@ -121,9 +121,10 @@ class OfferTable:
         self.expire(now)
         return self._events.covers(peer, seq, now)
 
-    def oldest_replayable(self, now: float) -> int:
+    @property
+    def horizon(self) -> int:
         """The least number from which every peer can resume."""
-        return self._events.oldest(now)
+        return self._events.horizon
 
     # Ends
 
@@ -157,30 +158,35 @@ class OfferTable:
 
     # Start-up
 
-    def restore(self, offers: Iterable[Offer], now: float) -> None:
+    def restore(self, offers: Iterable[Offer]) -> None:
         """
         Take back what a journal has kept, on an empty board, without noting it.
-
-        What has expired since is ended, and noted, by the next verb. Events are rebuilt from answers and candidates;
-        no cursor from before is covered, because an end that nobody was told of has left no trace.
 
         :param offers: in any order, each with its answer and its candidates (:meth:`Offer.attach`). They may be more
             than the bound allows; then nothing new is taken in until enough have ended.
         """
-        told: list[tuple[str, Event]] = []
         for offer in sorted(offers, key=lambda offer: offer.last_seen):
             self._latest_ms = max(self._latest_ms, offer.last_seen)
             if offer.answer is not None:
                 self._latest_answer_ms = max(self._latest_answer_ms, offer.answer.answered_at)
             self._catalogue.add(offer)
-            told += history(offer)
-        for peer, event in sorted(told, key=lambda pair: pair[1].seq):
-            self._tell(peer, event, now)
-        self._events.restart(now)
+
+    def restore_events(self, told: Iterable[Told], horizon: int, pause: float, now: float) -> None:
+        """
+        Take back the events, so that every stream resumes as if there had been no pause.
+
+        :param told: in order of their numbers.
+        :param horizon: what :attr:`horizon` was.
+        :param pause: seconds for which nobody could ask.
+        """
+        for each in told:
+            self._events.restore(each.peer, each.event, pause)
+        self._events.resume(horizon, now)
 
     def _tell(self, peer: str, event: Event, now: float) -> None:
         if peer:
             self._events.add(peer, event, now)
+            self._note(Told(peer, event))
 
     def _ring_both(self, offer: Offer) -> None:
         for role in Role:

@@ -56,7 +56,7 @@ Source = tuple[str, int, int]
 """Where a datagram came from: host and port as the socket shows them, and the server's own port that it came to."""
 
 
-@define
+@define(eq=False, weakref_slot=False)
 class TrackerPeer:
     """
     One peer. The table changes it in place, so whoever is noted of it copies what it wants to keep.

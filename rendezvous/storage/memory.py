@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from zope.interface import implementer
 
@@ -25,6 +26,8 @@ from rendezvous.news import News
 from rendezvous.wire.demux import mistakable
 
 __all__ = ["MemoryStore"]
+
+T = TypeVar("T")
 
 #: How many deadlines one sweep looks at, at most: some ten milliseconds of work.
 SWEEP_SIZE = 20_000
@@ -54,15 +57,17 @@ class MemoryStore:
         self._keyring = keyring
         self._random = random
         self.limits = limits
-        self.presence = Presence(timers, keyring, max_clients=max_clients, logout_memory=logout_memory)
+        self.presence = Presence(timers, keyring, max_clients=max_clients, logout_memory=logout_memory, note=self._note)
         self._news = News()
-        self._board = Board(limits, max_offers, ring=self._news.ring)
+        self._board = Board(limits, max_offers, note=self._note, ring=self._news.ring)
         self._sessions = Sessions(self._board, self._new_code)
-        self._tracker = Tracker(random, lifetime=tracker_lifetime, max_peers=max_tracker_peers)
+        self._tracker = Tracker(
+            random, lifetime=tracker_lifetime, max_peers=max_tracker_peers, note=self._note, touch=self._touch
+        )
 
     def open(self, now: float) -> None:
         # Nothing is kept: a stream that comes back with a number of an earlier life must be told so.
-        self._board.restore((), now)
+        self._board.restore_events((), int(now * 1_000_000), 0.0, now)
 
     async def close(self, now: float) -> None:
         self._news.close()
@@ -70,22 +75,28 @@ class MemoryStore:
     # Presence
 
     async def register(self, now: float) -> tuple[bytes, bytes]:
-        client_id, key = self._keyring.draw(self._random, mistakable)
-        self.presence.register(client_id, key, now)
-        return client_id, key
+        def decide() -> tuple[bytes, bytes]:
+            client_id, key = self._keyring.draw(self._random, mistakable)
+            self.presence.register(client_id, key, now)
+            return client_id, key
+
+        return await self._write(decide)
 
     async def authenticate(self, credential: Credential, now: float) -> bytes:
         return self.presence.authenticate(credential, now)
 
     async def pulse(self, key: bytes, address: tuple[str, int], now: float) -> PulseCode:
-        return self.presence.pulse(key, address, now)
+        return await self._write(lambda: self.presence.pulse(key, address, now))
 
     async def verify(self, client_id: bytes, now: float) -> Client:
-        return self.presence.verify(client_id, now)
+        return await self._write(lambda: self.presence.verify(client_id, now))
 
     async def logout(self, client_id: bytes, now: float) -> None:
-        self.presence.logout(client_id, now)
-        self._board.end_peer(client_id.hex(), now)
+        def decide() -> None:
+            self.presence.logout(client_id, now)
+            self._board.end_peer(client_id.hex(), now)
+
+        await self._write(decide)
         # Whoever waits in its name learns that it may do so no more.
         self._news.ring(("peer", client_id.hex()))
 
@@ -109,7 +120,7 @@ class MemoryStore:
         return self._news.wait(key)
 
     async def publish(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:
-        return self._board.publish(owner, specs, now)
+        return await self._write(lambda: self._board.publish(owner, specs, now))
 
     async def mine(self, owner: str, now: float) -> list[Offer]:
         return self._board.mine(owner, now)
@@ -124,19 +135,19 @@ class MemoryStore:
         return self._board.topics(OFFERS, limit, offset, prefix, now)
 
     async def heartbeat(self, owner: str, offer_id: str, now: float) -> Offer:
-        return self._board.heartbeat(owner, offer_id, now)
+        return await self._write(lambda: self._board.heartbeat(owner, offer_id, now))
 
     async def withdraw(self, owner: str, offer_id: str, now: float) -> None:
-        self._board.withdraw(owner, offer_id, now)
+        await self._write(lambda: self._board.withdraw(owner, offer_id, now))
 
     async def answer(self, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float) -> Answer:
-        return self._board.answer(OFFERS, offer_id, answerer, sdp, secret, now)
+        return await self._write(lambda: self._board.answer(OFFERS, offer_id, answerer, sdp, secret, now))
 
     async def answers(self, owner: str, now: float, since: int) -> list[tuple[Offer, Answer]]:
         return self._board.answers(owner, now, since)
 
     async def add_candidates(self, offer_id: str, peer: str, values: Sequence[object], now: float) -> int:
-        return self._board.add_candidates(OFFERS, offer_id, peer, values, now)
+        return await self._write(lambda: self._board.add_candidates(OFFERS, offer_id, peer, values, now))
 
     async def candidates(self, offer_id: str, peer: str, now: float, since: int) -> Sequence[Candidate]:
         return self._board.candidates(OFFERS, offer_id, peer, now, since)
@@ -150,7 +161,7 @@ class MemoryStore:
         return Events(events, complete, events[-1].seq if events else max(start, self._board.latest))
 
     async def open_session(self, origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> Offer:
-        return self._sessions.open(origin, topic, info, offer, code, now)
+        return await self._write(lambda: self._sessions.open(origin, topic, info, offer, code, now))
 
     async def sessions(self, origin: str, topic: str, now: float) -> list[Offer]:
         return self._sessions.in_topic(origin, topic, now)
@@ -167,15 +178,15 @@ class MemoryStore:
         return self._sessions.find(origin, code, now)
 
     async def answer_session(self, origin: str, code: str, side: Role, answer: str, now: float) -> None:
-        self._sessions.answer(origin, code, side, answer, now)
+        await self._write(lambda: self._sessions.answer(origin, code, side, answer, now))
 
     async def add_session_candidate(self, origin: str, code: str, side: Role, candidate: object, now: float) -> None:
-        self._sessions.add_candidate(origin, code, side, candidate, now)
+        await self._write(lambda: self._sessions.add_candidate(origin, code, side, candidate, now))
 
     # The tracker
 
     async def announce(self, source: Source, now: float) -> Replies:
-        return self._tracker.announce(source, now)
+        return await self._write(lambda: self._tracker.announce(source, now))
 
     async def track(
         self,
@@ -188,15 +199,17 @@ class MemoryStore:
         multiaddr: str | None,
         renew_share_id: bool,
     ) -> Replies:
-        return self._tracker.pulse(
-            source, now, override=override, ip=ip, port=port, multiaddr=multiaddr, renew_share_id=renew_share_id
+        return await self._write(
+            lambda: self._tracker.pulse(
+                source, now, override=override, ip=ip, port=port, multiaddr=multiaddr, renew_share_id=renew_share_id
+            )
         )
 
     async def alive(self, source: Source, now: float) -> Replies:
-        return self._tracker.alive(source, now)
+        return await self._write(lambda: self._tracker.alive(source, now))
 
     async def push(self, source: Source, now: float, share_id: str) -> Replies:
-        return self._tracker.push(source, now, share_id)
+        return await self._write(lambda: self._tracker.push(source, now, share_id))
 
     # All of them
 
@@ -206,6 +219,20 @@ class MemoryStore:
             offers=self._board.expire(now),
             tracker_peers=self._tracker.expire(now),
         )
+
+    # What a store that keeps a journal does otherwise
+
+    def _note(self, record: object) -> None:
+        """A record has changed."""
+
+    def _touch(self, record: object) -> None:
+        """Only the last sign of life of a record has changed."""
+
+    async def _write(self, decide: Callable[[], T]) -> T:
+        """Decide at once: one process decides one thing at a time, so every verb is atomic."""
+        return decide()
+
+    # Common ground
 
     def _new_code(self) -> str:
         return str(uuid.UUID(bytes=self._random(16), version=4))

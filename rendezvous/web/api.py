@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, cast
 
 from klein import Klein
@@ -23,15 +23,21 @@ from rendezvous.web.sessions import SessionRoutes
 __all__ = ["all_routes", "router"]
 
 
-def all_routes(store: IStore, clock: IReactorTime) -> list[Route]:
-    """:returns: every route, of every dialect, and the one that describes them."""
-    routes = [
+def all_routes(store: IStore, clock: IReactorTime, without: Collection[str] = ()) -> list[Route]:
+    """
+    :param without: the dialects that are off, by the tags of their routes. Identity belongs to all of them, and the
+        topics to two.
+    :returns: every route of the others, and the one that describes them.
+    """
+    every = [
         *AboutRoutes(clock).routes(),
         *PeerRoutes(store, clock).routes(),
         *OfferRoutes(store, clock).routes(),
         *EventRoutes(store, clock).routes(),
         *SessionRoutes(store, clock).routes(),
     ]
+    off = {*without, *(("topics",) if {"offers", "sessions"} <= set(without) else ())}
+    routes = [route for route in every if route.tag not in off]
     return [*routes, *DescriptionRoutes(routes, store.limits).routes()]
 
 

@@ -27,8 +27,10 @@ _PART = re.compile(r"<(\w+)>")
 
 _TAGS = {
     "about": "What the server says of itself.",
-    "rendezvous": "Registration and addresses of UDP hole punchers.",
+    "identity": "Registration and its end, for every dialect.",
+    "rendezvous": "Addresses of UDP hole punchers.",
     "offers": "WebRTC signaling by topic.",
+    "topics": "Topics, for both dialects of WebRTC signaling.",
     "sessions": "WebRTC signaling by code, isolated by Origin.",
 }
 

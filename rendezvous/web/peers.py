@@ -24,12 +24,11 @@ class PeerRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        route = partial(Route, tag="rendezvous")
-        known = partial(route, credential=True)
+        known = partial(Route, tag="rendezvous", credential=True)
         return [
-            route("POST", "/register", self.register, gives="Identity"),
+            Route("POST", "/register", self.register, tag="identity", gives="Identity"),
             known("POST", "/verify", self.verify, gives="Verified", refuses=(404,)),
-            known("POST", "/logout", self.logout, gives="LoggedOut"),
+            Route("POST", "/logout", self.logout, tag="identity", credential=True, gives="LoggedOut"),
             known("GET", "/peer/<client_id>/udp", self.address, gives="Address"),
             known("GET", "/peer/<client_id>/udp/address", self.address, gives="Address"),
             known("GET", "/peer/<client_id>/udp/status", self.status, gives="Status"),

@@ -33,13 +33,13 @@ class SessionRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        route = partial(Route, tag="sessions")
-        isolated = partial(route, takes=("Origin",))
+        isolated = partial(Route, tag="sessions", takes=("Origin",))
         return [
-            route(
+            Route(
                 "GET",
                 "/topics",
                 self.topics,
+                tag="topics",
                 takes=("topics-limit", "offset", "startsWith", "page", "topics-Origin"),
                 gives="Topics",
             ),

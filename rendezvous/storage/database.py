@@ -1,0 +1,144 @@
+"""The file: who may have it, what version it is, and whether it is whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+
+from rendezvous.settings import SettingsError
+
+__all__ = ["APPLICATION_ID", "Lock", "open_database", "schema_steps", "stored_version"]
+
+#: ``PRAGMA application_id`` of our files: "RDVZ".
+APPLICATION_ID = 0x5244565A
+
+
+def schema_steps() -> dict[int, str]:
+    """:returns: the SQL that leads to each version from the one before, by version."""
+    steps = {}
+    for file in files("rendezvous.storage").joinpath("schema").iterdir():
+        match = re.fullmatch(r"([0-9]{4})\.sql", file.name)
+        if match:
+            steps[int(match[1])] = file.read_text(encoding="utf-8")
+    return dict(sorted(steps.items()))
+
+
+class Lock:
+    """
+    The right to write to a file, held by one process at a time and given back by the system if that process dies.
+
+    It lies in a file of its own: SQLite's locks on the database would be lost if we opened and closed that ourselves.
+
+    :raises SettingsError: another process has it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._descriptor)
+            raise SettingsError(
+                f"the store {path!r} is in use by another server: stop it, or give another --store"
+            ) from None
+
+    def release(self) -> None:
+        """Give it back."""
+        os.close(self._descriptor)
+
+
+def open_database(path: str, steps: Mapping[int, str] | None = None) -> sqlite3.Connection:
+    """
+    Open the file, made or brought up to date if need be.
+
+    An older one is upgraded in one transaction, after a copy beside it (``PATH.vN.backup``).
+
+    :param steps: as :func:`schema_steps` gives them; another table only in tests.
+    :returns: a connection that may be used from one thread at a time.
+    :raises SettingsError: the file cannot be used and was not touched; the message names it and says what to do.
+    """
+    steps = schema_steps() if steps is None else steps
+    with _explained(path):
+        if not os.path.exists(path):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        elif not os.access(path, os.W_OK):
+            raise SettingsError(f"the store {path!r} cannot be written to: check its owner and its mode")
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        try:
+            version = _checked_version(path, database, max(steps))
+            database.execute("PRAGMA journal_mode = WAL")
+            # A commit is on the disk when it is answered for, whatever then happens to the machine.
+            database.execute("PRAGMA synchronous = FULL")
+            if version < max(steps):
+                _upgrade(path, database, version, steps)
+        except BaseException:
+            database.close()
+            raise
+    return database
+
+
+def stored_version(database: sqlite3.Connection) -> int:
+    """:returns: the version of the schema in a file; 0 if it is new."""
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _checked_version(path: str, database: sqlite3.Connection, newest: int) -> int:
+    application = database.execute("PRAGMA application_id").fetchone()[0]
+    is_empty = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    version = stored_version(database)
+    if is_empty and application in (0, APPLICATION_ID):
+        return 0
+    if application != APPLICATION_ID:
+        raise SettingsError(f"the store {path!r} is another program's database: give another --store")
+    if version > newest:
+        raise SettingsError(
+            f"the store {path!r} has version {version}, and this server knows {newest} at most: run a newer server"
+        )
+    found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise SettingsError(_damaged(path, found.splitlines()[0]))
+    return version
+
+
+def _upgrade(path: str, database: sqlite3.Connection, version: int, steps: Mapping[int, str]) -> None:
+    if version:
+        with sqlite3.connect(f"{path}.v{version}.backup") as copy:
+            database.backup(copy)
+        copy.close()
+        os.chmod(f"{path}.v{version}.backup", 0o600)
+    # executescript would commit whatever is open, so the transaction is part of the script.
+    script = "".join(sql for step, sql in sorted(steps.items()) if step > version)
+    try:
+        database.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {max(steps)}; COMMIT;"
+        )
+    except sqlite3.Error:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise SettingsError(f"the store {path!r} cannot be used: {e.strerror}") from None
+    except sqlite3.OperationalError as e:
+        raise SettingsError(f"the store {path!r} cannot be used: {e}") from None
+    except sqlite3.DatabaseError as e:
+        raise SettingsError(_damaged(path, str(e))) from None
+
+
+def _damaged(path: str, found: str) -> str:
+    return (
+        f"the store {path!r} is damaged, or no store at all ({found}): put a backup in its place, or move it away to"
+        " start anew"
+    )

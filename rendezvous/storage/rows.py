@@ -1,0 +1,197 @@
+"""Records to rows and back: the one module that knows both."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from functools import singledispatch
+from typing import Any
+
+from rendezvous.core.events import Event, EventKind, Told
+from rendezvous.core.notes import Removed
+from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
+from rendezvous.core.presence import Client, Revocation
+from rendezvous.core.tracker import TrackerPeer
+
+__all__ = [
+    "Statement",
+    "read_clients",
+    "read_events",
+    "read_offers",
+    "read_revocations",
+    "read_tracker_peers",
+    "statements",
+]
+
+#: SQL and its parameters.
+Statement = tuple[str, tuple[Any, ...]]
+
+_PUT_CLIENT = "INSERT OR REPLACE INTO clients VALUES (?, ?, ?, ?, ?)"
+_PUT_OFFER = "INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_CANDIDATE = "INSERT OR REPLACE INTO candidates VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_TRACKER_PEER = "INSERT OR REPLACE INTO tracker_peers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@singledispatch
+def statements(record: object) -> Iterator[Statement]:
+    """:returns: what makes the file agree with a record that was noted, as it is now."""
+    raise TypeError(f"{type(record).__name__} has no rows")
+
+
+@statements.register
+def _(client: Client) -> Iterator[Statement]:
+    yield _PUT_CLIENT, (client.client_id, client.last_seen, client.host, client.port, client.earlier)
+
+
+@statements.register
+def _(revocation: Revocation) -> Iterator[Statement]:
+    yield "INSERT OR REPLACE INTO revocations VALUES (?, ?)", (revocation.client_id, revocation.until)
+
+
+@statements.register
+def _(offer: Offer) -> Iterator[Statement]:
+    answer = offer.answer
+    answered = (None,) * 4 if answer is None else (answer.answerer, answer.sdp, answer.answered_at, answer.seq)
+    yield (
+        _PUT_OFFER,
+        (
+            offer.realm,
+            offer.id,
+            offer.owner,
+            json.dumps(offer.topics),
+            offer.sdp,
+            offer.secret,
+            offer.info,
+            offer.created_at,
+            offer.expires_at,
+            offer.last_seen,
+            *answered,
+        ),
+    )
+
+
+@statements.register
+def _(added: CandidatesAdded) -> Iterator[Statement]:
+    for each in added.candidates:
+        yield (
+            _PUT_CANDIDATE,
+            (added.offer.realm, added.offer.id, each.seq, each.role.value, each.peer, each.payload, each.created_at),
+        )
+
+
+@statements.register
+def _(told: Told) -> Iterator[Statement]:
+    event = told.event
+    payload = None
+    if isinstance(event.payload, Answer):
+        answer = event.payload
+        payload = json.dumps([answer.answerer, answer.sdp, answer.answered_at, answer.seq])
+    elif isinstance(event.payload, Candidate):
+        each = event.payload
+        payload = json.dumps([each.payload, each.peer, each.role.value, each.created_at, each.seq])
+    topics = json.dumps(event.topics)
+    yield _PUT_EVENT, (event.seq, told.peer, event.kind.value, event.offer_id, topics, payload)
+
+
+@statements.register
+def _(peer: TrackerPeer) -> Iterator[Statement]:
+    yield (
+        _PUT_TRACKER_PEER,
+        (*peer.source, peer.ip, peer.port, peer.share_id, peer.last_seen, peer.multiaddr),
+    )
+
+
+@statements.register
+def _(removed: Removed) -> Iterator[Statement]:
+    record = removed.record
+    if isinstance(record, Client):
+        yield "DELETE FROM clients WHERE client_id = ?", (record.client_id,)
+    elif isinstance(record, Revocation):
+        yield "DELETE FROM revocations WHERE client_id = ?", (record.client_id,)
+    elif isinstance(record, Offer):
+        yield "DELETE FROM offers WHERE realm = ? AND id = ?", (record.realm, record.id)
+        yield "DELETE FROM candidates WHERE realm = ? AND offer_id = ?", (record.realm, record.id)
+    elif isinstance(record, TrackerPeer):
+        yield "DELETE FROM tracker_peers WHERE host = ? AND port = ? AND local_port = ?", record.source
+    else:
+        raise TypeError(f"{type(record).__name__} has no rows")
+
+
+def read_clients(database: sqlite3.Connection, pause: float) -> Iterator[Client]:
+    """
+    Read back the clients.
+
+    :param pause: seconds for which the server was down; they do not count against anyone.
+    """
+    rows = database.execute("SELECT client_id, last_seen, host, port, earlier FROM clients")
+    for client_id, last_seen, host, port, earlier in rows:
+        client = Client(client_id, last_seen + pause)
+        if host is not None:
+            client.move((host, port))
+        client.earlier = None if earlier is None else earlier + pause
+        yield client
+
+
+def read_revocations(database: sqlite3.Connection) -> Iterator[Revocation]:
+    """Read back the logouts, the oldest first."""
+    for client_id, until in database.execute("SELECT client_id, until FROM revocations ORDER BY until"):
+        yield Revocation(client_id, until)
+
+
+def read_offers(database: sqlite3.Connection, pause: float) -> Iterator[Offer]:
+    """
+    Read back offers and sessions, each with its answer and its candidates.
+
+    :param pause: as for :func:`read_clients`.
+    """
+    offers: dict[tuple[str, str], Offer] = {}
+    for row in database.execute("SELECT * FROM offers"):
+        realm, id, owner, topics, sdp, secret, info, created_at, expires_at, last_seen, *answer = row
+        offers[realm, id] = Offer(
+            id=id,
+            realm=realm,
+            owner=owner,
+            topics=tuple(json.loads(topics)),
+            sdp=sdp,
+            secret=secret,
+            info=info,
+            created_at=created_at,
+            expires_at=expires_at + int(pause * 1000),
+            last_seen=last_seen,
+            answer=None if answer[0] is None else Answer(*answer),
+        )
+    rows = database.execute(
+        "SELECT realm, offer_id, payload, peer, role, created_at_ms, seq FROM candidates ORDER BY realm, offer_id, seq"
+    )
+    for realm, id, payload, peer, role, created_at, seq in rows:
+        offers[realm, id].attach(Candidate(payload, peer, Role(role), created_at, seq))
+    yield from offers.values()
+
+
+def read_events(database: sqlite3.Connection) -> Iterator[Told]:
+    """Read back what peers were told, in order."""
+    rows = database.execute("SELECT seq, peer, kind, offer_id, topics, payload FROM events ORDER BY seq")
+    for seq, peer, kind, offer_id, topics, text in rows:
+        payload: Answer | Candidate | None = None
+        if kind == EventKind.ANSWER:
+            payload = Answer(*json.loads(text))
+        elif kind == EventKind.CANDIDATE:
+            candidate, sender, role, created_at, drawn = json.loads(text)
+            payload = Candidate(candidate, sender, Role(role), created_at, drawn)
+        yield Told(peer, Event(seq, EventKind(kind), offer_id, tuple(json.loads(topics)), payload))
+
+
+def read_tracker_peers(database: sqlite3.Connection, pause: float) -> Iterator[TrackerPeer]:
+    """
+    Read back the tracker's peers, the least recently seen first.
+
+    :param pause: as for :func:`read_clients`.
+    """
+    rows = database.execute(
+        "SELECT host, port, local_port, ip, recorded_port, share_id, last_seen, multiaddr FROM tracker_peers"
+        " ORDER BY last_seen"
+    )
+    for host, port, local_port, ip, recorded_port, share_id, last_seen, multiaddr in rows:
+        yield TrackerPeer((host, port, local_port), ip, recorded_port, share_id, last_seen + pause, multiaddr)

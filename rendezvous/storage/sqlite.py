@@ -1,0 +1,178 @@
+"""State that survives: memory is what is read, and a SQLite file is the journal."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from zope.interface import implementer
+
+from twisted.logger import Logger
+
+from rendezvous.core.notes import Removed
+from rendezvous.core.presence import Client, PulseCode
+from rendezvous.core.tracker import TrackerPeer
+from rendezvous.errors import Unavailable
+from rendezvous.interfaces import IStore
+from rendezvous.model import Swept
+from rendezvous.storage.database import Lock, open_database
+from rendezvous.storage.journal import Journal, RunBlocking
+from rendezvous.storage.memory import MemoryStore
+from rendezvous.storage.rows import (
+    read_clients,
+    read_events,
+    read_offers,
+    read_revocations,
+    read_tracker_peers,
+    statements,
+)
+
+__all__ = ["SqliteStore"]
+
+T = TypeVar("T")
+
+
+@implementer(IStore)
+class SqliteStore(MemoryStore):
+    """
+    A store whose state is there again after a restart, a crash, or ``kill -9``.
+
+    Verbs that change something return once the change is committed. Signs of life follow within a second.
+
+    :param path: the file.
+    :param run: where to write; see :mod:`rendezvous.storage.journal`.
+    :param parts: as for :class:`~rendezvous.storage.memory.MemoryStore`.
+    """
+
+    log = Logger()
+
+    def __init__(self, path: str, run: RunBlocking, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._path = path
+        self._run = run
+        self._fingerprints = self._keyring.fingerprints()
+        self._journal: Journal | None = None
+        self._lock: Lock | None = None
+        self._horizon = -1
+
+    def open(self, now: float) -> None:
+        self._lock = Lock(self._path)
+        try:
+            database = open_database(self._path)
+            self._read_back(database, now)
+        except BaseException:
+            self._lock.release()
+            raise
+        self.presence.touched = set()
+        self._journal = Journal(self._path, database, self._run)
+
+    async def close(self, now: float) -> None:
+        self._news.close()
+        if self._journal is None:
+            return
+        journal, self._journal = self._journal, None
+        self._hand_over(journal, now)
+        while (writing := journal.flush()) is not None and not journal.failing:
+            await writing
+        await self._run(journal.close)
+        if self._lock is not None:
+            self._lock.release()
+
+    async def pulse(self, key: bytes, address: tuple[str, int], now: float) -> PulseCode:
+        # Pulses go on while nothing can be written: what they record is kept, and written when it can be.
+        if self._journal is not None and self._journal.failing:
+            return self.presence.pulse(key, address, now)
+        return await super().pulse(key, address, now)
+
+    async def sweep(self, now: float) -> Swept:
+        swept = await super().sweep(now)
+        if self._journal is not None:
+            self._hand_over(self._journal, now)
+            self._journal.flush()
+        return swept
+
+    def _note(self, record: object) -> None:
+        journal = self._journal
+        if journal is None:
+            return
+        if isinstance(record, (Client, TrackerPeer)):
+            journal.change(record)
+            return
+        if isinstance(record, Removed):
+            journal.drop(record.record)
+            if self.presence.touched and isinstance(record.record, Client):
+                self.presence.touched.discard(record.record)
+        journal.add(statements(record))
+
+    def _touch(self, record: object) -> None:
+        if self._journal is not None:
+            self._journal.touch([record])
+
+    async def _write(self, decide: Callable[[], T]) -> T:
+        journal = self._journal
+        if journal is None:
+            raise Unavailable("The server is stopping.", code="unsaved")
+        journal.check()
+        decided = decide()
+        if journal.is_behind:
+            await journal.commit()
+        return decided
+
+    def _hand_over(self, journal: Journal, now: float) -> None:
+        """Give the journal what nobody waits for: signs of life, the time, and which events are too old."""
+        touched, self.presence.touched = self.presence.touched, set()
+        journal.touch(touched or ())
+        if len(self.presence) or len(self._board) or len(self._tracker):
+            journal.know("alive", now)
+        horizon = self._board.horizon
+        if horizon != self._horizon:
+            self._horizon = horizon
+            journal.know("horizon", horizon)
+            journal.add([("DELETE FROM events WHERE seq <= ?", (horizon,))])
+
+    def _read_back(self, database: sqlite3.Connection, now: float) -> None:
+        facts = dict(database.execute("SELECT name, value FROM meta"))
+        # While the server was down nobody could reach it, so that time counts against nobody.
+        pause = max(0.0, now - facts.get("alive", now))
+        self._horizon = facts.get("horizon", -1)
+        with _no_collection():
+            for client in read_clients(database, pause):
+                self.presence.restore(client, now)
+            for revocation in read_revocations(database):
+                self.presence.restore_revocation(revocation)
+            self._board.restore(read_offers(database, pause))
+            self._board.restore_events(read_events(database), self._horizon, pause, now)
+            for peer in read_tracker_peers(database, pause):
+                self._tracker.restore(peer)
+        self.log.info(
+            "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
+            " {pause:.1f} s",
+            path=self._path,
+            clients=len(self.presence),
+            offers=len(self._board),
+            tracker_peers=len(self._tracker),
+            pause=pause,
+        )
+        known = facts.get("secret")
+        if known not in (None, *self._fingerprints) and len(self.presence):
+            self.log.warn(
+                "the secret is not the one that the clients in {path} were registered under: none of them can be"
+                " recognised, and all must register again",
+                path=self._path,
+            )
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (self._fingerprints[0],))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking, again and again, a million records that are all here to stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
