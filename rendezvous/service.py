@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -77,6 +78,8 @@ class Rendezvous(MultiService):
         self._thread: ThreadPool | None = None
         if run_blocking is None:
             self._thread = ThreadPool(1, 1, "store")
+            # A process that ends without stopping its services must not wait for this thread for ever.
+            self._thread.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
             run_blocking = partial(deferToThreadPool, reactor, self._thread)
         self._run_blocking = run_blocking
         self.store = self._make_store(Keyring(load_secrets(settings.secret_path, random, environ)), random)
