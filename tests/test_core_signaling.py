@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.bloom import Bloom
+from rendezvous.core.events import EventKind, Told
 from rendezvous.core.notes import Removed
 from rendezvous.core.offers import Offer, Role
 from rendezvous.core.signaling import OFFERS, Board
@@ -325,14 +326,17 @@ class ExpiryTests(SynchronousTestCase):
             self.assertEqual(len(board), 0)
 
     def test_expired_offers_are_noted_in_order(self) -> None:
-        """Each end is noted once, the earliest first; the sweep says how many there were."""
+        """Each end and what its owner is told of it, once, the earliest first; the sweep says how many there were."""
         notes: list[object] = []
         board = Board(LIMITS, note=notes.append)
         late = publish(board, "p", "late", ttl_ms=70_000)
         early = publish(board, "p", "early", ttl_ms=60_000)
         del notes[:]
         self.assertEqual([board.expire(NOW + after) for after in (59, 80, 81)], [0, 2, 0])
-        self.assertEqual(notes, [Removed(early), Removed(late)])
+        told = [note for note in notes if isinstance(note, Told)]
+        self.assertEqual(notes, [Removed(early), told[0], Removed(late), told[1]])
+        heard = [(note.peer, note.event.kind, note.event.offer_id) for note in told]
+        self.assertEqual(heard, [("p", EventKind.EXPIRED, "early"), ("p", EventKind.EXPIRED, "late")])
 
     def test_costs_do_not_grow_with_what_is_stored(self) -> None:
         """Publishing, answering, adding candidates, listing and expiring cost the same among fifty times as many."""

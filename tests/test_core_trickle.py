@@ -1,4 +1,4 @@
-"""The board: candidates, events, notifications, and starting again from a journal."""
+"""The board: candidates, events and notifications."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from functools import partial
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.events import Event, EventKind, EventLog
-from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
+from rendezvous.core.offers import Answer, CandidatesAdded, Role
 from rendezvous.core.signaling import OFFERS, Board
 from rendezvous.errors import Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
@@ -198,7 +197,7 @@ class EventTests(PairTestCase):
         self.assertFalse(self.board.can_replay("p", start, NOW + 120))
         self.assertTrue(self.board.can_replay("p", self.board.latest, NOW + 200))
         self.assertFalse(self.board.can_replay("p", self.board.latest + 1, NOW + 200))
-        self.assertEqual(self.board.oldest_replayable(NOW + 200), NOW_MS * 1000)
+        self.assertEqual(self.board.horizon, NOW_MS * 1000)
 
     def test_reading_costs_what_is_new(self) -> None:
         """Hundreds of old events and offers add nothing to a read that finds one new."""
@@ -245,7 +244,7 @@ class EventLogTests(SynchronousTestCase):
         numbers = self.log_of(log, "p", "q", "q")
         self.assertTrue(log.covers("p", -1, NOW))
         self.log_of(log, "q")
-        self.assertEqual((len(log), log.since("p", -1, NOW), log.oldest(NOW)), (3, [], numbers[0]))
+        self.assertEqual((len(log), log.since("p", -1, NOW), log.horizon), (3, [], numbers[0]))
         self.assertFalse(log.covers("p", -1, NOW))
         self.assertTrue(log.covers("p", numbers[0], NOW))
 
@@ -306,81 +305,6 @@ class RingTests(PairTestCase):
         self.board.ring = lambda key: seen.append(self.kinds("p"))
         self.answer()
         self.assertEqual(seen, [["answer"], ["answer"]])
-
-
-class RestoreTests(PairTestCase):
-    """Starting again from what a journal has kept."""
-
-    def restored(self, now: float) -> Board:
-        """A new board with the offers of the old one, in an unhelpful order."""
-        del self.notes[:]
-        board = Board(LIMITS, max_offers=1, note=self.notes.append)
-        board.restore(reversed(list(self.board)), now)
-        return board
-
-    def test_offers_are_back_in_order(self) -> None:
-        """Listings, limits and answers are as before, and nothing is noted."""
-        publish(self.board, "q", "y", now=NOW + 1)
-        self.board.heartbeat("p", "x", NOW + 2)
-        board = self.restored(NOW + 3)
-        page, total = board.by_topic(OFFERS, "t", 9, None, NOW + 3)
-        self.assertEqual(([offer.id for offer in page], total), (["x", "y"], 2))
-        self.assertEqual(self.notes, [])
-        board.answer(OFFERS, "x", "q", "v=1", None, NOW + 3)
-        self.assertEqual(board.count(OFFERS, "t", NOW + 3), 1)
-
-    def test_more_than_the_bound_is_kept(self) -> None:
-        """Nothing acknowledged is lost to a lower bound: offers can be refreshed, and new ones are refused."""
-        publish(self.board, "q", "y")
-        board = self.restored(NOW)
-        self.assertEqual(len(board), 2)
-        self.assertEqual(publish(board, "q", "y").id, "y")
-
-    def test_what_expired_meanwhile_is_ended_and_noted(self) -> None:
-        """The first verb ends it, its owner is told, and the journal may delete it."""
-        board = self.restored(NOW + 301)
-        self.assertEqual(board.mine("p", NOW + 301), [])
-        self.assertEqual(self.notes, [Removed(self.offer)])
-        self.assertEqual([event.kind for event in board.events_since("p", -1, NOW + 301)], ["expired"])
-
-    def test_events_are_rebuilt(self) -> None:
-        """Both sides' events have their old numbers, those of early candidates included."""
-        self.add("p", 1, 2)
-        self.answer()
-        self.add("q", 3)
-        self.add("p", 4)
-        board = self.restored(NOW + 5)
-        for peer in ("p", "q"):
-            self.assertEqual(board.events_since(peer, -1, NOW + 5), self.board.events_since(peer, -1, NOW + 5))
-
-    def test_old_cursors_are_not_covered(self) -> None:
-        """An end may have gone unseen, so a stream from before the pause is told to look again; a new one goes on."""
-        self.answer()
-        cursor = self.board.latest
-        board = self.restored(NOW + 5)
-        self.assertFalse(board.can_replay("p", cursor, NOW + 5))
-        self.assertTrue(board.can_replay("p", board.latest, NOW + 5))
-
-    def test_numbers_go_on_rising(self) -> None:
-        """New events come after the old ones, even if the clock has stepped back."""
-        self.answer(now=NOW + 100)
-        board = self.restored(NOW)
-        board.add_candidates(OFFERS, "x", "q", [1], NOW)
-        numbers = [event.seq for event in board.events_since("p", -1, NOW)]
-        self.assertEqual(numbers, sorted(set(numbers)))
-        self.assertEqual(len(numbers), 2)
-
-    def test_sessions_have_no_events(self) -> None:
-        """A session is restored like an offer, and tells nobody."""
-        session = Offer(
-            id="s", realm="https://a.example", topics=("t",), sdp="o", created_at=1, expires_at=NOW_MS + 9, last_seen=1
-        )
-        session.answer = Answer("", "a", 2, 2)
-        session.attach(Candidate("1", "", Role.ANSWERER, 3, 3))
-        board = Board(LIMITS)
-        board.restore([session], NOW)
-        self.assertIs(board.find("https://a.example", "s", NOW), session)
-        self.assertEqual(board.events_since("", -1, NOW), [])
 
 
 class LimitsTests(SynchronousTestCase):

@@ -1,0 +1,128 @@
+"""The board: starting again from what a journal has kept."""
+
+from __future__ import annotations
+
+from rendezvous.core.events import Told
+from rendezvous.core.notes import Removed
+from rendezvous.core.offers import Answer, Candidate, Offer, Role
+from rendezvous.core.signaling import OFFERS, Board
+from tests.signaling_boards import LIMITS, NOW, NOW_MS, publish
+from tests.test_core_trickle import PairTestCase
+
+
+class RestoreTests(PairTestCase):
+    """Starting again from what a journal has kept."""
+
+    def restored(self, now: float, pause: float = 0.0) -> Board:
+        """A new board with the offers of the old one, in an unhelpful order, and what a journal has kept of events."""
+        told = self.told()
+        del self.notes[:]
+        board = Board(LIMITS, max_offers=1, note=self.notes.append)
+        board.restore(reversed(list(self.board)))
+        board.restore_events(told, self.board.horizon, pause, now)
+        return board
+
+    def told(self) -> list[Told]:
+        """What a journal has kept of events."""
+        return [note for note in self.notes if isinstance(note, Told) and note.event.seq > self.board.horizon]
+
+    def busy(self) -> list[int]:
+        """Have things happen on both sides; the number of every event, and the one before them all."""
+        start = self.board.latest
+        self.add("p", 1, 2)
+        self.answer()
+        self.add("q", 3)
+        self.add("p", 4, now=NOW + 1)
+        return [start, *(note.event.seq for note in self.told())]
+
+    def test_offers_are_back_in_order(self) -> None:
+        """Listings, limits and answers are as before, and nothing is noted."""
+        publish(self.board, "q", "y", now=NOW + 1)
+        self.board.heartbeat("p", "x", NOW + 2)
+        board = self.restored(NOW + 3)
+        page, total = board.by_topic(OFFERS, "t", 9, None, NOW + 3)
+        self.assertEqual(([offer.id for offer in page], total), (["x", "y"], 2))
+        self.assertEqual(self.notes, [])
+        board.answer(OFFERS, "x", "q", "v=1", None, NOW + 3)
+        self.assertEqual(board.count(OFFERS, "t", NOW + 3), 1)
+
+    def test_more_than_the_bound_is_kept(self) -> None:
+        """Nothing acknowledged is lost to a lower bound: offers can be refreshed, and new ones are refused."""
+        publish(self.board, "q", "y")
+        board = self.restored(NOW)
+        self.assertEqual(len(board), 2)
+        self.assertEqual(publish(board, "q", "y").id, "y")
+
+    def test_what_expired_meanwhile_is_ended_and_noted(self) -> None:
+        """The first verb ends it, its owner is told, and the journal may delete it."""
+        board = self.restored(NOW + 301)
+        self.assertEqual(board.mine("p", NOW + 301), [])
+        (event,) = board.events_since("p", -1, NOW + 301)
+        self.assertEqual(event.kind, "expired")
+        self.assertEqual(self.notes, [Removed(self.offer), Told("p", event)])
+
+    def test_streams_resume_without_loss_or_repeat(self) -> None:
+        """From every number, each side is told exactly what it would have been told without the restart."""
+        cursors = self.busy()
+        board = self.restored(NOW + 5)
+        self.assertEqual(board.latest, int((NOW + 5) * 1_000_000))
+        for peer in ("p", "q"):
+            for cursor in cursors:
+                missed = self.board.events_since(peer, cursor, NOW + 5)
+                self.assertEqual(board.events_since(peer, cursor, NOW + 5), missed, (peer, cursor))
+                self.assertTrue(board.can_replay(peer, cursor, NOW + 5), (peer, cursor))
+        self.assertEqual([len(board.events_since(peer, cursors[0], NOW + 5)) for peer in ("p", "q")], [2, 3])
+        self.assertEqual(self.notes, [])
+
+    def test_pause_does_not_age_events(self) -> None:
+        """They linger for as long as they would have if nobody had been away."""
+        cursors = self.busy()
+        back = NOW + 5 + 10_000
+        for pause, left in ((10_000, 2), (0, 0)):
+            board = Board(LIMITS)
+            board.restore_events(self.told(), self.board.horizon, pause, back)
+            self.assertEqual(len(board.events_since("p", cursors[0], back)), left)
+            self.assertEqual(board.can_replay("p", cursors[0], NOW + 10_000 + 119.999), left > 0)
+            self.assertFalse(board.can_replay("p", cursors[0], NOW + 10_000 + 120.001))
+
+    def test_horizon_stays(self) -> None:
+        """What was too old before the restart is so after it; from the horizon itself a stream may go on."""
+        start = self.board.latest
+        self.answer()
+        self.add("q", 1, now=NOW + 60)
+        self.assertEqual(len(self.board.events_since("p", start, NOW + 130)), 1)
+        horizon = self.board.horizon
+        board = self.restored(NOW + 131, pause=1.0)
+        self.assertEqual(board.horizon, horizon)
+        self.assertFalse(board.can_replay("p", horizon - 1, NOW + 131))
+        self.assertTrue(board.can_replay("p", horizon, NOW + 131))
+        self.assertEqual(board.events_since("p", horizon, NOW + 131), self.board.events_since("p", horizon, NOW + 131))
+
+    def test_number_from_the_future_is_not_covered(self) -> None:
+        """It was drawn by another journal than this one."""
+        board = self.restored(NOW + 5)
+        self.assertTrue(board.can_replay("p", board.latest, NOW + 5))
+        self.assertFalse(board.can_replay("p", board.latest + 1, NOW + 5))
+
+    def test_numbers_go_on_rising(self) -> None:
+        """New events come after the old ones, even if the clock has stepped back."""
+        self.answer(now=NOW + 100)
+        cursor = self.board.latest
+        board = self.restored(NOW)
+        board.add_candidates(OFFERS, "x", "q", [1], NOW)
+        numbers = [event.seq for event in board.events_since("p", -1, NOW)]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertEqual((len(numbers), numbers[0]), (2, cursor))
+        self.assertEqual([event.seq for event in board.events_since("p", cursor, NOW)], numbers[1:])
+
+    def test_sessions_have_no_events(self) -> None:
+        """A session is restored like an offer, and tells nobody."""
+        session = Offer(
+            id="s", realm="https://a.example", topics=("t",), sdp="o", created_at=1, expires_at=NOW_MS + 9, last_seen=1
+        )
+        session.answer = Answer("", "a", 2, 2)
+        session.attach(Candidate("1", "", Role.ANSWERER, 3, 3))
+        board = Board(LIMITS)
+        board.restore([session])
+        self.assertIs(board.find("https://a.example", "s", NOW), session)
+        self.assertEqual(board.events_since("", -1, NOW), [])
