@@ -15,15 +15,18 @@ from rendezvous.core.identity import (
     KEY_SIZE,
     Credential,
     Keyring,
+    Secret,
     parse_authorization,
     parse_client_id,
 )
 from rendezvous.errors import NotFound, Unauthorized
-from rendezvous.wire.demux import Dialect, classify, mistakable
+from rendezvous.wire.demux import Kind, classify, mistakable
 
 ID = bytes(range(0xA0, 0xB0))
 KEY = bytes(range(0xC0, 0xE0))
-SECRET, OLD_SECRET = b"\x01" * 32, b"\x02" * 32
+NOW = 1_700_000_000.0
+JUST = 2.0**-10
+SECRET, OLD_SECRET = Secret(b"\x01" * 32), Secret(b"\x02" * 32, until=NOW)
 
 IDS = st.binary(min_size=CLIENT_ID_SIZE, max_size=CLIENT_ID_SIZE)
 KEYS = st.binary(min_size=KEY_SIZE, max_size=KEY_SIZE)
@@ -138,30 +141,57 @@ class KeyringTests(SynchronousTestCase):
     def test_key_is_the_hmac_of_the_id(self) -> None:
         """RFC 4231, section 4.2: HMAC-SHA-256."""
         expected = "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
-        self.assertEqual(Keyring([b"\x0b" * 20]).key(b"Hi There").hex(), expected)
+        self.assertEqual(Keyring([Secret(b"\x0b" * 20)]).key(b"Hi There").hex(), expected)
 
     def test_new_keys_use_the_secret_in_use(self) -> None:
         """After a rotation the first secret makes the keys, and all of them resolve an id, the newest first."""
         new, old, both = Keyring([SECRET]), Keyring([OLD_SECRET]), Keyring([SECRET, OLD_SECRET])
         self.assertEqual(both.key(ID), new.key(ID))
-        self.assertEqual(both.keys(ID), [new.key(ID), old.key(ID)])
+        self.assertEqual(both.keys(ID, NOW), [new.key(ID), old.key(ID)])
 
     def test_rotated_secret_is_still_honoured(self) -> None:
         """A key proves its id under any secret of the ring, and under no other."""
         new, old, both = Keyring([SECRET]), Keyring([OLD_SECRET]), Keyring([SECRET, OLD_SECRET])
-        self.assertEqual([both.proves(ID, ring.key(ID)) for ring in (new, old)], [True, True])
-        self.assertFalse(new.proves(ID, old.key(ID)))
+        self.assertEqual([both.proves(ID, ring.key(ID), NOW) for ring in (new, old)], [True, True])
+        self.assertFalse(new.proves(ID, old.key(ID), NOW))
+
+    def test_rotated_secret_ends_at_its_time(self) -> None:
+        """Until then and at that moment its keys are good; just after, only those of the secret in use are."""
+        old, both = Keyring([OLD_SECRET]), Keyring([SECRET, OLD_SECRET])
+        for now, honoured in ((0.0, True), (NOW - JUST, True), (NOW, True), (NOW + JUST, False)):
+            self.assertEqual(both.proves(ID, old.key(ID), now), honoured, now)
+            self.assertEqual(both.keys(ID, now), [both.key(ID), old.key(ID)][: 2 if honoured else 1], now)
+            self.assertTrue(both.proves(ID, both.key(ID), now))
+
+    def test_each_old_secret_has_its_own_end(self) -> None:
+        """However many rotations there have been."""
+        secrets = [Secret(bytes([n]) * 32, None if n == 0 else NOW + 10 * n) for n in range(4)]
+        ring = Keyring(secrets)
+        self.assertEqual([len(ring.keys(ID, NOW + since)) for since in (10, 11, 20, 21, 30, 31)], [4, 3, 3, 2, 2, 1])
+        self.assertEqual(ring.keys(ID, NOW + 21), [ring.key(ID), Keyring(secrets[3:]).key(ID)])
+
+    def test_secret_is_not_in_the_repr(self) -> None:
+        """One that ends up in a log gives nothing away."""
+        self.assertEqual(repr(OLD_SECRET), f"Secret(until={NOW!r})")
+
+    def test_fingerprint_names_a_secret(self) -> None:
+        """The same in every ring, another for each secret, and neither the secret nor a key."""
+        (one,), (two,) = Keyring([SECRET]).fingerprints(), Keyring([OLD_SECRET]).fingerprints()
+        self.assertEqual(Keyring([SECRET, OLD_SECRET]).fingerprints(), [one, two])
+        self.assertEqual(len({one, two}), 2)
+        for shown in (one, two):
+            self.assertRegex(shown, r"\A[0-9a-f]{16}\Z")
 
     @given(IDS, IDS, st.integers(0, 8 * KEY_SIZE - 1))
     def test_only_the_own_key_proves_an_id(self, client_id: bytes, other: bytes, bit: int) -> None:
         """Not another id's, not one with a single bit changed, not a piece of it."""
         ring = Keyring([SECRET, OLD_SECRET])
         key = ring.key(client_id)
-        self.assertTrue(ring.proves(client_id, key))
-        self.assertEqual(ring.proves(other, key), other == client_id)
+        self.assertTrue(ring.proves(client_id, key, NOW))
+        self.assertEqual(ring.proves(other, key, NOW), other == client_id)
         changed = (int.from_bytes(key, "big") ^ 1 << bit).to_bytes(KEY_SIZE, "big")
         for wrong in (changed, key[:-1], key + b"\0", b""):
-            self.assertFalse(ring.proves(client_id, wrong))
+            self.assertFalse(ring.proves(client_id, wrong, NOW))
 
 
 class DrawTests(SynchronousTestCase):
@@ -203,4 +233,4 @@ class DrawTests(SynchronousTestCase):
 
         _, key = Keyring([SECRET]).draw(random.Random(seed).randbytes, likely)
         self.assertFalse(likely(key))
-        self.assertIs(classify(key), Dialect.PULSE)
+        self.assertIs(classify(key), Kind.PULSE)

@@ -9,20 +9,29 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.presence import Timers
-from rendezvous.settings import Settings, SettingsError, environment_name, from_texts, option_name
+from rendezvous.limits import SignalingLimits
+from rendezvous.settings import Settings, SettingsError, UDPPort, environment_name, from_texts, option_name
+from rendezvous.wire.tracker import Dialect
 
 FIELDS = {field.name: field for field in attrs.fields(Settings)}
 
 PORTS = {"0": 0, "1": 1, "05024": 5024, "65535": 65535}
 NO_PORTS = ["-1", "65536", "1.5", "0x10", "1e3", "1_0", "+1", " 1", "1 ", "\u0661", "http", "", "9" * 5000]
-SECONDS = {"0.001": 0.001, "1": 1.0, "1e3": 1000.0, "31622400": 31622400.0}
+SECONDS = {"90": 90.0, "0.001": 0.001, "1e3": 1000.0, "31622400": 31622400.0}
 NO_SECONDS = ["0", "-1", "-0.0", "31622400.5", "nan", "inf", "-inf", "1e999", "30s", "", "9" * 5000]
 
-#: For each setting, texts that it takes with the values they mean, and texts that it refuses.
+COUNTS = {"1": 1, "07": 7, "1000000000": 10**9}
+NO_COUNTS = ["0", "-1", "1000000001", "1.5", "1e6", "", "9" * 5000]
+
+#: For each setting, texts that it takes with the values they mean (the first needs no other setting beside it), and
+#: texts that it refuses.
 GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "http_port": (PORTS, NO_PORTS),
     "http": ({"tcp:80": "tcp:80", "ssl:443:privateKey=key.pem": "ssl:443:privateKey=key.pem"}, ["", " "]),
-    "udp_port": (PORTS, NO_PORTS),
+    "udp_port": (
+        {**{text: UDPPort(number) for text, number in PORTS.items()}, "0:deployed": UDPPort(0, Dialect.DEPLOYED)},
+        [*NO_PORTS, "1:", ":deployed", "1:Deployed", "1:other", "1:deployed:", "65536:deployed"],
+    ),
     "interface": ({"::1": "::1", "192.0.2.1": "192.0.2.1"}, ["", " "]),
     "pulse_interval": (SECONDS, NO_SECONDS),
     "pulse_grace": (
@@ -32,7 +41,44 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "error_time": (SECONDS, NO_SECONDS),
     "registration_time": (SECONDS, NO_SECONDS),
     "logout_memory": (SECONDS, NO_SECONDS),
-    "max_clients": ({"1": 1, "1000000000": 10**9}, ["0", "-1", "1000000001", "1.5", "1e6", "", "9" * 5000]),
+    "max_clients": (COUNTS, NO_COUNTS),
+    "max_offers": (COUNTS, NO_COUNTS),
+    "offers_per_peer": ({"1": 1, "1000000": 10**6}, ["0", "-1", "1000001", "1.5", "1e6", ""]),
+    "session_lifetime": (SECONDS, NO_SECONDS),
+    "cors_origin": (
+        {
+            text: text
+            for text in ("https://app.example", "http://localhost:8080", "http://[::1]:8000", "null", "app+x://y")
+        },
+        [
+            "",
+            "*",
+            "app.example",
+            "https://",
+            "https://app.example/",
+            "https://App.example",
+            "HTTPS://app.example",
+            "https://app.example:443",
+            "http://app.example:80",
+            "https://app.example:",
+            "https://a b",
+            "https://a,https://b",
+        ],
+    ),
+    "tracker_lifetime": (SECONDS, NO_SECONDS),
+    "max_tracker_peers": (COUNTS, NO_COUNTS),
+    "udp_rate": (
+        {"50": 50.0, "0": 0.0, "0.5": 0.5, "1e9": 1e9},
+        ["-0.1", "1000000001", "nan", "inf", "-inf", "", "50/s"],
+    ),
+    "without": (
+        {text: text for text in ("stun", "tracker", "rendezvous", "offers", "sessions")},
+        ["", "turn", "STUN", "stun,tracker"],
+    ),
+    "store": (
+        {"memory:": "memory:", "sqlite:x": "sqlite:x", "sqlite:/var/lib/a b": "sqlite:/var/lib/a b"},
+        ["", " ", "memory", "memory:x", " memory:", "sqlite", "sqlite:", "SQLITE:x", "redis:x", "/var/lib/x"],
+    ),
     "secret_file": ({"/run/secret": "/run/secret", "a b": "a b"}, ["", "\t"]),
 }
 
@@ -42,6 +88,11 @@ BESIDE: dict[str, dict[str, list[str]]] = {
     "pulse_grace": {"error-time": ["86400"]},
     "error_time": {"pulse-grace": ["0"]},
 }
+
+
+def is_split(name: str, text: str) -> bool:
+    """:returns: whether blanks separate this text into others where it stands in the environment."""
+    return bool(FIELDS[name].metadata["many"] and text.strip() and text.split() != [text])
 
 
 def read(name: str, text: str, **environ: str) -> Any:
@@ -80,8 +131,8 @@ class ReadingTests(SynchronousTestCase):
         for name, (_, bad) in GRID.items():
             variable = environment_name(FIELDS[name])
             for text in bad:
-                if FIELDS[name].metadata["many"] and text.split() != [text] and text.strip():
-                    continue  # There, blanks separate.
+                if is_split(name, text):
+                    continue
                 with self.assertRaises(SettingsError, msg=f"{name} {text[:20]!r}") as caught:
                     from_texts({}, {variable: text})
                 self.assertRegex(str(caught.exception), rf"\A{variable} must [^\n]*, not [^\n]*\Z")
@@ -91,6 +142,8 @@ class ReadingTests(SynchronousTestCase):
         bounds = {
             "http_port": ["0", "65535"],
             "max_clients": ["1", "1000000000"],
+            "offers_per_peer": ["1", "1000000"],
+            "udp_rate": ["0"],
             "pulse_interval": ["0", "a year"],
             "pulse_grace": ["0", "86400", "10%"],
         }
@@ -112,13 +165,13 @@ class PrecedenceTests(SynchronousTestCase):
     def test_defaults_are_documented_ones(self) -> None:
         """What the protocol says."""
         self.assertEqual(from_texts({}, {}), Settings())
-        defaults = attrs.asdict(from_texts({}, {}))
+        defaults = attrs.asdict(from_texts({}, {}), recurse=False)
         self.assertEqual(
             {name: defaults[name] for name in GRID},
             {
                 "http_port": 5025,
                 "http": (),
-                "udp_port": (5024,),
+                "udp_port": (UDPPort(5024, Dialect.DOCUMENTED),),
                 "interface": "",
                 "pulse_interval": 30.0,
                 "pulse_grace": "10%",
@@ -126,7 +179,16 @@ class PrecedenceTests(SynchronousTestCase):
                 "registration_time": 300.0,
                 "logout_memory": 2592000.0,
                 "max_clients": 1000000,
-                "secret_file": "rendezvous.secret",
+                "max_offers": 100000,
+                "offers_per_peer": 100,
+                "session_lifetime": 300.0,
+                "cors_origin": (),
+                "tracker_lifetime": 300.0,
+                "max_tracker_peers": 100000,
+                "udp_rate": 50.0,
+                "without": (),
+                "store": "sqlite:rendezvous.sqlite3",
+                "secret_file": "",
             },
         )
 
@@ -166,10 +228,11 @@ class PrecedenceTests(SynchronousTestCase):
 
     def test_repeatable_options_gather(self) -> None:
         """In order, without the default; white space separates them in the environment."""
-        self.assertEqual(from_texts({"udp-port": ["1", "2", "1"]}, {}).udp_port, (1, 2, 1))
-        self.assertEqual(from_texts({}, {"RENDEZVOUS_UDP_PORT": " 1\t2\n3 "}).udp_port, (1, 2, 3))
+        one, two, three = UDPPort(1), UDPPort(2), UDPPort(3)
+        self.assertEqual(from_texts({"udp-port": ["1", "2", "1"]}, {}).udp_port, (one, two, one))
+        self.assertEqual(from_texts({}, {"RENDEZVOUS_UDP_PORT": " 1\t2\n3 "}).udp_port, (one, two, three))
         self.assertEqual(from_texts({}, {"RENDEZVOUS_HTTP": "tcp:1 tcp:2"}).http, ("tcp:1", "tcp:2"))
-        self.assertEqual(from_texts({"udp-port": ["1"]}, {"RENDEZVOUS_UDP_PORT": "2 3"}).udp_port, (1,))
+        self.assertEqual(from_texts({"udp-port": ["1"]}, {"RENDEZVOUS_UDP_PORT": "2 3"}).udp_port, (one,))
 
     def test_one_bad_text_of_several_is_refused(self) -> None:
         """The whole option is, wherever it stands."""
@@ -213,3 +276,22 @@ class SettingsTests(SynchronousTestCase):
         for word in ("pulse-grace", "180.1", "error-time", "180"):
             self.assertIn(word, message)
         self.assertNotIn("\n", message)
+
+    def test_secret_lies_beside_the_store(self) -> None:
+        """In its directory, or in the working directory; unless it is said where."""
+        paths = {
+            "sqlite:rendezvous.sqlite3": ("rendezvous.sqlite3", "rendezvous.secret"),
+            "sqlite:/var/lib/x/state": ("/var/lib/x/state", "/var/lib/x/rendezvous.secret"),
+            "sqlite:data/state": ("data/state", "data/rendezvous.secret"),
+            "memory:": (None, "rendezvous.secret"),
+        }
+        for store, (path, secret) in paths.items():
+            settings = Settings(store=store)
+            self.assertEqual((settings.store_path, settings.secret_path), (path, secret), store)
+            self.assertEqual(Settings(store=store, secret_file="/run/secret").secret_path, "/run/secret")
+
+    def test_signaling_limits_are_the_settings(self) -> None:
+        """Those that are options; the others stay as they are."""
+        limits = Settings(offers_per_peer=7, session_lifetime=8.0).signaling_limits
+        self.assertEqual(limits, SignalingLimits(offers_per_peer=7, session_lifetime=8.0))
+        self.assertEqual(Settings().signaling_limits, SignalingLimits())

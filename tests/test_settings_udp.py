@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.settings import Settings, SettingsError, UDPPort, from_texts
@@ -70,34 +68,3 @@ class WithoutTests(SynchronousTestCase):
             message = str(self.assertRaises(SettingsError, from_texts, {"without": [text]}, {}))
             for name in ("--without", "rendezvous", "tracker", "stun"):
                 self.assertIn(name, message)
-
-
-class BoundsTests(SynchronousTestCase):
-    """Numbers."""
-
-    def assert_reads(self, option: str, good: Mapping[str, float], bad: tuple[str, ...]) -> None:
-        """Assert that an option takes these texts with these values, and refuses those."""
-        for text, value in good.items():
-            self.assertEqual(getattr(from_texts({option: [text]}, {}), option.replace("-", "_")), value, text)
-        for text in bad:
-            with self.assertRaises(SettingsError, msg=text) as caught:
-                from_texts({option: [text]}, {})
-            self.assertIn(f"--{option} must", str(caught.exception))
-
-    def test_rate(self) -> None:
-        """Zero and fractions are fine; less than nothing, endless and no number are not."""
-        good = {"0": 0.0, "0.5": 0.5, "50": 50.0, "1e9": 1e9}
-        self.assert_reads("udp-rate", good, ("-0.1", "1000000001", "inf", "nan", "", "50/s"))
-        self.assertEqual(Settings().udp_rate, 50.0)
-
-    def test_tracker_lifetime(self) -> None:
-        """More than nothing, and at most a year."""
-        good = {"0.001": 0.001, "300": 300.0, "31622400": 31622400.0}
-        self.assert_reads("tracker-lifetime", good, ("0", "-1", "31622400.5", "inf", "nan", "5m"))
-        self.assertEqual(Settings().tracker_lifetime, 300.0)
-
-    def test_max_tracker_peers(self) -> None:
-        """A whole number from one on."""
-        good = {"1": 1, "100000": 100_000, "1000000000": 10**9}
-        self.assert_reads("max-tracker-peers", good, ("0", "-1", "1000000001", "1.5", ""))
-        self.assertEqual(Settings().max_tracker_peers, 100_000)
