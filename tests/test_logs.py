@@ -81,6 +81,8 @@ class SecrecyTests(SynchronousTestCase):
         self.server.stop()
         self.assertGreaterEqual(len(self.flushLoggedErrors(RuntimeError)), 4)
         text = "\n".join(eventAsText(event) + written(event) for event in self.events)
+        # A traceback quotes our source, which names the header; what a request holds is never spelled so.
+        text = text.replace('header(request, b"Authorization")', "")
         self.assertIn("the store is broken", text)
         self.assertEqual(len(self.keys), 3)
         for key in (*self.keys, SECRET):

@@ -6,7 +6,7 @@ import errno
 from typing import Any
 
 from twisted.application.service import Application, IService, IServiceCollection, MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import formatEvent, globalLogPublisher
@@ -15,8 +15,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from rendezvous.service import Listening, Rendezvous, make_service
-from rendezvous.settings import Settings, SettingsError
+from rendezvous.settings import Settings, SettingsError, UDPPort
 from rendezvous.testing import SECRET, Connection, MemoryReactor, MemoryServer, MemoryTCPPort, MemoryUDPPort
+from rendezvous.wire.tracker import Dialect
 
 ENVIRON = {"RENDEZVOUS_SECRET": SECRET.hex()}
 HOME = ("198.51.100.7", 40000)
@@ -63,7 +64,8 @@ class _Case(SynchronousTestCase):
 
     def make(self, reactor: MemoryReactor | None = None, **settings: Any) -> MultiService:
         """:returns: a service, not started."""
-        return make_service(Settings(**settings), reactor or self.reactor, environ=ENVIRON)
+        given = Settings(**{"store": "memory:", **settings})
+        return make_service(given, reactor or self.reactor, environ=ENVIRON, run_blocking=maybeDeferred)
 
     def start(self, service: Any) -> None:
         """Start as an application does, and stop after the test."""
@@ -108,7 +110,7 @@ class LifeTests(_Case):
 
     def test_stop_closes_every_port_and_leaves_nothing_for_later(self) -> None:
         """Once its Deferred fires nothing of the server is left on the reactor."""
-        service = self.make(udp_port=(1, 2, 3), http=("tcp:4", "tcp:5"))
+        service = self.make(udp_port=(UDPPort(1), UDPPort(2), UDPPort(3)), http=("tcp:4", "tcp:5"))
         service.privilegedStartService()
         service.startService()
         self.assertEqual((len(self.reactor.udp_ports), len(self.reactor.tcp_ports)), (3, 2))
@@ -253,7 +255,7 @@ class PlaceTests(_Case):
 
     def test_every_udp_port_serves_the_same_clients(self) -> None:
         """A client may pulse on any of them."""
-        server = MemoryServer(udp_port=(5024, 3478, 0))
+        server = MemoryServer(udp_port=(UDPPort(5024), UDPPort(3478, Dialect.DEPLOYED), UDPPort(0)))
         self.addCleanup(server.stop)
         self.assertEqual([port.port for port in server.udp_ports[:2]], [5024, 3478])
         client_id, key, headers = server.register()
@@ -299,6 +301,11 @@ class PlaceTests(_Case):
 class EmbeddingTests(_Case):
     """Tests of the three ways into somebody else's application."""
 
+    def rendezvous(self, **parts: Any) -> Rendezvous:
+        """:returns: a server without ports."""
+        settings = Settings(store="memory:")
+        return Rendezvous(settings, self.reactor, environ=ENVIRON, run_blocking=maybeDeferred, **parts)
+
     def ask(self, site: Any, method: str, path: str, **headers: str) -> Any:
         """:returns: the body of the answer to a request."""
         connection = Connection(site, HOME)
@@ -338,7 +345,7 @@ class EmbeddingTests(_Case):
 
     def test_resource_and_datagrams_go_where_they_are_put(self) -> None:
         """The resource below a path of somebody's site, the protocol on somebody's port: one server."""
-        rendezvous = Rendezvous(Settings(), self.reactor, environ=ENVIRON)
+        rendezvous = self.rendezvous()
         self.start(rendezvous)
         root = Resource()
         root.putChild(b"peers", rendezvous.resource())
@@ -353,7 +360,7 @@ class EmbeddingTests(_Case):
 
     def test_randomness_can_be_passed_in(self) -> None:
         """An application's own source draws the ids."""
-        rendezvous = Rendezvous(Settings(), self.reactor, random=lambda size: b"\x07" * size, environ=ENVIRON)
+        rendezvous = self.rendezvous(random=lambda size: b"\x07" * size)
         self.start(rendezvous)
         self.assertEqual(self.ask(rendezvous.site(), "POST", "/register")["client_id"], "07" * 16)
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from rendezvous.settings import UDPPort
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer
 
 HOME = ("198.51.100.7", 40000)
@@ -161,7 +162,7 @@ class MemoryServerTests(SynchronousTestCase):
     def test_servers_can_share_a_reactor(self) -> None:
         """Each keeps to its own ports."""
         reactor = MemoryReactor()
-        one, other = MemoryServer(reactor), MemoryServer(reactor, udp_port=(1, 2))
+        one, other = MemoryServer(reactor), MemoryServer(reactor, udp_port=(UDPPort(1), UDPPort(2)))
         _, key, _ = other.register()
         self.assertEqual((len(one.udp_ports), len(other.udp_ports)), (1, 2))
         self.assertEqual(len(other.deliver(key, port=1)), 1)

@@ -9,7 +9,6 @@ from typing import Any
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
-from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
@@ -22,6 +21,7 @@ def made_request(body: bytes = b"", media: str | None = None) -> Any:
     """:returns: a request with such a body."""
     request: Any = DummyRequest([b""])
     request.content = io.BytesIO(body)
+    request.startedWriting = False
     if media is not None:
         request.requestHeaders.setRawHeaders("Content-Type", [media])
     return request
@@ -106,11 +106,15 @@ class WriteFailureTests(SynchronousTestCase):
         self.assertNotIn("detail", json.dumps(body))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_client_that_left_is_no_fault(self) -> None:
-        """A request that Klein cancelled is neither answered nor logged."""
-        request = made_request()
-        self.assertEqual(write_failure(request, Failure(CancelledError())), b"")
-        self.assertEqual(self.flushLoggedErrors(), [])
+    def test_answer_that_has_begun_can_only_end(self) -> None:
+        """Status and headers are sent already, so nothing is added to them; a fault of ours is logged all the same."""
+        for error, logged in ((errors.NotFound("Gone."), 0), (ZeroDivisionError("a detail of ours"), 1)):
+            request = made_request()
+            request.startedWriting = True
+            self.assertEqual(write_failure(request, Failure(error)), b"")
+            self.assertIsNone(request.responseCode)
+            self.assertIsNone(request.responseHeaders.getRawHeaders("Content-Type"))
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), logged)
 
 
 class ReadObjectTests(SynchronousTestCase):

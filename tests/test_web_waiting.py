@@ -56,7 +56,9 @@ class AnswersTests(WaitingTestCase):
 
     def test_ends_by_the_clock(self) -> None:
         """Without news the answer is empty, after as many seconds as were asked for, thirty at most."""
-        for wait, seconds in (("0.5", 0.5), ("1", 1), ("29", 29), ("30", 30), ("31", 30), ("999999999", 30)):
+        for wait, seconds in (
+            ("0.5", 0.5), ("5e-1", 0.5), ("1", 1), ("29", 29), ("30", 30), ("31", 30), ("1e300", 30), ("9" * 400, 30),
+        ):  # fmt: skip
             waiting = self.held("GET", f"/offers/answers?wait={wait}")
             self.assertEqual(self.assertEndsAt(waiting, seconds), {"answers": []})
 
@@ -68,7 +70,7 @@ class AnswersTests(WaitingTestCase):
     def test_wait_that_is_no_number_of_seconds(self) -> None:
         """A wait that is negative or no number is 400, and nobody waits."""
         offer_id = self.publish()
-        for wait in ("-1", "x", "", "1e3", "NaN", "inf", ".5", "1.", "9999999999"):
+        for wait in ("-1", "x", "", "1e", "e3", "NaN", "inf", ".5", "1.", "%2B1", "-1e3", "0x1", "%D9%A1"):
             for path in ("/offers/answers", f"/offers/{offer_id}/ice-candidates"):
                 response = self.ask("GET", f"{path}?wait={wait}", None, self.alice)
                 self.assertRefused(response, 400, "malformed", "wait")

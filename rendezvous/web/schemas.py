@@ -237,7 +237,7 @@ def _session_requests(limits: SignalingLimits) -> dict[str, Schema]:
             code=TEXT,
             side=ref("Side"),
             wait={"type": ["number", "null"], "minimum": 0, "default": 0, "description": WAIT},
-            since={"type": ["integer", "null"], "description": "The latest that the caller has seen."},
+            since={**_integer(0), "type": ["integer", "null"], "description": "The latest that the caller has seen."},
             optional=("wait", "since"),
         ),
     }
