@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.identity import Keyring
+from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.presence import Client, Presence, PulseCode, Timers
 
 #: Exactly representable, as are the moments around it that differ by multiples of JUST.
@@ -18,7 +18,7 @@ DAY = 86400.0
 HERE = ("198.51.100.7", 40000)
 THERE = ("2001:db8::9", 40001)
 
-KEYRING = Keyring([bytes(32)])
+KEYRING = Keyring([Secret(bytes(32))])
 ID = b"a client's id..."
 KEY = KEYRING.key(ID)
 OTHER = b"another one's..."
