@@ -12,10 +12,10 @@ import klein
 
 import twisted
 
-from benchmarks import datagrams, http, presence
+from benchmarks import datagrams, http, presence, store
 from benchmarks.report import Report
 
-SUITES = {"presence": presence, "datagrams": datagrams, "http": http}
+SUITES = {"presence": presence, "datagrams": datagrams, "http": http, "store": store}
 
 
 def _machine() -> str:

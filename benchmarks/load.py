@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import select
 import socket
@@ -28,36 +29,58 @@ def server(name: str, argument: int = 0, **settings: object) -> Iterator[int]:
         process.wait()
 
 
+@functools.cache
+def own_socket(port: int) -> socket.socket:
+    """One socket for each server, kept: a pulse from another port would move its client, which is not what is timed."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.connect(("127.0.0.1", port))
+    return sock
+
+
+def _drain(sock: socket.socket) -> None:
+    sock.settimeout(0.1)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            sock.recv(2048)
+
+
 def datagrams(port: int, payloads: Sequence[bytes], seconds: float) -> float:
     """:returns: replies a second to the payloads, sent in turn with a window of them unanswered."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect(("127.0.0.1", port))
-        sock.settimeout(0.2)
-        count, total = 0, len(payloads)
-        for number in range(WINDOW):
-            sock.send(payloads[number % total])
-        sent = WINDOW
-        start = time.perf_counter()
-        end = start + seconds
-        while time.perf_counter() < end:
-            try:
+    sock = own_socket(port)
+    _drain(sock)
+    sock.settimeout(0.2)
+    count, sent, total = 0, 0, len(payloads)
+    start = time.perf_counter()
+    end = start + seconds
+    while time.perf_counter() < end:
+        try:
+            # The window is filled anew whenever one has been lost, and at the beginning.
+            for _ in range(WINDOW):
+                sock.send(payloads[sent % total])
+                sent += 1
+            while time.perf_counter() < end:
                 for _ in range(WINDOW):
                     sock.recv(2048)
                     count += 1
                     sock.send(payloads[sent % total])
                     sent += 1
-            except TimeoutError:  # One was lost: fill the window again.
-                for _ in range(WINDOW):
-                    sock.send(payloads[sent % total])
-                    sent += 1
-        return count / (time.perf_counter() - start)
+        except TimeoutError:
+            continue
+    return count / (time.perf_counter() - start)
 
 
-def requests(port: int, request: bytes, seconds: float) -> float:
-    """:returns: answers a second to the same HTTP request, on several connections, one under way on each."""
+def requests(
+    port: int, request: bytes, seconds: float, connections_open: int = CONNECTIONS, pause: float = 0.0
+) -> float:
+    """
+    Send the same HTTP request on several connections, one under way on each.
+
+    :param pause: seconds to rest after each look at the connections.
+    :returns: answers a second.
+    """
     connections = {}
     poll = select.epoll()
-    for _ in range(CONNECTIONS):
+    for _ in range(connections_open):
         sock = socket.create_connection(("127.0.0.1", port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connections[sock.fileno()] = (sock, bytearray())
@@ -67,6 +90,7 @@ def requests(port: int, request: bytes, seconds: float) -> float:
     start = time.perf_counter()
     end = start + seconds
     while time.perf_counter() < end:
+        time.sleep(pause)
         for number, _ in poll.poll(1):
             sock, buffer = connections[number]
             buffer += sock.recv(1 << 20)

@@ -84,7 +84,9 @@ def main(name: str, argument: str = "0", settings: str = "{}") -> None:
     else:
         made = rendezvous(**json.loads(settings))
         populate(made, int(argument))
-        if name == "datagrams":
+        if name == "both":
+            print(reactor.listenTCP(0, made.site(), interface="127.0.0.1").getHost().port, end=" ")
+        if name in ("both", "datagrams"):
             port = reactor.listenUDP(0, made.datagrams(), interface="127.0.0.1")
         else:
             port = reactor.listenTCP(0, made.site(), interface="127.0.0.1", backlog=512)

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.errors import Unavailable
-from rendezvous.storage.rows import Statement, statements
+from rendezvous.storage.rows import Statement, statements, touches
 
 __all__ = ["Journal", "RunBlocking"]
 
@@ -29,7 +29,7 @@ RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
 _PUT_FACT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 #: Signs of life written with one batch: more would keep those who wait for theirs waiting longer.
-TOUCHES_PER_BATCH = 2000
+TOUCHES_PER_BATCH = 5000
 
 
 class Journal:
@@ -125,9 +125,9 @@ class Journal:
         touched = list(islice(self._touched, TOUCHES_PER_BATCH))
         for record in touched:
             del self._touched[record]
+        batch = [*made, *(statement for record in self._changed for statement in statements(record)), *touches(touched)]
         self._in_flight = self._changed | dict.fromkeys(touched)
         self._changed = {}
-        batch = [*made, *(statement for record in self._in_flight for statement in statements(record))]
         batch += [(_PUT_FACT, item) for item in facts.items()]
         ended: Deferred[None] = Deferred()
         self._writing = ended

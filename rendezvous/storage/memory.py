@@ -80,23 +80,23 @@ class MemoryStore:
             self.presence.register(client_id, key, now)
             return client_id, key
 
-        return await self._write(decide)
+        return await self._write(decide, now)
 
     async def authenticate(self, credential: Credential, now: float) -> bytes:
         return self.presence.authenticate(credential, now)
 
     async def pulse(self, key: bytes, address: tuple[str, int], now: float) -> PulseCode:
-        return await self._write(lambda: self.presence.pulse(key, address, now))
+        return await self._write(lambda: self.presence.pulse(key, address, now), now)
 
     async def verify(self, client_id: bytes, now: float) -> Client:
-        return await self._write(lambda: self.presence.verify(client_id, now))
+        return await self._write(lambda: self.presence.verify(client_id, now), now)
 
     async def logout(self, client_id: bytes, now: float) -> None:
         def decide() -> None:
             self.presence.logout(client_id, now)
             self._board.end_peer(client_id.hex(), now)
 
-        await self._write(decide)
+        await self._write(decide, now)
         # Whoever waits in its name learns that it may do so no more.
         self._news.ring(("peer", client_id.hex()))
 
@@ -120,7 +120,7 @@ class MemoryStore:
         return self._news.wait(key)
 
     async def publish(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:
-        return await self._write(lambda: self._board.publish(owner, specs, now))
+        return await self._write(lambda: self._board.publish(owner, specs, now), now)
 
     async def mine(self, owner: str, now: float) -> list[Offer]:
         return self._board.mine(owner, now)
@@ -135,19 +135,19 @@ class MemoryStore:
         return self._board.topics(OFFERS, limit, offset, prefix, now)
 
     async def heartbeat(self, owner: str, offer_id: str, now: float) -> Offer:
-        return await self._write(lambda: self._board.heartbeat(owner, offer_id, now))
+        return await self._write(lambda: self._board.heartbeat(owner, offer_id, now), now)
 
     async def withdraw(self, owner: str, offer_id: str, now: float) -> None:
-        await self._write(lambda: self._board.withdraw(owner, offer_id, now))
+        await self._write(lambda: self._board.withdraw(owner, offer_id, now), now)
 
     async def answer(self, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float) -> Answer:
-        return await self._write(lambda: self._board.answer(OFFERS, offer_id, answerer, sdp, secret, now))
+        return await self._write(lambda: self._board.answer(OFFERS, offer_id, answerer, sdp, secret, now), now)
 
     async def answers(self, owner: str, now: float, since: int) -> list[tuple[Offer, Answer]]:
         return self._board.answers(owner, now, since)
 
     async def add_candidates(self, offer_id: str, peer: str, values: Sequence[object], now: float) -> int:
-        return await self._write(lambda: self._board.add_candidates(OFFERS, offer_id, peer, values, now))
+        return await self._write(lambda: self._board.add_candidates(OFFERS, offer_id, peer, values, now), now)
 
     async def candidates(self, offer_id: str, peer: str, now: float, since: int) -> Sequence[Candidate]:
         return self._board.candidates(OFFERS, offer_id, peer, now, since)
@@ -161,7 +161,7 @@ class MemoryStore:
         return Events(events, complete, events[-1].seq if events else max(start, self._board.latest))
 
     async def open_session(self, origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> Offer:
-        return await self._write(lambda: self._sessions.open(origin, topic, info, offer, code, now))
+        return await self._write(lambda: self._sessions.open(origin, topic, info, offer, code, now), now)
 
     async def sessions(self, origin: str, topic: str, now: float) -> list[Offer]:
         return self._sessions.in_topic(origin, topic, now)
@@ -178,15 +178,15 @@ class MemoryStore:
         return self._sessions.find(origin, code, now)
 
     async def answer_session(self, origin: str, code: str, side: Role, answer: str, now: float) -> None:
-        await self._write(lambda: self._sessions.answer(origin, code, side, answer, now))
+        await self._write(lambda: self._sessions.answer(origin, code, side, answer, now), now)
 
     async def add_session_candidate(self, origin: str, code: str, side: Role, candidate: object, now: float) -> None:
-        await self._write(lambda: self._sessions.add_candidate(origin, code, side, candidate, now))
+        await self._write(lambda: self._sessions.add_candidate(origin, code, side, candidate, now), now)
 
     # The tracker
 
     async def announce(self, source: Source, now: float) -> Replies:
-        return await self._write(lambda: self._tracker.announce(source, now))
+        return await self._write(lambda: self._tracker.announce(source, now), now)
 
     async def track(
         self,
@@ -202,14 +202,15 @@ class MemoryStore:
         return await self._write(
             lambda: self._tracker.pulse(
                 source, now, override=override, ip=ip, port=port, multiaddr=multiaddr, renew_share_id=renew_share_id
-            )
+            ),
+            now,
         )
 
     async def alive(self, source: Source, now: float) -> Replies:
-        return await self._write(lambda: self._tracker.alive(source, now))
+        return await self._write(lambda: self._tracker.alive(source, now), now)
 
     async def push(self, source: Source, now: float, share_id: str) -> Replies:
-        return await self._write(lambda: self._tracker.push(source, now, share_id))
+        return await self._write(lambda: self._tracker.push(source, now, share_id), now)
 
     # All of them
 
@@ -228,7 +229,7 @@ class MemoryStore:
     def _touch(self, record: object) -> None:
         """Only the last sign of life of a record has changed."""
 
-    async def _write(self, decide: Callable[[], T]) -> T:
+    async def _write(self, decide: Callable[[], T], now: float) -> T:
         """Decide at once: one process decides one thing at a time, so every verb is atomic."""
         return decide()
 

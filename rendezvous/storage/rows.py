@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import singledispatch
 from typing import Any
 
@@ -21,7 +21,9 @@ __all__ = [
     "read_offers",
     "read_revocations",
     "read_tracker_peers",
+    "shift",
     "statements",
+    "touches",
 ]
 
 #: SQL and its parameters.
@@ -34,6 +36,18 @@ _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_TRACKER_PEER = "INSERT OR REPLACE INTO tracker_peers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
+# A client that pulses has no earlier pulse to remember: see Client.
+_TOUCH_CLIENTS = (
+    "UPDATE clients SET last_seen = touched.value, earlier = NULL FROM json_each(?) AS touched"
+    " WHERE client_id = touched.key"
+)
+_TOUCH_TRACKER_PEERS = (
+    "UPDATE tracker_peers SET last_seen = json_extract(touched.value, '$[3]') FROM json_each(?) AS touched"
+    " WHERE host = json_extract(touched.value, '$[0]') AND port = json_extract(touched.value, '$[1]')"
+    " AND local_port = json_extract(touched.value, '$[2]')"
+)
+
+
 @singledispatch
 def statements(record: object) -> Iterator[Statement]:
     """:returns: what makes the file agree with a record that was noted, as it is now."""
@@ -42,12 +56,12 @@ def statements(record: object) -> Iterator[Statement]:
 
 @statements.register
 def _(client: Client) -> Iterator[Statement]:
-    yield _PUT_CLIENT, (client.client_id, client.last_seen, client.host, client.port, client.earlier)
+    yield _PUT_CLIENT, (client.client_id.hex(), client.last_seen, client.host, client.port, client.earlier)
 
 
 @statements.register
 def _(revocation: Revocation) -> Iterator[Statement]:
-    yield "INSERT OR REPLACE INTO revocations VALUES (?, ?)", (revocation.client_id, revocation.until)
+    yield "INSERT OR REPLACE INTO revocations VALUES (?, ?)", (revocation.client_id.hex(), revocation.until)
 
 
 @statements.register
@@ -107,9 +121,9 @@ def _(peer: TrackerPeer) -> Iterator[Statement]:
 def _(removed: Removed) -> Iterator[Statement]:
     record = removed.record
     if isinstance(record, Client):
-        yield "DELETE FROM clients WHERE client_id = ?", (record.client_id,)
+        yield "DELETE FROM clients WHERE client_id = ?", (record.client_id.hex(),)
     elif isinstance(record, Revocation):
-        yield "DELETE FROM revocations WHERE client_id = ?", (record.client_id,)
+        yield "DELETE FROM revocations WHERE client_id = ?", (record.client_id.hex(),)
     elif isinstance(record, Offer):
         yield "DELETE FROM offers WHERE realm = ? AND id = ?", (record.realm, record.id)
         yield "DELETE FROM candidates WHERE realm = ? AND offer_id = ?", (record.realm, record.id)
@@ -119,33 +133,58 @@ def _(removed: Removed) -> Iterator[Statement]:
         raise TypeError(f"{type(record).__name__} has no rows")
 
 
-def read_clients(database: sqlite3.Connection, pause: float) -> Iterator[Client]:
+def touches(records: Iterable[object]) -> Iterator[Statement]:
     """
-    Read back the clients.
+    Make one statement of many signs of life.
+
+    SQLite then walks the list itself. A statement for each row would hand the interpreter's lock to and fro for each,
+    which the reactor's thread, answering pulses, would pay for.
+
+    :param records: clients and tracker peers that are in the file, and of which only ``last_seen`` has changed.
+    """
+    clients = {}
+    peers = []
+    for record in records:
+        if isinstance(record, Client):
+            clients[record.client_id.hex()] = record.last_seen
+        elif isinstance(record, TrackerPeer):
+            peers.append([*record.source, record.last_seen])
+    if clients:
+        yield _TOUCH_CLIENTS, (json.dumps(clients),)
+    if peers:
+        yield _TOUCH_TRACKER_PEERS, (json.dumps(peers),)
+
+
+def shift(database: sqlite3.Connection, pause: float) -> None:
+    """
+    Put off all that ends with time, in the file too: the next pause must not bring this one back.
 
     :param pause: seconds for which the server was down; they do not count against anyone.
     """
+    database.execute("UPDATE clients SET last_seen = last_seen + ?1, earlier = earlier + ?1", (pause,))
+    database.execute("UPDATE offers SET expires_at_ms = expires_at_ms + ?", (int(pause * 1000),))
+    database.execute("UPDATE tracker_peers SET last_seen = last_seen + ?", (pause,))
+
+
+def read_clients(database: sqlite3.Connection) -> Iterator[Client]:
+    """Read back the clients."""
     rows = database.execute("SELECT client_id, last_seen, host, port, earlier FROM clients")
     for client_id, last_seen, host, port, earlier in rows:
-        client = Client(client_id, last_seen + pause)
+        client = Client(bytes.fromhex(client_id), last_seen)
         if host is not None:
             client.move((host, port))
-        client.earlier = None if earlier is None else earlier + pause
+        client.earlier = earlier
         yield client
 
 
 def read_revocations(database: sqlite3.Connection) -> Iterator[Revocation]:
     """Read back the logouts, the oldest first."""
     for client_id, until in database.execute("SELECT client_id, until FROM revocations ORDER BY until"):
-        yield Revocation(client_id, until)
+        yield Revocation(bytes.fromhex(client_id), until)
 
 
-def read_offers(database: sqlite3.Connection, pause: float) -> Iterator[Offer]:
-    """
-    Read back offers and sessions, each with its answer and its candidates.
-
-    :param pause: as for :func:`read_clients`.
-    """
+def read_offers(database: sqlite3.Connection) -> Iterator[Offer]:
+    """Read back offers and sessions, each with its answer and its candidates."""
     offers: dict[tuple[str, str], Offer] = {}
     for row in database.execute("SELECT * FROM offers"):
         realm, id, owner, topics, sdp, secret, info, created_at, expires_at, last_seen, *answer = row
@@ -158,7 +197,7 @@ def read_offers(database: sqlite3.Connection, pause: float) -> Iterator[Offer]:
             secret=secret,
             info=info,
             created_at=created_at,
-            expires_at=expires_at + int(pause * 1000),
+            expires_at=expires_at,
             last_seen=last_seen,
             answer=None if answer[0] is None else Answer(*answer),
         )
@@ -183,15 +222,11 @@ def read_events(database: sqlite3.Connection) -> Iterator[Told]:
         yield Told(peer, Event(seq, EventKind(kind), offer_id, tuple(json.loads(topics)), payload))
 
 
-def read_tracker_peers(database: sqlite3.Connection, pause: float) -> Iterator[TrackerPeer]:
-    """
-    Read back the tracker's peers, the least recently seen first.
-
-    :param pause: as for :func:`read_clients`.
-    """
+def read_tracker_peers(database: sqlite3.Connection) -> Iterator[TrackerPeer]:
+    """Read back the tracker's peers, the least recently seen first."""
     rows = database.execute(
         "SELECT host, port, local_port, ip, recorded_port, share_id, last_seen, multiaddr FROM tracker_peers"
         " ORDER BY last_seen"
     )
     for host, port, local_port, ip, recorded_port, share_id, last_seen, multiaddr in rows:
-        yield TrackerPeer((host, port, local_port), ip, recorded_port, share_id, last_seen + pause, multiaddr)
+        yield TrackerPeer((host, port, local_port), ip, recorded_port, share_id, last_seen, multiaddr)

@@ -27,6 +27,7 @@ from rendezvous.storage.rows import (
     read_offers,
     read_revocations,
     read_tracker_peers,
+    shift,
     statements,
 )
 
@@ -111,13 +112,14 @@ class SqliteStore(MemoryStore):
         if self._journal is not None:
             self._journal.touch([record])
 
-    async def _write(self, decide: Callable[[], T]) -> T:
+    async def _write(self, decide: Callable[[], T], now: float) -> T:
         journal = self._journal
         if journal is None:
             raise Unavailable("The server is stopping.", code="unsaved")
         journal.check()
         decided = decide()
         if journal.is_behind:
+            journal.know("alive", now)
             await journal.commit()
         return decided
 
@@ -138,14 +140,20 @@ class SqliteStore(MemoryStore):
         # While the server was down nobody could reach it, so that time counts against nobody.
         pause = max(0.0, now - facts.get("alive", now))
         self._horizon = facts.get("horizon", -1)
+        database.execute("BEGIN IMMEDIATE")
+        if pause:
+            shift(database, pause)
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('alive', ?)", (now,))
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (self._fingerprints[0],))
+        database.execute("COMMIT")
         with _no_collection():
-            for client in read_clients(database, pause):
+            for client in read_clients(database):
                 self.presence.restore(client, now)
             for revocation in read_revocations(database):
                 self.presence.restore_revocation(revocation)
-            self._board.restore(read_offers(database, pause))
+            self._board.restore(read_offers(database))
             self._board.restore_events(read_events(database), self._horizon, pause, now)
-            for peer in read_tracker_peers(database, pause):
+            for peer in read_tracker_peers(database):
                 self._tracker.restore(peer)
         self.log.info(
             "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
@@ -163,7 +171,6 @@ class SqliteStore(MemoryStore):
                 " recognised, and all must register again",
                 path=self._path,
             )
-        database.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (self._fingerprints[0],))
 
 
 @contextmanager

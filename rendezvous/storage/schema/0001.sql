@@ -3,14 +3,14 @@
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 
 CREATE TABLE clients (
-    client_id BLOB PRIMARY KEY, -- 16 bytes; the key is derived from it and is nowhere in this file
+    client_id TEXT PRIMARY KEY, -- 32 hex digits; the key is derived from it and is nowhere in this file
     last_seen REAL NOT NULL,
     host TEXT,
     port INTEGER NOT NULL,
     earlier REAL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE revocations (client_id BLOB PRIMARY KEY, until REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE revocations (client_id TEXT PRIMARY KEY, until REAL NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE offers (
     realm TEXT NOT NULL,
