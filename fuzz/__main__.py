@@ -123,9 +123,9 @@ def mutate(script: bytes, max_size: int, seed: int) -> bytes:
 
 
 def seeds() -> list[bytes]:
-    """:returns: each sample alone, and two peers that go through all of the tracker's requests."""
+    """:returns: each sample alone, and two peers that go through all of the tracker's requests twice."""
     talk = [(source, sample) for sample in SAMPLES if sample[:1] == b"{" for source in (1, 2)]
-    return [as_script([(number & 15, sample)]) for number, sample in enumerate(SAMPLES)] + [as_script(talk)]
+    return [as_script([(number & 15, sample)]) for number, sample in enumerate(SAMPLES)] + [as_script(talk + talk)]
 
 
 def main() -> None:

@@ -42,8 +42,8 @@ SOURCES: tuple[Source, ...] = (
     ("2001:db8:0:1::1", 4),
     ("203.0.113.1", 5),
 )
-#: Seconds that an action may let pass; the tracker forgets after ten, a burst is back after two.
-PAUSES = (0.1, 3.0, 11.0, 400.0)
+#: Seconds that an action may let pass; the tracker forgets after ten, a burst is back after four.
+PAUSES = (0.1, 4.0, 11.0, 400.0)
 
 MAX_TRACKER_PEERS = 3
 MAX_SOURCES = 4
@@ -89,7 +89,7 @@ class SmallServer:
         )
         client_id, self.key = keyring.draw(draw, mistakable)
         self.store.presence.register(client_id, self.key, self.clock.seconds())
-        self.limit = RateLimit(2.0, 4, MAX_SOURCES)
+        self.limit = RateLimit(10.0, 40, MAX_SOURCES)
         self.shared = Datagrams(self.store, self.clock, self.limit)
         self.ports = [
             MemoryUDPPort(number, RendezvousDatagrams(self.shared, dialect), "::")
