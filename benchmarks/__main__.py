@@ -12,10 +12,10 @@ import klein
 
 import twisted
 
-from benchmarks import datagrams, http, presence
+from benchmarks import datagrams, dialects, http, presence
 from benchmarks.report import Report
 
-SUITES = {"presence": presence, "datagrams": datagrams, "http": http}
+SUITES = {"presence": presence, "datagrams": datagrams, "dialects": dialects, "http": http}
 
 
 def _machine() -> str:

@@ -1,7 +1,12 @@
-"""The servers under load, each a process: ``python -m benchmarks.servers NAME [ARGUMENT]`` prints its port, serves."""
+"""
+The servers under load, each a process: ``python -m benchmarks.servers NAME [CLIENTS [SETTINGS]]``.
+
+It prints its port, and serves. Settings are a JSON object.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -74,14 +79,14 @@ def populate(made: Rendezvous, clients: int) -> None:
         presence.pulse(key, (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + number % 60000), now)
 
 
-def main(name: str, argument: str = "0") -> None:
+def main(name: str, clients: str = "0", settings: str = "{}") -> None:
     if name == "echo":
         port = reactor.listenUDP(0, Echo(), interface="127.0.0.1")
     elif name == "klein":
         port = reactor.listenTCP(0, bare_klein(), interface="127.0.0.1", backlog=512)
     else:
-        made = rendezvous()
-        populate(made, int(argument))
+        made = rendezvous(**json.loads(settings))
+        populate(made, int(clients))
         if name == "datagrams":
             port = reactor.listenUDP(0, made.datagrams(), interface="127.0.0.1")
         else:
