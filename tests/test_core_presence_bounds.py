@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rendezvous.core.identity import Credential, Keyring
+from rendezvous.core.identity import Credential, Keyring, Secret
 from rendezvous.core.notes import Removed
 from rendezvous.core.presence import Client, Presence, PulseCode, Revocation, Timers
 from rendezvous.errors import Conflict, Full, Unauthorized
@@ -96,7 +96,7 @@ class CredentialTests(PresenceCase):
     def test_clients_of_a_rotated_secret_are_clients(self) -> None:
         """They are found, proven and logged out by the key that they were given."""
         old = KEYRING
-        self.table = Presence(Timers(), Keyring([b"\x09" * 32, bytes(32)]))
+        self.table = Presence(Timers(), Keyring([Secret(b"\x09" * 32), Secret(bytes(32), NOW + 1000)]))
         self.table.register(ID, old.key(ID), NOW)
         self.assertEqual(self.good(NOW), (True, True))
         self.assertEqual(self.found(NOW).client_id, ID)
@@ -240,7 +240,7 @@ class RegistrationTests(PresenceCase):
         """As it was kept elsewhere, and without being noted again; it is swept like any other."""
         client = Client(ID, NOW)
         client.move(THERE)
-        self.table.restore(client, KEY)
+        self.table.restore(client, NOW)
         self.assertEqual(self.notes, [])
         self.assertTrue(self.table.keep_alive(KEY, THERE, NOW + 33.0))
         self.assertEqual([self.table.sweep(NOW + since, MANY) for since in (33 + 210, 33 + 211 + JUST)], [0, 1])
