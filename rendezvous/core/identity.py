@@ -98,6 +98,10 @@ class Keyring:
             if secret.until is None or now <= secret.until
         ]
 
+    def keys_until(self, client_id: bytes) -> list[tuple[bytes, float | None]]:
+        """:returns: every key that this id may ever have been given, and until when it is honoured."""
+        return [(hmac.digest(secret.value, client_id, "sha256"), secret.until) for secret in self._secrets]
+
     def fingerprints(self) -> list[str]:
         """:returns: a name for each secret that gives nothing of it away."""
         return [hmac.digest(secret.value, b"fingerprint", "sha256").hex()[:16] for secret in self._secrets]

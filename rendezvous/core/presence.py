@@ -7,6 +7,7 @@ of step: a sweep that runs late, or not at all, changes no answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from enum import Enum, IntEnum
 
@@ -152,6 +153,8 @@ class Presence:
         self._logout_memory = logout_memory
         self._note = note
         self._clients: dict[bytes, Client] = {}
+        # Second keys of clients that were restored while an old secret is honoured, and until when that is.
+        self._old_keys: dict[bytes, float] = {}
         # The first pulse brings a deadline nearer where the registration time is the longer one, hence the patience.
         self._deadlines: Deadlines[bytes] = Deadlines(timers.kept)
         self._revoked: dict[bytes, Revocation] = {}
@@ -159,7 +162,7 @@ class Presence:
         self.touched: set[Client] | None = None
 
     def __len__(self) -> int:
-        return len(self._clients)
+        return len(self._clients) - len(self._old_keys)
 
     def __contains__(self, key: object) -> bool:
         return key in self._clients
@@ -175,7 +178,7 @@ class Presence:
         """
         if key in self._clients or client_id in self._revoked:
             raise Conflict("This client id is taken.")
-        if len(self._clients) >= self._max_clients:
+        if len(self) >= self._max_clients:
             raise Full("The server has as many clients as it can keep; some will leave soon.")
         client = Client(client_id, now)
         self._enter(key, client)
@@ -267,7 +270,7 @@ class Presence:
         revoked = self._is_revoked(client_id, now)
         if not revoked and len(self._revoked) >= self._max_clients:
             raise Full("The server remembers as many logouts as it can; try again later.")
-        for key in self._keyring.keys(client_id, now):
+        for key, _ in self._keyring.keys_until(client_id):
             client = self._clients.get(key)
             if client is not None:
                 self._remove(key, client)
@@ -305,8 +308,8 @@ class Presence:
         """
         removed = 0
         for key in self._deadlines.take(now, self._deadline_of_key, at_most):
+            removed += key not in self._old_keys
             self._remove(key, self._clients[key])
-            removed += 1
         self._forget_revocations(now, at_most)
         return removed
 
@@ -316,8 +319,11 @@ class Presence:
 
         While an old secret is honoured, nobody knows which key the client was given, so it is found by each of them.
         """
-        for key in self._keyring.keys(client.client_id, now):
-            self._enter(key, client)
+        for key, until in self._keyring.keys_until(client.client_id):
+            if until is None or now <= until:
+                if until is not None:
+                    self._old_keys[key] = until
+                self._enter(key, client)
 
     def restore_revocation(self, revocation: Revocation) -> None:
         """Put in a logout that is already noted elsewhere."""
@@ -326,11 +332,12 @@ class Presence:
 
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
-        return iter(self._clients.values())
+        return (client for key, client in self._clients.items() if key not in self._old_keys)
 
     def _enter(self, key: bytes, client: Client) -> None:
         self._clients[key] = client
-        self._deadlines.put(key, min(self._deadline(client), client.last_seen + self.timers.kept))
+        deadline = min(self._deadline(client), client.last_seen + self.timers.kept)
+        self._deadlines.put(key, min(deadline, self._old_keys.get(key, math.inf)))
 
     def _live(self, key: bytes, now: float) -> Client | None:
         client = self._clients.get(key)
@@ -341,11 +348,13 @@ class Presence:
 
     def _deadline_of_key(self, key: bytes) -> float | None:
         client = self._clients.get(key)
-        return None if client is None else self._deadline(client)
+        return None if client is None else min(self._deadline(client), self._old_keys.get(key, math.inf))
 
     def _remove(self, key: bytes, client: Client) -> None:
         del self._clients[key]
-        self._note(Removed(client))
+        # A client ends with its own key; what ends with a second one is only that way to it.
+        if self._old_keys.pop(key, None) is None:
+            self._note(Removed(client))
 
     def _is_revoked(self, client_id: bytes, now: float) -> bool:
         revocation = self._revoked.get(client_id)
