@@ -70,7 +70,7 @@ schemathesis: $(VENV)/.installed-dev  ## try a running server by its description
 	@$(BIN)/python .ci/schemathesis_run.py $(SECONDS)
 
 bench: $(VENV)/.installed-test  ## run the benchmarks
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port for FUZZ_SECONDS, 600 unless said otherwise
 	@$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1

@@ -57,8 +57,7 @@ def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: f
         for secret in old:
             until = now + keep if secret.until is None else secret.until
             lines.append(f"{secret.value.hex()} until {int(until)}")
-        draft = _draft(path, "\n".join(lines) + "\n")
-        os.replace(draft, path)
+        os.replace(_draft(path, "\n".join(lines) + "\n"), path)
     except OSError as e:
         raise SettingsError(f"the secret file {path!r} cannot be rotated: {e.strerror}") from None
 
@@ -68,7 +67,9 @@ def _read(path: str) -> list[Secret]:
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise SettingsError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
         text = file.read(_LONGEST + 1)
-        return _parse(text if len(text) <= _LONGEST else "", f"the secret file {path!r}")
+    if len(text) > _LONGEST:
+        raise SettingsError(f"the secret file {path!r} is too long: it must hold {2 * SECRET_SIZE} hex digits")
+    return _parse(text, f"the secret file {path!r}")
 
 
 def _make(path: str, secret: bytes) -> list[Secret]:
@@ -86,10 +87,14 @@ def _make(path: str, secret: bytes) -> list[Secret]:
 def _draft(path: str, text: str) -> str:
     # Its name is a new one each time: process ids come again, in a container at every start.
     descriptor, draft = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path) or os.curdir)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.unlink(draft)
+        raise
     return draft
 
 
