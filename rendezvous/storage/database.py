@@ -21,6 +21,7 @@ __all__ = [
     "draft_beside",
     "explained",
     "open_database",
+    "readable",
     "schema_steps",
     "stored_version",
     "sync_directory",
@@ -189,6 +190,20 @@ def explained(path: str) -> Iterator[None]:
         raise SettingsError(f"the store {path!r} cannot be used: {e}") from None
     except sqlite3.DatabaseError as e:
         raise SettingsError(damaged(path, str(e))) from None
+
+
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """
+    Read records back.
+
+    :raises SettingsError: one makes no sense. What was wrong may be something that nobody is to see, so it is not told.
+    """
+    with explained(path):
+        try:
+            yield
+        except (LookupError, TypeError, ValueError) as e:
+            raise SettingsError(damaged(path, f"a record cannot be read: {type(e).__name__}")) from None
 
 
 def damaged(path: str, found: str) -> str:

@@ -20,6 +20,7 @@ from rendezvous.storage.database import (
     damaged,
     draft_beside,
     explained,
+    readable,
     schema_steps,
     stored_version,
     sync_directory,
@@ -184,12 +185,6 @@ def _whole(path: str, database: sqlite3.Connection, how: str) -> None:
 
 
 def _read_all(path: str, database: sqlite3.Connection) -> int:
-    count = 0
-    try:
-        for read in (read_clients, read_revocations, read_offers, read_events, read_tracker_peers):
-            for _ in read(database):
-                count += 1
-    except (KeyError, TypeError, ValueError, IndexError):
-        # What was wrong may be part of a record, and so may hold what nobody is to see.
-        raise SettingsError(damaged(path, f"a record cannot be read: {read.__name__}")) from None
-    return count
+    every = (read_clients, read_revocations, read_offers, read_events, read_tracker_peers)
+    with readable(path):
+        return sum(1 for read in every for _ in read(database))
