@@ -146,3 +146,7 @@ def _rotate(given: argparse.Namespace, clock: Callable[[], float]) -> str:
 
 def _moment(when: float | None) -> str | None:
     return None if when is None else datetime.fromtimestamp(int(when), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+if __name__ == "__main__":
+    run()
