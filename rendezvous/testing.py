@@ -245,6 +245,7 @@ class MemoryServer:
     """
     The server as ``twistd rendezvous`` makes it, started, on a reactor in memory.
 
+    :param environ: the environment, in which a secret may be; without one there, ``secret_file`` is used.
     :param settings: as for :class:`~rendezvous.settings.Settings`.
     :ivar reactor: advance it to let time pass.
     :ivar udp_ports: the server's, in the order of its settings.
@@ -252,15 +253,17 @@ class MemoryServer:
     :ivar site: what answers on the first TCP port.
     """
 
-    def __init__(self, reactor: MemoryReactor | None = None, **settings: Any) -> None:
+    def __init__(
+        self, reactor: MemoryReactor | None = None, *, environ: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
         self.reactor = MemoryReactor() if reactor is None else reactor
+        if environ is None:
+            environ = {"RENDEZVOUS_SECRET": SECRET.hex()}
         settings.setdefault("store", "memory:")
         settings.setdefault("interface", "0.0.0.0")  # noqa: S104 - there is no network here
         self._connections: list[Connection] = []
         before = len(self.reactor.udp_ports), len(self.reactor.tcp_ports)
-        self.service = make_service(
-            Settings(**settings), self.reactor, environ={"RENDEZVOUS_SECRET": SECRET.hex()}, run_blocking=maybeDeferred
-        )
+        self.service = make_service(Settings(**settings), self.reactor, environ=environ, run_blocking=maybeDeferred)
         self.service.privilegedStartService()
         self.service.startService()
         self.udp_ports = self.reactor.udp_ports[before[0] :]

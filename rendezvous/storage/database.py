@@ -6,13 +6,26 @@ import fcntl
 import os
 import re
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 
 from rendezvous.settings import SettingsError
 
-__all__ = ["APPLICATION_ID", "Lock", "open_database", "schema_steps", "stored_version"]
+__all__ = [
+    "APPLICATION_ID",
+    "Lock",
+    "copy_database",
+    "damaged",
+    "draft_beside",
+    "explained",
+    "open_database",
+    "readable",
+    "schema_steps",
+    "stored_version",
+    "sync_directory",
+]
 
 #: ``PRAGMA application_id`` of our files: "RDVZ".
 APPLICATION_ID = 0x5244565A
@@ -63,7 +76,7 @@ def open_database(path: str, steps: Mapping[int, str] | None = None) -> sqlite3.
     :raises SettingsError: the file cannot be used and was not touched; the message names it and says what to do.
     """
     steps = schema_steps() if steps is None else steps
-    with _explained(path):
+    with explained(path):
         if not os.path.exists(path):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         elif not os.access(path, os.W_OK):
@@ -102,16 +115,17 @@ def _checked_version(path: str, database: sqlite3.Connection, newest: int) -> in
         )
     found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise SettingsError(_damaged(path, found.splitlines()[0]))
+        raise SettingsError(damaged(path, found.splitlines()[0]))
     return version
 
 
 def _upgrade(path: str, database: sqlite3.Connection, version: int, steps: Mapping[int, str]) -> None:
     if version:
-        with sqlite3.connect(f"{path}.v{version}.backup") as copy:
-            database.backup(copy)
-        copy.close()
-        os.chmod(f"{path}.v{version}.backup", 0o600)
+        backup = f"{path}.v{version}.backup"
+        with draft_beside(backup) as draft:
+            copy_database(database, draft)
+            os.replace(draft, backup)
+        sync_directory(backup)
     # executescript would commit whatever is open, so the transaction is part of the script.
     script = "".join(sql for step, sql in sorted(steps.items()) if step > version)
     try:
@@ -125,8 +139,49 @@ def _upgrade(path: str, database: sqlite3.Connection, version: int, steps: Mappi
         raise
 
 
+def copy_database(database: sqlite3.Connection, path: str) -> None:
+    """
+    Copy all of a database as it is at one moment; others may go on to write to it.
+
+    :param path: a file, which is overwritten.
+    """
+    copy = sqlite3.connect(path, isolation_level=None)
+    try:
+        # All in one step: a copy in several begins anew whenever another process writes.
+        database.backup(copy)
+    finally:
+        copy.close()
+
+
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
+def draft_beside(path: str) -> Iterator[str]:
+    """
+    Keep an empty file, readable by its owner alone, from which a whole one is to be made by renaming or linking it.
+
+    :returns: its name, of a file in the same directory; what is left of it at the end is removed.
+    """
+    descriptor, draft = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path) or os.curdir)
+    os.close(descriptor)
+    try:
+        yield draft
+    finally:
+        for name in (draft, draft + "-journal"):
+            if os.path.lexists(name):
+                os.unlink(name)
+
+
+def sync_directory(path: str) -> None:
+    """Have the name of a file on the disk, not only its contents."""
+    descriptor = os.open(os.path.dirname(path) or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn what the system and SQLite say of a file into :exc:`~rendezvous.settings.SettingsError`."""
     try:
         yield
     except OSError as e:
@@ -134,10 +189,25 @@ def _explained(path: str) -> Iterator[None]:
     except sqlite3.OperationalError as e:
         raise SettingsError(f"the store {path!r} cannot be used: {e}") from None
     except sqlite3.DatabaseError as e:
-        raise SettingsError(_damaged(path, str(e))) from None
+        raise SettingsError(damaged(path, str(e))) from None
 
 
-def _damaged(path: str, found: str) -> str:
+@contextmanager
+def readable(path: str) -> Iterator[None]:
+    """
+    Read records back.
+
+    :raises SettingsError: one makes no sense. What was wrong may be something that nobody is to see, so it is not told.
+    """
+    with explained(path):
+        try:
+            yield
+        except (LookupError, TypeError, ValueError) as e:
+            raise SettingsError(damaged(path, f"a record cannot be read: {type(e).__name__}")) from None
+
+
+def damaged(path: str, found: str) -> str:
+    """:returns: what to tell whoever has a file that is not whole."""
     return (
         f"the store {path!r} is damaged, or no store at all ({found}): put a backup in its place, or move it away to"
         " start anew"

@@ -18,7 +18,7 @@ from rendezvous.core.tracker import TrackerPeer
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.model import Swept
-from rendezvous.storage.database import Lock, open_database
+from rendezvous.storage.database import Lock, open_database, readable
 from rendezvous.storage.journal import Journal, RunBlocking
 from rendezvous.storage.memory import MemoryStore
 from rendezvous.storage.rows import (
@@ -63,7 +63,13 @@ class SqliteStore(MemoryStore):
         self._lock = Lock(self._path)
         try:
             database = open_database(self._path)
-            self._read_back(database, now)
+            try:
+                with readable(self._path):
+                    self._read_back(database, now)
+            except BaseException:
+                # What was not committed is undone: a file that cannot be read is left as it was.
+                database.close()
+                raise
         except BaseException:
             self._lock.release()
             raise
@@ -145,7 +151,6 @@ class SqliteStore(MemoryStore):
             shift(database, pause)
             database.execute("INSERT OR REPLACE INTO meta VALUES ('alive', ?)", (now,))
         database.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (self._fingerprints[0],))
-        database.execute("COMMIT")
         with _no_collection():
             for client in read_clients(database):
                 self.presence.restore(client, now)
@@ -155,6 +160,7 @@ class SqliteStore(MemoryStore):
             self._board.restore_events(read_events(database), self._horizon, pause, now)
             for peer in read_tracker_peers(database):
                 self._tracker.restore(peer)
+        database.execute("COMMIT")
         self.log.info(
             "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
             " {pause:.1f} s",

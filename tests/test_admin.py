@@ -1,0 +1,488 @@
+"""``rendezvous-admin``, over files that a server has left and over those of one that runs."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous import __version__
+from rendezvous.admin import main
+from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.offers import OfferSpec
+from rendezvous.limits import SignalingLimits
+from rendezvous.settings import Settings
+from rendezvous.storage import inspection
+from rendezvous.storage.database import open_database, schema_steps
+from rendezvous.storage.sqlite import SqliteStore
+from rendezvous.testing import SECRET, MemoryReactor, MemoryServer
+from tests._rst import code_blocks
+from tests.real_server import environment, real_server
+
+NOW = 1_700_000_000.0
+OWNER, ANSWERER = "ab" * 16, "cd" * 16
+ANSWER_SECRET = "the secret of an offer"
+ADMIN = [sys.executable, "-m", "rendezvous.admin"]
+T = TypeVar("T")
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def make_store(path: str) -> SqliteStore:
+    """:returns: a store that writes at once, opened."""
+
+    def at_once(work: Any) -> Deferred[None]:
+        return maybeDeferred(work)
+
+    settings = Settings()
+    store = SqliteStore(
+        path,
+        at_once,
+        keyring=Keyring([Secret(SECRET)]),
+        random=os.urandom,
+        timers=settings.timers,
+        max_clients=100,
+        logout_memory=3600.0,
+        limits=SignalingLimits(),
+        max_offers=100,
+        tracker_lifetime=300.0,
+        max_tracker_peers=100,
+    )
+    store.open(NOW)
+    return store
+
+
+def spec(sdp: str, secret: str | None = None) -> OfferSpec:
+    """:returns: an offer to be made."""
+    return OfferSpec.check(SignalingLimits(), "offer", sdp=sdp, topics=["t"], secret=secret)
+
+
+class AdminCase(SynchronousTestCase):
+    """A directory, and the command in this process."""
+
+    def setUp(self) -> None:
+        """Begin with an empty directory."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.path = str(self.directory / "rendezvous.sqlite3")
+
+    def admin(self, *words: str) -> tuple[int, str, str]:
+        """:returns: the exit status, what was printed, and what was complained of."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                status = main(words, clock=lambda: NOW)
+            except SystemExit as e:
+                status = int(e.code or 0)
+        return status, out.getvalue(), err.getvalue()
+
+    def good(self, *words: str) -> str:
+        """:returns: what was printed, all having gone well."""
+        status, out, err = self.admin(*words)
+        self.assertEqual((status, err), (0, ""))
+        return out
+
+    def refusal(self, *words: str) -> str:
+        """:returns: the one line of a mistake."""
+        status, out, err = self.admin(*words)
+        self.assertEqual((status, out, err.count("\n")), (1, "", 1), err)
+        self.assertTrue(err.startswith("rendezvous-admin"), err)
+        return err
+
+    def stats(self, *options: str) -> Any:
+        """:returns: the numbers."""
+        return json.loads(self.good("stats", "--json", self.path, *options))
+
+    def fill(self) -> SqliteStore:
+        """
+        Make a file with something of everything.
+
+        :returns: its store, open still.
+        """
+        store = make_store(self.path)
+
+        def done(verb: Coroutine[Deferred[Any], Any, T]) -> T:
+            return self.successResultOf(Deferred.fromCoroutine(verb))
+
+        ids = [done(store.register(NOW)) for _ in range(5)]
+        for index, (_, key) in enumerate(ids[:4]):
+            done(store.pulse(key, ("192.0.2.1", 4000 + index), NOW + index * 20))
+        done(store.logout(ids[3][0], NOW + 60))
+        made = done(store.publish(OWNER, [spec("one", secret=ANSWER_SECRET), spec("two")], NOW + 60))
+        done(store.answer(made[0].id, ANSWERER, "v=0", ANSWER_SECRET, NOW + 60))
+        done(store.add_candidates(made[0].id, OWNER, [{"a": 1}, {"b": 2}], NOW + 60))
+        done(store.open_session("https://a.example", "t", "", "an offer", None, NOW + 60))
+        done(store.announce(("192.0.2.9", 999, 5024), NOW + 60))
+        done(store.sweep(NOW + 60))
+        return store
+
+    def leave(self) -> None:
+        """Make the same file, of a server that has stopped."""
+        self.successResultOf(Deferred.fromCoroutine(self.fill().close(NOW + 60)))
+
+    def listing(self) -> dict[str, bytes]:
+        """:returns: every file of the directory, with what is in it."""
+        return {path.name: path.read_bytes() for path in self.directory.iterdir() if path.suffix != ".lock"}
+
+
+class StatsTests(AdminCase):
+    """``rendezvous-admin stats``."""
+
+    COUNTS = {
+        "version": 1,
+        "alive": NOW + 60,
+        "clients": 4,
+        "clients_online": 1,
+        "clients_pending": 2,
+        "clients_never_pulsed": 1,
+        "clients_gone": 0,
+        "logouts": 1,
+        "offers_unanswered": 1,
+        "offers_answered": 1,
+        "sessions": 1,
+        "candidates": 2,
+        "tracker_peers": 1,
+        "events": 3,
+    }
+
+    def test_stopped_server(self) -> None:
+        """Everything is counted, clients as of the moment when the server stopped."""
+        self.leave()
+        found = self.stats()
+        size = os.path.getsize(self.path)
+        self.assertEqual(found, self.COUNTS | {"bytes": size, "bytes_per_client": round(size / 4)})
+
+    def test_server_that_has_the_file_open(self) -> None:
+        """What is in the log beside the file counts."""
+        store = self.fill()
+        self.assertLess(os.path.getsize(self.path), self.stats()["bytes"])
+        found = self.stats()
+        self.assertEqual({name: found[name] for name in self.COUNTS}, self.COUNTS)
+        self.successResultOf(Deferred.fromCoroutine(store.close(NOW + 60)))
+
+    def test_text_has_the_same(self) -> None:
+        """One line for each number, and the time in words."""
+        self.leave()
+        lines = dict(re.split(" {2,}", line) for line in self.good("stats", "sqlite:" + self.path).splitlines())
+        self.assertEqual(list(lines), [name.replace("_", " ") for name in self.stats()])
+        self.assertEqual((lines["alive"], lines["clients pending"]), ("2023-11-14 22:14:20 UTC", "2"))
+
+    def test_timers_decide(self) -> None:
+        """They are given as the server's are."""
+        self.leave()
+        self.assertEqual(self.stats("--pulse-interval=60")["clients_online"], 3)
+        found = self.stats("--pulse-interval=1", "--pulse-grace=0", "--error-time=45")
+        self.assertEqual((found["clients_online"], found["clients_pending"], found["clients_gone"]), (0, 2, 1))
+        self.assertEqual(self.stats("--registration-time=59")["clients_never_pulsed"], 0)
+        self.assertEqual(self.stats("--registration-time=60")["clients_never_pulsed"], 1)
+        self.assertIn("--pulse-interval must be", self.refusal("stats", self.path, "--pulse-interval=x"))
+
+    def test_new_file(self) -> None:
+        """Nothing is in it, and no client has any bytes."""
+        open_database(self.path).close()
+        found = self.stats()
+        self.assertEqual((found["clients"], found["alive"], found["bytes_per_client"]), (0, None, None))
+        self.assertIn("alive                 -\n", self.good("stats", self.path))
+
+
+class UntouchedTests(AdminCase):
+    """What only reads leaves no trace."""
+
+    def look(self) -> None:
+        """Do all that only reads."""
+        self.good("check", self.path)
+        self.good("stats", self.path)
+        self.good("backup", self.path, self.mktemp())
+
+    def test_file_of_a_stopped_server(self) -> None:
+        """Nothing is written, and nothing is made beside it."""
+        self.leave()
+        before = self.listing()
+        self.look()
+        self.assertEqual(self.listing(), before)
+
+    def test_directory_that_may_only_be_read(self) -> None:
+        """SQLite cannot make its log there, and need not."""
+        self.leave()
+        self.addCleanup(self.directory.chmod, 0o700)
+        self.directory.chmod(0o500)
+        self.look()
+
+    def test_file_of_a_server_that_was_killed(self) -> None:
+        """The log beside it is read, and kept for the server, which has to read it itself."""
+        self.fill()
+        with tempfile.TemporaryDirectory() as crashed:
+            for name, data in self.listing().items():
+                Path(crashed, name).write_bytes(data)
+            self.path, self.directory = str(Path(crashed, "rendezvous.sqlite3")), Path(crashed)
+            before = self.listing()
+            self.look()
+            self.assertEqual(self.stats()["clients"], 4)
+            for name in ("rendezvous.sqlite3", "rendezvous.sqlite3-wal"):
+                self.assertEqual(self.listing()[name], before[name])
+
+    def test_server_may_start_meanwhile(self) -> None:
+        """Then what was seen may be of no one moment, and it is looked at again."""
+        self.leave()
+        seen: list[int] = []
+
+        def look(database: sqlite3.Connection) -> int:
+            if not seen:
+                store = make_store(self.path)
+                self.successResultOf(Deferred.fromCoroutine(store.register(NOW)))
+            seen.append(database.execute("SELECT count(*) FROM clients").fetchone()[0])
+            return seen[-1]
+
+        self.assertEqual((inspection.read_only(self.path, look), seen), (5, [4, 5]))
+
+
+class CheckTests(AdminCase):
+    """``rendezvous-admin check``."""
+
+    def test_good_file(self) -> None:
+        """Its version, the newest one, and how many records there are: all but candidates count by themselves."""
+        self.leave()
+        self.assertEqual(
+            self.good("check", self.path),
+            f"the store {self.path!r} is whole: version 1, the newest that this server knows; 12 records can be read\n",
+        )
+
+    def test_older_and_newer_version(self) -> None:
+        """An older one is upgraded by the next start; a newer one is a mistake."""
+        open_database(self.path).close()
+        steps = {**schema_steps(), 2: "CREATE TABLE more (a);"}
+        self.patch(inspection, "schema_steps", lambda: steps)
+        self.assertIn("version 1, which a server upgrades to 2 when it starts", self.good("check", self.path))
+        open_database(self.path, steps).close()
+        self.patch(inspection, "schema_steps", schema_steps)
+        self.assertIn("has version 2, and this server knows 1 at most", self.refusal("check", self.path))
+
+    def test_damaged_file(self) -> None:
+        """Pages that make no sense, and records that make none."""
+        database = open_database(self.path)
+        database.execute("INSERT INTO candidates VALUES ('', 'gone', 1, 'offerer', 'p', '\"hidden\"', 1)")
+        database.close()
+        message = self.refusal("check", self.path)
+        self.assertIn("is damaged", message)
+        self.assertNotIn("hidden", message)
+        data = Path(self.path).read_bytes()
+        Path(self.path).write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+        for command in (["check"], ["stats"]):
+            self.assertIn("is damaged", self.refusal(*command, self.path))
+        self.assertIn("is damaged", self.refusal("backup", self.path, self.path + ".copy"))
+        self.assertEqual(sorted(os.listdir(self.directory)), ["rendezvous.sqlite3"])
+
+    def test_files_that_are_no_store(self) -> None:
+        """None, an empty one, a text, a directory, another program's."""
+        other = self.directory / "other"
+        sqlite3.connect(other).executescript("CREATE TABLE theirs (a);").connection.close()
+        (self.directory / "empty").touch()
+        (self.directory / "text").write_text("text " * 1000)
+        for name in ("none", "empty", "text", "other", ""):
+            path = str(self.directory / name)
+            for words in (["check", path], ["stats", path], ["backup", path, str(self.directory / "copy")]):
+                self.assertIn(repr(path), self.refusal(*words))
+        self.assertEqual(sorted(os.listdir(self.directory)), ["empty", "other", "text"])
+
+
+class BackupTests(AdminCase):
+    """``rendezvous-admin backup``."""
+
+    def setUp(self) -> None:
+        """Leave a store."""
+        super().setUp()
+        self.leave()
+        self.copy = str(self.directory / "copy.sqlite3")
+
+    def test_copy_has_everything_and_is_its_owners_alone(self) -> None:
+        """Whatever the umask says, with nothing else left beside it."""
+        self.addCleanup(os.umask, os.umask(0))
+        self.assertIn("keep the server's secret with it", self.good("backup", self.path, self.copy))
+        self.assertEqual(stat.S_IMODE(os.stat(self.copy).st_mode), 0o600)
+        self.assertEqual(sorted(self.listing()), ["copy.sqlite3", "rendezvous.sqlite3"])
+        expected = self.stats()
+        self.path = self.copy
+        self.assertEqual(self.stats(), expected)
+
+    def test_nothing_is_overwritten(self) -> None:
+        """Not even a link that leads nowhere."""
+        Path(self.copy).write_text("precious")
+        self.assertIn("is there already", self.refusal("backup", self.path, self.copy))
+        self.assertEqual(Path(self.copy).read_text(), "precious")
+        link = self.directory / "link"
+        link.symlink_to("nowhere")
+        self.assertIn("is there already", self.refusal("backup", self.path, str(link)))
+
+    def test_copy_that_appears_meanwhile_is_kept(self) -> None:
+        """Whoever was first wins."""
+        link = os.link
+
+        def late(source: str, destination: str) -> None:
+            Path(destination).write_text("precious")
+            link(source, destination)
+
+        self.patch(os, "link", late)
+        self.assertIn("is there already", self.refusal("backup", self.path, self.copy))
+        self.assertEqual(sorted(self.listing()), ["copy.sqlite3", "rendezvous.sqlite3"])
+
+    def test_copy_that_cannot_be_made_is_not_there(self) -> None:
+        """It goes to a directory that is not there."""
+        self.assertIn("cannot be made", self.refusal("backup", self.path, str(self.directory / "no" / "copy")))
+
+    def test_restored_copy_starts_and_has_everything(self) -> None:
+        """Clients go on with what they were given, and offers are there with their answers."""
+        reactor = MemoryReactor()
+        server = MemoryServer(reactor, store="sqlite:" + str(self.directory / "live"))
+        _, key, headers = server.register()
+        server.deliver(key)
+        offer = server.request("POST", "/offers", {"offers": [{"sdp": "v=0", "topics": ["t"]}]}, headers)
+        self.assertLess(offer.status, 300)
+        reactor.advance(2)
+        self.good("backup", str(self.directory / "live"), self.copy)
+        server.stop()
+        restored = MemoryServer(reactor, store="sqlite:" + self.copy)
+        self.addCleanup(restored.stop)
+        self.assertEqual(restored.deliver(key), [(1020).to_bytes(4, "big")])
+        self.assertIn(b'"v=0"', restored.request("GET", "/offers/mine", headers=headers).body)
+
+
+class RotateTests(AdminCase):
+    """``rendezvous-admin rotate-secret``."""
+
+    def setUp(self) -> None:
+        """Have a secret."""
+        super().setUp()
+        self.file = self.directory / "secret"
+        self.file.write_text(SECRET.hex() + "\n")
+        self.file.chmod(0o600)
+
+    def test_old_one_is_kept_for_the_stated_time(self) -> None:
+        """The answer says until when, and that a server has to be restarted; no secret is in it."""
+        for text, seconds in (("0", 0), ("90", 90), ("90s", 90), ("2m", 120), ("12h", 43200), ("30d", 2592000)):
+            self.file.write_text(SECRET.hex() + "\n")
+            out = self.good("rotate-secret", str(self.file), "--keep", text)
+            lines = self.file.read_text().splitlines()
+            self.assertEqual(lines[1:], [f"{SECRET.hex()} until {int(NOW + seconds)}"])
+            self.assertIn("when it is restarted", out)
+            for line in lines:
+                self.assertNotIn(line[:64], out)
+        self.assertIn("until 2023-12-14 22:13:20 UTC", out)
+
+    def test_mistakes(self) -> None:
+        """The file is as it was."""
+        for text in ("", "-1", "x", "1w", "1.5d", "3661d", "9" * 13):
+            self.assertIn("--keep", self.refusal("rotate-secret", str(self.file), f"--keep={text}"))
+        self.assertEqual(self.file.read_text(), SECRET.hex() + "\n")
+        self.good("rotate-secret", str(self.file), "--keep=3660d")
+        self.assertIn("No such file", self.refusal("rotate-secret", str(self.file) + "x", "--keep=1"))
+        self.file.write_text(SECRET.hex()[1:])
+        self.assertNotIn(SECRET.hex()[1:9], self.refusal("rotate-secret", str(self.file), "--keep=1"))
+        self.file.chmod(0o644)
+        self.assertIn("can be read by others", self.refusal("rotate-secret", str(self.file), "--keep=1"))
+
+    def test_link_is_followed(self) -> None:
+        """The file that it leads to is replaced, and keeps being its owner's alone."""
+        link = self.directory / "link"
+        link.symlink_to(self.file)
+        self.good("rotate-secret", str(link), "--keep=1")
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(len(self.file.read_text().splitlines()), 2)
+        self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o600)
+
+
+class CommandLineTests(AdminCase):
+    """The program around the commands."""
+
+    def test_mistakes_are_one_line(self) -> None:
+        """Whatever is wrong with the words."""
+        for words in (
+            [],
+            ["x"],
+            ["check"],
+            ["check", "memory:"],
+            ["check", "sqlite:"],
+            ["check", "a", "b"],
+            ["stats", "--x"],
+        ):
+            self.assertIn("--help", self.refusal(*words))
+
+    def test_help_and_version(self) -> None:
+        """Each command has its own help."""
+        for command in ((), ("check",), ("backup",), ("stats",), ("rotate-secret",)):
+            self.assertIn("usage: rendezvous-admin", self.good(*command, "--help"))
+        self.assertEqual(self.good("--version"), f"rendezvous {__version__}\n")
+
+    def test_installed_name(self) -> None:
+        """An installation has the program."""
+        declared = configparser.ConfigParser()
+        declared.read(DOCS.parent / "setup.cfg", encoding="utf-8")
+        scripts = declared["options.entry_points"]["console_scripts"].split()
+        self.assertEqual(scripts, ["rendezvous-admin", "=", "rendezvous.admin:run"])
+
+    def test_nothing_that_is_secret_is_printed(self) -> None:
+        """Neither the secret of an offer nor a client's id or key."""
+        self.leave()
+        shown = self.good("stats", self.path) + self.good("check", self.path)
+        for hidden in (ANSWER_SECRET, OWNER, SECRET.hex()):
+            self.assertNotIn(hidden, shown)
+
+    def test_program_ends_quietly_when_nobody_reads(self) -> None:
+        """A pipe that is closed is no reason for a traceback."""
+        self.leave()
+        reading, writing = os.pipe()
+        os.close(reading)
+        ended = subprocess.run(
+            [*ADMIN, "stats", self.path], env=environment(), stdout=writing, stderr=subprocess.PIPE, timeout=60
+        )
+        os.close(writing)
+        self.assertEqual((ended.returncode, ended.stderr), (1, b""))
+
+
+class RunningServerTests(AdminCase):
+    """A real server, and the program as operators call it, with the words of the documentation."""
+
+    def shell(self, command: str) -> str:
+        """:returns: what a command of the documentation prints in the server's directory."""
+        name, *words = shlex.split(command)
+        self.assertEqual(name, "rendezvous-admin")
+        ended = subprocess.run(
+            [*ADMIN, *words], cwd=self.directory, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        return ended.stdout
+
+    def test_documented_commands_run(self) -> None:
+        """All of ``docs/storage.rst``, in its order, while a server runs; then its copy starts and has the client."""
+        page = (DOCS / "storage.rst").read_text(encoding="utf-8")
+        blocks = [block.text for block in code_blocks(page) if block.language == "shell"]
+        commands = [line for text in blocks for line in text.splitlines() if line.startswith("rendezvous-admin ")]
+        self.assertEqual({shlex.split(line)[1] for line in commands}, {"check", "backup", "stats", "rotate-secret"})
+        with real_server(f"--store=sqlite:{self.path}") as server:
+            request = urllib.request.Request(server.url + "/register", method="POST")
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                client = json.load(reply)
+            printed = "".join(self.shell(command) for command in commands)
+            self.assertEqual(self.stats()["clients"], 1)
+        self.assertNotIn(client["private_id"], printed)
+        self.assertEqual(stat.S_IMODE((self.directory / "backup.sqlite3").stat().st_mode), 0o600)
+        secret = f"--secret-file={self.directory / 'rendezvous.secret'}"
+        with real_server(f"--store=sqlite:{self.directory / 'backup.sqlite3'}", secret) as server:
+            headers = {"Authorization": f"Bearer {client['private_id']}"}
+            request = urllib.request.Request(server.url + "/logout", method="POST", headers=headers)
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                self.assertEqual(reply.status, 200)
