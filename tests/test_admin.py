@@ -17,7 +17,7 @@ import tempfile
 import urllib.request
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -143,7 +143,7 @@ class AdminCase(SynchronousTestCase):
 class StatsTests(AdminCase):
     """``rendezvous-admin stats``."""
 
-    COUNTS = {
+    COUNTS: ClassVar[dict[str, object]] = {
         "version": 1,
         "alive": NOW + 60,
         "clients": 4,
