@@ -161,15 +161,16 @@ class SqliteStore(MemoryStore):
             for peer in read_tracker_peers(database):
                 self._tracker.restore(peer)
         database.execute("COMMIT")
-        self.log.info(
-            "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
-            " {pause:.1f} s",
-            path=self._path,
-            clients=len(self.presence),
-            offers=len(self._board),
-            tracker_peers=len(self._tracker),
-            pause=pause,
-        )
+        if len(self.presence) or len(self._board) or len(self._tracker):
+            self.log.info(
+                "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
+                " {pause:.1f} s",
+                path=self._path,
+                clients=len(self.presence),
+                offers=len(self._board),
+                tracker_peers=len(self._tracker),
+                pause=pause,
+            )
         known = facts.get("secret")
         if known not in (None, *self._fingerprints) and len(self.presence):
             self.log.warn(
