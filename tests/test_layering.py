@@ -22,7 +22,8 @@ WORLD = frozenset(
     | {"twisted", "zope"}
 )
 SHELL = frozenset(
-    f"rendezvous.{name}" for name in ("admin", "client", "datagram", "service", "settings", "storage", "sweep", "tap", "web")
+    f"rendezvous.{name}"
+    for name in ("admin", "client", "datagram", "service", "settings", "storage", "sweep", "tap", "web")
 )
 
 FORBIDDEN = {
