@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -32,10 +33,10 @@ class RotationCase(SynchronousTestCase):
         self.client_id, self.key, self.headers = self.server.register()
         self.assertEqual(self.server.deliver(self.key), [ON_TIME])
 
-    def start(self) -> None:
+    def start(self, **settings: Any) -> None:
         """Start a server on what the last one has left."""
         store = f"sqlite:{self.directory / 'rendezvous.sqlite3'}"
-        self.server = MemoryServer(self.reactor, environ={}, store=store, error_time=10 * KEEP)
+        self.server = MemoryServer(self.reactor, environ={}, store=store, error_time=10 * KEEP, **settings)
 
     def restart(self) -> list[str]:
         """:returns: what the new server warned of."""
@@ -111,12 +112,34 @@ class RotatedTests(RotationCase):
         self.assertEqual(self.server.request("POST", "/verify", headers=headers).status, 200)
         self.assertEqual(self.server.deliver(key), [ON_TIME])
 
+    def test_client_counts_once(self) -> None:
+        """Whichever key it has: a table that has room for two has room for one more, and it is swept as one."""
+        self.rotate()
+        self.server.stop()
+        self.start(max_clients=2)
+        presence = self.server.rendezvous.store.presence  # type: ignore[attr-defined]
+        self.assertEqual((len(presence), len(list(presence.clients()))), (1, 1))
+        self.server.register()
+        self.assertEqual(self.server.request("POST", "/register").status, 503)
+        self.assertEqual(presence.sweep(self.reactor.seconds() + 20 * KEEP, 100), 2)
+        self.assertEqual(len(presence), 0)
+
+    def test_logout_ends_both_keys(self) -> None:
+        """The file has neither of them afterwards."""
+        self.rotate()
+        self.restart()
+        self.assertEqual(self.server.request("POST", "/logout", headers=self.headers).status, 200)
+        self.assertEqual((self.server.deliver(self.key), self.statuses()), ([UNKNOWN], [401, 401]))
+        self.restart()
+        self.assertEqual((self.server.deliver(self.key), self.statuses()), ([UNKNOWN], [401, 401]))
+
     def test_two_rotations(self) -> None:
         """Each old secret has an end of its own."""
         until = self.rotate()
         self.reactor.advance(KEEP / 2)
         self.restart()
         _, key, headers = self.server.register()
+        self.server.deliver(key)
         self.rotate()
         self.assertEqual(self.restart(), [])
         self.assertEqual(self.statuses(), [200, 200])

@@ -98,6 +98,14 @@ class Keyring:
             if secret.until is None or now <= secret.until
         ]
 
+    def old_keys(self, client_id: bytes, now: float) -> list[tuple[bytes, float]]:
+        """:returns: those of them that are not of the secret in use, each with the time until which it is honoured."""
+        return [
+            (hmac.digest(secret.value, client_id, "sha256"), secret.until)
+            for secret in self._secrets
+            if secret.until is not None and now <= secret.until
+        ]
+
     def fingerprints(self) -> list[str]:
         """:returns: a name for each secret that gives nothing of it away."""
         return [hmac.digest(secret.value, b"fingerprint", "sha256").hex()[:16] for secret in self._secrets]

@@ -152,6 +152,8 @@ class Presence:
         self._logout_memory = logout_memory
         self._note = note
         self._clients: dict[bytes, Client] = {}
+        # Of the keys above, those of secrets that are no longer in use, and when each of them ends.
+        self._old: dict[bytes, float] = {}
         # The first pulse brings a deadline nearer where the registration time is the longer one, hence the patience.
         self._deadlines: Deadlines[bytes] = Deadlines(timers.kept)
         self._revoked: dict[bytes, Revocation] = {}
@@ -159,7 +161,7 @@ class Presence:
         self.touched: set[Client] | None = None
 
     def __len__(self) -> int:
-        return len(self._clients)
+        return len(self._clients) - len(self._old)
 
     def __contains__(self, key: object) -> bool:
         return key in self._clients
@@ -175,7 +177,7 @@ class Presence:
         """
         if key in self._clients or client_id in self._revoked:
             raise Conflict("This client id is taken.")
-        if len(self._clients) >= self._max_clients:
+        if len(self) >= self._max_clients:
             raise Full("The server has as many clients as it can keep; some will leave soon.")
         client = Client(client_id, now)
         self._enter(key, client)
@@ -195,6 +197,7 @@ class Presence:
             or now > client.last_seen + self._on_time
             or client.host != address[0]
             or client.port != address[1]
+            or (self._old and now > self._old.get(key, now))
         ):
             return False
         client.last_seen = now
@@ -212,7 +215,7 @@ class Presence:
         :returns: what to answer.
         """
         client = self._clients.get(key)
-        if client is None:
+        if client is None or now > self._old.get(key, now):
             return PulseCode.UNKNOWN
         state = self.state(client, now)
         code = ON_PULSE[state]
@@ -305,8 +308,8 @@ class Presence:
         """
         removed = 0
         for key in self._deadlines.take(now, self._deadline_of_key, at_most):
+            removed += key not in self._old
             self._remove(key, self._clients[key])
-            removed += 1
         self._forget_revocations(now, at_most)
         return removed
 
@@ -316,8 +319,10 @@ class Presence:
 
         While an old secret is honoured, nobody knows which key the client was given, so it is found by each of them.
         """
-        for key in self._keyring.keys(client.client_id, now):
+        self._enter(self._keyring.key(client.client_id), client)
+        for key, until in self._keyring.old_keys(client.client_id, now):
             self._enter(key, client)
+            self._old[key] = until
 
     def restore_revocation(self, revocation: Revocation) -> None:
         """Put in a logout that is already noted elsewhere."""
@@ -326,7 +331,7 @@ class Presence:
 
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
-        return iter(self._clients.values())
+        return (client for key, client in self._clients.items() if key not in self._old)
 
     def _enter(self, key: bytes, client: Client) -> None:
         self._clients[key] = client
@@ -345,7 +350,9 @@ class Presence:
 
     def _remove(self, key: bytes, client: Client) -> None:
         del self._clients[key]
-        self._note(Removed(client))
+        # A client that has further keys has one of the secret in use, and ends with that.
+        if self._old.pop(key, None) is None:
+            self._note(Removed(client))
 
     def _is_revoked(self, client_id: bytes, now: float) -> bool:
         revocation = self._revoked.get(client_id)
