@@ -15,13 +15,14 @@ QUIETLY := --quiet --quiet
 HTTP_PORT = 5025
 UDP_PORT = 5024
 OPTIONS =
+FUZZ_SECONDS = 600
 
 # What an installation depends on. The project is installed editable, so a change to its code asks for no new one.
 METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test coverage lint format types docs changes package lowest schemathesis bench clean
+.PHONY: help run test coverage lint format types docs changes package lowest schemathesis bench fuzz clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -69,7 +70,10 @@ schemathesis: $(VENV)/.installed-dev  ## try a running server by its description
 	@$(BIN)/python .ci/schemathesis_run.py $(SECONDS)
 
 bench: $(VENV)/.installed-test  ## run the benchmarks
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port for FUZZ_SECONDS, 600 unless said otherwise
+	@$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 clean:  ## remove everything that can be made again
 	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis _trial_temp*

@@ -12,10 +12,17 @@ import klein
 
 import twisted
 
-from benchmarks import datagrams, http, presence, store
+from benchmarks import datagrams, dialects, http, presence, signaling, store
 from benchmarks.report import Report
 
-SUITES = {"presence": presence, "datagrams": datagrams, "http": http, "store": store}
+SUITES = {
+    "presence": presence,
+    "datagrams": datagrams,
+    "dialects": dialects,
+    "http": http,
+    "signaling": signaling,
+    "store": store,
+}
 
 
 def _machine() -> str:

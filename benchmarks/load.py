@@ -5,28 +5,87 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 WINDOW = 64
 CONNECTIONS = 16
+#: The shortest request of STUN.
+BINDING = bytes.fromhex("000100002112a442") + b"benchmarking"
 
 
 @contextlib.contextmanager
-def server(name: str, argument: int = 0, **settings: object) -> Iterator[int]:
-    """Run one of :mod:`benchmarks.servers`, with these settings; gives its port."""
+def server(name: str, argument: int = 0, core: int | None = None, **settings: object) -> Iterator[int]:
+    """
+    Run one of :mod:`benchmarks.servers`; gives its port.
+
+    :param core: the one core that it may use, if not all.
+    :param settings: where they differ from the defaults.
+    """
     command = [sys.executable, "-m", "benchmarks.servers", name, str(argument), json.dumps(settings)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_pinned(core))
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline())
     finally:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def turnserver(core: int, relay_threads: int) -> Iterator[int | None]:
+    """
+    Run coturn's server for STUN alone; gives its port, or ``None`` if it is not installed.
+
+    :param relay_threads: 0 for a single thread.
+    """
+    program = shutil.which("turnserver")
+    if program is None:
+        yield None
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as directory:
+        options = ["-n", "--stun-only", "--no-tls", "--no-dtls", "--no-tcp", "--no-cli", "--no-rfc5780"]
+        options += [f"--listening-port={port}", "--listening-ip=127.0.0.1", f"--relay-threads={relay_threads}"]
+        options += ["--log-file=stdout", f"--pidfile={directory}/pid", f"--userdb={directory}/db"]
+        process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, preexec_fn=_pinned(core))
+        try:
+            _wait_for(port)
+            yield port
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _pinned(core: int | None) -> Callable[[], None] | None:
+    return None if core is None else partial(os.sched_setaffinity, 0, {core})
+
+
+def _wait_for(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", port))
+        sock.settimeout(0.1)
+        for _ in range(100):
+            try:
+                sock.send(BINDING)
+                sock.recv(2048)
+            except TimeoutError:
+                continue
+            except ConnectionRefusedError:
+                time.sleep(0.1)
+                continue
+            return
+    raise RuntimeError(f"nothing answers on port {port}")
 
 
 @functools.cache
@@ -67,6 +126,53 @@ def datagrams(port: int, payloads: Sequence[bytes], seconds: float) -> float:
         except TimeoutError:
             continue
     return count / (time.perf_counter() - start)
+
+
+def strangers(port: int, payload: bytes, seconds: float) -> float:
+    """:returns: replies a second to a payload that a socket sends once, a window of new sockets at a time."""
+    count, elapsed = 0, 0.0
+    while elapsed < seconds:
+        with contextlib.ExitStack() as opened:
+            socks = [opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(WINDOW)]
+            for sock in socks:
+                sock.connect(("127.0.0.1", port))
+                sock.settimeout(1.0)
+            start = time.perf_counter()
+            for sock in socks:
+                sock.send(payload)
+            for sock in socks:
+                sock.recv(2048)
+            elapsed += time.perf_counter() - start
+            count += WINDOW
+    return count / elapsed
+
+
+def among(port: int, payloads: Sequence[bytes], others: Sequence[bytes], reply: bytes, seconds: float) -> float:
+    """
+    Send other datagrams as well, one after each payload, whether those are answered or not.
+
+    :returns: replies a second to the payloads alone: those that are ``reply``.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", port))
+        sock.settimeout(0.2)
+        sent = count = missing = 0
+        start = time.perf_counter()
+        end = start + seconds
+        while time.perf_counter() < end:
+            while missing < WINDOW:
+                sock.send(payloads[sent % len(payloads)])
+                sock.send(others[sent % len(others)])
+                sent += 1
+                missing += 1
+            try:
+                while sock.recv(2048) != reply:
+                    pass
+                count += 1
+                missing -= 1
+            except TimeoutError:
+                missing = 0
+        return count / (time.perf_counter() - start)
 
 
 def requests(

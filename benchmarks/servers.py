@@ -1,4 +1,8 @@
-"""The servers under load, each a process: ``python -m benchmarks.servers NAME [ARGUMENT]`` prints its port, serves."""
+"""
+The servers under load, each a process: ``python -m benchmarks.servers NAME [CLIENTS [SETTINGS]]``.
+
+It prints its port, and serves. Settings are a JSON object.
+"""
 
 from __future__ import annotations
 
@@ -76,14 +80,14 @@ def populate(made: Rendezvous, clients: int) -> None:
         presence.pulse(key, (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + number % 60000), now)
 
 
-def main(name: str, argument: str = "0", settings: str = "{}") -> None:
+def main(name: str, clients: str = "0", settings: str = "{}") -> None:
     if name == "echo":
         port = reactor.listenUDP(0, Echo(), interface="127.0.0.1")
     elif name == "klein":
         port = reactor.listenTCP(0, bare_klein(), interface="127.0.0.1", backlog=512)
     else:
         made = rendezvous(**json.loads(settings))
-        populate(made, int(argument))
+        populate(made, int(clients))
         if name == "both":
             print(reactor.listenTCP(0, made.site(), interface="127.0.0.1").getHost().port, end=" ")
         if name in ("both", "datagrams"):

@@ -74,11 +74,8 @@ class RendezvousDatagrams(DatagramProtocol):
         self._seconds = shared.clock.seconds
         self._dropped = shared.dropped
         self._dialect = dialect
-        self._takers: dict[Kind, Callable[[bytes, Address], None]] = {
-            Kind.STUN: self._take_stun,
-            Kind.TRACKER: self._take_tracker,
-            Kind.PULSE: self._take_pulse,
-        }
+        takers = {Kind.STUN: self._take_stun, Kind.TRACKER: self._take_tracker, Kind.PULSE: self._take_pulse}
+        self._takers: dict[Kind, Callable[[bytes, Address], None]] = {kind: takers[kind] for kind in shared.kinds}
 
     def startProtocol(self) -> None:
         """Be known by the port that this listens on."""
@@ -105,10 +102,10 @@ class RendezvousDatagrams(DatagramProtocol):
         kind = Kind.PULSE if datagram in self._store.presence else classify(datagram)
         if kind is None:
             self._dropped["unreadable"] += 1
-        elif kind not in self._shared.kinds:
+        elif (take := self._takers.get(kind)) is None:
             self._dropped["of a dialect that is off"] += 1
         else:
-            self._takers[kind](datagram, addr)
+            take(datagram, addr)
 
     # One for each dialect
 
@@ -188,7 +185,16 @@ class RendezvousDatagrams(DatagramProtocol):
         return allowed
 
     def _run(self, verb: Coroutine[Any, Any, None]) -> None:
-        Deferred.fromCoroutine(verb).addErrback(self._failed)
+        try:
+            # What the store has in memory it answers at once, and then a Deferred would cost as much as all the rest.
+            verb.send(None)
+        except StopIteration:
+            return
+        except Exception:
+            self._failed(Failure())
+        else:
+            # It waits for a Deferred, and will still be found waiting for that.
+            Deferred.fromCoroutine(verb).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
         # Silence is the honest answer: the client asks again, and the store may be back by then.

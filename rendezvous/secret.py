@@ -51,21 +51,21 @@ def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: f
     :param keep: seconds for which the old one is honoured still.
     :raises SettingsError: the file cannot be used; it is as it was.
     """
-    # A link is followed, so that the file is replaced and not the link to it.
-    path = os.path.realpath(path)
     try:
         old = [secret for secret in _read(path) if secret.until is None or secret.until > now]
         lines = [random(SECRET_SIZE).hex()]
         for secret in old:
             until = now + keep if secret.until is None else secret.until
             lines.append(f"{secret.value.hex()} until {int(until)}")
-        draft = _draft(path, "\n".join(lines) + "\n")
+        # A link is followed, so that the file is replaced and not the link to it.
+        target = os.path.realpath(path)
+        draft = _draft(target, "\n".join(lines) + "\n")
         try:
             if os.geteuid() == 0:
                 # The server that is to read it may run as somebody else.
-                owner = os.stat(path)
+                owner = os.stat(target)
                 os.chown(draft, owner.st_uid, owner.st_gid)
-            os.replace(draft, path)
+            os.replace(draft, target)
         except OSError:
             os.unlink(draft)
             raise
@@ -78,7 +78,9 @@ def _read(path: str) -> list[Secret]:
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise SettingsError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
         text = file.read(_LONGEST + 1)
-        return _parse(text if len(text) <= _LONGEST else "", f"the secret file {path!r}")
+    if len(text) > _LONGEST:
+        raise SettingsError(f"the secret file {path!r} is too long: it must hold {2 * SECRET_SIZE} hex digits")
+    return _parse(text, f"the secret file {path!r}")
 
 
 def _make(path: str, secret: bytes) -> list[Secret]:
@@ -96,10 +98,14 @@ def _make(path: str, secret: bytes) -> list[Secret]:
 def _draft(path: str, text: str) -> str:
     # Its name is a new one each time: process ids come again, in a container at every start.
     descriptor, draft = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path) or os.curdir)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.unlink(draft)
+        raise
     return draft
 
 

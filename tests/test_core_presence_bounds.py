@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rendezvous.core.identity import Credential, Keyring
+from rendezvous.core.identity import Credential, Keyring, Secret
 from rendezvous.core.notes import Removed
 from rendezvous.core.presence import Client, Presence, PulseCode, Revocation, Timers
 from rendezvous.errors import Conflict, Full, Unauthorized
@@ -96,7 +96,7 @@ class CredentialTests(PresenceCase):
     def test_clients_of_a_rotated_secret_are_clients(self) -> None:
         """They are found, proven and logged out by the key that they were given."""
         old = KEYRING
-        self.table = Presence(Timers(), Keyring([b"\x09" * 32, bytes(32)]))
+        self.table = Presence(Timers(), Keyring([Secret(b"\x09" * 32), Secret(bytes(32), NOW + 1000)]))
         self.table.register(ID, old.key(ID), NOW)
         self.assertEqual(self.good(NOW), (True, True))
         self.assertEqual(self.found(NOW).client_id, ID)
@@ -240,7 +240,7 @@ class RegistrationTests(PresenceCase):
         """As it was kept elsewhere, and without being noted again; it is swept like any other."""
         client = Client(ID, NOW)
         client.move(THERE)
-        self.table.restore(client, KEY)
+        self.table.restore(client, NOW)
         self.assertEqual(self.notes, [])
         self.assertTrue(self.table.keep_alive(KEY, THERE, NOW + 33.0))
         self.assertEqual([self.table.sweep(NOW + since, MANY) for since in (33 + 210, 33 + 211 + JUST)], [0, 1])
@@ -356,3 +356,45 @@ class SweepTests(PresenceCase):
         """And once it has caught up, everybody goes as usual."""
         table = self.fill(3)
         self.assertEqual([table.sweep(NOW + since, MANY) for since in (-1e6, -1.0, 0.0, 211.0)], [0, 0, 0, 3])
+
+
+class RotationTests(PresenceCase):
+    """Clients that were restored while the old secret is honoured."""
+
+    def setUp(self) -> None:
+        """Restore a client of the old secret, which is honoured for another 100 seconds."""
+        super().setUp()
+        self.keyring = Keyring([Secret(b"\x09" * 32), Secret(bytes(32), NOW + 100)])
+        self.notes = []
+        self.table = Presence(Timers(), self.keyring, max_clients=2, note=self.notes.append)
+        client = Client(ID, NOW)
+        client.move(THERE)
+        self.table.restore(client, NOW)
+        self.new_key = self.keyring.key(ID)
+
+    def test_client_counts_once(self) -> None:
+        """Against the bound, and in a listing."""
+        self.assertEqual((len(self.table), len(list(self.table.clients()))), (1, 1))
+        self.table.register(OTHER, self.keyring.key(OTHER), NOW)
+        self.assertRaises(Full, self.table.register, bytes(16), self.keyring.key(bytes(16)), NOW)
+
+    def test_old_key_pulses_until_its_secret_ends(self) -> None:
+        """To the second of the sweep; the client itself is there until it falls silent."""
+        for since in range(0, 100, 25):
+            self.table.sweep(NOW + since, MANY)
+            self.assertTrue(self.table.keep_alive(KEY, THERE, NOW + since))
+        self.table.sweep(NOW + 102, MANY)
+        self.assertIs(self.table.pulse(KEY, THERE, NOW + 102), PulseCode.UNKNOWN)
+        self.assertEqual((len(self.table), self.notes), (1, []))
+
+    def test_silent_client_ends_once(self) -> None:
+        """However many keys lead to it."""
+        self.assertEqual(self.table.sweep(NOW + 10_000, MANY), 1)
+        self.assertEqual((len(self.table), len(self.notes)), (0, 1))
+
+    def test_logout_ends_every_key(self) -> None:
+        """Also after the end of the secret, when a sweep is late."""
+        self.table.logout(ID, NOW + 150)
+        for key in (KEY, self.new_key):
+            self.assertIs(self.table.pulse(key, THERE, NOW + 150), PulseCode.UNKNOWN)
+        self.assertEqual(len(self.table), 0)

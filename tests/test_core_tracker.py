@@ -306,7 +306,9 @@ class PulseTests(TrackerTestCase):
     def test_multiaddr_has_a_limit(self) -> None:
         """At the limit it is kept; above it, in characters or in bytes, the whole pulse fails."""
         self.tracker.pulse(ALICE, NOW, multiaddr="x" * MAX_MULTIADDR)
-        for long in ("x" * (MAX_MULTIADDR + 1), "\u00e9" * (MAX_MULTIADDR // 2 + 1)):
+        self.tracker.pulse(ALICE, NOW, multiaddr='"' * (MAX_MULTIADDR // 2))
+        self.tracker.pulse(ALICE, NOW, multiaddr="x" * MAX_MULTIADDR)
+        for long in ("x" * (MAX_MULTIADDR + 1), "\u00e9" * (MAX_MULTIADDR // 2 + 1), "\\" * (MAX_MULTIADDR // 2 + 1)):
             self.assert_error(
                 Malformed,
                 "malformed",

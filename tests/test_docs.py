@@ -29,6 +29,7 @@ DOCS = ROOT / "docs"
 
 #: Options that the pages mention and that are twistd's own.
 TWISTD = {"help", "logger", "nodaemon", "pidfile", "uid", "gid"}
+ADMIN = {"json", "keep"}
 
 
 def read(path: Path) -> str:
@@ -199,8 +200,8 @@ class OperatingPageTests(SynchronousTestCase):
         self.assertIn("\n.. server-options::\n", read(self.page))
 
     def test_every_option_mentioned_exists(self) -> None:
-        """No page speaks of an option that neither the server nor twistd has."""
-        known = TWISTD | {option_name(field) for field in attrs.fields(Settings)}
+        """No page speaks of an option that neither the server nor twistd nor rendezvous-admin has."""
+        known = TWISTD | ADMIN | {option_name(field) for field in attrs.fields(Settings)}
         pages = [ROOT / "README.rst", *DOCS.rglob("*.rst")]
         named = {name for page in pages for name in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", read(page))}
         self.assertEqual(named - known, set())

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import globalLogPublisher
+from zope.interface import implementer
+
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.secret import rotate_secret
@@ -43,8 +45,8 @@ class RotationCase(SynchronousTestCase):
         self.server.stop()
         warned: list[str] = []
 
-        def observe(event: object) -> None:
-            assert isinstance(event, dict)
+        @implementer(ILogObserver)
+        def observe(event: LogEvent) -> None:
             if event["log_level"].name == "warn":
                 warned.append(event["log_format"].format(**event))
 
@@ -117,7 +119,7 @@ class RotatedTests(RotationCase):
         self.rotate()
         self.server.stop()
         self.start(max_clients=2)
-        presence = self.server.rendezvous.store.presence  # type: ignore[attr-defined]
+        presence = self.server.rendezvous.store.presence
         self.assertEqual((len(presence), len(list(presence.clients()))), (1, 1))
         self.server.register()
         self.assertEqual(self.server.request("POST", "/register").status, 503)

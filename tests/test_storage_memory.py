@@ -9,13 +9,7 @@ from tests.contract_store import StoreOptions, make_store_tests
 
 def make_store(options: StoreOptions) -> IStore:
     """:returns: a store in memory."""
-    return MemoryStore(
-        options.keyring,
-        options.random,
-        options.timers,
-        max_clients=options.max_clients,
-        logout_memory=options.logout_memory,
-    )
+    return MemoryStore(**options.parts())
 
 
 MemoryStoreTests = make_store_tests(make_store, "MemoryStoreTests", __name__)

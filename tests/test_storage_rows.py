@@ -163,7 +163,8 @@ class RoundTripTests(SynchronousTestCase):
         candidate: Candidate,
     ) -> None:
         """Of every kind, with what belongs to it."""
-        payload = {EventKind.ANSWER: answer, EventKind.CANDIDATE: candidate}.get(kind)
+        known: dict[EventKind, Answer | Candidate] = {EventKind.ANSWER: answer, EventKind.CANDIDATE: candidate}
+        payload = known.get(kind)
         made = Told(peer, Event(seq, kind, offer_id, topics, payload))
         self.assertEqual(list(read_events(database(made))), [made])
 

@@ -98,13 +98,9 @@ class Keyring:
             if secret.until is None or now <= secret.until
         ]
 
-    def old_keys(self, client_id: bytes, now: float) -> list[tuple[bytes, float]]:
-        """:returns: those of them that are not of the secret in use, each with the time until which it is honoured."""
-        return [
-            (hmac.digest(secret.value, client_id, "sha256"), secret.until)
-            for secret in self._secrets
-            if secret.until is not None and now <= secret.until
-        ]
+    def keys_until(self, client_id: bytes) -> list[tuple[bytes, float | None]]:
+        """:returns: every key that this id may ever have been given, and until when it is honoured."""
+        return [(hmac.digest(secret.value, client_id, "sha256"), secret.until) for secret in self._secrets]
 
     def fingerprints(self) -> list[str]:
         """:returns: a name for each secret that gives nothing of it away."""
@@ -112,7 +108,10 @@ class Keyring:
 
     def proves(self, client_id: bytes, key: bytes, now: float) -> bool:
         """:returns: whether the key belongs to the id, found in constant time."""
-        return sum(hmac.compare_digest(key, own) for own in self.keys(client_id, now)) > 0
+        found = False
+        for own in self.keys(client_id, now):
+            found |= hmac.compare_digest(key, own)
+        return found
 
     def draw(self, random: Callable[[int], bytes], mistakable: Callable[[bytes], bool]) -> tuple[bytes, bytes]:
         """

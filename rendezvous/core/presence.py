@@ -7,6 +7,7 @@ of step: a sweep that runs late, or not at all, changes no answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from enum import Enum, IntEnum
 
@@ -152,8 +153,8 @@ class Presence:
         self._logout_memory = logout_memory
         self._note = note
         self._clients: dict[bytes, Client] = {}
-        # Of the keys above, those of secrets that are no longer in use, and when each of them ends.
-        self._old: dict[bytes, float] = {}
+        # Second keys of clients that were restored while an old secret is honoured, and until when that is.
+        self._old_keys: dict[bytes, float] = {}
         # The first pulse brings a deadline nearer where the registration time is the longer one, hence the patience.
         self._deadlines: Deadlines[bytes] = Deadlines(timers.kept)
         self._revoked: dict[bytes, Revocation] = {}
@@ -161,7 +162,7 @@ class Presence:
         self.touched: set[Client] | None = None
 
     def __len__(self) -> int:
-        return len(self._clients) - len(self._old)
+        return len(self._clients) - len(self._old_keys)
 
     def __contains__(self, key: object) -> bool:
         return key in self._clients
@@ -197,7 +198,7 @@ class Presence:
             or now > client.last_seen + self._on_time
             or client.host != address[0]
             or client.port != address[1]
-            or (self._old and now > self._old.get(key, now))
+            or (self._old_keys and now > self._old_keys.get(key, now))
         ):
             return False
         client.last_seen = now
@@ -215,7 +216,7 @@ class Presence:
         :returns: what to answer.
         """
         client = self._clients.get(key)
-        if client is None or now > self._old.get(key, now):
+        if client is None or now > self._old_keys.get(key, now):
             return PulseCode.UNKNOWN
         state = self.state(client, now)
         code = ON_PULSE[state]
@@ -270,7 +271,7 @@ class Presence:
         revoked = self._is_revoked(client_id, now)
         if not revoked and len(self._revoked) >= self._max_clients:
             raise Full("The server remembers as many logouts as it can; try again later.")
-        for key in self._keyring.keys(client_id, now):
+        for key, _ in self._keyring.keys_until(client_id):
             client = self._clients.get(key)
             if client is not None:
                 self._remove(key, client)
@@ -308,7 +309,7 @@ class Presence:
         """
         removed = 0
         for key in self._deadlines.take(now, self._deadline_of_key, at_most):
-            removed += key not in self._old
+            removed += key not in self._old_keys
             self._remove(key, self._clients[key])
         self._forget_revocations(now, at_most)
         return removed
@@ -319,10 +320,11 @@ class Presence:
 
         While an old secret is honoured, nobody knows which key the client was given, so it is found by each of them.
         """
-        self._enter(self._keyring.key(client.client_id), client)
-        for key, until in self._keyring.old_keys(client.client_id, now):
-            self._enter(key, client)
-            self._old[key] = until
+        for key, until in self._keyring.keys_until(client.client_id):
+            if until is None or now <= until:
+                if until is not None:
+                    self._old_keys[key] = until
+                self._enter(key, client)
 
     def restore_revocation(self, revocation: Revocation) -> None:
         """Put in a logout that is already noted elsewhere."""
@@ -331,11 +333,12 @@ class Presence:
 
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
-        return (client for key, client in self._clients.items() if key not in self._old)
+        return (client for key, client in self._clients.items() if key not in self._old_keys)
 
     def _enter(self, key: bytes, client: Client) -> None:
         self._clients[key] = client
-        self._deadlines.put(key, min(self._deadline(client), client.last_seen + self.timers.kept))
+        deadline = min(self._deadline(client), client.last_seen + self.timers.kept)
+        self._deadlines.put(key, min(deadline, self._old_keys.get(key, math.inf)))
 
     def _live(self, key: bytes, now: float) -> Client | None:
         client = self._clients.get(key)
@@ -346,12 +349,12 @@ class Presence:
 
     def _deadline_of_key(self, key: bytes) -> float | None:
         client = self._clients.get(key)
-        return None if client is None else self._deadline(client)
+        return None if client is None else min(self._deadline(client), self._old_keys.get(key, math.inf))
 
     def _remove(self, key: bytes, client: Client) -> None:
         del self._clients[key]
-        # A client that has further keys has one of the secret in use, and ends with that.
-        if self._old.pop(key, None) is None:
+        # A client ends with its own key; what ends with a second one is only that way to it.
+        if self._old_keys.pop(key, None) is None:
             self._note(Removed(client))
 
     def _is_revoked(self, client_id: bytes, now: float) -> bool:

@@ -7,11 +7,9 @@ is also the order of their UTF-8 bytes.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
-from itertools import islice
 
-from sortedcontainers import SortedList
+from sortedcontainers import SortedDict, SortedList
 
 from rendezvous.core.offers import Offer
 
@@ -41,7 +39,8 @@ class TopicIndex:
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}
         self._names: SortedList[str] = SortedList()
-        self._activity: SortedList[tuple[int, str]] = SortedList()
+        # By number of active peers.
+        self._activity: SortedDict[int, SortedList[str]] = SortedDict()
 
     def __len__(self) -> int:
         """How many topics have offers."""
@@ -88,9 +87,14 @@ class TopicIndex:
 
     def _rank(self, name: str, before: int, after: int) -> None:
         if before:
-            self._activity.remove((-before, name))
+            names = self._activity[before]
+            names.remove(name)
+            if not names:
+                del self._activity[before]
         if after:
-            self._activity.add((-after, name))
+            if after not in self._activity:
+                self._activity[after] = SortedList()
+            self._activity[after].add(name)
 
     def newest(self, name: str) -> Iterator[Offer]:
         """The offers of a topic, most recently seen first, one by one."""
@@ -115,34 +119,30 @@ class TopicIndex:
         """
         A page of topics, most active first, then by name.
 
-        Without a prefix this is a slice of a sorted index. With one there are two ways: walk the topics in order of
-        activity and keep those that match, which is quick when many do; or collect the matches, which lie together in
-        the order of names, and select the most active, which is quick when there are few. Two bisections tell the
-        number of matches before either begins. The walk is tried first and given up after as many steps as there are
-        matches, so the whole never costs more than twice the cheaper way. Where matches are spread evenly,
-        that is at most about the square root of page times topics.
+        Topics with the same number of peers lie together in the order of their names, so those that match are one run
+        at each number, found by bisection. Numbers are few: so many different ones need half the square of that many
+        peers.
 
         :returns: pairs of topic and active peers, and how many topics match in all.
         """
-        if not prefix:
-            return [(name, -rank) for rank, name in self._activity.islice(offset, offset + limit)], len(self)
-        start, stop = self._range(prefix)
-        matches = stop - start
-        end = min(offset + limit, matches)
-        if offset >= matches:
-            return [], matches
-        walked = islice(self._activity, matches)
-        ranked = list(islice((entry for entry in walked if entry[1].startswith(prefix)), end))
-        if len(ranked) < end:
-            entries = ((-self.active(name), name) for name in self._names.islice(start, stop))
-            ranked = heapq.nsmallest(end, entries)
-        return [(name, -rank) for rank, name in ranked[offset:]], matches
+        page: list[tuple[str, int]] = []
+        for active in reversed(self._activity):
+            names = self._activity[active]
+            start, stop = _run(names, prefix)
+            if offset < stop - start:
+                wanted = names.islice(start + offset, min(stop, start + offset + limit - len(page)))
+                page += [(name, active) for name in wanted]
+            offset = max(0, offset - (stop - start))
+            if len(page) == limit:
+                break
+        start, stop = _run(self._names, prefix)
+        return page, stop - start
 
-    def _range(self, prefix: str) -> tuple[int, int]:
-        """Where the names with a prefix begin and end in the order of names."""
-        start = self._names.bisect_left(prefix)
-        after = _successor(prefix)
-        return start, len(self._names) if after is None else self._names.bisect_left(after)
+
+def _run(names: SortedList[str], prefix: str) -> tuple[int, int]:
+    """Where the names with a prefix begin and end in a list of names."""
+    after = _successor(prefix)
+    return names.bisect_left(prefix), len(names) if after is None else names.bisect_left(after)
 
 
 def _successor(prefix: str) -> str | None:

@@ -44,7 +44,7 @@ LIFETIME = 300.0
 MAX_PEERS = 100_000
 """Peers in one table: about 50 MB when full."""
 MAX_MULTIADDR = 256
-"""Characters of a multiaddr, and bytes of its UTF-8, so that what is passed on has a size that is known."""
+"""Characters of a multiaddr, and bytes of it as JSON, so that what is passed on has a size that is known."""
 SHARE_ID_SIZE = 8
 """Characters of a shareId."""
 
@@ -228,7 +228,7 @@ class Tracker:
         :raises Malformed: when the multiaddr is too long; the pulse counts for nothing then.
         """
         peer = self._caller(source, now)
-        if multiaddr is not None and max(len(multiaddr), len(multiaddr.encode(errors="replace"))) > MAX_MULTIADDR:
+        if multiaddr is not None and _written_size(multiaddr) > MAX_MULTIADDR:
             raise Malformed("multiaddr is too long.")
         recorded = _overridden(peer, ip, port) if override else (peer.ip, peer.port)
         if recorded is None:
@@ -360,6 +360,11 @@ class Tracker:
                 share_id += "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in drawn if byte < _FAIR)
             if share_id not in self._by_share_id:
                 return share_id
+
+
+def _written_size(text: str) -> int:
+    """Count the bytes of printable text in JSON: quotes and backslashes take two."""
+    return len(text.encode(errors="replace")) + text.count('"') + text.count("\\")
 
 
 def _overridden(peer: TrackerPeer, ip: str | None, port: int | None) -> tuple[str, int] | None:

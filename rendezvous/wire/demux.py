@@ -7,7 +7,7 @@ here is looked up before this is asked.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from rendezvous.errors import WireError
 from rendezvous.wire import pulse, stun
@@ -15,8 +15,8 @@ from rendezvous.wire import pulse, stun
 __all__ = ["Kind", "classify", "mistakable"]
 
 
-class Kind(Enum):
-    """The dialects of a UDP port, in the order in which they are tried."""
+class Kind(StrEnum):
+    """The dialects of a UDP port, in the order in which they are tried. Being text, they are quick to look up."""
 
     STUN = "stun"
     TRACKER = "tracker"

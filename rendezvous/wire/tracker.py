@@ -88,6 +88,7 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def decode(datagram: bytes) -> Request:
@@ -174,7 +175,7 @@ def encode(reply: Reply, dialect: Dialect) -> bytes | None:
         return None
     action, data = _form(reply, dialect is Dialect.DEPLOYED)
     message = {"action": action, "data": data} if data else {"action": action}
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    return _COMPACT.encode(message).encode()
 
 
 def _form(reply: Reply, deployed: bool) -> tuple[str, dict[str, str]]:

@@ -1,0 +1,83 @@
+"""A store that is open, and what the parts of its contract have in common."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import attrs
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.presence import Timers
+from rendezvous.errors import RendezvousError
+from rendezvous.interfaces import IStore
+from rendezvous.limits import SignalingLimits
+
+T = TypeVar("T")
+E = TypeVar("E", bound=RendezvousError)
+
+NOW = 1_700_000_000.0
+DAY = 86400.0
+
+
+@attrs.frozen(kw_only=True)
+class StoreOptions:
+    """
+    What a store is to be made with.
+
+    :ivar case: the test, for its temporary names and its clean-up.
+    :ivar random: seeded, so that a failure can be repeated.
+    """
+
+    case: SynchronousTestCase
+    keyring: Keyring
+    random: Callable[[int], bytes]
+    timers: Timers = attrs.field(factory=Timers)
+    max_clients: int = 1000
+    logout_memory: float = 30 * DAY
+    limits: SignalingLimits = attrs.field(factory=SignalingLimits)
+    max_offers: int = 1000
+    tracker_lifetime: float = 300.0
+    max_tracker_peers: int = 1000
+
+    def parts(self) -> dict[str, Any]:
+        """:returns: what the constructors of our own stores take."""
+        return {field.name: getattr(self, field.name) for field in attrs.fields(StoreOptions) if field.name != "case"}
+
+
+MakeStore = Callable[[StoreOptions], IStore]
+
+
+class StoreCase(SynchronousTestCase):
+    """A store that is open, and what the tests ask of it."""
+
+    def make_store(self, options: StoreOptions) -> IStore:
+        """:returns: a new and empty store, not yet open."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        """Begin with nobody."""
+        self.keyring = Keyring([Secret(bytes(32)), Secret(b"\x09" * 32, until=NOW + 10_000 * DAY)])
+        self.store = self.opened()
+
+    def opened(self, now: float = NOW, **options: Any) -> IStore:
+        """:returns: a store that is closed when the test is over."""
+        options.setdefault("random", random.Random(1).randbytes)
+        store = self.make_store(StoreOptions(case=self, keyring=self.keyring, **options))
+        store.open(now)
+        self.addCleanup(lambda: self.done(store.close(now)))
+        return store
+
+    def done(self, verb: Coroutine[Any, Any, T]) -> T:
+        """:returns: what the verb has returned."""
+        return self.successResultOf(Deferred.fromCoroutine(verb))
+
+    def refused(self, verb: Coroutine[Any, Any, object], *kinds: type[E]) -> E:
+        """:returns: the error that the verb has raised."""
+        error = self.failureResultOf(Deferred.fromCoroutine(verb), *kinds).value
+        assert isinstance(error, kinds)
+        return error

@@ -1,0 +1,205 @@
+"""
+A server with tables for a handful, and scripts of datagrams to play to it: for tests and for the fuzzer.
+
+A script is bytes, so that a fuzzer can change it: records of an action (1 byte), a size (2 bytes, big-endian) and as
+many bytes, or as many as are left. Any bytes are a script. Equal scripts do equal things, whatever came before them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.presence import PulseCode, Timers
+from rendezvous.core.ratelimit import RateLimit
+from rendezvous.datagram import Datagrams, RendezvousDatagrams
+from rendezvous.limits import SignalingLimits
+from rendezvous.storage.memory import MemoryStore
+from rendezvous.testing import MemoryUDPPort
+from rendezvous.wire.demux import mistakable
+from rendezvous.wire.pulse import encode_reply
+from rendezvous.wire.stun import BINDING, Kind, Message, encode
+from rendezvous.wire.tracker import Dialect
+
+__all__ = ["SAMPLES", "SmallServer", "as_script", "play", "records", "share_ids", "work"]
+
+Source = tuple[str, int]
+Record = tuple[int, bytes]
+
+CLIENT: Source = ("192.0.2.9", 40000)
+SOURCES: tuple[Source, ...] = (
+    CLIENT,
+    ("::ffff:198.51.100.7", 1),
+    ("2001:db8::1", 65535),
+    ("fe80::1%eth0", 5024),
+    ("198.51.100.7", 2),
+    ("10.0.0.1", 3),
+    ("2001:db8:0:1::1", 4),
+    ("203.0.113.1", 5),
+)
+#: Seconds that an action may let pass; the tracker forgets after ten, a burst is back after four.
+PAUSES = (0.1, 4.0, 11.0, 400.0)
+
+MAX_TRACKER_PEERS = 3
+MAX_SOURCES = 4
+ON_TIME = encode_reply(PulseCode.ON_TIME)
+#: No answer is longer: an error of STUN with 64 attributes, or an introduction with the longest multiaddr.
+MAX_REPLY = 512
+
+
+def counting() -> Any:
+    """:returns: a source of bytes that nobody would call random, the same for each server."""
+    drawn = 0
+
+    def draw(size: int) -> bytes:
+        nonlocal drawn
+        drawn += 1
+        return sha256(drawn.to_bytes(8, "big")).digest()[:size]
+
+    return draw
+
+
+class SmallServer:
+    """
+    All dialects on two ports, in memory, with one client that is ONLINE.
+
+    :ivar key: the client's.
+    :ivar heard: every source that has sent something.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_800_000_000)
+        keyring, draw = Keyring([Secret(bytes(32))]), counting()
+        self.store = MemoryStore(
+            keyring,
+            draw,
+            Timers(pulse_interval=1e6, pulse_grace=0.0),
+            max_clients=1,
+            logout_memory=1.0,
+            limits=SignalingLimits(),
+            max_offers=1,
+            tracker_lifetime=10.0,
+            max_tracker_peers=MAX_TRACKER_PEERS,
+        )
+        client_id, self.key = keyring.draw(draw, mistakable)
+        self.store.presence.register(client_id, self.key, self.clock.seconds())
+        self.limit = RateLimit(10.0, 40, MAX_SOURCES)
+        self.shared = Datagrams(self.store, self.clock, self.limit)
+        self.ports = [
+            MemoryUDPPort(number, RendezvousDatagrams(self.shared, dialect), "::")
+            for number, dialect in enumerate(Dialect, 5000)
+        ]
+        self.heard: set[Source] = set()
+        self.deliver(self.key)
+
+    def deliver(self, datagram: bytes, source: Source = CLIENT, port: int = 0) -> list[bytes]:
+        """Have a datagram arrive, and hold all that is sent to what any of it has to be."""
+        self.heard.add(source)
+        replies = self.ports[port].deliver(datagram, source)
+        for each in self.ports:
+            for reply, destination in each.sent:
+                assert destination in self.heard, f"{destination} has never said anything"
+                assert len(reply) <= MAX_REPLY, f"a reply of {len(reply)} bytes"
+                assert len(reply) <= len(datagram) or len(datagram) not in (32, 64) or reply[:1] != b"\0", reply
+            each.sent.clear()
+        return replies
+
+    def check(self) -> None:
+        """Hold the tables to their bounds, and have the client pulse."""
+        tracker = self.store._tracker
+        assert len(tracker) <= MAX_TRACKER_PEERS, f"{len(tracker)} peers in the tracker"
+        assert len(tracker._by_share_id) == len(tracker), "the tracker's two tables differ"
+        assert len(self.limit) <= MAX_SOURCES, f"{len(self.limit)} sources in the limit"
+        assert len(self.shared.dropped) <= 6, self.shared.dropped
+        assert len(self.store.presence) == 1, f"{len(self.store.presence)} clients"
+        assert self.deliver(self.key) == [ON_TIME], "the client's pulse was not answered"
+
+
+def work(server: SmallServer, datagram: bytes, source: Source = CLIENT, port: int = 0) -> int:
+    """:returns: how many calls, of Python's functions and of C's, one datagram causes."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    protocol = server.ports[port].protocol
+    server.heard.add(source)
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        protocol.datagramReceived(datagram, source)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def records(script: bytes) -> Iterator[Record]:
+    """Read a script."""
+    position = 0
+    while position < len(script):
+        size = int.from_bytes(script[position + 1 : position + 3], "big")
+        yield script[position], script[position + 3 : position + 3 + size]
+        position += 3 + size
+
+
+def as_script(steps: Iterable[Record]) -> bytes:
+    """Write a script."""
+    return b"".join(bytes((action,)) + len(data).to_bytes(2, "big") + data for action, data in steps)
+
+
+def play(script: bytes) -> None:
+    """
+    Play a script to a new server.
+
+    The low three bits of an action choose the source, the next one the port, and two more a pause before it, if the
+    highest is set.
+
+    :raises AssertionError: if the server is not as it has to be afterwards.
+    """
+    server = SmallServer()
+    for action, data in records(script):
+        if action & 0x80:
+            server.clock.advance(PAUSES[action >> 4 & 3])
+        server.deliver(data, SOURCES[action & 7], action >> 3 & 1)
+    server.check()
+
+
+def share_ids() -> list[str]:
+    """:returns: the names that a new server will draw first."""
+    server = SmallServer()
+    for source in SOURCES[1 : 1 + MAX_TRACKER_PEERS]:
+        server.deliver(b'{"action":"announce"}', source)
+    return list(server.store._tracker._by_share_id)
+
+
+def _binding(*attributes: tuple[int, Any], fingerprint: bool = False) -> bytes:
+    return encode(Message(BINDING, Kind.REQUEST, bytes(range(12)), attributes, fingerprint))
+
+
+def _samples() -> Iterator[bytes]:
+    key = SmallServer().key
+    yield from (key, key.hex().encode(), bytes(32), b"f" * 64, key.hex().upper().encode())
+    yield from (_binding(), _binding(fingerprint=True), _binding((0x8022, "agent"), fingerprint=True))
+    yield _binding((0x0006, "one:other"), (0x0024, 1), (0x0025, b""), (0x0008, bytes(20)), fingerprint=True)
+    yield _binding((0x0003, bytes(4)), (0x7FFF, b"abc"), (0x7FFE, b""))
+    yield _binding((0x0001, ("192.0.2.1", 1)), (0x0020, ("2001:db8::1", 2)), (0x0009, (420, "no")), (0x000A, (1, 2)))
+    yield encode(Message(BINDING, Kind.INDICATION, bytes(12)))
+    yield encode(Message(BINDING, Kind.SUCCESS, bytes(12), ((0x0020, ("192.0.2.1", 3)),), True))
+    yield from (b'{"action":"announce"}', b'{"action":"alive"}', b'{"action":"pulse"}')
+    yield from (b'{"action":"push","shareId":"%s"}' % share_id.encode() for share_id in share_ids())
+    yield b'{"action":"pulse","override":true,"ip":"192.168.1.2","port":1}'
+    yield b'{"action":"pulse","override":"true","ip":"2001:db8::1","port":"65535","multiaddr":"/ip4/1","shareId":true}'
+    yield b'{"action":"pulse","shareId":true}'
+    yield b'{"action":"pulse","multiaddr":"%s"}' % (b"m" * 256)
+    yield b'{"action":"announced","data":{"shareId":"\\u0041","other":[1e999,-0.0,null,{}]}}'
+
+
+SAMPLES: tuple[bytes, ...] = tuple(_samples())
+"""Valid datagrams of every dialect, and the server's own answers."""
