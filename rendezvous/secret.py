@@ -51,21 +51,21 @@ def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: f
     :param keep: seconds for which the old one is honoured still.
     :raises SettingsError: the file cannot be used; it is as it was.
     """
-    # A link is followed, so that the file is replaced and not the link to it.
-    path = os.path.realpath(path)
     try:
         old = [secret for secret in _read(path) if secret.until is None or secret.until > now]
         lines = [random(SECRET_SIZE).hex()]
         for secret in old:
             until = now + keep if secret.until is None else secret.until
             lines.append(f"{secret.value.hex()} until {int(until)}")
-        draft = _draft(path, "\n".join(lines) + "\n")
+        # A link is followed, so that the file is replaced and not the link to it.
+        target = os.path.realpath(path)
+        draft = _draft(target, "\n".join(lines) + "\n")
         try:
             if os.geteuid() == 0:
                 # The server that is to read it may run as somebody else.
-                owner = os.stat(path)
+                owner = os.stat(target)
                 os.chown(draft, owner.st_uid, owner.st_gid)
-            os.replace(draft, path)
+            os.replace(draft, target)
         except OSError:
             os.unlink(draft)
             raise

@@ -17,7 +17,7 @@ import tempfile
 import urllib.request
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -40,6 +40,23 @@ OWNER, ANSWERER = "ab" * 16, "cd" * 16
 ANSWER_SECRET = "the secret of an offer"
 ADMIN = [sys.executable, "-m", "rendezvous.admin"]
 T = TypeVar("T")
+#: What is in the file of AdminCase.
+COUNTS = {
+    "version": 1,
+    "alive": NOW + 60,
+    "clients": 4,
+    "clients_online": 1,
+    "clients_pending": 2,
+    "clients_never_pulsed": 1,
+    "clients_gone": 0,
+    "logouts": 1,
+    "offers_unanswered": 1,
+    "offers_answered": 1,
+    "sessions": 1,
+    "candidates": 2,
+    "tracker_peers": 1,
+    "events": 3,
+}
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -143,36 +160,19 @@ class AdminCase(SynchronousTestCase):
 class StatsTests(AdminCase):
     """``rendezvous-admin stats``."""
 
-    COUNTS: ClassVar[dict[str, object]] = {
-        "version": 1,
-        "alive": NOW + 60,
-        "clients": 4,
-        "clients_online": 1,
-        "clients_pending": 2,
-        "clients_never_pulsed": 1,
-        "clients_gone": 0,
-        "logouts": 1,
-        "offers_unanswered": 1,
-        "offers_answered": 1,
-        "sessions": 1,
-        "candidates": 2,
-        "tracker_peers": 1,
-        "events": 3,
-    }
-
     def test_stopped_server(self) -> None:
         """Everything is counted, clients as of the moment when the server stopped."""
         self.leave()
         found = self.stats()
         size = os.path.getsize(self.path)
-        self.assertEqual(found, self.COUNTS | {"bytes": size, "bytes_per_client": round(size / 4)})
+        self.assertEqual(found, COUNTS | {"bytes": size, "bytes_per_client": round(size / 4)})
 
     def test_server_that_has_the_file_open(self) -> None:
         """What is in the log beside the file counts."""
         store = self.fill()
         self.assertLess(os.path.getsize(self.path), self.stats()["bytes"])
         found = self.stats()
-        self.assertEqual({name: found[name] for name in self.COUNTS}, self.COUNTS)
+        self.assertEqual({name: found[name] for name in COUNTS}, COUNTS)
         self.successResultOf(Deferred.fromCoroutine(store.close(NOW + 60)))
 
     def test_text_has_the_same(self) -> None:

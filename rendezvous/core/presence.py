@@ -198,6 +198,7 @@ class Presence:
             or now > client.last_seen + self._on_time
             or client.host != address[0]
             or client.port != address[1]
+            or (self._old_keys and now > self._old_keys.get(key, now))
         ):
             return False
         client.last_seen = now
@@ -215,7 +216,7 @@ class Presence:
         :returns: what to answer.
         """
         client = self._clients.get(key)
-        if client is None:
+        if client is None or now > self._old_keys.get(key, now):
             return PulseCode.UNKNOWN
         state = self.state(client, now)
         code = ON_PULSE[state]

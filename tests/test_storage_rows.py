@@ -1,0 +1,279 @@
+"""Records become rows, and the same records again."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.events import Event, EventKind, Told
+from rendezvous.core.notes import Removed
+from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
+from rendezvous.core.presence import Client, Revocation
+from rendezvous.core.tracker import TrackerPeer
+from rendezvous.storage.database import schema_steps
+from rendezvous.storage.rows import (
+    read_clients,
+    read_events,
+    read_offers,
+    read_revocations,
+    read_tracker_peers,
+    shift,
+    statements,
+    touches,
+)
+
+NOW = 1_700_000_000.125
+MS = 1_700_000_000_125
+
+#: All that can be UTF-8, so everything but lone surrogates, which no request can bring in.
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+whole = st.integers(-(2**63), 2**63 - 1)
+moments = st.floats(0, 1e12)
+identities = st.binary(min_size=16, max_size=16)
+answers = st.builds(Answer, texts, texts, whole, whole)
+roles = st.sampled_from(Role)
+offers = st.builds(
+    Offer,
+    id=texts,
+    realm=texts,
+    owner=texts,
+    topics=st.lists(texts, max_size=3).map(tuple),
+    sdp=texts,
+    secret=st.none() | texts,
+    info=st.none() | texts,
+    created_at=whole,
+    expires_at=whole,
+    last_seen=whole,
+    answer=st.none() | answers,
+)
+payloads = st.one_of(st.none(), texts, whole, st.lists(texts), st.dictionaries(texts, texts)).map(json.dumps)
+seqs = st.integers(0, 2**63 - 1)
+
+
+def database(*notes: object) -> sqlite3.Connection:
+    """:returns: a file in memory with these written to it."""
+    made = sqlite3.connect(":memory:", isolation_level=None)
+    for step in schema_steps().values():
+        made.executescript(step)
+    write(made, *notes)
+    return made
+
+
+def write(made: sqlite3.Connection, *notes: object) -> None:
+    """Write down what was noted."""
+    for note in notes:
+        for sql, parameters in statements(note):
+            made.execute(sql, parameters)
+
+
+def client(client_id: bytes = bytes(16), last_seen: float = NOW) -> Client:
+    """:returns: one that has pulsed."""
+    made = Client(client_id, last_seen)
+    made.move(("192.0.2.1", 4000))
+    return made
+
+
+def fields(records: Iterable[Client]) -> list[tuple[object, ...]]:
+    """:returns: all that clients consist of."""
+    return [(each.client_id, each.last_seen, each.host, each.port, each.earlier) for each in records]
+
+
+def offer_fields(offer: Offer) -> tuple[object, ...]:
+    """:returns: all that an offer consists of."""
+    own = tuple(getattr(offer, field.name) for field in attrs.fields(Offer) if field.init)
+    return own, tuple(offer.candidates(Role.OFFERER)), tuple(offer.candidates(Role.ANSWERER))
+
+
+def offer(id: str = "an id") -> Offer:
+    """:returns: one of which little matters."""
+    return Offer(id=id, topics=("t",), sdp="v=0", created_at=MS, expires_at=MS + 1, last_seen=MS)
+
+
+def tracked() -> TrackerPeer:
+    """:returns: a peer of the tracker."""
+    return TrackerPeer(("2001:db8::1", 4000, 5024), "192.0.2.1", 4001, "abcdefgh", NOW, None)
+
+
+class RoundTripTests(SynchronousTestCase):
+    """What is written is what is read."""
+
+    @given(identities, moments, st.none() | st.tuples(texts, st.integers(0, 65535)), st.none() | moments)
+    @settings(deadline=None)
+    def test_client(
+        self, client_id: bytes, last_seen: float, address: tuple[str, int] | None, earlier: float | None
+    ) -> None:
+        """Without an address, with one, and with a verify after its last pulse."""
+        made = Client(client_id, last_seen)
+        if address is not None:
+            made.move(address)
+        made.earlier = earlier
+        self.assertEqual(fields(read_clients(database(made))), fields([made]))
+
+    @given(identities, moments)
+    @settings(deadline=None)
+    def test_revocation(self, client_id: bytes, until: float) -> None:
+        """A logout is remembered until its time."""
+        made = Revocation(client_id, until)
+        self.assertEqual(list(read_revocations(database(made))), [made])
+
+    @given(offers)
+    @settings(deadline=None)
+    def test_offer(self, made: Offer) -> None:
+        """Any Unicode, NUL among it, in every text; nothing is not the same as an empty text."""
+        [found] = read_offers(database(made))
+        self.assertEqual(offer_fields(found), offer_fields(made))
+
+    @given(offers, st.lists(st.tuples(payloads, texts, roles, whole), max_size=4))
+    @settings(deadline=None)
+    def test_candidates(self, made: Offer, sent: list[tuple[str, str, Role, int]]) -> None:
+        """Each side has its own, in order."""
+        notes: list[object] = [made]
+        for seq, parts in enumerate(sent):
+            each = Candidate(*parts, seq)
+            made.attach(each)
+            notes.append(CandidatesAdded(made, (each,)))
+        [found] = read_offers(database(*notes))
+        self.assertEqual(offer_fields(found), offer_fields(made))
+
+    @given(
+        texts,
+        seqs,
+        st.sampled_from(EventKind),
+        texts,
+        st.lists(texts, max_size=3).map(tuple),
+        answers,
+        st.builds(Candidate, payloads, texts, roles, whole, whole),
+    )
+    @settings(deadline=None)
+    def test_event(
+        self,
+        peer: str,
+        seq: int,
+        kind: EventKind,
+        offer_id: str,
+        topics: tuple[str, ...],
+        answer: Answer,
+        candidate: Candidate,
+    ) -> None:
+        """Of every kind, with what belongs to it."""
+        known: dict[EventKind, Answer | Candidate] = {EventKind.ANSWER: answer, EventKind.CANDIDATE: candidate}
+        payload = known.get(kind)
+        made = Told(peer, Event(seq, kind, offer_id, topics, payload))
+        self.assertEqual(list(read_events(database(made))), [made])
+
+    @given(
+        st.builds(
+            TrackerPeer,
+            st.tuples(texts, st.integers(0, 65535), st.integers(0, 65535)),
+            texts,
+            st.integers(0, 65535),
+            texts,
+            moments,
+            st.none() | texts,
+        )
+    )
+    @settings(deadline=None)
+    def test_tracker_peer(self, made: TrackerPeer) -> None:
+        """With and without a multiaddr."""
+        [found] = read_tracker_peers(database(made))
+        self.assertEqual(attrs.astuple(found), attrs.astuple(made))
+
+    def test_order(self) -> None:
+        """Events come by number, logouts and tracker peers by time."""
+        told = [Told("p", Event(seq, EventKind.EXPIRED, "o", ())) for seq in (3, 1, 2)]
+        self.assertEqual([each.event.seq for each in read_events(database(*told))], [1, 2, 3])
+        ended = [Revocation(bytes([n]) * 16, NOW - n) for n in range(3)]
+        self.assertEqual([each.until for each in read_revocations(database(*ended))], [NOW - 2, NOW - 1, NOW])
+
+
+class ChangeTests(SynchronousTestCase):
+    """A record that is in the file already."""
+
+    def test_later_row_takes_the_place_of_the_earlier(self) -> None:
+        """There is one row for each record."""
+        one, published, peer = client(), offer(), tracked()
+        made = database(one, published, peer)
+        one.move(("192.0.2.2", 1))
+        published.sdp = "v=1"
+        peer.share_id = "stuvwxyz"
+        write(made, one, published, peer)
+        self.assertEqual(fields(read_clients(made)), fields([one]))
+        self.assertEqual([each.sdp for each in read_offers(made)], ["v=1"])
+        self.assertEqual([each.share_id for each in read_tracker_peers(made)], ["stuvwxyz"])
+
+    def test_ended_record_is_gone(self) -> None:
+        """An offer with its candidates; those of another stay."""
+        one, two = offer("one"), offer("two")
+        added = [CandidatesAdded(each, (Candidate("{}", "p", Role.OFFERER, MS, 1),)) for each in (one, two)]
+        ended = [client(), Revocation(bytes(16), NOW), tracked()]
+        made = database(one, two, *added, *ended)
+        write(made, *map(Removed, ended), Removed(one))
+        for read in (read_clients, read_revocations, read_tracker_peers):
+            self.assertEqual(list(read(made)), [])
+        self.assertEqual([each.id for each in read_offers(made)], ["two"])
+        self.assertEqual(made.execute("SELECT offer_id FROM candidates").fetchall(), [("two",)])
+
+    def test_unknown_record(self) -> None:
+        """It is a fault of ours, found when it is first noted."""
+        for note in (object(), "text", Removed("text"), None):
+            self.assertRaises(TypeError, lambda note=note: list(statements(note)))
+
+    def test_pause_moves_what_ends_with_time(self) -> None:
+        """Clients, offers and tracker peers; not when an offer was made, and not logouts."""
+        verified = client(bytes([1]) * 16)
+        verified.earlier = NOW - 5
+        made = database(client(), verified, offer(), tracked(), Revocation(bytes(16), NOW))
+        shift(made, 2.5)
+        self.assertEqual([each.last_seen for each in read_clients(made)], [NOW + 2.5] * 2)
+        self.assertEqual([each.earlier for each in read_clients(made)], [None, NOW - 2.5])
+        self.assertEqual([(each.created_at, each.expires_at) for each in read_offers(made)], [(MS, MS + 2501)])
+        self.assertEqual([each.last_seen for each in read_tracker_peers(made)], [NOW + 2.5])
+        self.assertEqual([each.until for each in read_revocations(made)], [NOW])
+
+
+class TouchTests(SynchronousTestCase):
+    """Signs of life."""
+
+    def test_only_the_time_is_written(self) -> None:
+        """A pulse ends what a verify had left, too; another client is as it was."""
+        one, two, peer = client(), client(bytes([2]) * 16), tracked()
+        one.earlier = NOW - 1
+        made = database(one, two, peer)
+        one.last_seen, one.earlier, peer.last_seen = NOW + 30, None, NOW + 40
+        made_of = list(touches([one, peer]))
+        self.assertEqual(len(made_of), 2)
+        for sql, parameters in made_of:
+            made.execute(sql, parameters)
+        self.assertEqual(fields(read_clients(made)), fields([one, two]))
+        self.assertEqual([attrs.astuple(each) for each in read_tracker_peers(made)], [attrs.astuple(peer)])
+
+    @given(st.lists(st.floats(1e9, 4e9), min_size=1, max_size=20))
+    @settings(deadline=None)
+    def test_many_are_one_statement(self, moments: list[float]) -> None:
+        """Times are kept to the microsecond at least."""
+        clients = [client(n.to_bytes(16, "big")) for n in range(len(moments))]
+        made = database(*clients)
+        for each, moment in zip(clients, moments, strict=True):
+            each.last_seen = moment
+        [(sql, parameters)] = touches(clients)
+        made.execute(sql, parameters)
+        for found, moment in zip(read_clients(made), moments, strict=True):
+            self.assertApproximates(found.last_seen, moment, 1e-6)
+
+    def test_nothing_to_write(self) -> None:
+        """No statement is made of none."""
+        self.assertEqual(list(touches([])), [])
+
+    def test_one_that_is_not_in_the_file(self) -> None:
+        """It is not put there: a sign of life is not a registration."""
+        made = database()
+        for sql, parameters in touches([client(), tracked()]):
+            made.execute(sql, parameters)
+        self.assertEqual((list(read_clients(made)), list(read_tracker_peers(made))), ([], []))
