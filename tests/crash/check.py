@@ -61,6 +61,7 @@ class Checker:
             for peer, event in pair.maybe_told:
                 pair.told[peer][event] += 1
         _learn(pair, observed)
+        self._withdraw_doubtful(pair, observed)
         self._check_members(pair, observed, happened)
         pair.pending, pair.maybe_told = {}, []
 
@@ -78,6 +79,13 @@ class Checker:
             for key in sorted(wrong | set(pending))
         )
         raise Violation(f"round {self._round}, {pair.name}: after the restart\n{told}")
+
+    def _withdraw_doubtful(self, pair: Pair, observed: World) -> None:
+        """Withdraw an offer whose candidates were in flight: before it is answered nobody can say whether they came."""
+        for key in pair.pending:
+            if key[0] == "offer" and observed[key] and not observed[key]["answer"] and pair.caller is not None:
+                self._http.expect("DELETE", f"/offers/{key[1]}", pair.caller.auth)
+                pair.world[key] = None
 
     # One fact at a time
 
@@ -123,7 +131,7 @@ class Checker:
         return [each["candidate"] for each in found]
 
     def _session(self, pair: Pair, code: str) -> Any:
-        found = {}
+        found: dict[str, Any] = {}
         for side in ("offerer", "answerer"):
             body = {"code": code, "side": side}
             status, answer = self._http.send("POST", "/poll", None, body, Origin=origin_of(pair.name))

@@ -74,6 +74,9 @@ class Pair:
         """Do one thing after the other until the server is killed; what goes wrong is kept for whoever joins us."""
         self.server = server
         self.http = Connection(server)
+        for member in (self.caller, self.callee):
+            if member is not None and self.random.random() < 0.5:
+                member.stream.close()  # What it does not hear now it has to be told after the restart.
         try:
             while True:
                 self.caller = self.caller or self._registered()
@@ -167,7 +170,7 @@ class Pair:
             return self._withdraw()
         name = self._new("offer")
         fields = {"sdp": self._new("sdp"), "topics": [self.name], "info": self._new("info"), "secret": self._new("key")}
-        value = {**fields, "answer": None, "lastSeen": ANY, "offerer": [], "answerer": []}
+        value: dict[str, Any] = {**fields, "answer": None, "lastSeen": ANY, "offerer": [], "answerer": []}
         body = {"offers": [{"id": name, "ttl": HOUR_MS, **fields}]}
         self._act("publish", {("offer", name): value}, lambda: self.http.expect("POST", "/offers", caller.auth, body))
         return None
