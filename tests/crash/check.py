@@ -154,8 +154,7 @@ class Checker:
 
     def _check_members(self, pair: Pair, observed: World, happened: bool) -> None:
         if pair.caller is not None and observed["client", pair.caller.client_id] == "gone":
-            pair.caller.close()
-            pair.caller = None
+            pair.bury_caller()
         for member in (pair.caller, pair.callee):
             if member is not None:
                 self._check_pulse(member, observed["client", member.client_id])

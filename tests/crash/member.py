@@ -20,14 +20,15 @@ class Member:
     :ivar share_id: its name in the tracker, or ``None`` when nobody knows.
     """
 
-    def __init__(self, server: Server, client_id: str, key: str) -> None:
+    def __init__(
+        self, server: Server, client_id: str, key: str, heritage: tuple[socket.socket, str | None] | None
+    ) -> None:
         self.client_id = client_id
         self.key = bytes.fromhex(key)
         self.auth = f"{client_id}:{key}"
         self.sockets: dict[int, socket.socket] = {}
         self.at: int | None = None
-        self.tracked = udp_socket(server)
-        self.share_id: str | None = None
+        self.tracked, self.share_id = heritage or (udp_socket(server), None)
         self.stream = Stream(server, self.auth)
 
     def new_socket(self, server: Server) -> int:
@@ -57,7 +58,6 @@ class Member:
             sock.settimeout(0.05)
 
     def close(self) -> None:
-        """Close all."""
+        """Close all but the socket of the tracker: whoever got its port would be taken for us there."""
         self.stream.close()
         self.stay(None)
-        self.tracked.close()

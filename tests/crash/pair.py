@@ -9,6 +9,7 @@ server must show the world as it was or, for the one operation that was in fligh
 from __future__ import annotations
 
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -41,6 +42,7 @@ class Pair:
 
     :ivar world: what was acknowledged.
     :ivar pending: what the operation in flight may change; ``{}`` when none is.
+    :ivar heritage: the socket that the tracker knows the next caller by, and its name there.
     :ivar told: of each client, the events that acknowledged operations have caused: kind, offer, and what.
     :ivar maybe_told: those that the operation in flight may have caused.
     :ivar graves: how often each thing that has ended was looked for in vain.
@@ -58,6 +60,7 @@ class Pair:
         self.auths: dict[str, str] = {}
         self.graves: Counter[tuple[str, str]] = Counter()
         self.caller: Member | None = None
+        self.heritage: tuple[socket.socket, str | None] | None = None
         self.callee: Member | None = None
         self.done: Counter[str] = Counter()
         self.fault: Exception | None = None
@@ -125,7 +128,8 @@ class Pair:
         self.world["client", answer["client_id"]] = None
         self.told[answer["client_id"]] = Counter()
         self.auths[answer["client_id"]] = f"{answer['client_id']}:{answer['private_id']}"
-        return Member(self.server, answer["client_id"], answer["private_id"])
+        heritage, self.heritage = self.heritage, None
+        return Member(self.server, answer["client_id"], answer["private_id"], heritage)
 
     def _pulse(self) -> None:
         member = self.random.choice(self._both)
@@ -159,7 +163,13 @@ class Pair:
         told = [(callee.client_id, ("withdrawn", name, "")) for name in self.offers(answered=True)]
         tentative = {("client", caller.client_id): "gone", **ended}
         self._act("logout", tentative, lambda: self.http.expect("POST", "/logout", caller.auth), *told)
-        caller.close()
+        self.bury_caller()
+
+    def bury_caller(self) -> None:
+        """Let the next caller inherit what the last one has with the tracker, which knows nothing of logouts."""
+        if self.caller is not None:
+            self.heritage = self.caller.tracked, self.caller.share_id
+            self.caller.close()
         self.caller = None
 
     # Offers
@@ -235,7 +245,7 @@ class Pair:
             oldest = next(key for key in self.world if key[0] == "session")
             del self.world[oldest]
         code, offer = self._new("code"), self._new("sdp")
-        value = {"offer": offer, "answer": None, "offerer": [], "answerer": []}
+        value: dict[str, Any] = {"offer": offer, "answer": None, "offerer": [], "answerer": []}
         body = {"info": "a pair", "offer": offer, "code": code}
         self._act("session", {("session", code): value}, lambda: self._post_session(f"/{self.name}/offer", body))
 

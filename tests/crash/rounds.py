@@ -48,6 +48,7 @@ def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None]) -
         for pair in pairs:
             for member in filter(None, (pair.caller, pair.callee)):
                 member.close()
+                member.tracked.close()
     return total
 
 

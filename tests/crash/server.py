@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.real_server import environment
 
@@ -31,7 +30,7 @@ class Server:
     """
 
     def __init__(
-        self, directory: Path, *options: str, store: str = "rendezvous.sqlite3", user: int | None = None
+        self, directory: Path, *options: str, store: str = "rendezvous.sqlite3", prefix: Sequence[str] = ()
     ) -> None:
         self.directory = directory
         self.store = store
@@ -40,7 +39,7 @@ class Server:
         self.down = threading.Event()
         self.down.set()
         self._options = options
-        self._user = user
+        self._prefix = prefix
         self._lives = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,7 +55,7 @@ class Server:
     def command(self) -> Sequence[str]:
         """:returns: how it is started."""
         ports = [f"--http-port={self.http_port}", f"--udp-port={self.udp_port}", "--interface=127.0.0.1"]
-        return [*TWISTD, "rendezvous", "--store", f"sqlite:{self.store}", *ports, *self._options]
+        return [*self._prefix, *TWISTD, "rendezvous", "--store", f"sqlite:{self.store}", *ports, *self._options]
 
     def start(self) -> float:
         """
@@ -83,7 +82,6 @@ class Server:
     def popen(self) -> subprocess.Popen[bytes]:
         """:returns: the process of a new life, which may end by itself."""
         self._lives += 1
-        options: dict[str, Any] = {} if self._user is None else {"user": self._user, "group": self._user}
         with self.log_path.open("wb") as log:
             return subprocess.Popen(
                 self.command(),
@@ -91,7 +89,6 @@ class Server:
                 env={**environment(), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                **options,
             )
 
     def kill(self) -> None:
