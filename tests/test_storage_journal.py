@@ -291,7 +291,6 @@ class AcknowledgedTests(SynchronousTestCase):
             self.store.alive(SOURCE, NOW),
             self.store.push(SOURCE, NOW, reply.share_id),
             self.store.track(SOURCE, NOW, override=False, **plain),
-            self.store.announce(SOURCE, NOW),
         ):
             self.successResultOf(self.begun(verb))
         for refused in (

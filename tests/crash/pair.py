@@ -128,8 +128,9 @@ class Pair:
         self.world["client", answer["client_id"]] = None
         self.told[answer["client_id"]] = Counter()
         self.auths[answer["client_id"]] = f"{answer['client_id']}:{answer['private_id']}"
-        heritage, self.heritage = self.heritage, None
-        return Member(self.server, answer["client_id"], answer["private_id"], heritage)
+        member = Member(self.server, answer["client_id"], answer["private_id"], self.heritage)
+        self.heritage = None
+        return member
 
     def _pulse(self) -> None:
         member = self.random.choice(self._both)
