@@ -15,6 +15,9 @@ QUIETLY := --quiet --quiet
 HTTP_PORT = 5025
 UDP_PORT = 5024
 OPTIONS =
+
+CRASH_ROUNDS = 300
+CRASH_SEED = 1
 FUZZ_SECONDS = 600
 
 # What an installation depends on. The project is installed editable, so a change to its code asks for no new one.
@@ -74,6 +77,9 @@ bench: $(VENV)/.installed-test  ## run the benchmarks
 
 fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port for FUZZ_SECONDS, 600 unless said otherwise
 	@$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
+
+crash: $(VENV)/.installed-test  ## kill the server under load, restart it and compare; as often as CRASH_ROUNDS= says
+	@$(BIN)/python -m tests.crash $(CRASH_ROUNDS) $(CRASH_SEED)
 
 clean:  ## remove everything that can be made again
 	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis _trial_temp*

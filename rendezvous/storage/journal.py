@@ -61,6 +61,10 @@ class Journal:
         """:returns: whether there is something that somebody should wait for."""
         return bool(self._statements or self._changed)
 
+    def is_writing(self, record: object) -> bool:
+        """:returns: whether the batch under way has this record in it."""
+        return record in self._in_flight
+
     # What is to be written
 
     def add(self, made: Iterable[Statement]) -> None:

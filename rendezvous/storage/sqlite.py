@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from rendezvous.core.notes import Removed
 from rendezvous.core.presence import Client, PulseCode
-from rendezvous.core.tracker import TrackerPeer
+from rendezvous.core.tracker import Replies, Source, TrackerPeer
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.model import Swept
@@ -82,17 +82,27 @@ class SqliteStore(MemoryStore):
             return
         journal, self._journal = self._journal, None
         self._hand_over(journal, now)
-        while (writing := journal.flush()) is not None and not journal.failing:
+        while (writing := journal.flush()) is not None:
             await writing
+            if journal.failing:
+                break
         await self._run(journal.close)
         if self._lock is not None:
             self._lock.release()
 
     async def pulse(self, key: bytes, address: tuple[str, int], now: float) -> PulseCode:
-        # Pulses go on while nothing can be written: what they record is kept, and written when it can be.
-        if self._journal is not None and self._journal.failing:
-            return self.presence.pulse(key, address, now)
-        return await super().pulse(key, address, now)
+        return await self._sign_of_life(lambda: self.presence.pulse(key, address, now), now)
+
+    async def track(self, source: Source, now: float, **request: Any) -> Replies:
+        if request["override"] or request["multiaddr"] is not None or request["renew_share_id"]:
+            return await super().track(source, now, **request)
+        return await self._sign_of_life(lambda: self._tracker.pulse(source, now), now)
+
+    async def alive(self, source: Source, now: float) -> Replies:
+        return await self._sign_of_life(lambda: self._tracker.alive(source, now), now)
+
+    async def push(self, source: Source, now: float, share_id: str) -> Replies:
+        return await self._sign_of_life(lambda: self._tracker.push(source, now, share_id), now)
 
     async def sweep(self, now: float) -> Swept:
         swept = await super().sweep(now)
@@ -115,8 +125,19 @@ class SqliteStore(MemoryStore):
         journal.add(statements(record))
 
     def _touch(self, record: object) -> None:
-        if self._journal is not None:
+        if self._journal is None:
+            return
+        if self._journal.is_writing(record):
+            # Whoever asks again while the answer to the first request is on its way to the disk waits like the first.
+            self._journal.change(record)
+        else:
             self._journal.touch([record])
+
+    async def _sign_of_life(self, decide: Callable[[], T], now: float) -> T:
+        """These go on while nothing can be written: what they record is kept, and written when it can be."""
+        if self._journal is not None and self._journal.failing:
+            return decide()
+        return await self._write(decide, now)
 
     async def _write(self, decide: Callable[[], T], now: float) -> T:
         journal = self._journal

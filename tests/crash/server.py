@@ -1,0 +1,108 @@
+"""A real server on a store of its own that is killed and started again in the same directory, on the same ports."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.real_server import environment
+
+__all__ = ["TWISTD", "Server"]
+
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
+
+#: Seconds within which a server must have started or ended.
+PATIENCE = 40.0
+
+
+class Server:
+    """
+    One server, through all its lives.
+
+    :ivar http_port: TCP, from the first start on.
+    :ivar udp_port: UDP, likewise.
+    :ivar down: set while no process runs.
+    """
+
+    def __init__(
+        self, directory: Path, *options: str, store: str = "rendezvous.sqlite3", prefix: Sequence[str] = ()
+    ) -> None:
+        self.directory = directory
+        self.store = store
+        self.http_port = 0
+        self.udp_port = 0
+        self.down = threading.Event()
+        self.down.set()
+        self._options = options
+        self._prefix = prefix
+        self._lives = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        """:returns: where the present life, or the last one, writes."""
+        return self.directory / f"server-{self._lives}.log"
+
+    def log(self) -> str:
+        """:returns: what it has written."""
+        return self.log_path.read_text()
+
+    def command(self) -> Sequence[str]:
+        """:returns: how it is started."""
+        ports = [f"--http-port={self.http_port}", f"--udp-port={self.udp_port}", "--interface=127.0.0.1"]
+        return [*self._prefix, *TWISTD, "rendezvous", "--store", f"sqlite:{self.store}", *ports, *self._options]
+
+    def start(self) -> float:
+        """
+        Start it, and wait until it listens.
+
+        :returns: the seconds that took.
+        :raises AssertionError: it does not; the message has its log.
+        """
+        began = time.monotonic()
+        self._process = self.popen()
+        while True:
+            found = [re.search(rf"\b{what} on \S+:(\d+)\n", self.log()) for what in ("HTTP", "UDP")]
+            if found[0] and found[1]:
+                break
+            late = time.monotonic() - began > PATIENCE
+            if late or self._process.poll() is not None:
+                self.kill()
+                raise AssertionError(f"the server did not start:\n{self.log()}")
+            time.sleep(0.01)
+        self.http_port, self.udp_port = int(found[0][1]), int(found[1][1])
+        self.down.clear()
+        return time.monotonic() - began
+
+    def popen(self) -> subprocess.Popen[bytes]:
+        """:returns: the process of a new life, which may end by itself."""
+        self._lives += 1
+        with self.log_path.open("wb") as log:
+            return subprocess.Popen(
+                self.command(),
+                cwd=self.directory,
+                env={**environment(), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self) -> None:
+        """End it as a power cut would: at once, and without its knowledge."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        self.down.set()
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(PATIENCE)
+            self._process = None
+        self.down.set()

@@ -1,0 +1,30 @@
+"""A server that is killed in the midst of its work, twenty times; ``make crash`` does it as often as one likes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.crash.rounds import crash
+
+ROUNDS = 20
+#: What every client does in some round; a run that leaves one of them out has shown nothing of it.
+DEEDS = {
+    "announce", "answer", "candidates", "heartbeat", "logout", "move", "override", "publish", "pulse", "register",
+    "session", "session deed", "verify", "withdraw",
+}  # fmt: skip
+
+
+class CrashTests(SynchronousTestCase):
+    """``kill -9`` at random moments, under load from several clients."""
+
+    def test_crash_costs_nobody_anything(self) -> None:
+        """What was acknowledged is there after each restart, what was ended stays ended, and no event is missed."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        said: list[str] = []
+        done = crash(directory, ROUNDS, 1, said.append)
+        self.assertEqual(len(said), ROUNDS)
+        self.assertEqual({deed for deed in DEEDS if done[deed] < ROUNDS // 4}, set())
+        self.assertGreater(done["checked"], ROUNDS * 50)
