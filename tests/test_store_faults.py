@@ -129,7 +129,7 @@ class FullDiskTests(_Case):
         ask_tracker(self.server, tracked, action="announce")
         kept = {name for name in map(str, range(5)) if self.publish(auth, name) == 200}
         ballast = self.fill()
-        statuses = []
+        statuses: list[int] = []
         while (503 not in statuses) and len(statuses) < 100:
             name = f"late-{len(statuses)}"
             statuses.append(self.publish(auth, name, 60_000))

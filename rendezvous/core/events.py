@@ -104,6 +104,7 @@ class EventLog:
         # When each event may be dropped (microseconds since the epoch), its number, and whose it is.
         self._queue: deque[tuple[int, int, str]] = deque()
         self._horizon = -1
+        self._dropped = -1
         self._last = 0
 
     def __len__(self) -> int:
@@ -176,6 +177,11 @@ class EventLog:
         """The greatest number of an event that was dropped for its age or for the total; -1 if none was."""
         return self._horizon
 
+    @property
+    def dropped(self) -> int:
+        """No event up to this number is kept any more; unlike :attr:`horizon`, it counts peers that have gone."""
+        return self._dropped
+
     def forget(self, peer: str) -> None:
         """Drop the events of a peer that has gone for good."""
         self._logs.pop(peer, None)
@@ -185,6 +191,7 @@ class EventLog:
         now_us = int(now * 1_000_000)
         while self._queue and (self._queue[0][0] <= now_us or len(self._queue) > self._kept):
             _, seq, peer = self._queue.popleft()
+            self._dropped = max(self._dropped, seq)
             log = self._logs.get(peer)
             # A log that begins later has dropped this event already.
             if log is not None and log.events[0].seq == seq:

@@ -126,6 +126,11 @@ class OfferTable:
         """The least number from which every peer can resume."""
         return self._events.horizon
 
+    @property
+    def dropped(self) -> int:
+        """:returns: up to which number no event is kept any more, whoever it was for."""
+        return self._events.dropped
+
     # Ends
 
     def expire(self, now: float) -> int:
@@ -134,6 +139,7 @@ class OfferTable:
 
         :returns: how many offers ended.
         """
+        self._events.trim(now)
         now_ms = int(now * 1000)
         ended: list[Offer] = []
         while (offer := self._catalogue.due(now_ms)) is not None:

@@ -58,6 +58,7 @@ class SqliteStore(MemoryStore):
         self._journal: Journal | None = None
         self._lock: Lock | None = None
         self._horizon = -1
+        self._dropped = -1
 
     def open(self, now: float) -> None:
         self._lock = Lock(self._path)
@@ -160,7 +161,10 @@ class SqliteStore(MemoryStore):
         if horizon != self._horizon:
             self._horizon = horizon
             journal.know("horizon", horizon)
-            journal.add([("DELETE FROM events WHERE seq <= ?", (horizon,))])
+        dropped = self._board.dropped
+        if dropped != self._dropped:
+            self._dropped = dropped
+            journal.add([("DELETE FROM events WHERE seq <= ?", (dropped,))])
 
     def _read_back(self, database: sqlite3.Connection, now: float) -> None:
         facts = dict(database.execute("SELECT name, value FROM meta"))
