@@ -162,7 +162,11 @@ def trackers(at: int) -> Iterator[Exchange]:
     target = meter.peer(OTHER, at)
     yield exchange("``push``", compact("push", shareId=target))
     own = meter.peer(LONGEST, at)
-    if at == DEPLOYED:
+    if at == DOCUMENTED:
+        # One socket at two ports of the server is two peers, and one may push to the other.
+        across = meter.peer(LONGEST, DEPLOYED)
+        yield exchange("``push`` to oneself at a deployed port", compact("push", shareId=across))
+    else:
         yield exchange("``push``, as its target sees it", compact("push", shareId=target), OTHER)
         yield exchange("``push`` to oneself", compact("push", shareId=own))
     meter.server.stop()
