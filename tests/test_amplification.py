@@ -154,6 +154,7 @@ def trackers(at: int) -> Iterator[Exchange]:
     yield exchange("``alive``", compact("alive"))
     yield exchange("``pulse``", compact("pulse"))
     yield exchange("``pulse`` that overrides", compact("pulse", override=True, port=1))
+    meter.server.deliver(compact("pulse", override=True, port=LONGEST[1]), LONGEST, at)
     yield exchange("``pulse`` that may not", compact("pulse", override=True))
     yield exchange("``pulse`` for a new name", compact("pulse", shareId=True))
     yield exchange("``pulse`` with a wrong field", compact("pulse", override=0))
@@ -162,11 +163,7 @@ def trackers(at: int) -> Iterator[Exchange]:
     target = meter.peer(OTHER, at)
     yield exchange("``push``", compact("push", shareId=target))
     own = meter.peer(LONGEST, at)
-    if at == DOCUMENTED:
-        # One socket at two ports of the server is two peers, and one may push to the other.
-        across = meter.peer(LONGEST, DEPLOYED)
-        yield exchange("``push`` to oneself at a deployed port", compact("push", shareId=across))
-    else:
+    if at == DEPLOYED:
         yield exchange("``push``, as its target sees it", compact("push", shareId=target), OTHER)
         yield exchange("``push`` to oneself", compact("push", shareId=own))
     meter.server.stop()
