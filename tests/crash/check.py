@@ -112,11 +112,11 @@ class Checker:
         if status == 404:
             return None
         caller = pair.caller
-        if caller is None:
+        mine = [] if caller is None else self._http.expect("GET", "/offers/mine", caller.auth)["offers"]
+        found = {each["id"]: each for each in mine}.get(name)
+        if caller is None or found is None:
             return "there, though its owner has left"
-        mine = self._http.expect("GET", "/offers/mine", caller.auth)["offers"]
         answers = self._http.expect("GET", "/offers/answers", caller.auth)["answers"]
-        found = {each["id"]: each for each in mine}[name]
         answer = {each["offerId"]: each for each in answers}.get(name)
         return {
             **{field: found[field] for field in ("sdp", "topics", "info", "secret", "lastSeen")},
