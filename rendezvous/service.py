@@ -126,22 +126,18 @@ class Rendezvous(MultiService):
         """
         return RendezvousDatagrams(self._datagrams, dialect)
 
-    def privilegedStartService(self) -> None:
-        """Read back what was kept, before anything listens."""
-        self._open()
-        super().privilegedStartService()
-
     def startService(self) -> None:
-        """Begin to sweep."""
-        self._open()
-        super().startService()
+        """
+        Read back what was kept, and begin to sweep.
 
-    def _open(self) -> None:
-        if not self._is_open:
-            self.store.open(self._reactor.seconds())
-            self._is_open = True
-            if self._thread is not None:
-                self._thread.start()
+        It is done here and not with the rights that ports may need, so that the files belong to whoever the server runs
+        as. Ports are open by then, but nothing is answered before this returns.
+        """
+        self.store.open(self._reactor.seconds())
+        self._is_open = True
+        if self._thread is not None:
+            self._thread.start()
+        super().startService()
 
     def stopService(self) -> Deferred[None]:
         """Stop the sweep, then let the store keep what it has."""

@@ -108,8 +108,16 @@ class _Server(MultiService):
     log = Logger()
 
     def privilegedStartService(self) -> None:
+        """Open the ports."""
+        self._start(super().privilegedStartService)
+
+    def startService(self) -> None:
+        """Open the store, and begin."""
+        self._start(super().startService)
+
+    def _start(self, start: Callable[[], None]) -> None:
         try:
-            super().privilegedStartService()
+            start()
         except (CannotListenError, OSError, SettingsError) as e:
             self.log.critical("cannot start: {reason}", reason=str(e))
             if sys.__stderr__ is not None:
