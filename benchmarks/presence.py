@@ -51,11 +51,11 @@ def measure(size: int) -> None:
     pulse = (time.perf_counter() - start) / PULSES * 1e9
     start = time.perf_counter()
     for _ in range(1000):
-        table.sweep(250.0, 20_000)
+        table.sweep(205.0, 20_000)
     idle = (time.perf_counter() - start) / 1000 * 1e6
-    # The bucket of second 301 comes due: those who registered at the beginning, some of whom have pulsed since.
+    # The bucket of second 211 comes due: those who have been silent from the beginning.
     start = time.perf_counter()
-    removed = table.sweep(301.0, 20_000)
+    removed = table.sweep(212.0, 20_000)
     expiry = (time.perf_counter() - start) * 1e6
     print(memory, pulse, idle, expiry, removed)
 
