@@ -23,6 +23,8 @@ from rendezvous.storage.database import open_database
 from rendezvous.storage.rows import statements
 
 SECONDS = 3.0
+#: As many requests at once share a commit, in a server that has many clients.
+CONNECTIONS = 256
 MANY = 1_000_000
 PULSES = 20_000
 #: Pulses a second, one after the other, whose answers are timed; the rest of the clients pulse beside them.
@@ -56,9 +58,9 @@ def writes(report: Report, directory: str) -> None:
             report.compare(
                 f"{what}, SQLite",
                 "/s",
-                partial(requests, sqlite, asked, SECONDS, 64),
+                partial(requests, sqlite, asked, SECONDS, CONNECTIONS),
                 "memory",
-                partial(requests, memory, asked, SECONDS, 64),
+                partial(requests, memory, asked, SECONDS, CONNECTIONS),
             )
     keys = [KEYRING.key(client_id(number)) for number in range(PULSES)]
     kept = {"store": f"sqlite:{directory}/pulses.sqlite3"}
@@ -166,6 +168,7 @@ def _timed(port: int, keys: list[bytes], seconds: float) -> list[float]:
 def run(report: Report) -> None:
     """All of it, in files of a temporary directory on the disk of the working directory."""
     report.section("State in SQLite")
-    with tempfile.TemporaryDirectory(dir=".") as directory:
+    os.makedirs("build", exist_ok=True)
+    with tempfile.TemporaryDirectory(dir="build") as directory:
         writes(report, directory)
         many(report, directory)

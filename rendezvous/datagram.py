@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
@@ -17,6 +16,7 @@ from twisted.python.failure import Failure
 from rendezvous.core.presence import PulseCode
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.core.tracker import Failed, Replies, Reply, Source
+from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.interfaces import IStore
 from rendezvous.wire import pulse, stun, tracker
@@ -186,15 +186,12 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def _run(self, verb: Coroutine[Any, Any, None]) -> None:
         try:
-            # What the store has in memory it answers at once, and then a Deferred would cost as much as all the rest.
-            verb.send(None)
-        except StopIteration:
-            return
+            waiting = eager(verb)
         except Exception:
             self._failed(Failure())
         else:
-            # It waits for a Deferred, and will still be found waiting for that.
-            Deferred.fromCoroutine(verb).addErrback(self._failed)
+            if waiting is not None:
+                waiting.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
         # Silence is the honest answer: the client asks again, and the store may be back by then.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 from klein import Klein
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 
+from rendezvous.eager import eager
 from rendezvous.interfaces import IStore
 from rendezvous.web._json import write_failure, write_object
 from rendezvous.web.about import AboutRoutes, DescriptionRoutes
@@ -54,9 +56,12 @@ def router(routes: Sequence[Route]) -> IResource:
     return resource
 
 
-def _render(answer: Callable[..., Answer]) -> Callable[..., Coroutine[Any, Any, bytes]]:
-    async def render(request: Request, **parts: str) -> bytes:
+def _render(answer: Callable[..., Answer]) -> Callable[..., bytes | Deferred[bytes]]:
+    async def written(request: Request, parts: dict[str, str]) -> bytes:
         body = await answer(request, **parts)
         return b"" if body is None else write_object(request, body)
+
+    def render(request: Request, **parts: str) -> bytes | Deferred[bytes]:
+        return eager(written(request, parts))
 
     return render

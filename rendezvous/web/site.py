@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -30,6 +31,12 @@ _HOST = re.compile(
 
 #: Seconds that a refused client has to read why, before the connection is closed on what it still sends.
 REFUSAL_TIME = 1.0
+
+
+@lru_cache(128)
+def _is_host(text: bytes) -> bool:
+    """A server goes by few names, so nearly every request finds its own here."""
+    return _HOST.fullmatch(text) is not None
 
 
 def too_large(limit: int) -> TooLarge:
@@ -68,15 +75,18 @@ class CappedRequest(Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Hand on a request that was not refused."""
-        if not self._refused:
+        if self._refused:
+            return
+        if command == b"POST":
             # The base class would read forms, and answer for a broken one in words of its own. No route takes a form.
             self._media = self.requestHeaders.getRawHeaders(b"Content-Type", [])
             self.requestHeaders.removeHeader(b"Content-Type")
-            super().requestReceived(command, path, version)
+        super().requestReceived(command, path, version)
 
     def process(self) -> None:
         """Answer."""
-        self.requestHeaders.setRawHeaders(b"Content-Type", self._media)
+        if self._media:
+            self.requestHeaders.setRawHeaders(b"Content-Type", self._media)
         super().process()
 
     def _refuse(self, limit: int) -> None:
@@ -179,7 +189,7 @@ class Front(Resource):
     def _check(self, request: Any) -> None:
         if not request.method.isalpha() or not request.method.isascii():
             raise Malformed("The method is not a word.", code="bad-method")
-        if _HOST.fullmatch(request.getHeader(b"Host") or b"") is None:
+        if not _is_host(request.getHeader(b"Host") or b""):
             raise Malformed("The Host header is not a host name.", code="bad-host")
         if request.content.seek(0, io.SEEK_END) > self.max_body:
             raise too_large(self.max_body)
