@@ -36,18 +36,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description="Benchmarks beside yardsticks in the same run.")
     parser.add_argument("--save", metavar="FILE", type=pathlib.Path, help="write the tables here as well")
     parser.add_argument("suites", metavar="SUITE", nargs="*", help=f"of {', '.join(SUITES)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each comparison is run (default: 5)")
     options = parser.parse_args()
     unknown = set(options.suites) - set(SUITES)
     if unknown:
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
-    report = Report()
+    report = Report(options.rounds)
     for name in options.suites or SUITES:
         SUITES[name].run(report)
     if options.save:
         today = datetime.datetime.now(tz=datetime.UTC).date()
         heading = (
             f"Measured on {today} on {_machine()}, {platform.system()} {platform.release()}, Python"
-            f" {platform.python_version()}, Twisted {twisted.__version__}, Klein {klein.__version__}.\n\n"
+            f" {platform.python_version()}, Twisted {twisted.__version__}, Klein {klein.__version__}. Rounds:"
+            f" {options.rounds}.\n\n"
         )
         options.save.write_text(heading + report.as_text(), encoding="utf-8")
 

@@ -32,10 +32,10 @@ def run(report: Report) -> None:
     report.section("The rendezvous dialect over HTTP")
     peer = client_id(2).hex()
     with server("klein") as klein, server("http", 1000) as ours:
-        bare = partial(requests, klein, request("GET", "/"), SECONDS)
         for what, asked in (
             ("register", request("POST", "/register")),
             ("look up an address", request("GET", f"/peer/{peer}/udp", 1)),
             ("look up a status", request("GET", f"/peer/{peer}/udp/status", 1)),
         ):
+            bare = partial(requests, klein, asked, SECONDS)
             report.compare(what, "/s", partial(requests, ours, asked, SECONDS), "bare Klein route", bare)

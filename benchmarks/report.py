@@ -7,9 +7,6 @@ from collections.abc import Callable
 
 import attrs
 
-#: Each comparison is run this many times, the two sides in turn, so that a slow moment of the machine hits both.
-ROUNDS = 5
-
 
 @attrs.frozen
 class Row:
@@ -29,9 +26,14 @@ class Row:
 
 
 class Report:
-    """Collects rows under headings."""
+    """
+    Collects rows under headings.
 
-    def __init__(self) -> None:
+    :param rounds: how often each comparison is run, the two sides in turn, so that a slow moment of the machine hits both.
+    """
+
+    def __init__(self, rounds: int = 5) -> None:
+        self.rounds = rounds
         self.sections: list[tuple[str, list[Row]]] = []
 
     def section(self, title: str) -> None:
@@ -47,9 +49,9 @@ class Report:
     def compare(
         self, what: str, unit: str, ours: Callable[[], float], yardstick: str, theirs: Callable[[], float]
     ) -> None:
-        """Run both in turn, :data:`ROUNDS` times, and add the medians with the median of the ratios."""
+        """Run both in turn, as often as there are rounds, and add the medians with the median of the ratios."""
         pairs = []
-        for _ in range(ROUNDS):
+        for _ in range(self.rounds):
             beside = theirs()
             pairs.append((ours(), beside))
         self.add(

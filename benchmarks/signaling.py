@@ -42,9 +42,9 @@ def run(report: Report) -> None:
     """The offers dialect; the first row and the topics again with very many topics there."""
     report.section(f"The offers dialect over HTTP, offers of {len(SDP):,} bytes")
     with server("klein") as klein, server("http", 1000) as ours:
-        bare = partial(requests, klein, request("GET", "/"), SECONDS)
 
         def compare(what: str, asked: bytes) -> None:
+            bare = partial(requests, klein, asked, SECONDS)
             report.compare(what, "/s", partial(requests, ours, asked, SECONDS), "bare Klein route", bare)
 
         send(ours, publish(900, [{"sdp": SDP, "topics": ["one"]}]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -27,6 +27,9 @@ __all__ = ["Journal", "RunBlocking"]
 RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
 
 _PUT_FACT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+#: Values that one statement may have: SQLite's own limit (SQLITE_MAX_VARIABLE_NUMBER) since 3.32.
+MAX_VARIABLES = 32766
 
 #: Signs of life written with one batch: more would keep those who wait for theirs waiting longer.
 TOUCHES_PER_BATCH = 5000
@@ -182,7 +185,7 @@ class Journal:
         database.execute("BEGIN IMMEDIATE")
         try:
             for sql, group in groupby(batch, _sql):
-                database.executemany(sql, map(_parameters, group))
+                _execute(database, sql, list(map(_parameters, group)))
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
@@ -218,6 +221,25 @@ class Journal:
     def close(self) -> None:
         """Close the file. Blocks."""
         self._database.close()
+
+
+def _execute(database: sqlite3.Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:
+    """
+    Execute a statement for each row, inserts many at a time.
+
+    Each step of SQLite hands the interpreter's lock over and takes it back, for which the reactor's thread waits. So
+    many rows go into one step: as many as there are, in powers of two, that the connection's cache may know the text.
+    """
+    head, values, row = sql.rpartition(" VALUES ")
+    if not values:
+        database.executemany(sql, rows)
+        return
+    done, most = 0, MAX_VARIABLES // len(rows[0])
+    while done < len(rows):
+        count = 1 << (min(len(rows) - done, most).bit_length() - 1)
+        piece = rows[done : done + count]
+        database.execute(f"{head} VALUES {', '.join([row] * count)}", list(chain.from_iterable(piece)))
+        done += count
 
 
 def _sql(statement: Statement) -> str:
