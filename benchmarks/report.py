@@ -29,7 +29,7 @@ class Report:
     """
     Collects rows under headings.
 
-    :param rounds: how often each comparison is run, the two sides in turn, so that a slow moment of the machine hits both.
+    :param rounds: how often each comparison is run, the two sides in turn, so that a slow moment hits both.
     """
 
     def __init__(self, rounds: int = 5) -> None:
