@@ -52,12 +52,17 @@ def whole(low: int, high: int) -> Read:
     return read
 
 
+def _number(text: str) -> float:
+    """Read any number; what is none becomes one that is in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def seconds(text: str) -> float:
     """Read a duration: more than zero, and no more than a year, which is as good as for ever."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value <= 366 * 86400:
         raise ValueError("must be a number of seconds greater than 0, and at most a year")
     return value
@@ -66,10 +71,7 @@ def seconds(text: str) -> float:
 def grace(text: str) -> float | str:
     """Read seconds from zero on, or a part of the pulse interval such as ``10%``."""
     number, percent = (text[:-1], True) if text.endswith("%") else (text, False)
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
+    value = _number(number)
     if not 0 <= value <= 86400:
         raise ValueError("must be a number of seconds from 0 to 86400, or a part of the interval such as 10%")
     return f"{value}%" if percent else value
@@ -92,10 +94,7 @@ def origin(text: str) -> str:
 
 def rate(text: str) -> float:
     """Read a number a second, 0 included."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 <= value <= 1e9:
         raise ValueError("must be a number, 0 or more")
     return value
