@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
     from rendezvous.core.presence import Client, PulseCode
     from rendezvous.core.tracker import Replies, Source
-    from rendezvous.model import Events, PeerAddress, PeerStatus, Swept
+    from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 
 __all__ = ["IPresenceStore", "ISignalingStore", "IStore", "ITrackerStore"]
 
@@ -56,7 +56,7 @@ class IPresenceStore(Interface):
     async def logout(client_id: bytes, now: float) -> None:
         """End the client, its offers and its credential."""
 
-    async def address(client_id: bytes, now: float) -> PeerAddress:
+    async def address(client_id: bytes, now: float) -> ObservedAddress:
         """
         :returns: the address that the client's last accepted pulse came from.
         :raises NotFound: it is unknown, gone, or has never pulsed.
@@ -68,7 +68,7 @@ class IPresenceStore(Interface):
 
 class ISignalingStore(Interface):
     """
-    Offers and sessions: the verbs of :class:`~rendezvous.core.signaling.Board` and
+    Offers and sessions: the verbs of :class:`~rendezvous.core.signaling.Signaling` and
     :class:`~rendezvous.core.sessions.Sessions`, which say what each does and raises.
     """
 
@@ -76,7 +76,7 @@ class ISignalingStore(Interface):
 
     def wait(key: Hashable) -> Deferred[None]:
         """
-        Wait for news: ``("peer", id)`` for a peer's events, ``("offer", realm, id, role)`` for one side of an offer.
+        Wait for a change: ``("peer", id)`` for a peer's events, ``("offer", namespace, id, role)`` for an offer's side.
 
         :returns: fires when there may be something new. Ask for it before you look, and cancel it when you have found
             what you want: then nothing that comes between is missed.
@@ -156,7 +156,7 @@ class ITrackerStore(Interface):
     async def announce(source: Source, now: float) -> Replies:
         """Enter a peer."""
 
-    async def track(
+    async def tracker_pulse(
         source: Source,
         now: float,
         *,

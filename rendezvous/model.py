@@ -8,11 +8,11 @@ import attrs
 
 from rendezvous.core.events import Event
 
-__all__ = ["Events", "PeerAddress", "PeerStatus", "Swept"]
+__all__ = ["Events", "ObservedAddress", "PeerStatus", "Swept"]
 
 
 @attrs.frozen
-class PeerAddress:
+class ObservedAddress:
     """
     Where a peer's pulses come from.
 

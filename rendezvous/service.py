@@ -27,7 +27,6 @@ from twisted.web.server import Site
 
 from rendezvous.core.identity import Keyring
 from rendezvous.core.ratelimit import RateLimit
-from rendezvous.datagram import Datagrams, RendezvousDatagrams
 from rendezvous.interfaces import IStore
 from rendezvous.limits import MAX_BODY
 from rendezvous.secret import load_secrets
@@ -36,10 +35,11 @@ from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.memory import MemoryStore
 from rendezvous.storage.sqlite import SqliteStore
 from rendezvous.sweep import Sweep, sweep_service
+from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
 from rendezvous.web.api import all_routes, router
 from rendezvous.web.cors import Cors
-from rendezvous.web.site import Front, RendezvousSite
-from rendezvous.wire.demux import Kind
+from rendezvous.web.site import RendezvousSite, RootResource
+from rendezvous.wire.demux import Protocol
 from rendezvous.wire.tracker import Dialect
 
 __all__ = ["Rendezvous", "make_service"]
@@ -87,7 +87,7 @@ class Rendezvous(MultiService):
             self.store,
             reactor,
             RateLimit(settings.udp_rate, max(1, round(2 * settings.udp_rate))),
-            frozenset(kind for kind in Kind if kind.value not in settings.without),
+            frozenset(protocol for protocol in Protocol if protocol.value not in settings.without),
         )
         sweep_service(Sweep(self.store, reactor, self._datagrams.dropped), reactor).setServiceParent(self)
 
@@ -107,9 +107,9 @@ class Rendezvous(MultiService):
         path = settings.store_path
         return MemoryStore(**parts) if path is None else SqliteStore(path, self._run_blocking, **parts)
 
-    def resource(self) -> Front:
+    def resource(self) -> RootResource:
         """:returns: the whole HTTP side, to be put below any path."""
-        return Front(
+        return RootResource(
             router(all_routes(self.store, self._reactor, self._settings.without)),
             MAX_BODY,
             Cors(self._settings.cors_origin),

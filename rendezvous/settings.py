@@ -28,7 +28,7 @@ class SettingsError(ValueError):
 Read = Callable[[str], Any]
 
 #: What ``--without`` turns off.
-DIALECTS = ("rendezvous", "offers", "sessions", "tracker", "stun")
+PROTOCOLS = ("rendezvous", "offers", "sessions", "tracker", "stun")
 
 
 def option(default: Any, help: str, read: Read, *, many: bool = False) -> Any:
@@ -102,8 +102,8 @@ def rate(text: str) -> float:
 
 def dialect(text: str) -> str:
     """Read the name of a dialect."""
-    if text not in DIALECTS:
-        raise ValueError(f"must be one of {', '.join(DIALECTS)}")
+    if text not in PROTOCOLS:
+        raise ValueError(f"must be one of {', '.join(PROTOCOLS)}")
     return text
 
 
@@ -204,7 +204,9 @@ class Settings:
         " for no limit",
         rate,
     )
-    without: tuple[str, ...] = option((), f"turn a dialect off: {', '.join(DIALECTS)} (repeatable)", dialect, many=True)
+    without: tuple[str, ...] = option(
+        (), f"turn a dialect off: {', '.join(PROTOCOLS)} (repeatable)", dialect, many=True
+    )
     store: str = option(
         "sqlite:rendezvous.sqlite3", "where state is kept: sqlite:PATH, or memory: to forget it all at the end", store
     )

@@ -8,7 +8,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client import ClientGone, KeepAlive
-from rendezvous.core.keepalive import State
+from rendezvous.client._states import KeepAliveState
 from rendezvous.wire.pulse import PulseCode, encode_reply
 from tests._client_fakes import IDENTITY, PRIVATE_ID, MemoryPort, MemoryUDPReactor, PatientVerifier
 
@@ -63,13 +63,13 @@ class KeepAliveTestCase(SynchronousTestCase):
     def start(self) -> None:
         """Start the service, which sends the first pulse."""
         self.service.startService()
-        self.assert_state(State.PULSING)
+        self.assert_state(KeepAliveState.PULSING)
 
     def start_online(self) -> None:
         """Start the service and take the first pulse."""
         self.start()
         self.receive(ON_TIME)
-        self.assert_state(State.RESTING)
+        self.assert_state(KeepAliveState.RESTING)
 
     @property
     def port(self) -> MemoryPort:
@@ -86,7 +86,7 @@ class KeepAliveTestCase(SynchronousTestCase):
         """Let a datagram come."""
         self.port.protocol.datagramReceived(datagram, source)
 
-    def assert_state(self, state: State) -> None:
+    def assert_state(self, state: KeepAliveState) -> None:
         """The service must be doing this."""
         self.assertIs(self.service.state, state)
 

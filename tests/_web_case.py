@@ -9,8 +9,8 @@ from urllib.parse import quote
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.limits import SignalingLimits
-from rendezvous.news import News
 from rendezvous.storage.memory import MemoryStore
+from rendezvous.storage.notifier import Notifier
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, Response
 
 #: Seconds since the epoch at which every test begins, and the same in milliseconds.
@@ -63,9 +63,9 @@ class WebTestCase(SynchronousTestCase):
         self.server.stop()
 
     @property
-    def news(self) -> News:
+    def news(self) -> Notifier:
         """Who waits."""
-        return cast(MemoryStore, self.server.rendezvous.store)._news
+        return cast(MemoryStore, self.server.rendezvous.store)._notifier
 
     def advance(self, seconds: float) -> None:
         """Let time pass, a second at a time so that whatever is to happen on the way does."""

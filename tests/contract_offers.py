@@ -19,9 +19,9 @@ from rendezvous.errors import (
 )
 from rendezvous.limits import SignalingLimits
 from rendezvous.model import Swept
-from rendezvous.news import WAITING_PER_KEY
+from rendezvous.storage.notifier import WAITING_PER_KEY
 from tests._store_case import NOW, StoreCase
-from tests.signaling_boards import NOW_MS, ids, spec
+from tests.signaling_tables import NOW_MS, ids, spec
 
 __all__ = ["OFFERS"]
 
@@ -329,14 +329,14 @@ class EventContract(OfferCase):
         self.publish("r", "other")
         waiting = {key: self.store.wait(key) for key in (("peer", peer), ("offer", "", "x", "offerer"))}
         self.reply("other", "q")
-        for bell in waiting.values():
-            self.assertNoResult(bell)
+        for notification in waiting.values():
+            self.assertNoResult(notification)
         self.reply("x", "q")
-        for bell in waiting.values():
-            self.assertIsNone(self.successResultOf(bell))
-        bell = self.store.wait(("peer", peer))
+        for notification in waiting.values():
+            self.assertIsNone(self.successResultOf(notification))
+        notification = self.store.wait(("peer", peer))
         self.done(self.store.logout(client_id, NOW))
-        self.assertIsNone(self.successResultOf(bell))
+        self.assertIsNone(self.successResultOf(notification))
 
     def test_waiting_is_bounded(self) -> None:
         """For one thing; who has stopped to wait counts no more."""
@@ -348,9 +348,9 @@ class EventContract(OfferCase):
 
     def test_nobody_waits_for_a_store_that_is_closed(self) -> None:
         """Those who did are woken, and nobody can begin to."""
-        bell = self.store.wait("a")
+        notification = self.store.wait("a")
         self.done(self.store.close(NOW))
-        self.assertIsNone(self.successResultOf(bell))
+        self.assertIsNone(self.successResultOf(notification))
         self.assertRaises(Unavailable, self.store.wait, "a")
 
 

@@ -8,7 +8,7 @@ from rendezvous.core.identity import Credential
 from rendezvous.core.presence import PulseCode, Timers
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 from rendezvous.interfaces import IStore
-from rendezvous.model import PeerAddress, PeerStatus, Swept
+from rendezvous.model import ObservedAddress, PeerStatus, Swept
 from rendezvous.wire.demux import mistakable
 from tests._store_case import DAY, NOW, StoreCase
 
@@ -124,7 +124,7 @@ class PulseContract(PresenceCase):
             self.assertIs(self.done(self.store.pulse(key, THERE, now)), code, since)
             if online is not None:
                 host, port = THERE if code is ON_TIME else HERE
-                self.assertEqual(self.done(self.store.address(client_id, now)), PeerAddress(host, port), since)
+                self.assertEqual(self.done(self.store.address(client_id, now)), ObservedAddress(host, port), since)
 
     def test_every_boundary_of_a_client_that_has_never_pulsed(self) -> None:
         """Its first pulse is on time within the registration time."""
@@ -149,7 +149,7 @@ class PulseContract(PresenceCase):
         client_id, key = self.come_online()
         self.done(self.store.pulse(key, THERE, NOW + 100))
         self.assertEqual(self.done(self.store.status(client_id, NOW + 110)), PeerStatus(False, 110.0))
-        self.assertEqual(self.done(self.store.address(client_id, NOW + 110)), PeerAddress(*HERE))
+        self.assertEqual(self.done(self.store.address(client_id, NOW + 110)), ObservedAddress(*HERE))
         self.assertIsNone(self.online(client_id, NOW + 210 + JUST))
 
     def test_unknown_key_is_unknown(self) -> None:
@@ -171,7 +171,7 @@ class PulseContract(PresenceCase):
         """Peers can send to it whatever sockets they have."""
         client_id, key = self.register()
         self.done(self.store.pulse(key, ("::ffff:192.0.2.1", 5), NOW))
-        self.assertEqual(self.done(self.store.address(client_id, NOW)), PeerAddress("192.0.2.1", 5))
+        self.assertEqual(self.done(self.store.address(client_id, NOW)), ObservedAddress("192.0.2.1", 5))
 
 
 class PeerContract(PresenceCase):

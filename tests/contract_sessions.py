@@ -9,7 +9,7 @@ from rendezvous.core.offers import Offer, Role
 from rendezvous.errors import Conflict, Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
 from tests._store_case import NOW, StoreCase
-from tests.signaling_boards import NOW_MS, ids
+from tests.signaling_tables import NOW_MS, ids
 
 __all__ = ["SESSIONS"]
 

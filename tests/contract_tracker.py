@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from rendezvous.core.tracker import Announced, Expired, Income, Pulsed, Pushed, Replies, Source, StillAlive
+from rendezvous.core.tracker import Announced, Expired, Pulsed, Pushed, PushNotice, Replies, Source, StillAlive
 from rendezvous.errors import Full, Malformed, NotFound
 from rendezvous.model import Swept
 from tests._store_case import NOW, StoreCase
@@ -27,10 +27,10 @@ class TrackerCase(StoreCase):
         self.assertEqual(to, source)
         return reply.share_id
 
-    def track(self, source: Source, now: float = NOW, **asked: Any) -> Coroutine[Any, Any, Replies]:
+    def tracker_pulse(self, source: Source, now: float = NOW, **asked: Any) -> Coroutine[Any, Any, Replies]:
         """:returns: the verb, with what it is asked for beyond keeping the peer alive."""
         plain = {"override": False, "ip": None, "port": None, "multiaddr": None, "renew_share_id": False}
-        return self.store.track(source, now, **(plain | asked))
+        return self.store.tracker_pulse(source, now, **(plain | asked))
 
     def is_alive(self, source: Source, now: float = NOW) -> bool:
         """:returns: what a peer that asks is told; its question is a sign of life."""
@@ -64,7 +64,7 @@ class TrackerContract(TrackerCase):
         now = NOW
         for sign in (
             lambda now: self.announce(ALICE, now),
-            lambda now: self.done(self.track(ALICE, now)),
+            lambda now: self.done(self.tracker_pulse(ALICE, now)),
             lambda now: self.assertTrue(self.is_alive(ALICE, now)),
             lambda now: self.learns(ALICE, bob, now),
         ):
@@ -96,7 +96,7 @@ class TrackerContract(TrackerCase):
         alice, bob = self.announce(ALICE), self.announce(BOB)
         self.assertEqual(
             self.done(self.store.push(ALICE, NOW, bob)),
-            ((Pushed(BOB[0], BOB[1], bob), ALICE), (Income(ALICE[0], ALICE[1], alice), BOB)),
+            ((Pushed(BOB[0], BOB[1], bob), ALICE), (PushNotice(ALICE[0], ALICE[1], alice), BOB)),
         )
 
     def test_push_that_goes_nowhere_is_refused(self) -> None:
@@ -111,13 +111,13 @@ class TrackerContract(TrackerCase):
         """Its port and a private address, its multiaddr; a new name ends the old one."""
         alice = self.announce(ALICE)
         self.announce(BOB)
-        plain = self.done(self.track(ALICE, ip="10.0.0.1", port=7))
+        plain = self.done(self.tracker_pulse(ALICE, ip="10.0.0.1", port=7))
         self.assertEqual(plain, ((Pulsed(), ALICE),))
         self.assertEqual(self.learns(BOB, alice), Pushed(*ALICE[:2], alice))
-        moved = self.done(self.track(ALICE, override=True, ip="10.0.0.1", port=7000, multiaddr="/a"))
+        moved = self.done(self.tracker_pulse(ALICE, override=True, ip="10.0.0.1", port=7000, multiaddr="/a"))
         self.assertEqual(moved, ((Pulsed(overridden=True), ALICE),))
         self.assertEqual(self.learns(BOB, alice), Pushed("10.0.0.1", 7000, alice, "/a"))
-        ((renewed, _),) = self.done(self.track(ALICE, renew_share_id=True))
+        ((renewed, _),) = self.done(self.tracker_pulse(ALICE, renew_share_id=True))
         assert isinstance(renewed, Pulsed)
         assert renewed.share_id is not None
         self.refused(self.store.push(BOB, NOW, alice), NotFound)
@@ -127,12 +127,12 @@ class TrackerContract(TrackerCase):
         """Somebody else's address, a multiaddr that is too long, a peer that is not there: nothing is changed."""
         alice = self.announce(ALICE)
         self.announce(BOB)
-        refused = self.done(self.track(ALICE, override=True, ip="8.8.8.8", multiaddr="/a"))
+        refused = self.done(self.tracker_pulse(ALICE, override=True, ip="8.8.8.8", multiaddr="/a"))
         self.assertEqual(refused, ((Pulsed(refused=True), ALICE),))
-        self.refused(self.track(ALICE, multiaddr="m" * 257), Malformed)
+        self.refused(self.tracker_pulse(ALICE, multiaddr="m" * 257), Malformed)
         self.assertEqual(self.learns(BOB, alice), Pushed(*ALICE[:2], alice))
         for source, now in ((CAROL, NOW), (ALICE, NOW + 301)):
-            self.assertEqual(self.refused(self.track(source, now), NotFound).code, "expired-caller")
+            self.assertEqual(self.refused(self.tracker_pulse(source, now), NotFound).code, "expired-caller")
 
     def test_sweep_counts_tracker_peers(self) -> None:
         """Those that have expired, once."""

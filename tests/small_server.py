@@ -17,13 +17,13 @@ from twisted.internet.task import Clock
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.presence import PulseCode, Timers
 from rendezvous.core.ratelimit import RateLimit
-from rendezvous.datagram import Datagrams, RendezvousDatagrams
 from rendezvous.limits import SignalingLimits
 from rendezvous.storage.memory import MemoryStore
 from rendezvous.testing import MemoryUDPPort
+from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
 from rendezvous.wire.demux import mistakable
 from rendezvous.wire.pulse import encode_reply
-from rendezvous.wire.stun import BINDING, Kind, Message, encode
+from rendezvous.wire.stun import BINDING, Message, MessageClass, encode
 from rendezvous.wire.tracker import Dialect
 
 __all__ = ["SAMPLES", "SmallServer", "as_script", "play", "records", "share_ids", "work"]
@@ -180,7 +180,7 @@ def share_ids() -> list[str]:
 
 
 def _binding(*attributes: tuple[int, Any], fingerprint: bool = False) -> bytes:
-    return encode(Message(BINDING, Kind.REQUEST, bytes(range(12)), attributes, fingerprint))
+    return encode(Message(BINDING, MessageClass.REQUEST, bytes(range(12)), attributes, fingerprint))
 
 
 def _samples() -> Iterator[bytes]:
@@ -190,8 +190,8 @@ def _samples() -> Iterator[bytes]:
     yield _binding((0x0006, "one:other"), (0x0024, 1), (0x0025, b""), (0x0008, bytes(20)), fingerprint=True)
     yield _binding((0x0003, bytes(4)), (0x7FFF, b"abc"), (0x7FFE, b""))
     yield _binding((0x0001, ("192.0.2.1", 1)), (0x0020, ("2001:db8::1", 2)), (0x0009, (420, "no")), (0x000A, (1, 2)))
-    yield encode(Message(BINDING, Kind.INDICATION, bytes(12)))
-    yield encode(Message(BINDING, Kind.SUCCESS, bytes(12), ((0x0020, ("192.0.2.1", 3)),), True))
+    yield encode(Message(BINDING, MessageClass.INDICATION, bytes(12)))
+    yield encode(Message(BINDING, MessageClass.SUCCESS, bytes(12), ((0x0020, ("192.0.2.1", 3)),), True))
     yield from (b'{"action":"announce"}', b'{"action":"alive"}', b'{"action":"pulse"}')
     yield from (b'{"action":"push","shareId":"%s"}' % share_id.encode() for share_id in share_ids())
     yield b'{"action":"pulse","override":true,"ip":"192.168.1.2","port":1}'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rendezvous.wire.stun import BINDING, Kind, Message, encode
+from rendezvous.wire.stun import BINDING, Message, MessageClass, encode
 
 # RFC 5769, sections 2.1 to 2.4.
 SAMPLE_REQUEST = bytes.fromhex(
@@ -44,7 +44,9 @@ IPV4 = ("192.0.2.1", 32853)
 IPV6 = ("2001:db8:1234:5678:11:2233:4455:6677", 32853)
 
 
-def request(*attributes: tuple[int, Any], fingerprint: bool = False, kind: Kind = Kind.REQUEST) -> bytes:
+def request(
+    *attributes: tuple[int, Any], fingerprint: bool = False, kind: MessageClass = MessageClass.REQUEST
+) -> bytes:
     """Write a Binding message, a request if nothing else is said."""
     return encode(Message(BINDING, kind, TRANSACTION, attributes, fingerprint))
 

@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous import __version__
-from rendezvous.admin import main
+from rendezvous.commands.admin import main
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.offers import OfferSpec
 from rendezvous.limits import SignalingLimits
@@ -38,11 +38,11 @@ from tests.real_server import environment, real_server
 NOW = 1_700_000_000.0
 OWNER, ANSWERER = "ab" * 16, "cd" * 16
 ANSWER_SECRET = "the secret of an offer"
-ADMIN = [sys.executable, "-m", "rendezvous.admin"]
+ADMIN = [sys.executable, "-m", "rendezvous.commands.admin"]
 T = TypeVar("T")
 #: What is in the file of AdminCase.
 COUNTS = {
-    "version": 1,
+    "version": 2,
     "alive": NOW + 60,
     "clients": 4,
     "clients_online": 1,
@@ -259,18 +259,18 @@ class CheckTests(AdminCase):
         self.leave()
         self.assertEqual(
             self.good("check", self.path),
-            f"the store {self.path!r} is whole: version 1, the newest that this server knows; 12 records can be read\n",
+            f"the store {self.path!r} is whole: version 2, the newest that this server knows; 12 records can be read\n",
         )
 
     def test_older_and_newer_version(self) -> None:
         """An older one is upgraded by the next start; a newer one is a mistake."""
         open_database(self.path).close()
-        steps = {**schema_steps(), 2: "CREATE TABLE more (a);"}
+        steps = {**schema_steps(), 3: "CREATE TABLE more (a);"}
         self.patch(inspection, "schema_steps", lambda: steps)
-        self.assertIn("version 1, which a server upgrades to 2 when it starts", self.good("check", self.path))
+        self.assertIn("version 2, which a server upgrades to 3 when it starts", self.good("check", self.path))
         open_database(self.path, steps).close()
         self.patch(inspection, "schema_steps", schema_steps)
-        self.assertIn("has version 2, and this server knows 1 at most", self.refusal("check", self.path))
+        self.assertIn("has version 3, and this server knows 2 at most", self.refusal("check", self.path))
 
     def test_damaged_file(self) -> None:
         """Pages that make no sense, and records that make none."""
@@ -432,7 +432,7 @@ class CommandLineTests(AdminCase):
         declared = configparser.ConfigParser()
         declared.read(DOCS.parent / "setup.cfg", encoding="utf-8")
         scripts = declared["options.entry_points"]["console_scripts"].split()
-        self.assertEqual(scripts, ["rendezvous-admin", "=", "rendezvous.admin:run"])
+        self.assertEqual(scripts, ["rendezvous-admin", "=", "rendezvous.commands.admin:run"])
 
     def test_nothing_that_is_secret_is_printed(self) -> None:
         """Neither the secret of an offer nor a client's id or key."""

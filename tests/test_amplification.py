@@ -18,14 +18,14 @@ from rendezvous.core.tracker import (
     Announced,
     Expired,
     Failed,
-    Income,
     Pulsed,
     Pushed,
+    PushNotice,
     Reply,
     StillAlive,
 )
 from rendezvous.testing import MemoryServer
-from rendezvous.wire.demux import Kind, classify
+from rendezvous.wire.demux import Protocol, classify
 from rendezvous.wire.tracker import Dialect, encode
 from tests._rst import tables
 from tests._udp_case import ALICE, BOTH, DEPLOYED, DOCUMENTED
@@ -201,7 +201,7 @@ class AmplificationTests(SynchronousTestCase):
             StillAlive: StillAlive(),
             Expired: Expired(),
             Pushed: Pushed("192.0.2.1", 1, "a" * 8),
-            Income: Income("192.0.2.1", 1, "a" * 8),
+            PushNotice: PushNotice("192.0.2.1", 1, "a" * 8),
             Failed: Failed("x"),
         }
         self.assertEqual(set(samples), set(get_args(Reply)))
@@ -229,7 +229,7 @@ class AmplificationTests(SynchronousTestCase):
     @example(b"0" * 64)
     def test_no_other_datagram_is_answered_at_length(self, datagram: bytes) -> None:
         """Whatever is neither STUN nor the tracker's gets at most its own length back."""
-        if classify(datagram) not in (Kind.STUN, Kind.TRACKER):
+        if classify(datagram) not in (Protocol.STUN, Protocol.TRACKER):
             sent = self.meter.sent(datagram, LONGEST, 0, LONGEST)
             self.assertLessEqual(sum(map(len, sent)), len(datagram))
 

@@ -8,8 +8,8 @@ from twisted.application.service import IService
 from twisted.internet.defer import CancelledError, Deferred
 
 from rendezvous.client import ClientGone, KeepAlive, NotRegistered, ServerBusy, ServerUnreachable
+from rendezvous.client._states import KeepAliveState
 from rendezvous.client.keepalive import REPLY_TIME
-from rendezvous.core.keepalive import State
 from tests._keepalive_case import ON_TIME, PEER, PULSE, SERVER, UNKNOWN, VERIFY, KeepAliveTestCase
 
 
@@ -24,7 +24,7 @@ class PulseTests(KeepAliveTestCase):
         """An interval that would pulse without end is refused."""
         for interval in (0.0, -1.0, float("nan")):
             self.assertRaises(ValueError, self.make, interval=interval)
-        self.assertIs(self.make(interval=0.001).state, State.STOPPED)
+        self.assertIs(self.make(interval=0.001).state, KeepAliveState.STOPPED)
 
     def test_starting_sends_the_key_to_the_server(self) -> None:
         """The first pulse goes out at once, from any local address of the server's family."""
@@ -79,14 +79,14 @@ class PulseTests(KeepAliveTestCase):
         waiter.cancel()
         self.failureResultOf(waiter, CancelledError)
         self.receive(ON_TIME)
-        self.assert_state(State.RESTING)
+        self.assert_state(KeepAliveState.RESTING)
 
     def test_service_can_be_stopped_by_who_waits_for_it(self) -> None:
         """A callback of whenOnline may stop the service."""
         self.service.whenOnline().addCallback(lambda _: self.service.stopService())
         self.start()
         self.receive(ON_TIME)
-        self.assert_state(State.STOPPED)
+        self.assert_state(KeepAliveState.STOPPED)
 
 
 class VerifyTests(KeepAliveTestCase):
@@ -96,14 +96,14 @@ class VerifyTests(KeepAliveTestCase):
         """Start, and let the server ask for a verify."""
         self.start()
         self.receive(VERIFY)
-        self.assert_state(State.VERIFYING)
+        self.assert_state(KeepAliveState.VERIFYING)
 
     def test_verify_is_followed_by_a_pulse_at_once(self) -> None:
         """When asked, the client verifies, and pulses again as soon as that is done."""
         self.start_verifying()
         self.assertEqual((len(self.verifier.calls), self.pulses), (1, 1))
         self.verifier.calls[0].callback(None)
-        self.assert_state(State.PROVING)
+        self.assert_state(KeepAliveState.PROVING)
         self.assertEqual(self.pulses, 2)
         self.receive(ON_TIME)
         self.assert_next_pulse_after(20)
@@ -120,17 +120,17 @@ class VerifyTests(KeepAliveTestCase):
         for pause in (1, 2, 4):
             self.verifier.calls[-1].callback(None)
             self.receive(VERIFY)
-            self.assert_state(State.RETRYING)
+            self.assert_state(KeepAliveState.RETRYING)
             self.assert_next_pulse_after(pause)
             self.receive(VERIFY)
-            self.assert_state(State.VERIFYING)
+            self.assert_state(KeepAliveState.VERIFYING)
 
     def test_failed_verify_is_tried_again(self) -> None:
         """An unreachable or failing server is asked again, after a pulse, ever less often."""
         self.start_verifying()
         for error, pause in ((ServerUnreachable(), 1), (ServerBusy(), 2), (ServerBusy(retry_after=9), 9)):
             self.verifier.calls[-1].errback(error)
-            self.assert_state(State.RETRYING)
+            self.assert_state(KeepAliveState.RETRYING)
             self.assert_next_pulse_after(pause)
             self.receive(VERIFY)
         self.assertEqual(len(self.verifier.calls), 4)
@@ -147,7 +147,7 @@ class VerifyTests(KeepAliveTestCase):
         """A verify that the server refuses ends the pulses."""
         self.start_verifying()
         self.verifier.calls[0].errback(NotRegistered())
-        self.assert_state(State.GONE)
+        self.assert_state(KeepAliveState.GONE)
         self.failureResultOf(self.service.whenGone(), ClientGone)
 
     def test_unexpected_error_is_logged_and_tried_again(self) -> None:
@@ -169,14 +169,14 @@ class VerifyTests(KeepAliveTestCase):
         self.start()
         self.receive(VERIFY)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
 
     def test_stopping_cancels_the_verify(self) -> None:
         """A stopped service leaves no request behind."""
         self.start_verifying()
         self.stop()
         self.assertEqual(self.verifier.cancelled, 1)
-        self.assert_state(State.STOPPED)
+        self.assert_state(KeepAliveState.STOPPED)
 
 
 class GoneTests(KeepAliveTestCase):
@@ -188,7 +188,7 @@ class GoneTests(KeepAliveTestCase):
         self.start()
         self.assertNoResult(early)
         self.receive(UNKNOWN)
-        self.assert_state(State.GONE)
+        self.assert_state(KeepAliveState.GONE)
         for waiter in (early, online, self.service.whenGone(), self.service.whenGone(), self.service.whenOnline()):
             self.assertIn("register again", str(self.failureResultOf(waiter, ClientGone).value))
         self.assertEqual([type(error) for error in self.told_gone], [ClientGone])
@@ -209,7 +209,7 @@ class GoneTests(KeepAliveTestCase):
         self.receive(VERIFY)
         self.verifier.calls[0].callback(None)
         self.receive(UNKNOWN)
-        self.assert_state(State.GONE)
+        self.assert_state(KeepAliveState.GONE)
 
     def test_error_in_the_applications_callback_is_logged(self) -> None:
         """An exception in on_gone reaches the log, and the waiters are told all the same."""
@@ -234,7 +234,7 @@ class GoneTests(KeepAliveTestCase):
         waiter = self.service.whenGone()
         self.assertNoResult(waiter)
         self.receive(ON_TIME)
-        self.assert_state(State.RESTING)
+        self.assert_state(KeepAliveState.RESTING)
         self.assertNoResult(waiter)
 
 
@@ -245,9 +245,9 @@ class ServerAwayTests(KeepAliveTestCase):
         """An answer may take just under five seconds."""
         self.start()
         self.reactor.advance(REPLY_TIME - 0.001)
-        self.assert_state(State.PULSING)
+        self.assert_state(KeepAliveState.PULSING)
         self.reactor.advance(0.001)
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
 
     def test_retries_go_on_for_ever(self) -> None:
         """The waits double up to the pulse period, and never end."""
@@ -281,14 +281,14 @@ class ServerAwayTests(KeepAliveTestCase):
         self.start()
         self.reactor.advance(REPLY_TIME)
         self.receive(ON_TIME)
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
         self.assertEqual(self.others, [(ON_TIME, SERVER)])
 
     def test_refused_pulse_is_tried_again_without_waiting_for_an_answer(self) -> None:
         """ICMP's "refused" counts as a failure while a pulse is outstanding, and as nothing otherwise."""
         self.start()
         self.port.protocol.connectionRefused()
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
         self.port.protocol.connectionRefused()
         self.assert_next_pulse_after(1)
 
@@ -297,7 +297,7 @@ class ServerAwayTests(KeepAliveTestCase):
         self.start_online()
         self.port.refuse_with = OSError("network is unreachable")
         self.reactor.advance(20)
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
         self.port.refuse_with = None
         self.assert_next_pulse_after(1)
 

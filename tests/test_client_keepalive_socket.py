@@ -8,8 +8,8 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IResolutionReceiver
 
+from rendezvous.client._states import KeepAliveState
 from rendezvous.client.keepalive import REPLY_TIME, RESOLVE_TIME
-from rendezvous.core.keepalive import State
 from tests._client_fakes import IDENTITY
 from tests._keepalive_case import ON_TIME, PEER, PULSE, SERVER, UNKNOWN, VERIFY, KeepAliveTestCase
 
@@ -49,7 +49,7 @@ class SharedSocketTests(KeepAliveTestCase):
         for datagram, source in others:
             self.receive(datagram, source)
         self.assertEqual(self.others, others)
-        self.assert_state(State.PULSING)
+        self.assert_state(KeepAliveState.PULSING)
 
     def test_answer_without_a_pulse_goes_to_the_application(self) -> None:
         """While no pulse is outstanding nothing that comes can end or verify the client."""
@@ -57,7 +57,7 @@ class SharedSocketTests(KeepAliveTestCase):
         for answer in (ON_TIME, VERIFY, UNKNOWN):
             self.receive(answer)
         self.assertEqual(self.others, [(answer, SERVER) for answer in (ON_TIME, VERIFY, UNKNOWN)])
-        self.assert_state(State.RESTING)
+        self.assert_state(KeepAliveState.RESTING)
 
     def test_error_in_the_application_is_logged(self) -> None:
         """An exception in the application's callback reaches the log, not the socket."""
@@ -69,7 +69,7 @@ class SharedSocketTests(KeepAliveTestCase):
         self.start_online()
         self.receive(b"hello", PEER)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assert_state(State.RESTING)
+        self.assert_state(KeepAliveState.RESTING)
 
     def test_without_a_callback_other_datagrams_are_dropped(self) -> None:
         """An application that only pulses needs no callback."""
@@ -78,7 +78,7 @@ class SharedSocketTests(KeepAliveTestCase):
         self.receive(b"hello", PEER)
         self.reactor.advance(20)
         self.receive(UNKNOWN)
-        self.assert_state(State.GONE)
+        self.assert_state(KeepAliveState.GONE)
 
     def test_nothing_is_delivered_after_the_stop(self) -> None:
         """What a closing socket still reads is dropped."""
@@ -108,20 +108,20 @@ class StopTests(KeepAliveTestCase):
 
     def test_stop_leaves_no_timer_in_any_state(self) -> None:
         """Wherever the service is, stopping ends all that it waits for."""
-        paths: dict[State, Callable[[], object]] = {
-            State.PULSING: lambda: None,
-            State.RESTING: lambda: self.receive(ON_TIME),
-            State.VERIFYING: lambda: self.receive(VERIFY),
-            State.RETRYING: lambda: self.reactor.advance(REPLY_TIME),
-            State.PROVING: self.be_verified,
-            State.GONE: lambda: self.receive(UNKNOWN),
+        paths: dict[KeepAliveState, Callable[[], object]] = {
+            KeepAliveState.PULSING: lambda: None,
+            KeepAliveState.RESTING: lambda: self.receive(ON_TIME),
+            KeepAliveState.VERIFYING: lambda: self.receive(VERIFY),
+            KeepAliveState.RETRYING: lambda: self.reactor.advance(REPLY_TIME),
+            KeepAliveState.PROVING: self.be_verified,
+            KeepAliveState.GONE: lambda: self.receive(UNKNOWN),
         }
         for state, lead_to in paths.items():
             self.start()
             lead_to()
             self.assert_state(state)
             self.stop()
-            self.assert_state(State.STOPPED)
+            self.assert_state(KeepAliveState.STOPPED)
 
     def test_those_who_wait_to_be_online_are_told(self) -> None:
         """Waiting ends with the service, and begins anew with it."""
@@ -167,7 +167,7 @@ class LocalAddressTests(KeepAliveTestCase):
         self.service = self.make(port=6000)
         self.reactor.taken.add(6000)
         self.assertRaises(CannotListenError, self.service.startService)
-        self.assertEqual((self.service.state, self.service.running), (State.STOPPED, 0))
+        self.assertEqual((self.service.state, self.service.running), (KeepAliveState.STOPPED, 0))
         self.reactor.taken.clear()
         self.start()
 
@@ -183,7 +183,7 @@ class IPv6Tests(KeepAliveTestCase):
         self.assertEqual(self.port.interface, "::")
         self.assertEqual(self.port.sent, [(IDENTITY.private_key, ("2001:db8::1", 5024))])
         self.receive(ON_TIME, ("2001:db8::1", 5024))
-        self.assert_state(State.RESTING)
+        self.assert_state(KeepAliveState.RESTING)
 
 
 class NameTests(KeepAliveTestCase):
@@ -194,7 +194,7 @@ class NameTests(KeepAliveTestCase):
     def look_up(self) -> None:
         """Start, and let the name be asked for."""
         self.service.startService()
-        self.assert_state(State.RESOLVING)
+        self.assert_state(KeepAliveState.RESOLVING)
 
     def test_name_is_looked_up_before_the_first_pulse(self) -> None:
         """The socket opens when the server's family is known, and the first address is used."""
@@ -202,7 +202,7 @@ class NameTests(KeepAliveTestCase):
         self.assertEqual(self.reactor.ports, [])
         self.assertEqual([name for name, _ in self.reactor.nameResolver.asked], ["rendezvous.example"])
         self.reactor.nameResolver.answer("192.0.2.1", "2001:db8::1")
-        self.assert_state(State.PULSING)
+        self.assert_state(KeepAliveState.PULSING)
         self.assertEqual((self.port.interface, self.port.sent), ("", [PULSE]))
 
     def test_given_interface_opens_the_socket_at_once(self) -> None:
@@ -222,7 +222,7 @@ class NameTests(KeepAliveTestCase):
         self.assertEqual(len(self.reactor.nameResolver.asked), 1)
         self.reactor.advance(REPLY_TIME)
         self.reactor.advance(1)
-        self.assert_state(State.RESOLVING)
+        self.assert_state(KeepAliveState.RESOLVING)
         self.reactor.nameResolver.answer("2001:db8::1", "192.0.2.2")
         self.assertEqual(self.port.sent[-1], (IDENTITY.private_key, ("192.0.2.2", 5024)))
         self.assertEqual(len(self.reactor.ports), 1)
@@ -235,9 +235,9 @@ class NameTests(KeepAliveTestCase):
         self.reactor.advance(1)
         self.reactor.nameResolver.answer("192.0.2.2")
         self.receive(UNKNOWN, SERVER)
-        self.assert_state(State.PULSING)
+        self.assert_state(KeepAliveState.PULSING)
         self.receive(ON_TIME, ("192.0.2.2", 5024))
-        self.assert_state(State.RESTING)
+        self.assert_state(KeepAliveState.RESTING)
 
     def test_name_without_an_address_is_tried_again(self) -> None:
         """A name that cannot be found, or not in the socket's family, may be found later."""
@@ -245,19 +245,19 @@ class NameTests(KeepAliveTestCase):
         self.look_up()
         for addresses, pause in (((), 1), (("2001:db8::1",), 2)):
             self.reactor.nameResolver.answer(*addresses)
-            self.assert_state(State.RETRYING)
+            self.assert_state(KeepAliveState.RETRYING)
             self.reactor.advance(pause)
-            self.assert_state(State.RESOLVING)
+            self.assert_state(KeepAliveState.RESOLVING)
         self.reactor.nameResolver.answer("192.0.2.1")
-        self.assert_state(State.PULSING)
+        self.assert_state(KeepAliveState.PULSING)
 
     def test_resolver_without_an_answer_is_given_up(self) -> None:
         """A look-up that takes too long is begun again, and its late answer is ignored."""
         self.look_up()
         self.reactor.advance(RESOLVE_TIME)
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
         self.reactor.nameResolver.answer("192.0.2.1")
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
         self.assertEqual(self.reactor.ports, [])
 
     def test_resolver_that_raises_is_logged_and_tried_again(self) -> None:
@@ -269,7 +269,7 @@ class NameTests(KeepAliveTestCase):
         self.patch(self.reactor.nameResolver, "resolveHostName", choke)
         self.service.startService()
         self.assertEqual(len(self.flushLoggedErrors(UnicodeError)), 1)
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
 
     def test_port_that_is_taken_when_the_name_is_found_is_tried_again(self) -> None:
         """A port that is taken then may be free later."""
@@ -277,16 +277,16 @@ class NameTests(KeepAliveTestCase):
         self.reactor.taken.add(6000)
         self.look_up()
         self.reactor.nameResolver.answer("192.0.2.1")
-        self.assert_state(State.RETRYING)
+        self.assert_state(KeepAliveState.RETRYING)
         self.reactor.taken.clear()
         self.reactor.advance(1)
         self.reactor.nameResolver.answer("192.0.2.1")
-        self.assert_state(State.PULSING)
+        self.assert_state(KeepAliveState.PULSING)
 
     def test_stopping_ends_the_look_up(self) -> None:
         """An answer that comes after the stop opens nothing."""
         self.look_up()
         self.stop()
         self.reactor.nameResolver.answer("192.0.2.1")
-        self.assert_state(State.STOPPED)
+        self.assert_state(KeepAliveState.STOPPED)
         self.assertEqual(self.reactor.ports, [])

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.offers import Candidate, OfferSpec, Role, candidate_texts, characters, offer_id, sdp_text
 from rendezvous.errors import Malformed
 from rendezvous.limits import SignalingLimits
-from tests.signaling_boards import LIMITS, offer, spec
+from tests.signaling_tables import LIMITS, offer, spec
 
 
 class RefusalTestCase(SynchronousTestCase):

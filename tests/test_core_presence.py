@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.notes import Removed
-from rendezvous.core.presence import PulseCode, State, Timers
+from rendezvous.core.presence import PresenceState, PulseCode, Timers
 from rendezvous.errors import NotFound
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
 
@@ -12,27 +12,32 @@ ON_TIME, VERIFY, UNKNOWN = PulseCode.ON_TIME, PulseCode.VERIFY, PulseCode.UNKNOW
 
 #: Seconds since the last sign of life of a client that has pulsed, and its state: each boundary, and just past it.
 STATES = [
-    (0.0, State.ONLINE),
-    (30.0, State.ONLINE),
-    (33.0, State.ONLINE),
-    (33.0 + JUST, State.PENDING),
-    (180.0, State.PENDING),
-    (210.0, State.PENDING),
-    (210.0 + JUST, State.GONE),
-    (1e9, State.GONE),
+    (0.0, PresenceState.ONLINE),
+    (30.0, PresenceState.ONLINE),
+    (33.0, PresenceState.ONLINE),
+    (33.0 + JUST, PresenceState.PENDING),
+    (180.0, PresenceState.PENDING),
+    (210.0, PresenceState.PENDING),
+    (210.0 + JUST, PresenceState.GONE),
+    (1e9, PresenceState.GONE),
 ]
 
 #: The same for a client that has never pulsed, counted from its registration.
 NEW_STATES = [
-    (0.0, State.NEW),
-    (33.0 + JUST, State.NEW),
-    (210.0 + JUST, State.NEW),
-    (300.0, State.NEW),
-    (300.0 + JUST, State.GONE),
-    (1e9, State.GONE),
+    (0.0, PresenceState.NEW),
+    (33.0 + JUST, PresenceState.NEW),
+    (210.0 + JUST, PresenceState.NEW),
+    (300.0, PresenceState.NEW),
+    (300.0 + JUST, PresenceState.GONE),
+    (1e9, PresenceState.GONE),
 ]
 
-CODES = {State.NEW: ON_TIME, State.ONLINE: ON_TIME, State.PENDING: VERIFY, State.GONE: UNKNOWN}
+CODES = {
+    PresenceState.NEW: ON_TIME,
+    PresenceState.ONLINE: ON_TIME,
+    PresenceState.PENDING: VERIFY,
+    PresenceState.GONE: UNKNOWN,
+}
 
 
 class StateTests(PresenceCase):
@@ -58,7 +63,7 @@ class StateTests(PresenceCase):
             self.table = self.make_table()
             act()
             for since, state in states:
-                self.assertEqual(self.table.find(ID, NOW + since) is None, state is State.GONE, since)
+                self.assertEqual(self.table.find(ID, NOW + since) is None, state is PresenceState.GONE, since)
 
     def test_timers_move_the_boundaries(self) -> None:
         """Each option is one term of its sum."""
@@ -69,25 +74,27 @@ class StateTests(PresenceCase):
         new = [self.table.state(client, NOW + since) for since in (4.0, 4.0 + JUST)]
         self.table.pulse(KEY, HERE, NOW)
         pulsed = [self.table.state(client, NOW + since) for since in (8.5, 8.5 + JUST, 24.0, 24.0 + JUST)]
-        self.assertEqual(new, [State.NEW, State.GONE])
-        self.assertEqual(pulsed, [State.ONLINE, State.PENDING, State.PENDING, State.GONE])
+        self.assertEqual(new, [PresenceState.NEW, PresenceState.GONE])
+        self.assertEqual(
+            pulsed, [PresenceState.ONLINE, PresenceState.PENDING, PresenceState.PENDING, PresenceState.GONE]
+        )
 
     def test_without_grace_the_interval_is_the_boundary(self) -> None:
         """A grace of nothing is one."""
         self.table = self.make_table(Timers(pulse_grace=0.0))
         self.come_online()
         states = [self.table.state(self.found(NOW), NOW + since) for since in (30.0, 30.0 + JUST)]
-        self.assertEqual(states, [State.ONLINE, State.PENDING])
+        self.assertEqual(states, [PresenceState.ONLINE, PresenceState.PENDING])
 
     def test_clock_that_goes_back_is_harmless(self) -> None:
         """A client that pulsed in the future is ONLINE, nothing is removed, and life goes on from there."""
         self.come_online()
         earlier = NOW - 1000.0
-        self.assertIs(self.table.state(self.found(earlier), earlier), State.ONLINE)
+        self.assertIs(self.table.state(self.found(earlier), earlier), PresenceState.ONLINE)
         self.assertEqual(self.table.sweep(earlier, 100), 0)
         self.assertIs(self.table.pulse(KEY, HERE, earlier), ON_TIME)
         self.assertEqual(self.found(earlier).last_pulse, earlier)
-        self.assertIs(self.table.state(self.found(earlier), earlier + 33.0 + JUST), State.PENDING)
+        self.assertIs(self.table.state(self.found(earlier), earlier + 33.0 + JUST), PresenceState.PENDING)
         self.assertIsNone(self.table.find(ID, earlier + 210.0 + JUST))
 
     def test_verify_on_a_clock_that_goes_back_is_harmless(self) -> None:
@@ -95,7 +102,7 @@ class StateTests(PresenceCase):
         self.come_online()
         client = self.table.verify(ID, NOW - 1000.0)
         self.assertEqual((client.last_seen, client.last_pulse), (NOW - 1000.0, NOW))
-        self.assertIs(self.table.state(client, NOW - 1000.0), State.ONLINE)
+        self.assertIs(self.table.state(client, NOW - 1000.0), PresenceState.ONLINE)
 
 
 class PulseTests(PresenceCase):
@@ -118,7 +125,7 @@ class PulseTests(PresenceCase):
             self.register()
             client = self.found(NOW)
             self.assertIs(self.table.pulse(KEY, HERE, NOW + since), CODES[state], since)
-            recorded = (HERE[0], NOW + since) if state is State.NEW else (None, None)
+            recorded = (HERE[0], NOW + since) if state is PresenceState.NEW else (None, None)
             self.assertEqual((client.host, client.last_pulse), recorded, since)
 
     def test_late_pulses_never_bring_a_client_back(self) -> None:
@@ -176,8 +183,8 @@ class KeepAliveTests(PresenceCase):
             self.table = self.make_table()
             self.come_online()
             client = self.found(NOW)
-            self.assertEqual(self.table.keep_alive(KEY, HERE, NOW + since), state is State.ONLINE, since)
-            self.assertEqual(client.last_pulse, NOW + since if state is State.ONLINE else NOW)
+            self.assertEqual(self.table.keep_alive(KEY, HERE, NOW + since), state is PresenceState.ONLINE, since)
+            self.assertEqual(client.last_pulse, NOW + since if state is PresenceState.ONLINE else NOW)
 
     def test_first_pulse_goes_the_long_way(self) -> None:
         """There is no address yet that it could have come from."""
@@ -215,12 +222,12 @@ class VerifyTests(PresenceCase):
         for since, state in STATES:
             self.table = self.make_table()
             self.come_online()
-            if state is State.GONE:
+            if state is PresenceState.GONE:
                 error = self.assertRaises(NotFound, self.table.verify, ID, NOW + since)
                 self.assertEqual(error.code, "not-registered")
                 continue
             client = self.table.verify(ID, NOW + since)
-            self.assertIs(self.table.state(client, NOW + since), State.ONLINE, since)
+            self.assertIs(self.table.state(client, NOW + since), PresenceState.ONLINE, since)
             self.assertEqual((client.host, client.port), HERE)
 
     def test_verify_starts_the_times_anew(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Credential
-from rendezvous.core.presence import Presence, PulseCode, State, Timers
+from rendezvous.core.presence import Presence, PresenceState, PulseCode, Timers
 from rendezvous.errors import Full, NotFound, Unauthorized
 from tests._presence_case import JUST, KEYRING, NOW
 
@@ -32,7 +32,7 @@ class Entry:
     :ivar ends: when the client left the state that it was in, if it is GONE.
     """
 
-    state: State
+    state: PresenceState
     sign: float
     address: tuple[str, int] | None = None
     pulsed: float | None = None
@@ -56,9 +56,9 @@ class PresenceMachine(RuleBasedStateMachine):
         known = list(self.entries)
         return known[who % len(known)] if known else b"\xff" * 16
 
-    def state(self, client_id: bytes) -> State:
+    def state(self, client_id: bytes) -> PresenceState:
         """:returns: what the model says."""
-        return self.entries[client_id].state if client_id in self.entries else State.GONE
+        return self.entries[client_id].state if client_id in self.entries else PresenceState.GONE
 
     @rule()
     def register(self) -> None:
@@ -71,7 +71,7 @@ class PresenceMachine(RuleBasedStateMachine):
             assert full
         else:
             assert not full
-            self.entries[client_id] = Entry(State.NEW, self.now)
+            self.entries[client_id] = Entry(PresenceState.NEW, self.now)
 
     @rule(who=WHO, address=ADDRESSES)
     def pulse(self, who: int, address: tuple[str, int]) -> None:
@@ -81,16 +81,16 @@ class PresenceMachine(RuleBasedStateMachine):
         state = self.state(client_id)
         entry = self.entries.get(client_id)
         short = self.table.keep_alive(key, address, self.now)
-        assert short == (state is State.ONLINE and entry is not None and entry.address == address)
+        assert short == (state is PresenceState.ONLINE and entry is not None and entry.address == address)
         code = PulseCode.ON_TIME if short else self.table.pulse(key, address, self.now)
-        if state is State.GONE:
+        if state is PresenceState.GONE:
             assert code is PulseCode.UNKNOWN
-        elif state is State.PENDING:
+        elif state is PresenceState.PENDING:
             assert code is PulseCode.VERIFY
         else:
             assert code is PulseCode.ON_TIME
             assert entry is not None
-            entry.state, entry.sign, entry.address, entry.pulsed = State.ONLINE, self.now, address, self.now
+            entry.state, entry.sign, entry.address, entry.pulsed = PresenceState.ONLINE, self.now, address, self.now
 
     @rule(who=WHO)
     def verify(self, who: int) -> None:
@@ -99,13 +99,13 @@ class PresenceMachine(RuleBasedStateMachine):
         try:
             self.table.verify(client_id, self.now)
         except NotFound:
-            assert self.state(client_id) is State.GONE
+            assert self.state(client_id) is PresenceState.GONE
             return
         entry = self.entries[client_id]
-        assert entry.state is not State.GONE
+        assert entry.state is not PresenceState.GONE
         entry.sign = self.now
-        if entry.state is State.PENDING:
-            entry.state = State.ONLINE
+        if entry.state is PresenceState.PENDING:
+            entry.state = PresenceState.ONLINE
 
     @rule(who=WHO)
     def logout(self, who: int) -> None:
@@ -124,7 +124,7 @@ class PresenceMachine(RuleBasedStateMachine):
             assert len([until for until in remembered if until >= self.now]) < ROOM
             self.logouts[client_id] = self.now + LOGOUT_MEMORY
         if client_id in self.entries:
-            self.entries[client_id].state = State.GONE
+            self.entries[client_id].state = PresenceState.GONE
             self.entries[client_id].logged_out = True
 
     @rule(seconds=st.sampled_from(PAUSES))
@@ -133,12 +133,12 @@ class PresenceMachine(RuleBasedStateMachine):
         self.now += seconds
         for entry in self.entries.values():
             silence = self.now - entry.sign
-            if entry.state is State.NEW and silence > 250:
-                entry.state, entry.ends = State.GONE, entry.sign + 250
-            if entry.state is State.ONLINE and silence > 33:
-                entry.state = State.PENDING
-            if entry.state is State.PENDING and silence > 210:
-                entry.state, entry.ends = State.GONE, entry.sign + 210
+            if entry.state is PresenceState.NEW and silence > 250:
+                entry.state, entry.ends = PresenceState.GONE, entry.sign + 250
+            if entry.state is PresenceState.ONLINE and silence > 33:
+                entry.state = PresenceState.PENDING
+            if entry.state is PresenceState.PENDING and silence > 210:
+                entry.state, entry.ends = PresenceState.GONE, entry.sign + 210
 
     @rule(at_most=st.sampled_from([0, 1, 2, 1000]))
     def sweep(self, at_most: int) -> None:
@@ -148,13 +148,13 @@ class PresenceMachine(RuleBasedStateMachine):
         assert removed <= at_most
         assert len(self.table) == before - removed
         if at_most == 1000:
-            fresh = [e for e in self.entries.values() if e.state is State.GONE and e.ends > self.now - 1]
+            fresh = [e for e in self.entries.values() if e.state is PresenceState.GONE and e.ends > self.now - 1]
             assert len(self.table) <= self.live + len(fresh)
 
     @property
     def live(self) -> int:
         """How many are there, as far as anybody may know."""
-        return sum(entry.state is not State.GONE for entry in self.entries.values())
+        return sum(entry.state is not PresenceState.GONE for entry in self.entries.values())
 
     @invariant()
     def everybody_is_as_the_model_says(self) -> None:
@@ -162,7 +162,7 @@ class PresenceMachine(RuleBasedStateMachine):
         for client_id, entry in self.entries.items():
             client = self.table.find(client_id, self.now)
             if client is None:
-                assert entry.state is State.GONE
+                assert entry.state is PresenceState.GONE
                 continue
             assert self.table.state(client, self.now) is entry.state
             assert (client.host, client.port) == (entry.address or (None, 0))
@@ -174,7 +174,7 @@ class PresenceMachine(RuleBasedStateMachine):
         for client_id, entry in self.entries.items():
             key = KEYRING.key(client_id)
             revoked = self.logouts.get(client_id, -1.0) >= self.now
-            assert self.proves(Credential(key)) == (entry.state is not State.GONE)
+            assert self.proves(Credential(key)) == (entry.state is not PresenceState.GONE)
             assert self.proves(Credential(key, client_id)) == (not revoked)
 
     @invariant()

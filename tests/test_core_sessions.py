@@ -8,10 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.offers import Offer, Role
 from rendezvous.core.sessions import Sessions
-from rendezvous.core.signaling import OFFERS, Board
+from rendezvous.core.signaling import OFFERS, Signaling
 from rendezvous.errors import Conflict, Forbidden, Full, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
-from tests.signaling_boards import LIMITS, NOW, NOW_MS, ids, publish
+from tests.signaling_tables import LIMITS, NOW, NOW_MS, ids, publish
 
 A = "https://a.example"
 B = "https://b.example"
@@ -21,11 +21,11 @@ class SessionTests(SynchronousTestCase):
     """The verbs of the sessions dialect."""
 
     def setUp(self) -> None:
-        """Make a board with a source of codes that counts."""
+        """Make a signaling with a source of codes that counts."""
         self.rings: list[Hashable] = []
-        self.board = Board(LIMITS, max_offers=8, ring=self.rings.append)
+        self.signaling = Signaling(LIMITS, max_offers=8, notify=self.rings.append)
         codes = (f"code-{number}" for number in range(99))
-        self.sessions = Sessions(self.board, lambda: next(codes))
+        self.sessions = Sessions(self.signaling, lambda: next(codes))
 
     def open(self, origin: str = A, topic: str = "room", code: str | None = None, now: float = NOW) -> Offer:
         """Open a session."""
@@ -34,7 +34,7 @@ class SessionTests(SynchronousTestCase):
     def test_opened_session(self) -> None:
         """It has a new code, lives for five minutes, and keeps what it was given."""
         session = self.open()
-        self.assertEqual((session.id, session.realm, session.owner, session.topics), ("code-0", A, "", ("room",)))
+        self.assertEqual((session.id, session.namespace, session.owner, session.topics), ("code-0", A, "", ("room",)))
         self.assertEqual((session.sdp, session.info, session.answer), ("offer", "me", None))
         self.assertEqual((session.created_at, session.expires_at), (NOW_MS, NOW_MS + 300_000))
 
@@ -47,11 +47,11 @@ class SessionTests(SynchronousTestCase):
 
     def test_full_board(self) -> None:
         """Sessions share the bound with offers."""
-        publish(self.board, "p", "x")
+        publish(self.signaling, "p", "x")
         for _ in range(7):
             self.open()
         self.assertRaises(Full, self.open)
-        self.assertEqual(len(self.board), 8)
+        self.assertEqual(len(self.signaling), 8)
 
     def test_text_limits(self) -> None:
         """Topic, info, offer and code at their limits are taken, and refused one beyond."""
@@ -60,15 +60,15 @@ class SessionTests(SynchronousTestCase):
             values: dict[str, str] = {"topic": "t", "info": "i", "offer": "o", "code": field}
             for length in (most - 1, most):
                 values[field] = "x" * length
-                sessions = Sessions(Board(LIMITS), lambda: "unused")
-                self.assertEqual(sessions.open(A, **values, now=NOW).realm, A)
+                sessions = Sessions(Signaling(LIMITS), lambda: "unused")
+                self.assertEqual(sessions.open(A, **values, now=NOW).namespace, A)
             values[field] = "x" * (most + 1)
             error = self.assertRaises(Malformed, self.sessions.open, A, **values, now=NOW)
             self.assertEqual((error.message.split(" ", 1)[0], error.code), (field, "too-long"))
 
     def test_origin_is_required(self) -> None:
-        """Without an Origin every verb is malformed: it would be the realm of the offers."""
-        publish(self.board, "p", "x")
+        """Without an Origin every verb is malformed: it would be the namespace of the offers."""
+        publish(self.signaling, "p", "x")
         for verb in (
             lambda origin: self.open(origin),
             lambda origin: self.sessions.answer(origin, "x", Role.ANSWERER, "a", NOW),
@@ -85,7 +85,7 @@ class SessionTests(SynchronousTestCase):
         """One and the same message, so nobody learns what other origins have."""
         self.open(B, code="theirs")
         self.open(A, code="old", now=NOW - 300)
-        publish(self.board, "p", "offer")
+        publish(self.signaling, "p", "offer")
         messages = set()
         for code in ("unknown", "theirs", "old", "offer"):
             messages.add(self.assertRaises(NotFound, self.sessions.find, A, code, NOW).message)
@@ -157,7 +157,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_listing_is_bounded(self) -> None:
         """A topic shows no more than the maximum of a page, the newest."""
-        sessions = Sessions(Board(SignalingLimits(session_page_max=2)), lambda: "unused")
+        sessions = Sessions(Signaling(SignalingLimits(session_page_max=2)), lambda: "unused")
         for code in "abc":
             sessions.open(A, "room", "", "o", code, NOW)
         self.assertEqual(ids(sessions.in_topic(A, "room", NOW)), ["c", "b"])
@@ -170,21 +170,21 @@ class SessionTests(SynchronousTestCase):
         self.sessions.answer(A, "4", Role.ANSWERER, "a", NOW)
         self.assertEqual(self.sessions.topics(A, 9, 0, NOW), ([("a", 1), ("b", 2)], 2))
         self.assertEqual(self.sessions.topics(A, 1, 1, NOW), ([("b", 2)], 2))
-        self.assertEqual(self.board.count(A, "b", NOW), 2)
+        self.assertEqual(self.signaling.count(A, "b", NOW), 2)
 
     def test_made_up_origins_leave_nothing(self) -> None:
-        """A realm goes with its last session, and asking for one does not make it."""
+        """A namespace goes with its last session, and asking for one does not make it."""
         for number in range(8):
             self.open(f"https://{number}.example")
         self.sessions.topics("https://other.example", 9, 0, NOW)
-        self.board.expire(NOW + 300)
-        self.assertEqual((len(self.board), len(self.board._catalogue._realms)), (0, 0))
+        self.signaling.expire(NOW + 300)
+        self.assertEqual((len(self.signaling), len(self.signaling._catalogue._namespaces)), (0, 0))
 
     def test_offers_and_sessions_do_not_meet(self) -> None:
         """The same id in both dialects names two things, and neither lists the other."""
-        publish(self.board, "p", "same", "room")
+        publish(self.signaling, "p", "same", "room")
         self.open(code="same")
-        self.assertEqual(self.board.find(OFFERS, "same", NOW).owner, "p")
+        self.assertEqual(self.signaling.find(OFFERS, "same", NOW).owner, "p")
         self.assertEqual(self.sessions.find(A, "same", NOW).info, "me")
-        self.assertEqual(self.board.topics(OFFERS, 9, 0, "", NOW), ([("room", 1)], 1))
-        self.assertEqual(self.board.count(OFFERS, "room", NOW), 1)
+        self.assertEqual(self.signaling.topics(OFFERS, 9, 0, "", NOW), ([("room", 1)], 1))
+        self.assertEqual(self.signaling.count(OFFERS, "room", NOW), 1)

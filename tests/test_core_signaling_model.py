@@ -1,4 +1,4 @@
-"""The board against a model that scans everything, under any order of events."""
+"""The signaling against a model that scans everything, under any order of events."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.signaling import OFFERS, Board
+from rendezvous.core.signaling import OFFERS, Signaling
 from rendezvous.errors import Conflict, Forbidden, Full, NotFound, RendezvousError, TooMany
 from rendezvous.limits import SignalingLimits
-from tests.signaling_boards import NOW, ids, spec
+from tests.signaling_tables import NOW, ids, spec
 
 PEERS = st.sampled_from(["p", "q", "r"])
 IDS = st.sampled_from(["1", "2", "3", "4", "5"])
@@ -31,12 +31,12 @@ class Entry:
     answered: bool = False
 
 
-class BoardMachine(RuleBasedStateMachine):
+class SignalingMachine(RuleBasedStateMachine):
     """Publishes, answers, withdraws and waits at random, and compares every listing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.board = Board(SignalingLimits(offers_per_peer=3, ttl_min_ms=1), max_offers=4)
+        self.signaling = Signaling(SignalingLimits(offers_per_peer=3, ttl_min_ms=1), max_offers=4)
         self.entries: dict[str, Entry] = {}
         self.elapsed_ms = 0
         self.turn = 0
@@ -68,9 +68,9 @@ class BoardMachine(RuleBasedStateMachine):
             expected = TooMany
         elif len(self.entries) >= 4:
             expected = Full
-        limits = self.board.limits
+        limits = self.signaling.limits
         wanted = spec("v=0", *topics, id=id, ttl_ms=ttl, limits=limits)
-        self.refusal(lambda: self.board.publish(owner, [wanted], self.now), expected)
+        self.refusal(lambda: self.signaling.publish(owner, [wanted], self.now), expected)
         if expected is None:
             self.turn += 1
             self.entries[id] = Entry(id, owner, tuple(topics), self.elapsed_ms + ttl, self.turn)
@@ -82,7 +82,7 @@ class BoardMachine(RuleBasedStateMachine):
         expected: type[RendezvousError] | None = NotFound
         if held is not None:
             expected = Conflict if held.owner == peer or held.answered else None
-        self.refusal(lambda: self.board.answer(OFFERS, id, peer, "v=1", None, self.now), expected)
+        self.refusal(lambda: self.signaling.answer(OFFERS, id, peer, "v=1", None, self.now), expected)
         if held is not None and expected is None:
             held.answered = True
 
@@ -90,7 +90,7 @@ class BoardMachine(RuleBasedStateMachine):
     def heartbeat(self, peer: str, id: str) -> None:
         """See an offer again."""
         held = self.entries.get(id)
-        self.refusal(lambda: self.board.heartbeat(peer, id, self.now), self.owners_only(peer, held))
+        self.refusal(lambda: self.signaling.heartbeat(peer, id, self.now), self.owners_only(peer, held))
         if held is not None and held.owner == peer:
             self.turn += 1
             held.seen = self.turn
@@ -99,7 +99,7 @@ class BoardMachine(RuleBasedStateMachine):
     def withdraw(self, peer: str, id: str) -> None:
         """End an offer."""
         held = self.entries.get(id)
-        self.refusal(lambda: self.board.withdraw(peer, id, self.now), self.owners_only(peer, held))
+        self.refusal(lambda: self.signaling.withdraw(peer, id, self.now), self.owners_only(peer, held))
         if held is not None and held.owner == peer:
             del self.entries[id]
 
@@ -107,7 +107,7 @@ class BoardMachine(RuleBasedStateMachine):
     def end_peer(self, peer: str) -> None:
         """Log a peer out."""
         owned = [entry.id for entry in self.entries.values() if entry.owner == peer]
-        assert self.board.end_peer(peer, self.now) == len(owned)
+        assert self.signaling.end_peer(peer, self.now) == len(owned)
         for id in owned:
             del self.entries[id]
 
@@ -133,14 +133,14 @@ class BoardMachine(RuleBasedStateMachine):
         """Every listing of offers is the model's."""
         for topic in ("a", "ab", "b", "ba"):
             found = [entry.id for entry in self.open_in(topic)]
-            page, total = self.board.by_topic(OFFERS, topic, 2, None, self.now)
+            page, total = self.signaling.by_topic(OFFERS, topic, 2, None, self.now)
             assert (ids(page), total) == (found[:2], len(found))
-            assert self.board.count(OFFERS, topic, self.now) == len(found)
+            assert self.signaling.count(OFFERS, topic, self.now) == len(found)
         for peer in ("p", "q", "r"):
             owned = sorted((e for e in self.entries.values() if e.owner == peer), key=lambda entry: -entry.seen)
-            assert ids(self.board.mine(peer, self.now)) == [entry.id for entry in owned]
-            assert ids(self.board.of_peer(peer, self.now)) == [entry.id for entry in owned if not entry.answered]
-        assert len(self.board) == len(self.entries)
+            assert ids(self.signaling.mine(peer, self.now)) == [entry.id for entry in owned]
+            assert ids(self.signaling.of_peer(peer, self.now)) == [entry.id for entry in owned if not entry.answered]
+        assert len(self.signaling) == len(self.entries)
 
     @invariant()
     def topics_agree(self) -> None:
@@ -150,16 +150,16 @@ class BoardMachine(RuleBasedStateMachine):
         for prefix in ("", "a", "b", "ab", "c"):
             ranked = sorted((-len(who), topic) for topic, who in peers.items() if who and topic.startswith(prefix))
             found = [(topic, -rank) for rank, topic in ranked]
-            assert self.board.topics(OFFERS, 2, 1, prefix, self.now) == (found[1:3], len(found))
+            assert self.signaling.topics(OFFERS, 2, 1, prefix, self.now) == (found[1:3], len(found))
         named = sorted((topic, count) for topic, count in counts.items() if count)
-        assert self.board.topics_by_name(OFFERS, 2, 0, self.now) == (named[:2], len(named))
+        assert self.signaling.topics_by_name(OFFERS, 2, 0, self.now) == (named[:2], len(named))
 
 
-class BoardModelTests(SynchronousTestCase):
+class SignalingModelTests(SynchronousTestCase):
     """Runs the machine."""
 
     def test_board_agrees_with_its_model(self) -> None:
         """No order of events makes the indexes disagree with a scan."""
-        case = BoardMachine.TestCase
+        case = SignalingMachine.TestCase
         case.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
         case("runTest").debug()

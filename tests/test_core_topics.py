@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.topics import TopicIndex
-from tests.signaling_boards import count_calls, ids, offer
+from tests.signaling_tables import count_calls, ids, offer
 
 
 def index_of(*entries: tuple[str, str, str]) -> TopicIndex:

@@ -10,9 +10,9 @@ from rendezvous.core.tracker import (
     MAX_MULTIADDR,
     Announced,
     Expired,
-    Income,
     Pulsed,
     Pushed,
+    PushNotice,
     Source,
     StillAlive,
     Tracker,
@@ -330,7 +330,7 @@ class PushTests(TrackerTestCase):
         """The caller learns the target's record and the target the caller's."""
         alice, bob = self.announce(ALICE), self.announce(BOB)
         self.tracker.pulse(BOB, NOW, override=True, ip="10.0.0.2", port=7000, multiaddr="/b")
-        expected = ((Pushed("10.0.0.2", 7000, bob, "/b"), ALICE), (Income(*ALICE[:2], alice), BOB))
+        expected = ((Pushed("10.0.0.2", 7000, bob, "/b"), ALICE), (PushNotice(*ALICE[:2], alice), BOB))
         self.assertEqual(self.tracker.push(ALICE, NOW, bob), expected)
 
     def test_nothing_is_sent_to_an_address_that_was_only_claimed(self) -> None:

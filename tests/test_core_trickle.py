@@ -1,4 +1,4 @@
-"""The board: candidates, events and notifications."""
+"""The signaling: candidates, events and notifications."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.events import Event, EventKind, EventLog
 from rendezvous.core.offers import Answer, CandidatesAdded, Role
-from rendezvous.core.signaling import OFFERS, Board
+from rendezvous.core.signaling import OFFERS, Signaling
 from rendezvous.errors import Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
-from tests.signaling_boards import LIMITS, NOW, NOW_MS, count_calls, publish
+from tests.signaling_tables import LIMITS, NOW, NOW_MS, count_calls, publish
 
 OFFERER_KEY = ("offer", "", "x", Role.OFFERER)
 ANSWERER_KEY = ("offer", "", "x", Role.ANSWERER)
 
 
 class PairTestCase(SynchronousTestCase):
-    """A board with an offer ``x`` of ``p``, which keeps its notes and rings."""
+    """A signaling with an offer ``x`` of ``p``, which keeps its notes and rings."""
 
     def setUp(self) -> None:
         """Publish the offer."""
         self.notes: list[object] = []
         self.rings: list[Hashable] = []
-        self.board = Board(LIMITS, note=self.notes.append, ring=self.rings.append)
-        self.offer = publish(self.board, "p", "x")
+        self.signaling = Signaling(LIMITS, note=self.notes.append, notify=self.rings.append)
+        self.offer = publish(self.signaling, "p", "x")
 
     def answer(self, peer: str = "q", now: float = NOW) -> Answer:
         """Answer the offer."""
-        return self.board.answer(OFFERS, "x", peer, "v=1", None, now)
+        return self.signaling.answer(OFFERS, "x", peer, "v=1", None, now)
 
     def add(self, peer: str, *values: object, now: float = NOW) -> int:
         """Add candidates to the offer."""
-        return self.board.add_candidates(OFFERS, "x", peer, values, now)
+        return self.signaling.add_candidates(OFFERS, "x", peer, values, now)
 
     def payloads(self, peer: str, since: int = -1, now: float = NOW) -> list[str]:
         """What a peer reads of the other side."""
-        return [each.payload for each in self.board.candidates(OFFERS, "x", peer, now, since)]
+        return [each.payload for each in self.signaling.candidates(OFFERS, "x", peer, now, since)]
 
     def kinds(self, peer: str, seq: int = -1, now: float = NOW) -> list[str]:
         """What happened to a peer."""
-        return [str(event.kind) for event in self.board.events_since(peer, seq, now)]
+        return [str(event.kind) for event in self.signaling.events_since(peer, seq, now)]
 
 
 class CandidateTests(PairTestCase):
@@ -75,7 +75,7 @@ class CandidateTests(PairTestCase):
         self.add("p", *range(5))
         seen: list[str] = []
         since = 0
-        while fresh := self.board.candidates(OFFERS, "x", "q", NOW, since)[:2]:
+        while fresh := self.signaling.candidates(OFFERS, "x", "q", NOW, since)[:2]:
             seen += [each.payload for each in fresh]
             since = fresh[-1].created_at
         self.assertEqual(seen, ["0", "1", "2", "3", "4"])
@@ -91,7 +91,7 @@ class CandidateTests(PairTestCase):
 
     def test_unknown_and_expired_offers_are_not_found(self) -> None:
         """A candidate that comes too late has nowhere to go."""
-        self.assertRaises(NotFound, self.board.add_candidates, OFFERS, "unknown", "p", [1], NOW)
+        self.assertRaises(NotFound, self.signaling.add_candidates, OFFERS, "unknown", "p", [1], NOW)
         self.assertRaises(NotFound, self.add, "p", 1, now=NOW + 300)
 
     def test_candidates_per_side(self) -> None:
@@ -128,7 +128,7 @@ class EventTests(PairTestCase):
         answer = self.answer()
         self.add("q", 1)
         self.add("p", 2)
-        told = self.board.events_since("p", -1, NOW)
+        told = self.signaling.events_since("p", -1, NOW)
         self.assertEqual((told[0].kind, told[0].offer_id, told[0].topics), ("answer", "x", ("t",)))
         self.assertIs(told[0].payload, answer)
         self.assertEqual(self.kinds("p"), ["answer", "candidate"])
@@ -138,9 +138,9 @@ class EventTests(PairTestCase):
     def test_early_candidates_are_told_to_the_answerer(self) -> None:
         """What the offerer sent before there was an answerer comes to it after its answer."""
         self.add("p", 1, 2)
-        before = self.board.latest
+        before = self.signaling.latest
         answer = self.answer()
-        told = self.board.events_since("q", before, NOW)
+        told = self.signaling.events_since("q", before, NOW)
         self.assertEqual([(event.kind, event.seq - answer.seq) for event in told], [("candidate", 1), ("candidate", 2)])
 
     def test_numbers_rise_strictly(self) -> None:
@@ -149,7 +149,7 @@ class EventTests(PairTestCase):
         self.add("q", 1, 2, 3)
         self.add("q", 4, now=NOW - 10)
         self.add("q", 5, now=NOW + 1)
-        numbers = [event.seq for event in self.board.events_since("p", -1, NOW)]
+        numbers = [event.seq for event in self.signaling.events_since("p", -1, NOW)]
         self.assertEqual(numbers, sorted(set(numbers)))
         self.assertEqual(len(numbers), 6)
         self.assertEqual(numbers[-1], (NOW_MS + 1000) * 1000)
@@ -158,9 +158,9 @@ class EventTests(PairTestCase):
         """From any event on, exactly the later ones follow."""
         self.answer()
         self.add("q", *range(9))
-        told = self.board.events_since("p", -1, NOW)
+        told = self.signaling.events_since("p", -1, NOW)
         for index, event in enumerate(told):
-            self.assertEqual(self.board.events_since("p", event.seq, NOW), told[index + 1 :])
+            self.assertEqual(self.signaling.events_since("p", event.seq, NOW), told[index + 1 :])
 
     def test_expiry_is_told_to_both_sides(self) -> None:
         """Each side hears of the end once, and what came before is replayed for a while."""
@@ -179,35 +179,35 @@ class EventTests(PairTestCase):
         """The owner knows; the answerer is told; what was told before stays."""
         self.answer()
         self.add("p", 1)
-        self.board.withdraw("p", "x", NOW)
+        self.signaling.withdraw("p", "x", NOW)
         self.assertEqual(self.kinds("p"), ["answer"])
         self.assertEqual(self.kinds("q"), ["candidate", "withdrawn"])
 
     def test_departed_peer_has_no_events(self) -> None:
         """Logging out forgets a peer's events and tells its answerers."""
         self.answer()
-        self.board.end_peer("p", NOW)
+        self.signaling.end_peer("p", NOW)
         self.assertEqual((self.kinds("p"), self.kinds("q")), ([], ["withdrawn"]))
 
     def test_cursor_that_can_be_resumed(self) -> None:
         """A cursor is good until an event after it is forgotten; one from the future never is."""
-        start = self.board.latest
+        start = self.signaling.latest
         self.answer()
-        self.assertTrue(self.board.can_replay("p", start, NOW + 119))
-        self.assertFalse(self.board.can_replay("p", start, NOW + 120))
-        self.assertTrue(self.board.can_replay("p", self.board.latest, NOW + 200))
-        self.assertFalse(self.board.can_replay("p", self.board.latest + 1, NOW + 200))
-        self.assertEqual(self.board.horizon, NOW_MS * 1000)
+        self.assertTrue(self.signaling.can_replay("p", start, NOW + 119))
+        self.assertFalse(self.signaling.can_replay("p", start, NOW + 120))
+        self.assertTrue(self.signaling.can_replay("p", self.signaling.latest, NOW + 200))
+        self.assertFalse(self.signaling.can_replay("p", self.signaling.latest + 1, NOW + 200))
+        self.assertEqual(self.signaling.horizon, NOW_MS * 1000)
 
     def test_reading_costs_what_is_new(self) -> None:
         """Hundreds of old events and offers add nothing to a read that finds one new."""
         costs = []
         for _ in range(2):
-            cursor = self.board.latest
-            publish(self.board, "p", "y")
-            self.board.answer(OFFERS, "y", "q", "v=1", None, NOW)
-            costs.append(count_calls(partial(self.board.events_since, "p", cursor, NOW)))
-            self.board.withdraw("p", "y", NOW)
+            cursor = self.signaling.latest
+            publish(self.signaling, "p", "y")
+            self.signaling.answer(OFFERS, "y", "q", "v=1", None, NOW)
+            costs.append(count_calls(partial(self.signaling.events_since, "p", cursor, NOW)))
+            self.signaling.withdraw("p", "y", NOW)
             if len(costs) == 1:
                 self.answer()
                 for _ in range(5):
@@ -290,19 +290,19 @@ class RingTests(PairTestCase):
         """Nobody is left waiting at an offer that is gone."""
         self.answer()
         del self.rings[:]
-        self.board.expire(NOW + 300)
+        self.signaling.expire(NOW + 300)
         self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p"), ANSWERER_KEY, ("peer", "q")])
 
     def test_refused_requests_ring_nobody(self) -> None:
         """What changed nothing is no news."""
         self.assertRaises(Forbidden, self.add, "r", 1)
-        self.assertRaises(NotFound, self.board.withdraw, "p", "unknown", NOW)
+        self.assertRaises(NotFound, self.signaling.withdraw, "p", "unknown", NOW)
         self.assertEqual(self.rings, [])
 
     def test_news_is_there_when_the_ring_comes(self) -> None:
         """A waiter that reads at once, inside the ring, sees the change."""
         seen: list[list[str]] = []
-        self.board.ring = lambda key: seen.append(self.kinds("p"))
+        self.signaling.notify = lambda key: seen.append(self.kinds("p"))
         self.answer()
         self.assertEqual(seen, [["answer"], ["answer"]])
 
@@ -312,7 +312,7 @@ class LimitsTests(SynchronousTestCase):
 
     def test_linger_is_an_option(self) -> None:
         """Events stay as long as the limits say."""
-        board = Board(SignalingLimits(event_linger=5))
-        publish(board, "p", "x", ttl_ms=60_000)
-        self.assertEqual(len(board.events_since("p", -1, NOW + 60)), 1)
-        self.assertEqual(len(board.events_since("p", -1, NOW + 65)), 0)
+        signaling = Signaling(SignalingLimits(event_linger=5))
+        publish(signaling, "p", "x", ttl_ms=60_000)
+        self.assertEqual(len(signaling.events_since("p", -1, NOW + 60)), 1)
+        self.assertEqual(len(signaling.events_since("p", -1, NOW + 65)), 0)

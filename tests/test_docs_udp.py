@@ -58,7 +58,7 @@ class UDPPageTests(SynchronousTestCase):
 
     def test_reasons_are_those_that_are_counted(self) -> None:
         """Each that the code counts is explained, and no other."""
-        source = Path(rendezvous.__file__).with_name("datagram.py").read_text(encoding="utf-8")
+        source = Path(rendezvous.__file__).with_name("udp").joinpath("protocol.py").read_text(encoding="utf-8")
         counted = {
             str(ast.literal_eval(node.slice))
             for node in ast.walk(ast.parse(source))

@@ -143,20 +143,20 @@ class GeneratorTests(SynchronousTestCase):
 
     def test_unknown_names_are_refused(self) -> None:
         """A route that names what does not exist is a mistake that shows at start."""
-        good = Route("GET", "/", self.answer, tag="about", gives="About")
+        good = Route("GET", "/", self.answer, tag="about", response="About")
         self.assertEqual(describe([good], LIMITS)["paths"]["/"]["get"]["summary"], "Say yes, and more.")
         for bad in (
-            Route("GET", "/", self.answer, tag="unknown", gives="About"),
-            Route("GET", "/", self.answer, tag="about", gives="Unknown"),
-            Route("GET", "/", self.answer, tag="about", gives="About", reads="Unknown"),
-            Route("GET", "/", self.answer, tag="about", gives="About", takes=("unknown",)),
-            Route("GET", "/<unknown>", self.answer, tag="about", gives="About"),
+            Route("GET", "/", self.answer, tag="unknown", response="About"),
+            Route("GET", "/", self.answer, tag="about", response="Unknown"),
+            Route("GET", "/", self.answer, tag="about", response="About", request="Unknown"),
+            Route("GET", "/", self.answer, tag="about", response="About", params=("unknown",)),
+            Route("GET", "/<unknown>", self.answer, tag="about", response="About"),
         ):
             self.assertRaises(KeyError, describe, [bad], LIMITS)
 
     def test_limits_are_those_given(self) -> None:
         """A limit that is turned is turned in the description."""
-        route = Route("POST", "/", self.answer, tag="offers", gives="Published", reads="Publication")
+        route = Route("POST", "/", self.answer, tag="offers", response="Published", request="Publication")
         schemas = describe([route], SignalingLimits(offers_per_request=3, secret_chars=5))["components"]["schemas"]
         self.assertEqual(schemas["Publication"]["properties"]["offers"]["maxItems"], 3)
         self.assertEqual(schemas["NewOffer"]["properties"]["secret"]["maxLength"], 5)

@@ -290,11 +290,11 @@ class AcknowledgedTests(SynchronousTestCase):
         for verb in (
             self.store.alive(SOURCE, NOW),
             self.store.push(SOURCE, NOW, reply.share_id),
-            self.store.track(SOURCE, NOW, override=False, **plain),
+            self.store.tracker_pulse(SOURCE, NOW, override=False, **plain),
         ):
             self.successResultOf(self.begun(verb))
         for refused in (
             self.store.announce(OTHER, NOW),
-            self.store.track(SOURCE, NOW, override=True, **{**plain, "port": 9}),
+            self.store.tracker_pulse(SOURCE, NOW, override=True, **{**plain, "port": 9}),
         ):
             self.failureResultOf(self.begun(refused), Unavailable)

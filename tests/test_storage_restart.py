@@ -12,12 +12,12 @@ from rendezvous.core.offers import Role
 from rendezvous.core.presence import PulseCode
 from rendezvous.core.tracker import Pulsed, Pushed
 from rendezvous.errors import Conflict, Forbidden, Full, NotFound, Unauthorized
-from rendezvous.model import PeerAddress, PeerStatus, Swept
+from rendezvous.model import ObservedAddress, PeerStatus, Swept
 from tests._store_case import DAY, NOW
 from tests.contract_presence import HERE, JUST, THERE
 from tests.contract_sessions import HERE as ORIGIN
 from tests.contract_tracker import ALICE, BOB, CAROL
-from tests.signaling_boards import ids, spec
+from tests.signaling_tables import ids, spec
 from tests.test_storage_sqlite import FileCase
 
 T = TypeVar("T")
@@ -62,8 +62,8 @@ class ClosedTests(FileCase):
         statuses = [self.done(self.store.status(peer, BACK)) for peer in (online, late, verified, new)]
         self.assertEqual([status.last_online for status in statuses], [5.0, 20.0, 20.0, None])
         self.assertEqual([status.online for status in statuses], [True, True, True, False])
-        self.assertEqual(self.done(self.store.address(online, BACK)), PeerAddress(*THERE))
-        self.assertEqual(self.done(self.store.address(late, BACK)), PeerAddress(*HERE))
+        self.assertEqual(self.done(self.store.address(online, BACK)), ObservedAddress(*THERE))
+        self.assertEqual(self.done(self.store.address(late, BACK)), ObservedAddress(*HERE))
         self.assertEqual(self.refused(self.store.address(new, BACK), NotFound).code, "no-address")
         self.assertEqual([self.online(late, BACK + since) for since in (13.0, 13 + JUST, 190.0)], [True, False, False])
         self.assertIsNone(self.online(late, BACK + 190 + JUST))
@@ -135,7 +135,7 @@ class ClosedTests(FileCase):
             for name in (
                 "id",
                 "owner",
-                "realm",
+                "namespace",
                 "topics",
                 "sdp",
                 "secret",
@@ -192,8 +192,8 @@ class ClosedTests(FileCase):
     def test_tracker_peers_are_as_they_were(self) -> None:
         """Under their names, with what they have recorded and the time that they had left."""
         first, bob = self.announce(ALICE), self.announce(BOB)
-        self.done(self.track(ALICE, NOW + 1, override=True, ip="10.0.0.1", port=7000, multiaddr="/a"))
-        ((pulsed, _),) = self.done(self.track(ALICE, NOW + 2, renew_share_id=True))
+        self.done(self.tracker_pulse(ALICE, NOW + 1, override=True, ip="10.0.0.1", port=7000, multiaddr="/a"))
+        ((pulsed, _),) = self.done(self.tracker_pulse(ALICE, NOW + 2, renew_share_id=True))
         assert isinstance(pulsed, Pulsed)
         assert pulsed.share_id is not None
         self.assertTrue(self.is_alive(BOB, NOW + 15))
@@ -311,7 +311,7 @@ class ClosedTests(FileCase):
         self.publish("p", "y", now=NOW + 2)
         self.reply("x", "q", now=NOW + 2)
         self.reopen(NOW + 2, NOW + 3)
-        self.assertEqual(self.done(self.store.address(client_id, NOW + 3)), PeerAddress(*THERE))
+        self.assertEqual(self.done(self.store.address(client_id, NOW + 3)), ObservedAddress(*THERE))
         self.assertEqual(self.mine("p", NOW + 3), ["y", "x"])
         self.refused(self.store.answer("x", "r", "v=1", None, NOW + 3), Conflict)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.events import Event, EventKind, Told
+from rendezvous.core.events import Event, EventKind, EventLogged
 from rendezvous.core.notes import Removed
 from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
 from rendezvous.core.presence import Client, Revocation
@@ -42,7 +42,7 @@ roles = st.sampled_from(Role)
 offers = st.builds(
     Offer,
     id=texts,
-    realm=texts,
+    namespace=texts,
     owner=texts,
     topics=st.lists(texts, max_size=3).map(tuple),
     sdp=texts,
@@ -82,7 +82,7 @@ def client(client_id: bytes = bytes(16), last_seen: float = NOW) -> Client:
 
 def fields(records: Iterable[Client]) -> list[tuple[object, ...]]:
     """:returns: all that clients consist of."""
-    return [(each.client_id, each.last_seen, each.host, each.port, each.earlier) for each in records]
+    return [(each.client_id, each.last_seen, each.host, each.port, each.pulse_before_verify) for each in records]
 
 
 def offer_fields(offer: Offer) -> tuple[object, ...]:
@@ -113,7 +113,7 @@ class RoundTripTests(SynchronousTestCase):
         made = Client(client_id, last_seen)
         if address is not None:
             made.move(address)
-        made.earlier = earlier
+        made.pulse_before_verify = earlier
         self.assertEqual(fields(read_clients(database(made))), fields([made]))
 
     @given(identities, moments)
@@ -165,7 +165,7 @@ class RoundTripTests(SynchronousTestCase):
         """Of every kind, with what belongs to it."""
         known: dict[EventKind, Answer | Candidate] = {EventKind.ANSWER: answer, EventKind.CANDIDATE: candidate}
         payload = known.get(kind)
-        made = Told(peer, Event(seq, kind, offer_id, topics, payload))
+        made = EventLogged(peer, Event(seq, kind, offer_id, topics, payload))
         self.assertEqual(list(read_events(database(made))), [made])
 
     @given(
@@ -187,7 +187,7 @@ class RoundTripTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """Events come by number, logouts and tracker peers by time."""
-        told = [Told("p", Event(seq, EventKind.EXPIRED, "o", ())) for seq in (3, 1, 2)]
+        told = [EventLogged("p", Event(seq, EventKind.EXPIRED, "o", ())) for seq in (3, 1, 2)]
         self.assertEqual([each.event.seq for each in read_events(database(*told))], [1, 2, 3])
         ended = [Revocation(bytes([n]) * 16, NOW - n) for n in range(3)]
         self.assertEqual([each.until for each in read_revocations(database(*ended))], [NOW - 2, NOW - 1, NOW])
@@ -228,11 +228,11 @@ class ChangeTests(SynchronousTestCase):
     def test_pause_moves_what_ends_with_time(self) -> None:
         """Clients, offers and tracker peers; not when an offer was made, and not logouts."""
         verified = client(bytes([1]) * 16)
-        verified.earlier = NOW - 5
+        verified.pulse_before_verify = NOW - 5
         made = database(client(), verified, offer(), tracked(), Revocation(bytes(16), NOW))
         shift(made, 2.5)
         self.assertEqual([each.last_seen for each in read_clients(made)], [NOW + 2.5] * 2)
-        self.assertEqual([each.earlier for each in read_clients(made)], [None, NOW - 2.5])
+        self.assertEqual([each.pulse_before_verify for each in read_clients(made)], [None, NOW - 2.5])
         self.assertEqual([(each.created_at, each.expires_at) for each in read_offers(made)], [(MS, MS + 2501)])
         self.assertEqual([each.last_seen for each in read_tracker_peers(made)], [NOW + 2.5])
         self.assertEqual([each.until for each in read_revocations(made)], [NOW])
@@ -244,9 +244,9 @@ class TouchTests(SynchronousTestCase):
     def test_only_the_time_is_written(self) -> None:
         """A pulse ends what a verify had left, too; another client is as it was."""
         one, two, peer = client(), client(bytes([2]) * 16), tracked()
-        one.earlier = NOW - 1
+        one.pulse_before_verify = NOW - 1
         made = database(one, two, peer)
-        one.last_seen, one.earlier, peer.last_seen = NOW + 30, None, NOW + 40
+        one.last_seen, one.pulse_before_verify, peer.last_seen = NOW + 30, None, NOW + 40
         made_of = list(touches([one, peer]))
         self.assertEqual(len(made_of), 2)
         for sql, parameters in made_of:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from rendezvous.news import WAITING_PER_KEY
+from rendezvous.storage.notifier import WAITING_PER_KEY
 from tests._events_case import EventsTestCase, frames
 from tests._web_case import LIMITS, NOW, NOW_MS
 
@@ -217,7 +217,7 @@ class EndTests(EventsTestCase):
     """How a stream ends, or does not begin."""
 
     def test_a_client_that_vanishes_leaves_nothing(self) -> None:
-        """No bell and no timer is left, and what comes later is written to nobody."""
+        """No notification and no timer is left, and what comes later is written to nobody."""
         timers = len(self.server.reactor.getDelayedCalls())
         offer_id = self.publish()
         stream = self.listen()

@@ -234,7 +234,7 @@ class CapacityTests(WebTestCase):
         self.assertEqual(self.mine(), [])
 
     def test_the_board_has_a_bound(self) -> None:
-        """Offers and sessions together fill the board; then it is 503 with Retry-After until one expires."""
+        """Offers and sessions together fill the signaling; then it is 503 with Retry-After until one expires."""
         for number in range(3):
             self.publish(id=f"o{number}")
         self.open_session()

@@ -139,7 +139,7 @@ class OpenTests(WebTestCase):
         self.refused(400, "malformed", "GET", "/%FF/sessions", None, ORIGIN)
 
     def test_offers_are_no_sessions_and_sessions_no_offers(self) -> None:
-        """The two dialects share a board and see nothing of each other."""
+        """The two dialects share a signaling and see nothing of each other."""
         offer_id, code = self.publish(), self.open_session()
         self.assertEqual([session["code"] for session in self.listed("chess")], [code])
         self.assertEqual([o["id"] for o in self.good("GET", "/offers/by-topic/chess")["offers"]], [offer_id])

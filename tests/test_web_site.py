@@ -15,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from rendezvous.limits import MAX_BODY
 from rendezvous.testing import Connection, MemoryServer
 from rendezvous.web.cors import Cors
-from rendezvous.web.site import REFUSAL_TIME, Front, RendezvousSite
+from rendezvous.web.site import REFUSAL_TIME, RendezvousSite, RootResource
 
 LIMIT = 100
 HOME = ("198.51.100.7", 50000)
@@ -55,7 +55,7 @@ class BodyLimitTests(SynchronousTestCase):
         """Make a site with a small limit."""
         self.clock = Clock()
         self.echo = _Echo()
-        self.site = RendezvousSite(Front(self.echo, LIMIT, Cors(())), self.clock)
+        self.site = RendezvousSite(RootResource(self.echo, LIMIT, Cors(())), self.clock)
 
     def post(self, headers: str, body: bytes = b"") -> Connection:
         """:returns: the connection on which a request was sent."""
@@ -152,7 +152,7 @@ class BodyLimitTests(SynchronousTestCase):
     def test_refusal_waits_for_the_answer_before_it(self) -> None:
         """A request that takes its time is answered first, then the one behind it is refused."""
         slow = _Slow()
-        connection = Connection(RendezvousSite(Front(slow, LIMIT, Cors(())), self.clock), HOME)
+        connection = Connection(RendezvousSite(RootResource(slow, LIMIT, Cors(())), self.clock), HOME)
         self.addCleanup(connection.lose)
         connection.request("GET", "/", {"Host": "a"})
         connection.request("POST", "/", {"Host": "a", "Content-Length": str(LIMIT + 1)}, bytes(LIMIT + 1))
@@ -209,7 +209,7 @@ class _Routes(Resource):
 
 
 class FrontTests(SynchronousTestCase):
-    """Tests of :class:`Front` below a path of somebody else's site."""
+    """Tests of :class:`RootResource` below a path of somebody else's site."""
 
     def setUp(self) -> None:
         """Take a server's resource, and put it below a path."""
@@ -261,7 +261,7 @@ class FrontTests(SynchronousTestCase):
 
     def test_fault_in_front_of_the_routes_is_500_as_json(self) -> None:
         """The log has the traceback, the body has not."""
-        site = Site(Front(_Routes(), LIMIT, Cors(())), reactor=Clock())
+        site = Site(RootResource(_Routes(), LIMIT, Cors(())), reactor=Clock())
         connection = Connection(site, HOME)
         connection.request("GET", "/", {"Host": "a"})
         response = connection.response()
@@ -281,7 +281,7 @@ class FrontTests(SynchronousTestCase):
             seen.append(segment)
             return b""
 
-        site = Site(Front(app.resource(), LIMIT, Cors(())), reactor=Clock())
+        site = Site(RootResource(app.resource(), LIMIT, Cors(())), reactor=Clock())
         for path in ("plain", "%70lain", "a%2Fb", "a%20b", "%252F", "%FF%fe", "caf%C3%A9", "..", "%2e.", "%00", "a+b"):
             connection = Connection(site, HOME)
             connection.request("GET", f"/{path}", {"Host": "a"})

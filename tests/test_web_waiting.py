@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rendezvous.news import WAITING_PER_KEY
+from rendezvous.storage.notifier import WAITING_PER_KEY
 from rendezvous.testing import Connection
 from tests._web_case import ORIGIN, OTHER_ORIGIN, Headers, WebTestCase, but
 
@@ -259,7 +259,7 @@ class PollTests(WaitingTestCase):
             self.assertEqual(self.assertRefused(connection.response(), 404, "not-found"), unknown)
 
     def test_the_same_code_in_another_origin_wakes_nobody(self) -> None:
-        """News of one Origin is not heard in another."""
+        """Notifier of one Origin is not heard in another."""
         for headers in (ORIGIN, OTHER_ORIGIN):
             self.open_session(code="x", headers=headers)
         waiting = self.wait_poll("x", "offerer")
@@ -280,7 +280,7 @@ class CrowdTests(WaitingTestCase):
     """Many who wait, and those who vanish."""
 
     def test_a_thousand_that_vanish_leave_nothing(self) -> None:
-        """Whoever waits and goes away is forgotten at once: no bell, no timer."""
+        """Whoever waits and goes away is forgotten at once: no notification, no timer."""
         timers = len(self.server.reactor.getDelayedCalls())
         connections = []
         for number in range(250):

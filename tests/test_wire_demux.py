@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import WireError
 from rendezvous.wire import pulse
-from rendezvous.wire.demux import Kind, classify, mistakable
+from rendezvous.wire.demux import Protocol, classify, mistakable
 
 COOKIE = 0x2112A442
 
@@ -21,16 +21,16 @@ def stun(body: bytes = b"", *, kind: int = 1, length: int | None = None, cookie:
     return struct.pack("!HHI12s", kind, len(body) if length is None else length, cookie, b"transaction!") + body
 
 
-def by_the_book(datagram: bytes) -> Kind | None:
+def by_the_book(datagram: bytes) -> Protocol | None:
     """:returns: the first of the rules that fits, each spelled out anew."""
     if len(datagram) >= 20:
         kind, length, cookie = struct.unpack_from("!HHI", datagram)
         if kind >> 14 == 0 and cookie == COOKIE and length == len(datagram) - 20 and length % 4 == 0:
-            return Kind.STUN
+            return Protocol.STUN
     if datagram.startswith(b"{"):
-        return Kind.TRACKER
+        return Protocol.TRACKER
     if len(datagram) == 32 or (len(datagram) == 64 and all(chr(byte) in "0123456789abcdefABCDEF" for byte in datagram)):
-        return Kind.PULSE
+        return Protocol.PULSE
     return None
 
 
@@ -60,7 +60,7 @@ class ClassifyTests(SynchronousTestCase):
     @given(ANYTHING)
     def test_whatever_is_a_pulse_can_be_read(self, datagram: bytes) -> None:
         """The dialect and its decoder agree."""
-        if classify(datagram) is Kind.PULSE:
+        if classify(datagram) is Protocol.PULSE:
             self.assertEqual(len(pulse.decode(datagram)), 32)
         elif classify(datagram) is None:
             self.assertRaises(WireError, pulse.decode, datagram)
@@ -68,7 +68,7 @@ class ClassifyTests(SynchronousTestCase):
     def test_stun_is_known_by_its_whole_header(self) -> None:
         """Zero bits, cookie, a length that agrees and is divisible by four."""
         for datagram in (stun(), stun(bytes(4)), stun(bytes(12)), stun(kind=0), stun(kind=0x3FFF)):
-            self.assertIs(classify(datagram), Kind.STUN)
+            self.assertIs(classify(datagram), Protocol.STUN)
 
     def test_nearly_stun_is_not_stun(self) -> None:
         """Each part of the header by itself keeps a datagram out."""
@@ -86,12 +86,12 @@ class ClassifyTests(SynchronousTestCase):
     def test_stun_of_a_pulses_size_is_stun(self) -> None:
         """The first that fits: 32 bytes with a STUN header are no pulse."""
         datagram = stun(bytes(12))
-        self.assertEqual((len(datagram), classify(datagram)), (32, Kind.STUN))
+        self.assertEqual((len(datagram), classify(datagram)), (32, Protocol.STUN))
 
     def test_brace_of_a_pulses_size_is_the_trackers(self) -> None:
         """The second that fits; whether it is JSON is the tracker's business."""
         for datagram in (b"{", b"{}", b"{" + bytes(31), b"{" + b"0" * 63, b"{\xff"):
-            self.assertIs(classify(datagram), Kind.TRACKER)
+            self.assertIs(classify(datagram), Protocol.TRACKER)
 
     def test_brace_is_the_first_byte_or_none(self) -> None:
         """Blanks and marks that JSON might have in front are not looked through."""
@@ -101,7 +101,7 @@ class ClassifyTests(SynchronousTestCase):
     def test_pulse_has_exactly_its_size(self) -> None:
         """32 bytes or 64 hex digits, and nothing one shorter or longer."""
         sizes = {n: classify(b"0" * n) for n in (0, 1, 31, 32, 33, 63, 64, 65, 1024, 65507)}
-        self.assertEqual({n for n, dialect in sizes.items() if dialect is Kind.PULSE}, {32, 64})
+        self.assertEqual({n for n, dialect in sizes.items() if dialect is Protocol.PULSE}, {32, 64})
         self.assertEqual({dialect for n, dialect in sizes.items() if n not in (32, 64)}, {None})
 
 
@@ -118,5 +118,5 @@ class MistakableTests(SynchronousTestCase):
     @given(st.binary(min_size=32, max_size=32) | STUNS.filter(lambda datagram: len(datagram) == 32))
     def test_key_that_is_not_mistakable_is_a_pulse_in_both_forms(self, key: bytes) -> None:
         """Hex digits never begin like another dialect, so it is the raw form that decides."""
-        self.assertIs(classify(key.hex().encode()), Kind.PULSE)
-        self.assertEqual(mistakable(key), by_the_book(key) is not Kind.PULSE)
+        self.assertIs(classify(key.hex().encode()), Protocol.PULSE)
+        self.assertEqual(mistakable(key), by_the_book(key) is not Protocol.PULSE)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import WireError
-from rendezvous.wire.stun import ATTRIBUTES, BINDING, MAX_ATTRIBUTES, Kind, Message, decode, encode, looks_like
+from rendezvous.wire.stun import ATTRIBUTES, BINDING, MAX_ATTRIBUTES, Message, MessageClass, decode, encode, looks_like
 from tests.stun_samples import (
     IPV4,
     IPV6,
@@ -67,13 +67,13 @@ class SampleTests(SynchronousTestCase):
             (NUMBERS["USERNAME"], "evtj:h6vY"),
             (NUMBERS["MESSAGE-INTEGRITY"], SAMPLE_REQUEST[-28:-8]),
         )
-        self.assertEqual(decode(SAMPLE_REQUEST), Message(BINDING, Kind.REQUEST, TRANSACTION, expected, True))
+        self.assertEqual(decode(SAMPLE_REQUEST), Message(BINDING, MessageClass.REQUEST, TRANSACTION, expected, True))
 
     def test_responses(self) -> None:
         """Both responses show the address that the RFC says they hold."""
         for sample, address in ((SAMPLE_IPV4_RESPONSE, IPV4), (SAMPLE_IPV6_RESPONSE, IPV6)):
             message = decode(sample)
-            self.assertEqual((message.kind, message.fingerprint), (Kind.SUCCESS, True))
+            self.assertEqual((message.kind, message.fingerprint), (MessageClass.SUCCESS, True))
             self.assertEqual(dict(message.attributes)[0x0020], address)
             self.assertEqual(dict(message.attributes)[0x8022], "test vector")
 
@@ -123,7 +123,7 @@ _ATTRIBUTE = st.one_of(
 _MESSAGE = st.builds(
     Message,
     st.integers(0, 0xFFF),
-    st.sampled_from(Kind),
+    st.sampled_from(MessageClass),
     st.binary(min_size=12, max_size=12),
     st.lists(_ATTRIBUTE, max_size=8).map(tuple),
     st.booleans(),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.wire.stun import BINDING, MAX_ATTRIBUTES, Kind, Message, answer, decode, encode
+from rendezvous.wire.stun import BINDING, MAX_ATTRIBUTES, Message, MessageClass, answer, decode, encode
 from tests.stun_samples import (
     IPV4,
     IPV6,
@@ -43,7 +43,9 @@ class AnswerTests(SynchronousTestCase):
         for address, size in ((IPV4, 32), (IPV6, 44)):
             response = answer(request(), address)
             assert response is not None
-            self.assertEqual(decode(response), Message(BINDING, Kind.SUCCESS, TRANSACTION, ((0x0020, address),)))
+            self.assertEqual(
+                decode(response), Message(BINDING, MessageClass.SUCCESS, TRANSACTION, ((0x0020, address),))
+            )
             self.assertEqual(len(response), size)
 
     def test_address_is_written_as_in_the_rfc(self) -> None:
@@ -101,26 +103,26 @@ class AnswerTests(SynchronousTestCase):
         """Each unknown attribute is listed once, in the order of the request."""
         response = answered(request((0x7FFF, b""), CHANGE_REQUEST, (0x8000, b""), (0x7FFF, b"x"), (0, b"")))
         expected = ((0x0009, (420, "")), (0x000A, (0x7FFF, 0x0003, 0)))
-        self.assertEqual(response, Message(BINDING, Kind.ERROR, TRANSACTION, expected))
+        self.assertEqual(response, Message(BINDING, MessageClass.ERROR, TRANSACTION, expected))
 
     def test_connectivity_checks_do_not_pass(self) -> None:
         """PRIORITY and USE-CANDIDATE belong between ICE agents; a check with them fails, FINGERPRINT in place."""
         response = answered(SAMPLE_REQUEST)
-        self.assertEqual((response.kind, response.fingerprint), (Kind.ERROR, True))
+        self.assertEqual((response.kind, response.fingerprint), (MessageClass.ERROR, True))
         self.assertEqual(dict(response.attributes)[0x000A], (0x0024,))
         self.assertEqual(dict(answered(request((0x0025, b""))).attributes)[0x000A], (0x0025,))
 
     def test_what_follows_integrity_is_ignored(self) -> None:
         """An unknown attribute counts before MESSAGE-INTEGRITY (either one), and not after it."""
         for integrity in (INTEGRITY, (0x001C, bytes(32))):
-            self.assertEqual(answered(request(CHANGE_REQUEST, integrity)).kind, Kind.ERROR)
-            self.assertEqual(answered(request(integrity, CHANGE_REQUEST)).kind, Kind.SUCCESS)
+            self.assertEqual(answered(request(CHANGE_REQUEST, integrity)).kind, MessageClass.ERROR)
+            self.assertEqual(answered(request(integrity, CHANGE_REQUEST)).kind, MessageClass.SUCCESS)
 
     def test_everything_else_is_dropped(self) -> None:
         """Other classes and methods, a wrong FINGERPRINT, malformed attributes and other datagrams get no answer."""
-        allocate = encode(Message(0x003, Kind.REQUEST, TRANSACTION))
+        allocate = encode(Message(0x003, MessageClass.REQUEST, TRANSACTION))
         good = request(fingerprint=True)
-        dropped = [request(kind=kind) for kind in Kind if kind is not Kind.REQUEST]
+        dropped = [request(kind=kind) for kind in MessageClass if kind is not MessageClass.REQUEST]
         dropped += [
             allocate,
             SAMPLE_IPV4_RESPONSE,
@@ -157,7 +159,7 @@ class AnswerTests(SynchronousTestCase):
             datagram[2:4] = (len(datagram) - 20).to_bytes(2, "big")
         response = answer(bytes(datagram), IPV4)
         if response is not None:
-            self.assertIn(decode(response).kind, (Kind.SUCCESS, Kind.ERROR))
+            self.assertIn(decode(response).kind, (MessageClass.SUCCESS, MessageClass.ERROR))
 
     @given(st.binary(max_size=100))
     def test_any_bytes_get_a_response_or_none(self, datagram: bytes) -> None:

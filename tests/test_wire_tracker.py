@@ -10,9 +10,20 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.tracker import Announced, Expired, Failed, Income, Pulsed, Pushed, Reply, StillAlive
+from rendezvous.core.tracker import Announced, Expired, Failed, Pulsed, Pushed, PushNotice, Reply, StillAlive
 from rendezvous.errors import WireError
-from rendezvous.wire.tracker import MAX_SIZE, Alive, Announce, Dialect, FieldError, Pulse, Push, Request, decode, encode
+from rendezvous.wire.tracker import (
+    MAX_SIZE,
+    Alive,
+    Announce,
+    Dialect,
+    FieldError,
+    PulseRequest,
+    Push,
+    Request,
+    decode,
+    encode,
+)
 
 
 def written(action: str, **fields: Any) -> bytes:
@@ -27,7 +38,7 @@ class RequestTests(SynchronousTestCase):
         """The four requests, in their shortest form."""
         requests: dict[bytes, Request] = {
             b'{"action":"announce"}': Announce(),
-            b'{"action":"pulse"}': Pulse(),
+            b'{"action":"pulse"}': PulseRequest(),
             b'{"action":"alive"}': Alive(),
             b'{"action":"push","shareId":"a1B2c3D4"}': Push("a1B2c3D4"),
         }
@@ -36,21 +47,23 @@ class RequestTests(SynchronousTestCase):
     def test_pulse_with_every_field(self) -> None:
         """All that a pulse may carry."""
         datagram = written("pulse", override=True, ip="10.0.0.1", port=7000, multiaddr="/ip4/10.0.0.1", shareId=True)
-        self.assertEqual(decode(datagram), Pulse(True, "10.0.0.1", 7000, "/ip4/10.0.0.1", True))
+        self.assertEqual(decode(datagram), PulseRequest(True, "10.0.0.1", 7000, "/ip4/10.0.0.1", True))
 
     def test_booleans_have_two_forms(self) -> None:
         """True and false are read as JSON and as text."""
         for form, value in ((True, True), ("true", True), (False, False), ("false", False), (None, False)):
-            self.assertEqual(decode(written("pulse", override=form, shareId=form)), Pulse(value, renew_share_id=value))
+            self.assertEqual(
+                decode(written("pulse", override=form, shareId=form)), PulseRequest(value, renew_share_id=value)
+            )
 
     def test_ports_have_two_forms(self) -> None:
         """A number and its digits are the same port, at both ends of the range."""
         for form, port in ((1, 1), (65535, 65535), ("1", 1), ("65535", 65535), ("05024", 5024)):
-            self.assertEqual(decode(written("pulse", port=form)), Pulse(port=port))
+            self.assertEqual(decode(written("pulse", port=form)), PulseRequest(port=port))
 
     def test_null_is_a_field_left_out(self) -> None:
         """Clients that write every field write null for those they have nothing for."""
-        self.assertEqual(decode(written("pulse", override=None, ip=None, port=None, multiaddr=None)), Pulse())
+        self.assertEqual(decode(written("pulse", override=None, ip=None, port=None, multiaddr=None)), PulseRequest())
 
     def test_fields_nobody_knows_are_ignored(self) -> None:
         """Later clients may say more."""
@@ -159,7 +172,7 @@ class RefusalTests(SynchronousTestCase):
                 request = decode(bytes(datagram))
             except WireError:
                 request = None
-            self.assertIsInstance(request, (Announce, Pulse, Alive, Push, type(None)))
+            self.assertIsInstance(request, (Announce, PulseRequest, Alive, Push, type(None)))
             datagram[position % len(datagram)] ^= flip
 
 
@@ -211,7 +224,7 @@ class ReplyTests(SynchronousTestCase):
     def test_income_is_of_the_deployed_dialect(self) -> None:
         """The documented dialect tells the target nothing."""
         deployed = '{"action":"income","data":{"peeraddr":"192.0.2.1:4000","peerShareId":"a1B2c3D4"}}'
-        self.assert_written(Income(*IPV4), None, deployed)
+        self.assert_written(PushNotice(*IPV4), None, deployed)
 
     def test_ipv6_host_is_bracketed(self) -> None:
         """So that the port can be told from the address."""
@@ -225,7 +238,7 @@ class ReplyTests(SynchronousTestCase):
             '{"action":"pushReceived","data":{"peeraddr":"192.0.2.1:4000","multiaddr":"/dns/\u00e9"}}',
             '{"action":"pushed","data":{"peeraddr":"192.0.2.1:4000","peerShareId":"a1B2c3D4","multiaddr":"/dns/\u00e9"}}',
         )
-        self.assertIn(b'"multiaddr":"/a"', encode(Income(*IPV4, "/a"), Dialect.DEPLOYED) or b"")
+        self.assertIn(b'"multiaddr":"/a"', encode(PushNotice(*IPV4, "/a"), Dialect.DEPLOYED) or b"")
         self.assertEqual(encode(Pushed(*IPV4, ""), Dialect.DEPLOYED), encode(Pushed(*IPV4), Dialect.DEPLOYED))
 
     def test_error(self) -> None:
@@ -241,7 +254,7 @@ class ReplyTests(SynchronousTestCase):
             StillAlive(),
             Expired(),
             Pushed(*IPV4),
-            Income(*IPV6),
+            PushNotice(*IPV6),
             Failed("no"),
         ]
         for reply in replies:

@@ -1,8 +1,8 @@
 """
 A service that keeps one UDP socket known to the server, and lets the application share that socket.
 
-What happens when is the table in :mod:`rendezvous.core.keepalive`; how long to wait is decided by
-:mod:`rendezvous.core.backoff`.
+What happens when is the table in :mod:`rendezvous.client._states`; how long to wait is decided by
+:mod:`rendezvous.client._backoff`.
 The clock, the socket and the name resolver are the reactor's, which is passed in.
 """
 
@@ -20,16 +20,16 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from rendezvous.client._backoff import pulse_delay, retry_delay
 from rendezvous.client._moment import Moment
 from rendezvous.client._resolve import choose, is_ipv6, literal, resolve
+from rendezvous.client._states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered, ServerUnreachable
 from rendezvous.client.records import Identity
-from rendezvous.core.backoff import pulse_delay, retry_delay
-from rendezvous.core.keepalive import AWAITING, TRANSITIONS, Event, State
 from rendezvous.errors import WireError
 from rendezvous.wire.pulse import PulseCode, decode_reply
 
-__all__ = ["REPLY_TIME", "RESOLVE_TIME", "KeepAlive", "State", "Verifier"]
+__all__ = ["REPLY_TIME", "RESOLVE_TIME", "KeepAlive", "KeepAliveState", "Verifier"]
 
 REPLY_TIME = 5.0
 """Seconds to wait for the answer to a pulse."""
@@ -41,9 +41,9 @@ T = TypeVar("T")
 Address = tuple[str, int]
 
 _ANSWERS: Final = {
-    PulseCode.ON_TIME: Event.ON_TIME,
-    PulseCode.VERIFY: Event.VERIFY,
-    PulseCode.UNKNOWN: Event.UNKNOWN,
+    PulseCode.ON_TIME: KeepAliveEvent.ON_TIME,
+    PulseCode.VERIFY: KeepAliveEvent.VERIFY,
+    PulseCode.UNKNOWN: KeepAliveEvent.UNKNOWN,
 }
 _SYSTEM_RANDOM: Final = SystemRandom()
 
@@ -111,7 +111,7 @@ class KeepAlive(Service):
         self._on_gone = on_gone
         self._on_datagram = on_datagram
 
-        self._state = State.STOPPED
+        self._state = KeepAliveState.STOPPED
         self._online = Moment()
         self._gone = Moment()
         self._socket: _Socket | None = None
@@ -123,19 +123,19 @@ class KeepAlive(Service):
         self._pulsed_at = 0.0
         self._failures = 0
         self._reason: BaseException | None = None
-        self._enter: dict[State, Callable[[], None]] = {
-            State.STOPPED: lambda: None,
-            State.RESOLVING: self._look_up,
-            State.PULSING: self._pulse,
-            State.RESTING: self._rest,
-            State.VERIFYING: self._verify,
-            State.PROVING: self._pulse,
-            State.RETRYING: self._retry,
-            State.GONE: self._give_up,
+        self._enter: dict[KeepAliveState, Callable[[], None]] = {
+            KeepAliveState.STOPPED: lambda: None,
+            KeepAliveState.RESOLVING: self._look_up,
+            KeepAliveState.PULSING: self._pulse,
+            KeepAliveState.RESTING: self._rest,
+            KeepAliveState.VERIFYING: self._verify,
+            KeepAliveState.PROVING: self._pulse,
+            KeepAliveState.RETRYING: self._retry,
+            KeepAliveState.GONE: self._give_up,
         }
 
     @property
-    def state(self) -> State:
+    def state(self) -> KeepAliveState:
         """What the service is doing now."""
         return self._state
 
@@ -145,7 +145,7 @@ class KeepAlive(Service):
 
         :raises CannotListenError: when the local port is taken.
         """
-        if self._state is not State.STOPPED:
+        if self._state is not KeepAliveState.STOPPED:
             return
         _, interface = self._local
         host = literal(self._server[0]) if interface is None else interface
@@ -155,7 +155,7 @@ class KeepAlive(Service):
         if self._gone.over:
             self._gone = Moment()
         self._failures = 0
-        self._fire(Event.START)
+        self._fire(KeepAliveEvent.START)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -164,7 +164,7 @@ class KeepAlive(Service):
         :returns: fires when the port is closed.
         """
         super().stopService()
-        self._fire(Event.STOP)
+        self._fire(KeepAliveEvent.STOP)
         port, self._port, self._socket, self._ipv6 = self._port, None, None, None
         online, self._online = self._online, Moment()
         online.happen(CancelledError)
@@ -214,7 +214,7 @@ class KeepAlive(Service):
             raise RuntimeError("the socket is not open")
         self._socket.transport.write(datagram, address)
 
-    def _fire(self, event: Event) -> None:
+    def _fire(self, event: KeepAliveEvent) -> None:
         self._state = TRANSITIONS[self._state, event]
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
@@ -226,7 +226,7 @@ class KeepAlive(Service):
 
     def _fail(self, reason: BaseException | None) -> None:
         self._reason = reason
-        self._fire(Event.FAILED)
+        self._fire(KeepAliveEvent.FAILED)
 
     def _later(self, delay: float, call: Callable[..., None], *arguments: object) -> None:
         self._timer = self._reactor.callLater(delay, call, *arguments)
@@ -248,7 +248,7 @@ class KeepAlive(Service):
 
     def _work_failed(self, failure: Failure) -> None:
         if failure.check(NotRegistered):
-            self._fire(Event.UNKNOWN)
+            self._fire(KeepAliveEvent.UNKNOWN)
             return
         if not failure.check(ClientError, TimeoutError):
             self._log.failure("Unexpected error while {state.value}", failure=failure, state=self._state)
@@ -277,7 +277,7 @@ class KeepAlive(Service):
             self._fail(reason)
             return
         self._address = (host, self._server[1])
-        self._fire(Event.RESOLVED)
+        self._fire(KeepAliveEvent.RESOLVED)
 
     def _pulse(self) -> None:
         self._pulsed_at = self._reactor.seconds()
@@ -289,7 +289,7 @@ class KeepAlive(Service):
 
     def _rest(self) -> None:
         due = self._pulsed_at + pulse_delay(self._interval, self._random())
-        self._later(max(0.0, due - self._reactor.seconds()), self._fire, Event.DUE)
+        self._later(max(0.0, due - self._reactor.seconds()), self._fire, KeepAliveEvent.DUE)
         if self._failures:
             self._log.info("Client {client_id} is online again", client_id=self._identity.client_id)
         self._failures = 0
@@ -298,14 +298,14 @@ class KeepAlive(Service):
     def _verify(self) -> None:
         self._begin(
             maybeDeferred(self._client.verify, self._identity),
-            lambda _: self._fire(Event.VERIFIED),
+            lambda _: self._fire(KeepAliveEvent.VERIFIED),
         )
 
     def _retry(self) -> None:
         self._failures += 1
         retry_after = getattr(self._reason, "retry_after", None)
         delay = retry_delay(self._interval, self._failures, self._random(), retry_after=retry_after)
-        self._later(delay, self._fire, Event.DUE)
+        self._later(delay, self._fire, KeepAliveEvent.DUE)
         # Only the first of many failures is news.
         self._log.emit(
             LogLevel.warn if self._failures == 1 else LogLevel.debug,
@@ -320,7 +320,7 @@ class KeepAlive(Service):
         self._gone.happen(ClientGone)
         self._online.happen(ClientGone)
         if self._on_gone is not None:
-            self._tell(self._on_gone, ClientGone())
+            self._log_event(self._on_gone, ClientGone())
 
     def _received(self, datagram: bytes, source: Address) -> None:
         if self._port is None:
@@ -331,7 +331,7 @@ class KeepAlive(Service):
                 self._reason = ServerUnreachable("the server asks for a verify again and again")
             self._fire(_ANSWERS[code])
         elif self._on_datagram is not None:
-            self._tell(self._on_datagram, datagram, source)
+            self._log_event(self._on_datagram, datagram, source)
 
     def _answer(self, datagram: bytes, source: Address) -> PulseCode | None:
         if self._state not in AWAITING or source != self._address:
@@ -345,7 +345,7 @@ class KeepAlive(Service):
         if self._state in AWAITING:
             self._fail(ServerUnreachable("the pulse was refused"))
 
-    def _tell(self, callback: Callable[..., object], *news: object) -> None:
+    def _log_event(self, callback: Callable[..., object], *news: object) -> None:
         try:
             callback(*news)
         except Exception:

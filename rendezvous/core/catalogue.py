@@ -1,8 +1,8 @@
 """
-Where each offer can be found: by realm and id, by owner, by topic, and by the moment it ends.
+Where each offer can be found: by namespace and id, by owner, by topic, and by the moment it ends.
 
-The board decides; the catalogue only keeps its indexes in step, so that every look-up costs what it returns. What
-becomes empty is dropped at once: made-up realms, owners and topics leave nothing behind.
+The signaling decides; the catalogue only keeps its indexes in step, so that every look-up costs what it returns. What
+becomes empty is dropped at once: made-up namespaces, owners and topics leave nothing behind.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from rendezvous.core.topics import TopicIndex
 __all__ = ["Catalogue"]
 
 
-class _Realm:
-    """What shares a realm: offers by id, and the topics of those that can still be answered."""
+class _Namespace:
+    """What shares a namespace: offers by id, and the topics of those that can still be answered."""
 
     __slots__ = ("offers", "topics")
 
@@ -31,80 +31,80 @@ class Catalogue:
     """Every offer and session, in all the orders in which they are asked for."""
 
     def __init__(self) -> None:
-        self._realms: dict[str, _Realm] = {}
+        self._namespaces: dict[str, _Namespace] = {}
         # By id, least recently seen first, as in a topic.
         self._owned: dict[str, dict[str, Offer]] = {}
         # A heap would keep what was withdrawn until its time came; here an offer leaves at once.
         self._due: SortedList[tuple[int, str, str]] = SortedList()
 
     def __len__(self) -> int:
-        """How many offers and sessions there are, in all realms."""
+        """How many offers and sessions there are, in all namespaces."""
         return len(self._due)
 
     def __iter__(self) -> Iterator[Offer]:
         """All of them, in no particular order."""
-        for realm in self._realms.values():
-            yield from realm.offers.values()
+        for namespace in self._namespaces.values():
+            yield from namespace.offers.values()
 
     def add(self, offer: Offer) -> None:
         """
         Enter an offer everywhere.
 
-        :param offer: its id is free in its realm, and it was seen no earlier than any other.
+        :param offer: its id is free in its namespace, and it was seen no earlier than any other.
         """
-        realm = self._realms.get(offer.realm)
-        if realm is None:
-            realm = self._realms[offer.realm] = _Realm()
-        realm.offers[offer.id] = offer
+        namespace = self._namespaces.get(offer.namespace)
+        if namespace is None:
+            namespace = self._namespaces[offer.namespace] = _Namespace()
+        namespace.offers[offer.id] = offer
         if offer.answer is None:
-            realm.topics.add(offer)
+            namespace.topics.add(offer)
         if offer.owner:
             self._owned.setdefault(offer.owner, {})[offer.id] = offer
-        self._due.add((offer.expires_at, offer.realm, offer.id))
+        self._due.add((offer.expires_at, offer.namespace, offer.id))
 
     def remove(self, offer: Offer) -> None:
         """Take an offer out of everything; it must be as it was entered, or as :meth:`lock` left it."""
-        realm = self._realms[offer.realm]
-        del realm.offers[offer.id]
+        namespace = self._namespaces[offer.namespace]
+        del namespace.offers[offer.id]
         if offer.answer is None:
-            realm.topics.discard(offer)
-        if not realm.offers:
-            del self._realms[offer.realm]
+            namespace.topics.discard(offer)
+        if not namespace.offers:
+            del self._namespaces[offer.namespace]
         if offer.owner:
             owned = self._owned[offer.owner]
             del owned[offer.id]
             if not owned:
                 del self._owned[offer.owner]
-        self._due.remove((offer.expires_at, offer.realm, offer.id))
+        self._due.remove((offer.expires_at, offer.namespace, offer.id))
 
     def lock(self, offer: Offer) -> None:
         """Take an offer out of its topics; to be called before it gets its answer."""
-        self._realms[offer.realm].topics.discard(offer)
+        self._namespaces[offer.namespace].topics.discard(offer)
 
     def touch(self, offer: Offer) -> None:
         """Move an offer with an owner to the front of every listing: it is the one most recently seen."""
         owned = self._owned[offer.owner]
         owned[offer.id] = owned.pop(offer.id)
         if offer.answer is None:
-            self._realms[offer.realm].topics.touch(offer)
+            self._namespaces[offer.namespace].topics.touch(offer)
 
-    def find(self, realm: str, offer_id: str) -> Offer | None:
-        """The offer with an id in a realm."""
-        held = self._realms.get(realm)
+    def find(self, namespace: str, offer_id: str) -> Offer | None:
+        """The offer with an id in a namespace."""
+        held = self._namespaces.get(namespace)
         return None if held is None else held.offers.get(offer_id)
 
     def owned(self, owner: str) -> list[Offer]:
         """The offers of a peer, most recently seen first."""
         return list(reversed(self._owned.get(owner, {}).values()))
 
-    def topics(self, realm: str) -> TopicIndex:
-        """The topics of a realm; an empty index if nobody is in it."""
-        held = self._realms.get(realm)
+    def topics(self, namespace: str) -> TopicIndex:
+        """The topics of a namespace; an empty index if nobody is in it."""
+        held = self._namespaces.get(namespace)
         return TopicIndex() if held is None else held.topics
 
     def due(self, now_ms: int) -> Offer | None:
         """The next offer to end, if its moment has come."""
         if not self._due or self._due[0][0] > now_ms:
             return None
-        _, realm, offer_id = self._due[0]
-        return self._realms[realm].offers[offer_id]
+        _, namespace, offer_id = self._due[0]
+        return self._namespaces[namespace].offers[offer_id]

@@ -15,7 +15,7 @@ import attrs
 
 from rendezvous.core.offers import Answer, Candidate, Offer
 
-__all__ = ["Event", "EventKind", "EventLog", "Told", "answered", "trickled"]
+__all__ = ["Event", "EventKind", "EventLog", "EventLogged", "answered", "trickled"]
 
 
 class EventKind(enum.StrEnum):
@@ -61,7 +61,7 @@ def trickled(offer: Offer, candidate: Candidate, seq: int) -> Event:
 
 
 @attrs.frozen
-class Told:
+class EventLogged:
     """
     The note that an event was written down for a peer.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-__all__ = ["Note", "Removed", "nobody_notes"]
+__all__ = ["Note", "Removed", "ignore_changes"]
 
 Note = Callable[[object], None]
 
@@ -18,5 +18,5 @@ class Removed:
     record: object
 
 
-def nobody_notes(record: object) -> None:
+def ignore_changes(record: object) -> None:
     """For a table whose changes are kept nowhere else."""

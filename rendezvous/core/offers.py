@@ -1,12 +1,12 @@
 """
 The records of signaling: offers, answers, candidates, and what may become one.
 
-Everything that enters the board is checked here, against :class:`~rendezvous.limits.SignalingLimits`; the HTTP layer
-checks only JSON types. Whatever is over a limit is :class:`~rendezvous.errors.Malformed` with the code ``too-long``
+Everything is checked here against :class:`~rendezvous.limits.SignalingLimits`; the HTTP layer checks only JSON types.
+Whatever is over a limit is :class:`~rendezvous.errors.Malformed` with the code ``too-long``
 and the field's name; the status 413 is kept for the body as a whole.
 
-One record serves two dialects, which differ in two fields: an offer has an owner and no realm, a
-session has the Origin as its realm and no owner.
+One record serves two dialects, which differ in two fields: an offer has an owner and no namespace, a
+session has the Origin as its namespace and no owner.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Answer:
     :ivar answerer: the answering peer's id, or ``""`` in a session.
     :ivar sdp: its session description.
     :ivar answered_at: ms since the epoch.
-    :ivar seq: its place among the events of the board.
+    :ivar seq: its place among the events of the signaling.
     """
 
     answerer: str
@@ -76,7 +76,7 @@ class Candidate:
     :ivar peer: the id of the peer that sent it, or ``""`` in a session.
     :ivar role: the side it came from.
     :ivar created_at: ms since the epoch, rising strictly within an offer.
-    :ivar seq: its place among the events of the board.
+    :ivar seq: its place among the events of the signaling.
     """
 
     payload: str
@@ -89,10 +89,10 @@ class Candidate:
 @attrs.define(eq=False, weakref_slot=False, kw_only=True)
 class Offer:
     """
-    An offer or a session, from its publication to its end. Only the board changes it.
+    An offer or a session, from its publication to its end. Only the signaling changes it.
 
-    :ivar id: its name within its realm; the code of a session.
-    :ivar realm: ``""`` for offers, the Origin for sessions.
+    :ivar id: its name within its namespace; the code of a session.
+    :ivar namespace: ``""`` for offers, the Origin for sessions.
     :ivar owner: the publishing peer's id, or ``""`` for sessions.
     :ivar sdp: the session description, or the ``offer`` string of a session.
     :ivar secret: what an answer must know, or ``None``.
@@ -103,7 +103,7 @@ class Offer:
     """
 
     id: str
-    realm: str = ""
+    namespace: str = ""
     owner: str = ""
     topics: tuple[str, ...]
     sdp: str

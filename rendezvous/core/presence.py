@@ -15,10 +15,10 @@ import attrs
 
 from rendezvous.core.deadlines import Deadlines
 from rendezvous.core.identity import Credential, Keyring
-from rendezvous.core.notes import Note, Removed, nobody_notes
+from rendezvous.core.notes import Note, Removed, ignore_changes
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 
-__all__ = ["Client", "Presence", "PulseCode", "Revocation", "State", "Timers"]
+__all__ = ["Client", "Presence", "PulseCode", "Revocation", "PresenceState", "Timers"]
 
 Address = tuple[str, int]
 
@@ -34,7 +34,7 @@ class PulseCode(IntEnum):
     UNKNOWN = 1060
 
 
-class State(Enum):
+class PresenceState(Enum):
     """What the timestamp says. The dialect calls ``NEW`` and ``PENDING`` by one name, PENDING."""
 
     NEW = "registered, never pulsed"
@@ -44,11 +44,11 @@ class State(Enum):
 
 
 #: What a pulse means in each state. Only what is answered ``ON_TIME`` is recorded.
-ON_PULSE: Mapping[State, PulseCode] = {
-    State.NEW: PulseCode.ON_TIME,
-    State.ONLINE: PulseCode.ON_TIME,
-    State.PENDING: PulseCode.VERIFY,
-    State.GONE: PulseCode.UNKNOWN,
+ON_PULSE: Mapping[PresenceState, PulseCode] = {
+    PresenceState.NEW: PulseCode.ON_TIME,
+    PresenceState.ONLINE: PulseCode.ON_TIME,
+    PresenceState.PENDING: PulseCode.VERIFY,
+    PresenceState.GONE: PulseCode.UNKNOWN,
 }
 
 
@@ -90,21 +90,21 @@ class Client:
     :ivar earlier: the last pulse, where a verify is what was last accepted; otherwise ``None``.
     """
 
-    __slots__ = ("client_id", "earlier", "host", "last_seen", "port")
+    __slots__ = ("client_id", "host", "last_seen", "port", "pulse_before_verify")
 
     def __init__(self, client_id: bytes, last_seen: float) -> None:
         self.client_id = client_id
         self.last_seen = last_seen
         self.host: str | None = None
         self.port = 0
-        self.earlier: float | None = None
+        self.pulse_before_verify: float | None = None
 
     @property
     def last_pulse(self) -> float | None:
         """:returns: when the last accepted pulse came, or ``None`` if none has."""
         if self.host is None:
             return None
-        return self.last_seen if self.earlier is None else self.earlier
+        return self.last_seen if self.pulse_before_verify is None else self.pulse_before_verify
 
     def move(self, address: Address) -> None:
         """Record where the client is."""
@@ -144,7 +144,7 @@ class Presence:
         *,
         max_clients: int = 1_000_000,
         logout_memory: float = 30 * 86400.0,
-        note: Note = nobody_notes,
+        note: Note = ignore_changes,
     ) -> None:
         self.timers = timers
         self._on_time = timers.on_time
@@ -202,8 +202,8 @@ class Presence:
         ):
             return False
         client.last_seen = now
-        if client.earlier is not None:
-            client.earlier = None
+        if client.pulse_before_verify is not None:
+            client.pulse_before_verify = None
         if self.touched is not None:
             self.touched.add(client)
         return True
@@ -220,12 +220,12 @@ class Presence:
             return PulseCode.UNKNOWN
         state = self.state(client, now)
         code = ON_PULSE[state]
-        if state is State.GONE:
+        if state is PresenceState.GONE:
             self._remove(key, client)
         elif code is PulseCode.ON_TIME:
             client.move(address)
             client.last_seen = now
-            client.earlier = None
+            client.pulse_before_verify = None
             self._note(client)
         return code
 
@@ -255,7 +255,7 @@ class Presence:
         client = self.find(client_id, now)
         if client is None:
             raise NotFound("This client is gone: register again.", code="not-registered")
-        client.earlier = client.last_pulse
+        client.pulse_before_verify = client.last_pulse
         client.last_seen = now
         self._note(client)
         return client
@@ -290,13 +290,13 @@ class Presence:
                 return client
         return None
 
-    def state(self, client: Client, now: float) -> State:
+    def state(self, client: Client, now: float) -> PresenceState:
         """:returns: what the client's timestamp means now."""
         if now > self._deadline(client):
-            return State.GONE
+            return PresenceState.GONE
         if client.host is None:
-            return State.NEW
-        return State.ONLINE if now <= client.last_seen + self._on_time else State.PENDING
+            return PresenceState.NEW
+        return PresenceState.ONLINE if now <= client.last_seen + self._on_time else PresenceState.PENDING
 
     # What the server does
 

@@ -2,7 +2,7 @@
 Sessions: offers that are reached by a code, each visible only within the Origin that made it.
 
 A session has no owner and nobody on it has a name, so the caller says which side it is on. Everything else is the
-board's.
+signaling's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rendezvous.core.offers import Offer, Role, candidate_text, characters, sdp_text
-from rendezvous.core.signaling import Board
+from rendezvous.core.signaling import Signaling
 from rendezvous.errors import Conflict, Forbidden, Malformed, NotFound
 
 __all__ = ["Sessions"]
@@ -22,13 +22,13 @@ class Sessions:
 
     Every verb raises :class:`~rendezvous.errors.Malformed` without an Origin.
 
-    :param board: where sessions are kept, beside the offers.
+    :param signaling: where sessions are kept, beside the offers.
     :param new_code: makes a code that has never been used, such as a random UUID.
     """
 
-    def __init__(self, board: Board, new_code: Callable[[], str]) -> None:
-        self._board = board
-        self._limits = board.limits
+    def __init__(self, signaling: Signaling, new_code: Callable[[], str]) -> None:
+        self._signaling = signaling
+        self._limits = signaling.limits
         self._new_code = new_code
 
     def open(self, origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> Offer:
@@ -38,31 +38,31 @@ class Sessions:
         :param code: the caller's own, or ``None`` for a new one.
         :raises Malformed: if a value is out of its limits.
         :raises Conflict: ``code-taken`` by another session of this Origin.
-        :raises Full: if the board has reached its bound.
+        :raises Full: if the signaling has reached its bound.
         """
-        realm = self._realm(origin)
+        namespace = self._namespace(origin)
         characters(topic, "topic", self._limits.topic_chars)
         characters(info, "info", self._limits.session_info_chars, least=0)
         sdp_text(offer, "offer", self._limits)
         if code is not None:
             characters(code, "code", self._limits.code_chars)
-        self._board.expire(now)
-        self._board.reserve(1)
+        self._signaling.expire(now)
+        self._signaling.reserve(1)
         session_code = code if code is not None else self._new_code()
-        if self._board.holds(realm, session_code):
+        if self._signaling.holds(namespace, session_code):
             raise Conflict("This code is taken.", code="code-taken")
         now_ms = int(now * 1000)
         session = Offer(
             id=session_code,
-            realm=realm,
+            namespace=namespace,
             topics=(topic,),
             sdp=offer,
             info=info,
             created_at=now_ms,
             expires_at=now_ms + int(self._limits.session_lifetime * 1000),
-            last_seen=self._board.moment(now),
+            last_seen=self._signaling.moment(now),
         )
-        self._board.insert(session)
+        self._signaling.insert(session)
         return session
 
     def answer(self, origin: str, code: str, side: Role, answer: str, now: float) -> None:
@@ -78,7 +78,7 @@ class Sessions:
         self.find(origin, code, now)
         if side is not Role.ANSWERER:
             raise Forbidden("Only the answerer may send an answer.", code="not-answerer")
-        self._board.answer(origin, code, "", answer, None, now, field="answer")
+        self._signaling.answer(origin, code, "", answer, None, now, field="answer")
 
     def add_candidate(self, origin: str, code: str, side: Role, candidate: object, now: float) -> None:
         """
@@ -91,7 +91,7 @@ class Sessions:
         """
         text = candidate_text(candidate, "candidate", self._limits)
         self.find(origin, code, now)
-        self._board.add_candidate_texts(origin, code, side, [text], now)
+        self._signaling.add_candidate_texts(origin, code, side, [text], now)
 
     def find(self, origin: str, code: str, now: float) -> Offer:
         """
@@ -99,9 +99,9 @@ class Sessions:
 
         :raises NotFound: if it is unknown, has expired, or is another Origin's, in the same words.
         """
-        realm = self._realm(origin)
+        namespace = self._namespace(origin)
         try:
-            return self._board.find(realm, code, now)
+            return self._signaling.find(namespace, code, now)
         except NotFound:
             raise NotFound("There is no such session in this origin, or it has expired.") from None
 
@@ -111,7 +111,7 @@ class Sessions:
 
         :raises Malformed: if the topic is out of its limits.
         """
-        page, _ = self._board.by_topic(self._realm(origin), topic, self._limits.session_page_max, None, now)
+        page, _ = self._signaling.by_topic(self._namespace(origin), topic, self._limits.session_page_max, None, now)
         return page
 
     def topics(self, origin: str, limit: int, offset: int, now: float) -> tuple[list[tuple[str, int]], int]:
@@ -120,10 +120,10 @@ class Sessions:
 
         :returns: the page, and how many topics there are.
         """
-        return self._board.topics_by_name(self._realm(origin), limit, offset, now)
+        return self._signaling.topics_by_name(self._namespace(origin), limit, offset, now)
 
-    def _realm(self, origin: str) -> str:
-        """Check an Origin. It must not be empty: that is the realm of the offers."""
+    def _namespace(self, origin: str) -> str:
+        """Check an Origin. It must not be empty: that is the namespace of the offers."""
         if not origin:
             raise Malformed("The Origin header is required.", code="origin-required")
         return characters(origin, "Origin", self._limits.origin_chars)

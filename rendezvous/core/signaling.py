@@ -1,5 +1,5 @@
 """
-The board: what peers may do with offers, answers and candidates.
+The signaling: what peers may do with offers, answers and candidates.
 
 All offers and sessions count against ``max_offers``; the offers of a peer and the candidates of a side have bounds of
 their own. A request that is refused has changed nothing. How long things are held and who is told of a change is in
@@ -27,19 +27,19 @@ from rendezvous.core.offers import (
 from rendezvous.core.table import OfferTable
 from rendezvous.errors import Conflict, Forbidden, Malformed, TooMany
 
-__all__ = ["OFFERS", "Board"]
+__all__ = ["OFFERS", "Signaling"]
 
-#: The realm of the offers dialect. No Origin is empty, so no session is in it.
+#: The namespace of the offers dialect. No Origin is empty, so no session is in it.
 OFFERS = ""
 
 
-class Board(OfferTable):
+class Signaling(OfferTable):
     """
     The whole signaling state of a process, with the verbs of peers.
 
-    Two dialects stand on it. The offers dialect calls these verbs with the realm :data:`OFFERS`; the sessions dialect
-    goes through :class:`rendezvous.core.sessions.Sessions`, which gives the Origin as the realm. Everything is found by
-    (realm, id), so nothing in one realm is ever met in another.
+    Two protocols use it. The offers protocol calls these verbs with the namespace :data:`OFFERS`. The sessions protocol
+    goes through :class:`rendezvous.core.sessions.Sessions`, which gives the Origin as the namespace. Everything is
+    found by (namespace, id), so nothing in one namespace is visible in another.
     """
 
     # Publication
@@ -56,7 +56,7 @@ class Board(OfferTable):
         :raises Malformed: if there are none or too many, or two have the same id.
         :raises Conflict: ``id-taken`` by another peer, or ``already-answered``.
         :raises TooMany: if the owner would have more than its share.
-        :raises Full: if the board would have more than its bound.
+        :raises Full: if the signaling would have more than its bound.
         """
         self.expire(now)
         fresh = self._count_fresh(owner, specs)
@@ -153,7 +153,7 @@ class Board(OfferTable):
         """
         offer = self._own(owner, offer_id, now)
         self._end(offer, EventKind.WITHDRAWN, now)
-        self._ring_both(offer)
+        self._notify_both(offer)
 
     def end_peer(self, owner: str, now: float) -> int:
         """
@@ -169,7 +169,7 @@ class Board(OfferTable):
             self._end(offer, EventKind.WITHDRAWN, now)
         self._events.forget(owner)
         for offer in offers:
-            self._ring_both(offer)
+            self._notify_both(offer)
         return len(offers)
 
     # Discovery
@@ -178,7 +178,9 @@ class Board(OfferTable):
         """The offers of a peer that can still be answered, most recently seen first: what anybody may see."""
         return [offer for offer in self.mine(owner, now) if offer.answer is None]
 
-    def by_topic(self, realm: str, topic: str, limit: int, bloom: Bloom | None, now: float) -> tuple[list[Offer], int]:
+    def by_topic(
+        self, namespace: str, topic: str, limit: int, bloom: Bloom | None, now: float
+    ) -> tuple[list[Offer], int]:
         """
         A page of the answerable offers in a topic, most recently seen first.
 
@@ -188,7 +190,7 @@ class Board(OfferTable):
         """
         characters(topic, "topic", self.limits.topic_chars)
         self.expire(now)
-        index = self._catalogue.topics(realm)
+        index = self._catalogue.topics(namespace)
         page: list[Offer] = []
         for looked_at, offer in enumerate(index.newest(topic)):
             if len(page) >= limit or (bloom is not None and looked_at >= self.limits.bloom_scan):
@@ -197,34 +199,36 @@ class Board(OfferTable):
                 page.append(offer)
         return page, index.count(topic)
 
-    def topics(self, realm: str, limit: int, offset: int, prefix: str, now: float) -> tuple[list[tuple[str, int]], int]:
+    def topics(
+        self, namespace: str, limit: int, offset: int, prefix: str, now: float
+    ) -> tuple[list[tuple[str, int]], int]:
         """
         A page of topics and the number of peers with answerable offers in each, most active first, then by name.
 
         :returns: the page, and how many topics have the prefix.
         """
         self.expire(now)
-        return self._catalogue.topics(realm).by_activity(limit, offset, prefix)
+        return self._catalogue.topics(namespace).by_activity(limit, offset, prefix)
 
-    def topics_by_name(self, realm: str, limit: int, offset: int, now: float) -> tuple[list[tuple[str, int]], int]:
+    def topics_by_name(self, namespace: str, limit: int, offset: int, now: float) -> tuple[list[tuple[str, int]], int]:
         """
         A page of topics and the number of answerable offers in each, by name.
 
         :returns: the page, and how many topics there are.
         """
         self.expire(now)
-        index = self._catalogue.topics(realm)
+        index = self._catalogue.topics(namespace)
         return [(name, index.count(name)) for name in index.by_name(limit, offset)], len(index)
 
-    def count(self, realm: str, topic: str, now: float) -> int:
+    def count(self, namespace: str, topic: str, now: float) -> int:
         """How many answerable offers a topic has."""
         self.expire(now)
-        return self._catalogue.topics(realm).count(topic)
+        return self._catalogue.topics(namespace).count(topic)
 
     # Answer and candidates
 
     def answer(
-        self, realm: str, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float, field: str = "sdp"
+        self, namespace: str, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float, field: str = "sdp"
     ) -> Answer:
         """
         Answer an offer; the first answer locks it.
@@ -238,30 +242,32 @@ class Board(OfferTable):
         :raises Forbidden: ``wrong-secret``.
         """
         sdp_text(sdp, field, self.limits)
-        offer = self.find(realm, offer_id, now)
+        offer = self.find(namespace, offer_id, now)
         if offer.owner and offer.owner == answerer:
             raise Conflict("A peer cannot answer its own offer.", code="own-offer")
         if offer.secret is not None and not _same(offer.secret, secret or ""):
             raise Forbidden("The secret of this offer is missing or wrong.", code="wrong-secret")
         if offer.answer is not None:
             raise Conflict("This offer has already been answered.", code="already-answered")
-        # Rising strictly on the whole board, so that a reader can ask for what came after the last it has seen.
+        # Rising strictly on the whole signaling, so that a reader can ask for what came after the last it has seen.
         self._latest_answer_ms = max(self._latest_answer_ms + 1, int(now * 1000))
         answer = Answer(answerer, sdp, self._latest_answer_ms, self._events.draw(now))
         self._catalogue.lock(offer)
         offer.answer = answer
         early = [candidate for candidate in offer.candidates(Role.OFFERER) if answerer]
-        self._tell(offer.owner, answered(offer, answer), now)
+        self._log_event(offer.owner, answered(offer, answer), now)
         for candidate in early:
             # The answerer was nobody yet when these came, so their events are new.
-            self._tell(answerer, trickled(offer, candidate, self._events.draw(now)), now)
+            self._log_event(answerer, trickled(offer, candidate, self._events.draw(now)), now)
         self._note(offer)
-        self._ring_side(offer, Role.OFFERER)
+        self._notify_side(offer, Role.OFFERER)
         if early:
-            self._ring_side(offer, Role.ANSWERER)
+            self._notify_side(offer, Role.ANSWERER)
         return answer
 
-    def add_candidates(self, realm: str, offer_id: str, by: str | Role, values: Sequence[object], now: float) -> int:
+    def add_candidates(
+        self, namespace: str, offer_id: str, by: str | Role, values: Sequence[object], now: float
+    ) -> int:
         """
         Add candidates of one side, all or none.
 
@@ -271,9 +277,11 @@ class Board(OfferTable):
 
         Otherwise as :meth:`add_candidate_texts`.
         """
-        return self.add_candidate_texts(realm, offer_id, by, candidate_texts(values, self.limits), now)
+        return self.add_candidate_texts(namespace, offer_id, by, candidate_texts(values, self.limits), now)
 
-    def add_candidate_texts(self, realm: str, offer_id: str, by: str | Role, texts: Sequence[str], now: float) -> int:
+    def add_candidate_texts(
+        self, namespace: str, offer_id: str, by: str | Role, texts: Sequence[str], now: float
+    ) -> int:
         """
         Add candidates of one side that have been checked, all or none.
 
@@ -284,7 +292,7 @@ class Board(OfferTable):
         :raises Forbidden: to a stranger; whoever has not answered yet is one.
         :raises TooMany: if the side would have more than its share.
         """
-        offer, role = self._side(realm, offer_id, by, now)
+        offer, role = self._side(namespace, offer_id, by, now)
         if len(offer.candidates(role)) + len(texts) > self.limits.candidates_per_side:
             raise TooMany(f"A side may have at most {self.limits.candidates_per_side} candidates.")
         sender, receiver = offer.peer(role), offer.peer(role.other)
@@ -294,12 +302,14 @@ class Board(OfferTable):
         )
         for candidate in added:
             offer.attach(candidate)
-            self._tell(receiver, trickled(offer, candidate, candidate.seq), now)
+            self._log_event(receiver, trickled(offer, candidate, candidate.seq), now)
         self._note(CandidatesAdded(offer, added))
-        self._ring_side(offer, role.other)
+        self._notify_side(offer, role.other)
         return len(added)
 
-    def candidates(self, realm: str, offer_id: str, by: str | Role, now: float, since: int = -1) -> Sequence[Candidate]:
+    def candidates(
+        self, namespace: str, offer_id: str, by: str | Role, now: float, since: int = -1
+    ) -> Sequence[Candidate]:
         """
         The other side's candidates, oldest first.
 
@@ -308,7 +318,7 @@ class Board(OfferTable):
         :raises NotFound: if there is no such offer.
         :raises Forbidden: to a stranger.
         """
-        offer, role = self._side(realm, offer_id, by, now)
+        offer, role = self._side(namespace, offer_id, by, now)
         return offer.candidates_since(role.other, since)
 
     # Common ground
@@ -319,8 +329,8 @@ class Board(OfferTable):
             raise Forbidden("This offer is another peer's.", code="not-owner")
         return offer
 
-    def _side(self, realm: str, offer_id: str, by: str | Role, now: float) -> tuple[Offer, Role]:
-        offer = self.find(realm, offer_id, now)
+    def _side(self, namespace: str, offer_id: str, by: str | Role, now: float) -> tuple[Offer, Role]:
+        offer = self.find(namespace, offer_id, now)
         role = by if isinstance(by, Role) else offer.role_of(by)
         if role is None:
             raise Forbidden("Only the two sides of an offer exchange candidates.", code="not-a-side")

@@ -1,7 +1,7 @@
 """
-What the board holds: until when, and who is told when it changes.
+What signaling holds: until when, and who is notified when it changes.
 
-This is the half of signaling that knows no dialect and no permission. :class:`rendezvous.core.signaling.Board` adds the
+This half of signaling knows no protocol and no permission. :class:`rendezvous.core.signaling.Signaling` adds the
 verbs of peers and :class:`rendezvous.core.sessions.Sessions` those of an Origin.
 
 Time. ``now`` is in seconds since the epoch; records hold whole milliseconds. Every verb first ends what is due, so an
@@ -9,9 +9,9 @@ offer is gone at its ``expires_at`` exactly, whether or not anything swept. An e
 a verb pays only for what has ended since the last one.
 
 What leaves: ``note`` is called with each record that was created or changed (:class:`Offer`,
-:class:`CandidatesAdded`, :class:`Told`) and with :class:`Removed`, for a journal; ``ring`` with the key of whoever has
-news, for requests that wait: ``("peer", peer)`` for events and ``("offer", realm, id, role)`` for a side of an offer.
-Both are called after the change is complete.
+:class:`CandidatesAdded`, :class:`EventLogged`) and with :class:`Removed`, for a journal. ``notify`` is called with the
+key of what has changed, for requests that wait: ``("peer", peer)`` for events and ``("offer", namespace, id, role)``
+for a side of an offer. Both are called after the change is complete.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
 from rendezvous.core.catalogue import Catalogue
-from rendezvous.core.events import Event, EventKind, EventLog, Told
-from rendezvous.core.notes import Note, Removed, nobody_notes
+from rendezvous.core.events import Event, EventKind, EventLog, EventLogged
+from rendezvous.core.notes import Note, Removed, ignore_changes
 from rendezvous.core.offers import Offer, Role
 from rendezvous.errors import Full, NotFound
 from rendezvous.limits import SignalingLimits
@@ -28,8 +28,8 @@ from rendezvous.limits import SignalingLimits
 __all__ = ["OfferTable"]
 
 
-def nobody_waits(key: Hashable) -> None:
-    """For a board that nobody listens to."""
+def ignore_notification(key: Hashable) -> None:
+    """For a signaling that nobody listens to."""
 
 
 class OfferTable:
@@ -46,11 +46,11 @@ class OfferTable:
         self,
         limits: SignalingLimits,
         max_offers: int = 100_000,
-        note: Note = nobody_notes,
-        ring: Callable[[Hashable], None] = nobody_waits,
+        note: Note = ignore_changes,
+        notify: Callable[[Hashable], None] = ignore_notification,
     ) -> None:
         self.limits = limits
-        self.ring = ring
+        self.notify = notify
         self._max_offers = max_offers
         self._note = note
         self._catalogue = Catalogue()
@@ -68,14 +68,14 @@ class OfferTable:
 
     # Look-up and entry
 
-    def find(self, realm: str, offer_id: str, now: float) -> Offer:
+    def find(self, namespace: str, offer_id: str, now: float) -> Offer:
         """
         The offer with an id.
 
-        :raises NotFound: if there is none, it has ended, or it is in another realm; one cannot tell which.
+        :raises NotFound: if there is none, it has ended, or it is in another namespace; one cannot tell which.
         """
         self.expire(now)
-        offer = self._catalogue.find(realm, offer_id)
+        offer = self._catalogue.find(namespace, offer_id)
         if offer is None:
             raise NotFound("There is no such offer, or it has expired.")
         return offer
@@ -90,9 +90,9 @@ class OfferTable:
         if fresh and len(self) + fresh > self._max_offers:
             raise Full("The server holds as many offers as it can; some will expire soon.")
 
-    def holds(self, realm: str, offer_id: str) -> bool:
+    def holds(self, namespace: str, offer_id: str) -> bool:
         """Whether an id is in use, as of the last verb."""
-        return self._catalogue.find(realm, offer_id) is not None
+        return self._catalogue.find(namespace, offer_id) is not None
 
     def moment(self, now: float) -> int:
         """The present in ms, never earlier than before: a clock that steps back must not shuffle the listings."""
@@ -147,7 +147,7 @@ class OfferTable:
             ended.append(offer)
         # Only now: who is woken looks at once, and would end the next offer from within this one's end, and so on.
         for offer in ended:
-            self._ring_both(offer)
+            self._notify_both(offer)
         return len(ended)
 
     def _end(self, offer: Offer, kind: EventKind, now: float) -> None:
@@ -155,8 +155,8 @@ class OfferTable:
         self._drop(offer)
         event = Event(self._events.draw(now), kind, offer.id, offer.topics)
         if kind is EventKind.EXPIRED:
-            self._tell(offer.owner, event, now)
-        self._tell(offer.peer(Role.ANSWERER), event, now)
+            self._log_event(offer.owner, event, now)
+        self._log_event(offer.peer(Role.ANSWERER), event, now)
 
     def _drop(self, offer: Offer) -> None:
         self._catalogue.remove(offer)
@@ -166,7 +166,7 @@ class OfferTable:
 
     def restore(self, offers: Iterable[Offer]) -> None:
         """
-        Take back what a journal has kept, on an empty board, without noting it.
+        Take back what a journal has kept, on an empty signaling, without noting it.
 
         :param offers: in any order, each with its answer and its candidates (:meth:`Offer.attach`). They may be more
             than the bound allows; then nothing new is taken in until enough have ended.
@@ -177,7 +177,7 @@ class OfferTable:
                 self._latest_answer_ms = max(self._latest_answer_ms, offer.answer.answered_at)
             self._catalogue.add(offer)
 
-    def restore_events(self, told: Iterable[Told], horizon: int, pause: float, now: float) -> None:
+    def restore_events(self, told: Iterable[EventLogged], horizon: int, pause: float, now: float) -> None:
         """
         Take back the events, so that every stream resumes as if there had been no pause.
 
@@ -189,17 +189,17 @@ class OfferTable:
             self._events.restore(each.peer, each.event, pause)
         self._events.resume(horizon, now)
 
-    def _tell(self, peer: str, event: Event, now: float) -> None:
+    def _log_event(self, peer: str, event: Event, now: float) -> None:
         if peer:
             self._events.add(peer, event, now)
-            self._note(Told(peer, event))
+            self._note(EventLogged(peer, event))
 
-    def _ring_both(self, offer: Offer) -> None:
+    def _notify_both(self, offer: Offer) -> None:
         for role in Role:
-            self._ring_side(offer, role)
+            self._notify_side(offer, role)
 
-    def _ring_side(self, offer: Offer, role: Role) -> None:
-        self.ring(("offer", offer.realm, offer.id, role))
+    def _notify_side(self, offer: Offer, role: Role) -> None:
+        self.notify(("offer", offer.namespace, offer.id, role))
         peer = offer.peer(role)
         if peer:
-            self.ring(("peer", peer))
+            self.notify(("peer", peer))

@@ -1,8 +1,8 @@
 """
 Which offers can be found under which topic, kept in the orders in which they are listed.
 
-Nothing here knows the time: the board takes out what has ended before it asks. Names are ordered by code point, which
-is also the order of their UTF-8 bytes.
+Nothing here knows the time: the caller removes what has ended before it asks. Names are ordered by code point, which is
+also the order of their UTF-8 bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Topic:
 
 
 class TopicIndex:
-    """The topics of one realm and their answerable offers."""
+    """The topics of one namespace and their answerable offers."""
 
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from attrs import define, frozen
 
 from rendezvous.core.addresses import is_private, packed, shown
-from rendezvous.core.notes import Note, Removed, nobody_notes
+from rendezvous.core.notes import Note, Removed, ignore_changes
 from rendezvous.errors import Full, Malformed, NotFound
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "Announced",
     "Expired",
     "Failed",
-    "Income",
     "Pulsed",
+    "PushNotice",
     "Pushed",
     "Replies",
     "Reply",
@@ -127,7 +127,7 @@ class Pushed:
 
 
 @frozen
-class Income(Pushed):
+class PushNotice(Pushed):
     """What the target of a push learns about its caller: the same things."""
 
 
@@ -142,7 +142,7 @@ class Failed:
     error: str
 
 
-Reply = Announced | Pulsed | StillAlive | Expired | Pushed | Income | Failed
+Reply = Announced | Pulsed | StillAlive | Expired | Pushed | PushNotice | Failed
 Replies = tuple[tuple[Reply, Source], ...]
 """What is to be said, and to which source."""
 
@@ -164,8 +164,8 @@ class Tracker:
         *,
         lifetime: float = LIFETIME,
         max_peers: int = MAX_PEERS,
-        note: Note = nobody_notes,
-        touch: Note = nobody_notes,
+        note: Note = ignore_changes,
+        touch: Note = ignore_changes,
     ) -> None:
         self._random_bytes = random_bytes
         self._lifetime = lifetime
@@ -267,7 +267,7 @@ class Tracker:
         :param source: where the request came from.
         :param now: seconds since the epoch.
         :param share_id: the target's name.
-        :returns: :class:`Pushed` to the caller, then :class:`Income` to the target.
+        :returns: :class:`Pushed` to the caller, then :class:`PushNotice` to the target.
         :raises NotFound: when the caller or the target is not live.
         """
         caller = self._caller(source, now)
@@ -277,7 +277,7 @@ class Tracker:
             raise NotFound("Unknown shareId.", code="unknown-share-id")
         return (
             (Pushed(target.ip, target.port, target.share_id, target.multiaddr), source),
-            (Income(caller.ip, caller.port, caller.share_id, caller.multiaddr), target.source),
+            (PushNotice(caller.ip, caller.port, caller.share_id, caller.multiaddr), target.source),
         )
 
     def expire(self, now: float) -> int:

@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 _COUNTS = {
     "logouts": "SELECT count(*) FROM revocations",
-    "offers_unanswered": "SELECT count(*) FROM offers WHERE realm = '' AND answerer IS NULL",
-    "offers_answered": "SELECT count(*) FROM offers WHERE realm = '' AND answerer IS NOT NULL",
-    "sessions": "SELECT count(*) FROM offers WHERE realm <> ''",
+    "offers_unanswered": "SELECT count(*) FROM offers WHERE namespace = '' AND answerer IS NULL",
+    "offers_answered": "SELECT count(*) FROM offers WHERE namespace = '' AND answerer IS NOT NULL",
+    "sessions": "SELECT count(*) FROM offers WHERE namespace <> ''",
     "candidates": "SELECT count(*) FROM candidates",
     "tracker_peers": "SELECT count(*) FROM tracker_peers",
     "events": "SELECT count(*) FROM events",
@@ -100,7 +100,7 @@ def check(path: str) -> dict[str, Any]:
                 f"the store {path!r} has version {version}, and this server knows {newest} at most: run a newer server"
             )
         _whole(path, database, "integrity_check")
-        # One of an earlier version is read once it is upgraded.
+        # One of an pulse_before_verify version is read once it is upgraded.
         records = _read_all(path, database) if version == newest else 0
         return {"version": version, "newest": newest, "records": records}
 

@@ -14,15 +14,15 @@ from rendezvous.core.addresses import shown
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.identity import Credential, Keyring
 from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
-from rendezvous.core.presence import Client, Presence, PulseCode, State, Timers
+from rendezvous.core.presence import Client, Presence, PresenceState, PulseCode, Timers
 from rendezvous.core.sessions import Sessions
-from rendezvous.core.signaling import OFFERS, Board
+from rendezvous.core.signaling import OFFERS, Signaling
 from rendezvous.core.tracker import Replies, Source, Tracker
 from rendezvous.errors import NotFound
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
-from rendezvous.model import Events, PeerAddress, PeerStatus, Swept
-from rendezvous.news import News
+from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
+from rendezvous.storage.notifier import Notifier
 from rendezvous.wire.demux import mistakable
 
 __all__ = ["MemoryStore"]
@@ -58,19 +58,19 @@ class MemoryStore:
         self._random = random
         self.limits = limits
         self.presence = Presence(timers, keyring, max_clients=max_clients, logout_memory=logout_memory, note=self._note)
-        self._news = News()
-        self._board = Board(limits, max_offers, note=self._note, ring=self._news.ring)
-        self._sessions = Sessions(self._board, self._new_code)
+        self._notifier = Notifier()
+        self._signaling = Signaling(limits, max_offers, note=self._note, notify=self._notifier.notify)
+        self._sessions = Sessions(self._signaling, self._new_code)
         self._tracker = Tracker(
             random, lifetime=tracker_lifetime, max_peers=max_tracker_peers, note=self._note, touch=self._touch
         )
 
     def open(self, now: float) -> None:
         # Nothing is kept: a stream that comes back with a number of an earlier life must be told so.
-        self._board.restore_events((), int(now * 1_000_000), 0.0, now)
+        self._signaling.restore_events((), int(now * 1_000_000), 0.0, now)
 
     async def close(self, now: float) -> None:
-        self._news.close()
+        self._notifier.close()
 
     # Presence
 
@@ -94,71 +94,71 @@ class MemoryStore:
     async def logout(self, client_id: bytes, now: float) -> None:
         def decide() -> None:
             self.presence.logout(client_id, now)
-            self._board.end_peer(client_id.hex(), now)
+            self._signaling.end_peer(client_id.hex(), now)
 
         await self._write(decide, now)
         # Whoever waits in its name learns that it may do so no more.
-        self._news.ring(("peer", client_id.hex()))
+        self._notifier.notify(("peer", client_id.hex()))
 
-    async def address(self, client_id: bytes, now: float) -> PeerAddress:
+    async def address(self, client_id: bytes, now: float) -> ObservedAddress:
         client = self._peer(client_id, now)
         if client.host is None:
             raise NotFound("This peer has no address yet: it has not sent a pulse.", code="no-address")
-        return PeerAddress(shown(client.host), client.port)
+        return ObservedAddress(shown(client.host), client.port)
 
     async def status(self, client_id: bytes, now: float) -> PeerStatus:
         client = self._peer(client_id, now)
         last_pulse = client.last_pulse
         return PeerStatus(
-            online=self.presence.state(client, now) is State.ONLINE,
+            online=self.presence.state(client, now) is PresenceState.ONLINE,
             last_online=None if last_pulse is None else max(0.0, now - last_pulse),
         )
 
     # Signaling
 
     def wait(self, key: Hashable) -> Deferred[None]:
-        return self._news.wait(key)
+        return self._notifier.wait(key)
 
     async def publish(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:
-        return await self._write(lambda: self._board.publish(owner, specs, now), now)
+        return await self._write(lambda: self._signaling.publish(owner, specs, now), now)
 
     async def mine(self, owner: str, now: float) -> list[Offer]:
-        return self._board.mine(owner, now)
+        return self._signaling.mine(owner, now)
 
     async def of_peer(self, owner: str, now: float) -> list[Offer]:
-        return self._board.of_peer(owner, now)
+        return self._signaling.of_peer(owner, now)
 
     async def by_topic(self, topic: str, limit: int, bloom: Bloom | None, now: float) -> tuple[list[Offer], int]:
-        return self._board.by_topic(OFFERS, topic, limit, bloom, now)
+        return self._signaling.by_topic(OFFERS, topic, limit, bloom, now)
 
     async def topics(self, limit: int, offset: int, prefix: str, now: float) -> tuple[list[tuple[str, int]], int]:
-        return self._board.topics(OFFERS, limit, offset, prefix, now)
+        return self._signaling.topics(OFFERS, limit, offset, prefix, now)
 
     async def heartbeat(self, owner: str, offer_id: str, now: float) -> Offer:
-        return await self._write(lambda: self._board.heartbeat(owner, offer_id, now), now)
+        return await self._write(lambda: self._signaling.heartbeat(owner, offer_id, now), now)
 
     async def withdraw(self, owner: str, offer_id: str, now: float) -> None:
-        await self._write(lambda: self._board.withdraw(owner, offer_id, now), now)
+        await self._write(lambda: self._signaling.withdraw(owner, offer_id, now), now)
 
     async def answer(self, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float) -> Answer:
-        return await self._write(lambda: self._board.answer(OFFERS, offer_id, answerer, sdp, secret, now), now)
+        return await self._write(lambda: self._signaling.answer(OFFERS, offer_id, answerer, sdp, secret, now), now)
 
     async def answers(self, owner: str, now: float, since: int) -> list[tuple[Offer, Answer]]:
-        return self._board.answers(owner, now, since)
+        return self._signaling.answers(owner, now, since)
 
     async def add_candidates(self, offer_id: str, peer: str, values: Sequence[object], now: float) -> int:
-        return await self._write(lambda: self._board.add_candidates(OFFERS, offer_id, peer, values, now), now)
+        return await self._write(lambda: self._signaling.add_candidates(OFFERS, offer_id, peer, values, now), now)
 
     async def candidates(self, offer_id: str, peer: str, now: float, since: int) -> Sequence[Candidate]:
-        return self._board.candidates(OFFERS, offer_id, peer, now, since)
+        return self._signaling.candidates(OFFERS, offer_id, peer, now, since)
 
     async def events_since(self, peer: str, seq: int | None, now: float) -> Events:
-        start = self._board.latest if seq is None else seq
-        complete = self._board.can_replay(peer, start, now)
-        if start > self._board.latest:
+        start = self._signaling.latest if seq is None else seq
+        complete = self._signaling.can_replay(peer, start, now)
+        if start > self._signaling.latest:
             start = 0  # From an earlier life of the server: all that there is comes after it.
-        events = self._board.events_since(peer, start, now)
-        return Events(events, complete, events[-1].seq if events else max(start, self._board.latest))
+        events = self._signaling.events_since(peer, start, now)
+        return Events(events, complete, events[-1].seq if events else max(start, self._signaling.latest))
 
     async def open_session(self, origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> Offer:
         return await self._write(lambda: self._sessions.open(origin, topic, info, offer, code, now), now)
@@ -172,7 +172,7 @@ class MemoryStore:
         return self._sessions.topics(origin, limit, offset, now)
 
     async def count_sessions(self, origin: str, topics: Sequence[str], now: float) -> list[int]:
-        return [self._board.count(origin, topic, now) for topic in topics]
+        return [self._signaling.count(origin, topic, now) for topic in topics]
 
     async def session(self, origin: str, code: str, now: float) -> Offer:
         return self._sessions.find(origin, code, now)
@@ -188,7 +188,7 @@ class MemoryStore:
     async def announce(self, source: Source, now: float) -> Replies:
         return await self._write(lambda: self._tracker.announce(source, now), now)
 
-    async def track(
+    async def tracker_pulse(
         self,
         source: Source,
         now: float,
@@ -217,7 +217,7 @@ class MemoryStore:
     async def sweep(self, now: float) -> Swept:
         return Swept(
             clients=self.presence.sweep(now, SWEEP_SIZE),
-            offers=self._board.expire(now),
+            offers=self._signaling.expire(now),
             tracker_peers=self._tracker.expire(now),
         )
 

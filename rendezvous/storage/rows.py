@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import singledispatch
 from typing import Any
 
-from rendezvous.core.events import Event, EventKind, Told
+from rendezvous.core.events import Event, EventKind, EventLogged
 from rendezvous.core.notes import Removed
 from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
 from rendezvous.core.presence import Client, Revocation
@@ -36,9 +36,9 @@ _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_TRACKER_PEER = "INSERT OR REPLACE INTO tracker_peers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-# A client that pulses has no earlier pulse to remember: see Client.
+# A client that pulses has no pulse_before_verify pulse to remember: see Client.
 _TOUCH_CLIENTS = (
-    "UPDATE clients SET last_seen = touched.value, earlier = NULL FROM json_each(?) AS touched"
+    "UPDATE clients SET last_seen = touched.value, pulse_before_verify = NULL FROM json_each(?) AS touched"
     " WHERE client_id = touched.key"
 )
 _TOUCH_TRACKER_PEERS = (
@@ -56,7 +56,7 @@ def statements(record: object) -> Iterator[Statement]:
 
 @statements.register
 def _(client: Client) -> Iterator[Statement]:
-    yield _PUT_CLIENT, (client.client_id.hex(), client.last_seen, client.host, client.port, client.earlier)
+    yield _PUT_CLIENT, (client.client_id.hex(), client.last_seen, client.host, client.port, client.pulse_before_verify)
 
 
 @statements.register
@@ -71,7 +71,7 @@ def _(offer: Offer) -> Iterator[Statement]:
     yield (
         _PUT_OFFER,
         (
-            offer.realm,
+            offer.namespace,
             offer.id,
             offer.owner,
             json.dumps(offer.topics),
@@ -91,12 +91,20 @@ def _(added: CandidatesAdded) -> Iterator[Statement]:
     for each in added.candidates:
         yield (
             _PUT_CANDIDATE,
-            (added.offer.realm, added.offer.id, each.seq, each.role.value, each.peer, each.payload, each.created_at),
+            (
+                added.offer.namespace,
+                added.offer.id,
+                each.seq,
+                each.role.value,
+                each.peer,
+                each.payload,
+                each.created_at,
+            ),
         )
 
 
 @statements.register
-def _(told: Told) -> Iterator[Statement]:
+def _(told: EventLogged) -> Iterator[Statement]:
     event = told.event
     payload = None
     if isinstance(event.payload, Answer):
@@ -125,8 +133,8 @@ def _(removed: Removed) -> Iterator[Statement]:
     elif isinstance(record, Revocation):
         yield "DELETE FROM revocations WHERE client_id = ?", (record.client_id.hex(),)
     elif isinstance(record, Offer):
-        yield "DELETE FROM offers WHERE realm = ? AND id = ?", (record.realm, record.id)
-        yield "DELETE FROM candidates WHERE realm = ? AND offer_id = ?", (record.realm, record.id)
+        yield "DELETE FROM offers WHERE namespace = ? AND id = ?", (record.namespace, record.id)
+        yield "DELETE FROM candidates WHERE namespace = ? AND offer_id = ?", (record.namespace, record.id)
     elif isinstance(record, TrackerPeer):
         yield "DELETE FROM tracker_peers WHERE host = ? AND port = ? AND local_port = ?", record.source
     else:
@@ -161,19 +169,21 @@ def shift(database: sqlite3.Connection, pause: float) -> None:
 
     :param pause: seconds for which the server was down; they do not count against anyone.
     """
-    database.execute("UPDATE clients SET last_seen = last_seen + ?1, earlier = earlier + ?1", (pause,))
+    database.execute(
+        "UPDATE clients SET last_seen = last_seen + ?1, pulse_before_verify = pulse_before_verify + ?1", (pause,)
+    )
     database.execute("UPDATE offers SET expires_at_ms = expires_at_ms + ?", (int(pause * 1000),))
     database.execute("UPDATE tracker_peers SET last_seen = last_seen + ?", (pause,))
 
 
 def read_clients(database: sqlite3.Connection) -> Iterator[Client]:
     """Read back the clients."""
-    rows = database.execute("SELECT client_id, last_seen, host, port, earlier FROM clients")
-    for client_id, last_seen, host, port, earlier in rows:
+    rows = database.execute("SELECT client_id, last_seen, host, port, pulse_before_verify FROM clients")
+    for client_id, last_seen, host, port, pulse_before_verify in rows:
         client = Client(bytes.fromhex(client_id), last_seen)
         if host is not None:
             client.move((host, port))
-        client.earlier = earlier
+        client.pulse_before_verify = pulse_before_verify
         yield client
 
 
@@ -187,10 +197,10 @@ def read_offers(database: sqlite3.Connection) -> Iterator[Offer]:
     """Read back offers and sessions, each with its answer and its candidates."""
     offers: dict[tuple[str, str], Offer] = {}
     for row in database.execute("SELECT * FROM offers"):
-        realm, id, owner, topics, sdp, secret, info, created_at, expires_at, last_seen, *answer = row
-        offers[realm, id] = Offer(
+        namespace, id, owner, topics, sdp, secret, info, created_at, expires_at, last_seen, *answer = row
+        offers[namespace, id] = Offer(
             id=id,
-            realm=realm,
+            namespace=namespace,
             owner=owner,
             topics=tuple(json.loads(topics)),
             sdp=sdp,
@@ -202,14 +212,15 @@ def read_offers(database: sqlite3.Connection) -> Iterator[Offer]:
             answer=None if answer[0] is None else Answer(*answer),
         )
     rows = database.execute(
-        "SELECT realm, offer_id, payload, peer, role, created_at_ms, seq FROM candidates ORDER BY realm, offer_id, seq"
+        "SELECT namespace, offer_id, payload, peer, role, created_at_ms, seq FROM candidates"
+        " ORDER BY namespace, offer_id, seq"
     )
-    for realm, id, payload, peer, role, created_at, seq in rows:
-        offers[realm, id].attach(Candidate(payload, peer, Role(role), created_at, seq))
+    for namespace, id, payload, peer, role, created_at, seq in rows:
+        offers[namespace, id].attach(Candidate(payload, peer, Role(role), created_at, seq))
     yield from offers.values()
 
 
-def read_events(database: sqlite3.Connection) -> Iterator[Told]:
+def read_events(database: sqlite3.Connection) -> Iterator[EventLogged]:
     """Read back what peers were told, in order."""
     rows = database.execute("SELECT seq, peer, kind, offer_id, topics, payload FROM events ORDER BY seq")
     for seq, peer, kind, offer_id, topics, text in rows:
@@ -219,7 +230,7 @@ def read_events(database: sqlite3.Connection) -> Iterator[Told]:
         elif kind == EventKind.CANDIDATE:
             candidate, sender, role, created_at, drawn = json.loads(text)
             payload = Candidate(candidate, sender, Role(role), created_at, drawn)
-        yield Told(peer, Event(seq, EventKind(kind), offer_id, tuple(json.loads(topics)), payload))
+        yield EventLogged(peer, Event(seq, EventKind(kind), offer_id, tuple(json.loads(topics)), payload))
 
 
 def read_tracker_peers(database: sqlite3.Connection) -> Iterator[TrackerPeer]:

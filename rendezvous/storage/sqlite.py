@@ -78,7 +78,7 @@ class SqliteStore(MemoryStore):
         self._journal = Journal(self._path, database, self._run)
 
     async def close(self, now: float) -> None:
-        self._news.close()
+        self._notifier.close()
         if self._journal is None:
             return
         journal, self._journal = self._journal, None
@@ -94,9 +94,9 @@ class SqliteStore(MemoryStore):
     async def pulse(self, key: bytes, address: tuple[str, int], now: float) -> PulseCode:
         return await self._sign_of_life(lambda: self.presence.pulse(key, address, now), now)
 
-    async def track(self, source: Source, now: float, **request: Any) -> Replies:
+    async def tracker_pulse(self, source: Source, now: float, **request: Any) -> Replies:
         if request["override"] or request["multiaddr"] is not None or request["renew_share_id"]:
-            return await super().track(source, now, **request)
+            return await super().tracker_pulse(source, now, **request)
         return await self._sign_of_life(lambda: self._tracker.pulse(source, now), now)
 
     async def alive(self, source: Source, now: float) -> Replies:
@@ -155,13 +155,13 @@ class SqliteStore(MemoryStore):
         """Give the journal what nobody waits for: signs of life, the time, and which events are too old."""
         touched, self.presence.touched = self.presence.touched, set()
         journal.touch(touched or ())
-        if len(self.presence) or len(self._board) or len(self._tracker):
+        if len(self.presence) or len(self._signaling) or len(self._tracker):
             journal.know("alive", now)
-        horizon = self._board.horizon
+        horizon = self._signaling.horizon
         if horizon != self._horizon:
             self._horizon = horizon
             journal.know("horizon", horizon)
-        dropped = self._board.dropped
+        dropped = self._signaling.dropped
         if dropped != self._dropped:
             self._dropped = dropped
             journal.add([("DELETE FROM events WHERE seq <= ?", (dropped,))])
@@ -181,18 +181,18 @@ class SqliteStore(MemoryStore):
                 self.presence.restore(client, now)
             for revocation in read_revocations(database):
                 self.presence.restore_revocation(revocation)
-            self._board.restore(read_offers(database))
-            self._board.restore_events(read_events(database), self._horizon, pause, now)
+            self._signaling.restore(read_offers(database))
+            self._signaling.restore_events(read_events(database), self._horizon, pause, now)
             for peer in read_tracker_peers(database):
                 self._tracker.restore(peer)
         database.execute("COMMIT")
-        if len(self.presence) or len(self._board) or len(self._tracker):
+        if len(self.presence) or len(self._signaling) or len(self._tracker):
             self.log.info(
                 "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
                 " {pause:.1f} s",
                 path=self._path,
                 clients=len(self.presence),
-                offers=len(self._board),
+                offers=len(self._signaling),
                 tracker_peers=len(self._tracker),
                 pause=pause,
             )

@@ -19,7 +19,7 @@ from rendezvous.web.about import AboutRoutes, DescriptionRoutes
 from rendezvous.web.events import EventRoutes
 from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
-from rendezvous.web.route import Answer, Route
+from rendezvous.web.route import Route, RouteResult
 from rendezvous.web.sessions import SessionRoutes
 
 __all__ = ["all_routes", "router"]
@@ -56,7 +56,7 @@ def router(routes: Sequence[Route]) -> IResource:
     return resource
 
 
-def _render(answer: Callable[..., Answer]) -> Callable[..., bytes | Deferred[bytes]]:
+def _render(answer: Callable[..., RouteResult]) -> Callable[..., bytes | Deferred[bytes]]:
     async def written(request: Request, parts: dict[str, str]) -> bytes:
         body = await answer(request, **parts)
         return b"" if body is None else write_object(request, body)

@@ -19,7 +19,7 @@ from rendezvous.model import Events
 from rendezvous.web.fields import header
 from rendezvous.web.offers import answer_fields, candidate_fields
 from rendezvous.web.route import Route, caller
-from rendezvous.web.waiting import hang_up, next_ring
+from rendezvous.web.waiting import notified_within, stop_waiting
 
 __all__ = ["KEEP_ALIVE", "EventRoutes"]
 
@@ -43,9 +43,9 @@ class EventRoutes:
                 self.events,
                 tag="offers",
                 credential=True,
-                takes=("Last-Event-ID",),
-                gives=None,
-                refuses=(429,),
+                params=("Last-Event-ID",),
+                response=None,
+                errors=(429,),
             )
         ]
 
@@ -73,15 +73,15 @@ class EventRoutes:
     async def _stream(self, request: Request, valve: _Valve, peer: str, cursor: int | None) -> None:
         """Write until something is raised."""
         while True:
-            # The bell is there before the look: what happens in between rings it.
-            bell = self._store.wait(("peer", peer))
+            # The notification is there before the look: what happens in between rings it.
+            notification = self._store.wait(("peer", peer))
             try:
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())
                 request.write(_written(news))
                 cursor = news.cursor
-                await next_ring(bell, KEEP_ALIVE, self._clock)
+                await notified_within(notification, KEEP_ALIVE, self._clock)
             finally:
-                hang_up(bell)
+                stop_waiting(notification)
             await valve.opened()
             await caller(request, self._store, self._clock.seconds())
 

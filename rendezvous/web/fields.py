@@ -11,7 +11,7 @@ from twisted.web.http import Request
 from rendezvous.errors import Malformed
 from rendezvous.limits import MAX_INTEGER, MAX_WAIT
 
-__all__ = ["Body", "Query", "header", "part"]
+__all__ = ["Body", "Query", "decode_segment", "header"]
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ def header(request: Request, name: bytes) -> str | None:
     return None if value is None else value.decode("utf-8", "surrogateescape")
 
 
-def part(text: str, name: str) -> str:
+def decode_segment(text: str, name: str) -> str:
     """
     :param text: a part of the path as the router gives it, percent-encoded.
     :param name: what an error calls it.

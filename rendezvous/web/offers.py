@@ -14,7 +14,7 @@ from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
 from rendezvous.web._json import read_object
-from rendezvous.web.fields import Body, Query, part
+from rendezvous.web.fields import Body, Query, decode_segment
 from rendezvous.web.route import Route, caller
 from rendezvous.web.waiting import held
 
@@ -35,44 +35,46 @@ class OfferRoutes:
         # Anybody may call a route, or a client that we know, or whoever the offer belongs to.
         route = partial(Route, tag="offers")
         known = partial(route, credential=True)
-        owner = partial(known, refuses=(403,))
+        owner = partial(known, errors=(403,))
         return [
-            route("GET", "/offers/by-topic/<topic>", self.by_topic, takes=("limit", "bloom"), gives="OffersInTopic"),
-            route("GET", "/peers/<peer>/offers", self.of_peer, gives="OffersOfPeer"),
-            known("POST", "/offers", self.publish, reads="Publication", gives="Published", refuses=(409, 429)),
-            known("GET", "/offers/mine", self.mine, gives="OwnOffers"),
-            known("GET", "/offers/answers", self.answers, takes=("since", "wait"), gives="Answers", refuses=(429,)),
-            owner("PUT", "/offers/<offer>/heartbeat", self.heartbeat, gives="Seen"),
-            owner("DELETE", "/offers/<offer>", self.withdraw, gives="Deleted"),
+            route(
+                "GET", "/offers/by-topic/<topic>", self.by_topic, params=("limit", "bloom"), response="OffersInTopic"
+            ),
+            route("GET", "/peers/<peer>/offers", self.of_peer, response="OffersOfPeer"),
+            known("POST", "/offers", self.publish, request="Publication", response="Published", errors=(409, 429)),
+            known("GET", "/offers/mine", self.mine, response="OwnOffers"),
+            known("GET", "/offers/answers", self.answers, params=("since", "wait"), response="Answers", errors=(429,)),
+            owner("PUT", "/offers/<offer>/heartbeat", self.heartbeat, response="Seen"),
+            owner("DELETE", "/offers/<offer>", self.withdraw, response="Deleted"),
             known(
                 "POST",
                 "/offers/<offer>/answer",
                 self.answer,
-                reads="AnswerToOffer",
-                gives="Answered",
-                refuses=(403, 409),
+                request="AnswerToOffer",
+                response="Answered",
+                errors=(403, 409),
             ),
             known(
                 "POST",
                 "/offers/<offer>/ice-candidates",
                 self.add_candidates,
-                reads="NewCandidates",
-                gives="CandidatesAdded",
-                refuses=(403, 429),
+                request="NewCandidates",
+                response="CandidatesAdded",
+                errors=(403, 429),
             ),
             known(
                 "GET",
                 "/offers/<offer>/ice-candidates",
                 self.candidates,
-                takes=("since", "wait"),
-                gives="Candidates",
-                refuses=(403, 429),
+                params=("since", "wait"),
+                response="Candidates",
+                errors=(403, 429),
             ),
         ]
 
     async def by_topic(self, request: Request, topic: str) -> dict[str, Any]:
         """The offers in a topic that can still be answered, most recently seen first."""
-        name, query = part(topic, "topic"), Query(request)
+        name, query = decode_segment(topic, "topic"), Query(request)
         limit = self._limits.page(query.limit())
         filter = query.text("bloom")
         bloom = None if filter is None else Bloom.parse(filter, self._limits.bloom_size)
@@ -81,7 +83,7 @@ class OfferRoutes:
 
     async def of_peer(self, request: Request, peer: str) -> dict[str, Any]:
         """The offers of a peer that can still be answered, and their topics."""
-        name = part(peer, "peerId")
+        name = decode_segment(peer, "peerId")
         offers = await self._store.of_peer(name, self._seconds())
         topics = sorted({topic for offer in offers for topic in offer.topics})
         return {"peerId": name, "offers": list(map(_public, offers)), "topics": topics}
@@ -124,21 +126,21 @@ class OfferRoutes:
         """Say that the owner still waits: the offer is listed first again."""
         now = self._seconds()
         owner = (await caller(request, self._store, now)).hex()
-        seen = await self._store.heartbeat(owner, part(offer, "id"), now)
+        seen = await self._store.heartbeat(owner, decode_segment(offer, "id"), now)
         return {"id": seen.id, "lastSeen": seen.last_seen}
 
     async def withdraw(self, request: Request, offer: str) -> dict[str, Any]:
         """End an offer."""
         now = self._seconds()
         owner = (await caller(request, self._store, now)).hex()
-        await self._store.withdraw(owner, part(offer, "id"), now)
+        await self._store.withdraw(owner, decode_segment(offer, "id"), now)
         return {"deleted": True}
 
     async def answer(self, request: Request, offer: str) -> dict[str, Any]:
         """Answer an offer; the first answer locks it."""
         now = self._seconds()
         answerer = (await caller(request, self._store, now)).hex()
-        body, name = Body(read_object(request)), part(offer, "id")
+        body, name = Body(read_object(request)), decode_segment(offer, "id")
         answer = await self._store.answer(name, answerer, body.text("sdp"), body.optional_text("secret"), now)
         return {"offerId": name, "answererId": answerer, "answeredAt": answer.answered_at}
 
@@ -146,14 +148,14 @@ class OfferRoutes:
         """Add ICE candidates of the caller's side."""
         now = self._seconds()
         peer = (await caller(request, self._store, now)).hex()
-        values, name = Body(read_object(request)).items("candidates"), part(offer, "id")
+        values, name = Body(read_object(request)).items("candidates"), decode_segment(offer, "id")
         added = await self._store.add_candidates(name, peer, values, now)
         return {"offerId": name, "candidatesAdded": added}
 
     async def candidates(self, request: Request, offer: str) -> dict[str, Any]:
         """The other side's candidates, oldest first; with ``wait``, as soon as there is one."""
         peer = (await caller(request, self._store, self._seconds())).hex()
-        query, name = Query(request), part(offer, "id")
+        query, name = Query(request), decode_segment(offer, "id")
         since = query.integer("since", 0)
         found = await held(
             self._store,

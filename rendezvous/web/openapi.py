@@ -98,33 +98,33 @@ class _Components:
             "tags": [_known(route.tag, _TAGS)],
             "summary": _summary(route),
         }
-        names = [*_PART.findall(route.path), *route.takes]
+        names = [*_PART.findall(route.path), *route.params]
         if names:
             described["parameters"] = [
                 {"$ref": f"#/components/parameters/{_known(name, self._parameters)}"} for name in names
             ]
         if route.credential:
             described["security"] = [{"credential": []}]
-        if route.reads is not None:
-            described["requestBody"] = {"required": True, "content": self._json(route.reads)}
+        if route.request is not None:
+            described["requestBody"] = {"required": True, "content": self._json(route.request)}
         refusals = {f"{status}": {"$ref": f"#/components/responses/{_named(status)}"} for status in _statuses(route)}
         described["responses"] = {"200": {"description": "Done.", "content": self._given(route)}, **refusals}
         return described
 
     def _given(self, route: Route) -> Schema:
-        if route.gives is None:
+        if route.response is None:
             return {"text/event-stream": {"schema": {"type": "string"}}}
-        return self._json(route.gives)
+        return self._json(route.response)
 
     def _json(self, name: str) -> Schema:
         return {"application/json": {"schema": {"$ref": f"#/components/schemas/{_known(name, self._schemas)}"}}}
 
 
 def _statuses(route: Route) -> list[int]:
-    statuses = {*EVERYWHERE, *route.refuses}
+    statuses = {*EVERYWHERE, *route.errors}
     if route.credential:
         statuses.add(401)
-    if route.reads is not None:
+    if route.request is not None:
         statuses.add(415)
     if _PART.search(route.path):
         statuses.add(404)

@@ -26,12 +26,12 @@ class PeerRoutes:
         """:returns: the routes."""
         known = partial(Route, tag="rendezvous", credential=True)
         return [
-            Route("POST", "/register", self.register, tag="identity", gives="Identity"),
-            known("POST", "/verify", self.verify, gives="Verified", refuses=(404,)),
-            Route("POST", "/logout", self.logout, tag="identity", credential=True, gives="LoggedOut"),
-            known("GET", "/peer/<client_id>/udp", self.address, gives="Address"),
-            known("GET", "/peer/<client_id>/udp/address", self.address, gives="Address"),
-            known("GET", "/peer/<client_id>/udp/status", self.status, gives="Status"),
+            Route("POST", "/register", self.register, tag="identity", response="Identity"),
+            known("POST", "/verify", self.verify, response="Verified", errors=(404,)),
+            Route("POST", "/logout", self.logout, tag="identity", credential=True, response="LoggedOut"),
+            known("GET", "/peer/<client_id>/udp", self.address, response="Address"),
+            known("GET", "/peer/<client_id>/udp/address", self.address, response="Address"),
+            known("GET", "/peer/<client_id>/udp/status", self.status, response="Status"),
         ]
 
     async def register(self, request: Request) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from rendezvous.core.identity import parse_authorization
 from rendezvous.interfaces import IStore
 from rendezvous.web.fields import header
 
-__all__ = ["Answer", "Route", "caller"]
+__all__ = ["Route", "RouteResult", "caller"]
 
 #: What a route gives: the JSON object of a 200 answer, or nothing if it has written for itself.
-Answer = Coroutine[Any, Any, dict[str, Any] | None]
+RouteResult = Coroutine[Any, Any, dict[str, Any] | None]
 
 
 @attrs.frozen
@@ -29,21 +29,21 @@ class Route:
     :ivar answer: called with the request and those parts, still percent-encoded.
     :ivar tag: the dialect it belongs to.
     :ivar credential: whether it needs one.
-    :ivar takes: names of its parameters in the query and the headers (:func:`~rendezvous.web.schemas.parameters`).
-    :ivar reads: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` if it reads none.
-    :ivar gives: name of the schema of its 200 answer, or ``None`` for a stream of Server-Sent Events.
-    :ivar refuses: statuses of its errors, beyond those that follow from the above or that every route may give.
+    :ivar params: names of its parameters in the query and the headers (:func:`~rendezvous.web.schemas.parameters`).
+    :ivar request: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` without one.
+    :ivar response: name of the schema of its 200 answer, or ``None`` for a stream of Server-Sent Events.
+    :ivar errors: statuses of its errors, beyond those that follow from the above or that every route may give.
     """
 
     method: str
     path: str
-    answer: Callable[..., Answer]
+    answer: Callable[..., RouteResult]
     tag: str = attrs.field(kw_only=True)
     credential: bool = attrs.field(default=False, kw_only=True)
-    takes: tuple[str, ...] = attrs.field(default=(), kw_only=True)
-    reads: str | None = attrs.field(default=None, kw_only=True)
-    gives: str | None = attrs.field(kw_only=True)
-    refuses: tuple[int, ...] = attrs.field(default=(), kw_only=True)
+    params: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    request: str | None = attrs.field(default=None, kw_only=True)
+    response: str | None = attrs.field(kw_only=True)
+    errors: tuple[int, ...] = attrs.field(default=(), kw_only=True)
 
 
 async def caller(request: Request, store: IStore, now: float) -> bytes:

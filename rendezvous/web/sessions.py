@@ -15,7 +15,7 @@ from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
 from rendezvous.web._json import read_object
-from rendezvous.web.fields import Body, Query, header, part
+from rendezvous.web.fields import Body, Query, decode_segment, header
 from rendezvous.web.route import Route
 from rendezvous.web.waiting import held
 
@@ -33,22 +33,27 @@ class SessionRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        isolated = partial(Route, tag="sessions", takes=("Origin",))
+        isolated = partial(Route, tag="sessions", params=("Origin",))
         return [
             Route(
                 "GET",
                 "/topics",
                 self.topics,
                 tag="topics",
-                takes=("topics-limit", "offset", "startsWith", "page", "topics-Origin"),
-                gives="Topics",
+                params=("topics-limit", "offset", "startsWith", "page", "topics-Origin"),
+                response="Topics",
             ),
-            isolated("GET", "/<topic>/sessions", self.sessions, gives="Sessions"),
-            isolated("POST", "/<topic>/offer", self.open, reads="NewSession", gives="Opened", refuses=(409,)),
+            isolated("GET", "/<topic>/sessions", self.sessions, response="Sessions"),
+            isolated("POST", "/<topic>/offer", self.open, request="NewSession", response="Opened", errors=(409,)),
             isolated(
-                "POST", "/answer", self.answer, reads="AnswerToSession", gives="Success", refuses=(403, 404, 409, 429)
+                "POST",
+                "/answer",
+                self.answer,
+                request="AnswerToSession",
+                response="Success",
+                errors=(403, 404, 409, 429),
             ),
-            isolated("POST", "/poll", self.poll, reads="Poll", gives="Polled", refuses=(404, 429)),
+            isolated("POST", "/poll", self.poll, request="Poll", response="Polled", errors=(404, 429)),
         ]
 
     async def topics(self, request: Request) -> dict[str, Any]:
@@ -66,7 +71,7 @@ class SessionRoutes:
 
     async def sessions(self, request: Request, topic: str) -> dict[str, Any]:
         """The unanswered sessions in a topic, newest first."""
-        found = await self._store.sessions(_origin(request), part(topic, "topic"), self._seconds())
+        found = await self._store.sessions(_origin(request), decode_segment(topic, "topic"), self._seconds())
         return {"sessions": list(map(_session, found))}
 
     async def open(self, request: Request, topic: str) -> dict[str, Any]:
@@ -74,7 +79,12 @@ class SessionRoutes:
         origin, body = _origin(request), Body(read_object(request))
         info = body.text("info" if "info" in body else "peerId") if "peerId" in body else body.text("info")
         opened = await self._store.open_session(
-            origin, part(topic, "topic"), info, body.text("offer"), body.optional_text("code"), self._seconds()
+            origin,
+            decode_segment(topic, "topic"),
+            info,
+            body.text("offer"),
+            body.optional_text("code"),
+            self._seconds(),
         )
         return {"code": opened.id}
 

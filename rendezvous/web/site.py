@@ -21,7 +21,7 @@ from rendezvous.errors import Malformed, NotFound, TooLarge
 from rendezvous.web._json import error_body, write_error, write_failure
 from rendezvous.web.cors import Cors
 
-__all__ = ["Front", "RendezvousSite"]
+__all__ = ["RendezvousSite", "RootResource"]
 
 #: RFC 9110, section 4.2: a name, an IPv4 address or a bracketed IPv6 one, and a port. The router refuses other labels.
 _HOST = re.compile(
@@ -97,7 +97,7 @@ class CappedRequest(Request):
         self.requestHeaders.removeHeader(b"Expect")
         self.setHeader(b"Connection", b"close")
         channel = self.channel
-        channel.site.front.cors.apply(self)
+        channel.site.root.cors.apply(self)
         self.write(write_error(self, too_large(limit)))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         channel.transport.pauseProducing()
@@ -127,7 +127,7 @@ class RendezvousSite(Site):
 
     It writes no line for each request: at a thousand requests a second nobody reads them, and the disk fills.
 
-    :param front: the resource that answers everything.
+    :param root: the resource that answers everything.
     :param max_body: bytes.
     """
 
@@ -135,10 +135,10 @@ class RendezvousSite(Site):
     noisy = False
     protocol: Any = Channel
 
-    def __init__(self, front: Front, reactor: IReactorTime) -> None:
-        super().__init__(front, requestFactory=CappedRequest, reactor=reactor)
-        self.front = front
-        self.max_body = front.max_body
+    def __init__(self, root: RootResource, reactor: IReactorTime) -> None:
+        super().__init__(root, requestFactory=CappedRequest, reactor=reactor)
+        self.root = root
+        self.max_body = root.max_body
 
     def acceptableProtocols(self) -> list[bytes]:
         """:returns: HTTP/1.1 alone: the limits above are those of its channel."""
@@ -148,7 +148,7 @@ class RendezvousSite(Site):
         """Write nothing."""
 
 
-class Front(Resource):
+class RootResource(Resource):
     """
     The resource in front of the routes. Put it below any path of your own site, or use the server's.
 

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.interfaces import IStore
 
-__all__ = ["hang_up", "held", "next_ring"]
+__all__ = ["held", "notified_within", "stop_waiting"]
 
 T = TypeVar("T")
 
@@ -38,29 +38,29 @@ async def held(
     until = clock.seconds() + wait
     while True:
         left = until - clock.seconds()
-        bell = store.wait(key) if left > 0 else None
+        notification = store.wait(key) if left > 0 else None
         try:
             seen = await look()
-            if bell is None or is_news(seen):
+            if notification is None or is_news(seen):
                 return seen
-            await next_ring(bell, left, clock)
+            await notified_within(notification, left, clock)
         finally:
-            if bell is not None:
-                hang_up(bell)
+            if notification is not None:
+                stop_waiting(notification)
         if may is not None:
             await may()
 
 
-def hang_up(bell: Deferred[None]) -> None:
-    """Wait no longer; whoever waits for the bell itself is not told."""
-    bell.addErrback(lambda failure: failure.trap(CancelledError))
-    bell.cancel()
+def stop_waiting(notification: Deferred[None]) -> None:
+    """Wait no longer; whoever waits for the notification itself is not told."""
+    notification.addErrback(lambda failure: failure.trap(CancelledError))
+    notification.cancel()
 
 
-async def next_ring(bell: Deferred[None], seconds: float, clock: IReactorTime) -> bool:
-    """:returns: whether the bell rang before the time was over."""
+async def notified_within(notification: Deferred[None], seconds: float, clock: IReactorTime) -> bool:
+    """:returns: whether the notification rang before the time was over."""
     try:
-        await bell.addTimeout(seconds, clock)
+        await notification.addTimeout(seconds, clock)
     except TimeoutError:
         return False
     return True

@@ -12,10 +12,10 @@ from enum import StrEnum
 from rendezvous.errors import WireError
 from rendezvous.wire import pulse, stun
 
-__all__ = ["Kind", "classify", "mistakable"]
+__all__ = ["Protocol", "classify", "mistakable"]
 
 
-class Kind(StrEnum):
+class Protocol(StrEnum):
     """The dialects of a UDP port, in the order in which they are tried. Being text, they are quick to look up."""
 
     STUN = "stun"
@@ -23,19 +23,19 @@ class Kind(StrEnum):
     PULSE = "rendezvous"
 
 
-def classify(datagram: bytes) -> Kind | None:
+def classify(datagram: bytes) -> Protocol | None:
     """:returns: the dialect that the datagram belongs to, or ``None``: then it is dropped."""
     if stun.looks_like(datagram):
-        return Kind.STUN
+        return Protocol.STUN
     if datagram[:1] == b"{":
-        return Kind.TRACKER
+        return Protocol.TRACKER
     try:
         pulse.decode(datagram)
     except WireError:
         return None
-    return Kind.PULSE
+    return Protocol.PULSE
 
 
 def mistakable(key: bytes) -> bool:
     """:returns: whether a pulse with this key would look like another dialect's datagram once the key is unknown."""
-    return classify(key) is not Kind.PULSE
+    return classify(key) is not Protocol.PULSE

@@ -26,7 +26,17 @@ from attrs import frozen
 from rendezvous.core.addresses import packed
 from rendezvous.errors import WireError
 
-__all__ = ["ATTRIBUTES", "BINDING", "MAX_ATTRIBUTES", "Kind", "Message", "answer", "decode", "encode", "looks_like"]
+__all__ = [
+    "ATTRIBUTES",
+    "BINDING",
+    "MAX_ATTRIBUTES",
+    "Message",
+    "MessageClass",
+    "answer",
+    "decode",
+    "encode",
+    "looks_like",
+]
 
 BINDING = 0x001
 MAX_ATTRIBUTES = 64
@@ -50,7 +60,7 @@ _SUCCESS_IPV4 = Struct("!HH16sHHHHI")
 _SUCCESS_IPV6 = Struct("!HH16sHHHH16s")
 
 
-class Kind(IntEnum):
+class MessageClass(IntEnum):
     """The class of a message (RFC 8489, section 5)."""
 
     REQUEST = 0
@@ -73,7 +83,7 @@ class Message:
     """
 
     method: int
-    kind: Kind
+    kind: MessageClass
     transaction_id: bytes
     attributes: tuple[tuple[int, Any], ...] = ()
     fingerprint: bool = False
@@ -241,7 +251,7 @@ def decode(datagram: bytes) -> Message:
     if not looks_like(datagram):
         raise WireError("not a STUN message")
     number, _, _, transaction_id = _HEADER.unpack_from(datagram)
-    kind = Kind((number & 0x0010) >> 4 | (number & 0x0100) >> 7)
+    kind = MessageClass((number & 0x0010) >> 4 | (number & 0x0100) >> 7)
     method = number & 0x000F | (number & 0x00E0) >> 1 | (number & 0x3E00) >> 2
     attributes, fingerprint = _decode_attributes(datagram, transaction_id)
     return Message(method, kind, transaction_id, attributes, fingerprint)
@@ -345,7 +355,7 @@ def _unknown(request: Message) -> tuple[int, ...]:
 def _unknown_attributes(request: Message, unknown: tuple[int, ...]) -> bytes:
     """Write error 420, its reason phrase left empty because every byte of it would be amplification."""
     attributes = ((_NUMBERS["ERROR-CODE"], (420, "")), (_NUMBERS["UNKNOWN-ATTRIBUTES"], unknown))
-    return encode(Message(BINDING, Kind.ERROR, request.transaction_id, attributes, request.fingerprint))
+    return encode(Message(BINDING, MessageClass.ERROR, request.transaction_id, attributes, request.fingerprint))
 
 
 def _success(transaction_id: bytes, address: tuple[str, int], fingerprint: bool) -> bytes:

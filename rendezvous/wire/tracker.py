@@ -18,10 +18,21 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 
-from rendezvous.core.tracker import Announced, Expired, Income, Pulsed, Pushed, Reply, StillAlive
+from rendezvous.core.tracker import Announced, Expired, Pulsed, Pushed, PushNotice, Reply, StillAlive
 from rendezvous.errors import WireError
 
-__all__ = ["MAX_SIZE", "Alive", "Announce", "Dialect", "FieldError", "Pulse", "Push", "Request", "decode", "encode"]
+__all__ = [
+    "MAX_SIZE",
+    "Alive",
+    "Announce",
+    "Dialect",
+    "FieldError",
+    "PulseRequest",
+    "Push",
+    "Request",
+    "decode",
+    "encode",
+]
 
 MAX_SIZE = 1024
 """Bytes of a request."""
@@ -62,7 +73,7 @@ class Push:
 
 
 @frozen
-class Pulse:
+class PulseRequest:
     """
     Keep me alive, and change what is recorded of me.
 
@@ -79,7 +90,7 @@ class Pulse:
     renew_share_id: bool = False
 
 
-Request = Announce | Alive | Pulse | Push
+Request = Announce | Alive | PulseRequest | Push
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -120,9 +131,9 @@ def decode(datagram: bytes) -> Request:
     raise WireError("not a tracker request")
 
 
-def _decode_pulse(fields: dict[str, Any]) -> Pulse:
+def _decode_pulse(fields: dict[str, Any]) -> PulseRequest:
     """Read the optional fields of a pulse."""
-    return Pulse(
+    return PulseRequest(
         _boolean(fields, "override"),
         _text(fields, "ip"),
         _port(fields, "port"),
@@ -171,7 +182,7 @@ def encode(reply: Reply, dialect: Dialect) -> bytes | None:
     :returns: the datagram, or ``None`` where the dialect has no such message: in the documented one, the target of a
         push is told nothing.
     """
-    if isinstance(reply, Income) and dialect is Dialect.DOCUMENTED:
+    if isinstance(reply, PushNotice) and dialect is Dialect.DOCUMENTED:
         return None
     action, data = _form(reply, dialect is Dialect.DEPLOYED)
     message = {"action": action, "data": data} if data else {"action": action}
@@ -190,7 +201,7 @@ def _form(reply: Reply, deployed: bool) -> tuple[str, dict[str, str]]:
             return "alived", {}
         case Expired():
             return "expired", {}
-        case Income():
+        case PushNotice():
             return "income", _peer(reply, deployed)
         case Pushed():
             return "pushed" if deployed else "pushReceived", _peer(reply, deployed)

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.datagram`: how one port tells its dialects apart, STUN, and dialects that are off."""
+"""Tests of :mod:`rendezvous.udp.protocol`: how one port tells its dialects apart, STUN, and dialects that are off."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON_KEY = b'{"action":"announce"}'.ljust(32)
 def mapped(datagram: bytes) -> tuple[str, int]:
     """:returns: the XOR-MAPPED-ADDRESS of a STUN success response, which has to be all that it holds."""
     message = stun.decode(datagram)
-    assert (message.kind, message.transaction_id) == (stun.Kind.SUCCESS, TRANSACTION), message
+    assert (message.kind, message.transaction_id) == (stun.MessageClass.SUCCESS, TRANSACTION), message
     [(number, (host, port))] = message.attributes
     assert number == 0x0020, number
     return host, port
@@ -105,15 +105,15 @@ class STUNTests(UDPTestCase):
         """Each comprehension-required attribute that the server does not know is listed."""
         [reply] = self.server.deliver(request((0x0003, bytes(4)), (0x7FFF, b"")), ALICE)
         message = stun.decode(reply)
-        self.assertIs(message.kind, stun.Kind.ERROR)
+        self.assertIs(message.kind, stun.MessageClass.ERROR)
         self.assertEqual(message.attributes, ((0x0009, (420, "")), (0x000A, (0x0003, 0x7FFF))))
 
     def test_all_else_of_stun_is_dropped(self) -> None:
         """Indications, responses, other methods, a wrong fingerprint and a malformed attribute get nothing."""
         dropped = (
-            request(kind=stun.Kind.INDICATION),
+            request(kind=stun.MessageClass.INDICATION),
             SAMPLE_IPV4_RESPONSE,
-            stun.encode(stun.Message(0x003, stun.Kind.REQUEST, TRANSACTION)),
+            stun.encode(stun.Message(0x003, stun.MessageClass.REQUEST, TRANSACTION)),
             request(fingerprint=True)[:-1] + b"\x00",
             raw((0x0020, bytes(3))),
         )
@@ -124,7 +124,7 @@ class STUNTests(UDPTestCase):
     def test_ice_check_is_not_passed(self) -> None:
         """A connectivity check between peers gets 420: a server must not seem to be one."""
         [reply] = self.server.deliver(SAMPLE_REQUEST, ALICE)
-        self.assertIs(stun.decode(reply).kind, stun.Kind.ERROR)
+        self.assertIs(stun.decode(reply).kind, stun.MessageClass.ERROR)
 
 
 class WithoutTests(UDPTestCase):

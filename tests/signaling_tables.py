@@ -1,4 +1,4 @@
-"""Boards and offers for the signaling tests."""
+"""Signalings and offers for the signaling tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from rendezvous.core.offers import Offer, OfferSpec
-from rendezvous.core.signaling import Board
+from rendezvous.core.signaling import Signaling
 from rendezvous.limits import SignalingLimits
 
 NOW = 1_700_000_000.0
@@ -30,9 +30,11 @@ def spec(
     )
 
 
-def publish(board: Board, owner: str, id: str, *topics: str, now: float = NOW, ttl_ms: int | None = None) -> Offer:
+def publish(
+    signaling: Signaling, owner: str, id: str, *topics: str, now: float = NOW, ttl_ms: int | None = None
+) -> Offer:
     """Publish one offer under an id of its own."""
-    return board.publish(owner, [spec(f"sdp of {id}", *topics, id=id, ttl_ms=ttl_ms)], now)[0]
+    return signaling.publish(owner, [spec(f"sdp of {id}", *topics, id=id, ttl_ms=ttl_ms)], now)[0]
 
 
 def offer(id: str, owner: str = "", *topics: str, last_seen: int = 0) -> Offer:

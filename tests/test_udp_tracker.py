@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.datagram`: the tracker through the whole service, in both dialects at once."""
+"""Tests of :mod:`rendezvous.udp.protocol`: the tracker through the whole service, in both dialects at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.datagram`: how many answers one source may cause, on the server's clock."""
+"""Tests of :mod:`rendezvous.udp.protocol`: how many answers one source may cause, on the server's clock."""
 
 from __future__ import annotations
 

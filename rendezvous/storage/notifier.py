@@ -8,18 +8,17 @@ from twisted.internet.defer import Deferred
 
 from rendezvous.errors import TooMany, Unavailable
 
-__all__ = ["News"]
+__all__ = ["Notifier"]
 
 #: Requests that may wait for the same thing. Two sides with a few open pages each need no more.
 WAITING_PER_KEY = 16
 
 
-class News:
+class Notifier:
     """
-    Bells by key: whoever waits is woken when the key is rung, and looks again.
+    Waiters by key: a notification of the key wakes them, and they read again.
 
-    A bell says that there is something, not what: so nothing is queued for anybody, and a waiter that was slow has
-    missed nothing.
+    A notification carries no data, so nothing is queued for anybody, and a slow waiter has missed nothing.
     """
 
     def __init__(self) -> None:
@@ -41,26 +40,26 @@ class News:
         waiting = self._waiting.setdefault(key, {})
         if len(waiting) >= WAITING_PER_KEY:
             raise TooMany(f"At most {WAITING_PER_KEY} requests may wait for the same thing at a time.")
-        bell: Deferred[None] = Deferred(lambda bell: self._leave(key, bell))
-        waiting[bell] = None
-        return bell
+        notification: Deferred[None] = Deferred(lambda notification: self._leave(key, notification))
+        waiting[notification] = None
+        return notification
 
-    def ring(self, key: Hashable) -> None:
+    def notify(self, key: Hashable) -> None:
         """Wake whoever waits for the key."""
-        for bell in self._waiting.pop(key, {}):
+        for notification in self._waiting.pop(key, {}):
             # Whoever was woken before may have sent this one away.
-            if not bell.called:
-                bell.callback(None)
+            if not notification.called:
+                notification.callback(None)
 
     def close(self) -> None:
         """Wake everybody, and let nobody wait again."""
         self._closed = True
         for key in list(self._waiting):
-            self.ring(key)
+            self.notify(key)
 
-    def _leave(self, key: Hashable, bell: Deferred[None]) -> None:
+    def _leave(self, key: Hashable, notification: Deferred[None]) -> None:
         waiting = self._waiting.get(key)
-        if waiting is not None and bell in waiting:
-            del waiting[bell]
+        if waiting is not None and notification in waiting:
+            del waiting[notification]
             if not waiting:
                 del self._waiting[key]

@@ -20,7 +20,7 @@ from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.interfaces import IStore
 from rendezvous.wire import pulse, stun, tracker
-from rendezvous.wire.demux import Kind, classify
+from rendezvous.wire.demux import Protocol, classify
 
 __all__ = ["Datagrams", "RendezvousDatagrams"]
 
@@ -39,7 +39,7 @@ class Datagrams:
     What all UDP ports of a server share.
 
     :ivar limit: how many answers of STUN and of the tracker one source may cause; see ``security`` in the docs.
-    :ivar kinds: the dialects that are on.
+    :ivar protocols: the dialects that are on.
     :ivar dropped: what was dropped, counted by reason, for whoever reports it.
     :ivar ports: the protocols that are listening, by local port: a peer is told something where it came in.
     """
@@ -47,7 +47,7 @@ class Datagrams:
     store: IStore
     clock: IReactorTime
     limit: RateLimit
-    kinds: frozenset[Kind] = frozenset(Kind)
+    protocols: frozenset[Protocol] = frozenset(Protocol)
     dropped: Counter[str] = attrs.field(factory=Counter)
     ports: dict[int, RendezvousDatagrams] = attrs.field(factory=dict)
 
@@ -70,12 +70,20 @@ class RendezvousDatagrams(DatagramProtocol):
         self._shared = shared
         self._store = shared.store
         # Chosen once, so that being able to turn pulses off costs a pulse nothing.
-        self._keep_alive = shared.store.presence.keep_alive if Kind.PULSE in shared.kinds else _keep_nobody_alive
+        self._keep_alive = (
+            shared.store.presence.keep_alive if Protocol.PULSE in shared.protocols else _keep_nobody_alive
+        )
         self._seconds = shared.clock.seconds
         self._dropped = shared.dropped
         self._dialect = dialect
-        takers = {Kind.STUN: self._take_stun, Kind.TRACKER: self._take_tracker, Kind.PULSE: self._take_pulse}
-        self._takers: dict[Kind, Callable[[bytes, Address], None]] = {kind: takers[kind] for kind in shared.kinds}
+        handlers = {
+            Protocol.STUN: self._handle_stun,
+            Protocol.TRACKER: self._handle_tracker,
+            Protocol.PULSE: self._handle_pulse,
+        }
+        self._handlers: dict[Protocol, Callable[[bytes, Address], None]] = {
+            protocol: handlers[protocol] for protocol in shared.protocols
+        }
 
     def startProtocol(self) -> None:
         """Be known by the port that this listens on."""
@@ -99,36 +107,36 @@ class RendezvousDatagrams(DatagramProtocol):
             self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
-        kind = Kind.PULSE if datagram in self._store.presence else classify(datagram)
-        if kind is None:
+        protocol = Protocol.PULSE if datagram in self._store.presence else classify(datagram)
+        if protocol is None:
             self._dropped["unreadable"] += 1
-        elif (take := self._takers.get(kind)) is None:
+        elif (handle := self._handlers.get(protocol)) is None:
             self._dropped["of a dialect that is off"] += 1
         else:
-            take(datagram, addr)
+            handle(datagram, addr)
 
     # One for each dialect
 
-    def _take_pulse(self, datagram: bytes, addr: Address) -> None:
+    def _handle_pulse(self, datagram: bytes, addr: Address) -> None:
         self._run(self._pulse(pulse.decode(datagram), addr))
 
     async def _pulse(self, key: bytes, addr: Address) -> None:
         self._send(pulse.encode_reply(await self._store.pulse(key, addr, self._seconds())), addr)
 
-    def _take_stun(self, datagram: bytes, addr: Address) -> None:
+    def _handle_stun(self, datagram: bytes, addr: Address) -> None:
         reply = stun.answer(datagram, addr)
         if reply is None:
             self._dropped["stun"] += 1
         elif self._is_allowed(addr):
             self._send(reply, addr)
 
-    def _take_tracker(self, datagram: bytes, addr: Address) -> None:
+    def _handle_tracker(self, datagram: bytes, addr: Address) -> None:
         source = (addr[0], addr[1], self._local_port)
         try:
             request = tracker.decode(datagram)
         except tracker.FieldError as e:
             if self._is_allowed(addr):
-                self.tell(Failed(str(e)), addr)
+                self.send_reply(Failed(str(e)), addr)
         except WireError:
             self._dropped["tracker"] += 1
         else:
@@ -144,7 +152,7 @@ class RendezvousDatagrams(DatagramProtocol):
             own = self._shared.ports.get(local_port)
             if own is not None:
                 # The first is the answer to the request, which has paid for it.
-                own.tell(reply, (host, port), paid=position == 0)
+                own.send_reply(reply, (host, port), paid=position == 0)
 
     async def _asked(self, request: tracker.Request, source: Source) -> Replies:
         now = self._seconds()
@@ -155,8 +163,8 @@ class RendezvousDatagrams(DatagramProtocol):
                 return await self._store.alive(source, now)
             case tracker.Push(share_id):
                 return await self._store.push(source, now, share_id)
-            case tracker.Pulse():
-                return await self._store.track(
+            case tracker.PulseRequest():
+                return await self._store.tracker_pulse(
                     source,
                     now,
                     override=request.override,
@@ -168,7 +176,7 @@ class RendezvousDatagrams(DatagramProtocol):
 
     # What they have in common
 
-    def tell(self, reply: Reply, addr: Address, *, paid: bool = True) -> None:
+    def send_reply(self, reply: Reply, addr: Address, *, paid: bool = True) -> None:
         """
         Send a reply of the tracker in this port's dialect, if that has words for it.
 

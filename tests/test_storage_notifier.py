@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import TooMany, Unavailable
-from rendezvous.news import WAITING_PER_KEY, News
+from rendezvous.storage.notifier import WAITING_PER_KEY, Notifier
 
 
 class NewsTests(SynchronousTestCase):
@@ -14,35 +14,35 @@ class NewsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Nobody waits yet."""
-        self.news = News()
+        self.news = Notifier()
 
-    def cancel(self, bell: Deferred[None]) -> None:
+    def cancel(self, notification: Deferred[None]) -> None:
         """Wait no longer."""
-        bell.cancel()
-        self.failureResultOf(bell, CancelledError)
+        notification.cancel()
+        self.failureResultOf(notification, CancelledError)
 
     def test_ring_wakes_all_that_wait_for_the_key(self) -> None:
-        """Every bell of the key fires, and no other."""
+        """Every notification of the key fires, and no other."""
         bells = [self.news.wait("a") for _ in range(3)]
         other = self.news.wait("b")
-        self.news.ring("a")
-        for bell in bells:
-            self.successResultOf(bell)
+        self.news.notify("a")
+        for notification in bells:
+            self.successResultOf(notification)
         self.assertNoResult(other)
         self.assertEqual(len(self.news), 1)
         self.cancel(other)
 
     def test_a_bell_rings_once(self) -> None:
         """After a ring nobody waits any more, and a further ring is nothing."""
-        bell = self.news.wait("a")
-        self.news.ring("a")
-        self.news.ring("a")
-        self.successResultOf(bell)
+        notification = self.news.wait("a")
+        self.news.notify("a")
+        self.news.notify("a")
+        self.successResultOf(notification)
         self.assertEqual(len(self.news), 0)
 
     def test_ring_for_nobody_is_nothing(self) -> None:
         """A key that nobody waits for leaves no trace."""
-        self.news.ring("a")
+        self.news.notify("a")
         self.assertEqual(len(self.news), 0)
 
     def test_cancelled_bell_leaves_nothing(self) -> None:
@@ -50,26 +50,26 @@ class NewsTests(SynchronousTestCase):
         first, second = self.news.wait("a"), self.news.wait("a")
         self.cancel(first)
         self.assertEqual(len(self.news), 1)
-        self.news.ring("a")
+        self.news.notify("a")
         self.successResultOf(second)
         self.assertEqual(len(self.news), 0)
 
     def test_waiting_again_while_being_woken(self) -> None:
-        """Who asks for a new bell when woken waits for the next ring, and does not keep this one ringing."""
+        """Who asks for a new notification when woken waits for the next ring, and does not keep this one ringing."""
         again: list[Deferred[None]] = []
-        bell = self.news.wait("a").addCallback(lambda _: again.append(self.news.wait("a")))
-        self.news.ring("a")
-        self.successResultOf(bell)
+        notification = self.news.wait("a").addCallback(lambda _: again.append(self.news.wait("a")))
+        self.news.notify("a")
+        self.successResultOf(notification)
         self.assertNoResult(again[0])
         self.assertEqual(len(self.news), 1)
         self.cancel(again[0])
 
     def test_one_woken_may_send_another_away(self) -> None:
-        """A bell that is cancelled by who was woken before it does no harm."""
+        """A notification that is cancelled by who was woken before it does no harm."""
         bells: list[Deferred[None]] = []
         first = self.news.wait("a").addCallback(lambda _: bells[0].cancel())
         bells.append(self.news.wait("a"))
-        self.news.ring("a")
+        self.news.notify("a")
         self.successResultOf(first)
         self.failureResultOf(bells[0], CancelledError)
         self.assertEqual(len(self.news), 0)
@@ -84,8 +84,8 @@ class NewsTests(SynchronousTestCase):
         self.cancel(bells.pop(0))
         bells.append(self.news.wait("a"))
         self.assertRaises(TooMany, self.news.wait, "a")
-        for bell in bells:
-            self.cancel(bell)
+        for notification in bells:
+            self.cancel(notification)
         self.assertEqual(len(self.news), 0)
 
     def test_close_sends_everybody_away(self) -> None:

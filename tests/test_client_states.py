@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.backoff import pulse_delay, pulse_period, retry_delay
-from rendezvous.core.keepalive import AWAITING, TRANSITIONS, Event, State
+from rendezvous.client._backoff import pulse_delay, pulse_period, retry_delay
+from rendezvous.client._states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from tests._keepalive_case import MIDDLE
 
 
@@ -50,18 +50,20 @@ class TransitionTests(SynchronousTestCase):
 
     def test_every_state_can_be_stopped(self) -> None:
         """There is no state that stopping does not end."""
-        self.assertEqual({TRANSITIONS[state, Event.STOP] for state in State}, {State.STOPPED})
+        self.assertEqual(
+            {TRANSITIONS[state, KeepAliveEvent.STOP] for state in KeepAliveState}, {KeepAliveState.STOPPED}
+        )
 
     def test_gone_ends_all_but_stopping(self) -> None:
         """A client that is gone stays gone."""
-        self.assertEqual([event for state, event in TRANSITIONS if state is State.GONE], [Event.STOP])
+        self.assertEqual([event for state, event in TRANSITIONS if state is KeepAliveState.GONE], [KeepAliveEvent.STOP])
 
     def test_every_state_is_reached(self) -> None:
         """The table has no state that nothing leads to."""
-        self.assertEqual(set(TRANSITIONS.values()), set(State))
+        self.assertEqual(set(TRANSITIONS.values()), set(KeepAliveState))
 
     def test_every_answer_is_expected_where_a_pulse_is_outstanding(self) -> None:
         """Wherever an answer is taken, each answer has a row, and nowhere else does a pulse's answer on time count."""
-        for event in (Event.ON_TIME, Event.VERIFY, Event.UNKNOWN, Event.FAILED):
+        for event in (KeepAliveEvent.ON_TIME, KeepAliveEvent.VERIFY, KeepAliveEvent.UNKNOWN, KeepAliveEvent.FAILED):
             self.assertLessEqual(AWAITING, {state for state, known in TRANSITIONS if known is event})
-        self.assertEqual({state for state, event in TRANSITIONS if event is Event.ON_TIME}, AWAITING)
+        self.assertEqual({state for state, event in TRANSITIONS if event is KeepAliveEvent.ON_TIME}, AWAITING)
