@@ -17,6 +17,7 @@ __all__ = [
     "MethodNotAllowed",
     "NotFound",
     "RendezvousError",
+    "StartupError",
     "TooLarge",
     "TooMany",
     "Unauthorized",
@@ -24,6 +25,14 @@ __all__ = [
     "UnsupportedMedia",
     "WireError",
 ]
+
+
+class StartupError(ValueError):
+    """
+    What keeps the server or a command from starting, and what an operator can change: a setting, a file, a port.
+
+    The message is one plain line: what is wrong, and what would be right.
+    """
 
 
 class WireError(ValueError):

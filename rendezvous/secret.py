@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 
 from rendezvous.core.identity import Secret
-from rendezvous.settings import SettingsError
+from rendezvous.errors import StartupError
 
 __all__ = ["SECRET_SIZE", "load_secrets", "rotate_secret"]
 
@@ -30,7 +30,7 @@ def load_secrets(path: str, random: Callable[[int], bytes], environ: Mapping[str
     :param path: the file. If there is none, it is made, readable by its owner alone.
     :param random: gives that many random bytes.
     :returns: the one in use first.
-    :raises SettingsError: the file cannot be used; the message says why and what to do.
+    :raises StartupError: the file cannot be used; the message says why and what to do.
     """
     given = environ.get(VARIABLE)
     if given is not None:
@@ -41,7 +41,7 @@ def load_secrets(path: str, random: Callable[[int], bytes], environ: Mapping[str
         except FileNotFoundError:
             return _make(path, random(SECRET_SIZE))
     except OSError as e:
-        raise SettingsError(f"the secret file {path!r} cannot be used: {e.strerror}") from None
+        raise StartupError(f"the secret file {path!r} cannot be used: {e.strerror}") from None
 
 
 def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: float) -> None:
@@ -49,7 +49,7 @@ def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: f
     Put a new secret in the place of the one in use. A running server takes it up when it is started again.
 
     :param keep: seconds for which the old one is honoured still.
-    :raises SettingsError: the file cannot be used; it is as it was.
+    :raises StartupError: the file cannot be used; it is as it was.
     """
     try:
         old = [secret for secret in _read(path) if secret.until is None or secret.until > now]
@@ -70,16 +70,16 @@ def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: f
             os.unlink(draft)
             raise
     except OSError as e:
-        raise SettingsError(f"the secret file {path!r} cannot be rotated: {e.strerror}") from None
+        raise StartupError(f"the secret file {path!r} cannot be rotated: {e.strerror}") from None
 
 
 def _read(path: str) -> list[Secret]:
     with open(path, encoding="ascii", errors="replace") as file:
         if os.fstat(file.fileno()).st_mode & 0o077:
-            raise SettingsError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
+            raise StartupError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
         text = file.read(_LONGEST + 1)
     if len(text) > _LONGEST:
-        raise SettingsError(f"the secret file {path!r} is too long: it must hold {2 * SECRET_SIZE} hex digits")
+        raise StartupError(f"the secret file {path!r} is too long: it must hold {2 * SECRET_SIZE} hex digits")
     return _parse(text, f"the secret file {path!r}")
 
 
@@ -116,10 +116,10 @@ def _parse(text: str, where: str) -> list[Secret]:
             continue
         match = _LINE.fullmatch(line.strip())
         if match is None or (match[2] is None) != (not secrets):
-            raise SettingsError(
+            raise StartupError(
                 f"{where} must hold {2 * SECRET_SIZE} hex digits, and below them old ones with their end"
             )
         secrets.append(Secret(bytes.fromhex(match[1]), None if match[2] is None else float(match[2])))
     if not secrets:
-        raise SettingsError(f"{where} is empty: it must hold {2 * SECRET_SIZE} hex digits")
+        raise StartupError(f"{where} is empty: it must hold {2 * SECRET_SIZE} hex digits")
     return secrets

@@ -27,10 +27,11 @@ from twisted.web.server import Site
 
 from rendezvous.core.identity import Keyring
 from rendezvous.core.ratelimit import RateLimit
+from rendezvous.errors import StartupError
 from rendezvous.interfaces import IStore
 from rendezvous.limits import MAX_BODY
 from rendezvous.secret import load_secrets
-from rendezvous.settings import Settings, SettingsError
+from rendezvous.settings import Settings
 from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.memory import MemoryStore
 from rendezvous.storage.sqlite import SqliteStore
@@ -57,7 +58,7 @@ class Rendezvous(MultiService):
     :param random: gives that many random bytes; the operating system's, unless this is a test.
     :param environ: where ``RENDEZVOUS_SECRET`` may be.
     :param run_blocking: calls what blocks, one call at a time; in a thread of its own, unless this is a test.
-    :raises SettingsError: the secret's file cannot be used.
+    :raises StartupError: the secret's file cannot be used.
     """
 
     log = Logger()
@@ -221,7 +222,7 @@ def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService
 
     :param parts: passed on to :class:`Rendezvous`.
     :returns: a service that holds the :class:`Rendezvous` and a service for each port, in the order they start in.
-    :raises SettingsError: a setting cannot be used.
+    :raises StartupError: a setting cannot be used.
     """
     service = MultiService()
     rendezvous = Rendezvous(settings, reactor, **parts)
@@ -241,7 +242,7 @@ def _http_ports(settings: Settings, reactor: Any, site: Site) -> Iterator[Callab
         try:
             endpoint = serverFromString(reactor, description)
         except Exception as e:  # Each kind of endpoint raises what it likes.
-            raise SettingsError(f"--http {description!r} is not a usable endpoint: {e}") from None
+            raise StartupError(f"--http {description!r} is not a usable endpoint: {e}") from None
         yield partial(endpoint.listen, site)
 
 

@@ -15,14 +15,11 @@ from typing import Any
 import attrs
 
 from rendezvous.core.presence import Timers
+from rendezvous.errors import StartupError
 from rendezvous.limits import SignalingLimits
 from rendezvous.wire.tracker import Dialect
 
-__all__ = ["Settings", "SettingsError", "environment_name", "from_texts", "option_name"]
-
-
-class SettingsError(ValueError):
-    """A setting that cannot be used: which one, and what would be right, in one line."""
+__all__ = ["Settings", "environment_name", "from_texts", "option_name"]
 
 
 Read = Callable[[str], Any]
@@ -146,7 +143,7 @@ class Settings:
     """
     What the server is told. Durations are in seconds.
 
-    :raises SettingsError: the values contradict each other.
+    :raises StartupError: the values contradict each other.
     """
 
     http_port: int = option(5025, "TCP port for HTTP; 0 takes any free one", port)
@@ -220,7 +217,7 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         late, kept = self.timers.pulse_grace, self.timers.error_time
         if late > kept:
-            raise SettingsError(f"pulse-grace ({late:.10g} s) must not be longer than error-time ({kept:.10g} s)")
+            raise StartupError(f"pulse-grace ({late:.10g} s) must not be longer than error-time ({kept:.10g} s)")
 
     @property
     def store_path(self) -> str | None:
@@ -270,7 +267,7 @@ def from_texts(
 
     :param given: texts by option name; a repeatable option may have several.
     :param environ: the environment; there, white space separates the values of a repeatable option.
-    :raises SettingsError: a text cannot be read; the message names where it stands and what would be right.
+    :raises StartupError: a text cannot be read; the message names where it stands and what would be right.
     """
     values: dict[str, Any] = {}
     for field in attrs.fields(Settings):
@@ -286,6 +283,6 @@ def from_texts(
         try:
             read = [field.metadata["read"](text) for text in texts]
         except ValueError as e:
-            raise SettingsError(f"{where} {e}, not {' '.join(texts)!r}") from None
+            raise StartupError(f"{where} {e}, not {' '.join(texts)!r}") from None
         values[field.name] = tuple(read) if field.metadata["many"] else read[-1]
     return Settings(**values)

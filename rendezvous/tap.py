@@ -18,7 +18,8 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from rendezvous._version import __version__
-from rendezvous.settings import Settings, SettingsError, environment_name, from_texts, option_name
+from rendezvous.errors import StartupError
+from rendezvous.settings import Settings, environment_name, from_texts, option_name
 
 __all__ = ["Options", "makeService"]
 
@@ -77,7 +78,7 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
             self.settings = from_texts(self.given)
-        except (usage.UsageError, SettingsError) as e:
+        except (usage.UsageError, StartupError) as e:
             raise SystemExit(f"twistd rendezvous: {e} (see twistd rendezvous --help)") from None
 
 
@@ -118,7 +119,7 @@ class _Server(MultiService):
     def _start(self, start: Callable[[], None]) -> None:
         try:
             start()
-        except (CannotListenError, OSError, SettingsError) as e:
+        except (CannotListenError, OSError, StartupError) as e:
             self.log.critical("cannot start: {reason}", reason=str(e))
             if sys.__stderr__ is not None:
                 # sys.stderr is the log by now.
@@ -135,6 +136,6 @@ def makeService(options: Options) -> IService:
     server = _Server()
     try:
         make_service(options.settings, reactor).setServiceParent(server)
-    except SettingsError as e:
+    except StartupError as e:
         raise SystemExit(f"twistd rendezvous: {e}") from None
     return server

@@ -9,8 +9,8 @@ import threading
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Secret
+from rendezvous.errors import StartupError
 from rendezvous.secret import SECRET_SIZE, load_secrets, rotate_secret
-from rendezvous.settings import SettingsError
 
 SECRET = bytes(range(0xE0, 0x100))
 OTHER = bytes(range(0xC0, 0xE0))
@@ -43,7 +43,7 @@ class SecretCase(SynchronousTestCase):
 
     def refusal(self, path: str | None = None, **environ: str) -> str:
         """:returns: why the secret cannot be had: one line that says where."""
-        with self.assertRaises(SettingsError) as caught:
+        with self.assertRaises(StartupError) as caught:
             load_secrets(path or self.path, lambda size: SECRET, environ)
         message = str(caught.exception)
         self.assertNotIn("\n", message)
@@ -252,12 +252,12 @@ class RotationTests(SecretCase):
 
     def test_what_is_no_secret_is_not_rotated(self) -> None:
         """No file, one that others may read, one with something else in it: each stays as it was."""
-        message = str(self.assertRaises(SettingsError, self.rotate, OTHER))
+        message = str(self.assertRaises(StartupError, self.rotate, OTHER))
         self.assertEqual(message, f"the secret file {self.path!r} cannot be rotated: No such file or directory")
         self.assertEqual(os.listdir(self.directory), [])
         for text, mode, word in ((SECRET.hex(), 0o640, "chmod 600"), ("something", 0o600, "64 hex digits")):
             self.write(text, mode)
-            message = str(self.assertRaises(SettingsError, self.rotate, OTHER))
+            message = str(self.assertRaises(StartupError, self.rotate, OTHER))
             self.assertIn(repr(self.path), message)
             self.assertIn(word, message)
             with open(self.path) as file:

@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from rendezvous.errors import StartupError
 from rendezvous.service import Listening, Rendezvous, make_service
-from rendezvous.settings import Settings, SettingsError, UDPPort
+from rendezvous.settings import Settings, UDPPort
 from rendezvous.testing import SECRET, Connection, MemoryReactor, MemoryServer, MemoryTCPPort, MemoryUDPPort
 from rendezvous.wire.tracker import Dialect
 
@@ -287,7 +288,7 @@ class PlaceTests(_Case):
             ":",
             "8080",
         ):
-            error = self.assertRaises(SettingsError, self.make, http=("tcp:0", description))
+            error = self.assertRaises(StartupError, self.make, http=("tcp:0", description))
             self.assertTrue(str(error).startswith(f"--http {description!r} is not a usable endpoint: "), str(error))
             self.assertNotIn("\n", str(error))
 
@@ -367,4 +368,4 @@ class EmbeddingTests(_Case):
     def test_secret_that_cannot_be_used_is_refused(self) -> None:
         """Before anything starts."""
         environ = {"RENDEZVOUS_SECRET": "short"}
-        self.assertRaises(SettingsError, make_service, Settings(), self.reactor, environ=environ)
+        self.assertRaises(StartupError, make_service, Settings(), self.reactor, environ=environ)

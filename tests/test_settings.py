@@ -9,8 +9,9 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.presence import Timers
+from rendezvous.errors import StartupError
 from rendezvous.limits import SignalingLimits
-from rendezvous.settings import Settings, SettingsError, UDPPort, environment_name, from_texts, option_name
+from rendezvous.settings import Settings, UDPPort, environment_name, from_texts, option_name
 from rendezvous.wire.tracker import Dialect
 
 FIELDS = {field.name: field for field in attrs.fields(Settings)}
@@ -120,7 +121,7 @@ class ReadingTests(SynchronousTestCase):
         """And repeats what was given, and says what would be right."""
         for name, (_, bad) in GRID.items():
             for text in bad:
-                with self.assertRaises(SettingsError, msg=f"{name} {text[:20]!r}") as caught:
+                with self.assertRaises(StartupError, msg=f"{name} {text[:20]!r}") as caught:
                     read(name, text)
                 message = str(caught.exception)
                 self.assertRegex(message, rf"\A--{option_name(FIELDS[name])} must [^\n]*, not [^\n]*\Z")
@@ -133,7 +134,7 @@ class ReadingTests(SynchronousTestCase):
             for text in bad:
                 if is_split(name, text):
                     continue
-                with self.assertRaises(SettingsError, msg=f"{name} {text[:20]!r}") as caught:
+                with self.assertRaises(StartupError, msg=f"{name} {text[:20]!r}") as caught:
                     from_texts({}, {variable: text})
                 self.assertRegex(str(caught.exception), rf"\A{variable} must [^\n]*, not [^\n]*\Z")
 
@@ -148,14 +149,14 @@ class ReadingTests(SynchronousTestCase):
             "pulse_grace": ["0", "86400", "10%"],
         }
         for name, words in bounds.items():
-            message = str(self.assertRaises(SettingsError, read, name, "-1"))
+            message = str(self.assertRaises(StartupError, read, name, "-1"))
             for word in words:
                 self.assertIn(word, message.partition(", not ")[0])
 
     def test_line_breaks_stay_one_line(self) -> None:
         """A text with a line break in it cannot forge a second line of the log."""
         for name in FIELDS.keys() - {"http", "interface", "secret_file"}:
-            message = str(self.assertRaises(SettingsError, read, name, "1\n2"))
+            message = str(self.assertRaises(StartupError, read, name, "1\n2"))
             self.assertEqual(message.splitlines(), [message])
 
 
@@ -224,7 +225,7 @@ class PrecedenceTests(SynchronousTestCase):
     def test_last_of_several_counts(self) -> None:
         """As on any command line, but each must be good."""
         self.assertEqual(from_texts({"http-port": ["1", "2"]}, {}).http_port, 2)
-        self.assertRaises(SettingsError, from_texts, {"http-port": ["x", "2"]}, {})
+        self.assertRaises(StartupError, from_texts, {"http-port": ["x", "2"]}, {})
 
     def test_repeatable_options_gather(self) -> None:
         """In order, without the default; white space separates them in the environment."""
@@ -237,7 +238,7 @@ class PrecedenceTests(SynchronousTestCase):
     def test_one_bad_text_of_several_is_refused(self) -> None:
         """The whole option is, wherever it stands."""
         for given, environ in (({"udp-port": ["1", "x"]}, {}), ({}, {"RENDEZVOUS_UDP_PORT": "x 1"})):
-            self.assertRaises(SettingsError, from_texts, given, environ)
+            self.assertRaises(StartupError, from_texts, given, environ)
 
 
 class SettingsTests(SynchronousTestCase):
@@ -268,11 +269,11 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(Settings(pulse_grace=180.0).timers.pulse_grace, 180.0)
         self.assertEqual(Settings(pulse_grace="600%").timers.pulse_grace, 180.0)
         for wrong in (180.001, "600.01%"):
-            self.assertRaises(SettingsError, Settings, pulse_grace=wrong)
+            self.assertRaises(StartupError, Settings, pulse_grace=wrong)
 
     def test_contradiction_names_both_settings_and_shows_their_values(self) -> None:
         """The grace may have grown with the interval, without being mentioned at all."""
-        message = str(self.assertRaises(SettingsError, from_texts, {"pulse-interval": ["1801"]}, {}))
+        message = str(self.assertRaises(StartupError, from_texts, {"pulse-interval": ["1801"]}, {}))
         for word in ("pulse-grace", "180.1", "error-time", "180"):
             self.assertIn(word, message)
         self.assertNotIn("\n", message)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.settings import Settings, SettingsError, UDPPort, from_texts
+from rendezvous.errors import StartupError
+from rendezvous.settings import Settings, UDPPort, from_texts
 from rendezvous.testing import MemoryServer
 from rendezvous.wire.tracker import Dialect
 
@@ -35,13 +36,13 @@ class UDPPortTests(SynchronousTestCase):
     def test_bad_ports_are_refused_in_one_line(self) -> None:
         """Out of range, unknown dialects, and a colon too many or with nothing behind it."""
         for text in ("65536", "-1", "x", "", "5024:", ":deployed", "5024:Deployed", "5024:other", "1:deployed:", "1::"):
-            with self.assertRaises(SettingsError, msg=text) as caught:
+            with self.assertRaises(StartupError, msg=text) as caught:
                 from_texts({"udp-port": [text]}, {})
             self.assertRegex(str(caught.exception), r"\A--udp-port must [^\n]*, not [^\n]*\Z")
 
     def test_unknown_dialect_names_those_that_are_known(self) -> None:
         """So that the operator need not look them up."""
-        message = str(self.assertRaises(SettingsError, from_texts, {"udp-port": ["1:x"]}, {}))
+        message = str(self.assertRaises(StartupError, from_texts, {"udp-port": ["1:x"]}, {}))
         self.assertIn(":documented or :deployed", message)
 
     def test_ports_are_opened_in_order(self) -> None:
@@ -65,6 +66,6 @@ class WithoutTests(SynchronousTestCase):
     def test_unknown_dialect_is_refused(self) -> None:
         """With the names of those that there are."""
         for text in ("turn", "STUN", "", "stun,tracker"):
-            message = str(self.assertRaises(SettingsError, from_texts, {"without": [text]}, {}))
+            message = str(self.assertRaises(StartupError, from_texts, {"without": [text]}, {}))
             for name in ("--without", "rendezvous", "tracker", "stun"):
                 self.assertIn(name, message)

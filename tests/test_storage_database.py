@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.settings import SettingsError
+from rendezvous.errors import StartupError
 from rendezvous.storage.database import APPLICATION_ID, Lock, draft_beside, open_database, schema_steps, stored_version
 from rendezvous.testing import MemoryServer
 
@@ -47,7 +47,7 @@ class DatabaseCase(SynchronousTestCase):
     def refusal(self, steps: dict[int, str] | None = None) -> str:
         """:returns: why the file cannot be used: one line that names it; and it is as it was."""
         before = Path(self.path).read_bytes() if os.path.isfile(self.path) else None
-        with self.assertRaises(SettingsError) as caught:
+        with self.assertRaises(StartupError) as caught:
             open_database(self.path, steps)
         message = str(caught.exception)
         self.assertNotIn("\n", message)
@@ -154,7 +154,7 @@ class RefusedTests(DatabaseCase):
         database = open_database(self.path)
         database.execute("INSERT INTO candidates VALUES ('', 'gone', 1, 'offerer', 'p', '{}', 1)")
         database.close()
-        with self.assertRaises(SettingsError) as caught:
+        with self.assertRaises(StartupError) as caught:
             MemoryServer(store="sqlite:" + self.path)
         self.assertIn(f"the store {self.path!r} is damaged", str(caught.exception))
         Lock(self.path).release()
@@ -236,7 +236,7 @@ class LockTests(DatabaseCase):
         """It learns what to do."""
         lock = Lock(self.path)
         self.addCleanup(lock.release)
-        with self.assertRaises(SettingsError) as caught:
+        with self.assertRaises(StartupError) as caught:
             Lock(self.path)
         self.assertIn(f"{self.path!r} is in use by another server", str(caught.exception))
 
@@ -250,5 +250,5 @@ class LockTests(DatabaseCase):
         """The next one takes over at once."""
         for _ in range(2):
             server = MemoryServer(store="sqlite:" + self.path)
-            self.assertRaises(SettingsError, Lock, self.path)
+            self.assertRaises(StartupError, Lock, self.path)
             server.stop()

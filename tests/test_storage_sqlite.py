@@ -7,9 +7,8 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 
-from rendezvous.errors import Unavailable
+from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
-from rendezvous.settings import SettingsError
 from rendezvous.storage.sqlite import SqliteStore
 from tests._store_case import NOW, StoreOptions
 from tests.contract_offers import OfferCase
@@ -77,7 +76,7 @@ class FileTests(FileCase):
         second = SqliteStore(
             self.path, maybeDeferred, **StoreOptions(case=self, keyring=self.keyring, random=bytes).parts()
         )
-        message = str(self.assertRaises(SettingsError, second.open, NOW))
+        message = str(self.assertRaises(StartupError, second.open, NOW))
         self.assertIn(repr(self.path), message)
         self.assertNotIn("\n", message)
         self.done(self.store.close(NOW))

@@ -16,7 +16,8 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous import __version__, tap
-from rendezvous.settings import Settings, SettingsError, UDPPort, environment_name, option_name
+from rendezvous.errors import StartupError
+from rendezvous.settings import Settings, UDPPort, environment_name, option_name
 from rendezvous.tap import CannotStart, Options, makeService
 from tests.test_settings import FIELDS, GRID, is_split
 
@@ -221,7 +222,7 @@ class CannotStartTests(_Case):
     def test_reason_is_one_line_in_the_log_and_one_on_standard_error(self) -> None:
         """Whatever the operator can mend: a port, a file, a setting."""
         for error in (
-            CannotListenError("192.0.2.1", 80, OSError(98, "in use")), SettingsError("a setting"), OSError(2, "no file")
+            CannotListenError("192.0.2.1", 80, OSError(98, "in use")), StartupError("a setting"), OSError(2, "no file")
         ):  # fmt: skip
             self.standard_error = io.StringIO()
             (event,) = self.start(error)
@@ -230,7 +231,7 @@ class CannotStartTests(_Case):
 
     def test_it_ends_the_process_with_status_1(self) -> None:
         """Without a traceback, and in a way that twistd reports from a daemon, too."""
-        self.start(SettingsError("a setting"))
+        self.start(StartupError("a setting"))
         self.assertIsInstance(self.error, SystemExit)
         self.assertIsInstance(self.error, Exception)
         self.assertEqual((self.error.code, str(self.error)), (1, "a setting"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rendezvous.settings import SettingsError, from_texts
+from rendezvous.errors import StartupError
+from rendezvous.settings import from_texts
 from rendezvous.testing import Response
 from tests._web_case import Headers, WebTestCase
 
@@ -159,5 +160,5 @@ class OptionTests(CorsTestCase):
             "https://user@app.example",
             "HTTPS://app.example",
         ):
-            with self.assertRaises(SettingsError, msg=text):
+            with self.assertRaises(StartupError, msg=text):
                 from_texts({"cors-origin": [text]}, {})

@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import attrs
 
 from rendezvous._version import __version__
+from rendezvous.errors import StartupError
 from rendezvous.secret import rotate_secret
-from rendezvous.settings import Settings, SettingsError, environment_name, from_texts, option_name
+from rendezvous.settings import Settings, environment_name, from_texts, option_name
 from rendezvous.storage import inspection
 
 __all__ = ["main", "run"]
@@ -55,7 +56,7 @@ def main(words: Sequence[str], *, clock: Callable[[], float] = time.time) -> int
     try:
         sys.stdout.write(given.command(given, clock) + "\n")
         sys.stdout.flush()
-    except SettingsError as e:
+    except StartupError as e:
         sys.stderr.write(f"rendezvous-admin: {e}\n")
         return 1
     except BrokenPipeError:

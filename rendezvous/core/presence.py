@@ -18,7 +18,7 @@ from rendezvous.core.identity import Credential, Keyring
 from rendezvous.core.notes import Note, Removed, ignore_changes
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 
-__all__ = ["Client", "Presence", "PulseCode", "Revocation", "PresenceState", "Timers"]
+__all__ = ["Client", "Presence", "PresenceState", "PulseCode", "Revocation", "Timers"]
 
 Address = tuple[str, int]
 

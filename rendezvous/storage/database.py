@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 
-from rendezvous.settings import SettingsError
+from rendezvous.errors import StartupError
 
 __all__ = [
     "APPLICATION_ID",
@@ -47,7 +47,7 @@ class Lock:
 
     It lies in a file of its own: SQLite's locks on the database would be lost if we opened and closed that ourselves.
 
-    :raises SettingsError: another process has it.
+    :raises StartupError: another process has it.
     """
 
     def __init__(self, path: str) -> None:
@@ -56,7 +56,7 @@ class Lock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._descriptor)
-            raise SettingsError(
+            raise StartupError(
                 f"the store {path!r} is in use by another server: stop it, or give another --store"
             ) from None
 
@@ -73,14 +73,14 @@ def open_database(path: str, steps: Mapping[int, str] | None = None) -> sqlite3.
 
     :param steps: as :func:`schema_steps` gives them; another table only in tests.
     :returns: a connection that may be used from one thread at a time.
-    :raises SettingsError: the file cannot be used and was not touched; the message names it and says what to do.
+    :raises StartupError: the file cannot be used and was not touched; the message names it and says what to do.
     """
     steps = schema_steps() if steps is None else steps
     with explained(path):
         if not os.path.exists(path):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         elif not os.access(path, os.W_OK):
-            raise SettingsError(f"the store {path!r} cannot be written to: check its owner and its mode")
+            raise StartupError(f"the store {path!r} cannot be written to: check its owner and its mode")
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
         try:
             version = _checked_version(path, database, max(steps))
@@ -108,14 +108,14 @@ def _checked_version(path: str, database: sqlite3.Connection, newest: int) -> in
     if is_empty and application in (0, APPLICATION_ID):
         return 0
     if application != APPLICATION_ID:
-        raise SettingsError(f"the store {path!r} is another program's database: give another --store")
+        raise StartupError(f"the store {path!r} is another program's database: give another --store")
     if version > newest:
-        raise SettingsError(
+        raise StartupError(
             f"the store {path!r} has version {version}, and this server knows {newest} at most: run a newer server"
         )
     found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise SettingsError(damaged(path, found.splitlines()[0]))
+        raise StartupError(damaged(path, found.splitlines()[0]))
     return version
 
 
@@ -181,15 +181,15 @@ def sync_directory(path: str) -> None:
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Turn what the system and SQLite say of a file into :exc:`~rendezvous.settings.SettingsError`."""
+    """Turn what the system and SQLite say of a file into :exc:`~rendezvous.errors.StartupError`."""
     try:
         yield
     except OSError as e:
-        raise SettingsError(f"the store {path!r} cannot be used: {e.strerror}") from None
+        raise StartupError(f"the store {path!r} cannot be used: {e.strerror}") from None
     except sqlite3.OperationalError as e:
-        raise SettingsError(f"the store {path!r} cannot be used: {e}") from None
+        raise StartupError(f"the store {path!r} cannot be used: {e}") from None
     except sqlite3.DatabaseError as e:
-        raise SettingsError(damaged(path, str(e))) from None
+        raise StartupError(damaged(path, str(e))) from None
 
 
 @contextmanager
@@ -197,13 +197,13 @@ def readable(path: str) -> Iterator[None]:
     """
     Read records back.
 
-    :raises SettingsError: one makes no sense. What was wrong may be something that nobody is to see, so it is not told.
+    :raises StartupError: one makes no sense. What was wrong may be something that nobody is to see, so it is not told.
     """
     with explained(path):
         try:
             yield
         except (LookupError, TypeError, ValueError) as e:
-            raise SettingsError(damaged(path, f"a record cannot be read: {type(e).__name__}")) from None
+            raise StartupError(damaged(path, f"a record cannot be read: {type(e).__name__}")) from None
 
 
 def damaged(path: str, found: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from rendezvous.core.presence import Timers
-from rendezvous.settings import SettingsError
+from rendezvous.errors import StartupError
 from rendezvous.storage.database import (
     APPLICATION_ID,
     copy_database,
@@ -56,7 +56,7 @@ def read_only(path: str, look: Callable[[sqlite3.Connection], T]) -> T:
     Look into a file that a server may have open, or may not.
 
     :param look: it may be called twice: a server may start while it looks into the file of none.
-    :raises SettingsError: the file cannot be read.
+    :raises StartupError: the file cannot be read.
     """
     with explained(path):
         os.stat(path)
@@ -89,14 +89,14 @@ def check(path: str) -> dict[str, Any]:
     Look whether a file is one of ours and whole, and whether all that is in it can be read back.
 
     :returns: ``version``, the newest one that this server knows, and how many records were read.
-    :raises SettingsError: it is not, in one line.
+    :raises StartupError: it is not, in one line.
     """
     newest = max(schema_steps())
 
     def look(database: sqlite3.Connection) -> dict[str, Any]:
         version = _our_version(path, database)
         if version > newest:
-            raise SettingsError(
+            raise StartupError(
                 f"the store {path!r} has version {version}, and this server knows {newest} at most: run a newer server"
             )
         _whole(path, database, "integrity_check")
@@ -114,7 +114,7 @@ def stats(path: str, timers: Timers) -> dict[str, Any]:
     :param timers: those of the server: they decide which client is in what state.
     :returns: numbers by name, ready for JSON; states are as of ``alive``, the last time that the file knows of, in
         seconds since the epoch.
-    :raises SettingsError: the file cannot be read.
+    :raises StartupError: the file cannot be read.
     """
 
     def look(database: sqlite3.Connection) -> dict[str, Any]:
@@ -146,11 +146,11 @@ def backup(path: str, destination: str) -> int:
     The copy is whole, or there is none; it is readable by its owner alone, and nothing is overwritten.
 
     :returns: its size in bytes.
-    :raises SettingsError: there is no copy, and why.
+    :raises StartupError: there is no copy, and why.
     """
     taken = f"{destination!r} is there already: give another name"
     if os.path.lexists(destination):
-        raise SettingsError(taken)
+        raise StartupError(taken)
     try:
         with draft_beside(destination) as draft:
             read_only(path, lambda database: _fill(path, database, draft))
@@ -159,9 +159,9 @@ def backup(path: str, destination: str) -> int:
         sync_directory(destination)
         return os.stat(destination).st_size
     except FileExistsError:
-        raise SettingsError(taken) from None
+        raise StartupError(taken) from None
     except OSError as e:
-        raise SettingsError(f"the copy {destination!r} cannot be made: {e.strerror}") from None
+        raise StartupError(f"the copy {destination!r} cannot be made: {e.strerror}") from None
 
 
 def _fill(path: str, database: sqlite3.Connection, draft: str) -> None:
@@ -174,14 +174,14 @@ def _fill(path: str, database: sqlite3.Connection, draft: str) -> None:
 
 def _our_version(path: str, database: sqlite3.Connection) -> int:
     if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise SettingsError(f"the file {path!r} is no store of this server")
+        raise StartupError(f"the file {path!r} is no store of this server")
     return stored_version(database)
 
 
 def _whole(path: str, database: sqlite3.Connection, how: str) -> None:
     found: str = database.execute(f"PRAGMA {how}(1)").fetchone()[0]
     if found != "ok":
-        raise SettingsError(damaged(path, found.splitlines()[-1]))
+        raise StartupError(damaged(path, found.splitlines()[-1]))
 
 
 def _read_all(path: str, database: sqlite3.Connection) -> int:

@@ -1,0 +1,65 @@
+"""How much of a table each source holds: a full table must never be the doing of one source."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.errors import TooMany
+
+__all__ = ["Shares"]
+
+
+class Shares:
+    """
+    The part of one table that each source holds, in entries or in bytes.
+
+    :param what: what the table holds, for the error: ``"clients"``.
+    :param subscriber: the most that one subscriber may hold; 0 for no limit.
+    :param site: the most that one site may hold; 0 for no limit.
+    """
+
+    __slots__ = ("_held", "_site", "_subscriber", "_what")
+
+    def __init__(self, what: str, subscriber: int = 0, site: int = 0) -> None:
+        self._what = what
+        self._subscriber = subscriber
+        self._site = site
+        self._held: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """Count the networks that hold something; never more than two for each entry of the table."""
+        return len(self._held)
+
+    def held(self, source: SourceNetwork) -> int:
+        """:returns: what a subscriber holds."""
+        return self._held[source.subscriber]
+
+    def check(self, source: SourceNetwork, amount: int = 1) -> None:
+        """
+        See that a source may take more.
+
+        :raises TooMany: with the code ``source-share``, if it would hold more than its share. Nothing has changed.
+        """
+        if source is UNKNOWN:
+            return
+        for network, most in ((source.subscriber, self._subscriber), (source.site, self._site)):
+            if most and self._held[network] + amount > most:
+                raise TooMany(f"The network {network} holds its full share of the {self._what}.", code="source-share")
+
+    def add(self, source: SourceNetwork, amount: int = 1) -> None:
+        """Count what a source has taken, also when that is more than its share (an entry that was restored, say)."""
+        if source is not UNKNOWN:
+            self._held[source.subscriber] += amount
+            self._held[source.site] += amount
+
+    def remove(self, source: SourceNetwork, amount: int = 1) -> None:
+        """Count what a source has given back. A network that holds nothing is forgotten."""
+        if source is UNKNOWN:
+            return
+        for network in (source.subscriber, source.site):
+            left = self._held[network] - amount
+            if left > 0:
+                self._held[network] = left
+            else:
+                del self._held[network]
