@@ -1,78 +1,124 @@
 """
-How many answers one source may cause: a token bucket per source address, in a table of bounded size.
+How fast one source may act: token buckets by subscriber and by site, in tables of bounded size.
 
-A source is an IPv4 address, or the /64 that an IPv6 address lies in, since a /64 is what one subscriber commands.
+:mod:`rendezvous.core.sources` says what a subscriber and a site are.
 """
 
 from __future__ import annotations
 
-from rendezvous.core.addresses import packed, shown
+from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 
-__all__ = ["MAX_SOURCES", "RateLimit"]
+__all__ = ["MAX_SOURCES", "SITE_FACTOR", "RateLimit"]
 
 MAX_SOURCES = 65_536
-"""Sources remembered at once: about 15 MB when full of IPv6 networks."""
+"""Networks remembered at once by each of the two tables: about 20 MB for both when they are full of IPv6 networks."""
+
+SITE_FACTOR = 4
+"""How many times the rate and the burst of one subscriber a whole site has."""
 
 
-def _source(host: str) -> str | bytes:
-    """Name the source behind an address: text for IPv4, the first 8 bytes for IPv6."""
-    if ":" not in host:
-        return host
-    address = packed(host)
-    return shown(host) if len(address) == 4 else address[:8]
+class _Buckets:
+    """
+    Token buckets by network, remembered for as long as the table has room.
+
+    The table is two dictionaries. Each use writes to the younger; when that holds half of the bound, the older is
+    forgotten and the younger takes its place. So every step is O(1), a network that keeps asking is kept, refused or
+    not, and one that is forgotten starts with a full bucket: a flood from forged addresses cannot lock anyone out.
+    """
+
+    __slots__ = ("_half", "_older", "_younger", "burst", "rate")
+
+    def __init__(self, rate: float, burst: float, max_sources: int) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._half = max_sources // 2
+        # network -> (tokens spent and not yet regained, when that was so)
+        self._younger: dict[str, tuple[float, float]] = {}
+        self._older: dict[str, tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._younger) + len(self._older)
+
+    def spent(self, network: str, now: float) -> float:
+        """:returns: the tokens that are missing from the bucket of a network."""
+        entry = self._younger.get(network) or self._older.get(network)
+        if entry is None:
+            return 0.0
+        spent, since = entry
+        if now > since:
+            spent -= (now - since) * self.rate
+        return spent if spent > 0.0 else 0.0
+
+    def remember(self, network: str, spent: float, now: float) -> None:
+        """Write an entry to the younger dictionary, making room when that is full."""
+        if network not in self._younger and len(self._younger) >= self._half:
+            self._older = self._younger
+            self._younger = {}
+        self._younger[network] = (spent, now)
 
 
 class RateLimit:
     """
-    Token buckets, one a source, remembered for as long as the table has room.
+    Token buckets of sources: each subscriber has one, and each site has a larger one that its subscribers share.
 
-    The table is two dictionaries. Each use writes to the younger; when that holds half of the bound, the older is
-    forgotten and the younger takes its place. So every step is O(1), a source that keeps sending is kept, refused or
-    not, and one that is forgotten starts with a full bucket: a flood from forged addresses cannot lock anyone out.
+    What is taken is taken from both buckets, or from neither. :data:`~rendezvous.core.sources.UNKNOWN` is not limited.
+    For example ``RateLimit(50, 100)`` lets one IPv4 address act 100 times at once and 50 times a second after that, and
+    all addresses of its /24 together 400 times at once and 200 times a second after that.
 
-    :param rate: tokens a second that a source gains; 0 turns the limit off.
-    :param burst: tokens that a bucket holds, at least 1; a new source starts with all of them.
-    :param max_sources: sources remembered at once, at least 2.
+    :param rate: tokens a second that a subscriber gains; 0 turns the limit off.
+    :param burst: tokens that a subscriber's bucket holds, at least 1; a new source starts with all of them.
+    :param max_sources: networks of each kind remembered at once, at least 2.
+    :param site_factor: how many times as much a site has, at least 1.
     :raises ValueError: for a parameter out of range.
     """
 
-    __slots__ = ("_burst", "_half", "_older", "_rate", "_younger")
+    __slots__ = ("_rate", "_sites", "_subscribers")
 
-    def __init__(self, rate: float, burst: int, max_sources: int = MAX_SOURCES) -> None:
-        if not 0 <= rate < float("inf") or burst < 1 or max_sources < 2:
-            raise ValueError("a rate is 0 or more, a burst at least 1, and the table holds at least 2 sources")
+    def __init__(
+        self, rate: float, burst: float, max_sources: int = MAX_SOURCES, site_factor: float = SITE_FACTOR
+    ) -> None:
+        if not 0 <= rate < float("inf") or burst < 1 or max_sources < 2 or site_factor < 1:
+            raise ValueError(
+                "a rate is 0 or more, a burst and a site's factor at least 1, and the table holds at least 2 sources"
+            )
         self._rate = rate
-        self._burst = burst
-        self._half = max_sources // 2
-        # source -> (tokens spent and not yet regained, when that was so)
-        self._younger: dict[str | bytes, tuple[float, float]] = {}
-        self._older: dict[str | bytes, tuple[float, float]] = {}
+        self._subscribers = _Buckets(rate, burst, max_sources)
+        self._sites = _Buckets(rate * site_factor, burst * site_factor, max_sources)
 
     def __len__(self) -> int:
-        """Count the entries held, which is never more than ``max_sources``."""
-        return len(self._younger) + len(self._older)
+        """Count the entries held, which is never more than twice ``max_sources``."""
+        return len(self._subscribers) + len(self._sites)
 
-    def allow(self, host: str, now: float) -> bool:
+    def take(self, source: SourceNetwork, now: float, cost: float = 1.0) -> float:
         """
-        Take one token from the bucket of an address.
+        Take tokens from the buckets of a source.
+
+        :param now: seconds; a clock that was set back neither gives nor takes tokens.
+        :param cost: tokens, more than 0; a cost above the burst waits for a full bucket, and empties it.
+        :returns: 0.0 if the tokens were taken; otherwise none were, and it is the seconds until they would be there.
+        """
+        if not self._rate or source is UNKNOWN:
+            return 0.0
+        subscribers, sites = self._subscribers, self._sites
+        subscriber, site = subscribers.spent(source.subscriber, now), sites.spent(source.site, now)
+        # Both amounts are worked out before either is written: a site never pays for what a subscriber is refused.
+        by_subscriber = min(cost, subscribers.burst)
+        by_site = min(cost, sites.burst)
+        wait = max(
+            (subscriber + by_subscriber - subscribers.burst) / subscribers.rate,
+            (site + by_site - sites.burst) / sites.rate,
+        )
+        if wait > 0.0:
+            by_subscriber = by_site = 0.0
+        subscribers.remember(source.subscriber, subscriber + by_subscriber, now)
+        sites.remember(source.site, site + by_site, now)
+        return wait if wait > 0.0 else 0.0
+
+    def allow(self, host: str, now: float, cost: float = 1.0) -> bool:
+        """
+        Take tokens from the buckets of an address, as :meth:`take` does.
 
         :param host: the source address as a socket shows it.
-        :param now: seconds since the epoch; a clock that was set back gains nobody anything, nor costs it.
-        :returns: whether there was a token to take.
-        :raises ValueError: for an IPv6 address that is none.
+        :returns: whether there were tokens to take.
         """
-        if not self._rate:
-            return True
-        source = _source(host)
-        spent, since = self._younger.get(source) or self._older.get(source, (0.0, now))
-        spent = max(0.0, spent - max(0.0, now - since) * self._rate)
-        allowed = spent + 1 <= self._burst
-        self._remember(source, spent + 1 if allowed else spent, now)
-        return allowed
-
-    def _remember(self, source: str | bytes, spent: float, now: float) -> None:
-        """Write an entry to the younger dictionary, making room when that is full."""
-        if source not in self._younger and len(self._younger) >= self._half:
-            self._older = self._younger
-            self._younger = {}
-        self._younger[source] = (spent, now)
+        return not self.take(source_network(host), now, cost)

@@ -9,7 +9,7 @@ limits of each of its subscribers.
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address
 
 import attrs
 
@@ -51,6 +51,4 @@ def source_network(host: str) -> SourceNetwork:
     if len(address) == 4:
         first, second, third, fourth = address
         return SourceNetwork(f"{first}.{second}.{third}.{fourth}", f"{first}.{second}.{third}.0/24")
-    return SourceNetwork(
-        str(IPv6Network((address[:8] + bytes(8), 64))), str(IPv6Network((address[:6] + bytes(10), 48)))
-    )
+    return SourceNetwork(f"{IPv6Address(address[:8] + bytes(8))}/64", f"{IPv6Address(address[:6] + bytes(10))}/48")
