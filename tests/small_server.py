@@ -115,7 +115,7 @@ class SmallServer:
         tracker = self.store._tracker
         assert len(tracker) <= MAX_TRACKER_PEERS, f"{len(tracker)} peers in the tracker"
         assert len(tracker._by_share_id) == len(tracker), "the tracker's two tables differ"
-        assert len(self.limit) <= MAX_SOURCES, f"{len(self.limit)} sources in the limit"
+        assert len(self.limit) <= 2 * MAX_SOURCES, f"{len(self.limit)} subscribers and sites in the limit"
         assert len(self.shared.dropped) <= 6, self.shared.dropped
         assert len(self.store.presence) == 1, f"{len(self.store.presence)} clients"
         assert self.deliver(self.key) == [ON_TIME], "the client's pulse was not answered"
