@@ -12,8 +12,8 @@ UNSUITABLE := This needs Python 3.11 or newer with venv: install it (Debian: pyt
 # Errors only: what pip warns of is seldom what the reader can change.
 QUIETLY := --quiet --quiet
 
-HTTP_PORT = 5025
-UDP_PORT = 5024
+HTTP_PORT =
+UDP_PORT =
 OPTIONS =
 
 CRASH_ROUNDS = 300
@@ -31,7 +31,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: $(VENV)/.installed  ## run the server in the foreground: on other ports with HTTP_PORT=, UDP_PORT=; more with OPTIONS=
-	@exec $(BIN)/twistd --nodaemon --pidfile= --logger rendezvous.logs.plain rendezvous --http-port $(HTTP_PORT) --udp-port $(UDP_PORT) $(OPTIONS)
+	@exec $(BIN)/twistd --nodaemon --pidfile= --logger rendezvous.logs.plain rendezvous $(if $(HTTP_PORT),--http-port $(HTTP_PORT)) $(if $(UDP_PORT),--udp-port $(UDP_PORT)) $(OPTIONS)
 
 test: $(VENV)/.installed-test  ## run the tests, measuring coverage
 	@$(BIN)/coverage erase

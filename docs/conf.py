@@ -1,8 +1,7 @@
-"""Sphinx's configuration, and the one directive that the pages need: a table of the server's options."""
+"""Sphinx's configuration, and the one directive that the pages need: a list of the server's options."""
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import attrs
 from docutils.nodes import Node
@@ -13,7 +12,15 @@ from sphinx.util.docutils import SphinxDirective
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rendezvous import __version__
-from rendezvous.settings import Settings, environment_name, option_name
+from rendezvous.settings import (
+    CONFIG,
+    CONFIG_HELP,
+    CONFIG_VARIABLE,
+    Settings,
+    default_text,
+    environment_name,
+    option_name,
+)
 
 project = "Rendezvous"
 author = "The Rendezvous founders"
@@ -32,31 +39,24 @@ html_title = f"{project} {release}"
 exclude_patterns = ["_build"]
 
 
-def default_of(option: "attrs.Attribute[Any]") -> str:
-    """:returns: an option's default, in the words in which it would be given."""
-    values = option.default if option.metadata["many"] else (option.default,)
-    words = [f"{value:.15g}" if isinstance(value, float) else str(value) for value in values]
-    return f"``{' '.join(words)}``" if any(words) else "none"
+def escaped(text: str) -> str:
+    """:returns: a text of the settings, in which nothing is markup."""
+    return text.replace("--", r"\--").replace("*", r"\*").replace("^", r"\^")
 
 
 class ServerOptions(SphinxDirective):
     """``.. server-options::`` lists every option of the server, as :class:`rendezvous.settings.Settings` has it."""
 
     def run(self) -> list[Node]:
-        """Make the table."""
-        rows = [("Option", "In the environment", "Default", "Meaning")]
-        rows += [
-            (
-                f"``--{option_name(option)}``",
-                f"``{environment_name(option)}``",
-                default_of(option),
-                option.metadata["help"].replace("--", r"\--").replace("*", r"\*"),
-            )
-            for option in attrs.fields(Settings)
-        ]
-        lines = [".. list-table::", "   :header-rows: 1", ""]
-        for row in rows:
-            lines += [f"   {'*' if not number else ' '} - {cell}" for number, cell in enumerate(row)]
+        """Make the list."""
+        lines = [f"``--{CONFIG}``", f"    {escaped(CONFIG_HELP)}.", "", f"    Environment: ``{CONFIG_VARIABLE}``.", ""]
+        for field in attrs.fields(Settings):
+            help, default = field.metadata["help"], default_text(field)
+            lines += [f"``--{option_name(field)}``", f"    {escaped(help[0].upper() + help[1:])}.", ""]
+            facts = [f"Environment: ``{environment_name(field)}``.", f"File: ``{field.name}``."]
+            facts += [f"Default: ``{default}``."] if default else []
+            facts += ["A reload changes it."] if field.metadata["reloadable"] else []
+            lines += [f"    {' '.join(facts)}", ""]
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -19,29 +19,39 @@ from twisted.python import usage
 
 from rendezvous._version import __version__
 from rendezvous.errors import StartupError
-from rendezvous.settings import Settings, environment_name, from_texts, option_name
+from rendezvous.settings import (
+    CONFIG,
+    CONFIG_HELP,
+    FLAG,
+    Settings,
+    default_text,
+    environment_name,
+    kind_of,
+    option_name,
+    read_settings,
+)
 
 __all__ = ["Options", "makeService"]
 
 
-def _collect(name: str, help: str) -> Callable[[Any, str], None]:
+def _collect(name: str, help: str, *, is_flag: bool = False) -> Callable[..., None]:
+    """:returns: a method that keeps the texts of an option. Twisted looks at its parameters and its docstring."""
+
     def collect(self: Options, text: str) -> None:
         self.given.setdefault(name, []).append(text)
 
-    collect.__doc__ = help
-    return collect
+    def collect_flag(self: Options) -> None:
+        self.given[name] = ["true"]
+
+    method = collect_flag if is_flag else collect
+    method.__doc__ = help
+    return method
 
 
-def _default(field: attrs.Attribute[Any]) -> str:
-    default: Any = field.default
-    if default in ("", ()):
-        return ""
-    shown = [f"{item:.15g}" if isinstance(item, float) else str(item) for item in _as_tuple(field, default)]
-    return f" [default: {' '.join(shown)}]"
-
-
-def _as_tuple(field: attrs.Attribute[Any], value: Any) -> tuple[Any, ...]:
-    return tuple(value) if field.metadata["many"] else (value,)
+def _help(field: attrs.Attribute[Any]) -> str:
+    default = default_text(field)
+    help: str = field.metadata["help"]
+    return f"{help} [default: {default}]" if default else help
 
 
 class Options(usage.Options):
@@ -54,9 +64,10 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "A rendezvous server: peers behind NATs find each other through it. Every option can also come from the"
-        f" environment, such as {environment_name(attrs.fields(Settings).http_port)}=8080; white space separates"
-        " several values."
+        "A rendezvous and signaling server for peers behind NATs. Every option can also come from the environment, such"
+        f" as {environment_name(attrs.fields(Settings).http_port)}=8080, where white space separates several values;"
+        " and from a TOML file (--config), such as http_port = 8080. The command line goes before the environment, and"
+        " the environment before the file."
     )
 
     def __init__(self) -> None:
@@ -71,22 +82,23 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Any = None) -> None:
         """
-        Read the command line, then the environment.
+        Read the command line, the environment and the configuration file.
 
         A mistake is one plain line and status 1, where twistd would print the help of everything first.
         """
         try:
             super().parseOptions(options)
-            self.settings = from_texts(self.given)
+            self.settings = read_settings(self.given)
         except (usage.UsageError, StartupError) as e:
             raise SystemExit(f"twistd rendezvous: {e} (see twistd rendezvous --help)") from None
 
 
+setattr(Options, f"opt_{CONFIG}", _collect(CONFIG, CONFIG_HELP))
 for _field in attrs.fields(Settings):
     setattr(
         Options,
         "opt_" + _field.name,
-        _collect(option_name(_field), _field.metadata["help"] + _default(_field)),
+        _collect(option_name(_field), _help(_field), is_flag=kind_of(_field) is FLAG),
     )
 
 

@@ -19,7 +19,7 @@ import rendezvous
 from rendezvous import errors
 from rendezvous.core.presence import ON_PULSE, PulseCode, Timers
 from rendezvous.limits import MAX_BODY
-from rendezvous.settings import Settings, option_name
+from rendezvous.settings import CONFIG, Settings, option_name
 from rendezvous.testing import MemoryServer
 from rendezvous.web.api import all_routes
 from tests._rst import Block, code_blocks, tables
@@ -196,12 +196,12 @@ class OperatingPageTests(SynchronousTestCase):
         self.assertEqual({literal(row[0]) for row in rows(self.page, "Line")}, logged)
 
     def test_options_are_listed(self) -> None:
-        """The page has the table that is made from the settings."""
+        """The page has the list that is made from the settings."""
         self.assertIn("\n.. server-options::\n", read(self.page))
 
     def test_every_option_mentioned_exists(self) -> None:
         """No page speaks of an option that neither the server nor twistd nor rendezvous-admin has."""
-        known = TWISTD | ADMIN | {option_name(field) for field in attrs.fields(Settings)}
+        known = TWISTD | ADMIN | {CONFIG} | {option_name(field) for field in attrs.fields(Settings)}
         pages = [ROOT / "README.rst", *DOCS.rglob("*.rst")]
         named = {name for page in pages for name in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", read(page))}
         self.assertEqual(named - known, set())

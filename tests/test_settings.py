@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.presence import Timers
 from rendezvous.errors import StartupError
 from rendezvous.limits import SignalingLimits
-from rendezvous.settings import Settings, UDPPort, environment_name, from_texts, option_name
+from rendezvous.settings import Settings, UDPPort, environment_name, option_name, read_settings
 from rendezvous.wire.tracker import Dialect
 
 FIELDS = {field.name: field for field in attrs.fields(Settings)}
@@ -33,10 +33,26 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**{text: UDPPort(number) for text, number in PORTS.items()}, "0:deployed": UDPPort(0, Dialect.DEPLOYED)},
         [*NO_PORTS, "1:", ":deployed", "1:Deployed", "1:other", "1:deployed:", "65536:deployed"],
     ),
-    "interface": ({"::1": "::1", "192.0.2.1": "192.0.2.1"}, ["", " "]),
+    "interface": (
+        {text: text for text in ("::1", "192.0.2.1", "0.0.0.0", "fe80::1%eth0", "::ffff:192.0.2.1")},
+        [
+            "",
+            " ",
+            "localhost",
+            "[::1]",
+            "eth0",
+            "1.2.3",
+            "127.1",
+            "0x7f000001",
+            "192.0.2.1:80",
+            "fe80::1%",
+            "*",
+            "::/0",
+        ],
+    ),
     "pulse_interval": (SECONDS, NO_SECONDS),
     "pulse_grace": (
-        {"0": 0.0, "0.5": 0.5, "86400": 86400.0, "0%": "0.0%", "12.5%": "12.5%", "600%": "600.0%"},
+        {"0": 0.0, "0.5": 0.5, "86400": 86400.0, "0%": "0%", "12.5%": "12.5%", "600%": "600%"},
         ["-1", "86400.5", "-1%", "86400.5%", "%", "10%%", "% 10", "nan", "nan%", "inf", "3s", "", "9" * 5000],
     ),
     "error_time": (SECONDS, NO_SECONDS),
@@ -44,6 +60,27 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "logout_memory": (SECONDS, NO_SECONDS),
     "max_clients": (COUNTS, NO_COUNTS),
     "max_offers": (COUNTS, NO_COUNTS),
+    "max_signaling_memory": (
+        {"512M": 512 * 2**20, "1": 1, "1K": 1024, "3G": 3 * 2**30, "1000": 1000, "1048576G": 2**50},
+        [
+            "0",
+            "0M",
+            "-1",
+            "1048577G",
+            "1.5G",
+            "512MB",
+            "512MiB",
+            "512m",
+            "M",
+            "1T",
+            " 1K",
+            "1 K",
+            "1e6",
+            "",
+            "9" * 5000,
+        ],
+    ),
+    "max_waiting": (COUNTS, NO_COUNTS),
     "offers_per_peer": ({"1": 1, "1000000": 10**6}, ["0", "-1", "1000001", "1.5", "1e6", ""]),
     "session_lifetime": (SECONDS, NO_SECONDS),
     "cors_origin": (
@@ -72,8 +109,22 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"50": 50.0, "0": 0.0, "0.5": 0.5, "1e9": 1e9},
         ["-0.1", "1000000001", "nan", "inf", "-inf", "", "50/s"],
     ),
+    "no_source_limits": (
+        {"true": True, "false": False, "1": True, "0": False},
+        ["", "yes", "True", "2", "on", "-1", "true "],
+    ),
+    "trusted_proxy": (
+        {
+            "127.0.0.1": "127.0.0.1/32",
+            "10.0.0.0/8": "10.0.0.0/8",
+            "::1": "::1/128",
+            "2001:DB8::/32": "2001:db8::/32",
+            "unix": "unix",
+        },
+        ["", "localhost", "10.0.0.1/8", "10.0.0.0/33", "::1/129", "Unix", "unix:", "*", "10.0.0.1-10.0.0.9"],
+    ),
     "without": (
-        {text: text for text in ("stun", "tracker", "rendezvous", "offers", "sessions")},
+        {text: text for text in ("stun", "tracker", "rendezvous", "sessions")},
         ["", "turn", "STUN", "stun,tracker"],
     ),
     "store": (
@@ -99,7 +150,7 @@ def is_split(name: str, text: str) -> bool:
 def read(name: str, text: str, **environ: str) -> Any:
     """:returns: the value of a setting that is given on the command line."""
     given = {option_name(FIELDS[name]): [text], **BESIDE.get(name, {})}
-    return getattr(from_texts(given, environ), name)
+    return getattr(read_settings(given, environ), name)
 
 
 class ReadingTests(SynchronousTestCase):
@@ -125,7 +176,7 @@ class ReadingTests(SynchronousTestCase):
                     read(name, text)
                 message = str(caught.exception)
                 self.assertRegex(message, rf"\A--{option_name(FIELDS[name])} must [^\n]*, not [^\n]*\Z")
-                self.assertIn(repr(text), message)
+                self.assertIn(repr(text) if len(text) < 200 else f"'{text[:196]}...", message)
 
     def test_same_texts_are_refused_from_the_environment_by_the_variables_name(self) -> None:
         """The operator looks for it where it stands."""
@@ -135,7 +186,7 @@ class ReadingTests(SynchronousTestCase):
                 if is_split(name, text):
                     continue
                 with self.assertRaises(StartupError, msg=f"{name} {text[:20]!r}") as caught:
-                    from_texts({}, {variable: text})
+                    read_settings({}, {variable: text})
                 self.assertRegex(str(caught.exception), rf"\A{variable} must [^\n]*, not [^\n]*\Z")
 
     def test_bounds_are_told(self) -> None:
@@ -155,7 +206,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_line_breaks_stay_one_line(self) -> None:
         """A text with a line break in it cannot forge a second line of the log."""
-        for name in FIELDS.keys() - {"http", "interface", "secret_file"}:
+        for name in FIELDS:
             message = str(self.assertRaises(StartupError, read, name, "1\n2"))
             self.assertEqual(message.splitlines(), [message])
 
@@ -165,8 +216,8 @@ class PrecedenceTests(SynchronousTestCase):
 
     def test_defaults_are_documented_ones(self) -> None:
         """What the protocol says."""
-        self.assertEqual(from_texts({}, {}), Settings())
-        defaults = attrs.asdict(from_texts({}, {}), recurse=False)
+        self.assertEqual(read_settings({}, {}), Settings())
+        defaults = attrs.asdict(read_settings({}, {}), recurse=False)
         self.assertEqual(
             {name: defaults[name] for name in GRID},
             {
@@ -181,12 +232,16 @@ class PrecedenceTests(SynchronousTestCase):
                 "logout_memory": 2592000.0,
                 "max_clients": 1000000,
                 "max_offers": 100000,
+                "max_signaling_memory": 536870912,
+                "max_waiting": 10000,
                 "offers_per_peer": 100,
                 "session_lifetime": 300.0,
                 "cors_origin": (),
                 "tracker_lifetime": 300.0,
                 "max_tracker_peers": 100000,
                 "udp_rate": 50.0,
+                "no_source_limits": False,
+                "trusted_proxy": (),
                 "without": (),
                 "store": "sqlite:rendezvous.sqlite3",
                 "secret_file": "",
@@ -206,39 +261,39 @@ class PrecedenceTests(SynchronousTestCase):
                 value, other = (value,), (other,)
             variable = environment_name(FIELDS[name])
             beside = BESIDE.get(name, {})
-            from_environment = from_texts(beside, {variable: second})
+            from_environment = read_settings(beside, {variable: second})
             self.assertEqual(getattr(from_environment, name), other, name)
             self.assertEqual(read(name, first, **{variable: second}), value, name)
-            unlike = attrs.evolve(from_environment, **{name: getattr(from_texts(beside, {}), name)})
-            self.assertEqual(unlike, from_texts(beside, {}), f"{name} changes something else")
+            unlike = attrs.evolve(from_environment, **{name: getattr(read_settings(beside, {}), name)})
+            self.assertEqual(unlike, read_settings(beside, {}), f"{name} changes something else")
 
     def test_environment_that_is_overruled_is_not_even_read(self) -> None:
         """A mistake in what does not count stops nobody."""
-        settings = from_texts({"http-port": ["80"]}, {"RENDEZVOUS_HTTP_PORT": "eighty"})
+        settings = read_settings({"http-port": ["80"]}, {"RENDEZVOUS_HTTP_PORT": "eighty"})
         self.assertEqual(settings.http_port, 80)
 
     def test_other_variables_are_left_alone(self) -> None:
         """Whatever else an environment holds."""
-        environ = {"HTTP_PORT": "x", "RENDEZVOUS_SECRET": "y", "RENDEZVOUS_": "z", "rendezvous_http_port": "1"}
-        self.assertEqual(from_texts({}, environ), Settings())
+        environ = {"HTTP_PORT": "x", "RENDEZVOUS_SECRET": "y", "RENDEZVOUSING": "z", "rendezvous_http_port": "1"}
+        self.assertEqual(read_settings({}, environ), Settings())
 
     def test_last_of_several_counts(self) -> None:
         """As on any command line, but each must be good."""
-        self.assertEqual(from_texts({"http-port": ["1", "2"]}, {}).http_port, 2)
-        self.assertRaises(StartupError, from_texts, {"http-port": ["x", "2"]}, {})
+        self.assertEqual(read_settings({"http-port": ["1", "2"]}, {}).http_port, 2)
+        self.assertRaises(StartupError, read_settings, {"http-port": ["x", "2"]}, {})
 
     def test_repeatable_options_gather(self) -> None:
         """In order, without the default; white space separates them in the environment."""
         one, two, three = UDPPort(1), UDPPort(2), UDPPort(3)
-        self.assertEqual(from_texts({"udp-port": ["1", "2", "1"]}, {}).udp_port, (one, two, one))
-        self.assertEqual(from_texts({}, {"RENDEZVOUS_UDP_PORT": " 1\t2\n3 "}).udp_port, (one, two, three))
-        self.assertEqual(from_texts({}, {"RENDEZVOUS_HTTP": "tcp:1 tcp:2"}).http, ("tcp:1", "tcp:2"))
-        self.assertEqual(from_texts({"udp-port": ["1"]}, {"RENDEZVOUS_UDP_PORT": "2 3"}).udp_port, (one,))
+        self.assertEqual(read_settings({"udp-port": ["1", "2", "1"]}, {}).udp_port, (one, two, one))
+        self.assertEqual(read_settings({}, {"RENDEZVOUS_UDP_PORT": " 1\t2\n3 "}).udp_port, (one, two, three))
+        self.assertEqual(read_settings({}, {"RENDEZVOUS_HTTP": "tcp:1 tcp:2"}).http, ("tcp:1", "tcp:2"))
+        self.assertEqual(read_settings({"udp-port": ["1"]}, {"RENDEZVOUS_UDP_PORT": "2 3"}).udp_port, (one,))
 
     def test_one_bad_text_of_several_is_refused(self) -> None:
         """The whole option is, wherever it stands."""
         for given, environ in (({"udp-port": ["1", "x"]}, {}), ({}, {"RENDEZVOUS_UDP_PORT": "x 1"})):
-            self.assertRaises(StartupError, from_texts, given, environ)
+            self.assertRaises(StartupError, read_settings, given, environ)
 
 
 class SettingsTests(SynchronousTestCase):
@@ -259,7 +314,7 @@ class SettingsTests(SynchronousTestCase):
     def test_grace_follows_the_interval_unless_it_is_in_seconds(self) -> None:
         """The default is a tenth of whatever the interval is."""
         graces = {
-            grace: from_texts({"pulse-interval": ["20"], **({"pulse-grace": [grace]} if grace else {})}, {}).timers
+            grace: read_settings({"pulse-interval": ["20"], **({"pulse-grace": [grace]} if grace else {})}, {}).timers
             for grace in ("", "5", "0", "50%", "0%")
         }
         self.assertEqual([timers.pulse_grace for timers in graces.values()], [2.0, 5.0, 0.0, 10.0, 0.0])
@@ -273,7 +328,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_contradiction_names_both_settings_and_shows_their_values(self) -> None:
         """The grace may have grown with the interval, without being mentioned at all."""
-        message = str(self.assertRaises(StartupError, from_texts, {"pulse-interval": ["1801"]}, {}))
+        message = str(self.assertRaises(StartupError, read_settings, {"pulse-interval": ["1801"]}, {}))
         for word in ("pulse-grace", "180.1", "error-time", "180"):
             self.assertIn(word, message)
         self.assertNotIn("\n", message)

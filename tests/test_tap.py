@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous import __version__, tap
 from rendezvous.errors import StartupError
-from rendezvous.settings import Settings, UDPPort, environment_name, option_name
+from rendezvous.settings import FLAG, Settings, UDPPort, environment_name, kind_of, option_name
 from rendezvous.tap import CannotStart, Options, makeService
 from tests.test_settings import FIELDS, GRID, is_split
 
@@ -78,6 +78,9 @@ class OptionsTests(_Case):
         for field in FIELDS.values():
             texts, value = TEXTS[field.name]
             name = f"--{option_name(field)}"
+            if kind_of(field) is FLAG:
+                self.assertIs(getattr(self.parse(name), field.name), True)
+                continue
             for words in ([word for text in texts for word in (name, text)], [f"{name}={text}" for text in texts]):
                 self.assertEqual(self.parse(*words), Settings(**{field.name: value}), words)
 
@@ -111,7 +114,7 @@ class OptionsTests(_Case):
         for name, (_, texts) in GRID.items():
             option = "--" + name.replace("_", "-")
             for text in texts:
-                self.assertIn(option, self.refused(f"{option}={text}"))
+                self.assertIn(option[2:], self.refused(f"{option}={text}"))
 
     def test_values_that_contradict_each_other_are_one_line(self) -> None:
         """A grace longer than the error time would make a client gone while it is ONLINE."""
@@ -140,7 +143,7 @@ class OptionsTests(_Case):
         self.assertIn(error.code, (0, None))
         shown = self.standard_output.getvalue()
         for field in FIELDS.values():
-            self.assertIn(f"--{option_name(field)}=", shown)
+            self.assertIn(f"--{option_name(field)}" + ("=" if kind_of(field) is not FLAG else " "), shown)
         for default in (
             "5025]",
             "[default: 5024]",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rendezvous.errors import StartupError
-from rendezvous.settings import from_texts
+from rendezvous.settings import read_settings
 from rendezvous.testing import Response
 from tests._web_case import Headers, WebTestCase
 
@@ -143,7 +143,7 @@ class OptionTests(CorsTestCase):
     def test_origins_as_browsers_send_them_are_taken(self) -> None:
         """Scheme, host and a port that is not the scheme's own; or null."""
         for text in ("https://app.example", "http://localhost:8080", "https://[::1]:8443", "null", "app://x"):
-            self.assertEqual(from_texts({"cors-origin": [text]}, {}).cors_origin, (text,))
+            self.assertEqual(read_settings({"cors-origin": [text]}, {}).cors_origin, (text,))
 
     def test_what_no_browser_sends_is_refused(self) -> None:
         """An origin that could never match is an error at start, not a page that silently fails."""
@@ -161,4 +161,4 @@ class OptionTests(CorsTestCase):
             "HTTPS://app.example",
         ):
             with self.assertRaises(StartupError, msg=text):
-                from_texts({"cors-origin": [text]}, {})
+                read_settings({"cors-origin": [text]}, {})

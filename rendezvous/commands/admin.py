@@ -21,7 +21,7 @@ import attrs
 from rendezvous._version import __version__
 from rendezvous.errors import StartupError
 from rendezvous.secret import rotate_secret
-from rendezvous.settings import Settings, environment_name, from_texts, option_name
+from rendezvous.settings import Settings, default_text, environment_name, option_name, read_settings
 from rendezvous.storage import inspection
 
 __all__ = ["main", "run"]
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("store", **store)
     added.add_argument("--json", action="store_true", help="as one JSON object")
     for field in (getattr(attrs.fields(Settings), name) for name in _TIMERS):
-        help = f"as the server has it; else from {environment_name(field)} [default: {field.default}]"
+        help = f"as the server has it; else from {environment_name(field)} [default: {default_text(field)}]"
         added.add_argument(f"--{option_name(field)}", dest=field.name, metavar="X", help=help.replace("%", "%%"))
     added = command("rotate-secret", _rotate, "Put a new secret into a server's secret file.")
     added.add_argument("file", metavar="FILE", help="the secret file")
@@ -126,7 +126,7 @@ def _stats(given: argparse.Namespace, clock: Callable[[], float]) -> str:
     words = {name: getattr(given, name) for name in _TIMERS}
     fields = attrs.fields_dict(Settings)
     texts = {option_name(fields[name]): [text] for name, text in words.items() if text is not None}
-    found = inspection.stats(given.store, from_texts(texts).timers)
+    found = inspection.stats(given.store, read_settings(texts).timers)
     if given.json:
         return json.dumps(found)
     shown = found | {"alive": _moment(found["alive"])}

@@ -1,0 +1,19 @@
+"""Every setting of the server, and how settings are read from the command line, the environment and a file."""
+
+from rendezvous.settings.kinds import FLAG
+from rendezvous.settings.reading import CONFIG, CONFIG_HELP, CONFIG_VARIABLE, read_settings
+from rendezvous.settings.table import Settings, UDPPort, default_text, environment_name, kind_of, option_name
+
+__all__ = [
+    "CONFIG",
+    "CONFIG_HELP",
+    "CONFIG_VARIABLE",
+    "FLAG",
+    "Settings",
+    "UDPPort",
+    "default_text",
+    "environment_name",
+    "kind_of",
+    "option_name",
+    "read_settings",
+]

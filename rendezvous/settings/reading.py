@@ -1,0 +1,154 @@
+"""
+Reading settings from where an operator writes them.
+
+The command line goes before the environment, and the environment before the configuration file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from rendezvous.errors import StartupError
+from rendezvous.settings.kinds import WORD
+from rendezvous.settings.table import Settings, checked, environment_name, kind_of, option_name
+
+__all__ = ["CONFIG", "CONFIG_HELP", "CONFIG_VARIABLE", "ENVIRONMENT", "read_settings"]
+
+#: The name of the option for the configuration file, which is not a setting itself.
+CONFIG = "config"
+
+CONFIG_HELP = (
+    "read settings from this TOML file: the names of the options with underscores, such as pulse_interval = 20; several"
+    " values are a list"
+)
+
+CONFIG_VARIABLE = "RENDEZVOUS_CONFIG"
+
+#: Every variable of the environment that is ours. RENDEZVOUS_SECRET is read by :mod:`rendezvous.secret`.
+ENVIRONMENT = (*(environment_name(field) for field in attrs.fields(Settings)), CONFIG_VARIABLE, "RENDEZVOUS_SECRET")
+
+#: Variables that Kubernetes and Docker set in every container for a service that is called "rendezvous".
+_OF_A_CONTAINER = re.compile(
+    r"RENDEZVOUS_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?|NAME|ENV_.*)"
+)
+
+#: Bytes of a configuration file. All settings with long lists take a few kilobytes.
+MAX_FILE = 64 * 1024
+
+
+def read_settings(given: Mapping[str, list[str]], environ: Mapping[str, str] = os.environ) -> Settings:
+    """
+    Read the settings of an operator.
+
+    :param given: the texts of the command line, by the option's name; a repeatable option may have several.
+    :param environ: the environment. White space separates the values of a repeatable option there.
+    :returns: the settings. What is not given anywhere has its default.
+    :raises StartupError: a text, a variable or a file cannot be used. The message is one line that names the place.
+    """
+    _check_names(environ)
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    file = _file(given, environ)
+    in_file = {} if file is None else _read_file(file)
+    for field in attrs.fields(Settings):
+        name, variable = option_name(field), environment_name(field)
+        many = field.metadata["many"]
+        if name in given:
+            place = f"--{name}"
+            value = _from_texts(field, given[name], place)
+        elif variable in environ:
+            place = variable
+            # An empty text is an error for every option; for a repeatable one it would otherwise mean no value at all.
+            value = _from_texts(field, environ[variable].split() or [""] if many else [environ[variable]], place)
+        elif field.name in in_file:
+            place = f"{file}: {field.name}"
+            value = checked(field, _listed(in_file[field.name]) if many else in_file[field.name], place)
+        else:
+            continue
+        values[field.name], places[field.name] = value, place
+    if "http" in values and "http_port" in values:
+        raise StartupError(f"{places['http']} and {places['http_port']} contradict each other: give one of them")
+    return Settings(**values)
+
+
+def _from_texts(field: attrs.Attribute[Any], texts: list[str], place: str) -> Any:
+    try:
+        values = [kind_of(field).value(text, is_text=True) for text in texts]
+    except ValueError as e:
+        raise StartupError(f"{place} {e}") from None
+    return tuple(values) if field.metadata["many"] else values[-1]
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _check_names(environ: Mapping[str, str]) -> None:
+    """:raises StartupError: a variable looks like ours and is not. Its value may be a secret and is not shown."""
+    for name in environ:
+        if name.startswith("RENDEZVOUS_") and name not in ENVIRONMENT and not _OF_A_CONTAINER.fullmatch(name):
+            raise StartupError(f"{name!r} in the environment is not a setting{_nearest(name, ENVIRONMENT)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    alike = {each.upper(): each for each in known}
+    [found] = difflib.get_close_matches(name.replace("-", "_").upper(), alike, 1, 0.0)
+    return f"; the nearest one is {alike[found]}"
+
+
+def _file(given: Mapping[str, list[str]], environ: Mapping[str, str]) -> str | None:
+    place, texts = f"--{CONFIG}", given.get(CONFIG)
+    if texts is None and CONFIG_VARIABLE in environ:
+        place, texts = CONFIG_VARIABLE, [environ[CONFIG_VARIABLE]]
+    if texts is None:
+        return None
+    try:
+        return str(WORD.value(texts[-1], is_text=True))
+    except ValueError as e:
+        raise StartupError(f"{place} {e}") from None
+
+
+def _read_file(path: str) -> dict[str, Any]:
+    """
+    :returns: the values of a configuration file, by the setting's name. Only the names are checked here.
+    :raises StartupError: the file cannot be read, or is not a configuration file.
+    """
+    text = _text_of(path)
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as e:
+        reason = str(e).replace("\n", " ") if isinstance(e, tomllib.TOMLDecodeError) else "a value is too large"
+        raise StartupError(f"the configuration file {path!r} is not TOML: {reason}") from None
+    names = [field.name for field in attrs.fields(Settings)]
+    for name in values:
+        if name not in names:
+            raise StartupError(f"{path}: {name!r} is not a setting{_nearest(name, names)}")
+    return values
+
+
+def _text_of(path: str) -> str:
+    def opener(path: str, flags: int) -> int:
+        # Opening a named pipe would otherwise block until somebody writes to it.
+        return os.open(path, flags | os.O_NONBLOCK)
+
+    try:
+        with open(path, "rb", opener=opener) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise StartupError(f"the configuration file {path!r} is not a regular file")
+            data = file.read(MAX_FILE + 1)
+    except OSError as e:
+        raise StartupError(f"the configuration file {path!r} cannot be read: {e.strerror}") from None
+    if len(data) > MAX_FILE:
+        raise StartupError(f"the configuration file {path!r} is longer than {MAX_FILE} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise StartupError(f"the configuration file {path!r} is not TOML: it is not UTF-8") from None

@@ -1,0 +1,281 @@
+"""
+The table of all settings: name, default, help text, kind of value, and whether a running server can change it.
+
+The command line, the environment, the configuration file and the documentation are made from this table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from rendezvous.core.presence import Timers
+from rendezvous.errors import StartupError
+from rendezvous.limits import SignalingLimits
+from rendezvous.settings.kinds import (
+    ADDRESS,
+    FLAG,
+    GRACE,
+    NETWORK,
+    ORIGIN,
+    PORT,
+    RATE,
+    SECONDS,
+    SIZE,
+    STORE,
+    UDP_PORT,
+    WORD,
+    Kind,
+    UDPPort,
+    one_of,
+    whole,
+)
+
+__all__ = ["PROTOCOLS", "Settings", "UDPPort", "default_text", "environment_name", "kind_of", "option_name"]
+
+#: What ``--without`` turns off.
+PROTOCOLS = ("rendezvous", "offers", "sessions", "tracker", "stun")
+
+#: The most entries that any table may be set to hold.
+_MOST = 1_000_000_000
+
+
+def _about(help: str, kind: Kind, *, many: bool = False, reloadable: bool = False) -> dict[str, Any]:
+    """
+    :param many: whether the option may be given several times; then the value is a tuple.
+    :param reloadable: whether a running server takes a new value.
+    :returns: the metadata of a field.
+    """
+    return {"help": help, "kind": kind, "many": many, "reloadable": reloadable}
+
+
+def option(default: Any, help: str, kind: Kind, *, reloadable: bool = False) -> Any:
+    """:returns: a field for a setting with one value."""
+    return attrs.field(default=default, metadata=_about(help, kind, reloadable=reloadable))
+
+
+# These converters accept one value in the place of a sequence. The values are checked afterwards.
+
+
+def _texts(given: str | Sequence[str]) -> tuple[str, ...]:
+    return _as_tuple(given)
+
+
+def _udp_ports(given: int | str | UDPPort | Sequence[int | str | UDPPort]) -> tuple[UDPPort, ...]:
+    return _as_tuple(given)
+
+
+def _as_tuple(given: Any) -> tuple[Any, ...]:
+    return tuple(given) if isinstance(given, (list, tuple)) else (given,)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    How the server is to run. Durations are in seconds.
+
+    A repeatable setting takes a sequence of values, or one value. ``udp_port`` takes integers, texts such as
+    ``"5024:deployed"``, and :class:`UDPPort`.
+
+    :raises StartupError: a value is not one that the setting takes, or two settings contradict each other.
+    """
+
+    http_port: int = option(5025, "TCP port for HTTP; 0 takes any free one", PORT)
+    http: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_texts,
+        metadata=_about(
+            "listen for HTTP on this Twisted endpoint instead of --http-port, for example"
+            " ssl:443:privateKey=key.pem:certKey=cert.pem (repeatable)",
+            WORD,
+            many=True,
+        ),
+    )
+    udp_port: tuple[UDPPort, ...] = attrs.field(
+        default=(UDPPort(5024),),
+        converter=_udp_ports,
+        metadata=_about(
+            "UDP port for datagrams; 0 takes any free one; with :deployed, its tracker speaks the deployed dialect"
+            " instead of the documented one (repeatable)",
+            UDP_PORT,
+            many=True,
+        ),
+    )
+    interface: str = option(
+        "", "the IPv4 or IPv6 address to listen on (default: all addresses of both families)", ADDRESS
+    )
+    pulse_interval: float = option(30.0, "seconds between two pulses of a client", SECONDS)
+    pulse_grace: float | str = option(
+        "10%", "how much later than that a pulse may arrive: seconds, or a part of the interval", GRACE
+    )
+    error_time: float = option(
+        180.0, "seconds of silence, in addition to one interval, after which a client is logged out", SECONDS
+    )
+    registration_time: float = option(300.0, "seconds within which a new client must send its first pulse", SECONDS)
+    logout_memory: float = option(
+        30 * 86400.0, "seconds for which the server remembers that a credential was logged out", SECONDS
+    )
+    max_clients: int = option(
+        1_000_000, "number of clients that are kept; the next one is refused with 503", whole(1, _MOST)
+    )
+    max_offers: int = option(
+        100_000, "number of offers and sessions that are kept; the next one is refused with 503", whole(1, _MOST)
+    )
+    max_signaling_memory: int = option(
+        512 * 1024**2,
+        "memory for offers, sessions, answers, candidates and events, in bytes or with K, M or G; what does not fit is"
+        " refused with 503",
+        SIZE,
+    )
+    max_waiting: int = option(
+        10_000,
+        "number of requests and event streams that wait for news; the next one is refused with 503",
+        whole(1, _MOST),
+    )
+    offers_per_peer: int = option(
+        SignalingLimits().offers_per_peer,
+        "offers one peer may have; the next one is refused with 429",
+        whole(1, 1_000_000),
+    )
+    session_lifetime: float = option(SignalingLimits().session_lifetime, "seconds that a session lives", SECONDS)
+    cors_origin: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_texts,
+        metadata=_about(
+            "a web origin whose pages may use the server, such as https://app.example (repeatable; default: any)",
+            ORIGIN,
+            many=True,
+        ),
+    )
+    tracker_lifetime: float = option(300.0, "seconds of silence after which a tracker peer is removed", SECONDS)
+    max_tracker_peers: int = option(
+        100_000,
+        "number of tracker peers that are kept; the next one gets an error that the tracker is full",
+        whole(1, _MOST),
+    )
+    udp_rate: float = option(
+        50.0,
+        "answers of the tracker and of STUN a second to one IPv4 address or IPv6 /64, with bursts of twice as many; 0"
+        " for no limit",
+        RATE,
+    )
+    no_source_limits: bool = option(
+        False,
+        "turn off all limits that count what one source address or network takes, --udp-rate included, for trusted"
+        " networks and benchmarks",
+        FLAG,
+    )
+    trusted_proxy: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_texts,
+        metadata=_about(
+            "the address or network of a reverse proxy whose X-Forwarded-For and Forwarded headers are used, or unix"
+            " for UNIX sockets (repeatable; default: none)",
+            NETWORK,
+            many=True,
+        ),
+    )
+    without: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_texts,
+        metadata=_about(f"turn a protocol off: {', '.join(PROTOCOLS)} (repeatable)", one_of(PROTOCOLS), many=True),
+    )
+    store: str = option(
+        "sqlite:rendezvous.sqlite3",
+        "where state is kept: sqlite:PATH for a file, or memory: to keep nothing after the end",
+        STORE,
+    )
+    secret_file: str = option(
+        "",
+        "the file with the server's secret, 64 hex digits; it is made on first start (default: rendezvous.secret,"
+        " beside the store); RENDEZVOUS_SECRET can hold the digits instead",
+        WORD,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(Settings):
+            object.__setattr__(self, field.name, checked(field, getattr(self, field.name), field.name))
+        self._check_contradictions()
+
+    def _check_contradictions(self) -> None:
+        late, kept = self.timers.pulse_grace, self.timers.error_time
+        if late > kept:
+            raise StartupError(f"pulse-grace ({late:.10g} s) must not be longer than error-time ({kept:.10g} s)")
+        if not set(PROTOCOLS) - set(self.without):
+            raise StartupError("without must leave at least one protocol on, and turns off all of them")
+        if self.http and self.http_port != attrs.fields(Settings).http_port.default:
+            raise StartupError("http and http-port contradict each other: give one of them")
+
+    @property
+    def store_path(self) -> str | None:
+        """:returns: the SQLite file, or ``None`` if state is in memory only."""
+        return None if self.store == "memory:" else self.store.removeprefix("sqlite:")
+
+    @property
+    def secret_path(self) -> str:
+        """:returns: the secret's file."""
+        return self.secret_file or os.path.join(os.path.dirname(self.store_path or ""), "rendezvous.secret")
+
+    @property
+    def signaling_limits(self) -> SignalingLimits:
+        """:returns: the limits of offers and sessions."""
+        return SignalingLimits(offers_per_peer=self.offers_per_peer, session_lifetime=self.session_lifetime)
+
+    @property
+    def timers(self) -> Timers:
+        """:returns: the times that decide a client's state."""
+        late = self.pulse_grace
+        if isinstance(late, str):
+            late = self.pulse_interval * float(late.rstrip("%")) / 100
+        return Timers(
+            pulse_interval=self.pulse_interval,
+            pulse_grace=late,
+            error_time=self.error_time,
+            registration_time=self.registration_time,
+        )
+
+
+def kind_of(field: attrs.Attribute[Any]) -> Kind:
+    """:returns: what values a setting takes; of a repeatable one, each of its values."""
+    kind: Kind = field.metadata["kind"]
+    return kind
+
+
+def checked(field: attrs.Attribute[Any], given: Any, where: str) -> Any:
+    """
+    Check the value of a setting.
+
+    :param where: what the message calls the setting: where the operator finds it.
+    :returns: the value in its normal form.
+    :raises StartupError: the setting does not take it.
+    """
+    if type(given) is type(field.default) and given == field.default:
+        # A default can be a value that cannot be given, such as no address.
+        return given
+    kind = kind_of(field)
+    try:
+        return tuple(map(kind.value, given)) if field.metadata["many"] else kind.value(given)
+    except ValueError as e:
+        raise StartupError(f"{where} {e}") from None
+
+
+def option_name(field: attrs.Attribute[Any]) -> str:
+    """:returns: the setting's name on the command line, without the dashes."""
+    return field.name.replace("_", "-")
+
+
+def environment_name(field: attrs.Attribute[Any]) -> str:
+    """:returns: the setting's name in the environment."""
+    return "RENDEZVOUS_" + field.name.upper()
+
+
+def default_text(field: attrs.Attribute[Any]) -> str:
+    """:returns: the setting's default as an operator would give it; empty if there is none, or if it is off."""
+    default: Any = field.default
+    if default in ("", (), False):
+        return ""
+    values = default if field.metadata["many"] else (default,)
+    return " ".join(map(kind_of(field).show, values))
