@@ -26,6 +26,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 
 from rendezvous.core.identity import Keyring
+from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.errors import StartupError
 from rendezvous.interfaces import IStore
@@ -40,7 +41,6 @@ from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
 from rendezvous.web.api import all_routes, router
 from rendezvous.web.cors import Cors
 from rendezvous.web.site import RendezvousSite, RootResource
-from rendezvous.wire.demux import Protocol
 from rendezvous.wire.tracker import Dialect
 
 __all__ = ["Rendezvous", "make_service"]
@@ -88,7 +88,7 @@ class Rendezvous(MultiService):
             self.store,
             reactor,
             RateLimit(settings.udp_rate, max(1, round(2 * settings.udp_rate))),
-            frozenset(protocol for protocol in Protocol if protocol.value not in settings.without),
+            frozenset(Protocol).difference(settings.without),
         )
         sweep_service(Sweep(self.store, reactor, self._datagrams.dropped), reactor).setServiceParent(self)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.protocols import Protocol
 from rendezvous.core.tracker import (
     MAX_MULTIADDR,
     Announced,
@@ -25,7 +26,7 @@ from rendezvous.core.tracker import (
     StillAlive,
 )
 from rendezvous.testing import MemoryServer
-from rendezvous.wire.demux import Protocol, classify
+from rendezvous.wire.demux import classify
 from rendezvous.wire.tracker import Dialect, encode
 from tests._rst import tables
 from tests._udp_case import ALICE, BOTH, DEPLOYED, DOCUMENTED

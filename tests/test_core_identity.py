@@ -19,8 +19,9 @@ from rendezvous.core.identity import (
     parse_authorization,
     parse_client_id,
 )
+from rendezvous.core.protocols import Protocol
 from rendezvous.errors import NotFound, Unauthorized
-from rendezvous.wire.demux import Protocol, classify, mistakable
+from rendezvous.wire.demux import classify, mistakable
 
 ID = bytes(range(0xA0, 0xB0))
 KEY = bytes(range(0xC0, 0xE0))
@@ -233,4 +234,4 @@ class DrawTests(SynchronousTestCase):
 
         _, key = Keyring([SECRET]).draw(random.Random(seed).randbytes, likely)
         self.assertFalse(likely(key))
-        self.assertIs(classify(key), Protocol.PULSE)
+        self.assertIs(classify(key), Protocol.RENDEZVOUS)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.protocols import Protocol
 from rendezvous.errors import WireError
 from rendezvous.wire import pulse
-from rendezvous.wire.demux import Protocol, classify, mistakable
+from rendezvous.wire.demux import classify, mistakable
 
 COOKIE = 0x2112A442
 
@@ -30,7 +31,7 @@ def by_the_book(datagram: bytes) -> Protocol | None:
     if datagram.startswith(b"{"):
         return Protocol.TRACKER
     if len(datagram) == 32 or (len(datagram) == 64 and all(chr(byte) in "0123456789abcdefABCDEF" for byte in datagram)):
-        return Protocol.PULSE
+        return Protocol.RENDEZVOUS
     return None
 
 
@@ -60,7 +61,7 @@ class ClassifyTests(SynchronousTestCase):
     @given(ANYTHING)
     def test_whatever_is_a_pulse_can_be_read(self, datagram: bytes) -> None:
         """The dialect and its decoder agree."""
-        if classify(datagram) is Protocol.PULSE:
+        if classify(datagram) is Protocol.RENDEZVOUS:
             self.assertEqual(len(pulse.decode(datagram)), 32)
         elif classify(datagram) is None:
             self.assertRaises(WireError, pulse.decode, datagram)
@@ -101,7 +102,7 @@ class ClassifyTests(SynchronousTestCase):
     def test_pulse_has_exactly_its_size(self) -> None:
         """32 bytes or 64 hex digits, and nothing one shorter or longer."""
         sizes = {n: classify(b"0" * n) for n in (0, 1, 31, 32, 33, 63, 64, 65, 1024, 65507)}
-        self.assertEqual({n for n, dialect in sizes.items() if dialect is Protocol.PULSE}, {32, 64})
+        self.assertEqual({n for n, dialect in sizes.items() if dialect is Protocol.RENDEZVOUS}, {32, 64})
         self.assertEqual({dialect for n, dialect in sizes.items() if n not in (32, 64)}, {None})
 
 
@@ -118,5 +119,5 @@ class MistakableTests(SynchronousTestCase):
     @given(st.binary(min_size=32, max_size=32) | STUNS.filter(lambda datagram: len(datagram) == 32))
     def test_key_that_is_not_mistakable_is_a_pulse_in_both_forms(self, key: bytes) -> None:
         """Hex digits never begin like another dialect, so it is the raw form that decides."""
-        self.assertIs(classify(key.hex().encode()), Protocol.PULSE)
-        self.assertEqual(mistakable(key), by_the_book(key) is not Protocol.PULSE)
+        self.assertIs(classify(key.hex().encode()), Protocol.RENDEZVOUS)
+        self.assertEqual(mistakable(key), by_the_book(key) is not Protocol.RENDEZVOUS)

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from rendezvous.core.presence import Timers
+from rendezvous.core.protocols import Protocol
 from rendezvous.errors import StartupError
 from rendezvous.limits import SignalingLimits
 from rendezvous.settings.kinds import (
@@ -34,10 +35,7 @@ from rendezvous.settings.kinds import (
     whole,
 )
 
-__all__ = ["PROTOCOLS", "Settings", "UDPPort", "default_text", "environment_name", "kind_of", "option_name"]
-
-#: What ``--without`` turns off.
-PROTOCOLS = ("rendezvous", "offers", "sessions", "tracker", "stun")
+__all__ = ["Settings", "UDPPort", "default_text", "environment_name", "kind_of", "option_name"]
 
 #: The most entries that any table may be set to hold.
 _MOST = 1_000_000_000
@@ -181,7 +179,7 @@ class Settings:
     without: tuple[str, ...] = attrs.field(
         default=(),
         converter=_texts,
-        metadata=_about(f"turn a protocol off: {', '.join(PROTOCOLS)} (repeatable)", one_of(PROTOCOLS), many=True),
+        metadata=_about(f"turn a protocol off: {', '.join(Protocol)} (repeatable)", one_of(list(Protocol)), many=True),
     )
     store: str = option(
         "sqlite:rendezvous.sqlite3",
@@ -204,7 +202,7 @@ class Settings:
         late, kept = self.timers.pulse_grace, self.timers.error_time
         if late > kept:
             raise StartupError(f"pulse-grace ({late:.10g} s) must not be longer than error-time ({kept:.10g} s)")
-        if not set(PROTOCOLS) - set(self.without):
+        if set(self.without) == set(Protocol):
             raise StartupError("without must leave at least one protocol on, and turns off all of them")
         if self.http and self.http_port != attrs.fields(Settings).http_port.default:
             raise StartupError("http and http-port contradict each other: give one of them")

@@ -14,13 +14,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.core.presence import PulseCode
+from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.core.tracker import Failed, Replies, Reply, Source
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.interfaces import IStore
 from rendezvous.wire import pulse, stun, tracker
-from rendezvous.wire.demux import Protocol, classify
+from rendezvous.wire.demux import classify
 
 __all__ = ["Datagrams", "RendezvousDatagrams"]
 
@@ -71,7 +72,7 @@ class RendezvousDatagrams(DatagramProtocol):
         self._store = shared.store
         # Chosen once, so that being able to turn pulses off costs a pulse nothing.
         self._keep_alive = (
-            shared.store.presence.keep_alive if Protocol.PULSE in shared.protocols else _keep_nobody_alive
+            shared.store.presence.keep_alive if Protocol.RENDEZVOUS in shared.protocols else _keep_nobody_alive
         )
         self._seconds = shared.clock.seconds
         self._dropped = shared.dropped
@@ -79,10 +80,10 @@ class RendezvousDatagrams(DatagramProtocol):
         handlers = {
             Protocol.STUN: self._handle_stun,
             Protocol.TRACKER: self._handle_tracker,
-            Protocol.PULSE: self._handle_pulse,
+            Protocol.RENDEZVOUS: self._handle_pulse,
         }
         self._handlers: dict[Protocol, Callable[[bytes, Address], None]] = {
-            protocol: handlers[protocol] for protocol in shared.protocols
+            protocol: handle for protocol, handle in handlers.items() if protocol in shared.protocols
         }
 
     def startProtocol(self) -> None:
@@ -107,7 +108,7 @@ class RendezvousDatagrams(DatagramProtocol):
             self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
-        protocol = Protocol.PULSE if datagram in self._store.presence else classify(datagram)
+        protocol = Protocol.RENDEZVOUS if datagram in self._store.presence else classify(datagram)
         if protocol is None:
             self._dropped["unreadable"] += 1
         elif (handle := self._handlers.get(protocol)) is None:

@@ -27,8 +27,7 @@ __all__ = ["all_routes", "router"]
 
 def all_routes(store: IStore, clock: IReactorTime, without: Collection[str] = ()) -> list[Route]:
     """
-    :param without: the dialects that are off, by the tags of their routes. Identity belongs to all of them, and the
-        topics to two.
+    :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.
     """
     every = [
@@ -38,8 +37,7 @@ def all_routes(store: IStore, clock: IReactorTime, without: Collection[str] = ()
         *EventRoutes(store, clock).routes(),
         *SessionRoutes(store, clock).routes(),
     ]
-    off = {*without, *(("topics",) if {"offers", "sessions"} <= set(without) else ())}
-    routes = [route for route in every if route.tag not in off]
+    routes = [route for route in every if route.is_served(without)]
     return [*routes, *DescriptionRoutes(routes, store.limits).routes()]
 
 

@@ -27,10 +27,10 @@ _PART = re.compile(r"<(\w+)>")
 
 _TAGS = {
     "about": "What the server says of itself.",
-    "identity": "Registration and its end, for every dialect.",
+    "identity": "Registration and its end, for every protocol.",
     "rendezvous": "Addresses of UDP hole punchers.",
     "offers": "WebRTC signaling by topic.",
-    "topics": "Topics, for both dialects of WebRTC signaling.",
+    "topics": "Topics, for both protocols of WebRTC signaling.",
     "sessions": "WebRTC signaling by code, isolated by Origin.",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import attrs
@@ -10,10 +10,14 @@ import attrs
 from twisted.web.http import Request
 
 from rendezvous.core.identity import parse_authorization
+from rendezvous.core.protocols import Protocol
 from rendezvous.interfaces import IStore
 from rendezvous.web.fields import header
 
-__all__ = ["Route", "RouteResult", "caller"]
+__all__ = ["SHARED", "Route", "RouteResult", "caller"]
+
+#: The tags that are not protocols, with the protocols that need their routes; without any, they are always served.
+SHARED = {"about": (), "identity": (), "topics": (Protocol.OFFERS, Protocol.SESSIONS)}
 
 #: What a route gives: the JSON object of a 200 answer, or nothing if it has written for itself.
 RouteResult = Coroutine[Any, Any, dict[str, Any] | None]
@@ -27,7 +31,7 @@ class Route:
     :ivar method: HTTP's.
     :ivar path: with ``<name>`` for each part that varies.
     :ivar answer: called with the request and those parts, still percent-encoded.
-    :ivar tag: the dialect it belongs to.
+    :ivar tag: a protocol, or one of :data:`SHARED`; the description groups routes by it.
     :ivar credential: whether it needs one.
     :ivar params: names of its parameters in the query and the headers (:func:`~rendezvous.web.schemas.parameters`).
     :ivar request: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` without one.
@@ -44,6 +48,11 @@ class Route:
     request: str | None = attrs.field(default=None, kw_only=True)
     response: str | None = attrs.field(kw_only=True)
     errors: tuple[int, ...] = attrs.field(default=(), kw_only=True)
+
+    def is_served(self, without: Collection[str]) -> bool:
+        """:returns: whether the route is there when these protocols are off."""
+        needed_by: tuple[str, ...] = SHARED.get(self.tag, (self.tag,))
+        return not needed_by or not set(needed_by) <= set(without)
 
 
 async def caller(request: Request, store: IStore, now: float) -> bytes:

@@ -7,20 +7,11 @@ here is looked up before this is asked.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
+from rendezvous.core.protocols import Protocol
 from rendezvous.errors import WireError
 from rendezvous.wire import pulse, stun
 
-__all__ = ["Protocol", "classify", "mistakable"]
-
-
-class Protocol(StrEnum):
-    """The dialects of a UDP port, in the order in which they are tried. Being text, they are quick to look up."""
-
-    STUN = "stun"
-    TRACKER = "tracker"
-    PULSE = "rendezvous"
+__all__ = ["classify", "mistakable"]
 
 
 def classify(datagram: bytes) -> Protocol | None:
@@ -33,9 +24,9 @@ def classify(datagram: bytes) -> Protocol | None:
         pulse.decode(datagram)
     except WireError:
         return None
-    return Protocol.PULSE
+    return Protocol.RENDEZVOUS
 
 
 def mistakable(key: bytes) -> bool:
     """:returns: whether a pulse with this key would look like another dialect's datagram once the key is unknown."""
-    return classify(key) is not Protocol.PULSE
+    return classify(key) is not Protocol.RENDEZVOUS

@@ -1,0 +1,26 @@
+"""The protocols that share the server's ports."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Protocol"]
+
+
+class Protocol(StrEnum):
+    """
+    A protocol that can be turned off; the value is its name in settings, routes and documentation.
+
+    A member is a text, so it is quick to look up in a dictionary.
+    """
+
+    #: Pulses over UDP, and over HTTP what hole punchers ask.
+    RENDEZVOUS = "rendezvous"
+    #: WebRTC signaling by topic, over HTTP.
+    OFFERS = "offers"
+    #: WebRTC signaling by code, over HTTP.
+    SESSIONS = "sessions"
+    #: Peers that use nothing but one UDP socket.
+    TRACKER = "tracker"
+    #: Binding requests over UDP (RFC 8489).
+    STUN = "stun"
