@@ -48,6 +48,12 @@ class Server:
         """:returns: where the present life, or the last one, writes."""
         return self.directory / f"server-{self._lives}.log"
 
+    @property
+    def pid(self) -> int:
+        """:returns: the process of the present life."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> str:
         """:returns: what it has written."""
         return self.log_path.read_text()

@@ -1,0 +1,80 @@
+"""Very many things that end in the same moment."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.attack.field import MIB, Field, attack
+from tests.attack.stores import Row, copies, sooner, store_with
+
+__all__: list[str] = []
+
+OFFERS = 50_000
+SESSIONS = 90_000
+CLIENTS = 300_000
+#: Seconds from the making of a store to the end of everything in it: as long as the server may need to start.
+LEFT = 12.0
+HOUR = 3600.0
+
+
+def _wait(field: Field) -> None:
+    """Let what ends do so."""
+    time.sleep(LEFT + 3.0)
+    field.note(f"{field.ask('GET', '/topics').json['total']} topics are left")
+
+
+def _offers(directory: Path, prefix: Sequence[str]) -> None:
+    store_with(directory, prefix)
+
+    def changed(row: Row) -> Iterator[Row]:
+        end = sooner(row, "expires_at", HOUR - LEFT)
+        for number in range(OFFERS):
+            topics = json.dumps([f"topic-{number}-{each}" for each in range(20)])
+            yield {**end, "id": f"offer-{number}", "topics": topics}
+
+    copies(directory, "offers", "owner IN (SELECT client_id FROM clients)", changed)
+
+
+def _sessions(directory: Path, prefix: Sequence[str]) -> None:
+    store_with(directory, prefix)
+
+    def changed(row: Row) -> Iterator[Row]:
+        end = sooner(row, "expires_at", 300.0 - LEFT)
+        for number in range(SESSIONS):
+            yield {**end, "id": f"session-{number}"}
+
+    copies(directory, "offers", "owner NOT IN (SELECT client_id FROM clients)", changed)
+
+
+def _clients(directory: Path, prefix: Sequence[str]) -> None:
+    made = store_with(directory, prefix)
+
+    def changed(row: Row) -> Iterator[Row]:
+        del row
+        for number in range(CLIENTS):
+            yield {"client_id": f"{number:032x}"}
+
+    copies(directory, "clients", f"client_id = '{made['id']}'", changed)
+
+
+@attack("ends-offers", least=LEFT + 3.0, prepare=_offers, options=("--max-offers=200000",))
+def ends_offers(field: Field) -> None:
+    """Fifty thousand offers of twenty topics end in one millisecond."""
+    _wait(field)
+
+
+@attack("ends-sessions", least=LEFT + 3.0, prepare=_sessions, options=("--max-offers=200000",))
+def ends_sessions(field: Field) -> None:
+    """Ninety thousand sessions end in one millisecond."""
+    _wait(field)
+
+
+@attack("ends-clients", memory=128 * MIB, least=LEFT + 3.0, prepare=_clients, options=(
+    "--registration-time=12", "--pulse-interval=5", "--error-time=7",
+))  # fmt: skip
+def ends_clients(field: Field) -> None:
+    """Three hundred thousand clients are gone in one moment."""
+    _wait(field)

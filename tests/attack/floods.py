@@ -1,0 +1,145 @@
+"""Floods of requests that are each in order, and what they leave of the tables."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections import Counter
+from collections.abc import Generator, Sequence
+
+from tests.attack.field import MIB, Field, attack
+from tests.attack.load import ONE, Answer, Script, addresses, fetch, flood, request
+
+__all__ = ["identities", "publishing"]
+
+HOUR_MS = 3_600_000
+#: Small tables, so that a flood fills them in a moment.
+SMALL_CLIENTS, SMALL_OFFERS = 3000, 3000
+
+
+def registering() -> Generator[bytes, Answer, None]:
+    """Register."""
+    yield request("POST", "/register")
+
+
+def coming_and_going() -> Generator[bytes, Answer, None]:
+    """Register, and log out."""
+    answer = yield request("POST", "/register")
+    if answer.status == 200:
+        yield request("POST", "/logout", auth=f"{answer.json['client_id']}:{answer.json['private_id']}")
+
+
+def publishing() -> Generator[bytes, Answer, None]:
+    """Register, and publish as many offers in as many topics for as long as one client may."""
+    answer = yield request("POST", "/register")
+    if answer.status != 200:
+        return
+    auth = f"{answer.json['client_id']}:{answer.json['private_id']}"
+    for _ in range(10):
+        topics = [f"{random.randrange(1 << 40):x}" for _ in range(20)]
+        offers = [{"sdp": f"{random.random()}", "topics": topics, "ttl": HOUR_MS} for _ in range(10)]
+        yield request("POST", "/offers", json.dumps({"offers": offers}).encode(), auth)
+
+
+def opening() -> Generator[bytes, Answer, None]:
+    """Open a session under an Origin that was never heard of."""
+    origin = f"https://{random.randrange(1 << 40):x}.test"
+    yield request("POST", "/t/offer", b'{"info": "", "offer": "v=0"}', Origin=origin)
+
+
+def identities(port: int, source: str, count: int) -> list[str]:
+    """:returns: so many credentials, or as many as the source is given."""
+    made = []
+    for _ in range(count):
+        answer = fetch(port, request("POST", "/register"), source)
+        if answer.status != 200:
+            break
+        made.append(f"{answer.json['client_id']}:{answer.json['private_id']}")
+    return made
+
+
+def _flood(field: Field, script: Script, sources: Sequence[str] = ONE) -> Counter[str]:
+    counts = flood(field.http, script, field.seconds, sources=sources)
+    field.note(f"answers: {dict(sorted(counts.items()))}")
+    return counts
+
+
+@attack("registrations", memory=128 * MIB)
+def registrations(field: Field) -> None:
+    """One address registers as fast as it can."""
+    _flood(field, registering)
+
+
+@attack("registrations-full", options=(f"--max-clients={SMALL_CLIENTS}",))
+def registrations_full(field: Field) -> None:
+    """One address fills a small table of clients."""
+    _flood(field, registering)
+    field.stranger_gets_in()
+
+
+@attack("registrations-site", options=(f"--max-clients={SMALL_CLIENTS}",))
+def registrations_site(field: Field) -> None:
+    """A whole /24 fills a small table of clients."""
+    _flood(field, registering, addresses(250, 1))
+    field.stranger_gets_in()
+
+
+@attack("logouts-full", options=(f"--max-clients={SMALL_CLIENTS}",))
+def logouts(field: Field) -> None:
+    """One address registers and logs out, so that remembered logouts fill up."""
+    _flood(field, coming_and_going)
+    field.stranger_gets_in()
+
+
+@attack("logouts-many", options=(f"--max-clients={SMALL_CLIENTS}",))
+def logouts_many(field: Field) -> None:
+    """Two hundred addresses register and log out, so that remembered logouts fill up."""
+    _flood(field, coming_and_going, addresses(200))
+    field.stranger_gets_in()
+
+
+@attack("offers", memory=256 * MIB)
+def offers(field: Field) -> None:
+    """One address publishes offers of 20 topics for an hour, under ever new identities."""
+    _flood(field, publishing)
+
+
+@attack("offers-full", memory=128 * MIB, options=(f"--max-offers={SMALL_OFFERS}",))
+def offers_full(field: Field) -> None:
+    """One address fills a small table with offers."""
+    _flood(field, publishing)
+    field.stranger_gets_in()
+
+
+@attack("sessions-full", options=(f"--max-offers={SMALL_OFFERS}",))
+def sessions_full(field: Field) -> None:
+    """One address fills a small table with sessions of Origins that it invents."""
+    _flood(field, opening)
+    field.stranger_gets_in()
+
+
+@attack("sessions-spread", memory=256 * MIB)
+def sessions_spread(field: Field) -> None:
+    """Fifty addresses in as many /24s open sessions."""
+    _flood(field, opening, addresses(50))
+
+
+@attack("bloom", memory=128 * MIB, least=4.0)
+def bloom(field: Field) -> None:
+    """A filter of all ones over five thousand offers of one topic, four connections."""
+    published = itertools.count()
+    for number, source in enumerate(addresses(50)):
+        for auth in identities(field.http, source, 1):
+            for _ in range(10):
+                offers = [{"sdp": f"{number} {next(published)}", "topics": ["bloom"]} for _ in range(10)]
+                fetch(field.http, request("POST", "/offers", json.dumps({"offers": offers}).encode(), auth), source)
+    ones = "/" * (8192 * 4 // 3) + "8="
+    asked = request("GET", f"/offers/by-topic/bloom?bloom={ones}")
+
+    def asking() -> Generator[bytes, Answer, None]:
+        yield asked
+
+    field.note(f"{next(published)} offers in the topic")
+    counts = flood(field.http, asking, field.seconds, connections=4)
+    field.note(f"answers: {dict(sorted(counts.items()))}")

@@ -1,0 +1,189 @@
+"""
+The innocent client, a process of its own: ``python -m tests.attack.innocent HTTP_PORT UDP_PORT PID``.
+
+Ten times a second it pulses, looks up an address over a connection that stays open, and looks it up over a fresh
+connection. Each round begins on time, whether the last one was answered or not, so a server that does not answer for a
+while delays all the rounds of that while. The program prints a line when it is ready, measures until its standard input
+ends, and prints its measurements as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ["ADDRESS", "KINDS"]
+
+#: Far from every attacker: neither its address nor its /24 is ever one of theirs.
+ADDRESS = "127.0.2.1"
+KINDS = ("pulse", "look-up", "fresh")
+
+INTERVAL = 0.1
+#: Each client pulses once in this many rounds, so a pulse may be late by two seconds and still be told from the next.
+CLIENTS = 20
+LOST = 2.0
+PATIENCE = 10.0
+#: All is well again when no answer took so many milliseconds for so many seconds.
+SLOW, QUIET = 50.0, 1.5
+ON_TIME = (1020).to_bytes(4, "big")
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Innocent:
+    """
+    One client program with twenty credentials.
+
+    :ivar samples: (kind, start on the monotonic clock, milliseconds or ``None``, what went wrong).
+    :ivar process: (time, resident bytes, CPU seconds) of the server.
+    """
+
+    def __init__(self, http_port: int, udp_port: int, pid: int) -> None:
+        self._http_port = http_port
+        self._udp_port = udp_port
+        self._pid = pid
+        self._idle: list[Connection] = []
+        self._clients: list[tuple[str, bytes, socket.socket]] = []
+        self._asked_to_end = 0.0
+        self._running: set[asyncio.Task[None]] = set()
+        self.samples: list[tuple[str, float, float | None, str]] = []
+        self.process: list[tuple[float, int, float]] = []
+
+    async def prepare(self) -> None:
+        """Register, and pulse once with each client."""
+        for _ in range(CLIENTS):
+            status, answer = await self._on_kept("POST /register HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            if status != 200:
+                raise RuntimeError(f"the innocent client could not register: {status} {answer}")
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind((ADDRESS, 0))
+            sock.connect(("127.0.0.1", self._udp_port))
+            sock.setblocking(False)
+            self._clients.append((answer["client_id"], bytes.fromhex(answer["private_id"]), sock))
+            fault = await self._pulse(len(self._clients) - 1)
+            if fault:
+                raise RuntimeError(f"the innocent client could not pulse: {fault}")
+
+    async def measure(self, stopped: asyncio.Event) -> None:
+        """Go on until the event is set and all is well again, or is not for long; then wait for what is under way."""
+        number, next_round = 0, time.monotonic()
+        while not (stopped.is_set() and self._may_end()):
+            self._look_at_process()
+            own = number % CLIENTS
+            self._begin("pulse", self._pulse(own))
+            self._begin("look-up", self._look_up(own, fresh=False))
+            self._begin("fresh", self._look_up(own, fresh=True))
+            number += 1
+            next_round += INTERVAL
+            await asyncio.sleep(max(0.0, next_round - time.monotonic()))
+        await asyncio.gather(*self._running)
+
+    def _may_end(self) -> bool:
+        """:returns: whether nothing was slow for a while since the end was asked for, or that is long ago."""
+        now = time.monotonic()
+        self._asked_to_end = self._asked_to_end or now
+        slow = [start for _, start, took, _ in self.samples[-200:] if took is None or took >= SLOW]
+        since = max([self._asked_to_end, *slow])
+        return now - since > QUIET or now - self._asked_to_end > PATIENCE
+
+    def _begin(self, kind: str, doing: Coroutine[Any, Any, str]) -> None:
+        async def timed() -> None:
+            start = time.monotonic()
+            try:
+                fault = await doing
+            except (OSError, EOFError, ValueError, TimeoutError) as e:
+                fault = repr(e)
+            took = None if fault else (time.monotonic() - start) * 1000
+            self.samples.append((kind, start, took, fault))
+
+        task = asyncio.ensure_future(timed())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def _look_at_process(self) -> None:
+        with contextlib.suppress(OSError), open(f"/proc/{self._pid}/stat", encoding="ascii") as file:
+            fields = file.read().rpartition(")")[2].split()
+            cpu = (int(fields[11]) + int(fields[12])) / _TICKS
+            self.process.append((time.monotonic(), int(fields[21]) * _PAGE, cpu))
+
+    async def _pulse(self, own: int) -> str:
+        """:returns: what went wrong, or an empty text."""
+        _, key, sock = self._clients[own]
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(BlockingIOError):
+            while sock.recv(64):
+                pass  # A reply that came after its pulse had been given up.
+        sock.send(key)
+        try:
+            code = await asyncio.wait_for(loop.sock_recv(sock, 64), LOST)
+        except TimeoutError:
+            return "lost"
+        return "" if code == ON_TIME else f"code {int.from_bytes(code, 'big')}"
+
+    async def _look_up(self, own: int, *, fresh: bool) -> str:
+        """:returns: what went wrong, or an empty text."""
+        peer, key, _ = self._clients[own]
+        request = (
+            f"GET /peer/{peer}/udp HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {peer}:{key.hex()}\r\n"
+            f"{'Connection: close' + chr(13) + chr(10) if fresh else ''}\r\n"
+        )
+        ask = self._on_fresh if fresh else self._on_kept
+        status, answer = await asyncio.wait_for(ask(request), PATIENCE)
+        return "" if status == 200 else f"{status} {answer.get('code')}"
+
+    async def _on_fresh(self, request: str) -> tuple[int, Any]:
+        connection = await self._connect()
+        try:
+            return await _ask(connection, request)
+        finally:
+            connection[1].close()
+
+    async def _on_kept(self, request: str) -> tuple[int, Any]:
+        connection = self._idle.pop() if self._idle else await self._connect()
+        try:
+            answer = await _ask(connection, request)
+        except BaseException:
+            connection[1].close()
+            raise
+        self._idle.append(connection)
+        return answer
+
+    async def _connect(self) -> Connection:
+        return await asyncio.open_connection("127.0.0.1", self._http_port, local_addr=(ADDRESS, 0))
+
+
+async def _ask(connection: Connection, request: str) -> tuple[int, Any]:
+    reader, writer = connection
+    writer.write(request.encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(head.partition("content-length:")[2].partition("\r\n")[0])
+    return int(head.split()[1]), json.loads(await reader.readexactly(length))
+
+
+async def main(http_port: int, udp_port: int, pid: int) -> None:
+    """Prepare, measure until the input ends, and print."""
+    with contextlib.suppress(OSError):
+        os.nice(-10)  # In truth it has a machine of its own: how soon it is scheduled here is not what it measures.
+    innocent = Innocent(http_port, udp_port, pid)
+    await innocent.prepare()
+    gc.collect()
+    gc.disable()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stopped.set)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await innocent.measure(stopped)
+    sys.stdout.write(json.dumps({"samples": innocent.samples, "process": innocent.process}) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*map(int, sys.argv[1:])))

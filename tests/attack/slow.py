@@ -1,0 +1,135 @@
+"""Connections that are opened, and then neither send nor read what they should."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Generator
+
+from tests.attack.field import MIB, Field, attack
+from tests.attack.floods import identities
+from tests.attack.load import ONE, Answer, addresses, fetch, flood, hold, request
+
+__all__: list[str] = []
+
+#: Descriptors of a server that was given few; what one address may open must leave room for others.
+FEW = 256
+ORIGIN = "https://listing.test"
+#: JSON writes each of these in six bytes.
+CONTROLS = "\x01" * (64 * 1024)
+
+
+@attack("half-open", least=16.0, memory=128 * MIB)
+def half_open(field: Field) -> None:
+    """A thousand requests of which a byte comes every five seconds: headers, header lines, bodies, chunk extensions."""
+    body = b"POST /answer HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nOrigin: https://a.test\r\n"
+    starts = [
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ",
+        b"GET / HTTP/1.1\r\n",
+        body + b"Content-Length: 100000\r\n\r\n",
+        body + b"Transfer-Encoding: chunked\r\n\r\n5;",
+    ]
+    held = hold(field.http, starts, 1000, addresses(100, 20), drips=[b"a", b"X: y\r\n", b"a", b"a"], every=5.0)
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    field.expect(f"{len(held)} requests are still half open after {field.seconds:.0f} s", holds=len(held) == 0)
+    held.close()
+
+
+@attack("descriptors", descriptors=FEW)
+def descriptors(field: Field) -> None:
+    """Six hundred idle connections of one address to a server that may open 256 files."""
+    held = hold(field.http, [b""], 600, ONE)
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    held.close()
+
+
+@attack("descriptors-spread", descriptors=FEW)
+def descriptors_spread(field: Field) -> None:
+    """Six hundred idle connections of three hundred addresses to a server that may open 256 files."""
+    held = hold(field.http, [b""], 600, addresses(300))
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    held.close()
+
+
+@attack("connections", memory=128 * MIB)
+def connections(field: Field) -> None:
+    """Five thousand idle connections of five hundred addresses."""
+    held = hold(field.http, [b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"], 5000, addresses(500))
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    held.close()
+
+
+def _fill_listing(field: Field) -> None:
+    """Let twenty addresses open fifty sessions each that are as large as they may be, all in one topic."""
+    body = json.dumps({"info": "", "offer": CONTROLS}).encode()
+    opened: dict[int, int] = {}
+    for source in addresses(20):
+        for _ in range(50):
+            status = fetch(field.http, request("POST", "/large/offer", body, Origin=ORIGIN), source).status
+            opened[status] = opened.get(status, 0) + 1
+    field.note(f"opening sessions of 64 KiB of control characters: {opened}")
+
+
+@attack("listing", memory=256 * MIB)
+def listing(field: Field) -> None:
+    """Four readers of a topic with a thousand sessions of 64 KiB of control characters."""
+    _fill_listing(field)
+    asked = request("GET", "/large/sessions", Origin=ORIGIN)
+
+    def reading() -> Generator[bytes, Answer, None]:
+        yield asked
+
+    counts = flood(field.http, reading, field.seconds, connections=4)
+    field.note(f"pages read: {dict(sorted(counts.items()))}")
+
+
+@attack("listing-unread", memory=384 * MIB)
+def listing_unread(field: Field) -> None:
+    """A thousand connections of a hundred addresses ask for that topic, and read nothing."""
+    _fill_listing(field)
+    asked = request("GET", "/large/sessions", Origin=ORIGIN)
+    held = hold(field.http, [asked], 1000, addresses(100), receive=4096)
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    held.close()
+
+
+@attack("streams-unread", memory=256 * MIB)
+def streams_unread(field: Field) -> None:
+    """A thousand event streams of a hundred peers, each with much to be sent, that nobody reads."""
+    starts, sources = [], addresses(100)
+    sdp = "v" * 60_000
+    for source in sources:
+        made = identities(field.http, source, 2)
+        if len(made) < 2:
+            continue
+        owner, answerer = made
+        cursor = _cursor(field.http, owner, source)
+        offers = {"offers": [{"sdp": f"{owner} {number}", "topics": ["t"]} for number in range(10)]}
+        published = fetch(field.http, request("POST", "/offers", json.dumps(offers).encode(), owner), source)
+        for each in published.json["offers"]:
+            body = json.dumps({"sdp": sdp}).encode()
+            fetch(field.http, request("POST", f"/offers/{each['id']}/answer", body, answerer), source)
+        starts.append(request("GET", "/events", auth=owner, Last_Event_ID=cursor))
+    field.note(f"{len(starts)} peers, {10 * len(sdp) >> 10} KiB of events for each")
+    held = hold(field.http, starts, 1000, sources, receive=4096)
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    held.close()
+
+
+def _cursor(port: int, auth: str, source: str) -> str:
+    """:returns: where a peer's stream begins."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0)) as sock:
+        sock.sendall(request("GET", "/events", auth=auth))
+        text = b""
+        while b"\n" not in text.partition(b"\nid: ")[2]:
+            piece = sock.recv(4096)
+            if not piece:
+                raise ConnectionError(f"the stream ended after {text!r}")
+            text += piece
+        return text.partition(b"\nid: ")[2].split()[0].decode()

@@ -1,0 +1,67 @@
+"""
+Stores with very many rows, made by copying one row that a server wrote itself.
+
+So nothing here knows the schema but the names of the columns that have to differ from row to row.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.attack.load import ONE, fetch, request
+from tests.crash.server import Server
+
+__all__ = ["Row", "copies", "store_with"]
+
+STORE = "rendezvous.sqlite3"
+Row = Mapping[str, Any]
+
+
+def store_with(directory: Path, prefix: Sequence[str]) -> dict[str, str]:
+    """
+    Run a server for a moment, let it keep a client, an offer of 20 topics and a session, and stop it.
+
+    :returns: the client's ``id`` and credential as ``auth``.
+    """
+    server = Server(directory, prefix=prefix)
+    server.start()
+    try:
+        made = fetch(server.http_port, request("POST", "/register"), ONE[0]).json
+        auth = f"{made['client_id']}:{made['private_id']}"
+        offer = {"sdp": "v=0", "topics": [f"topic-{number}" for number in range(20)], "ttl": 3_600_000}
+        fetch(server.http_port, request("POST", "/offers", json.dumps({"offers": [offer]}).encode(), auth), ONE[0])
+        session = request("POST", "/t/offer", b'{"info": "", "offer": "v=0"}', Origin="https://ends.test")
+        fetch(server.http_port, session, ONE[0])
+        return {"id": made["client_id"], "auth": auth}
+    finally:
+        server.stop()
+
+
+def copies(directory: Path, table: str, where: str, changed: Callable[[Row], Iterable[Row]]) -> None:
+    """
+    Put copies of a row into its place.
+
+    :param where: which row.
+    :param changed: the copies, each with only the columns that are not as in the row.
+    """
+    database = sqlite3.connect(directory / STORE)
+    database.row_factory = sqlite3.Row
+    with database:
+        row = dict(database.execute(f"SELECT * FROM {table} WHERE {where}").fetchone())  # noqa: S608
+        database.execute(f"DELETE FROM {table} WHERE {where}")  # noqa: S608
+        names, marks = ", ".join(row), ", ".join("?" * len(row))
+        database.executemany(
+            f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
+            ([*{**row, **each}.values()] for each in changed(row)),
+        )
+    database.close()
+
+
+def sooner(row: Row, column: str, seconds: float) -> Row:
+    """:returns: the column that begins so, moved to an earlier time, in its own unit."""
+    [name] = [each for each in row if each.startswith(column)]
+    return {name: row[name] - (int(seconds * 1000) if name.endswith("_ms") else seconds)}
