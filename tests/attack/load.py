@@ -1,4 +1,4 @@
-"""The load: plain sockets in one thread, bounded in number and in time, from loopback addresses of the attackers' own."""
+"""The load: plain sockets in one thread, bounded in number and in time, from loopback addresses of its own."""
 
 from __future__ import annotations
 

@@ -132,7 +132,10 @@ def _beside(attack: Attack, server: Server, seconds: float, shim: Shim | None) -
         time.sleep(IDLE)
         logged = field.log_size()
         begun = time.monotonic()
-        attack.run(field)
+        try:
+            attack.run(field)
+        except Exception as e:
+            field.expect(f"the attack could not go on: {e!r}", holds=False)
         ended = time.monotonic()
         output, _ = innocent.communicate(timeout=60)
         measured = json.loads(output)

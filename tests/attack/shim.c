@@ -54,15 +54,15 @@ static int is_full(int file)
     return control && control->full && file > 2 && fstat(file, &found) == 0 && S_ISREG(found.st_mode);
 }
 
-#define NEXT(type, name) static type next; if (!next) next = (type)dlsym(RTLD_NEXT, #name)
+#define NEXT(name) static __typeof__(&name) next; if (!next) next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
-int fsync(int file) { NEXT(int (*)(int), fsync); wait_for_disk(); return next(file); }
-int fdatasync(int file) { NEXT(int (*)(int), fdatasync); wait_for_disk(); return next(file); }
+int fsync(int file) { NEXT(fsync); wait_for_disk(); return next(file); }
+int fdatasync(int file) { NEXT(fdatasync); wait_for_disk(); return next(file); }
 
 #define WRITE(name, offset_type) \
     ssize_t name(int file, const void *data, size_t size, offset_type at) \
     { \
-        NEXT(ssize_t (*)(int, const void *, size_t, offset_type), name); \
+        NEXT(name); \
         if (is_full(file)) { errno = ENOSPC; return -1; } \
         return next(file, data, size, at); \
     }
@@ -71,14 +71,14 @@ WRITE(pwrite64, off64_t)
 
 ssize_t write(int file, const void *data, size_t size)
 {
-    NEXT(ssize_t (*)(int, const void *, size_t), write);
+    NEXT(write);
     if (is_full(file)) { errno = ENOSPC; return -1; }
     return next(file, data, size);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
-    NEXT(int (*)(clockid_t, struct timespec *), clock_gettime);
+    NEXT(clock_gettime);
     int status = next(clock, now);
     if (status == 0 && control && control->shift_ns && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
         int64_t shifted = now->tv_sec * 1000000000LL + now->tv_nsec + control->shift_ns;
