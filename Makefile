@@ -19,13 +19,16 @@ OPTIONS =
 CRASH_ROUNDS = 300
 CRASH_SEED = 1
 FUZZ_SECONDS = 600
+ATTACK_SECONDS = 10
+# Names of attacks, or --quick for those that CI runs; all of them if it is empty.
+ATTACKS =
 
 # What an installation depends on. The project is installed editable, so a change to its code asks for no new one.
 METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test coverage lint format types docs changes package lowest schemathesis bench fuzz clean
+.PHONY: help run test coverage lint format types docs changes package lowest schemathesis bench fuzz crash attack clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -80,6 +83,9 @@ fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port for FUZZ_SECONDS, 600 unless
 
 crash: $(VENV)/.installed-test  ## kill the server under load, restart it and compare; as often as CRASH_ROUNDS= says
 	@$(BIN)/python -m tests.crash $(CRASH_ROUNDS) $(CRASH_SEED)
+
+attack: $(VENV)/.installed-test  ## attack servers beside an innocent client, each attack for ATTACK_SECONDS; some with ATTACKS=
+	@$(BIN)/python -m tests.attack --seconds $(ATTACK_SECONDS) $(ATTACKS)
 
 clean:  ## remove everything that can be made again
 	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis _trial_temp*

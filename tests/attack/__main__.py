@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="attacks to run (default: all of them)")
     parser.add_argument("--list", action="store_true", help="list the attacks")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each lasts (default: 10)")
-    parser.add_argument("--quick", action="store_true", help="leave out those that need longer than that")
+    parser.add_argument("--quick", action="store_true", help="run only those that CI runs")
     parser.add_argument("--checkout", type=Path, help="run the server from this directory's code")
     options = parser.parse_args()
     if options.list:
@@ -56,7 +56,7 @@ def main() -> None:
     unknown = set(options.names) - set(ATTACKS)
     if unknown:
         parser.error(f"no such attack: {', '.join(sorted(unknown))}")
-    names = options.names or [n for n, each in ATTACKS.items() if not options.quick or each.least <= options.seconds]
+    names = options.names or [n for n, each in ATTACKS.items() if each.quick or not options.quick]
     failed = [name for name in names if (result := tried(name, options.seconds, options.checkout)) and result.faults]
     say(f"{len(names)} attacks, {len(failed)} failed{': ' if failed else ''}{', '.join(failed)}")
     sys.exit(bool(failed))

@@ -28,7 +28,7 @@ def _json(opening: bytes, item: bytes, closing: bytes) -> bytes:
     return opening + b",".join([item] * ((SIZE - len(opening) - len(closing)) // (len(item) + 1))) + closing
 
 
-@attack("body-lists", memory=128 * MIB)
+@attack("body-lists", quick=True, memory=128 * MIB)
 def lists(field: Field) -> None:
     """Two MiB of empty lists, to a route that needs no credential."""
     _repeat(field, request("POST", "/t/offer", _json(b"[", b"[]", b"]"), Origin="https://a.test"))
@@ -41,7 +41,7 @@ def seventy_thousand(field: Field) -> None:
     _repeat(field, request("POST", "/offers", _json(b'{"offers":[', b'{"sdp":"v","topics":["t"]}', b"]}"), auth))
 
 
-@attack("body-objects", memory=256 * MIB)
+@attack("body-objects", quick=True, memory=256 * MIB)
 def objects(field: Field) -> None:
     """Seven hundred thousand empty objects in the place of offers."""
     [auth] = identities(field.http, ONE[0], 1)
@@ -77,7 +77,7 @@ def candidates(field: Field) -> None:
     _repeat(field, request("POST", "/offers/none/ice-candidates", _json(b'{"candidates":[', piece, b"]}"), auth))
 
 
-@attack("content-length", log=4000)
+@attack("content-length", quick=True, log=4000)
 def content_length(field: Field) -> None:
     """A Content-Length of five thousand digits: refused, and not a word of it in the log."""
     asked = b"POST /register HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n"

@@ -39,7 +39,7 @@ def _jumps(field: Field, shifts: list[float]) -> None:
     )
 
 
-@attack("clock-back", shim=True, least=9.0)
+@attack("clock-back", quick=True, shim=True, least=9.0)
 def back(field: Field) -> None:
     """The wall clock is set back by an hour, and right again."""
     _jumps(field, [-3600.0, 0.0])

@@ -67,13 +67,13 @@ def stun(field: Field) -> None:
     _send(field, lambda: itertools.repeat(_stun()))
 
 
-@attack("udp-stun-spread")
+@attack("udp-stun-spread", quick=True)
 def stun_spread(field: Field) -> None:
     """STUN with 63 unknown attributes, from two thousand addresses that each stay within their rate."""
     _send(field, lambda: itertools.repeat(_stun()), addresses(2000, 200))
 
 
-@attack("udp-announces", memory=128 * MIB)
+@attack("udp-announces", quick=True, memory=128 * MIB)
 def announces(field: Field) -> None:
     """Announces to the tracker from four thousand addresses."""
     _send(field, lambda: itertools.repeat(b'{"action":"announce"}'), addresses(4000, 200), SLOW_RATE)
@@ -124,7 +124,7 @@ def empty(field: Field) -> None:
     _send(field, lambda: itertools.repeat(b""), rate=100_000)
 
 
-@attack("udp-moves", memory=64 * MIB)
+@attack("udp-moves", quick=True, memory=64 * MIB)
 def moves(field: Field) -> None:
     """A hundred clients whose pulses come from two sockets in turn, so that each moves its client."""
     keys = [bytes.fromhex(auth.partition(":")[2]) for auth in identities(field.http, ONE[0], 100)]

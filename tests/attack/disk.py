@@ -31,7 +31,7 @@ def _together(*doings: Callable[[], object]) -> None:
         thread.join()
 
 
-@attack("disk-stalls", shim=True, least=12.0)
+@attack("disk-stalls", quick=True, shim=True, least=12.0)
 def stalls(field: Field) -> None:
     """No sync ends for ten seconds, while registrations, moves, announces and unknown keys go on."""
     moving = [bytes.fromhex(auth.partition(":")[2]) for auth in identities(field.http, ONE[0], 50)]
@@ -76,7 +76,7 @@ def _pulsing(directory: Path, prefix: Sequence[str]) -> None:
     copies(directory, "clients", f"client_id = '{made['id']}'", changed)
 
 
-@attack("disk-full", shim=True, prepare=_pulsing)
+@attack("disk-full", quick=True, shim=True, prepare=_pulsing)
 def full(field: Field) -> None:
     """Nothing can be written, while fifty thousand clients pulse and others try to register."""
     keyring = Keyring([Secret(SECRET)])

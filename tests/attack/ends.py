@@ -60,7 +60,7 @@ def _clients(directory: Path, prefix: Sequence[str]) -> None:
     copies(directory, "clients", f"client_id = '{made['id']}'", changed)
 
 
-@attack("ends-offers", least=LEFT + 3.0, prepare=_offers, options=("--max-offers=200000",))
+@attack("ends-offers", quick=True, least=LEFT + 3.0, prepare=_offers, options=("--max-offers=200000",))
 def ends_offers(field: Field) -> None:
     """Fifty thousand offers of twenty topics end in one millisecond."""
     _wait(field)

@@ -96,10 +96,11 @@ class Attack:
     :ivar memory: bytes by which the server may grow meanwhile.
     :ivar log: bytes that it may log meanwhile.
     :ivar options: of the server.
-    :ivar least: seconds that it needs at least to show anything; those of more than some seconds are not part of CI.
+    :ivar least: seconds that it needs at least to show anything.
     :ivar shim: whether it needs the shim.
     :ivar descriptors: the server's limit of open files, if it is not the usual one.
     :ivar prepare: makes the store before the server starts.
+    :ivar quick: whether it is one of those that CI runs.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Attack:
     shim: bool = False
     descriptors: int = 0
     prepare: Callable[[Path, Sequence[str]], None] | None = None
+    quick: bool = False
 
 
 ATTACKS: dict[str, Attack] = {}

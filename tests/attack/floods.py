@@ -71,7 +71,7 @@ def registrations(field: Field) -> None:
     _flood(field, registering)
 
 
-@attack("registrations-full", options=(f"--max-clients={SMALL_CLIENTS}",))
+@attack("registrations-full", quick=True, options=(f"--max-clients={SMALL_CLIENTS}",))
 def registrations_full(field: Field) -> None:
     """One address fills a small table of clients."""
     _flood(field, registering)
@@ -105,14 +105,14 @@ def offers(field: Field) -> None:
     _flood(field, publishing)
 
 
-@attack("offers-full", memory=128 * MIB, options=(f"--max-offers={SMALL_OFFERS}",))
+@attack("offers-full", quick=True, memory=128 * MIB, options=(f"--max-offers={SMALL_OFFERS}",))
 def offers_full(field: Field) -> None:
     """One address fills a small table with offers."""
     _flood(field, publishing)
     field.stranger_gets_in()
 
 
-@attack("sessions-full", options=(f"--max-offers={SMALL_OFFERS}",))
+@attack("sessions-full", quick=True, options=(f"--max-offers={SMALL_OFFERS}",))
 def sessions_full(field: Field) -> None:
     """One address fills a small table with sessions of Origins that it invents."""
     _flood(field, opening)
@@ -125,7 +125,7 @@ def sessions_spread(field: Field) -> None:
     _flood(field, opening, addresses(50))
 
 
-@attack("bloom", memory=128 * MIB, least=4.0)
+@attack("bloom", quick=True, memory=128 * MIB, least=4.0)
 def bloom(field: Field) -> None:
     """A filter of all ones over five thousand offers of one topic, four connections."""
     published = itertools.count()

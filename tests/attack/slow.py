@@ -19,7 +19,7 @@ ORIGIN = "https://listing.test"
 CONTROLS = "\x01" * (64 * 1024)
 
 
-@attack("half-open", least=16.0, memory=128 * MIB)
+@attack("half-open", quick=True, least=16.0, memory=128 * MIB)
 def half_open(field: Field) -> None:
     """A thousand requests of which a byte comes every five seconds: headers, header lines, bodies, chunk extensions."""
     body = b"POST /answer HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nOrigin: https://a.test\r\n"
@@ -36,7 +36,7 @@ def half_open(field: Field) -> None:
     held.close()
 
 
-@attack("descriptors", descriptors=FEW)
+@attack("descriptors", quick=True, descriptors=FEW)
 def descriptors(field: Field) -> None:
     """Six hundred idle connections of one address to a server that may open 256 files."""
     held = hold(field.http, [b""], 600, ONE)
@@ -87,7 +87,7 @@ def listing(field: Field) -> None:
     field.note(f"pages read: {dict(sorted(counts.items()))}")
 
 
-@attack("listing-unread", memory=384 * MIB)
+@attack("listing-unread", quick=True, memory=384 * MIB)
 def listing_unread(field: Field) -> None:
     """A thousand connections of a hundred addresses ask for that topic, and read nothing."""
     _fill_listing(field)
@@ -98,7 +98,7 @@ def listing_unread(field: Field) -> None:
     held.close()
 
 
-@attack("streams-unread", memory=256 * MIB)
+@attack("streams-unread", quick=True, memory=256 * MIB)
 def streams_unread(field: Field) -> None:
     """A thousand event streams of a hundred peers, each with much to be sent, that nobody reads."""
     starts, sources = [], addresses(100)
