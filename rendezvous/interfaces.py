@@ -9,14 +9,13 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from twisted.internet.defer import Deferred
-
     from rendezvous.core.bloom import Bloom
     from rendezvous.core.identity import Credential
     from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
     from rendezvous.core.presence import Client, PulseCode
     from rendezvous.core.tracker import Replies, Source
     from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
+    from rendezvous.storage.notifier import Subscription
 
 __all__ = ["IPresenceStore", "ISignalingStore", "IStore", "ITrackerStore"]
 
@@ -74,14 +73,14 @@ class ISignalingStore(Interface):
 
     limits = Attribute("What the verbs hold requests to (:class:`~rendezvous.limits.SignalingLimits`).")
 
-    def wait(key: Hashable) -> Deferred[None]:
+    def subscribe(key: Hashable) -> Subscription:
         """
-        Wait for a change: ``("peer", id)`` for a peer's events, ``("offer", namespace, id, role)`` for an offer's side.
+        Wait for changes of a peer's events (``("peer", id)``) or of one side of an offer (``("offer", namespace, id,
+        role)``).
 
-        :returns: fires when there may be something new. Ask for it before you look, and cancel it when you have found
-            what you want: then nothing that comes between is missed.
-        :raises TooMany: as many wait for this as may.
-        :raises Unavailable: the store is closed.
+        :returns: a place among those that wait; to be closed. Subscribe before you look: then no change is missed.
+        :raises TooMany: as many wait for this key as may.
+        :raises Unavailable: as many wait in all as may, or the store is closed.
         """
 
     async def publish(owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:

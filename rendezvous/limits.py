@@ -77,6 +77,9 @@ class SignalingLimits:
     #: Events kept for all peers together, so that a flood ends the replay window early instead of the memory.
     events_kept: int = 200_000
 
+    #: Held requests and event streams in all, each with a connection and a timer of its own.
+    max_waiting: int = 10_000
+
     #: The Origin header: a scheme, a host name of 253 characters and a port fit well within it.
     origin_chars: int = 512
     #: Free text about the peer that opened a session: the sessions dialect promises 1024.

@@ -72,7 +72,7 @@ class EventsTestCase(WebTestCase):
         while rest:
             size, _, rest = rest.partition(b"\r\n")
             body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
-        return body.decode("ascii")
+        return body.decode("utf-8")
 
     def heard(self, stream: Connection) -> list[tuple[str, Any]]:
         """The events so far: what kind, and what it was about."""
@@ -101,6 +101,26 @@ class EventsTestCase(WebTestCase):
         """The client has read everything."""
         assert stream.transport.producer is not None
         stream.transport.producer.resumeProducing()
+
+    def fill(self, stream: Connection, size: int) -> None:
+        """The client reads everything once; then the transport has room for so many bytes until it is full again."""
+        transport: Any = stream.transport
+        room = size
+        write = transport.write
+
+        def limited(data: bytes) -> None:
+            nonlocal room
+            room -= len(data)
+            write(data)
+            if room < 0:
+                transport.producer.pauseProducing()
+
+        transport.write = limited
+        transport.writeSequence = lambda pieces: limited(b"".join(pieces))
+        try:
+            self.resume(stream)
+        finally:
+            del transport.write, transport.writeSequence
 
     def ended(self, stream: Connection) -> bool:
         """Whether the server has ended the stream properly."""

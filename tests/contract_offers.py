@@ -327,31 +327,36 @@ class EventContract(OfferCase):
         peer = client_id.hex()
         self.publish(peer, "x")
         self.publish("r", "other")
-        waiting = {key: self.store.wait(key) for key in (("peer", peer), ("offer", "", "x", "offerer"))}
+        keys = (("peer", peer), ("offer", "", "x", "offerer"))
+        waiting = {key: self.store.subscribe(key).changed() for key in keys}
         self.reply("other", "q")
         for notification in waiting.values():
             self.assertNoResult(notification)
         self.reply("x", "q")
         for notification in waiting.values():
             self.assertIsNone(self.successResultOf(notification))
-        notification = self.store.wait(("peer", peer))
+        notification = self.store.subscribe(("peer", peer)).changed()
         self.done(self.store.logout(client_id, NOW))
         self.assertIsNone(self.successResultOf(notification))
 
     def test_waiting_is_bounded(self) -> None:
-        """For one thing; who has stopped to wait counts no more."""
-        bells = [self.store.wait("a") for _ in range(WAITING_PER_KEY)]
-        self.assertRaises(TooMany, self.store.wait, "a")
-        self.store.wait("b").addErrback(lambda _: None).cancel()
-        bells[0].addErrback(lambda _: None).cancel()
-        self.store.wait("a")
+        """For one key; a subscription counts until it is closed, whether or not it waits at the moment."""
+        held = [self.store.subscribe("a") for _ in range(WAITING_PER_KEY)]
+        self.assertRaises(TooMany, self.store.subscribe, "a")
+        self.store.subscribe("b").close()
+        held[0].changed().addErrback(lambda _: None).cancel()
+        self.assertRaises(TooMany, self.store.subscribe, "a")
+        held[0].close()
+        self.store.subscribe("a")
 
-    def test_nobody_waits_for_a_store_that_is_closed(self) -> None:
-        """Those who did are woken, and nobody can begin to."""
-        notification = self.store.wait("a")
+    def test_a_closed_store_wakes_those_who_wait(self) -> None:
+        """And none can begin to."""
+        subscription = self.store.subscribe("a")
+        notification = subscription.changed()
         self.done(self.store.close(NOW))
         self.assertIsNone(self.successResultOf(notification))
-        self.assertRaises(Unavailable, self.store.wait, "a")
+        self.assertRaises(Unavailable, subscription.changed)
+        self.assertRaises(Unavailable, self.store.subscribe, "a")
 
 
 OFFERS = [PublishContract, DiscoveryContract, AnswerContract, EventContract]

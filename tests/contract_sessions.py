@@ -122,8 +122,8 @@ class SessionContract(SessionCase):
     def test_either_side_can_be_waited_for(self) -> None:
         """An answer and a candidate wake the other side of a session."""
         self.open_session("mine")
-        offerer = self.store.wait(("offer", HERE, "mine", Role.OFFERER))
-        answerer = self.store.wait(("offer", HERE, "mine", Role.ANSWERER))
+        offerer = self.store.subscribe(("offer", HERE, "mine", Role.OFFERER)).changed()
+        answerer = self.store.subscribe(("offer", HERE, "mine", Role.ANSWERER)).changed()
         self.done(self.store.add_session_candidate(HERE, "mine", Role.OFFERER, 1, NOW))
         self.assertIsNone(self.successResultOf(answerer))
         self.assertNoResult(offerer)

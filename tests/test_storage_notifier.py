@@ -1,106 +1,108 @@
-"""Bells: who waits for what, and that nothing is left of who has left."""
+"""Who waits for what, and that nothing is left of a subscription that was closed."""
 
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.errors import TooMany, Unavailable
-from rendezvous.storage.notifier import WAITING_PER_KEY, Notifier
+from rendezvous.errors import Full, TooMany, Unavailable
+from rendezvous.storage.notifier import WAITING_PER_KEY, Notifier, Subscription
 
 
-class NewsTests(SynchronousTestCase):
-    """Waiting and ringing."""
+class NotifierTests(SynchronousTestCase):
+    """Subscribing, waiting and notifying."""
 
     def setUp(self) -> None:
-        """Nobody waits yet."""
-        self.news = Notifier()
+        """Have a notifier without subscriptions."""
+        self.notifier = Notifier(100)
 
-    def cancel(self, notification: Deferred[None]) -> None:
-        """Wait no longer."""
-        notification.cancel()
-        self.failureResultOf(notification, CancelledError)
-
-    def test_ring_wakes_all_that_wait_for_the_key(self) -> None:
-        """Every notification of the key fires, and no other."""
-        bells = [self.news.wait("a") for _ in range(3)]
-        other = self.news.wait("b")
-        self.news.notify("a")
-        for notification in bells:
-            self.successResultOf(notification)
+    def test_a_notification_wakes_all_that_wait_for_the_key(self) -> None:
+        """Every waiter of the key is woken, and no other."""
+        waiting = [self.notifier.subscribe("a").changed() for _ in range(3)]
+        other = self.notifier.subscribe("b").changed()
+        self.notifier.notify("a")
+        for changed in waiting:
+            self.successResultOf(changed)
         self.assertNoResult(other)
-        self.assertEqual(len(self.news), 1)
-        self.cancel(other)
 
-    def test_a_bell_rings_once(self) -> None:
-        """After a ring nobody waits any more, and a further ring is nothing."""
-        notification = self.news.wait("a")
-        self.news.notify("a")
-        self.news.notify("a")
-        self.successResultOf(notification)
-        self.assertEqual(len(self.news), 0)
+    def test_a_notification_wakes_once(self) -> None:
+        """Whoever waits again waits for the next notification."""
+        subscription = self.notifier.subscribe("a")
+        self.successResultOf(self.woken(subscription))
+        self.assertNoResult(subscription.changed())
 
-    def test_ring_for_nobody_is_nothing(self) -> None:
-        """A key that nobody waits for leaves no trace."""
-        self.news.notify("a")
-        self.assertEqual(len(self.news), 0)
+    def woken(self, subscription: Subscription) -> Deferred[None]:
+        """Wait, and notify."""
+        changed = subscription.changed()
+        self.notifier.notify("a")
+        return changed
 
-    def test_cancelled_bell_leaves_nothing(self) -> None:
-        """Who waits no longer is forgotten, and the others still wait."""
-        first, second = self.news.wait("a"), self.news.wait("a")
-        self.cancel(first)
-        self.assertEqual(len(self.news), 1)
-        self.news.notify("a")
-        self.successResultOf(second)
-        self.assertEqual(len(self.news), 0)
+    def test_a_notification_between_two_waits_is_not_missed(self) -> None:
+        """What happens after subscribing and before waiting ends the wait at once, and only the next one."""
+        subscription = self.notifier.subscribe("a")
+        self.notifier.notify("a")
+        self.notifier.notify("a")
+        self.successResultOf(subscription.changed())
+        self.assertNoResult(subscription.changed())
 
-    def test_waiting_again_while_being_woken(self) -> None:
-        """Who asks for a new notification when woken waits for the next ring, and does not keep this one ringing."""
-        again: list[Deferred[None]] = []
-        notification = self.news.wait("a").addCallback(lambda _: again.append(self.news.wait("a")))
-        self.news.notify("a")
-        self.successResultOf(notification)
-        self.assertNoResult(again[0])
-        self.assertEqual(len(self.news), 1)
-        self.cancel(again[0])
+    def test_a_notification_that_concerns_no_subscription_leaves_nothing(self) -> None:
+        """A key without subscriptions leaves no trace."""
+        self.notifier.notify("a")
+        self.assertEqual(len(self.notifier), 0)
 
-    def test_one_woken_may_send_another_away(self) -> None:
-        """A notification that is cancelled by who was woken before it does no harm."""
-        bells: list[Deferred[None]] = []
-        first = self.news.wait("a").addCallback(lambda _: bells[0].cancel())
-        bells.append(self.news.wait("a"))
-        self.news.notify("a")
-        self.successResultOf(first)
-        self.failureResultOf(bells[0], CancelledError)
-        self.assertEqual(len(self.news), 0)
+    def test_a_wait_can_be_cancelled(self) -> None:
+        """The subscription stays, and keeps what comes meanwhile for its next wait."""
+        subscription = self.notifier.subscribe("a")
+        changed = subscription.changed()
+        changed.cancel()
+        self.failureResultOf(changed, CancelledError)
+        self.assertEqual(len(self.notifier), 1)
+        self.notifier.notify("a")
+        self.successResultOf(subscription.changed())
+
+    def test_closing_twice_gives_one_place_back(self) -> None:
+        """The second time does nothing."""
+        with self.notifier.subscribe("a") as first:
+            self.notifier.subscribe("a")
+            first.close()
+        self.assertEqual(len(self.notifier), 1)
+
+    def test_one_woken_may_close_another(self) -> None:
+        """A subscription that is closed by one that was woken before does no harm."""
+        first, second = self.notifier.subscribe("a"), self.notifier.subscribe("a")
+        changed = first.changed().addCallback(lambda _: second.close())
+        self.notifier.notify("a")
+        self.successResultOf(changed)
+        self.assertEqual(len(self.notifier), 1)
 
     def test_number_that_may_wait_for_one_key(self) -> None:
-        """Sixteen may wait for a key; the next is refused until one has left; other keys are not concerned."""
-        bells = [self.news.wait("a") for _ in range(WAITING_PER_KEY)]
+        """Sixteen may wait for a key; the next is refused and counted until one has left."""
+        held = [self.notifier.subscribe("a") for _ in range(WAITING_PER_KEY)]
         self.assertEqual(WAITING_PER_KEY, 16)
-        self.assertRaises(TooMany, self.news.wait, "a")
-        self.assertEqual(len(self.news), 16)
-        bells.append(self.news.wait("b"))
-        self.cancel(bells.pop(0))
-        bells.append(self.news.wait("a"))
-        self.assertRaises(TooMany, self.news.wait, "a")
-        for notification in bells:
-            self.cancel(notification)
-        self.assertEqual(len(self.news), 0)
+        self.assertRaises(TooMany, self.notifier.subscribe, "a")
+        self.notifier.subscribe("b")
+        held[0].close()
+        self.notifier.subscribe("a")
+        self.assertRaises(TooMany, self.notifier.subscribe, "a")
+        self.assertEqual((len(self.notifier), self.notifier.refused), (17, 2))
 
-    def test_close_sends_everybody_away(self) -> None:
-        """When the server stops, all are woken, and nobody may wait again."""
-        refused: list[Exception] = []
+    def test_number_that_may_wait_in_all(self) -> None:
+        """Beyond the total no key has room; a place that is given back is there for another key."""
+        notifier = Notifier(2)
+        held = [notifier.subscribe(key) for key in "ab"]
+        self.assertEqual(self.assertRaises(Full, notifier.subscribe, "c").code, "too-many-waiting")
+        self.assertEqual((len(notifier), notifier.refused), (2, 1))
+        held[0].close()
+        notifier.subscribe("c")
 
-        def wait_again(_: object) -> None:
-            try:
-                self.news.wait("a")
-            except Unavailable as e:
-                refused.append(e)
-
-        first, second = self.news.wait("a").addCallback(wait_again), self.news.wait("b")
-        self.news.close()
-        self.successResultOf(first)
-        self.successResultOf(second)
-        self.assertEqual((len(refused), len(self.news)), (1, 0))
-        self.assertRaises(Unavailable, self.news.wait, "c")
+    def test_close_wakes_all_waiters(self) -> None:
+        """When the server stops, all are woken, and none may wait again."""
+        subscriptions = [self.notifier.subscribe("a"), self.notifier.subscribe("b")]
+        waiting = [subscription.changed() for subscription in subscriptions]
+        self.notifier.close()
+        for changed, subscription in zip(waiting, subscriptions, strict=True):
+            self.successResultOf(changed)
+            self.assertRaises(Unavailable, subscription.changed)
+            subscription.close()
+        self.assertEqual(len(self.notifier), 0)
+        self.assertRaises(Unavailable, self.notifier.subscribe, "c")

@@ -277,13 +277,31 @@ class EndTests(EventsTestCase):
         self.leave(streams[0])
         self.listen()
 
-    def test_a_stream_that_finds_no_room_any_more_ends(self) -> None:
-        """A slow reader whose place was taken meanwhile is not sent an error in the midst of its stream: it ends."""
-        stream = self.listen()
-        self.pause(stream)
+    def test_a_paused_stream_keeps_its_place(self) -> None:
+        """A client that does not read has no more streams than one that does: its sixteen count while they are open."""
+        streams = [self.listen() for _ in range(WAITING_PER_KEY)]
+        for stream in streams:
+            self.pause(stream)
+        self.answer(self.publish())
         self.advance(15)
-        for _ in range(WAITING_PER_KEY):
-            self.listen()
-        self.resume(stream)
-        self.assertTrue(self.ended(stream))
-        self.assertEqual(self.heard(stream), [])
+        self.assertEqual(len(self.news), WAITING_PER_KEY)
+        self.assertRefused(self.ask("GET", "/events", None, self.alice), 429, "too-many")
+        self.resume(streams[0])
+        self.assertEqual(len(self.heard(streams[0])), 1)
+
+
+class TotalTests(EventsTestCase):
+    """Requests and streams that wait in all."""
+
+    settings = {"max_waiting": 2}  # noqa: RUF012
+
+    def test_the_next_is_refused(self) -> None:
+        """Streams and held requests of all peers count together; beyond the total it is 503."""
+        stream = self.listen()
+        self.start("GET", "/offers/answers?wait=30", headers=self.bob)
+        for path in ("/events", "/offers/answers?wait=1"):
+            response = self.ask("GET", path, None, self.bob)
+            self.assertRefused(response, 503, "too-many-waiting")
+            self.assertEqual(response.headers["retry-after"], "30")
+        self.leave(stream)
+        self.listen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rendezvous.web.events import PIECE
 from tests._events_case import EventsTestCase
 from tests._web_case import LIMITS
 
@@ -22,16 +23,52 @@ class SlowReaderTests(EventsTestCase):
     def test_nothing_is_written_while_the_transport_is_full(self) -> None:
         """Neither events nor keep-alives are written until the client has read; then all of them, once, in order."""
         self.trickle("o0", *range(5))
-        self.advance(60)
+        self.advance(59)
         self.trickle("o0", *range(5, 10))
         self.assertEqual(len(self.stream.transport.value()), self.size)
         self.resume(self.stream)
         self.assertEqual(self.heard(self.stream), [("candidate", n) for n in range(10)])
 
-    def test_a_full_reader_costs_nothing(self) -> None:
-        """While it waits for its client a stream has no timer, and is woken by nothing."""
+    def test_a_paused_stream_is_counted(self) -> None:
+        """While it waits for its client, a stream holds its place."""
         self.advance(15)
+        self.assertEqual(len(self.news), 1)
+
+    def test_a_stream_that_stays_paused_is_closed(self) -> None:
+        """A client that reads nothing for 60 s loses its connection, and its place at once."""
+        self.trickle("o0", 1)
+        self.resume(self.stream)
+        self.pause(self.stream)
+        self.trickle("o0", 2)
+        self.advance(59)
+        self.assertEqual(len(self.news), 1)
+        self.assertFalse(self.stream.transport.disconnected)
+        self.advance(1)
+        self.assertTrue(self.stream.transport.disconnected)
         self.assertEqual(len(self.news), 0)
+        self.assertEqual(self.heard(self.stream), [("candidate", 1)])
+
+    def test_a_backlog_is_handed_over_piece_by_piece(self) -> None:
+        """A transport that fills up is given no more than one piece beyond that, however much there is to say."""
+        for offer_id in self.offers:
+            self.trickle(offer_id, *("x" * 4000 for _ in range(40)))
+        taken: list[int] = []
+        while not taken or taken[-1]:
+            before = len(self.stream.transport.value())
+            self.fill(self.stream, PIECE)
+            taken.append(len(self.stream.transport.value()) - before)
+        self.assertEqual(len(self.heard(self.stream)), 200)
+        self.assertGreater(len(taken), 10)
+        self.assertLessEqual(max(taken), 2 * PIECE + 100)
+
+    def test_one_large_event_is_cut_into_pieces(self) -> None:
+        """An answer whose JSON is several times the size of a piece is handed over in as many."""
+        self.publish(id="large", ttl=3_600_000)
+        self.answer("large", sdp="\x01" * 60_000)
+        self.resume(self.stream)
+        self.assertEqual(len(self.heard(self.stream)), 1)
+        chunks = self.stream.transport.value().split(b"\r\n10000\r\n")
+        self.assertEqual(len(chunks), 360_000 // PIECE + 1)
 
     def test_pausing_again_and_again(self) -> None:
         """However the transport's buffer comes and goes, everything is told once."""

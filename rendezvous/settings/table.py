@@ -220,7 +220,11 @@ class Settings:
     @property
     def signaling_limits(self) -> SignalingLimits:
         """:returns: the limits of offers and sessions."""
-        return SignalingLimits(offers_per_peer=self.offers_per_peer, session_lifetime=self.session_lifetime)
+        return SignalingLimits(
+            offers_per_peer=self.offers_per_peer,
+            session_lifetime=self.session_lifetime,
+            max_waiting=self.max_waiting,
+        )
 
     @property
     def timers(self) -> Timers:

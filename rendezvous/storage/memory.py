@@ -8,8 +8,6 @@ from typing import TypeVar
 
 from zope.interface import implementer
 
-from twisted.internet.defer import Deferred
-
 from rendezvous.core.addresses import shown
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.identity import Credential, Keyring
@@ -22,7 +20,7 @@ from rendezvous.errors import NotFound
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
-from rendezvous.storage.notifier import Notifier
+from rendezvous.storage.notifier import Notifier, Subscription
 from rendezvous.wire.demux import mistakable
 
 __all__ = ["MemoryStore"]
@@ -58,7 +56,7 @@ class MemoryStore:
         self._random = random
         self.limits = limits
         self.presence = Presence(timers, keyring, max_clients=max_clients, logout_memory=logout_memory, note=self._note)
-        self._notifier = Notifier()
+        self._notifier = Notifier(limits.max_waiting)
         self._signaling = Signaling(limits, max_offers, note=self._note, notify=self._notifier.notify)
         self._sessions = Sessions(self._signaling, self._new_code)
         self._tracker = Tracker(
@@ -116,8 +114,8 @@ class MemoryStore:
 
     # Signaling
 
-    def wait(self, key: Hashable) -> Deferred[None]:
-        return self._notifier.wait(key)
+    def subscribe(self, key: Hashable) -> Subscription:
+        return self._notifier.subscribe(key)
 
     async def publish(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:
         return await self._write(lambda: self._signaling.publish(owner, specs, now), now)

@@ -1,65 +1,136 @@
-"""Who waits for what: requests that are held until there is something new."""
+"""Requests and streams that wait for changes, by the key of what they wait for."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from types import TracebackType
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from rendezvous.errors import TooMany, Unavailable
+from rendezvous.errors import Full, TooMany, Unavailable
 
-__all__ = ["Notifier"]
+__all__ = ["Notifier", "Subscription"]
 
-#: Requests that may wait for the same thing. Two sides with a few open pages each need no more.
+#: Requests and streams that may wait for one key. Two sides with a few open pages each need no more.
 WAITING_PER_KEY = 16
+
+
+class Subscription:
+    """
+    A place among those that wait for one key, from :meth:`Notifier.subscribe` to :meth:`close`.
+
+    It counts against both limits as long as it is open, whether or not it waits at the moment. As a context manager it
+    closes itself.
+    """
+
+    __slots__ = ("_changed", "_key", "_missed", "_notifier")
+
+    def __init__(self, notifier: Notifier, key: Hashable) -> None:
+        self._notifier = notifier
+        self._key = key
+        self._changed: Deferred[None] | None = None
+        self._missed = False
+
+    def changed(self) -> Deferred[None]:
+        """
+        Wait for the next notification.
+
+        :returns: fires at the next notification; it has fired if there was one since this was last called. Cancel it
+            to wait no longer.
+        :raises Unavailable: there will be no more notifications, because the server is stopping.
+        """
+        self._notifier.check_open()
+        if self._missed:
+            self._missed = False
+            return succeed(None)
+        self._changed = Deferred(self._cancelled)
+        return self._changed
+
+    def notify(self) -> None:
+        """Wake the waiter, or remember the notification for when it waits next."""
+        changed, self._changed = self._changed, None
+        if changed is None:
+            self._missed = True
+        else:
+            changed.callback(None)
+
+    def close(self) -> None:
+        """Give the place back."""
+        self._notifier.leave(self._key, self)
+
+    def _cancelled(self, changed: Deferred[None]) -> None:
+        self._changed = None
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
 
 
 class Notifier:
     """
-    Waiters by key: a notification of the key wakes them, and they read again.
+    Subscriptions by key: a notification of the key wakes them, and they read again.
 
-    A notification carries no data, so nothing is queued for anybody, and a slow waiter has missed nothing.
+    A notification carries no data, so nothing is queued for a slow waiter.
+
+    :param max_waiting: the most subscriptions at one time.
+    :ivar refused: how many subscriptions were refused because of either limit, since the start.
     """
 
-    def __init__(self) -> None:
-        self._waiting: dict[Hashable, dict[Deferred[None], None]] = {}
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
+        self._by_key: dict[Hashable, dict[Subscription, None]] = {}
+        self._count = 0
         self._closed = False
+        self.refused = 0
 
     def __len__(self) -> int:
-        """How many requests wait."""
-        return sum(map(len, self._waiting.values()))
+        """:returns: the number of open subscriptions."""
+        return self._count
 
-    def wait(self, key: Hashable) -> Deferred[None]:
+    def subscribe(self, key: Hashable) -> Subscription:
         """
-        :returns: fires when the key is rung next. Cancel it to wait no longer.
-        :raises TooMany: as many wait for this key as may.
-        :raises Unavailable: there will be no news any more.
+        Open a subscription. Open it before you look: then no change in between is missed.
+
+        :raises TooMany: the key has as many subscriptions as it may have.
+        :raises Full: ``too-many-waiting``, the server has as many as it may have.
+        :raises Unavailable: the server is stopping.
         """
+        self.check_open()
+        if len(self._by_key.get(key, ())) >= WAITING_PER_KEY:
+            self.refused += 1
+            raise TooMany(f"At most {WAITING_PER_KEY} requests may wait for the same thing at a time.")
+        if self._count >= self._max_waiting:
+            self.refused += 1
+            raise Full("The server holds as many waiting requests as it can.", code="too-many-waiting")
+        subscription = Subscription(self, key)
+        self._by_key.setdefault(key, {})[subscription] = None
+        self._count += 1
+        return subscription
+
+    def check_open(self) -> None:
+        """:raises Unavailable: the server is stopping."""
         if self._closed:
             raise Unavailable("The server is stopping.")
-        waiting = self._waiting.setdefault(key, {})
-        if len(waiting) >= WAITING_PER_KEY:
-            raise TooMany(f"At most {WAITING_PER_KEY} requests may wait for the same thing at a time.")
-        notification: Deferred[None] = Deferred(lambda notification: self._leave(key, notification))
-        waiting[notification] = None
-        return notification
 
     def notify(self, key: Hashable) -> None:
-        """Wake whoever waits for the key."""
-        for notification in self._waiting.pop(key, {}):
-            # Whoever was woken before may have sent this one away.
-            if not notification.called:
-                notification.callback(None)
+        """Wake all that wait for the key."""
+        for subscription in list(self._by_key.get(key, ())):
+            subscription.notify()
 
     def close(self) -> None:
-        """Wake everybody, and let nobody wait again."""
+        """Wake all waiters, and let none wait again."""
         self._closed = True
-        for key in list(self._waiting):
+        for key in list(self._by_key):
             self.notify(key)
 
-    def _leave(self, key: Hashable, notification: Deferred[None]) -> None:
-        waiting = self._waiting.get(key)
-        if waiting is not None and notification in waiting:
-            del waiting[notification]
-            if not waiting:
-                del self._waiting[key]
+    def leave(self, key: Hashable, subscription: Subscription) -> None:
+        """Forget a subscription; a second time does nothing."""
+        subscriptions = self._by_key.get(key)
+        if subscriptions is None or subscription not in subscriptions:
+            return
+        del subscriptions[subscription]
+        self._count -= 1
+        if not subscriptions:
+            del self._by_key[key]

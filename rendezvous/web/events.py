@@ -1,9 +1,11 @@
-"""One peer's news as a stream of Server-Sent Events (HTML Standard, section 9.2)."""
+"""One peer's events as a stream of Server-Sent Events (HTML Standard, section 9.2)."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from zope.interface import implementer
 
@@ -19,12 +21,18 @@ from rendezvous.model import Events
 from rendezvous.web.fields import header
 from rendezvous.web.offers import answer_fields, candidate_fields
 from rendezvous.web.route import Route, caller
-from rendezvous.web.waiting import notified_within, stop_waiting
+from rendezvous.web.waiting import fires_within
 
-__all__ = ["KEEP_ALIVE", "EventRoutes"]
+__all__ = ["KEEP_ALIVE", "PIECE", "STALL_TIME", "EventRoutes"]
 
 #: Seconds of silence after which a comment is sent, so that no proxy takes the stream for dead.
 KEEP_ALIVE = 15.0
+
+#: Seconds after which a stream whose client does not read is closed.
+STALL_TIME = 60.0
+
+#: Bytes that are handed to the transport at a time: what its own buffer holds before it asks for a pause.
+PIECE = 64 * 1024
 
 
 class EventRoutes:
@@ -59,57 +67,88 @@ class EventRoutes:
         request.setHeader(b"X-Accel-Buffering", b"no")
         if request.method == b"HEAD":
             return
-        valve = _Valve()
+        valve = _Valve(self._clock)
         request.registerProducer(valve, True)
         try:
             await self._stream(request, valve, peer, cursor)
         except CancelledError:
             raise
+        except _Stalled:
+            # A proper end would stand behind everything else that this client does not read.
+            _transport(request).abortConnection()
+            await Deferred()  # Cancelled as soon as the connection is lost.
         except Exception:
             # There is still a client: it has logged out, or the server stops, or there is no room for this stream.
             request.unregisterProducer()
             raise
 
     async def _stream(self, request: Request, valve: _Valve, peer: str, cursor: int | None) -> None:
-        """Write until something is raised."""
-        while True:
-            # The notification is there before the look: what happens in between rings it.
-            notification = self._store.wait(("peer", peer))
-            try:
+        """Write until something is raised. The stream is counted from its first to its last moment."""
+        with self._store.subscribe(("peer", peer)) as subscription:
+            while True:
+                await self._readable(request, valve)
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())
-                request.write(_written(news))
                 cursor = news.cursor
-                await notified_within(notification, KEEP_ALIVE, self._clock)
-            finally:
-                stop_waiting(notification)
+                for piece in _pieces(news):
+                    await self._readable(request, valve)
+                    request.write(piece)
+                await fires_within(subscription.changed(), KEEP_ALIVE, self._clock)
+                await caller(request, self._store, self._clock.seconds())
+
+    async def _readable(self, request: Request, valve: _Valve) -> None:
+        if valve.closed:
             await valve.opened()
             await caller(request, self._store, self._clock.seconds())
 
 
+class _Stalled(Exception):
+    """The client has read nothing for :data:`STALL_TIME`."""
+
+
 @implementer(IPushProducer)
 class _Valve:
-    """Open while the client reads as fast as we write; what it does not read stays in its log, which is bounded."""
+    """Open while the client reads as fast as we write: backpressure. What it does not read stays in the event log."""
 
-    def __init__(self) -> None:
-        self._closed: Deferred[None] | None = None
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._closed_at: float | None = None
+        self._waiting: Deferred[None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """:returns: whether the transport has more to send than it should."""
+        return self._closed_at is not None
 
     def pauseProducing(self) -> None:
         """Close."""
-        self._closed = self._closed or Deferred()
+        if self._closed_at is None:
+            self._closed_at = self._clock.seconds()
 
     def resumeProducing(self) -> None:
-        """Open."""
-        closed, self._closed = self._closed, None
-        if closed is not None and not closed.called:
-            closed.callback(None)
+        """Open: the transport has sent all that it had."""
+        self._closed_at = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.called:
+            waiting.callback(None)
 
     def stopProducing(self) -> None:
         """Do nothing: the request is cancelled as well."""
 
     async def opened(self) -> None:
-        """Wait until it is open."""
-        if self._closed is not None:
-            await self._closed
+        """
+        Wait until it is open.
+
+        :raises _Stalled: it has been closed for :data:`STALL_TIME`.
+        """
+        while self._closed_at is not None:
+            left = self._closed_at + STALL_TIME - self._clock.seconds()
+            self._waiting = Deferred()
+            if left <= 0 or not await fires_within(self._waiting, left, self._clock):
+                raise _Stalled
+
+
+def _transport(request: Request) -> Any:
+    return request.channel.transport
 
 
 def _last_event_id(request: Request) -> int | None:
@@ -121,13 +160,22 @@ def _last_event_id(request: Request) -> int | None:
     return int(text)
 
 
-def _written(news: Events) -> bytes:
-    blocks = [] if news.complete else ["event: reset\ndata: {}\n\n"]
-    blocks += [f"id: {event.seq}\nevent: {event.kind.value}\ndata: {_data(event)}\n\n" for event in news.events]
+def _pieces(news: Events) -> Iterator[bytes]:
+    """:returns: what to write, in pieces that a transport may be given one at a time."""
+    for block in _blocks(news):
+        data = block.encode("utf-8")
+        for start in range(0, len(data), PIECE):
+            yield data[start : start + PIECE]
+
+
+def _blocks(news: Events) -> Iterator[str]:
+    if not news.complete:
+        yield "event: reset\ndata: {}\n\n"
+    for event in news.events:
+        yield f"id: {event.seq}\nevent: {event.kind.value}\ndata: {_data(event)}\n\n"
     if not news.events:
         # A block without data is no event, but its id counts: a quiet stream can be resumed however long it was quiet.
-        blocks.append(f": keep-alive\nid: {news.cursor}\n\n")
-    return "".join(blocks).encode("ascii")
+        yield f": keep-alive\nid: {news.cursor}\n\n"
 
 
 def _data(event: Event) -> str:

@@ -1,16 +1,16 @@
-"""Requests that are held until there is something new."""
+"""Long polling: requests that are held until there is something new."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.interfaces import IStore
 
-__all__ = ["held", "notified_within", "stop_waiting"]
+__all__ = ["fires_within", "held"]
 
 T = TypeVar("T")
 
@@ -29,38 +29,32 @@ async def held(
 
     It ends with :exc:`~twisted.internet.defer.CancelledError` when the client leaves, since Klein cancels it then.
 
-    :param key: what to wait for (:meth:`~rendezvous.interfaces.ISignalingStore.wait`).
+    :param key: what to wait for (:meth:`~rendezvous.interfaces.ISignalingStore.subscribe`).
     :param wait: seconds; 0 looks once.
-    :param look: called at first and after every ring.
+    :param look: called at first and after each notification.
     :param may: called before each look but the first; it raises when the caller may not look any more.
     :returns: what was seen last.
+    :raises TooMany: as many requests wait for this key as may.
+    :raises Unavailable: as many requests wait in all as may, or the server stops.
     """
+    if wait <= 0:
+        return await look()
     until = clock.seconds() + wait
-    while True:
-        left = until - clock.seconds()
-        notification = store.wait(key) if left > 0 else None
-        try:
+    with store.subscribe(key) as subscription:
+        while True:
             seen = await look()
-            if notification is None or is_news(seen):
+            left = until - clock.seconds()
+            if is_news(seen) or left <= 0:
                 return seen
-            await notified_within(notification, left, clock)
-        finally:
-            if notification is not None:
-                stop_waiting(notification)
-        if may is not None:
-            await may()
+            await fires_within(subscription.changed(), left, clock)
+            if may is not None:
+                await may()
 
 
-def stop_waiting(notification: Deferred[None]) -> None:
-    """Wait no longer; whoever waits for the notification itself is not told."""
-    notification.addErrback(lambda failure: failure.trap(CancelledError))
-    notification.cancel()
-
-
-async def notified_within(notification: Deferred[None], seconds: float, clock: IReactorTime) -> bool:
-    """:returns: whether the notification rang before the time was over."""
+async def fires_within(deferred: Deferred[None], seconds: float, clock: IReactorTime) -> bool:
+    """:returns: whether a Deferred has fired before the time was over; otherwise it is cancelled."""
     try:
-        await notification.addTimeout(seconds, clock)
+        await deferred.addTimeout(seconds, clock)
     except TimeoutError:
         return False
     return True
