@@ -28,6 +28,7 @@ from twisted.web.server import Site
 from rendezvous.core.identity import Keyring
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
+from rendezvous.counters import Counters, Report
 from rendezvous.errors import StartupError
 from rendezvous.interfaces import IStore
 from rendezvous.limits import MAX_BODY
@@ -37,6 +38,7 @@ from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.memory import MemoryStore
 from rendezvous.storage.sqlite import SqliteStore
 from rendezvous.sweep import Sweep, sweep_service
+from rendezvous.udp.port import listen_datagrams
 from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
 from rendezvous.web.api import all_routes, router
 from rendezvous.web.cors import Cors
@@ -58,6 +60,7 @@ class Rendezvous(MultiService):
     :param random: gives that many random bytes; the operating system's, unless this is a test.
     :param environ: where ``RENDEZVOUS_SECRET`` may be.
     :param run_blocking: calls what blocks, one call at a time; in a thread of its own, unless this is a test.
+    :ivar counters: what the server counts, for whoever reports it.
     :raises StartupError: the secret's file cannot be used.
     """
 
@@ -84,13 +87,15 @@ class Rendezvous(MultiService):
             run_blocking = partial(deferToThreadPool, reactor, self._thread)
         self._run_blocking = run_blocking
         self.store = self._make_store(Keyring(load_secrets(settings.secret_path, random, environ)), random)
+        self.counters = Counters()
         self._datagrams = Datagrams(
             self.store,
             reactor,
             RateLimit(settings.udp_rate, max(1, round(2 * settings.udp_rate))),
             frozenset(Protocol).difference(settings.without),
+            self.counters,
         )
-        sweep_service(Sweep(self.store, reactor, self._datagrams.dropped), reactor).setServiceParent(self)
+        sweep_service(Sweep(self.store, reactor, Report(self.counters)), reactor).setServiceParent(self)
 
     def _make_store(self, keyring: Keyring, random: Callable[[int], bytes]) -> IStore:
         settings = self._settings
@@ -230,7 +235,7 @@ def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService
     for listen in _http_ports(settings, reactor, rendezvous.site()):
         Listening(listen, "HTTP", reactor).setServiceParent(service)
     for port in settings.udp_port:
-        listen_udp = partial(reactor.listenUDP, port.number, rendezvous.datagrams(port.dialect))
+        listen_udp = partial(listen_datagrams, reactor, port.number, rendezvous.datagrams(port.dialect))
         Listening(partial(_everywhere, settings, listen_udp), "UDP", reactor).setServiceParent(service)
     return service
 

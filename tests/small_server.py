@@ -17,10 +17,11 @@ from twisted.internet.task import Clock
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.presence import PulseCode, Timers
 from rendezvous.core.ratelimit import RateLimit
+from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.limits import SignalingLimits
 from rendezvous.storage.memory import MemoryStore
 from rendezvous.testing import MemoryUDPPort
-from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
+from rendezvous.udp.protocol import Datagrams, Drop, RendezvousDatagrams
 from rendezvous.wire.demux import mistakable
 from rendezvous.wire.pulse import encode_reply
 from rendezvous.wire.stun import BINDING, Message, MessageClass, encode
@@ -116,7 +117,9 @@ class SmallServer:
         assert len(tracker) <= MAX_TRACKER_PEERS, f"{len(tracker)} peers in the tracker"
         assert len(tracker._by_share_id) == len(tracker), "the tracker's two tables differ"
         assert len(self.limit) <= 2 * MAX_SOURCES, f"{len(self.limit)} subscribers and sites in the limit"
-        assert len(self.shared.dropped) <= 6, self.shared.dropped
+        dropped = self.shared.counters.family(DROPPED_DATAGRAMS)
+        assert set(dropped) <= set(Drop), dropped
+        assert len(self.shared.counters.networks(DROPPED_DATAGRAMS)) <= len(SOURCES)
         assert len(self.store.presence) == 1, f"{len(self.store.presence)} clients"
         assert self.deliver(self.key) == [ON_TIME], "the client's pulse was not answered"
 

@@ -18,16 +18,14 @@ from rendezvous.core.tracker import (
     MAX_MULTIADDR,
     Announced,
     Expired,
-    Failed,
     Pulsed,
     Pushed,
     PushNotice,
-    Reply,
     StillAlive,
 )
 from rendezvous.testing import MemoryServer
 from rendezvous.wire.demux import classify
-from rendezvous.wire.tracker import Dialect, encode
+from rendezvous.wire.tracker import Dialect, Failed, Message, encode
 from tests._rst import tables
 from tests._udp_case import ALICE, BOTH, DEPLOYED, DOCUMENTED
 from tests.stun_samples import request
@@ -196,7 +194,7 @@ class AmplificationTests(SynchronousTestCase):
 
     def test_every_reply_is_measured(self) -> None:
         """Each that a dialect has words for, and every code of a pulse."""
-        samples: dict[type, Reply] = {
+        samples: dict[type, Message] = {
             Announced: Announced("a" * 8),
             Pulsed: Pulsed(),
             StillAlive: StillAlive(),
@@ -205,7 +203,7 @@ class AmplificationTests(SynchronousTestCase):
             PushNotice: PushNotice("192.0.2.1", 1, "a" * 8),
             Failed: Failed("x"),
         }
-        self.assertEqual(set(samples), set(get_args(Reply)))
+        self.assertEqual(set(samples), set(get_args(Message)))
         for at, dialect in ((DOCUMENTED, Dialect.DOCUMENTED), (DEPLOYED, Dialect.DEPLOYED)):
             written = [encode(reply, dialect) for reply in samples.values()]
             actions = {json.loads(datagram)["action"] for datagram in written if datagram is not None}

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.presence import PulseCode
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
+from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.errors import Unavailable
 from rendezvous.testing import MemoryServer, MemoryUDPPort
 from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
@@ -174,7 +175,7 @@ class FaultTests(SynchronousTestCase):
         self.store = _Store()
         store: Any = self.store
         shared = Datagrams(store, Clock(), RateLimit(50, 100))
-        self.dropped = shared.dropped
+        self.dropped = shared.counters.family(DROPPED_DATAGRAMS)
         self.protocol = RendezvousDatagrams(shared, Dialect.DOCUMENTED)
 
     def port(self, kind: type[MemoryUDPPort] = MemoryUDPPort) -> MemoryUDPPort:
@@ -186,7 +187,7 @@ class FaultTests(SynchronousTestCase):
         port = self.port()
         self.store.result = Unavailable("The store is away.")
         self.assertEqual(port.deliver(bytes(32), HOME), [])
-        self.assertEqual(self.dropped, Counter({"while the store was away": 1}))
+        self.assertEqual(self.dropped, Counter({"store unavailable": 1}))
         self.store.result = PulseCode.ON_TIME
         self.assertEqual(port.deliver(bytes(32), HOME), [ON_TIME])
         self.assertEqual(self.flushLoggedErrors(), [])

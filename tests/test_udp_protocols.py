@@ -55,7 +55,7 @@ class OrderTests(UDPTestCase):
         [reply] = self.server.deliver(JSON_KEY, ALICE)
         self.assertEqual(json.loads(reply)["action"], "announceReceived")
         self.assertEqual(self.server.deliver(b"{" + bytes(31), ALICE), [])
-        self.assertEqual(self.dropped(), {"tracker": 1})
+        self.assertEqual(self.dropped(), {"malformed tracker request": 1})
 
     def test_anything_of_a_keys_size_is_a_pulse_at_last(self) -> None:
         """32 bytes, and 64 hex digits of either case, get 1060 if nobody has that key."""
@@ -119,7 +119,7 @@ class STUNTests(UDPTestCase):
         )
         for datagram in dropped:
             self.assertEqual(self.server.deliver(datagram), [], datagram)
-        self.assertEqual(self.dropped(), {"stun": len(dropped)})
+        self.assertEqual(self.dropped(), {"malformed STUN": len(dropped)})
 
     def test_ice_check_is_not_passed(self) -> None:
         """A connectivity check between peers gets 420: a server must not seem to be one."""
@@ -138,7 +138,7 @@ class WithoutTests(UDPTestCase):
             self.assertEqual(self.server.deliver(ANNOUNCE, ALICE, port), [])
             self.assertEqual(len(self.server.deliver(request(), ALICE, port)), 1)
             self.assertEqual(self.server.deliver(key, ALICE, port), [ON_TIME])
-        self.assertEqual(self.dropped(), {"of a dialect that is off": 2})
+        self.assertEqual(self.dropped(), {"protocol turned off": 2})
 
     def test_stun_off_is_silent_and_the_others_go_on(self) -> None:
         """Not even what is malformed is told from what is off."""
@@ -148,7 +148,7 @@ class WithoutTests(UDPTestCase):
         self.assertEqual(self.server.deliver(STUN_KEY, ALICE), [])
         self.assertEqual(len(self.server.deliver(ANNOUNCE, ALICE)), 1)
         self.assertEqual(self.server.deliver(key, ALICE), [ON_TIME])
-        self.assertEqual(self.dropped(), {"of a dialect that is off": 2})
+        self.assertEqual(self.dropped(), {"protocol turned off": 2})
 
     def test_pulses_off_are_silent_and_the_others_go_on(self) -> None:
         """Known keys and unknown ones, raw and in hex."""
@@ -158,7 +158,7 @@ class WithoutTests(UDPTestCase):
             self.assertEqual(self.server.deliver(datagram, ALICE), [], datagram)
         self.assertEqual(len(self.server.deliver(request(), ALICE)), 1)
         self.assertEqual(len(self.server.deliver(ANNOUNCE, ALICE)), 1)
-        self.assertEqual(self.dropped(), {"of a dialect that is off": 4})
+        self.assertEqual(self.dropped(), {"protocol turned off": 4})
 
     def test_pulses_off_are_off_for_a_client_that_is_online(self) -> None:
         """The shortest way is closed as well: a client that a store brought back is not kept alive."""
@@ -166,11 +166,11 @@ class WithoutTests(UDPTestCase):
         _, key, _ = self.server.register()
         self.server.rendezvous.store.presence.pulse(key, ALICE, self.server.reactor.seconds())
         self.assertEqual(self.server.deliver(key, ALICE), [])
-        self.assertEqual(self.dropped(), {"of a dialect that is off": 1})
+        self.assertEqual(self.dropped(), {"protocol turned off": 1})
 
     def test_all_off_is_silence(self) -> None:
         """Three options together leave a port that answers nothing."""
         self.start(without=("rendezvous", "tracker", "stun"))
         for datagram in (request(), ANNOUNCE, bytes(32), b"x"):
             self.assertEqual(self.server.deliver(datagram), [])
-        self.assertEqual(self.dropped(), {"of a dialect that is off": 3, "unreadable": 1})
+        self.assertEqual(self.dropped(), {"protocol turned off": 3, "unreadable": 1})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from rendezvous.core.presence import PulseCode
-from rendezvous.wire import pulse
+from rendezvous.wire import pulse, stun, tracker
 from tests._udp_case import ALICE, BOB, CAROL, DEPLOYED, DOCUMENTED, UDPTestCase
 from tests.stun_samples import request
 
@@ -27,7 +27,7 @@ class RateTests(UDPTestCase):
         self.assertEqual(self.answered(ALICE, 3), 3)
         self.assertEqual(self.answered(ALICE, 1), 1)
         self.assertEqual(self.answered(ALICE, 2), 0)
-        self.assertEqual(self.dropped(), {"over the rate": 2})
+        self.assertEqual(self.dropped(), {"rate limit": 2})
 
     def test_default_is_a_burst_of_100_and_50_a_second(self) -> None:
         """What the option says, at its boundary."""
@@ -85,7 +85,7 @@ class RateTests(UDPTestCase):
         self.assertEqual(self.answered(ALICE, 2), 1)
         for action in ("announce", "alive", "pulse", "push"):
             self.assertEqual(self.ask(ALICE, action), [])
-        self.assertEqual(self.dropped(), {"over the rate": 5})
+        self.assertEqual(self.dropped(), {"rate limit": 5})
 
     def test_request_over_the_rate_does_nothing(self) -> None:
         """It is dropped before it is looked at: it enters nobody and is no sign of life."""
@@ -94,11 +94,26 @@ class RateTests(UDPTestCase):
         self.later(1)
         self.assertEqual(self.ask(ALICE, "alive"), [{"action": "expired"}])
 
-    def test_silence_costs_nothing(self) -> None:
-        """What would not be answered anyway takes no token."""
-        for datagram in (b"{}", b"{", request()[:-1], b"\x00\x11" + request()[2:]):
+    def test_malformed_requests_cost_a_token_too(self) -> None:
+        """Reading them is work; what belongs to no protocol is not read, and costs nothing."""
+        for datagram in (b"", b"x", request()[:-1]):
             self.server.deliver(datagram, ALICE)
-        self.assertEqual(self.answered(ALICE, 5), 4)
+        for datagram in (b"{}", b"{", b"\x00\x11" + request()[2:]):
+            self.server.deliver(datagram, ALICE)
+        self.assertEqual(self.answered(ALICE, 5), 1)
+        self.assertEqual(
+            self.dropped(),
+            {"unreadable": 3, "malformed tracker request": 2, "malformed STUN": 1, "rate limit": 4},
+        )
+
+    def test_request_over_the_rate_is_not_read(self) -> None:
+        """What a flood costs must not depend on what is in it."""
+        self.answered(ALICE, 4)
+        for module, name in ((stun, "answer"), (tracker, "decode")):
+            self.patch(module, name, lambda *arguments: self.fail("read"))
+        self.assertEqual(self.answered(ALICE, 1), 0)
+        self.assertEqual(self.ask(ALICE, "announce"), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_pulses_are_never_limited(self) -> None:
         """Known or not, first or thousandth: four bytes for 32 amplify nothing."""
@@ -127,7 +142,7 @@ class IncomeTests(UDPTestCase):
             for _ in range(2):
                 self.assertEqual(self.ask(caller, "push", DEPLOYED, shareId=name)[0]["action"], "pushed")
         self.assertEqual(self.incomes(), 3)
-        self.assertEqual(self.dropped(), {"over the rate": 1})
+        self.assertEqual(self.dropped(), {"rate limit": 1})
 
     def test_target_is_told_again_once_it_has_tokens(self) -> None:
         """Half a second is one more."""

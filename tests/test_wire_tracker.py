@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.tracker import Announced, Expired, Failed, Pulsed, Pushed, PushNotice, Reply, StillAlive
+from rendezvous.core.tracker import Announced, Expired, Pulsed, Pushed, PushNotice, StillAlive
 from rendezvous.errors import WireError
 from rendezvous.wire.tracker import (
     MAX_SIZE,
     Alive,
     Announce,
     Dialect,
+    Failed,
     FieldError,
+    Message,
     PulseRequest,
     Push,
     Request,
@@ -180,10 +182,10 @@ IPV4 = ("192.0.2.1", 4000, "a1B2c3D4")
 IPV6 = ("2001:db8::1", 4000, "a1B2c3D4")
 
 
-class ReplyTests(SynchronousTestCase):
+class MessageTests(SynchronousTestCase):
     """Replies in both dialects, byte for byte."""
 
-    def assert_written(self, reply: Reply, documented: str | None, deployed: str) -> None:
+    def assert_written(self, reply: Message, documented: str | None, deployed: str) -> None:
         """Assert what a reply is in the two dialects."""
         self.assertEqual(encode(reply, Dialect.DOCUMENTED), documented and documented.encode())
         self.assertEqual(encode(reply, Dialect.DEPLOYED), deployed.encode())
@@ -248,7 +250,7 @@ class ReplyTests(SynchronousTestCase):
 
     def test_no_reply_is_a_request(self) -> None:
         """A reply that reaches a tracker is dropped in silence, so two servers never talk to each other."""
-        replies: list[Reply] = [
+        replies: list[Message] = [
             Announced("a1B2c3D4"),
             Pulsed(),
             StillAlive(),

@@ -27,7 +27,6 @@ __all__ = [
     "SHARE_ID_SIZE",
     "Announced",
     "Expired",
-    "Failed",
     "Pulsed",
     "PushNotice",
     "Pushed",
@@ -131,18 +130,7 @@ class PushNotice(Pushed):
     """What the target of a push learns about its caller: the same things."""
 
 
-@frozen
-class Failed:
-    """
-    The request cannot be served; for the shell to answer with when a verb or a decoder has raised.
-
-    :ivar error: one short plain sentence.
-    """
-
-    error: str
-
-
-Reply = Announced | Pulsed | StillAlive | Expired | Pushed | PushNotice | Failed
+Reply = Announced | Pulsed | StillAlive | Expired | Pushed | PushNotice
 Replies = tuple[tuple[Reply, Source], ...]
 """What is to be said, and to which source."""
 

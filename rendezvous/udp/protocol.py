@@ -1,13 +1,18 @@
-"""The UDP side of the shell: one protocol that tells the dialects apart, asks the store, and replies."""
+"""
+The UDP side of the shell: one protocol that tells the protocols of a port apart, asks the store, and replies.
+
+What is refused is refused as early as it can be: a request over its source's rate is not read any further.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
 import attrs
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
@@ -16,21 +21,41 @@ from twisted.python.failure import Failure
 from rendezvous.core.presence import PulseCode
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
-from rendezvous.core.tracker import Failed, Replies, Reply, Source
+from rendezvous.core.sources import source_network
+from rendezvous.core.tracker import Replies, Source
+from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.interfaces import IStore
 from rendezvous.wire import pulse, stun, tracker
 from rendezvous.wire.demux import classify
 
-__all__ = ["Datagrams", "RendezvousDatagrams"]
+__all__ = ["BYTES_A_TOKEN", "Datagrams", "Drop", "RendezvousDatagrams"]
 
 Address = tuple[str, int]
+T = TypeVar("T")
 
-_ON_TIME = pulse.encode_reply(PulseCode.ON_TIME)
+BYTES_A_TOKEN = 128
+"""Bytes of an answer that one token of the rate limit pays for; a longer answer costs more of them."""
+
+_PORT_NUMBERS = 65536
+_PULSE_REPLIES: Final = {code: pulse.encode_reply(code) for code in PulseCode}
+_ON_TIME: Final = _PULSE_REPLIES[PulseCode.ON_TIME]
 
 
-def _keep_nobody_alive(datagram: bytes, addr: Address, now: float) -> bool:
+class Drop(StrEnum):
+    """Why a datagram was dropped."""
+
+    UNREADABLE = "unreadable"
+    PROTOCOL_OFF = "protocol turned off"
+    MALFORMED_STUN = "malformed STUN"
+    MALFORMED_TRACKER = "malformed tracker request"
+    RATE_LIMIT = "rate limit"
+    STORE_UNAVAILABLE = "store unavailable"
+    UNSENDABLE = "unsendable"
+
+
+def _keep_none_alive(datagram: bytes, addr: Address, now: float) -> bool:
     return False
 
 
@@ -40,22 +65,24 @@ class Datagrams:
     What all UDP ports of a server share.
 
     :ivar limit: how many answers of STUN and of the tracker one source may cause; see ``security`` in the docs.
-    :ivar protocols: the dialects that are on.
-    :ivar dropped: what was dropped, counted by reason, for whoever reports it.
-    :ivar ports: the protocols that are listening, by local port: a peer is told something where it came in.
+    :ivar protocols: the protocols that are on.
+    :ivar counters: what the server counts; dropped datagrams are counted by :class:`Drop`.
+    :ivar sockets: the protocols that are listening, by their number. What answers no request is sent by the socket
+        that its receiver has sent to, as that is the one which the receiver's NAT lets through. The number is the local
+        port; a second socket on one port number, with another address, has 65536 more.
     """
 
     store: IStore
     clock: IReactorTime
     limit: RateLimit
     protocols: frozenset[Protocol] = frozenset(Protocol)
-    dropped: Counter[str] = attrs.field(factory=Counter)
-    ports: dict[int, RendezvousDatagrams] = attrs.field(factory=dict)
+    counters: Counters = attrs.field(factory=Counters)
+    sockets: dict[int, RendezvousDatagrams] = attrs.field(factory=dict)
 
 
 class RendezvousDatagrams(DatagramProtocol):
     """
-    Every dialect of one UDP port. Give it to ``listenUDP``, yours or the server's.
+    Every protocol of one UDP port. Give it to ``listenUDP``, yours or the server's.
 
     Nothing that arrives here raises: what cannot be read is dropped and counted.
 
@@ -65,36 +92,40 @@ class RendezvousDatagrams(DatagramProtocol):
 
     noisy = False
     _log = Logger()
-    _local_port = 0
+    _number = 0
 
     def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
         self._shared = shared
         self._store = shared.store
         # Chosen once, so that being able to turn pulses off costs a pulse nothing.
         self._keep_alive = (
-            shared.store.presence.keep_alive if Protocol.RENDEZVOUS in shared.protocols else _keep_nobody_alive
+            shared.store.presence.keep_alive if Protocol.RENDEZVOUS in shared.protocols else _keep_none_alive
         )
         self._seconds = shared.clock.seconds
-        self._dropped = shared.dropped
+        self._dropped = shared.counters.family(DROPPED_DATAGRAMS)
+        self._limited = shared.counters.networks(DROPPED_DATAGRAMS)
         self._dialect = dialect
-        handlers = {
-            Protocol.STUN: self._handle_stun,
-            Protocol.TRACKER: self._handle_tracker,
-            Protocol.RENDEZVOUS: self._handle_pulse,
+        takers = {
+            Protocol.STUN: self._take_stun,
+            Protocol.TRACKER: self._take_tracker,
+            Protocol.RENDEZVOUS: self._take_pulse,
         }
-        self._handlers: dict[Protocol, Callable[[bytes, Address], None]] = {
-            protocol: handle for protocol, handle in handlers.items() if protocol in shared.protocols
+        self._takers: dict[Protocol, Callable[[bytes, Address], None]] = {
+            protocol: take for protocol, take in takers.items() if protocol in shared.protocols
         }
 
     def startProtocol(self) -> None:
-        """Be known by the port that this listens on."""
+        """Take a number, by which other sockets find this one."""
         transport: Any = self.transport
-        self._local_port = transport.getHost().port
-        self._shared.ports[self._local_port] = self
+        number = transport.getHost().port
+        while number in self._shared.sockets:
+            number += _PORT_NUMBERS
+        self._number = number
+        self._shared.sockets[number] = self
 
     def stopProtocol(self) -> None:
-        """Be known no longer."""
-        self._shared.ports.pop(self._local_port, None)
+        """Give the number back."""
+        self._shared.sockets.pop(self._number, None)
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Answer at once the pulse of a client that is ONLINE where it is known to be; sort out all else."""
@@ -110,62 +141,63 @@ class RendezvousDatagrams(DatagramProtocol):
     def _sort(self, datagram: bytes, addr: Address) -> None:
         protocol = Protocol.RENDEZVOUS if datagram in self._store.presence else classify(datagram)
         if protocol is None:
-            self._dropped["unreadable"] += 1
-        elif (handle := self._handlers.get(protocol)) is None:
-            self._dropped["of a dialect that is off"] += 1
+            self._dropped[Drop.UNREADABLE] += 1
+        elif (take := self._takers.get(protocol)) is None:
+            self._dropped[Drop.PROTOCOL_OFF] += 1
         else:
-            handle(datagram, addr)
+            take(datagram, addr)
 
-    # One for each dialect
+    # One for each protocol
 
-    def _handle_pulse(self, datagram: bytes, addr: Address) -> None:
-        self._run(self._pulse(pulse.decode(datagram), addr))
+    def _take_pulse(self, datagram: bytes, addr: Address) -> None:
+        key, now = pulse.decode(datagram), self._seconds()
+        if len(datagram) > len(key) and self._keep_alive(key, addr, now):
+            self._send(_ON_TIME, addr)
+            return
+        self._decide(
+            self._store.pulse(key, addr, now),
+            lambda code: self._send(_PULSE_REPLIES[code], addr),
+            # Silence is the honest answer: the client asks again, and the store may be back by then.
+            lambda error: self._drop(Drop.STORE_UNAVAILABLE),
+        )
 
-    async def _pulse(self, key: bytes, addr: Address) -> None:
-        self._send(pulse.encode_reply(await self._store.pulse(key, addr, self._seconds())), addr)
-
-    def _handle_stun(self, datagram: bytes, addr: Address) -> None:
+    def _take_stun(self, datagram: bytes, addr: Address) -> None:
+        if not self._pay(addr):
+            return
         reply = stun.answer(datagram, addr)
         if reply is None:
-            self._dropped["stun"] += 1
-        elif self._is_allowed(addr):
+            self._drop(Drop.MALFORMED_STUN)
+        else:
             self._send(reply, addr)
 
-    def _handle_tracker(self, datagram: bytes, addr: Address) -> None:
-        source = (addr[0], addr[1], self._local_port)
+    def _take_tracker(self, datagram: bytes, addr: Address) -> None:
+        if not self._pay(addr):
+            return
+        source = (addr[0], addr[1], self._number)
         try:
             request = tracker.decode(datagram)
-        except tracker.FieldError as e:
-            if self._is_allowed(addr):
-                self.send_reply(Failed(str(e)), addr)
+        except tracker.FieldError as error:
+            self._answer(((tracker.Failed(str(error)), source),), source)
         except WireError:
-            self._dropped["tracker"] += 1
+            self._drop(Drop.MALFORMED_TRACKER)
         else:
-            if self._is_allowed(addr):
-                self._run(self._track(request, source))
+            self._decide(
+                self._ask_tracker(request, source),
+                lambda replies: self._answer(replies, source),
+                lambda error: self._answer(((tracker.Failed(error.message), source),), source),
+            )
 
-    async def _track(self, request: tracker.Request, source: Source) -> None:
-        try:
-            replies = await self._asked(request, source)
-        except RendezvousError as e:
-            replies = ((Failed(e.message), source),)
-        for position, (reply, (host, port, local_port)) in enumerate(replies):
-            own = self._shared.ports.get(local_port)
-            if own is not None:
-                # The first is the answer to the request, which has paid for it.
-                own.send_reply(reply, (host, port), paid=position == 0)
-
-    async def _asked(self, request: tracker.Request, source: Source) -> Replies:
+    def _ask_tracker(self, request: tracker.Request, source: Source) -> Coroutine[Any, Any, Replies]:
         now = self._seconds()
         match request:
             case tracker.Announce():
-                return await self._store.announce(source, now)
+                return self._store.announce(source, now)
             case tracker.Alive():
-                return await self._store.alive(source, now)
+                return self._store.alive(source, now)
             case tracker.Push(share_id):
-                return await self._store.push(source, now, share_id)
+                return self._store.push(source, now, share_id)
             case tracker.PulseRequest():
-                return await self._store.tracker_pulse(
+                return self._store.tracker_pulse(
                     source,
                     now,
                     override=request.override,
@@ -175,39 +207,60 @@ class RendezvousDatagrams(DatagramProtocol):
                     renew_share_id=request.renew_share_id,
                 )
 
+    def _answer(self, replies: tuple[tuple[tracker.Message, Source], ...], caller: Source) -> None:
+        """Send what a request has led to: its answer, which has been paid for in part, and what others are told."""
+        for position, (reply, receiver) in enumerate(replies):
+            socket = self._shared.sockets.get(receiver[2])
+            if socket is not None:
+                socket.send_reply(reply, receiver[:2], paid=0 if position else BYTES_A_TOKEN)
+
     # What they have in common
 
-    def send_reply(self, reply: Reply, addr: Address, *, paid: bool = True) -> None:
+    def send_reply(self, reply: tracker.Message, addr: Address, *, paid: int = 0) -> None:
         """
-        Send a reply of the tracker in this port's dialect, if that has words for it.
+        Send a message of the tracker in this port's dialect, if that has words for it.
 
-        :param paid: whether a request was let through for it; otherwise it costs its receiver an answer.
+        :param paid: for how many bytes of it the receiver has paid already.
         """
         datagram = tracker.encode(reply, self._dialect)
-        if datagram is not None and (paid or self._is_allowed(addr)):
+        if datagram is not None and self._pay(addr, len(datagram) - paid):
             self._send(datagram, addr)
 
-    def _is_allowed(self, addr: Address) -> bool:
-        allowed = self._shared.limit.allow(addr[0], self._seconds())
-        if not allowed:
-            self._dropped["over the rate"] += 1
-        return allowed
+    def _pay(self, addr: Address, size: int = BYTES_A_TOKEN) -> bool:
+        """:returns: whether the receiver of an answer of so many bytes has the tokens for it, which are taken."""
+        tokens = -(-size // BYTES_A_TOKEN)
+        if tokens <= 0 or self._shared.limit.allow(addr[0], self._seconds(), tokens):
+            return True
+        self._drop(Drop.RATE_LIMIT)
+        self._limited.add(source_network(addr[0]).subscriber)
+        return False
 
-    def _run(self, verb: Coroutine[Any, Any, None]) -> None:
+    def _drop(self, reason: Drop) -> None:
+        self._dropped[reason] += 1
+
+    def _decide(
+        self,
+        verb: Coroutine[Any, Any, T],
+        answer: Callable[[T], None],
+        refuse: Callable[[RendezvousError], None],
+    ) -> None:
+        """Run a verb of the store, and answer at once unless the store has to wait."""
         try:
-            waiting = eager(verb)
-        except Exception:
-            self._failed(Failure())
-        else:
-            if waiting is not None:
-                waiting.addErrback(self._failed)
+            result = eager(verb)
+        except RendezvousError as error:
+            refuse(error)
+            return
+        if not isinstance(result, Deferred):
+            answer(result)
+            return
 
-    def _failed(self, failure: Failure) -> None:
-        # Silence is the honest answer: the client asks again, and the store may be back by then.
-        if failure.check(RendezvousError):
-            self._dropped["while the store was away"] += 1
-        else:
-            self._log.failure("a datagram could not be handled", failure)
+        def failed(failure: Failure) -> None:
+            if isinstance(failure.value, RendezvousError):
+                refuse(failure.value)
+            else:
+                self._log.failure("a datagram could not be handled", failure)
+
+        result.addCallbacks(answer, failed).addErrback(failed)
 
     def _send(self, datagram: bytes, addr: Address) -> None:
         transport = self.transport
@@ -216,4 +269,4 @@ class RendezvousDatagrams(DatagramProtocol):
         try:
             transport.write(datagram, addr)
         except OSError:
-            self._dropped["unsendable"] += 1
+            self._drop(Drop.UNSENDABLE)

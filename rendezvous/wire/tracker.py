@@ -26,7 +26,9 @@ __all__ = [
     "Alive",
     "Announce",
     "Dialect",
+    "Failed",
     "FieldError",
+    "Message",
     "PulseRequest",
     "Push",
     "Request",
@@ -91,6 +93,21 @@ class PulseRequest:
 
 
 Request = Announce | Alive | PulseRequest | Push
+
+
+@frozen
+class Failed:
+    """
+    A request that cannot be served.
+
+    :ivar error: one short plain sentence.
+    """
+
+    error: str
+
+
+Message = Reply | Failed
+"""Everything that the server sends."""
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -174,7 +191,7 @@ def _port(fields: dict[str, Any], name: str) -> int | None:
     raise FieldError(f"{name} must be 1 to 65535.")
 
 
-def encode(reply: Reply, dialect: Dialect) -> bytes | None:
+def encode(reply: Message, dialect: Dialect) -> bytes | None:
     """
     Write a reply, as compact JSON.
 
@@ -189,7 +206,7 @@ def encode(reply: Reply, dialect: Dialect) -> bytes | None:
     return _COMPACT.encode(message).encode()
 
 
-def _form(reply: Reply, deployed: bool) -> tuple[str, dict[str, str]]:
+def _form(reply: Message, deployed: bool) -> tuple[str, dict[str, str]]:
     """Choose the words for a reply: its action and its data."""
     match reply:
         case Pulsed():
