@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.testing import MemoryReactor, MemoryServer, MemoryUDPPort
+from rendezvous.testing import MemoryServer, MemoryUDPPort
 from rendezvous.wire.tracker import Dialect
 from tests._udp_case import ALICE, BOB, CAROL
 
@@ -19,7 +19,7 @@ class SocketsOfOneNumberTests(SynchronousTestCase):
         """Open three sockets with the number 5024, the server's own port apart."""
         self.server = MemoryServer(udp_port=())
         self.addCleanup(self.server.stop)
-        self.reactor = cast(MemoryReactor, self.server.reactor)
+        self.reactor = self.server.reactor
         self.ports = [self.open(interface) for interface in ("192.0.2.100", "203.0.113.100", "2001:db8::100")]
 
     def open(self, interface: str) -> MemoryUDPPort:

@@ -142,7 +142,7 @@ class ErrorTests(UDPTestCase):
         )
         for datagram in silent:
             self.assertEqual(self.server.deliver(datagram, ALICE), [], datagram)
-        self.assertEqual(self.dropped(), {"tracker": len(silent)})
+        self.assertEqual(self.dropped(), {"malformed tracker request": len(silent)})
         fits = long[:-2] + b"x" * (MAX_SIZE - len(long)) + long[-2:]
         self.assertEqual(len(self.server.deliver(fits, ALICE)), 1)
 

@@ -180,7 +180,10 @@ class CodecTests(SynchronousTestCase):
             "REALM": (b"x" * 764,),
             "ALTERNATE-DOMAIN": (b"x" * 256,),
             "MESSAGE-INTEGRITY": (bytes(19), bytes(21)),
-            "MESSAGE-INTEGRITY-SHA256": (bytes(12), bytes(17), bytes(36)),
+            "MESSAGE-INTEGRITY-SHA256": (
+                bytes(12),
+                *(bytes(size) for size in (15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 36)),
+            ),
             "USERHASH": (bytes(31), bytes(33)),
             "ERROR-CODE": (
                 bytes(3),
@@ -201,8 +204,11 @@ class CodecTests(SynchronousTestCase):
                     decode(raw((NUMBERS[name], value)))
 
     def test_values_at_their_limits_are_read(self) -> None:
-        """The longest username, realm and domain, and the outermost error codes, are fine."""
+        """The longest username, realm and domain and integrity, and the outermost error codes, are fine."""
         longest = {"USERNAME": b"x" * 508, "REALM": b"x" * 763, "ALTERNATE-DOMAIN": b"x" * 255}
+        for size in (16, 20, 24, 28, 32):
+            integrity = (NUMBERS["MESSAGE-INTEGRITY-SHA256"], bytes(size))
+            self.assertEqual(decode(raw(integrity)).attributes, (integrity,))
         for name, value in longest.items():
             self.assertEqual(decode(raw((NUMBERS[name], value))).attributes, ((NUMBERS[name], value.decode()),))
         for value, code in ((b"\0\0\3\0", 300), (b"\0\0\6\x63", 699)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.wire.stun import BINDING, MAX_ATTRIBUTES, Message, MessageClass, answer, decode, encode
+from rendezvous.wire.stun import BINDING, MAX_ATTRIBUTES, MAX_UNKNOWN, Message, MessageClass, answer, decode, encode
 from tests.stun_samples import (
     IPV4,
     IPV6,
@@ -169,6 +170,49 @@ class AnswerTests(SynchronousTestCase):
         if response is not None:
             self.assertEqual(decode(response).transaction_id, TRANSACTION)
         self.assertIsNone(answer(datagram, IPV6))
+
+    def test_error_lists_a_bounded_number_of_attributes(self) -> None:
+        """The first eight, each once, also where FINGERPRINT follows many more; what is malformed is still dropped."""
+        numbers = range(0x4000, 0x4000 + MAX_ATTRIBUTES)
+        for fingerprint in (False, True):
+            datagram = request(*((number, b"") for number in numbers), fingerprint=fingerprint)
+            response = answered(datagram)
+            self.assertEqual(response.attributes, ((0x0009, (420, "")), (0x000A, tuple(numbers[:MAX_UNKNOWN]))))
+            self.assertEqual(response.fingerprint, fingerprint)
+            self.assertIsNone(answer(datagram[:-1] + b"\x01", IPV4))
+        self.assertEqual(MAX_UNKNOWN, 8)
+        again = answered(request(*((0x4000, b""),) * 3, (0x4001, b"")))
+        self.assertEqual(again.attributes[1], (0x000A, (0x4000, 0x4001)))
+
+    def test_only_the_first_of_an_attribute_is_read(self) -> None:
+        """A repeated one may be ignored (RFC 8489, section 14), so that many of them cost little."""
+        good, bad = (0x0020, bytes.fromhex("0001a147e112a643")), (0x0020, b"")
+        self.assertEqual(answered(raw(good, bad)).kind, MessageClass.SUCCESS)
+        self.assertIsNone(answer(raw(bad, good), IPV4))
+
+    def test_costliest_request_causes_few_calls(self) -> None:
+        """Neither many addresses, nor many unknown attributes, nor one long text takes much."""
+        address = (0x0020, b"\0\2" + bytes(18))
+        for attributes in (
+            (address,) * MAX_ATTRIBUTES,
+            tuple((number, b"") for number in range(0x4000, 0x4000 + MAX_ATTRIBUTES)),
+            ((0x8022, b"x" * 763),) * 2,
+            (address, (0x0001, address[1]), (0x8023, address[1])),
+        ):
+            calls = 0
+
+            def count(frame: object, event: str, argument: object) -> None:
+                nonlocal calls
+                calls += event in ("call", "c_call")
+
+            before = sys.getprofile()
+            sys.setprofile(count)
+            try:
+                response = answer(raw(*attributes), IPV4)
+            finally:
+                sys.setprofile(before)
+            self.assertIsNotNone(response)
+            self.assertLessEqual(calls, 12 * MAX_ATTRIBUTES)
 
     def test_error_is_never_much_longer_than_its_request(self) -> None:
         """The worst error is half as long again as its request, however many attributes it lists."""

@@ -14,7 +14,7 @@ than it must), and drops whatever it cannot make sense of:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
@@ -30,6 +30,7 @@ __all__ = [
     "ATTRIBUTES",
     "BINDING",
     "MAX_ATTRIBUTES",
+    "MAX_UNKNOWN",
     "Message",
     "MessageClass",
     "answer",
@@ -39,8 +40,10 @@ __all__ = [
 ]
 
 BINDING = 0x001
-MAX_ATTRIBUTES = 64
-"""Attributes in one message; no message of RFC 8489 or RFC 8445 has more than a dozen."""
+MAX_ATTRIBUTES = 32
+"""Attributes in one message beside FINGERPRINT; no message of RFC 8489 or RFC 8445 has more than a dozen."""
+MAX_UNKNOWN = 8
+"""Attributes that one error 420 lists; the client learns of further ones when it asks again without these."""
 
 _COOKIE = 0x2112A442
 _COOKIE_BYTES = _COOKIE.to_bytes(4, "big")
@@ -260,7 +263,16 @@ def decode(datagram: bytes) -> Message:
 def _decode_attributes(datagram: bytes, transaction_id: bytes) -> tuple[tuple[tuple[int, Any], ...], bool]:
     """Read all attributes (section 14), and whether FINGERPRINT closes them."""
     attributes: list[tuple[int, Any]] = []
-    position, end = _HEADER_SIZE, len(datagram)
+    for number, value in _walk(datagram):
+        if number == _FINGERPRINT:
+            return tuple(attributes), True
+        attributes.append((number, _decode_value(number, value, transaction_id)))
+    return tuple(attributes), False
+
+
+def _walk(datagram: bytes) -> Iterator[tuple[int, bytes]]:
+    """Find the number and the bytes of each attribute (section 14). FINGERPRINT is checked and is the last."""
+    position, end, count = _HEADER_SIZE, len(datagram), 0
     while position < end:
         # Positions and the end are multiples of four, so there is always room for an attribute's head.
         number, size = _HEAD.unpack_from(datagram, position)
@@ -270,11 +282,10 @@ def _decode_attributes(datagram: bytes, transaction_id: bytes) -> tuple[tuple[tu
         if number == _FINGERPRINT:
             if size != 4 or position != end or datagram[start:] != _fingerprint(datagram[: start - 4]):
                 raise WireError("the fingerprint is wrong or not the last attribute")
-            return tuple(attributes), True
-        if len(attributes) == MAX_ATTRIBUTES:
+        elif count == MAX_ATTRIBUTES:
             raise WireError("too many attributes")
-        attributes.append((number, _decode_value(number, datagram[start : start + size], transaction_id)))
-    return tuple(attributes), False
+        count += 1
+        yield number, datagram[start : start + size]
 
 
 def _decode_value(number: int, value: bytes, transaction_id: bytes) -> Any:
@@ -325,37 +336,53 @@ def answer(datagram: bytes, address: tuple[str, int]) -> bytes | None:
     :param datagram: anything at all.
     :param address: the source: a host as a socket shows it, and a port. IPv4-mapped IPv6 is answered as IPv4.
     :returns: the response, or ``None`` to stay silent. A success is 32 bytes for IPv4 and 44 for IPv6; 8 more with
-        FINGERPRINT, which is there if the request had it. Error 420 lists each unknown attribute once.
+        FINGERPRINT, which is there if the request had it. Error 420 lists each unknown attribute once, and at most
+        :data:`MAX_UNKNOWN` of them.
     """
     if len(datagram) == _HEADER_SIZE and datagram[:8] == _BARE_REQUEST:
         return _success(datagram[8:20], address, False)
-    if datagram[:2] != _BARE_REQUEST[:2]:
+    if datagram[:2] != _BARE_REQUEST[:2] or not looks_like(datagram):
         return None
+    transaction_id = datagram[8:20]
     try:
-        request = decode(datagram)
+        unknown, fingerprint = _examine(datagram, transaction_id)
     except WireError:
         return None
-    unknown = _unknown(request)
     if unknown:
-        return _unknown_attributes(request, unknown)
-    return _success(request.transaction_id, address, request.fingerprint)
+        return _unknown_attributes(transaction_id, unknown, fingerprint)
+    return _success(transaction_id, address, fingerprint)
 
 
-def _unknown(request: Message) -> tuple[int, ...]:
-    """Find the comprehension-required attributes that the server does not understand (section 6.3.1)."""
-    unknown: dict[int, None] = {}
-    for number, _ in request.attributes:
-        if number in _INTEGRITY:
-            break
-        if number < 0x8000 and number not in _UNDERSTOOD:
-            unknown[number] = None
-    return tuple(unknown)
+def _examine(datagram: bytes, transaction_id: bytes) -> tuple[tuple[int, ...], bool]:
+    """
+    Check a request (section 6.3), reading of each attribute the first only, which is all that counts (section 14).
+
+    :returns: the first comprehension-required attributes that the server does not understand (section 6.3.1), and
+        whether FINGERPRINT closes the request.
+    :raises WireError: for a malformed request.
+    """
+    seen: set[int] = set()
+    unknown: list[int] = []
+    is_over = False
+    for number, value in _walk(datagram):
+        if number == _FINGERPRINT:
+            return tuple(unknown), True
+        if is_over or number in seen:
+            continue
+        seen.add(number)
+        if number in _UNDERSTOOD:
+            _decode_value(number, value, transaction_id)
+            is_over = number in _INTEGRITY
+        elif number < 0x8000 and len(unknown) < MAX_UNKNOWN:
+            _decode_value(number, value, transaction_id)
+            unknown.append(number)
+    return tuple(unknown), False
 
 
-def _unknown_attributes(request: Message, unknown: tuple[int, ...]) -> bytes:
+def _unknown_attributes(transaction_id: bytes, unknown: tuple[int, ...], fingerprint: bool) -> bytes:
     """Write error 420, its reason phrase left empty because every byte of it would be amplification."""
     attributes = ((_NUMBERS["ERROR-CODE"], (420, "")), (_NUMBERS["UNKNOWN-ATTRIBUTES"], unknown))
-    return encode(Message(BINDING, MessageClass.ERROR, request.transaction_id, attributes, request.fingerprint))
+    return encode(Message(BINDING, MessageClass.ERROR, transaction_id, attributes, fingerprint))
 
 
 def _success(transaction_id: bytes, address: tuple[str, int], fingerprint: bool) -> bytes:
