@@ -75,8 +75,8 @@ lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we a
 schemathesis: $(VENV)/.installed-dev  ## try a running server by its description; by chance and for longer with SECONDS=
 	@$(BIN)/python .ci/schemathesis_run.py $(SECONDS)
 
-bench: $(VENV)/.installed-test  ## run the benchmarks
-	@$(BIN)/python -m benchmarks $(BENCH)
+bench: $(VENV)/.installed-test  ## run the benchmarks, or compare with another revision in the same run with BASE=
+	@$(BIN)/python -m benchmarks $(if $(BASE),--against $(BASE)) $(BENCH)
 
 fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port for FUZZ_SECONDS, 600 unless said otherwise
 	@$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1

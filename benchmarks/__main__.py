@@ -12,7 +12,7 @@ import klein
 
 import twisted
 
-from benchmarks import datagrams, dialects, http, presence, signaling, store
+from benchmarks import against, datagrams, dialects, http, presence, signaling, store
 from benchmarks.report import Report
 
 SUITES = {
@@ -37,13 +37,18 @@ def main() -> None:
     parser.add_argument("--save", metavar="FILE", type=pathlib.Path, help="write the tables here as well")
     parser.add_argument("suites", metavar="SUITE", nargs="*", help=f"of {', '.join(SUITES)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each comparison is run (default: 5)")
+    parser.add_argument(
+        "--against", metavar="REV", help="compare with this revision in the same run, instead of all the suites"
+    )
     options = parser.parse_args()
     unknown = set(options.suites) - set(SUITES)
     if unknown:
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
     report = Report(options.rounds)
-    for name in options.suites or SUITES:
+    for name in options.suites or ([] if options.against else SUITES):
         SUITES[name].run(report)
+    if options.against:
+        against.run(report, options.against)
     if options.save:
         today = datetime.datetime.now(tz=datetime.UTC).date()
         heading = (

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 WINDOW = 64
 CONNECTIONS = 16
@@ -23,15 +24,18 @@ BINDING = bytes.fromhex("000100002112a442") + b"benchmarking"
 
 
 @contextlib.contextmanager
-def server(name: str, argument: int = 0, core: int | None = None, **settings: object) -> Iterator[int]:
+def server(
+    name: str, argument: int = 0, core: int | None = None, checkout: Path | None = None, **settings: object
+) -> Iterator[int]:
     """
     Run one of :mod:`benchmarks.servers`; gives its port.
 
     :param core: the one core that it may use, if not all.
+    :param checkout: the directory of another revision, if its code is to be measured.
     :param settings: where they differ from the defaults.
     """
     command = [sys.executable, "-m", "benchmarks.servers", name, str(argument), json.dumps(settings)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_pinned(core))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_pinned(core), cwd=checkout)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline())
@@ -176,18 +180,25 @@ def among(port: int, payloads: Sequence[bytes], others: Sequence[bytes], reply: 
 
 
 def requests(
-    port: int, request: bytes, seconds: float, connections_open: int = CONNECTIONS, pause: float = 0.0
+    port: int,
+    request: bytes,
+    seconds: float,
+    connections_open: int = CONNECTIONS,
+    pause: float = 0.0,
+    sources: Sequence[str] = ("127.0.0.1",),
 ) -> float:
     """
     Send the same HTTP request on several connections, one under way on each.
 
     :param pause: seconds to rest after each look at the connections.
+    :param sources: the addresses of the connections, in turn.
     :returns: answers a second.
     """
     connections = {}
     poll = select.epoll()
-    for _ in range(connections_open):
-        sock = socket.create_connection(("127.0.0.1", port))
+    for number in range(connections_open):
+        source = sources[number % len(sources)]
+        sock = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connections[sock.fileno()] = (sock, bytearray())
         poll.register(sock.fileno(), select.EPOLLIN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -54,12 +54,16 @@ class Report:
         for _ in range(self.rounds):
             beside = theirs()
             pairs.append((ours(), beside))
+        self.beside(what, unit, [pair[0] for pair in pairs], yardstick, [pair[1] for pair in pairs])
+
+    def beside(self, what: str, unit: str, ours: Sequence[float], yardstick: str, theirs: Sequence[float]) -> None:
+        """Add the medians of what was measured in turn, with the median of the ratios."""
         self.add(
             Row(
                 what,
-                f"{statistics.median(pair[0] for pair in pairs):,.0f} {unit}",
-                f"{yardstick} {statistics.median(pair[1] for pair in pairs):,.0f}",
-                f"{statistics.median(pair[0] / pair[1] for pair in pairs):.2f}",
+                f"{statistics.median(ours):,.0f} {unit}",
+                f"{yardstick} {statistics.median(theirs):,.0f}",
+                f"{statistics.median(one / other for one, other in zip(ours, theirs, strict=True)):.2f}",
             )
         )
 

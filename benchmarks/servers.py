@@ -65,6 +65,8 @@ def rendezvous(**settings: object) -> Rendezvous:
     """The server with its sweep, but no ports yet."""
     directory = tempfile.mkdtemp()
     settings.setdefault("store", "memory:")
+    if hasattr(Settings, "no_source_limits"):
+        settings.setdefault("no_source_limits", True)  # All of the load has one address.
     made = Rendezvous(
         Settings(secret_file=os.path.join(directory, "secret"), **settings),
         reactor,
