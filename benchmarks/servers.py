@@ -85,7 +85,7 @@ def client_id(number: int) -> bytes:
 def populate(made: Rendezvous, clients: int) -> None:
     """Let that many clients in, their deadlines spread over the error time as they would be."""
     now = reactor.seconds()
-    presence = made.store.presence
+    presence = made.store.tables.presence
     for number in range(clients):
         key = KEYRING.key(client_id(number))
         presence.register(client_id(number), key, now - number % 100)

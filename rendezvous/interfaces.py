@@ -7,33 +7,57 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     from rendezvous.core.bloom import Bloom
     from rendezvous.core.identity import Credential
+    from rendezvous.core.notes import Key
     from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
-    from rendezvous.core.presence import Client, PulseCode
+    from rendezvous.core.presence import PulseCode
+    from rendezvous.core.sources import SourceNetwork
     from rendezvous.core.tracker import Replies, Source
-    from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
+    from rendezvous.model import Events, ObservedAddress, PeerStatus, Published, Seen, Swept
     from rendezvous.storage.notifier import Subscription
 
-__all__ = ["IPresenceStore", "ISignalingStore", "IStore", "ITrackerStore"]
+__all__ = ["ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ITrackerStore"]
+
+
+class ILiveTable(Interface):
+    """
+    The clients that this process can take pulses of at once, without a coroutine.
+
+    A store whose truth is elsewhere may have an empty one, or one that holds the clients which have lately pulsed here.
+    """
+
+    def keep_alive(key: bytes, address: tuple[str, int], now: float, local_port: int) -> bool:
+        """
+        Take the pulse of a client that is ONLINE at the address it is known by, on the port that it is known to use.
+
+        :param key: any datagram, or the key that it spells.
+        :returns: whether that is what it was; then 1020 is the answer. Otherwise nothing has changed, and
+            :meth:`IPresenceStore.pulse` has to be asked.
+        """
+
+    def __contains__(key: object) -> bool:
+        """:returns: whether a datagram is the key of a client."""
+
+    def __len__() -> int:
+        """:returns: how many clients there are."""
 
 
 class IPresenceStore(Interface):
     """Clients: who is there, and where."""
 
-    presence = Attribute(
-        "The live table of this process (:class:`~rendezvous.core.presence.Presence`). The datagram shell asks it to"
-        " take the common pulse at once; everything else goes through the verbs."
-    )
+    live = Attribute("The live table of this process (:class:`ILiveTable`), the same for as long as the store is.")
 
-    async def register(now: float) -> tuple[bytes, bytes]:
+    async def register(now: float, source: SourceNetwork = ...) -> tuple[bytes, bytes]:
         """
         Make a client.
 
+        :param source: where the request came from; not counted if it is left out.
         :returns: its id and its key.
         :raises Full: there is no room.
+        :raises TooMany: the source holds its share.
         """
 
     async def authenticate(credential: Credential, now: float) -> bytes:
@@ -42,17 +66,22 @@ class IPresenceStore(Interface):
         :raises Unauthorized: it proves none.
         """
 
-    async def pulse(key: bytes, address: tuple[str, int], now: float) -> PulseCode:
-        """:returns: what to answer, once it is recorded."""
+    async def pulse(key: bytes, address: tuple[str, int], now: float, local_port: int = 0) -> PulseCode:
+        """
+        Take a pulse.
 
-    async def verify(client_id: bytes, now: float) -> Client:
+        :param local_port: the UDP port of the server that it came to.
+        :returns: what to answer, once it is recorded.
+        """
+
+    async def verify(client_id: bytes, now: float) -> None:
         """
         Take a late client back.
 
         :raises NotFound: it is gone.
         """
 
-    async def logout(client_id: bytes, now: float) -> None:
+    async def logout(client_id: bytes, now: float, source: SourceNetwork = ...) -> None:
         """End the client, its offers and its credential."""
 
     async def address(client_id: bytes, now: float) -> ObservedAddress:
@@ -73,17 +102,17 @@ class ISignalingStore(Interface):
 
     limits = Attribute("What the verbs hold requests to (:class:`~rendezvous.limits.SignalingLimits`).")
 
-    def subscribe(key: Hashable) -> Subscription:
+    def subscribe(key: Key) -> Subscription:
         """
-        Wait for changes of a peer's events (``("peer", id)``) or of one side of an offer (``("offer", namespace, id,
-        role)``).
+        Wait for changes of a peer's events (:class:`~rendezvous.core.notes.PeerEvents`) or of one side of an offer
+        (:class:`~rendezvous.core.notes.OfferSide`).
 
         :returns: a place among those that wait; to be closed. Subscribe before you look: then no change is missed.
         :raises TooMany: as many wait for this key as may.
         :raises Unavailable: as many wait in all as may, or the store is closed.
         """
 
-    async def publish(owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:
+    async def publish(owner: str, specs: Sequence[OfferSpec], now: float) -> list[Published]:
         """Publish offers, all or none."""
 
     async def mine(owner: str, now: float) -> list[Offer]:
@@ -98,7 +127,7 @@ class ISignalingStore(Interface):
     async def topics(limit: int, offset: int, prefix: str, now: float) -> tuple[list[tuple[str, int]], int]:
         """A page of topics with the number of peers in each, and how many topics there are."""
 
-    async def heartbeat(owner: str, offer_id: str, now: float) -> Offer:
+    async def heartbeat(owner: str, offer_id: str, now: float) -> Seen:
         """Say that the owner still waits."""
 
     async def withdraw(owner: str, offer_id: str, now: float) -> None:
@@ -123,8 +152,8 @@ class ISignalingStore(Interface):
         They tell whether some before them are lost, and where to go on.
         """
 
-    async def open_session(origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> Offer:
-        """Open a session."""
+    async def open_session(origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> str:
+        """Open a session; its code."""
 
     async def sessions(origin: str, topic: str, now: float) -> list[Offer]:
         """The unanswered sessions in a topic."""
@@ -181,15 +210,22 @@ class IStore(IPresenceStore, ISignalingStore, ITrackerStore):
     The verbs are coroutine functions: awaiting one that is answered from memory costs no trip through a Deferred, on
     which most requests would otherwise spend most of their time. Each verb is atomic: it happens wholly or not at all,
     whatever else goes on. It returns when what it did would survive this process, as far as the store promises that at
-    all. Every verb may raise :exc:`~rendezvous.errors.Unavailable`; then the same call may work later. ``now`` is in
-    seconds since the epoch.
+    all. What it returns does not change afterwards. Every verb may raise :exc:`~rendezvous.errors.Unavailable`; then
+    the same call may work later.
+
+    ``now`` is server time in seconds (:class:`~rendezvous.clock.ServerClock`). It never goes back.
     """
 
-    def open(now: float) -> None:
-        """Get ready, with whatever was kept from an earlier run. Blocks: nothing is answered before it is done."""
+    def open(wall: float) -> float:
+        """
+        Get ready, with whatever was kept from an earlier run. Blocks: nothing is answered before it is done.
+
+        :param wall: seconds since the epoch, on the wall clock.
+        :returns: the server time to go on from.
+        """
 
     async def close(now: float) -> None:
-        """Keep what is to be kept, and let go of every resource."""
+        """Keep what is to be kept, and let go of every resource. The store may be opened again."""
 
     async def sweep(now: float) -> Swept:
-        """Free what has expired, a bounded piece of it at a time."""
+        """Free a slice of what has expired. The result says whether there is more."""

@@ -8,7 +8,7 @@ import attrs
 
 from rendezvous.core.events import Event
 
-__all__ = ["Events", "ObservedAddress", "PeerStatus", "Swept"]
+__all__ = ["Events", "ObservedAddress", "PeerStatus", "Published", "Seen", "Swept"]
 
 
 @attrs.frozen
@@ -42,11 +42,38 @@ class Swept:
     :ivar clients: clients that were silent for too long.
     :ivar offers: offers and sessions whose time was over.
     :ivar tracker_peers: peers of the tracker that were silent for too long.
+    :ivar more: whether more is due, so that the next slice should follow soon.
     """
 
     clients: int = 0
     offers: int = 0
     tracker_peers: int = 0
+    more: bool = False
+
+
+@attrs.frozen
+class Published:
+    """
+    An offer as it was when it was published.
+
+    :ivar expires_at: ms since the epoch.
+    """
+
+    id: str
+    topics: tuple[str, ...]
+    expires_at: int
+
+
+@attrs.frozen
+class Seen:
+    """
+    An offer whose owner has just said that it still waits.
+
+    :ivar last_seen: ms since the epoch.
+    """
+
+    id: str
+    last_seen: int
 
 
 @attrs.frozen

@@ -45,7 +45,7 @@ class Sweep:
             self.log.info(
                 "swept: {clients} clients had fallen silent, {live} are left",
                 clients=swept.clients,
-                live=len(self._store.presence),
+                live=len(self._store.live),
             )
         if swept.offers:
             self.log.info("swept: {offers} offers had expired", offers=swept.offers)

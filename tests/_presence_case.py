@@ -7,7 +7,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.logouts import Logouts
 from rendezvous.core.presence import Client, Presence, PulseCode, Timers
+from rendezvous.core.shares import Shares
 
 #: Exactly representable, as are the moments around it that differ by multiples of JUST.
 NOW = 1_700_000_000.0
@@ -37,9 +39,21 @@ class PresenceCase(SynchronousTestCase):
         self.notes: list[object] = []
         self.table = self.make_table()
 
-    def make_table(self, timers: Timers | None = None, **options: Any) -> Presence:
+    def make_table(
+        self,
+        timers: Timers | None = None,
+        *,
+        max_clients: int = 1000,
+        logout_memory: float = 30 * DAY,
+        max_logouts: int = 1000,
+        logout_shares: Shares | None = None,
+        **options: Any,
+    ) -> Presence:
         """:returns: an empty table that notes."""
-        return Presence(timers or Timers(), KEYRING, note=self.notes.append, **options)
+        logouts = Logouts(logout_memory, max_logouts, logout_shares, self.notes.append)
+        return Presence(
+            timers or Timers(), KEYRING, max_clients=max_clients, logouts=logouts, note=self.notes.append, **options
+        )
 
     def register(self) -> None:
         """Let the client in at NOW."""

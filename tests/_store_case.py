@@ -16,6 +16,7 @@ from rendezvous.core.presence import Timers
 from rendezvous.errors import RendezvousError
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
+from rendezvous.storage.local import LocalStore
 
 T = TypeVar("T")
 E = TypeVar("E", bound=RendezvousError)
@@ -39,6 +40,7 @@ class StoreOptions:
     timers: Timers = attrs.field(factory=Timers)
     max_clients: int = 1000
     logout_memory: float = 30 * DAY
+    max_logouts: int = 1000
     limits: SignalingLimits = attrs.field(factory=SignalingLimits)
     max_offers: int = 1000
     tracker_lifetime: float = 300.0
@@ -47,6 +49,12 @@ class StoreOptions:
     def parts(self) -> dict[str, Any]:
         """:returns: what the constructors of our own stores take."""
         return {field.name: getattr(self, field.name) for field in attrs.fields(StoreOptions) if field.name != "case"}
+
+
+def local(store: IStore) -> LocalStore:
+    """:returns: a store of our own, for what is not in the interface."""
+    assert isinstance(store, LocalStore)
+    return store
 
 
 MakeStore = Callable[[StoreOptions], IStore]

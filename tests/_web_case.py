@@ -9,7 +9,7 @@ from urllib.parse import quote
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.limits import SignalingLimits
-from rendezvous.storage.memory import MemoryStore
+from rendezvous.storage.local import LocalStore
 from rendezvous.storage.notifier import Notifier
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, Response
 
@@ -65,7 +65,7 @@ class WebTestCase(SynchronousTestCase):
     @property
     def news(self) -> Notifier:
         """Who waits."""
-        return cast(MemoryStore, self.server.rendezvous.store)._notifier
+        return cast(LocalStore, self.server.rendezvous.store).notifier
 
     def advance(self, seconds: float) -> None:
         """Let time pass, a second at a time so that whatever is to happen on the way does."""

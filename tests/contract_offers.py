@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from rendezvous.core.bloom import Bloom
-from rendezvous.core.offers import Offer
+from rendezvous.core.notes import OfferSide, PeerEvents
 from rendezvous.errors import (
     Conflict,
     Forbidden,
@@ -18,18 +18,20 @@ from rendezvous.errors import (
     Unavailable,
 )
 from rendezvous.limits import SignalingLimits
-from rendezvous.model import Swept
+from rendezvous.model import Published, Seen, Swept
 from rendezvous.storage.notifier import WAITING_PER_KEY
 from tests._store_case import NOW, StoreCase
 from tests.signaling_tables import NOW_MS, ids, spec
 
 __all__ = ["OFFERS"]
 
+A, B = PeerEvents("a"), PeerEvents("b")
+
 
 class OfferCase(StoreCase):
     """Offers of made-up peers: a store takes the word of its caller for who somebody is."""
 
-    def publish(self, owner: str, id: str, *topics: str, now: float = NOW, **asked: Any) -> Offer:
+    def publish(self, owner: str, id: str, *topics: str, now: float = NOW, **asked: Any) -> Published:
         """:returns: an offer that was published under this id."""
         (offer,) = self.done(self.store.publish(owner, [spec(f"sdp of {id}", *topics, id=id, **asked)], now))
         return offer
@@ -71,7 +73,9 @@ class PublishContract(OfferCase):
 
     def test_published_offer_is_listed(self) -> None:
         """By its owner, by its peer and by each of its topics, with what was asked for."""
-        made = self.publish("p", "x", "a", "b", ttl_ms=60_000, secret="s", info="i")
+        published = self.publish("p", "x", "a", "b", ttl_ms=60_000, secret="s", info="i")
+        self.assertEqual(published, Published("x", ("a", "b"), NOW_MS + 60_000))
+        [made] = self.done(self.store.mine("p", NOW))
         self.assertEqual((made.id, made.owner, made.topics, made.secret, made.info), ("x", "p", ("a", "b"), "s", "i"))
         self.assertEqual((made.created_at, made.expires_at, made.last_seen), (NOW_MS, NOW_MS + 60_000, NOW_MS))
         self.assertEqual(self.mine("p"), ["x"])
@@ -137,8 +141,8 @@ class PublishContract(OfferCase):
         self.publish("p", "x", ttl_ms=60_000)
         self.publish("p", "y")
         self.assertEqual(self.mine("p"), ["y", "x"])
-        offer = self.done(self.store.heartbeat("p", "x", NOW + 1))
-        self.assertEqual((offer.last_seen, offer.expires_at), (NOW_MS + 1000, NOW_MS + 60_000))
+        self.assertEqual(self.done(self.store.heartbeat("p", "x", NOW + 1)), Seen("x", NOW_MS + 1000))
+        self.assertEqual(self.done(self.store.mine("p", NOW + 1))[0].expires_at, NOW_MS + 60_000)
         self.assertEqual(self.mine("p"), ["x", "y"])
         self.refusals(
             (self.store.heartbeat("q", "x", NOW), Forbidden, "not-owner"),
@@ -327,7 +331,7 @@ class EventContract(OfferCase):
         peer = client_id.hex()
         self.publish(peer, "x")
         self.publish("r", "other")
-        keys = (("peer", peer), ("offer", "", "x", "offerer"))
+        keys = (PeerEvents(peer), OfferSide("", "x", "offerer"))
         waiting = {key: self.store.subscribe(key).changed() for key in keys}
         self.reply("other", "q")
         for notification in waiting.values():
@@ -335,28 +339,28 @@ class EventContract(OfferCase):
         self.reply("x", "q")
         for notification in waiting.values():
             self.assertIsNone(self.successResultOf(notification))
-        notification = self.store.subscribe(("peer", peer)).changed()
+        notification = self.store.subscribe(PeerEvents(peer)).changed()
         self.done(self.store.logout(client_id, NOW))
         self.assertIsNone(self.successResultOf(notification))
 
     def test_waiting_is_bounded(self) -> None:
         """For one key; a subscription counts until it is closed, whether or not it waits at the moment."""
-        held = [self.store.subscribe("a") for _ in range(WAITING_PER_KEY)]
-        self.assertRaises(TooMany, self.store.subscribe, "a")
-        self.store.subscribe("b").close()
+        held = [self.store.subscribe(A) for _ in range(WAITING_PER_KEY)]
+        self.assertRaises(TooMany, self.store.subscribe, A)
+        self.store.subscribe(B).close()
         held[0].changed().addErrback(lambda _: None).cancel()
-        self.assertRaises(TooMany, self.store.subscribe, "a")
+        self.assertRaises(TooMany, self.store.subscribe, A)
         held[0].close()
-        self.store.subscribe("a")
+        self.store.subscribe(A)
 
     def test_a_closed_store_wakes_those_who_wait(self) -> None:
         """And none can begin to."""
-        subscription = self.store.subscribe("a")
+        subscription = self.store.subscribe(A)
         notification = subscription.changed()
         self.done(self.store.close(NOW))
         self.assertIsNone(self.successResultOf(notification))
         self.assertRaises(Unavailable, subscription.changed)
-        self.assertRaises(Unavailable, self.store.subscribe, "a")
+        self.assertRaises(Unavailable, self.store.subscribe, A)
 
 
 OFFERS = [PublishContract, DiscoveryContract, AnswerContract, EventContract]

@@ -92,7 +92,7 @@ class RegisterContract(PresenceCase):
         self.store = self.opened(max_clients=3)
         made = [self.register() for _ in range(3)]
         self.refused(self.store.register(NOW), Full)
-        self.assertEqual(len(self.store.presence), 3)
+        self.assertEqual(len(self.store.live), 3)
         self.done(self.store.logout(made[0][0], NOW))
         self.register()
         self.refused(self.store.register(NOW), Full)
@@ -155,17 +155,17 @@ class PulseContract(PresenceCase):
     def test_unknown_key_is_unknown(self) -> None:
         """And no client comes of it."""
         self.assertIs(self.done(self.store.pulse(bytes(32), HERE, NOW)), UNKNOWN)
-        self.assertEqual(len(self.store.presence), 0)
+        self.assertEqual(len(self.store.live), 0)
 
     def test_live_table_takes_the_common_pulse(self) -> None:
         """What it does by itself, the verbs see, and the other way round."""
         client_id, key = self.come_online()
-        self.assertTrue(self.store.presence.keep_alive(key, HERE, NOW + 33))
+        self.assertTrue(self.store.live.keep_alive(key, HERE, NOW + 33))
         self.assertEqual(self.done(self.store.status(client_id, NOW + 66)), PeerStatus(True, 33.0))
-        self.assertFalse(self.store.presence.keep_alive(key, THERE, NOW + 40))
+        self.assertFalse(self.store.live.keep_alive(key, THERE, NOW + 40))
         self.done(self.store.pulse(key, THERE, NOW + 40))
-        self.assertTrue(self.store.presence.keep_alive(key, THERE, NOW + 73))
-        self.assertFalse(self.store.presence.keep_alive(key, THERE, NOW + 73 + 33 + JUST))
+        self.assertTrue(self.store.live.keep_alive(key, THERE, NOW + 73))
+        self.assertFalse(self.store.live.keep_alive(key, THERE, NOW + 73 + 33 + JUST))
 
     def test_ipv4_through_an_ipv6_socket_is_shown_as_ipv4(self) -> None:
         """Peers can send to it whatever sockets they have."""
@@ -281,16 +281,16 @@ class CredentialContract(PresenceCase):
             self.done(self.store.logout(client_id, NOW + 1000))
             self.assertEqual(self.good(client_id, key, NOW + 1000), (False, False))
 
-    def test_logouts_are_bounded(self) -> None:
-        """One too many is refused, ends nothing, and works once the first are forgotten."""
-        self.store = self.opened(max_clients=2, logout_memory=20.0)
-        for n in range(2):
-            self.done(self.store.logout(bytes([n]) * 16, NOW))
-        client_id, key = self.come_online()
-        self.refused(self.store.logout(client_id, NOW + 20), Full)
-        self.assertEqual(self.good(client_id, key, NOW + 20), (True, True))
-        self.done(self.store.logout(client_id, NOW + 21))
-        self.assertEqual(self.good(client_id, key, NOW + 21), (False, False))
+    def test_logouts_are_bounded_and_never_refused(self) -> None:
+        """One too many ends its credential like any other, and those that were forgotten for it stay refused."""
+        self.store = self.opened(max_logouts=2, logout_memory=20.0)
+        ended = [self.come_online() for _ in range(4)]
+        stays = self.come_online()
+        for client_id, _ in ended:
+            self.done(self.store.logout(client_id, NOW))
+        for client_id, key in ended:
+            self.assertEqual(self.good(client_id, key, NOW + 20), (False, False))
+        self.assertEqual(self.good(*stays, NOW + 20), (True, True))
 
 
 class SweepContract(PresenceCase):
@@ -302,7 +302,7 @@ class SweepContract(PresenceCase):
         self.come_online()
         self.register()
         swept = [self.done(self.store.sweep(NOW + since)).clients for since in (210.0, 211.0, 212.0, 300.0, 301.0)]
-        self.assertEqual((swept, len(self.store.presence)), ([0, 2, 0, 0, 1], 0))
+        self.assertEqual((swept, len(self.store.live)), ([0, 2, 0, 0, 1], 0))
 
     def test_sweep_leaves_those_who_are_there(self) -> None:
         """ONLINE or late."""

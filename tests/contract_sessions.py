@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from rendezvous.core.notes import OfferSide
 from rendezvous.core.offers import Offer, Role
 from rendezvous.errors import Conflict, Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
@@ -21,7 +22,8 @@ class SessionCase(StoreCase):
 
     def open_session(self, code: str | None = None, topic: str = "room", origin: str = HERE, now: float = NOW) -> Offer:
         """:returns: a session that was opened."""
-        return self.done(self.store.open_session(origin, topic, "me", "v=0", code, now))
+        opened = self.done(self.store.open_session(origin, topic, "me", "v=0", code, now))
+        return self.done(self.store.session(origin, opened, now))
 
     def found(self, code: str, now: float = NOW) -> Offer:
         """:returns: what a poll shows."""
@@ -122,8 +124,8 @@ class SessionContract(SessionCase):
     def test_either_side_can_be_waited_for(self) -> None:
         """An answer and a candidate wake the other side of a session."""
         self.open_session("mine")
-        offerer = self.store.subscribe(("offer", HERE, "mine", Role.OFFERER)).changed()
-        answerer = self.store.subscribe(("offer", HERE, "mine", Role.ANSWERER)).changed()
+        offerer = self.store.subscribe(OfferSide(HERE, "mine", Role.OFFERER)).changed()
+        answerer = self.store.subscribe(OfferSide(HERE, "mine", Role.ANSWERER)).changed()
         self.done(self.store.add_session_candidate(HERE, "mine", Role.OFFERER, 1, NOW))
         self.assertIsNone(self.successResultOf(answerer))
         self.assertNoResult(offerer)

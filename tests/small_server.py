@@ -19,7 +19,7 @@ from rendezvous.core.presence import PulseCode, Timers
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.limits import SignalingLimits
-from rendezvous.storage.memory import MemoryStore
+from rendezvous.storage.registry import memory_store
 from rendezvous.testing import MemoryUDPPort
 from rendezvous.udp.protocol import Datagrams, Drop, RendezvousDatagrams
 from rendezvous.wire.demux import mistakable
@@ -77,10 +77,10 @@ class SmallServer:
         self.clock = Clock()
         self.clock.advance(1_800_000_000)
         keyring, draw = Keyring([Secret(bytes(32))]), counting()
-        self.store = MemoryStore(
-            keyring,
-            draw,
-            Timers(pulse_interval=1e6, pulse_grace=0.0),
+        self.store = memory_store(
+            keyring=keyring,
+            random=draw,
+            timers=Timers(pulse_interval=1e6, pulse_grace=0.0),
             max_clients=1,
             logout_memory=1.0,
             limits=SignalingLimits(),
@@ -89,7 +89,7 @@ class SmallServer:
             max_tracker_peers=MAX_TRACKER_PEERS,
         )
         client_id, self.key = keyring.draw(draw, mistakable)
-        self.store.presence.register(client_id, self.key, self.clock.seconds())
+        self.store.tables.presence.register(client_id, self.key, self.clock.seconds())
         self.limit = RateLimit(10.0, 40, MAX_SOURCES)
         self.shared = Datagrams(self.store, self.clock, self.limit)
         self.ports = [
@@ -113,14 +113,14 @@ class SmallServer:
 
     def check(self) -> None:
         """Hold the tables to their bounds, and have the client pulse."""
-        tracker = self.store._tracker
+        tracker = self.store.tables.tracker
         assert len(tracker) <= MAX_TRACKER_PEERS, f"{len(tracker)} peers in the tracker"
         assert len(tracker._by_share_id) == len(tracker), "the tracker's two tables differ"
         assert len(self.limit) <= 2 * MAX_SOURCES, f"{len(self.limit)} subscribers and sites in the limit"
         dropped = self.shared.counters.family(DROPPED_DATAGRAMS)
         assert set(dropped) <= set(Drop), dropped
         assert len(self.shared.counters.networks(DROPPED_DATAGRAMS)) <= len(SOURCES)
-        assert len(self.store.presence) == 1, f"{len(self.store.presence)} clients"
+        assert len(self.store.live) == 1, f"{len(self.store.live)} clients"
         assert self.deliver(self.key) == [ON_TIME], "the client's pulse was not answered"
 
 
@@ -179,7 +179,7 @@ def share_ids() -> list[str]:
     server = SmallServer()
     for source in SOURCES[1 : 1 + MAX_TRACKER_PEERS]:
         server.deliver(b'{"action":"announce"}', source)
-    return list(server.store._tracker._by_share_id)
+    return list(server.store.tables.tracker._by_share_id)
 
 
 def _binding(*attributes: tuple[int, Any], fingerprint: bool = False) -> bytes:

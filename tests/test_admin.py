@@ -30,7 +30,8 @@ from rendezvous.limits import SignalingLimits
 from rendezvous.settings import Settings
 from rendezvous.storage import inspection
 from rendezvous.storage.database import open_database, schema_steps
-from rendezvous.storage.sqlite import SqliteStore
+from rendezvous.storage.local import LocalStore
+from rendezvous.storage.registry import sqlite_store
 from rendezvous.testing import SECRET, MemoryReactor, MemoryServer
 from tests._rst import code_blocks
 from tests.real_server import environment, real_server
@@ -60,14 +61,14 @@ COUNTS = {
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def make_store(path: str) -> SqliteStore:
+def make_store(path: str) -> LocalStore:
     """:returns: a store that writes at once, opened."""
 
     def at_once(work: Any) -> Deferred[None]:
         return maybeDeferred(work)
 
     settings = Settings()
-    store = SqliteStore(
+    store = sqlite_store(
         path,
         at_once,
         keyring=Keyring([Secret(SECRET)]),
@@ -125,7 +126,7 @@ class AdminCase(SynchronousTestCase):
         """:returns: the numbers."""
         return json.loads(self.good("stats", "--json", self.path, *options))
 
-    def fill(self) -> SqliteStore:
+    def fill(self) -> LocalStore:
         """
         Make a file with something of everything.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rendezvous.core.identity import KEY_SIZE
-from rendezvous.core.notes import Removed
+from rendezvous.core.notes import Moved, Removed
 from rendezvous.core.presence import PresenceState, PulseCode, Timers
 from rendezvous.errors import NotFound
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
@@ -164,14 +164,27 @@ class PulseTests(PresenceCase):
         self.assertEqual(self.table.sweep(NOW + 1000, 100), 0)
 
     def test_what_a_pulse_changes_is_noted(self) -> None:
-        """An accepted one the client, a late one nothing, one that is too late the end."""
+        """A new address or port is a move; the same ones only a touch; a late pulse nothing; one too late the end."""
+        touched: list[object] = []
+        self.table = self.make_table(touch=touched.append)
         self.come_online()
         client = self.found(NOW)
-        self.notes.clear()
-        for since, noted in ((1.0, [client]), (1.0 + 100, []), (1.0 + 210 + JUST, [Removed(client)]), (500, [])):
-            self.table.pulse(KEY, HERE, NOW + since)
-            self.assertEqual(self.notes, noted, since)
+        self.assertEqual(self.notes, [client, Moved(client)])
+        cases: list[tuple[float, tuple[str, int], int, list[object], list[object]]] = [
+            (1.0, HERE, 0, [], [client]),
+            (1.0, THERE, 0, [Moved(client)], []),
+            (1.0, THERE, 5024, [Moved(client)], []),
+            (1.0, THERE, 5024, [], [client]),
+            (1.0 + 100, HERE, 0, [], []),
+            (1.0 + 210 + JUST, HERE, 0, [Removed(client)], []),
+            (500, HERE, 0, [], []),
+        ]
+        for since, address, port, noted, seen in cases:
             self.notes.clear()
+            touched.clear()
+            self.table.pulse(KEY, address, NOW + since, port)
+            self.assertEqual((self.notes, touched), (noted, seen), since)
+        self.assertEqual((client.host, client.port, client.local_port), (*THERE, 5024))
 
 
 class KeepAliveTests(PresenceCase):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rendezvous.core.identity import Credential, Keyring, Secret
+from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.presence import Client, Presence, PulseCode, Revocation, Timers
-from rendezvous.errors import Conflict, Full, Unauthorized
+from rendezvous.core.presence import Client, Presence, PulseCode, Timers
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import source_network
+from rendezvous.errors import Conflict, Full, TooMany, Unauthorized
 from tests._presence_case import DAY, HERE, ID, JUST, KEY, KEYRING, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
 
 MANY = 10**9
@@ -141,37 +145,87 @@ class LogoutTests(PresenceCase):
     def test_restored_revocation_counts(self) -> None:
         """In any order: what a journal gives back is forgotten at its own time."""
         for client_id, days in ((ID, 20), (OTHER, 10)):
-            self.table.restore_revocation(Revocation(client_id, NOW + days * DAY))
+            self.table.logouts.restore(Revocation(client_id, NOW + days * DAY))
         self.assertRaises(Unauthorized, self.table.authenticate, PAIR, NOW + 20 * DAY)
         self.table.sweep(NOW + 10 * DAY + 1, MANY)
         self.assertEqual(self.notes, [Removed(Revocation(OTHER, NOW + 10 * DAY))])
 
-    def test_full_table_of_logouts_refuses_and_ends_nothing(self) -> None:
-        """As many as there may be clients; the next is refused rather than an older one forgotten."""
-        self.table = self.make_table(max_clients=3, logout_memory=100.0)
+    def test_logout_is_never_refused(self) -> None:
+        """Without room the logout that ends first is forgotten, and its credential stays refused all the same."""
+        self.table = self.make_table(max_logouts=3, logout_memory=100.0)
         self.come_online()
         for n, client_id in enumerate(ids(3)):
             self.table.logout(client_id, NOW + n)
         self.notes.clear()
-        self.assertRaises(Full, self.table.logout, ID, NOW + 100.0)
-        self.assertEqual(self.notes, [])
-        self.assertEqual(self.found(NOW + 100.0).client_id, ID)
-        self.assertEqual(self.table.authenticate(PAIR, NOW + 100.0), ID)
+        client = self.found(NOW + 3)
+        self.table.logout(ID, NOW + 3)
+        first = Revocation(ids(1)[0], NOW + 100.0)
+        self.assertEqual(
+            self.notes, [Removed(client), Removed(first), LiveOnly(NOW + 100.0), Revocation(ID, NOW + 103.0)]
+        )
+        self.assertEqual(len(self.table.logouts), 3)
+        for client_id in (*ids(3), ID):
+            self.assertFalse(self.proves(Credential(KEYRING.key(client_id), client_id), NOW + 100.0))
+
+    def proves(self, credential: Credential, now: float) -> bool:
+        """:returns: whether the credential is good."""
+        try:
+            self.table.authenticate(credential, now)
+        except Unauthorized:
+            return False
+        return True
+
+    def test_forgotten_logout_costs_only_those_who_are_not_live(self) -> None:
+        """Until the forgotten logout would have ended, a credential is good as long as its client is in the table."""
+        self.table = self.make_table(max_logouts=1, logout_memory=1000.0)
+        self.come_online()
+        for client_id in ids(2):
+            self.table.logout(client_id, NOW)
+        other = Credential(OTHER_KEY, OTHER)
+        self.assertEqual([self.proves(each, NOW + 210.0) for each in (BARE, PAIR, other)], [True, True, False])
+        self.assertEqual([self.proves(each, NOW + 1000.0) for each in (BARE, PAIR, other)], [False, False, False])
+        after = NOW + 1000.0 + JUST
+        self.assertEqual([self.proves(each, after) for each in (BARE, PAIR, other)], [False, True, True])
+
+    def test_restored_rule_counts(self) -> None:
+        """It holds after a restart, and an earlier one does not shorten it."""
+        self.table.logouts.restore_live_only(NOW + 10.0)
+        self.table.logouts.restore_live_only(NOW + 5.0)
+        self.assertEqual([self.proves(PAIR, NOW + 10.0 + since) for since in (0.0, JUST)], [False, True])
 
     def test_full_table_of_logouts_makes_room_without_a_sweep(self) -> None:
-        """Within a second of the first one's end."""
-        self.table = self.make_table(max_clients=3, logout_memory=100.0)
+        """Two leave for each that enters, within a second of their end; then nothing is forgotten early."""
+        self.table = self.make_table(max_logouts=3, logout_memory=100.0)
         for client_id in ids(3):
             self.table.logout(client_id, NOW)
         self.table.logout(ID, NOW + 101.0)
-        self.assertRaises(Unauthorized, self.table.authenticate, PAIR, NOW + 101.0)
+        self.assertEqual(len(self.table.logouts), 2)
+        self.assertFalse(self.proves(PAIR, NOW + 101.0))
+        self.assertTrue(self.proves(Credential(OTHER_KEY, OTHER), NOW + 101.0))
 
     def test_second_logout_takes_no_second_place(self) -> None:
         """Two requests may have been proven before either took effect; the table is no fuller for it."""
-        self.table = self.make_table(max_clients=2)
+        self.table = self.make_table(max_logouts=2)
         for client_id in (*ids(2), *ids(2)):
             self.table.logout(client_id, NOW)
-        self.assertRaises(Full, self.table.logout, ID, NOW)
+        self.assertEqual(len(self.table.logouts), 2)
+        self.assertTrue(self.proves(PAIR, NOW))
+
+    def test_source_that_logs_out_in_a_loop_may_register_no_more(self) -> None:
+        """It may always log out; another source is not concerned, and the share is given back when a logout ends."""
+        loop, other = source_network("198.51.100.7"), source_network("203.0.113.9")
+        self.table = self.make_table(logout_memory=100.0, logout_shares=Shares("remembered logouts", 2, 3))
+        for client_id in ids(2):
+            self.table.register(client_id, KEYRING.key(client_id), NOW, loop)
+            self.table.logout(client_id, NOW)
+        error = self.assertRaises(TooMany, self.table.register, ID, KEY, NOW, loop)
+        self.assertEqual(error.code, "source-share")
+        self.table.register(ID, KEY, NOW, other)
+        self.table.logout(b"gone by then ...", NOW, loop)
+        self.table.logout(ID, NOW, loop)  # Counted for the source that has registered it.
+        self.assertRaises(TooMany, self.table.register, OTHER, OTHER_KEY, NOW, loop)
+        self.table.sweep(NOW + 101.0, MANY)
+        self.table.register(OTHER, OTHER_KEY, NOW + 101.0, loop)
 
     def test_second_logout_changes_nothing(self) -> None:
         """It is neither noted nor remembered for longer, and the others are forgotten at their own times."""
@@ -214,18 +268,37 @@ class RegistrationTests(PresenceCase):
         self.assertIs(self.table.pulse(KEY, HERE, NOW), PulseCode.UNKNOWN)
 
     def test_every_way_out_makes_room(self) -> None:
-        """Logout, sweep, and the pulse that comes too late."""
+        """Logout, sweep, the pulse that comes too late, and another registration a second after the end."""
         ways: list[Callable[[], object]] = [
             lambda: self.table.logout(ID, NOW),
             lambda: self.table.sweep(NOW + 302, MANY),
             lambda: self.table.pulse(KEY, HERE, NOW + 302),
+            lambda: None,
         ]
         for leave in ways:
             self.table = self.make_table(max_clients=1)
             self.register()
-            self.assertRaises(Full, self.table.register, OTHER, OTHER_KEY, NOW)
+            self.assertRaises(Full, self.table.register, OTHER, OTHER_KEY, NOW + 300)
             leave()
             self.table.register(OTHER, OTHER_KEY, NOW + 302)
+
+    def test_source_holds_no_more_than_its_share(self) -> None:
+        """Every way out gives it back; a source that is not known is not counted, and a restored client is."""
+        one, site = source_network("198.51.100.7"), source_network("198.51.100.8")
+        self.table = self.make_table(shares=Shares("clients", 2, 3))
+        for client_id in ids(2):
+            self.table.register(client_id, KEYRING.key(client_id), NOW, one)
+        self.assertRaises(TooMany, self.table.register, ID, KEY, NOW, one)
+        self.table.register(ID, KEY, NOW, site)
+        self.assertRaises(TooMany, self.table.register, OTHER, OTHER_KEY, NOW, site)
+        self.table.register(OTHER, OTHER_KEY, NOW)
+        self.table.logout(ids(1)[0], NOW)
+        third = ids(3)[2]
+        self.table.register(third, KEYRING.key(third), NOW, one)
+        self.table.sweep(NOW + 301.0, MANY)
+        self.table.restore(Client(ID, NOW + 301.0, one.subscriber), NOW + 301.0)
+        self.table.restore(Client(OTHER, NOW + 301.0, one.subscriber), NOW + 301.0)
+        self.assertRaises(TooMany, self.table.register, third, KEYRING.key(third), NOW + 301.0, one)
 
     def test_taken_id_is_a_conflict(self) -> None:
         """Live or logged out, it is not given to a second client, and the first is left alone."""
@@ -263,7 +336,7 @@ class Counted(Presence):
 class SweepTests(PresenceCase):
     """Freeing memory, which is all that a sweep does."""
 
-    def fill(self, count: int, **options: int) -> Counted:
+    def fill(self, count: int, **options: Any) -> Counted:
         """:returns: a table of that many clients, which came online at NOW."""
         table = Counted(Timers(), KEYRING, note=self.notes.append, **options)
         for client_id in ids(count):

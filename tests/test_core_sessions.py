@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.notes import OfferSide
 from rendezvous.core.offers import Offer, Role
 from rendezvous.core.sessions import Sessions
 from rendezvous.core.signaling import OFFERS, Signaling
@@ -137,7 +138,7 @@ class SessionTests(SynchronousTestCase):
         session = self.open()
         self.sessions.add_candidate(A, session.id, Role.OFFERER, 1, NOW)
         self.sessions.answer(A, session.id, Role.ANSWERER, "a", NOW)
-        self.assertEqual(self.rings, [("offer", A, session.id, Role.ANSWERER), ("offer", A, session.id, Role.OFFERER)])
+        self.assertEqual(self.rings, [OfferSide(A, session.id, Role.ANSWERER), OfferSide(A, session.id, Role.OFFERER)])
 
     def test_listing_is_newest_first_and_unanswered(self) -> None:
         """A topic shows the sessions of this Origin that wait for an answer."""

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.events import EventKind, EventLogged
 from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Offer, Role
+from rendezvous.core.offers import Offer, OfferAnswered, Role
 from rendezvous.core.signaling import OFFERS, Signaling
 from rendezvous.errors import Conflict, Forbidden, Full, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
@@ -257,7 +257,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(
             (offer.answer.answerer, offer.answer.sdp, offer.answer.answered_at), ("q", "v=1", NOW_MS + 1500)
         )
-        self.assertIs(self.notes[-1], offer)
+        self.assertEqual(self.notes[-1], OfferAnswered(offer, offer.answer))
 
     def test_first_of_two_answerers_wins(self) -> None:
         """The second is told of a conflict, and the first answer stands."""

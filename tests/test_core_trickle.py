@@ -8,14 +8,15 @@ from functools import partial
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.events import Event, EventKind, EventLog
+from rendezvous.core.notes import OfferSide, PeerEvents
 from rendezvous.core.offers import Answer, CandidatesAdded, Role
 from rendezvous.core.signaling import OFFERS, Signaling
 from rendezvous.errors import Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import LIMITS, NOW, NOW_MS, count_calls, publish
 
-OFFERER_KEY = ("offer", "", "x", Role.OFFERER)
-ANSWERER_KEY = ("offer", "", "x", Role.ANSWERER)
+OFFERER_KEY = OfferSide("", "x", Role.OFFERER)
+ANSWERER_KEY = OfferSide("", "x", Role.ANSWERER)
 
 
 class PairTestCase(SynchronousTestCase):
@@ -265,14 +266,14 @@ class RingTests(PairTestCase):
         """The offerer's side and its stream; the answerer has nothing new."""
         del self.rings[:]
         self.answer()
-        self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p")])
+        self.assertEqual(self.rings, [OFFERER_KEY, PeerEvents("p")])
 
     def test_answer_to_an_offer_with_candidates_rings_both(self) -> None:
         """The answerer has the early candidates to read."""
         self.add("p", 1)
         del self.rings[:]
         self.answer()
-        self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p"), ANSWERER_KEY, ("peer", "q")])
+        self.assertEqual(self.rings, [OFFERER_KEY, PeerEvents("p"), ANSWERER_KEY, PeerEvents("q")])
 
     def test_candidates_ring_the_other_side(self) -> None:
         """A candidate that arrives while the other side waits wakes that side only."""
@@ -281,17 +282,17 @@ class RingTests(PairTestCase):
         self.answer()
         del self.rings[:]
         self.add("p", 1)
-        self.assertEqual(self.rings, [ANSWERER_KEY, ("peer", "q")])
+        self.assertEqual(self.rings, [ANSWERER_KEY, PeerEvents("q")])
         del self.rings[:]
         self.add("q", 1)
-        self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p")])
+        self.assertEqual(self.rings, [OFFERER_KEY, PeerEvents("p")])
 
     def test_end_rings_both_sides(self) -> None:
         """Nobody is left waiting at an offer that is gone."""
         self.answer()
         del self.rings[:]
         self.signaling.expire(NOW + 300)
-        self.assertEqual(self.rings, [OFFERER_KEY, ("peer", "p"), ANSWERER_KEY, ("peer", "q")])
+        self.assertEqual(self.rings, [OFFERER_KEY, PeerEvents("p"), ANSWERER_KEY, PeerEvents("q")])
 
     def test_refused_requests_ring_nobody(self) -> None:
         """What changed nothing is no news."""

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.secret import rotate_secret
 from rendezvous.testing import MemoryReactor, MemoryServer
+from tests._store_case import local
 
 KEEP = 3600.0
 JUST = 2.0**-10
@@ -119,7 +120,7 @@ class RotatedTests(RotationCase):
         self.rotate()
         self.server.stop()
         self.start(max_clients=2)
-        presence = self.server.rendezvous.store.presence
+        presence = local(self.server.rendezvous.store).tables.presence
         self.assertEqual((len(presence), len(list(presence.clients()))), (1, 1))
         self.server.register()
         self.assertEqual(self.server.request("POST", "/register").status, 503)

@@ -2,73 +2,41 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.notes import Removed
+from rendezvous.core.notes import Key, PeerEvents, Removed
 from rendezvous.core.presence import Client
 from rendezvous.errors import Unavailable
+from rendezvous.storage import journal as journal_module
 from rendezvous.storage.database import open_database
-from rendezvous.storage.journal import TOUCHES_PER_BATCH, Journal
-from rendezvous.storage.rows import statements
-from rendezvous.storage.sqlite import SqliteStore
-from tests._store_case import StoreOptions
+from rendezvous.storage.journal import ROWS_PER_BATCH, Batch, Journal
+from rendezvous.storage.rows import Statement, statements
+from rendezvous.storage.seen import LastSeen
+from rendezvous.storage.writer import Writer
+from tests._store_thread import Thread
 
 NOW = 1_700_000_000.0
-SOURCE = ("198.51.100.7", 40000, 5024)
-OTHER = ("198.51.100.7", 40001, 5024)
-PUT_FACT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+PUT_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 
-class Thread:
-    """Runs what it is given when it is told to, or says that it cannot; :ivar:`batches` counts what it was given."""
-
-    def __init__(self) -> None:
-        self.batches = 0
-        self._given: tuple[Callable[[], None], Deferred[None]] | None = None
-
-    def run(self, call: Callable[[], None]) -> Deferred[None]:
-        """Take one call; a second one before the first has ended is a fault."""
-        assert self._given is None
-        self.batches += 1
-        self._given = call, Deferred()
-        return self._given[1]
-
-    def work(self) -> None:
-        """Do it."""
-        call, done = self._take()
-        try:
-            call()
-        except Exception:
-            done.errback(Failure())
-        else:
-            done.callback(None)
-
-    def fail(self) -> None:
-        """Do nothing of it, as on a full disk."""
-        self._take()[1].errback(Failure(sqlite3.OperationalError("database or disk is full")))
-
-    @property
-    def is_idle(self) -> bool:
-        """:returns: whether there is nothing to do."""
-        return self._given is None
-
-    def _take(self) -> tuple[Callable[[], None], Deferred[None]]:
-        assert self._given is not None
-        given, self._given = self._given, None
-        return given
+def put(value: int) -> Statement:
+    """:returns: a statement that overwrites the one before."""
+    return (PUT_META, ("x", value))
 
 
-class JournalTests(SynchronousTestCase):
-    """A journal on a file, whose thread the test is."""
+class JournalCase(SynchronousTestCase):
+    """
+    A journal on a file, whose thread the test is.
+
+    :ivar batches: what was given to the thread.
+    :ivar notified: the keys of decisions that were committed, in order.
+    """
 
     def setUp(self) -> None:
         """Begin with an empty file."""
@@ -76,18 +44,61 @@ class JournalTests(SynchronousTestCase):
         self.database = open_database(self.path)
         self.addCleanup(self.database.close)
         self.thread = Thread()
-        self.journal = Journal(self.path, self.database, self.thread.run)
+        self.batches: list[Batch] = []
+        self.notified: list[Key] = []
+        self.seen = LastSeen(10.0, NOW)
+        writer = Writer(self.path, self.database)
+
+        def write(batch: Batch) -> None:
+            self.batches.append(batch)
+            writer.write(batch)
+
+        def notify(keys: Collection[Key]) -> None:
+            self.notified.extend(keys)
+
+        self.journal = Journal(self.path, write, self.thread.run, notify, self.seen, NOW)
 
     def client(self, number: int, last_seen: float = NOW) -> Client:
-        """:returns: a client that has an id of its own."""
-        return Client(number.to_bytes(16, "big"), last_seen)
+        """:returns: a client that has an id of its own; those of the same number modulo 256 are in one range."""
+        return Client((number % 256).to_bytes(1, "big") + number.to_bytes(15, "big"), last_seen)
 
-    def committed(self, *records: Client) -> None:
-        """Have clients in the file."""
-        for record in records:
-            self.journal.change(record)
-        self.journal.commit()
-        self.thread.work()
+    def decide(
+        self,
+        *changed: Client,
+        made: Iterable[Statement] = (),
+        ended: Iterable[Client] = (),
+        keys: Collection[Key] = (),
+        now: float = NOW,
+    ) -> int:
+        """
+        Take a decision that changes these clients, makes these statements, and ends those clients.
+
+        :returns: what it has to wait for.
+        """
+        self.journal.begin(now)
+        for client in changed:
+            self.journal.mark_changed(client)
+        self.journal.add(made)
+        for client in ended:
+            self.journal.forget(client)
+            self.journal.add(statements(Removed(client)))
+        return self.journal.end(keys)
+
+    def wait(self, position: int) -> Deferred[None]:
+        """:returns: what fires when it is saved, which it is not yet."""
+        saved = self.journal.saved(position)
+        assert saved is not None
+        return saved
+
+    def refused(self, position: int) -> Deferred[None]:
+        """:returns: what fires when the wait for this has been refused."""
+        return self.wait(position).addErrback(lambda failure: failure.trap(Unavailable) and None)
+
+    def later(self, seconds: float) -> None:
+        """Let time pass, and a sweep come."""
+        self.journal.begin(self.journal._now + seconds)
+        self.journal.end()
+        self.journal.flush()
 
     def rows(self, what: str = "client_id, last_seen", table: str = "clients") -> list[tuple[Any, ...]]:
         """:returns: what another reader of the file sees."""
@@ -97,22 +108,35 @@ class JournalTests(SynchronousTestCase):
         finally:
             reader.close()
 
-    def test_commit_fires_when_the_batch_is_in_the_file(self) -> None:
-        """Nobody is told that something is kept before another reader of the file could see it."""
-        self.journal.change(self.client(1))
-        done = self.journal.commit()
+    def value(self) -> object:
+        """:returns: what the last of the statements has put."""
+        return dict(self.rows("*", "meta")).get("x")
+
+
+class WritingTests(JournalCase):
+    """A disk that does what it should, at its own speed."""
+
+    def test_wait_ends_when_the_batch_is_in_the_file(self) -> None:
+        """Nothing is acknowledged before another reader of the file could see it."""
+        done = self.wait(self.decide(self.client(1)))
         self.assertNoResult(done)
         self.assertEqual(self.rows(), [])
         self.thread.work()
         self.successResultOf(done)
         self.assertEqual(len(self.rows()), 1)
+        self.assertIsNone(self.journal.saved(1))
 
-    def test_commits_that_come_during_a_batch_share_the_next(self) -> None:
-        """While one batch is written the next gathers: a hundred commits are two batches, not a hundred."""
-        dones = []
-        for number in range(100):
-            self.journal.change(self.client(number))
-            dones.append(self.journal.commit())
+    def test_decision_that_changed_nothing_has_nothing_to_wait_for(self) -> None:
+        """Whatever others wait for."""
+        self.wait(self.decide(self.client(1)))
+        self.decide(self.client(2))
+        self.assertEqual(self.decide(), 0)
+        self.assertIsNone(self.journal.saved(0))
+        self.thread.work_off()
+
+    def test_decisions_that_come_during_a_batch_share_the_next(self) -> None:
+        """While one batch is written the next gathers: a hundred waits are two batches, not a hundred."""
+        dones = [self.wait(self.decide(self.client(number))) for number in range(100)]
         self.thread.work()
         self.successResultOf(dones[0])
         self.assertNoResult(dones[1])
@@ -123,178 +147,346 @@ class JournalTests(SynchronousTestCase):
 
     def test_statements_are_written_in_the_order_they_came(self) -> None:
         """Of two statements about one thing the later one holds, within a batch and across batches."""
-        self.journal.add([(PUT_FACT, ("x", 1)), ("DELETE FROM meta", ()), (PUT_FACT, ("x", 2))])
-        self.journal.commit()
-        self.journal.add([(PUT_FACT, ("x", 3)), (PUT_FACT, ("x", 4))])
+        self.wait(self.decide(made=[put(1), ("DELETE FROM meta", ()), put(2)]))
+        self.decide(made=[put(3)])
+        self.decide(made=[put(4)])
         self.thread.work()
-        self.assertEqual(self.rows("*", "meta"), [("x", 2)])
+        self.assertEqual(self.value(), 2)
         self.thread.work()
-        self.assertEqual(self.rows("*", "meta"), [("x", 4)])
+        self.assertEqual(self.value(), 4)
 
-    def test_cancelling_a_wait_cancels_only_the_wait(self) -> None:
-        """A client that hangs up takes nothing back, and spoils nothing for those who wait with it."""
-        self.journal.change(self.client(1))
-        gone, stays = self.journal.commit(), self.journal.commit()
+    def test_record_that_changes_often_is_one_row(self) -> None:
+        """It is written as it is when its batch is made, and every decision waits for that batch."""
+        client = self.client(1)
+        self.wait(self.decide(self.client(2)))
+        first = self.decide(client)
+        client.last_seen = NOW + 5
+        self.assertEqual(self.decide(client), first)
+        done = self.wait(first)
+        self.thread.work()
+        self.thread.work()
+        self.successResultOf(done)
+        self.assertEqual(len(self.batches[1].statements), 1)
+        self.assertIn(NOW + 5, [last_seen for _, last_seen in self.rows()])
+
+    def test_batch_is_bounded_and_splits_no_decision(self) -> None:
+        """A wait ends with the batch that has its own decision."""
+        self.wait(self.decide(self.client(0)))
+        clients = [self.client(number) for number in range(1, 2 * ROWS_PER_BATCH + 1)]
+        first = self.wait(self.decide(*clients[:ROWS_PER_BATCH]))
+        second = self.wait(self.decide(*clients[ROWS_PER_BATCH:]))
+        third = self.wait(self.decide(made=[put(1)]))
+        self.thread.work()
+        self.thread.work()
+        self.successResultOf(first)
+        self.assertNoResult(second)
+        self.thread.work()
+        self.successResultOf(second)
+        self.assertNoResult(third)
+        self.thread.work()
+        self.successResultOf(third)
+        self.assertEqual([len(batch.statements) for batch in self.batches], [1, ROWS_PER_BATCH, ROWS_PER_BATCH, 1])
+
+    def test_client_that_ends_during_a_batch_is_removed_by_the_next(self) -> None:
+        """The batch under way may still write it; the one behind it takes it out."""
+        client = self.client(1)
+        self.wait(self.decide(client))
+        self.decide(ended=[client])
+        self.thread.work()
+        self.assertEqual(len(self.rows()), 1)
+        self.thread.work()
+        self.assertEqual(self.rows(), [])
+
+    def test_keys_are_notified_after_the_commit_of_their_decision(self) -> None:
+        """In order, before the waits end, and although the one who has decided has gone away."""
+        a, b = PeerEvents("a"), PeerEvents("b")
+        gone = self.wait(self.decide(self.client(1), keys=[a]))
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
-        later = self.journal.commit()
+        self.wait(self.decide(self.client(2), keys=[b])).addCallback(lambda _: self.assertEqual(self.notified, [a, b]))
+        self.assertEqual(self.notified, [])
+        self.thread.work()
+        self.assertEqual(self.notified, [a])
+        self.thread.work()
+        self.assertEqual(self.notified, [a, b])
+
+    def test_keys_of_a_decision_that_shares_a_row_are_notified_too(self) -> None:
+        """It has nothing of its own to write, and something to say."""
+        client, key = self.client(1), PeerEvents("a")
+        self.wait(self.decide(self.client(2)))
+        self.decide(client)
+        self.decide(client, keys=[key])
+        self.thread.work()
+        self.assertEqual(self.notified, [])
+        self.thread.work()
+        self.assertEqual(self.notified, [key])
+
+
+class WaitingTests(JournalCase):
+    """Those who wait for a disk."""
+
+    def test_cancelling_a_wait_cancels_only_the_wait(self) -> None:
+        """A client that hangs up takes nothing back, spoils nothing for others, and leaves the list at once."""
+        position = self.decide(self.client(1))
+        gone, stays = self.wait(position), self.wait(position)
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.assertEqual(self.journal.waiting, 1)
+        later = self.wait(self.decide(self.client(2)))
         later.cancel()
         self.failureResultOf(later, CancelledError)
-        self.thread.work()
-        self.thread.work()
+        self.assertEqual(self.journal.waiting, 1)
+        self.thread.work_off()
         self.successResultOf(stays)
-        self.assertEqual(len(self.rows()), 1)
+        self.assertEqual((len(self.rows()), self.journal.waiting), (2, 0))
+
+    def test_as_many_wait_as_may(self) -> None:
+        """One more is refused, and so is the next decision before it is taken; with room again both are not."""
+        self.patch(journal_module, "MAX_WAITING", 3)
+        position = self.decide(self.client(1))
+        waits = [self.wait(position) for _ in range(2)]
+        self.journal.raise_if_failing()
+        waits.append(self.wait(position))
+        self.assertEqual(self.assertRaises(Unavailable, self.journal.saved, position).code, "unsaved")
+        self.assertRaises(Unavailable, self.journal.raise_if_failing)
+        waits.pop().addErrback(lambda _: None).cancel()
+        self.journal.raise_if_failing()
+        self.wait(position)
+        self.thread.work()
+        self.assertEqual(self.journal.waiting, 0)
+
+    def test_what_queues_is_bounded_in_bytes(self) -> None:
+        """Beyond the bound nothing is begun that has to be saved; what is written gives its bytes back."""
+        self.patch(journal_module, "MAX_BACKLOG", 1000)
+        text = "t" * 499
+        for name in ("a", "b"):
+            self.decide(made=[(PUT_META, (name, text))])
+            self.journal.raise_if_failing()
+        self.decide(made=[put(1)])
+        self.assertEqual(self.journal.backlog, 1001)
+        self.assertRaises(Unavailable, self.journal.raise_if_failing)
+        self.journal.flush()
+        self.assertRaises(Unavailable, self.journal.raise_if_failing)
+        self.thread.work()
+        self.journal.raise_if_failing()
+        self.assertEqual(self.journal.backlog, 0)
+
+    def test_fault_among_those_who_wait_stops_no_batch(self) -> None:
+        """One of them may cancel another while both are being told."""
+        position = self.decide(self.client(1))
+        first, second = self.wait(position), self.wait(position)
+        second.addErrback(lambda failure: failure.trap(CancelledError))
+        first.addCallback(lambda _: second.cancel())
+        self.thread.work()
+        self.successResultOf(first)
+        self.assertIs(self.successResultOf(second), CancelledError)
+        done = self.wait(self.decide(self.client(2)))
+        self.thread.work()
+        self.successResultOf(done)
+
+
+class UnsettledTests(JournalCase):
+    """Records whose change is not on the disk yet."""
+
+    def need(self, client: Client) -> int:
+        """:returns: what a decision has to wait for that finds the client as it is."""
+        self.journal.begin(NOW)
+        self.journal.need(client)
+        return self.journal.end()
+
+    def test_repeat_waits_for_the_same_commit(self) -> None:
+        """Whether the batch is still to be made or under way; it causes no other, and afterwards there is no wait."""
+        self.wait(self.decide(self.client(9)))
+        client = self.client(1)
+        self.journal.begin(NOW)
+        self.journal.mark_changed(client)
+        self.journal.mark_unsettled(client)
+        first = self.journal.end()
+        self.assertEqual(self.need(client), first)
+        self.thread.work()
+        done = self.wait(self.need(client))
+        self.thread.work()
+        self.successResultOf(done)
+        self.assertEqual((self.need(client), self.thread.batches, self.journal.unsettled), (0, 2, {}))
+
+    def test_ended_record_is_not_waited_for(self) -> None:
+        """There is nothing left of it."""
+        client = self.client(1)
+        self.journal.begin(NOW)
+        self.journal.mark_changed(client)
+        self.journal.mark_unsettled(client)
+        self.journal.end()
+        self.journal.forget(client)
+        self.assertEqual((self.need(client), self.journal.unsettled), (0, {}))
+
+
+class FailingTests(JournalCase):
+    """A disk that is full."""
 
     def test_failed_batch_refuses_those_who_wait_and_is_kept(self) -> None:
-        """They learn that it could not be saved; once it can be, it is, with what came later, and all can write."""
-        self.journal.change(self.client(1))
-        done = self.journal.commit()
+        """Once it can be written it is, with what came later and its keys notified; the log has two lines."""
+        key = PeerEvents("a")
+        done = self.wait(self.decide(self.client(1), keys=[key]))
+        behind = self.wait(self.decide(self.client(2)))
         with capturedLogs() as events:
             self.thread.fail()
-            self.assertEqual(self.failureResultOf(done, Unavailable).value.code, "unsaved")
-            self.assertRaises(Unavailable, self.journal.check)
+            for each in (done, behind):
+                self.assertEqual(self.failureResultOf(each, Unavailable).value.code, "unsaved")
+            self.assertEqual(self.assertRaises(Unavailable, self.journal.raise_if_failing).code, "unsaved")
             self.assertTrue(self.thread.is_idle)
-            for _ in range(3):
-                self.journal.flush()
+            for seconds in (1, 2, 4):
+                self.later(seconds)
                 self.thread.fail()
-            self.journal.change(self.client(2))
-            self.journal.flush()
-            self.thread.work()
-        self.journal.check()
-        self.assertEqual(len(self.rows()), 2)
+            self.decide(self.client(3))
+            self.later(10)
+            self.assertEqual(self.notified, [])
+            self.thread.work_off()
+        self.journal.raise_if_failing()
+        self.assertEqual((len(self.rows()), self.notified), (3, [key]))
         self.assertEqual([event["log_level"] for event in events], [LogLevel.error, LogLevel.info])
 
-    def test_failed_statements_stay_before_those_that_came_meanwhile(self) -> None:
-        """The order holds across a failure."""
-        self.journal.add([(PUT_FACT, ("x", 1))])
-        self.journal.commit().addErrback(lambda _: None)
-        self.journal.add([(PUT_FACT, ("x", 2))])
+    def test_file_is_probed_before_a_batch_is_made_and_ever_more_seldom(self) -> None:
+        """After 1, 2, 4 and 8 seconds, then every 10; a probe has no rows in it."""
+        self.refused(self.decide(*map(self.client, range(50))))
         self.thread.fail()
-        self.journal.flush()
+        probes = []
+        for second in range(60):
+            self.later(1)
+            if not self.thread.is_idle:
+                probes.append(second + 1)
+                self.thread.fail()
+        self.assertEqual(probes, [1, 3, 7, 15, 25, 35, 45, 55])
+        self.later(5)
         self.thread.work()
-        self.assertEqual(self.rows("*", "meta"), [("x", 2)])
+        self.assertEqual([(batch.statements, batch.seen) for batch in self.batches], [([], None)])
+        self.thread.work()
+        self.assertEqual(len(self.rows()), 50)
+
+    def test_batch_that_fails_after_a_good_probe_is_put_back(self) -> None:
+        """There may be room for one fact and not for more; the error is logged once."""
+        self.refused(self.decide(self.client(1), made=[put(1)]))
+        with capturedLogs() as events:
+            self.thread.fail()
+            self.later(1)
+            self.thread.work()
+            self.thread.fail()
+            self.assertTrue(self.journal.failing)
+            self.later(1)
+            self.assertTrue(self.thread.is_idle)
+            self.later(1)
+            self.thread.work_off()
+        self.assertEqual((len(self.rows()), self.value(), self.journal.failing), (1, 1, False))
+        self.assertEqual(len(events), 2)
+
+    def test_failed_statements_are_written_before_those_that_came_meanwhile(self) -> None:
+        """None is lost, and the order holds across a failure."""
+        self.refused(self.decide(made=[put(1), (PUT_META, ("first", 1))]))
+        self.decide(made=[put(2), (PUT_META, ("second", 2))])
+        self.thread.fail()
+        self.decide(made=[put(3)])
+        self.later(1)
+        self.thread.work_off()
+        meta = dict(self.rows("*", "meta"))
+        self.assertEqual((meta["x"], meta["first"], meta["second"]), (3, 1, 2))
 
     def test_batch_that_raises_in_the_file_leaves_nothing_of_itself(self) -> None:
         """A statement that fails half-way takes its whole batch with it."""
-        self.journal.add([(PUT_FACT, ("x", 1)), ("INSERT INTO revocations VALUES (?, ?)", ("a", None))])
-        done = self.journal.commit()
+        bad = ("INSERT INTO revocations VALUES (?, ?, ?)", ("a", None, ""))
+        done = self.wait(self.decide(made=[put(1), bad]))
         self.thread.work()
         self.failureResultOf(done, Unavailable)
         self.assertEqual(self.rows("*", "meta"), [])
         self.assertFalse(self.database.in_transaction)
 
     def test_client_that_ends_during_a_failing_batch_is_not_written_again(self) -> None:
-        """Neither its change nor its sign of life comes back behind its removal."""
-        touched, changed = self.client(1), self.client(2)
-        self.committed(touched)
-        self.journal.touch([touched])
-        self.journal.change(changed)
-        self.journal.commit().addErrback(lambda _: None)
-        for each in (touched, changed):
-            self.journal.drop(each)
-            self.journal.add(statements(Removed(each)))
+        """Neither its change nor when it was last seen comes back behind its removal."""
+        seen, changed = self.client(1), self.client(2)
+        self.wait(self.decide(seen))
+        self.thread.work()
+        self.seen.add(seen)
+        self.seen.hurry()
+        self.refused(self.decide(changed))
+        self.decide(ended=[seen, changed])
         self.thread.fail()
-        self.journal.flush()
-        self.thread.work()
+        self.later(1)
+        self.thread.work_off()
         self.assertEqual(self.rows(), [])
 
-    def test_client_that_ends_during_a_batch_is_removed_by_the_next(self) -> None:
-        """The batch under way may still write it; the one behind it takes it out."""
+    def test_client_that_changes_again_during_a_failing_batch_is_written_once(self) -> None:
+        """As it is by then."""
         client = self.client(1)
-        self.journal.change(client)
-        self.journal.commit()
-        self.journal.drop(client)
-        self.journal.add(statements(Removed(client)))
-        self.thread.work()
-        self.assertEqual(len(self.rows()), 1)
-        self.thread.work()
-        self.assertEqual(self.rows(), [])
-
-    def test_touches_are_bounded_in_a_batch(self) -> None:
-        """However many have pulsed, those who wait for a batch wait for so many signs of life at most."""
-        clients = [self.client(number, 0.0) for number in range(2 * TOUCHES_PER_BATCH + 1)]
-        self.committed(*clients)
-        for client in clients:
-            client.last_seen = NOW
-        self.journal.touch(clients)
-        self.journal.flush()
-        written = []
-        while not self.thread.is_idle:
-            self.thread.work()
-            written.append(sum(last_seen == NOW for _, last_seen in self.rows()))
-        self.assertEqual(written, [TOUCHES_PER_BATCH, 2 * TOUCHES_PER_BATCH, 2 * TOUCHES_PER_BATCH + 1])
+        self.refused(self.decide(client))
+        client.last_seen = NOW + 7
+        self.decide(client)
+        self.thread.fail()
+        self.later(1)
+        self.thread.work_off()
+        self.assertEqual([last_seen for _, last_seen in self.rows()], [NOW + 7])
+        self.assertEqual(len(self.batches[-1].statements), 1)
 
     def test_nothing_grows_while_it_fails(self) -> None:
-        """The same few clients change, pulse and move for an hour of failures: what is kept is theirs, once."""
+        """The same few clients change and pulse for an hour of failures: what is kept is theirs, once."""
         clients = [self.client(number) for number in range(5)]
-        self.journal.change(clients[0])
-        self.journal.commit().addErrback(lambda _: None)
+        self.refused(self.decide(clients[0]))
         self.thread.fail()
-        for second in range(3600):
+        for _ in range(3600):
+            self.decide(*clients)
             for client in clients:
-                self.journal.change(client)
-            self.journal.touch(clients)
-            self.journal.know("alive", NOW + second)
-            self.journal.flush()
-            self.thread.fail()
-        kept = self.journal
-        self.assertEqual((len(kept._statements), len(kept._changed), len(kept._facts)), (0, 5, 1))
-        self.assertLessEqual(len(kept._touched) + len(kept._waiting), 5)
-        self.journal.flush()
-        self.thread.work()
+                self.seen.add(client)
+            self.journal.set_meta("alive", NOW)
+            self.later(1)
+            if not self.thread.is_idle:
+                self.thread.fail()
+        self.assertLessEqual((self.journal.pending, self.journal.waiting, self.journal.backlog), (2, 0, 0))
+        self.assertEqual(sum(map(len, self.seen.ranges)), 5)
+        self.later(10)
+        self.thread.work_off()
         self.assertEqual((len(self.rows()), self.thread.is_idle), (5, True))
 
-
-class AcknowledgedTests(SynchronousTestCase):
-    """A store whose thread the test is: what it answers before its file has it."""
-
-    def setUp(self) -> None:
-        """Begin with an empty file."""
-        self.thread = Thread()
-        options = StoreOptions(case=self, keyring=Keyring([Secret(bytes(32))]), random=random.Random(1).randbytes)
-        self.store = SqliteStore(self.mktemp(), self.thread.run, **options.parts())
-        self.store.open(NOW)
-
-    def tearDown(self) -> None:
-        """Close, whatever is still to be written."""
-        closing = Deferred.fromCoroutine(self.store.close(NOW))
-        while not self.thread.is_idle:
-            self.thread.work()
-        self.successResultOf(closing)
-
-    def begun(self, verb: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """:returns: what the verb will have returned."""
-        return Deferred.fromCoroutine(verb)
-
-    def test_repeated_announcement_waits_like_the_first(self) -> None:
-        """A peer that asks again while its entry is being written is not told that it is there before it is."""
-        first = self.begun(self.store.announce(SOURCE, NOW))
-        again = self.begun(self.store.announce(SOURCE, NOW))
-        self.assertNoResult(first)
-        self.assertNoResult(again)
-        self.thread.work()
-        self.successResultOf(first)
-        self.assertNoResult(again)
-        self.thread.work()
-        self.successResultOf(again)
-
-    def test_tracker_goes_on_for_those_it_knows_while_nothing_can_be_written(self) -> None:
-        """Signs of life and introductions need no file; a new peer or another address does."""
-        announced = self.begun(self.store.announce(SOURCE, NOW))
-        self.thread.work()
-        ((reply, _),) = self.successResultOf(announced)
-        changed = self.begun(self.store.register(NOW))
+    def test_full_disk_costs_no_work_however_many_pulse(self) -> None:
+        """A hundred thousand clients that have pulsed are neither walked nor made into rows while it fails."""
+        self.refused(self.decide(self.client(0)))
         self.thread.fail()
-        self.failureResultOf(changed, Unavailable)
-        plain = {"ip": None, "port": None, "multiaddr": None, "renew_share_id": False}
-        for verb in (
-            self.store.alive(SOURCE, NOW),
-            self.store.push(SOURCE, NOW, reply.share_id),
-            self.store.tracker_pulse(SOURCE, NOW, override=False, **plain),
-        ):
-            self.successResultOf(self.begun(verb))
-        for refused in (
-            self.store.announce(OTHER, NOW),
-            self.store.tracker_pulse(SOURCE, NOW, override=True, **{**plain, "port": 9}),
-        ):
-            self.failureResultOf(self.begun(refused), Unavailable)
+        looked_at = 0
+
+        class Looked(Client):
+            __slots__ = ()
+
+            @property
+            def pulse_before_verify(self) -> float | None:
+                nonlocal looked_at
+                looked_at += 1
+                return None
+
+            @pulse_before_verify.setter
+            def pulse_before_verify(self, value: float | None) -> None:
+                pass
+
+        for number in range(100_000):
+            self.seen.add(Looked(number.to_bytes(4, "little") + bytes(12), NOW))
+        for second in range(1, 60):
+            self.seen.turn(NOW + second)
+            self.later(1)
+            if not self.thread.is_idle:
+                self.thread.fail()
+        self.assertEqual(looked_at, 0)
+        # One batch after a good probe, which then fails: it was bounded, and is not walked again.
+        self.later(10)
+        self.thread.work()
+        self.assertEqual(looked_at, ROWS_PER_BATCH - 1)
+        self.thread.fail()
+        self.assertEqual(sum(map(len, self.seen.ranges)), 100_000)
+
+    def test_last_attempt_at_the_end_is_made_at_once(self) -> None:
+        """A server that stops tries once more, and does not wait for the next probe."""
+        self.refused(self.decide(self.client(1)))
+        self.thread.fail()
+        ended = Deferred.fromCoroutine(self.journal.drain())
+        self.thread.work_off()
+        self.successResultOf(ended)
+        self.assertEqual(len(self.rows()), 1)
+        self.refused(self.decide(self.client(2)))
+        self.thread.fail()
+        ended = Deferred.fromCoroutine(self.journal.drain())
+        self.thread.fail()
+        self.successResultOf(ended)

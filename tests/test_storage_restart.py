@@ -13,7 +13,10 @@ from rendezvous.core.presence import PulseCode
 from rendezvous.core.tracker import Pulsed, Pushed
 from rendezvous.errors import Conflict, Forbidden, Full, NotFound, Unauthorized
 from rendezvous.model import ObservedAddress, PeerStatus, Swept
-from tests._store_case import DAY, NOW
+from rendezvous.storage.journal import Journal
+from rendezvous.storage.journaled import Journaled
+from rendezvous.storage.local import LocalStore
+from tests._store_case import DAY, NOW, StoreOptions
 from tests.contract_presence import HERE, JUST, THERE
 from tests.contract_sessions import HERE as ORIGIN
 from tests.contract_tracker import ALICE, BOB, CAROL
@@ -22,10 +25,11 @@ from tests.test_storage_sqlite import FileCase
 
 T = TypeVar("T")
 
-#: When the first life ends, and how long nobody is there after it.
+#: When the first life ends, in server time, and how long there is no server after it.
 END = NOW + 20
 DOWN = 10_000.0
-BACK = END + DOWN
+#: When the second one begins: server time stood still.
+BACK = END
 
 #: The verbs that change something for good; what others find to have expired is written with the next sweep.
 WRITES = {
@@ -39,11 +43,11 @@ class ClosedTests(FileCase):
 
     lives = 0
 
-    def reopen(self, end: float = END, back: float = BACK, **options: Any) -> None:
-        """End the life that is, and begin another."""
+    def reopen(self, end: float = END, wall: float = END + DOWN, **options: Any) -> None:
+        """End the life that is, and begin another, at a time on the wall clock that has no effect."""
         self.end_life(end)
         self.lives += 1
-        self.store = self.opened(back, random=random.Random(f"life {self.lives}").randbytes, **options)
+        self.store = self.opened(wall, random=random.Random(f"life {self.lives}").randbytes, **options)
 
     def end_life(self, end: float) -> None:
         """Close the store as a process does when it is told to stop."""
@@ -77,11 +81,11 @@ class ClosedTests(FileCase):
         """The next sweep has written it, a second later at most, with the pulse before a verify forgotten."""
         client_id, key = self.come_online()
         self.done(self.store.verify(client_id, NOW + 5))
-        self.assertTrue(self.store.presence.keep_alive(key, HERE, NOW + 19.5))
+        self.assertTrue(self.store.live.keep_alive(key, HERE, NOW + 19.5))
         self.done(self.store.sweep(END))
         self.reopen()
         self.assertEqual(self.done(self.store.status(client_id, BACK)), PeerStatus(True, 0.5))
-        self.assertTrue(self.store.presence.keep_alive(key, HERE, BACK + 32.5))
+        self.assertTrue(self.store.live.keep_alive(key, HERE, BACK + 32.5))
 
     def test_credentials_are_good(self) -> None:
         """In both forms, and the secret that a rotation has replaced still honours its own."""
@@ -101,7 +105,7 @@ class ClosedTests(FileCase):
         self.done(self.store.sweep(END))
         self.reopen()
         self.assertIsNone(self.online(client_id, BACK))
-        self.assertEqual((len(self.store.presence), self.mine(client_id.hex(), BACK)), (0, []))
+        self.assertEqual((len(self.store.live), self.mine(client_id.hex(), BACK)), (0, []))
         for now in (BACK, NOW + 10 + 30 * DAY):
             for credential in (Credential(key), Credential(key, client_id)):
                 self.refused(self.store.authenticate(credential, now), Unauthorized)
@@ -117,7 +121,7 @@ class ClosedTests(FileCase):
         for key in self.keyring.keys(client_id, BACK):
             self.assertIs(self.done(self.store.pulse(key, HERE, BACK)), PulseCode.UNKNOWN)
         self.reopen(BACK + 1, BACK + 2)
-        self.assertEqual(len(self.store.presence), 0)
+        self.assertEqual(len(self.store.live), 0)
 
     def test_offers_are_as_they_were(self) -> None:
         """In order, with all that was asked for, and with the time that they had left."""
@@ -145,7 +149,7 @@ class ClosedTests(FileCase):
                 "answer",
             ):
                 self.assertEqual(getattr(new, name), getattr(old, name), name)
-            self.assertEqual(new.expires_at, old.expires_at + int(DOWN * 1000))
+            self.assertEqual(new.expires_at, old.expires_at)
         self.refused(self.store.answer("x", "q", "v=1", "wrong", BACK), Forbidden)
         self.assertEqual((self.mine("p", BACK + 39.999), self.mine("p", BACK + 40)), (["x", "y"], ["y"]))
 
@@ -252,9 +256,9 @@ class ClosedTests(FileCase):
         self.done(self.store.publish("p", [spec("another", id="replaced", ttl_ms=3_600_000)], NOW + 2))
         self.done(self.store.sweep(NOW + 301))
         self.done(self.store.sweep(NOW + 302))
-        self.reopen(NOW + 302, NOW + 302 + DOWN)
-        now = NOW + 302 + DOWN
-        self.assertEqual((len(self.store.presence), self.mine("p", now)), (0, ["replaced"]))
+        self.reopen(NOW + 302, NOW + 302)
+        now = NOW + 302
+        self.assertEqual((len(self.store.live), self.mine("p", now)), (0, ["replaced"]))
         self.reply("replaced", "q", now=now)
         self.assertEqual(self.read_of("replaced", "q", now=now), [])
         self.refused(self.store.session(ORIGIN, "session", now), NotFound)
@@ -279,11 +283,48 @@ class ClosedTests(FileCase):
         self.reply("x", "q")
         cursor = self.done(self.store.events_since("p", 0, NOW)).cursor
         self.done(self.store.sweep(END))
-        self.reopen(back=NOW - 1000)
-        self.assertIs(self.done(self.store.pulse(key, HERE, NOW - 1000)), PulseCode.ON_TIME)
-        self.assertEqual(self.online(client_id, NOW - 1000), True)
-        self.trickle("x", "q", 1, now=NOW - 1000)
-        self.assertEqual(self.told("p", cursor, NOW - 1000), ["candidate"])
+        self.reopen(wall=NOW - 1000)
+        self.assertEqual(self.online(client_id, BACK), True)
+        self.assertIs(self.done(self.store.pulse(key, HERE, BACK)), PulseCode.ON_TIME)
+        self.trickle("x", "q", 1, now=BACK)
+        self.assertEqual(self.told("p", cursor, BACK), ["candidate"])
+
+    def test_server_time_goes_on_where_it_was(self) -> None:
+        """Whatever the wall clock says; a new file begins with the wall clock's time."""
+        self.register()
+        self.done(self.store.sweep(END))
+        self.end_life(END)
+        for wall in (0.0, END + DOWN):
+            store = self.make_store(StoreOptions(case=self, keyring=self.keyring, random=random.Random(2).randbytes))
+            self.assertEqual(store.open(wall), END)
+            self.done(store.close(END))
+        self.path = self.mktemp()
+        store = self.make_store(StoreOptions(case=self, keyring=self.keyring, random=random.Random(2).randbytes))
+        self.assertEqual(store.open(END + DOWN), END + DOWN)
+        self.done(store.close(END + DOWN))
+
+    def test_events_outlive_two_restarts(self) -> None:
+        """They are kept for 120 seconds in which there is a server, in however many lives."""
+        start = self.cursor()
+        self.publish("p", "x")
+        self.reply("x", "q")
+        for seconds in (5, 10):
+            self.done(self.store.sweep(NOW + seconds))
+            self.reopen(NOW + seconds)
+        self.assertEqual(self.told("p", start, NOW + 119), ["answer"])
+        self.assertFalse(self.done(self.store.events_since("p", start, NOW + 121)).complete)
+
+    def test_rule_for_forgotten_logouts_outlives_a_restart(self) -> None:
+        """A credential whose logout was forgotten for want of room is still refused."""
+        self.done(self.store.close(NOW))
+        self.store = self.opened(max_logouts=1)
+        ended = [self.come_online() for _ in range(2)]
+        for client_id, _ in ended:
+            self.done(self.store.logout(client_id, NOW))
+        self.done(self.store.sweep(END))
+        self.reopen(max_logouts=1)
+        for client_id, key in ended:
+            self.refused(self.store.authenticate(Credential(key, client_id), BACK), Unauthorized)
 
     def test_second_pause_adds_to_the_first(self) -> None:
         """Nobody ages while nobody is there, although nothing was written in between."""
@@ -295,8 +336,8 @@ class ClosedTests(FileCase):
         self.done(self.store.sweep(END))
         self.reopen()
         self.done(self.store.sweep(BACK + 1))
-        again = BACK + 1 + DOWN
-        self.reopen(BACK + 1, again)
+        again = BACK + 1
+        self.reopen(again)
         self.assertEqual(self.done(self.store.status(client_id, again)), PeerStatus(True, 21.0))
         self.assertEqual([self.online(new, again + since) for since in (279.0, 279 + JUST)], [False, None])
         self.assertEqual((self.mine("p", again + 278.999), self.mine("p", again + 279)), (["x"], []))
@@ -320,8 +361,16 @@ class ClosedTests(FileCase):
         client_id, key = self.come_online()
         self.publish("p", "x")
         self.reopen(NOW, NOW + DOWN)
-        self.assertIs(self.done(self.store.pulse(key, HERE, NOW + DOWN + 1)), PulseCode.ON_TIME)
-        self.assertEqual((self.online(client_id, NOW + DOWN + 1), self.mine("p", NOW + DOWN + 1)), (True, ["x"]))
+        self.assertIs(self.done(self.store.pulse(key, HERE, NOW + 1)), PulseCode.ON_TIME)
+        self.assertEqual((self.online(client_id, NOW + 1), self.mine("p", NOW + 1)), (True, ["x"]))
+
+
+def journal_of(store: LocalStore) -> Journal:
+    """:returns: the journal of an open store."""
+    durability = store._durability
+    assert isinstance(durability, Journaled)
+    assert durability._journal is not None
+    return durability._journal
 
 
 class KilledTests(ClosedTests):
@@ -332,16 +381,14 @@ class KilledTests(ClosedTests):
         assert isinstance(verb, CoroutineType)
         result: T = super().done(verb)
         if verb.__name__ in WRITES:
-            assert self.store._journal is not None
-            self.assertFalse(self.store._journal.is_behind, verb.__name__)
+            self.assertEqual(journal_of(self.store).pending, 0, verb.__name__)
         return result
 
     def end_life(self, end: float) -> None:
         """Leave the store as a process does that is killed; the system gives its lock back."""
-        journal, lock = self.store._journal, self.store._lock
-        assert journal is not None
-        assert lock is not None
-        lock.release()
+        durability = self.store._durability
+        assert isinstance(durability, Journaled)
+        durability._lock.release()
         # Else it would be closed with the test, and write what the dead cannot.
-        self.store._journal = self.store._lock = None
-        self.addCleanup(journal.close)
+        durability._journal = None
+        self.addCleanup(durability._writer.close)

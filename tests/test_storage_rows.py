@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.events import Event, EventKind, EventLogged
+from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
-from rendezvous.core.presence import Client, Revocation
+from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferAnswered, OfferSeen, Role
+from rendezvous.core.presence import Client
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.database import schema_steps
 from rendezvous.storage.rows import (
@@ -24,9 +25,9 @@ from rendezvous.storage.rows import (
     read_offers,
     read_revocations,
     read_tracker_peers,
-    shift,
+    seen_clients,
+    seen_peers,
     statements,
-    touches,
 )
 
 NOW = 1_700_000_000.125
@@ -82,7 +83,10 @@ def client(client_id: bytes = bytes(16), last_seen: float = NOW) -> Client:
 
 def fields(records: Iterable[Client]) -> list[tuple[object, ...]]:
     """:returns: all that clients consist of."""
-    return [(each.client_id, each.last_seen, each.host, each.port, each.pulse_before_verify) for each in records]
+    return [
+        (each.client_id, each.last_seen, each.host, each.port, each.pulse_before_verify, each.local_port, each.network)
+        for each in records
+    ]
 
 
 def offer_fields(offer: Offer) -> tuple[object, ...]:
@@ -110,9 +114,9 @@ class RoundTripTests(SynchronousTestCase):
         self, client_id: bytes, last_seen: float, address: tuple[str, int] | None, earlier: float | None
     ) -> None:
         """Without an address, with one, and with a verify after its last pulse."""
-        made = Client(client_id, last_seen)
+        made = Client(client_id, last_seen, "198.51.100.7")
         if address is not None:
-            made.move(address)
+            made.move(address, 5024)
         made.pulse_before_verify = earlier
         self.assertEqual(fields(read_clients(database(made))), fields([made]))
 
@@ -120,7 +124,7 @@ class RoundTripTests(SynchronousTestCase):
     @settings(deadline=None)
     def test_revocation(self, client_id: bytes, until: float) -> None:
         """A logout is remembered until its time."""
-        made = Revocation(client_id, until)
+        made = Revocation(client_id, until, "198.51.100.7")
         self.assertEqual(list(read_revocations(database(made))), [made])
 
     @given(offers)
@@ -166,7 +170,14 @@ class RoundTripTests(SynchronousTestCase):
         known: dict[EventKind, Answer | Candidate] = {EventKind.ANSWER: answer, EventKind.CANDIDATE: candidate}
         payload = known.get(kind)
         made = EventLogged(peer, Event(seq, kind, offer_id, topics, payload))
-        self.assertEqual(list(read_events(database(made))), [made])
+        notes: list[object] = [made]
+        if isinstance(payload, Answer):
+            # The file has it with its offer.
+            answer = attrs.evolve(answer, seq=seq)
+            made = EventLogged(peer, Event(seq, kind, offer_id, topics, answer))
+            answered = offer()
+            notes = [made, answered, OfferAnswered(answered, answer)]
+        self.assertEqual(list(read_events(database(*notes))), [made])
 
     @given(
         st.builds(
@@ -225,21 +236,39 @@ class ChangeTests(SynchronousTestCase):
         for note in (object(), "text", Removed("text"), None):
             self.assertRaises(TypeError, lambda note=note: list(statements(note)))
 
-    def test_pause_moves_what_ends_with_time(self) -> None:
-        """Clients, offers and tracker peers; not when an offer was made, and not logouts."""
-        verified = client(bytes([1]) * 16)
-        verified.pulse_before_verify = NOW - 5
-        made = database(client(), verified, offer(), tracked(), Revocation(bytes(16), NOW))
-        shift(made, 2.5)
-        self.assertEqual([each.last_seen for each in read_clients(made)], [NOW + 2.5] * 2)
-        self.assertEqual([each.pulse_before_verify for each in read_clients(made)], [None, NOW - 2.5])
-        self.assertEqual([(each.created_at, each.expires_at) for each in read_offers(made)], [(MS, MS + 2501)])
-        self.assertEqual([each.last_seen for each in read_tracker_peers(made)], [NOW + 2.5])
-        self.assertEqual([each.until for each in read_revocations(made)], [NOW])
+    def test_heartbeat_writes_its_column_only(self) -> None:
+        """The description, of many kilobytes, is not written again."""
+        one = offer()
+        made = database(one)
+        one.last_seen, one.sdp = MS + 5, "not written"
+        note = OfferSeen(one)
+        write(made, note)
+        self.assertNotIn("not written", [value for _, values in statements(note) for value in values])
+        self.assertEqual([(each.last_seen, each.sdp) for each in read_offers(made)], [(MS + 5, "v=0")])
+
+    @given(texts)
+    @settings(deadline=None)
+    def test_answer_is_written_once(self, sdp: str) -> None:
+        """Offer and event share it; when the offer ends, the event keeps it."""
+        one = offer()
+        made = database(one)
+        one.answer = Answer("q", sdp, MS + 1, 77)
+        told = EventLogged("p", Event(77, EventKind.ANSWER, one.id, ("t",), one.answer))
+        self.assertEqual([values[-1] for _, values in statements(told)], [None])
+        write(made, told, OfferAnswered(one, one.answer))
+        self.assertEqual([each.answer for each in read_offers(made)], [one.answer])
+        self.assertEqual(list(read_events(made)), [told])
+        write(made, Removed(one))
+        self.assertEqual((list(read_offers(made)), list(read_events(made))), ([], [told]))
+
+    def test_rule_for_forgotten_logouts(self) -> None:
+        """It is a fact about the file."""
+        made = database(LiveOnly(NOW), LiveOnly(NOW + 1))
+        self.assertEqual(dict(made.execute("SELECT * FROM meta")), {"live_only_until": NOW + 1})
 
 
-class TouchTests(SynchronousTestCase):
-    """Signs of life."""
+class SeenTests(SynchronousTestCase):
+    """When clients and peers were last seen."""
 
     def test_only_the_time_is_written(self) -> None:
         """A pulse ends what a verify had left, too; another client is as it was."""
@@ -247,9 +276,10 @@ class TouchTests(SynchronousTestCase):
         one.pulse_before_verify = NOW - 1
         made = database(one, two, peer)
         one.last_seen, one.pulse_before_verify, peer.last_seen = NOW + 30, None, NOW + 40
-        made_of = list(touches([one, peer]))
-        self.assertEqual(len(made_of), 2)
-        for sql, parameters in made_of:
+        for sql, parameters in (
+            *seen_clients([(one.client_id, one.last_seen)]),
+            *seen_peers([(peer.source, peer.last_seen)]),
+        ):
             made.execute(sql, parameters)
         self.assertEqual(fields(read_clients(made)), fields([one, two]))
         self.assertEqual([attrs.astuple(each) for each in read_tracker_peers(made)], [attrs.astuple(peer)])
@@ -262,18 +292,18 @@ class TouchTests(SynchronousTestCase):
         made = database(*clients)
         for each, moment in zip(clients, moments, strict=True):
             each.last_seen = moment
-        [(sql, parameters)] = touches(clients)
+        [(sql, parameters)] = seen_clients((each.client_id, each.last_seen) for each in clients)
         made.execute(sql, parameters)
         for found, moment in zip(read_clients(made), moments, strict=True):
             self.assertApproximates(found.last_seen, moment, 1e-6)
 
     def test_nothing_to_write(self) -> None:
         """No statement is made of none."""
-        self.assertEqual(list(touches([])), [])
+        self.assertEqual([*seen_clients([]), *seen_peers([])], [])
 
     def test_one_that_is_not_in_the_file(self) -> None:
         """It is not put there: a sign of life is not a registration."""
         made = database()
-        for sql, parameters in touches([client(), tracked()]):
+        for sql, parameters in (*seen_clients([(bytes(16), NOW)]), *seen_peers([(tracked().source, NOW)])):
             made.execute(sql, parameters)
         self.assertEqual((list(read_clients(made)), list(read_tracker_peers(made))), ([], []))

@@ -9,7 +9,8 @@ from twisted.internet.defer import maybeDeferred
 
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
-from rendezvous.storage.sqlite import SqliteStore
+from rendezvous.storage.local import LocalStore
+from rendezvous.storage.registry import sqlite_store
 from tests._store_case import NOW, StoreOptions
 from tests.contract_offers import OfferCase
 from tests.contract_presence import PresenceCase
@@ -20,7 +21,7 @@ from tests.contract_tracker import TrackerCase
 
 def make_store(options: StoreOptions) -> IStore:
     """:returns: a store in a file of its own."""
-    return SqliteStore(options.case.mktemp(), maybeDeferred, **options.parts())
+    return sqlite_store(options.case.mktemp(), maybeDeferred, **options.parts())
 
 
 SqliteStoreTests = make_store_tests(make_store, "SqliteStoreTests", __name__)
@@ -29,7 +30,7 @@ SqliteStoreTests = make_store_tests(make_store, "SqliteStoreTests", __name__)
 class FileCase(PresenceCase, OfferCase, SessionCase, TrackerCase):
     """A store on a file that stays where it is."""
 
-    store: SqliteStore
+    store: LocalStore
 
     def setUp(self) -> None:
         """Choose the file."""
@@ -38,12 +39,12 @@ class FileCase(PresenceCase, OfferCase, SessionCase, TrackerCase):
 
     def make_store(self, options: StoreOptions) -> IStore:
         """:returns: a store on the file."""
-        return SqliteStore(self.path, maybeDeferred, **options.parts())
+        return sqlite_store(self.path, maybeDeferred, **options.parts())
 
-    def opened(self, now: float = NOW, **options: Any) -> SqliteStore:
+    def opened(self, now: float = NOW, **options: Any) -> LocalStore:
         """:returns: a store that is closed when the test is over."""
         store = super().opened(now, **options)
-        assert isinstance(store, SqliteStore)
+        assert isinstance(store, LocalStore)
         return store
 
 
@@ -73,7 +74,7 @@ class FileTests(FileCase):
 
     def test_file_has_one_store(self) -> None:
         """The second is refused, in one line that names the file, until the first is closed."""
-        second = SqliteStore(
+        second = sqlite_store(
             self.path, maybeDeferred, **StoreOptions(case=self, keyring=self.keyring, random=bytes).parts()
         )
         message = str(self.assertRaises(StartupError, second.open, NOW))

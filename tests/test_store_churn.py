@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.offers import OfferSpec, Role
-from rendezvous.storage.sqlite import SqliteStore
+from rendezvous.storage.registry import sqlite_store
 from tests._store_case import StoreOptions
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class ChurnTests(SynchronousTestCase):
             case=self, keyring=Keyring([Secret(bytes(32))]), random=self.random.randbytes, logout_memory=300.0
         )
         run: Callable[[Callable[[], None]], Deferred[None]] = execute
-        self.store = SqliteStore(self.path, run, **options.parts())
+        self.store = sqlite_store(self.path, run, **options.parts())
         self.store.open(NOW)
         self.now = NOW
 

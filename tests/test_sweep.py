@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.counters import Counters, Report
 from rendezvous.errors import Unavailable
 from rendezvous.model import Swept
-from rendezvous.storage import memory
+from rendezvous.storage import tables
 from rendezvous.sweep import SWEEP_INTERVAL, Sweep, sweep_service
 from rendezvous.testing import MemoryServer
+from tests._store_case import local
 
 
 class _Case(SynchronousTestCase):
@@ -35,7 +36,7 @@ class _Case(SynchronousTestCase):
 class _Store:
     """A store whose sweep does what a test wants."""
 
-    presence = (0,) * 7
+    live = (0,) * 7
 
     def __init__(self) -> None:
         self.results: list[Any] = []
@@ -172,7 +173,7 @@ class ServerSweepTests(_Case):
         super().setUp()
         self.server = MemoryServer(pulse_interval=3.0, error_time=7.0, registration_time=5.0)
         self.addCleanup(self.server.stop)
-        self.presence = self.server.rendezvous.store.presence
+        self.presence = local(self.server.rendezvous.store).tables.presence
 
     def test_silent_clients_are_freed_and_counted(self) -> None:
         """New ones after the registration time, others after the error time and one interval; the live one stays."""
@@ -197,7 +198,7 @@ class ServerSweepTests(_Case):
 
     def test_one_pass_looks_at_a_bounded_number(self) -> None:
         """What is over the bound waits for the next pass, so that no pass holds up the server for long."""
-        self.patch(memory, "SWEEP_SIZE", 4)
+        self.patch(tables, "SWEEP_SIZE", 4)
         for _ in range(10):
             self.server.register()
         self.server.reactor.rightNow += 5

@@ -136,7 +136,7 @@ class PulseTests(SynchronousTestCase):
 class _Presence:
     """A live table that knows nobody."""
 
-    def keep_alive(self, key: bytes, address: tuple[str, int], now: float) -> bool:
+    def keep_alive(self, key: bytes, address: tuple[str, int], now: float, local_port: int) -> bool:
         return False
 
     def __contains__(self, key: object) -> bool:
@@ -146,12 +146,12 @@ class _Presence:
 class _Store:
     """A store whose pulse does what a test wants."""
 
-    presence: Any = _Presence()
+    live: Any = _Presence()
 
     def __init__(self) -> None:
         self.result: Any = PulseCode.ON_TIME
 
-    async def pulse(self, key: bytes, address: tuple[str, int], now: float) -> PulseCode:
+    async def pulse(self, key: bytes, address: tuple[str, int], now: float, local_port: int) -> PulseCode:
         if isinstance(self.result, Exception):
             raise self.result
         result: PulseCode = await self.result if isinstance(self.result, Deferred) else self.result

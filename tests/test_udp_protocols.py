@@ -6,6 +6,7 @@ import json
 
 from rendezvous.core.presence import PulseCode
 from rendezvous.wire import pulse, stun
+from tests._store_case import local
 from tests._udp_case import ALICE, BOB, CAROL, UDPTestCase
 from tests.stun_samples import SAMPLE_IPV4_RESPONSE, SAMPLE_REQUEST, TRANSACTION, raw, request
 
@@ -32,7 +33,7 @@ class OrderTests(UDPTestCase):
 
     def known(self, key: bytes) -> None:
         """Make a client with a key that is drawn for nobody."""
-        self.server.rendezvous.store.presence.register(bytes(16), key, self.server.reactor.seconds())
+        local(self.server.rendezvous.store).tables.presence.register(bytes(16), key, self.server.reactor.seconds())
 
     def test_known_key_comes_before_everything(self) -> None:
         """A key that looks like STUN, or like JSON, is a pulse as long as its client is there."""
@@ -164,7 +165,7 @@ class WithoutTests(UDPTestCase):
         """The shortest way is closed as well: a client that a store brought back is not kept alive."""
         self.start(without=("rendezvous",))
         _, key, _ = self.server.register()
-        self.server.rendezvous.store.presence.pulse(key, ALICE, self.server.reactor.seconds())
+        local(self.server.rendezvous.store).tables.presence.pulse(key, ALICE, self.server.reactor.seconds())
         self.assertEqual(self.server.deliver(key, ALICE), [])
         self.assertEqual(self.dropped(), {"protocol turned off": 1})
 

@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.presence import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.errors import Full
-from rendezvous.storage.memory import MemoryStore
 from rendezvous.wire.pulse import encode_reply
 from tests.small_server import SmallServer
 
@@ -27,13 +26,13 @@ class WaitingTests(SynchronousTestCase):
         self.asked = 0
         self.first: Deferred[None] = Deferred()
         self.second: Deferred[None] = Deferred()
-        pulse = MemoryStore.pulse
+        pulse = self.server.store.pulse
 
-        async def waiting(key: bytes, address: tuple[str, int], now: float) -> PulseCode:
+        async def waiting(key: bytes, address: tuple[str, int], now: float, local_port: int) -> PulseCode:
             self.asked += 1
             await self.first
             await self.second
-            return await pulse(self.server.store, key, address, now)
+            return await pulse(key, address, now, local_port)
 
         self.patch(self.server.store, "pulse", waiting)
 

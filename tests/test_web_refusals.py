@@ -197,7 +197,7 @@ class HeaderTests(_Case):
             self.assertTrue(connection.transport.value().startswith(b"HTTP/1.1 400 "))
             self.server.reactor.advance(REFUSAL_TIME)
             self.assertTrue(connection.closed)
-        self.assertEqual(len(self.server.rendezvous.store.presence), 0)
+        self.assertEqual(len(self.server.rendezvous.store.live), 0)
         self.assert_alive()
 
     def test_contradictory_framing_ends_the_connection(self) -> None:
@@ -209,7 +209,7 @@ class HeaderTests(_Case):
             answer, closed = self.answer(f"{REGISTER}{header}\r\n\r\n")
             self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), header)
             self.assertTrue(closed, header)
-        self.assertEqual(len(self.server.rendezvous.store.presence), 0)
+        self.assertEqual(len(self.server.rendezvous.store.live), 0)
 
     def test_what_is_no_http_ends_the_connection(self) -> None:
         """Noise, TLS and other protocols get 400 or nothing, and the connection is closed."""

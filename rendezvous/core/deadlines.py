@@ -38,6 +38,26 @@ class Deadlines(Generic[T]):
             heapq.heappush(self._order, second)
         bucket.append(item)
 
+    def is_due(self, now: float) -> bool:
+        """:returns: whether :meth:`take` would look at an item."""
+        return bool(self._order) and self._order[0] <= now
+
+    def pop_first(self, deadline_of: Callable[[T], float | None]) -> T | None:
+        """
+        Take out the item that comes due first, to the second, although it is not due.
+
+        :param deadline_of: as for :meth:`take`.
+        :returns: ``None`` if there is none.
+        """
+        while self._order:
+            bucket = self._buckets[self._order[0]]
+            while bucket:
+                item = bucket.pop()
+                if deadline_of(item) is not None:
+                    return item
+            del self._buckets[heapq.heappop(self._order)]
+        return None
+
     def take(self, now: float, deadline_of: Callable[[T], float | None], at_most: int) -> Iterator[T]:
         """
         Yield what has expired, and put back what has not.

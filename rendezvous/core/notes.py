@@ -1,14 +1,18 @@
-"""What the tables tell whoever keeps a journal: a new or changed record as itself, an ended one as ``Removed``."""
+"""
+What the tables report while they decide.
+
+*Notes* are for durability: a new or changed record is noted as itself, one that has ended as :class:`Removed`. *Keys*
+are for requests that wait: a key names what has changed, and the waiter reads it again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import quote
 
 import attrs
 
-__all__ = ["Note", "Removed", "ignore_changes"]
-
-Note = Callable[[object], None]
+__all__ = ["Key", "Moved", "Note", "Notify", "OfferSide", "PeerEvents", "Removed", "ignore_changes", "ignore_key"]
 
 
 @attrs.frozen
@@ -18,5 +22,57 @@ class Removed:
     record: object
 
 
+@attrs.frozen
+class Moved:
+    """
+    A client has pulsed from another address than before, or for the first time.
+
+    :ivar client: the client, which has its new address already.
+    """
+
+    client: object
+
+
+@attrs.frozen
+class PeerEvents:
+    """
+    The events of one peer. ``str()`` gives a name for a publish-and-subscribe channel; equal keys have equal names.
+
+    :ivar peer: the peer's id.
+    """
+
+    peer: str
+
+    def __str__(self) -> str:
+        return f"peer:{quote(self.peer, safe='')}"
+
+
+@attrs.frozen
+class OfferSide:
+    """
+    One side of an offer or session: its answer and the candidates for it. ``str()`` is as in :class:`PeerEvents`.
+
+    :ivar namespace: empty for offers; a session's Origin.
+    :ivar offer_id: the offer's id or the session's code.
+    :ivar role: ``"offerer"`` or ``"answerer"``.
+    """
+
+    namespace: str
+    offer_id: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"offer:{quote(self.namespace, safe='')}:{quote(self.offer_id, safe='')}:{self.role}"
+
+
+Key = PeerEvents | OfferSide
+Note = Callable[[object], None]
+Notify = Callable[[Key], None]
+
+
 def ignore_changes(record: object) -> None:
     """For a table whose changes are kept nowhere else."""
+
+
+def ignore_key(key: Key) -> None:
+    """For a table whose changes nobody waits for."""

@@ -28,6 +28,8 @@ __all__ = [
     "Candidate",
     "CandidatesAdded",
     "Offer",
+    "OfferAnswered",
+    "OfferSeen",
     "OfferSpec",
     "Role",
     "candidate_text",
@@ -160,6 +162,29 @@ class Offer:
 
 def _created_at(candidate: Candidate) -> int:
     return candidate.created_at
+
+
+@attrs.frozen
+class OfferSeen:
+    """
+    The note that of an offer only ``last_seen`` has changed.
+
+    :ivar offer: which.
+    """
+
+    offer: Offer
+
+
+@attrs.frozen
+class OfferAnswered:
+    """
+    The note that an offer has got its answer.
+
+    :ivar offer: which.
+    """
+
+    offer: Offer
+    answer: Answer
 
 
 @attrs.frozen

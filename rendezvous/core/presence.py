@@ -1,26 +1,34 @@
 """
 Who is there: registration, pulses, verification, logout.
 
-A client's state is never stored. It follows from one timestamp, the last accepted sign of life, so nothing can get out
-of step: a sweep that runs late, or not at all, changes no answer.
+A client's state is never stored. It follows from one timestamp, the last accepted pulse or verify. So the state cannot
+disagree with the timestamp: a sweep that runs late, or not at all, changes no answer.
+
+Times. ``now`` is server time, in seconds: it does not run while the server is down. Times that must also run then (the
+end of a remembered logout, the end of an old secret) are on the wall clock; ``wall`` converts.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from enum import Enum, IntEnum
 
 import attrs
 
 from rendezvous.core.deadlines import Deadlines
 from rendezvous.core.identity import Credential, Keyring
-from rendezvous.core.notes import Note, Removed, ignore_changes
+from rendezvous.core.logouts import Logouts
+from rendezvous.core.notes import Moved, Note, Removed, ignore_changes
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 
-__all__ = ["Client", "Presence", "PresenceState", "PulseCode", "Revocation", "Timers"]
+__all__ = ["Client", "Presence", "PresenceState", "PulseCode", "Timers"]
 
 Address = tuple[str, int]
+
+#: Clients that a registration looks at, at most, for one that is gone: about a millisecond.
+_LOOKS_FOR_ROOM = 1000
 
 #: One object for each port number: a client that refers to it keeps no integer of its own (32 bytes saved each).
 _PORTS = tuple(range(65536))
@@ -86,17 +94,23 @@ class Client:
     :ivar client_id: 16 bytes.
     :ivar host: where its pulses come from, as the socket says it; ``None`` until the first.
     :ivar port: the port of that address.
-    :ivar last_seen: the last accepted pulse or verify (before those, the registration), seconds since the epoch.
-    :ivar earlier: the last pulse, where a verify is what was last accepted; otherwise ``None``.
+    :ivar local_port: the UDP socket of the server that its pulses go to, by the number that the shell gives it: its
+        port, or more if several sockets share one port. 0 until the first pulse, or if it is not known.
+    :ivar last_seen: the last accepted pulse or verify (before those, the registration), server time.
+    :ivar pulse_before_verify: the last pulse, where a verify is what was last accepted; otherwise ``None``.
+    :ivar network: the network that registered it (:attr:`~rendezvous.core.sources.SourceNetwork.subscriber`); empty
+        if no limit counts it.
     """
 
-    __slots__ = ("client_id", "host", "last_seen", "port", "pulse_before_verify")
+    __slots__ = ("client_id", "host", "last_seen", "local_port", "network", "port", "pulse_before_verify")
 
-    def __init__(self, client_id: bytes, last_seen: float) -> None:
+    def __init__(self, client_id: bytes, last_seen: float, network: str = "") -> None:
         self.client_id = client_id
         self.last_seen = last_seen
+        self.network = network
         self.host: str | None = None
         self.port = 0
+        self.local_port = 0
         self.pulse_before_verify: float | None = None
 
     @property
@@ -106,22 +120,19 @@ class Client:
             return None
         return self.last_seen if self.pulse_before_verify is None else self.pulse_before_verify
 
-    def move(self, address: Address) -> None:
-        """Record where the client is."""
+    def move(self, address: Address, local_port: int = 0) -> None:
+        """Record where the client is, and which port of the server it pulses to."""
         self.host, self.port = address[0], _PORTS[address[1]]
+        self.local_port = _PORTS[local_port] if local_port < len(_PORTS) else local_port
+
+    def is_at(self, address: Address, local_port: int) -> bool:
+        """:returns: whether this is what :meth:`move` has recorded last."""
+        return self.host == address[0] and self.port == address[1] and self.local_port == local_port
 
 
-@attrs.frozen
-class Revocation:
-    """
-    A logout, remembered so that the credential cannot be used again.
-
-    :ivar client_id: whose credential ended.
-    :ivar until: when it may be forgotten, seconds since the epoch.
-    """
-
-    client_id: bytes
-    until: float
+def same_clock(moment: float) -> float:
+    """Convert server time to the wall clock where both are one, as in most tests."""
+    return moment
 
 
 class Presence:
@@ -130,11 +141,16 @@ class Presence:
 
     :param timers: the times that decide a state.
     :param keyring: resolves a client id to its key, so that no second table is needed.
-    :param max_clients: how many clients, and as many remembered logouts, are kept.
-    :param logout_memory: how long a logout is remembered, seconds.
-    :param note: told of every record that changes otherwise than by the clock.
-    :ivar touched: collects the clients of which only the last sign of life has changed, for a journal to take and to
-        empty; ``None`` if there is no journal.
+    :param max_clients: how many clients are kept.
+    :param logouts: where logouts are remembered; by default for 30 days, and as many as there may be clients.
+        Restore them through :attr:`logouts`.
+    :param shares: how many of the clients each source may hold.
+    :param note: called with every record that is new, has changed otherwise than by the clock, or has ended.
+    :param touch: called with a client of which only ``last_seen`` has changed, unless ``touched`` has it already.
+    :param wall: converts server time to the wall clock.
+    :ivar touched: collects the clients of which only ``last_seen`` has changed since they were last written, in 256
+        sets by the first byte of their ids; ``None`` if nothing writes them.
+    :ivar unsettled: clients whose address is not safe yet. :meth:`keep_alive` leaves their pulses to :meth:`pulse`.
     """
 
     def __init__(
@@ -143,23 +159,37 @@ class Presence:
         keyring: Keyring,
         *,
         max_clients: int = 1_000_000,
-        logout_memory: float = 30 * 86400.0,
+        logouts: Logouts | None = None,
+        shares: Shares | None = None,
         note: Note = ignore_changes,
+        touch: Note = ignore_changes,
+        wall: Callable[[float], float] = same_clock,
     ) -> None:
         self.timers = timers
         self._on_time = timers.on_time
         self._keyring = keyring
         self._max_clients = max_clients
-        self._logout_memory = logout_memory
+        self._shares = Shares("clients") if shares is None else shares
+        self.logouts = Logouts(30 * 86400.0, max_clients, note=note) if logouts is None else logouts
         self._note = note
+        self._touch = touch
+        self._wall = wall
         self._clients: dict[bytes, Client] = {}
         # Second keys of clients that were restored while an old secret is honoured, and until when that is.
         self._old_keys: dict[bytes, float] = {}
         # The first pulse brings a deadline nearer where the registration time is the longer one, hence the patience.
         self._deadlines: Deadlines[bytes] = Deadlines(timers.kept)
-        self._revoked: dict[bytes, Revocation] = {}
-        self._endings: Deadlines[bytes] = Deadlines()
-        self.touched: set[Client] | None = None
+        self.touched: list[set[Client]] | None = None
+        self.unsettled: Container[object] = frozenset()
+
+    def clear(self) -> None:
+        """Forget everything. It is the same table afterwards, so that whoever calls it need not look it up again."""
+        for client in self.clients():
+            self._shares.remove(source_network(client.network))
+        self.logouts.clear()
+        self._clients.clear()
+        self._old_keys.clear()
+        self._deadlines = Deadlines(self.timers.kept)
 
     def __len__(self) -> int:
         return len(self._clients) - len(self._old_keys)
@@ -169,27 +199,32 @@ class Presence:
 
     # What a client does
 
-    def register(self, client_id: bytes, key: bytes, now: float) -> Client:
+    def register(self, client_id: bytes, key: bytes, now: float, source: SourceNetwork = UNKNOWN) -> Client:
         """
         Let a client in.
 
         :raises Full: there are as many as there may be; nothing was recorded.
+        :raises TooMany: the source holds its share of the clients, or has caused its share of the logouts.
         :raises Conflict: the id is taken (it was not drawn from a random source).
         """
-        if key in self._clients or client_id in self._revoked:
+        if key in self._clients or client_id in self.logouts:
             raise Conflict("This client id is taken.")
-        if len(self) >= self._max_clients:
+        # A full table makes room as it is asked, so that a late sweep changes no answer.
+        if len(self) >= self._max_clients and not self._remove_gone(now, _LOOKS_FOR_ROOM):
             raise Full("The server has as many clients as it can keep; some will leave soon.")
-        client = Client(client_id, now)
+        self._shares.check(source)
+        self.logouts.check(source)
+        client = Client(client_id, now, source.subscriber)
         self._enter(key, client)
         self._note(client)
         return client
 
-    def keep_alive(self, key: bytes, address: Address, now: float) -> bool:
+    def keep_alive(self, key: bytes, address: Address, now: float, local_port: int = 0) -> bool:
         """
         Take the pulse of a client that is ONLINE at the address it is known by: the whole of the common case.
 
         :param key: any datagram; what is not a known key is left to :meth:`pulse`.
+        :param local_port: the UDP port of the server that it came to.
         :returns: whether that is what it was. Then only the timestamp has changed, and ``ON_TIME`` is the answer.
         """
         client = self._clients.get(key)
@@ -198,35 +233,41 @@ class Presence:
             or now > client.last_seen + self._on_time
             or client.host != address[0]
             or client.port != address[1]
-            or (self._old_keys and now > self._old_keys.get(key, now))
+            or client.local_port != local_port
+            or (self.unsettled and client in self.unsettled)
+            or (self._old_keys and not self._is_honoured(key, now))
         ):
             return False
         client.last_seen = now
         if client.pulse_before_verify is not None:
             client.pulse_before_verify = None
         if self.touched is not None:
-            self.touched.add(client)
+            self.touched[client.client_id[0]].add(client)
         return True
 
-    def pulse(self, key: bytes, address: Address, now: float) -> PulseCode:
+    def pulse(self, key: bytes, address: Address, now: float, local_port: int = 0) -> PulseCode:
         """
         Take any pulse.
 
         :param address: where it came from; recorded if the pulse is on time.
+        :param local_port: the UDP port of the server that it came to; recorded with the address.
         :returns: what to answer.
         """
         client = self._clients.get(key)
-        if client is None or now > self._old_keys.get(key, now):
+        if client is None or not self._is_honoured(key, now):
             return PulseCode.UNKNOWN
         state = self.state(client, now)
         code = ON_PULSE[state]
         if state is PresenceState.GONE:
             self._remove(key, client)
         elif code is PulseCode.ON_TIME:
-            client.move(address)
             client.last_seen = now
             client.pulse_before_verify = None
-            self._note(client)
+            if client.is_at(address, local_port):
+                self._touch(client)
+            else:
+                client.move(address, local_port)
+                self._note(Moved(client))
         return code
 
     def authenticate(self, credential: Credential, now: float) -> bytes:
@@ -234,14 +275,16 @@ class Presence:
         :returns: the client id that the credential proves.
         :raises Unauthorized: it proves none, or was ended by a logout.
         """
-        client_id = credential.client_id
+        client_id, wall = credential.client_id, self._wall(now)
         if client_id is None:
             client = self._live(credential.key, now)
-            if client is None or not self._keyring.proves(client.client_id, credential.key, now):
+            if client is None or not self._keyring.proves(client.client_id, credential.key, wall):
                 raise Unauthorized("No client with this key is here: register again.")
             return client.client_id
-        if not self._keyring.proves(client_id, credential.key, now) or self._is_revoked(client_id, now):
+        if not self._keyring.proves(client_id, credential.key, wall) or self.logouts.has_revoked(client_id, wall):
             raise Unauthorized("This credential is wrong, or was ended by a logout: register again.")
+        if self.logouts.live_only(wall) and self.find(client_id, now) is None:
+            raise Unauthorized("This client is not here any more: register again.")
         return client_id
 
     def verify(self, client_id: bytes, now: float) -> Client:
@@ -260,31 +303,27 @@ class Presence:
         self._note(client)
         return client
 
-    def logout(self, client_id: bytes, now: float) -> None:
+    def logout(self, client_id: bytes, now: float, source: SourceNetwork = UNKNOWN) -> None:
         """
-        End a client and its credential; it need not be live.
+        End a client and its credential; it need not be live. A logout is never refused.
 
-        :raises Full: no more logouts can be remembered, so this one is refused rather than forgotten.
+        :param source: where the request came from. The logout is counted for it if the client is gone, and otherwise
+            for the source that registered the client.
         """
         # A table that is full makes room as it is asked, so that a late sweep changes no answer.
-        self._forget_revocations(now, 2)
-        revoked = self._is_revoked(client_id, now)
-        if not revoked and len(self._revoked) >= self._max_clients:
-            raise Full("The server remembers as many logouts as it can; try again later.")
+        self.logouts.forget(self._wall(now), 2)
         for key, _ in self._keyring.keys_until(client_id):
             client = self._clients.get(key)
             if client is not None:
+                source = source_network(client.network)
                 self._remove(key, client)
-        if not revoked:
-            revocation = Revocation(client_id, now + self._logout_memory)
-            self.restore_revocation(revocation)
-            self._note(revocation)
+        self.logouts.add(client_id, source, self._wall(now))
 
     # What others ask
 
     def find(self, client_id: bytes, now: float) -> Client | None:
         """:returns: the client, unless it is unknown or gone."""
-        for key in self._keyring.keys(client_id, now):
+        for key in self._keyring.keys(client_id, self._wall(now)):
             client = self._live(key, now)
             if client is not None:
                 return client
@@ -302,34 +341,37 @@ class Presence:
 
     def sweep(self, now: float, at_most: int) -> int:
         """
-        Free the memory of clients that are gone.
+        Free the memory of clients that are gone, and of logouts that need not be remembered any more.
 
         :param at_most: how many clients, and as many logouts, to look at, so that no pass holds the reactor for long.
-        :returns: how many clients were removed.
+        :returns: how many clients were removed; :meth:`is_due` says whether there is more to do.
         """
+        removed = self._remove_gone(now, at_most)
+        self.logouts.forget(self._wall(now), at_most)
+        return removed
+
+    def is_due(self, now: float) -> bool:
+        """:returns: whether a sweep would look at something."""
+        return self._deadlines.is_due(now) or self.logouts.is_due(self._wall(now))
+
+    def _remove_gone(self, now: float, at_most: int) -> int:
         removed = 0
         for key in self._deadlines.take(now, self._deadline_of_key, at_most):
             removed += key not in self._old_keys
             self._remove(key, self._clients[key])
-        self._forget_revocations(now, at_most)
         return removed
 
     def restore(self, client: Client, now: float) -> None:
         """
         Put in a client that is already noted elsewhere.
 
-        While an old secret is honoured, nobody knows which key the client was given, so it is found by each of them.
+        While an old secret is honoured, it is not known which key the client was given, so it is found by each of them.
         """
         for key, until in self._keyring.keys_until(client.client_id):
-            if until is None or now <= until:
+            if until is None or self._wall(now) <= until:
                 if until is not None:
                     self._old_keys[key] = until
                 self._enter(key, client)
-
-    def restore_revocation(self, revocation: Revocation) -> None:
-        """Put in a logout that is already noted elsewhere."""
-        self._revoked[revocation.client_id] = revocation
-        self._endings.put(revocation.client_id, revocation.until)
 
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
@@ -337,8 +379,14 @@ class Presence:
 
     def _enter(self, key: bytes, client: Client) -> None:
         self._clients[key] = client
-        deadline = min(self._deadline(client), client.last_seen + self.timers.kept)
-        self._deadlines.put(key, min(deadline, self._old_keys.get(key, math.inf)))
+        self._deadlines.put(key, min(self._ending(key, client), client.last_seen + self.timers.kept))
+        if key not in self._old_keys:
+            self._shares.add(source_network(client.network))
+
+    def _is_honoured(self, key: bytes, now: float) -> bool:
+        """:returns: whether a key is of a secret that is still honoured."""
+        until = self._old_keys.get(key)
+        return until is None or self._wall(now) <= until
 
     def _live(self, key: bytes, now: float) -> Client | None:
         client = self._clients.get(key)
@@ -349,22 +397,17 @@ class Presence:
 
     def _deadline_of_key(self, key: bytes) -> float | None:
         client = self._clients.get(key)
-        return None if client is None else min(self._deadline(client), self._old_keys.get(key, math.inf))
+        return None if client is None else self._ending(key, client)
+
+    def _ending(self, key: bytes, client: Client) -> float:
+        """:returns: when an entry may be freed: a second key, once its secret has ended."""
+        ending = self._deadline(client)
+        until = self._old_keys.get(key)
+        return ending if until is None else min(ending, until - self._wall(0.0))
 
     def _remove(self, key: bytes, client: Client) -> None:
         del self._clients[key]
         # A client ends with its own key; what ends with a second one is only that way to it.
         if self._old_keys.pop(key, None) is None:
+            self._shares.remove(source_network(client.network))
             self._note(Removed(client))
-
-    def _is_revoked(self, client_id: bytes, now: float) -> bool:
-        revocation = self._revoked.get(client_id)
-        return revocation is not None and now <= revocation.until
-
-    def _end_of_revocation(self, client_id: bytes) -> float | None:
-        revocation = self._revoked.get(client_id)
-        return None if revocation is None else revocation.until
-
-    def _forget_revocations(self, now: float, at_most: int) -> None:
-        for client_id in self._endings.take(now, self._end_of_revocation, at_most):
-            self._note(Removed(self._revoked.pop(client_id)))

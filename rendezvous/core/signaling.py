@@ -18,6 +18,8 @@ from rendezvous.core.offers import (
     Candidate,
     CandidatesAdded,
     Offer,
+    OfferAnswered,
+    OfferSeen,
     OfferSpec,
     Role,
     candidate_texts,
@@ -141,7 +143,7 @@ class Signaling(OfferTable):
         offer = self._own(owner, offer_id, now)
         offer.last_seen = self.moment(now)
         self._catalogue.touch(offer)
-        self._note(offer)
+        self._note(OfferSeen(offer))
         return offer
 
     def withdraw(self, owner: str, offer_id: str, now: float) -> None:
@@ -259,7 +261,7 @@ class Signaling(OfferTable):
         for candidate in early:
             # The answerer was nobody yet when these came, so their events are new.
             self._log_event(answerer, trickled(offer, candidate, self._events.draw(now)), now)
-        self._note(offer)
+        self._note(OfferAnswered(offer, answer))
         self._notify_side(offer, Role.OFFERER)
         if early:
             self._notify_side(offer, Role.ANSWERER)

@@ -10,26 +10,22 @@ a verb pays only for what has ended since the last one.
 
 What leaves: ``note`` is called with each record that was created or changed (:class:`Offer`,
 :class:`CandidatesAdded`, :class:`EventLogged`) and with :class:`Removed`, for a journal. ``notify`` is called with the
-key of what has changed, for requests that wait: ``("peer", peer)`` for events and ``("offer", namespace, id, role)``
-for a side of an offer. Both are called after the change is complete.
+key of what has changed, for requests that wait: :class:`~rendezvous.core.notes.PeerEvents` and
+:class:`~rendezvous.core.notes.OfferSide`. Both are called after the change is complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from rendezvous.core.catalogue import Catalogue
 from rendezvous.core.events import Event, EventKind, EventLog, EventLogged
-from rendezvous.core.notes import Note, Removed, ignore_changes
+from rendezvous.core.notes import Note, Notify, OfferSide, PeerEvents, Removed, ignore_changes, ignore_key
 from rendezvous.core.offers import Offer, Role
 from rendezvous.errors import Full, NotFound
 from rendezvous.limits import SignalingLimits
 
 __all__ = ["OfferTable"]
-
-
-def ignore_notification(key: Hashable) -> None:
-    """For a signaling that nobody listens to."""
 
 
 class OfferTable:
@@ -47,7 +43,7 @@ class OfferTable:
         limits: SignalingLimits,
         max_offers: int = 100_000,
         note: Note = ignore_changes,
-        notify: Callable[[Hashable], None] = ignore_notification,
+        notify: Notify = ignore_key,
     ) -> None:
         self.limits = limits
         self.notify = notify
@@ -199,7 +195,7 @@ class OfferTable:
             self._notify_side(offer, role)
 
     def _notify_side(self, offer: Offer, role: Role) -> None:
-        self.notify(("offer", offer.namespace, offer.id, role))
+        self.notify(OfferSide(offer.namespace, offer.id, role))
         peer = offer.peer(role)
         if peer:
-            self.notify(("peer", peer))
+            self.notify(PeerEvents(peer))

@@ -20,6 +20,7 @@ __all__ = [
     "damaged",
     "draft_beside",
     "explained",
+    "in_place",
     "open_database",
     "readable",
     "schema_steps",
@@ -93,6 +94,38 @@ def open_database(path: str, steps: Mapping[int, str] | None = None) -> sqlite3.
             database.close()
             raise
     return database
+
+
+def in_place(path: str, database: sqlite3.Connection, inode: int) -> sqlite3.Connection:
+    """
+    See that a file is where it was opened; write it anew, from the one that is still open, if it has been deleted.
+
+    :param inode: of the file that was opened.
+    :returns: the database to go on with; the one that was given is closed if it is another.
+    :raises sqlite3.OperationalError: another file is in its place.
+    """
+    try:
+        if os.stat(path).st_ino == inode:
+            return database
+    except FileNotFoundError:
+        pass
+    else:
+        raise sqlite3.OperationalError("another file has been put in its place")
+    for suffix in ("-wal", "-shm"):
+        if os.path.exists(path + suffix):
+            os.unlink(path + suffix)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    copy = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        database.backup(copy)
+        copy.execute("PRAGMA journal_mode = WAL")
+        copy.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        copy.close()
+        os.unlink(path)
+        raise
+    database.close()
+    return copy
 
 
 def stored_version(database: sqlite3.Connection) -> int:

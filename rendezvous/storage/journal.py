@@ -1,250 +1,380 @@
 """
-Writing down what changed, off the reactor's thread, many changes to one commit.
+Writing down what has changed, in another thread, many decisions to one commit.
 
 While one batch is being written the next one gathers, so the disk sets the size of the batches and nobody waits for a
-timer. When a batch cannot be written, those who wait for it are told, what it held is kept, and every second it is
-tried again: memory stays the truth, and the file catches up.
+timer. What queues is a list of decisions, each with the statements and the changed records that it has noted. A batch
+takes as many whole decisions as fit, so a decision is on the disk wholly or not at all.
+
+When a batch cannot be written, those who wait are refused, and what it held goes back to where it was. Then the file is
+probed with an empty transaction, at growing intervals, before another batch is made. Memory stays the truth, and the
+file catches up.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Callable, Iterable
-from itertools import chain, groupby, islice
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+
+import attrs
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.core.notes import Key
 from rendezvous.errors import Unavailable
-from rendezvous.storage.rows import Statement, statements, touches
+from rendezvous.storage.rows import Statement, statements
+from rendezvous.storage.seen import LastSeen, Taken
 
-__all__ = ["Journal", "RunBlocking"]
+__all__ = ["Batch", "Journal", "RunBlocking", "WriteBatch"]
 
 #: Calls a function where blocking is allowed; one call at a time.
 RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
 
-_PUT_FACT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+#: Rows of one batch, unless a single decision has more: some 5 ms of the reactor's time, and 50 ms of the disk's.
+ROWS_PER_BATCH = 5000
 
-#: Values that one statement may have: SQLite's own limit (SQLITE_MAX_VARIABLE_NUMBER) since 3.32.
-MAX_VARIABLES = 32766
+#: Requests and datagrams that may wait for commits. Each costs 2 or 3 KB.
+MAX_WAITING = 10_000
 
-#: Signs of life written with one batch: more would keep those who wait for theirs waiting longer.
-TOUCHES_PER_BATCH = 5000
+#: Bytes of text that may queue. Beyond, nothing is taken in that has to be saved.
+MAX_BACKLOG = 64 * 1024 * 1024
+
+#: Seconds until a file that could not be written is probed, at first, and at most.
+FIRST_PROBE, LAST_PROBE = 1.0, 10.0
+
+
+@attrs.frozen
+class Batch:
+    """
+    One transaction, ready to be written.
+
+    :ivar statements: in order.
+    :ivar seen: clients and tracker peers of which only the time of their last activity has changed.
+    :ivar meta: facts about the file itself.
+    """
+
+    statements: list[Statement]
+    seen: Taken | None
+    meta: dict[str, object]
+
+
+WriteBatch = Callable[[Batch], None]
+
+
+@attrs.define(eq=False)
+class _Decision:
+    """
+    What one decision has noted.
+
+    :ivar entries: statements, and records whose rows are made when the batch is.
+    :ivar size: bytes of text in its statements.
+    :ivar keys: whom to notify after the commit.
+    """
+
+    position: int
+    entries: list[object] = attrs.field(factory=list)
+    size: int = 0
+    keys: Collection[Key] = ()
 
 
 class Journal:
     """
     What is to be written, and what is being written.
 
-    :param path: the file that the connection has open.
-    :param run: where to write.
+    :param name: how the log calls the file.
+    :param write: writes a batch, in the other thread; it raises if it cannot, and then nothing of it is written.
+    :param run: runs ``write`` in the other thread.
+    :param notify: called with the keys of a decision after its commit.
+    :param seen: the clients and tracker peers that were seen, which are written with the batches.
+    :param now: server time.
+    :ivar failing: whether the last attempt to write has failed.
+    :ivar unsettled: the moved clients and changed tracker peers that are not on the disk yet, and the position of the
+        decision that puts them there.
     """
 
     log = Logger()
 
-    def __init__(self, path: str, database: sqlite3.Connection, run: RunBlocking) -> None:
-        self._path = path
-        self._database = database
-        self._inode = os.stat(path).st_ino
+    def __init__(
+        self,
+        name: str,
+        write: WriteBatch,
+        run: RunBlocking,
+        notify: Callable[[Collection[Key]], None],
+        seen: LastSeen,
+        now: float,
+    ) -> None:
+        self._name = name
+        self._write = write
         self._run = run
-        self._statements: list[Statement] = []
-        self._waiting: list[Deferred[None]] = []
-        self._changed: dict[object, None] = {}
-        self._touched: dict[object, None] = {}
-        self._in_flight: dict[object, None] = {}
-        self._facts: dict[str, object] = {}
+        self._notify = notify
+        self._seen = seen
+        self._now = now
+        self._current: _Decision | None = None
+        self._needed = 0
+        self._position = 0
+        self._saved = 0
+        self._queue: deque[_Decision] = deque()
+        self._backlog = 0
+        # Records that wait to be written as they will be then, and the decision that will write them.
+        self._changed: dict[object, int] = {}
+        self._in_flight: set[object] = set()
+        self._meta: dict[str, object] = {}
+        self._waiting: dict[Deferred[None], int] = {}
         self._writing: Deferred[None] | None = None
+        self._probe_at = now
+        self._probe_interval = FIRST_PROBE
         self.failing = False
+        self.unsettled: dict[object, int] = {}
 
     @property
-    def is_behind(self) -> bool:
-        """:returns: whether there is something that somebody should wait for."""
-        return bool(self._statements or self._changed)
+    def pending(self) -> int:
+        """:returns: how many decisions are queued, those being written not included."""
+        return len(self._queue) + (self._current is not None)
 
-    def is_writing(self, record: object) -> bool:
-        """:returns: whether the batch under way has this record in it."""
-        return record in self._in_flight
+    @property
+    def waiting(self) -> int:
+        """:returns: how many wait for a commit."""
+        return len(self._waiting)
 
-    # What is to be written
+    @property
+    def backlog(self) -> int:
+        """:returns: bytes of text that are queued or being written."""
+        return self._backlog
+
+    # What a decision notes
+
+    def begin(self, now: float) -> None:
+        """A decision begins; what was noted since the last one, by a read that ended what was due, is one too."""
+        self._now = max(self._now, now)
+        self.end()
+
+    def end(self, keys: Collection[Key] = ()) -> int:
+        """
+        The decision has been taken.
+
+        :param keys: whom to notify after the commit, unless there is none.
+        :returns: the position up to which has to be saved what this decision needs; 0 if that is nothing.
+        """
+        if keys and self._needed:
+            self._deciding()
+        current, self._current = self._current, None
+        needed, self._needed = self._needed, 0
+        if current is not None:
+            current.keys = keys
+            self._queue.append(current)
+            self._backlog += current.size
+        return needed
 
     def add(self, made: Iterable[Statement]) -> None:
-        """Write this, after all that was added before."""
-        self._statements.extend(made)
+        """Write these, after all that was noted before."""
+        for statement in made:
+            decision = self._deciding()
+            decision.entries.append(statement)
+            decision.size += sum(len(value) for value in statement[1] if isinstance(value, str))
 
-    def change(self, record: object) -> None:
-        """Write a record as it will be when the next batch is written; nobody waits longer for many changes of one."""
-        self._changed[record] = None
+    def mark_changed(self, record: object) -> None:
+        """Write a record as it will be when its batch is made: many changes of one are one row."""
+        position = self._changed.get(record)
+        if position is None:
+            decision = self._deciding()
+            decision.entries.append(record)
+            position = self._changed[record] = decision.position
+        self._needed = max(self._needed, position)
 
-    def touch(self, records: Iterable[object]) -> None:
-        """Write these too, but let nobody wait for it."""
-        for record in records:
-            self._touched[record] = None
+    def mark_unsettled(self, record: object) -> None:
+        """Let decisions about a record that was just marked as changed wait until it is on the disk."""
+        if not self.failing:
+            self.unsettled[record] = self._changed[record]
 
-    def drop(self, record: object) -> None:
-        """Do not write a record after all: it has ended."""
-        for records in (self._changed, self._touched, self._in_flight):
-            records.pop(record, None)
+    def need(self, record: object) -> None:
+        """Let this decision wait as long as the one that has changed the record, if that is not on the disk yet."""
+        self._needed = max(self._needed, self.unsettled.get(record, 0))
 
-    def know(self, name: str, value: object) -> None:
-        """Write a fact about the file itself, in the place of the last one of that name."""
-        self._facts[name] = value
+    def forget(self, record: object) -> None:
+        """Do not write a record any more: it has ended."""
+        self._changed.pop(record, None)
+        self._in_flight.discard(record)
+        self.unsettled.pop(record, None)
+        self._seen.forget(record)
 
-    # Writing
+    def set_meta(self, name: str, value: object) -> None:
+        """Write a fact about the file itself with the next batch, in the place of the last one of that name."""
+        self._meta[name] = value
 
-    def check(self) -> None:
-        """:raises Unavailable: nothing can be written now, so nothing should be begun that has to be."""
-        if self.failing:
+    def _deciding(self) -> _Decision:
+        if self._current is None:
+            self._position += 1
+            self._current = _Decision(self._position)
+        self._needed = self._current.position
+        return self._current
+
+    # Waiting
+
+    def raise_if_failing(self) -> None:
+        """:raises Unavailable: nothing can be written now, or not soon, so nothing should be begun that has to be."""
+        if self.failing or self._backlog > MAX_BACKLOG or len(self._waiting) >= MAX_WAITING:
             raise Unavailable("The server cannot save anything now; it keeps trying.", code="unsaved")
 
-    def commit(self) -> Deferred[None]:
+    def saved(self, position: int) -> Deferred[None] | None:
         """
-        Write what there is.
+        Wait until all up to a position is on the disk.
 
-        :returns: fires when all that has been added until now is on the disk; fails with
-            :exc:`~rendezvous.errors.Unavailable` if it could not be written. Cancelling it cancels only the wait.
+        :returns: fires then; fails with :exc:`~rendezvous.errors.Unavailable` if it could not be written. ``None`` if
+            it is there. Cancelling it cancels only the wait.
+        :raises Unavailable: too many wait.
         """
-        done: Deferred[None] = Deferred(self._waiting_no_longer)
-        self._waiting.append(done)
+        if position <= self._saved:
+            return None
+        if len(self._waiting) >= MAX_WAITING:
+            raise Unavailable("The server cannot save anything now; it keeps trying.", code="unsaved")
+        done: Deferred[None] = Deferred(self._wait_no_longer)
+        self._waiting[done] = position
         self.flush()
         return done
 
+    def _wait_no_longer(self, done: Deferred[None]) -> None:
+        self._waiting.pop(done, None)
+
+    # Writing
+
     def flush(self) -> Deferred[None] | None:
         """
-        Begin to write, unless that is under way, or there is nothing.
+        Begin to write, unless that is under way, or there is nothing, or it is too soon after a failure.
 
         :returns: what is under way now.
         """
-        if self._writing is None and (self.is_behind or self._waiting or self._touched or self._facts):
-            self._begin()
+        if self._writing is not None:
+            return self._writing
+        if not self.failing:
+            if self._queue or self._meta or self._seen.is_due:
+                self._begin()
+        elif self._now >= self._probe_at:
+            self._probe()
         return self._writing
 
-    def _waiting_no_longer(self, done: Deferred[None]) -> None:
-        if done in self._waiting:
-            self._waiting.remove(done)
+    async def drain(self) -> None:
+        """Write all that there is, or try once."""
+        self.end()
+        self._probe_at = self._now
+        self._seen.hurry()
+        while (writing := self.flush()) is not None:
+            await writing
+            if self.failing:
+                break
 
-    def _begin(self) -> None:
-        # The rows are made here, on the reactor's thread, where nothing changes meanwhile.
-        made, facts, waiting = self._statements, self._facts, self._waiting
-        self._statements, self._facts, self._waiting = [], {}, []
-        touched = list(islice(self._touched, TOUCHES_PER_BATCH))
-        for record in touched:
-            del self._touched[record]
-        batch = [*made, *(statement for record in self._changed for statement in statements(record)), *touches(touched)]
-        self._in_flight = self._changed | dict.fromkeys(touched)
-        self._changed = {}
-        batch += [(_PUT_FACT, item) for item in facts.items()]
+    def _begin(self) -> Deferred[None]:
+        decisions, rows = self._take()
+        # What is seen comes last, and only where there is room: nobody waits for it.
+        seen = self._seen.take(max(0, ROWS_PER_BATCH - len(rows)), self._now)
+        meta, self._meta = {**self._meta, **self._seen.meta(self._now)}, {}
         ended: Deferred[None] = Deferred()
         self._writing = ended
-        self._run(lambda: self._write(batch)).addCallbacks(
-            lambda _: self._written(waiting), lambda failure: self._failed(failure, made, facts, waiting)
+        self._run(partial(self._write, Batch(rows, seen, meta))).addCallbacks(
+            lambda _: self._written(decisions), lambda failure: self._failed(failure, decisions, seen, meta)
         ).addErrback(lambda failure: self.log.failure("the journal has a fault", failure)).addCallback(
             lambda _: self._end(ended)
         )
+        return ended
+
+    def _take(self) -> tuple[list[_Decision], list[Statement]]:
+        """Take the decisions of a batch. Their rows are made here, on the reactor's thread, where nothing changes."""
+        decisions: list[_Decision] = []
+        made: list[Statement] = []
+        records: list[object] = []
+        while self._queue and len(made) + len(records) < ROWS_PER_BATCH:
+            decision = self._queue.popleft()
+            decisions.append(decision)
+            for entry in decision.entries:
+                if isinstance(entry, tuple):
+                    made.append(entry)
+                elif self._changed.get(entry) == decision.position:
+                    del self._changed[entry]
+                    records.append(entry)
+        self._in_flight = set(records)
+        # A record's row may follow the removal of another one at its place, and never comes before it.
+        for record in records:
+            made += statements(record)
+        return decisions, made
+
+    def _probe(self) -> None:
+        """Write nothing but one fact, to see whether that is possible. Only then a batch is worth being made."""
+        ended: Deferred[None] = Deferred()
+        self._writing = ended
+        self._run(partial(self._write, Batch([], None, {"server_time": self._now}))).addCallbacks(
+            lambda _: self._begin_again(ended), lambda failure: self._postpone(failure, ended)
+        ).addErrback(lambda failure: self.log.failure("the journal has a fault", failure))
+
+    def _begin_again(self, ended: Deferred[None]) -> None:
+        self._begin().addCallback(lambda _: ended.callback(None))
+
+    def _postpone(self, failure: Failure, ended: Deferred[None]) -> None:
+        self._writing = None
+        self._probe_interval = min(2 * self._probe_interval, LAST_PROBE)
+        self._probe_at = self._now + self._probe_interval
+        ended.callback(None)
 
     def _end(self, ended: Deferred[None]) -> None:
         self._writing = None
-        self._in_flight = {}
         if not self.failing:
             self.flush()
         ended.callback(None)
 
-    def _written(self, waiting: list[Deferred[None]]) -> None:
+    def _written(self, decisions: list[_Decision]) -> None:
+        self._in_flight = set()
         if self.failing:
             self.failing = False
-            self.log.info("the store {path} can be written again", path=self._path)
-        for done in waiting:
-            if not done.called:
+            self._probe_interval = FIRST_PROBE
+            self.log.info("the store {path} can be written again", path=self._name)
+        if not decisions:
+            return
+        self._saved = decisions[-1].position
+        self._backlog -= sum(decision.size for decision in decisions)
+        self._settle()
+        for decision in decisions:
+            if decision.keys:
+                self._notify(decision.keys)
+        for done in [done for done, position in self._waiting.items() if position <= self._saved]:
+            # One of those before may have cancelled it.
+            if self._waiting.pop(done, None) is not None:
                 done.callback(None)
 
+    def _settle(self) -> None:
+        saved = self._saved
+        for record in [record for record, position in self.unsettled.items() if position <= saved]:
+            del self.unsettled[record]
+
     def _failed(
-        self, failure: Failure, made: list[Statement], facts: dict[str, object], waiting: list[Deferred[None]]
+        self, failure: Failure, decisions: list[_Decision], seen: Taken | None, meta: dict[str, object]
     ) -> None:
         if not self.failing:
             self.failing = True
             self.log.error(
                 "the store {path} cannot be written: {reason}; writes are refused until it can",
-                path=self._path,
+                path=self._name,
                 reason=failure.getErrorMessage(),
             )
-        # Statements are kept as they are; records will be written as they are then, so that nothing piles up.
-        self._statements[:0] = made
-        self._changed = self._in_flight | self._changed
-        self._facts = facts | self._facts
+        else:
+            self._probe_interval = min(2 * self._probe_interval, LAST_PROBE)
+        self._probe_at = self._now + self._probe_interval
+        self._put_back(decisions)
+        if seen is not None:
+            self._seen.put_back(seen)
+        self._meta = meta | self._meta
+        # Those that move go on without waiting.
+        self.unsettled.clear()
+        waiting, self._waiting = self._waiting, {}
         for done in waiting:
             if not done.called:
                 done.errback(Unavailable("The server could not save this; it keeps trying.", code="unsaved"))
 
-    # In the other thread
-
-    def _write(self, batch: list[Statement]) -> None:
-        self._database_in_place()
-        database = self._database
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            for sql, group in groupby(batch, _sql):
-                _execute(database, sql, list(map(_parameters, group)))
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
-
-    def _database_in_place(self) -> None:
-        """If somebody has deleted the file, write it anew from the one that we still hold open."""
-        try:
-            if os.stat(self._path).st_ino == self._inode:
-                return
-        except FileNotFoundError:
-            pass
-        else:
-            raise sqlite3.OperationalError("another file has been put in its place")
-        for suffix in ("-wal", "-shm"):
-            if os.path.exists(self._path + suffix):
-                os.unlink(self._path + suffix)
-        os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        copy = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        try:
-            self._database.backup(copy)
-            copy.execute("PRAGMA journal_mode = WAL")
-            copy.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            copy.close()
-            os.unlink(self._path)
-            raise
-        self._database.close()
-        self._database, self._inode = copy, os.stat(self._path).st_ino
-        self.log.warn("the store {path} had been deleted; it has been written anew", path=self._path)
-
-    def close(self) -> None:
-        """Close the file. Blocks."""
-        self._database.close()
-
-
-def _execute(database: sqlite3.Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:
-    """
-    Execute a statement for each row, inserts many at a time.
-
-    Each step of SQLite hands the interpreter's lock over and takes it back, for which the reactor's thread waits. So
-    many rows go into one step: as many as there are, in powers of two, that the connection's cache may know the text.
-    """
-    head, values, row = sql.rpartition(" VALUES ")
-    if not values:
-        database.executemany(sql, rows)
-        return
-    done, most = 0, MAX_VARIABLES // len(rows[0])
-    while done < len(rows):
-        count = 1 << (min(len(rows) - done, most).bit_length() - 1)
-        piece = rows[done : done + count]
-        database.execute(f"{head} VALUES {', '.join([row] * count)}", list(chain.from_iterable(piece)))
-        done += count
-
-
-def _sql(statement: Statement) -> str:
-    return statement[0]
-
-
-def _parameters(statement: Statement) -> tuple[Any, ...]:
-    return statement[1]
+    def _put_back(self, decisions: list[_Decision]) -> None:
+        """Statements stay as they are, in order; records will be written as they are then."""
+        self._queue.extendleft(reversed(decisions))
+        for decision in decisions:
+            for entry in decision.entries:
+                if not isinstance(entry, tuple) and entry in self._in_flight:
+                    # One that has changed again meanwhile is written by the later decision.
+                    self._changed.setdefault(entry, decision.position)
+        self._in_flight = set()

@@ -119,6 +119,10 @@ class Notifier:
         for subscription in list(self._by_key.get(key, ())):
             subscription.notify()
 
+    def open(self) -> None:
+        """Let requests wait, again or for the first time."""
+        self._closed = False
+
     def close(self) -> None:
         """Wake all waiters, and let none wait again."""
         self._closed = True

@@ -9,10 +9,11 @@ from functools import singledispatch
 from typing import Any
 
 from rendezvous.core.events import Event, EventKind, EventLogged
+from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
-from rendezvous.core.presence import Client, Revocation
-from rendezvous.core.tracker import TrackerPeer
+from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferAnswered, OfferSeen, Role
+from rendezvous.core.presence import Client
+from rendezvous.core.tracker import Source, TrackerPeer
 
 __all__ = [
     "Statement",
@@ -21,30 +22,39 @@ __all__ = [
     "read_offers",
     "read_revocations",
     "read_tracker_peers",
-    "shift",
+    "seen_clients",
+    "seen_peers",
     "statements",
-    "touches",
 ]
 
 #: SQL and its parameters.
 Statement = tuple[str, tuple[Any, ...]]
 
-_PUT_CLIENT = "INSERT OR REPLACE INTO clients VALUES (?, ?, ?, ?, ?)"
+_PUT_CLIENT = "INSERT OR REPLACE INTO clients VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_OFFER = "INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_CANDIDATE = "INSERT OR REPLACE INTO candidates VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_TRACKER_PEER = "INSERT OR REPLACE INTO tracker_peers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
-
-# A client that pulses has no pulse_before_verify pulse to remember: see Client.
-_TOUCH_CLIENTS = (
-    "UPDATE clients SET last_seen = touched.value, pulse_before_verify = NULL FROM json_each(?) AS touched"
-    " WHERE client_id = touched.key"
+_SET_OFFER_SEEN = "UPDATE offers SET last_seen_ms = ? WHERE namespace = ? AND id = ?"
+_SET_ANSWER = (
+    "UPDATE offers SET answerer = ?, answer_sdp = ?, answered_at_ms = ?, answer_seq = ? WHERE namespace = ? AND id = ?"
 )
-_TOUCH_TRACKER_PEERS = (
-    "UPDATE tracker_peers SET last_seen = json_extract(touched.value, '$[3]') FROM json_each(?) AS touched"
-    " WHERE host = json_extract(touched.value, '$[0]') AND port = json_extract(touched.value, '$[1]')"
-    " AND local_port = json_extract(touched.value, '$[2]')"
+# The event of an answer is kept without the answer for as long as the offer has it.
+_ANSWER = "json_array(answerer, answer_sdp, answered_at_ms, answer_seq)"
+_KEEP_ANSWER = (
+    f"UPDATE events SET payload = (SELECT {_ANSWER} FROM offers WHERE answer_seq = ?1 AND namespace = ?2 AND id = ?3)"  # noqa: S608
+    " WHERE seq = ?1 AND kind = 'answer'"
+)
+# A client that pulses has no earlier pulse to remember: see Client.
+_CLIENTS_SEEN = (
+    "UPDATE clients SET last_seen = seen.value, pulse_before_verify = NULL FROM json_each(?) AS seen"
+    " WHERE client_id = seen.key"
+)
+_PEERS_SEEN = (
+    "UPDATE tracker_peers SET last_seen = json_extract(seen.value, '$[3]') FROM json_each(?) AS seen"
+    " WHERE host = json_extract(seen.value, '$[0]') AND port = json_extract(seen.value, '$[1]')"
+    " AND local_port = json_extract(seen.value, '$[2]')"
 )
 
 
@@ -56,12 +66,29 @@ def statements(record: object) -> Iterator[Statement]:
 
 @statements.register
 def _(client: Client) -> Iterator[Statement]:
-    yield _PUT_CLIENT, (client.client_id.hex(), client.last_seen, client.host, client.port, client.pulse_before_verify)
+    yield (
+        _PUT_CLIENT,
+        (
+            client.client_id.hex(),
+            client.last_seen,
+            client.host,
+            client.port,
+            client.pulse_before_verify,
+            client.local_port,
+            client.network,
+        ),
+    )
 
 
 @statements.register
 def _(revocation: Revocation) -> Iterator[Statement]:
-    yield "INSERT OR REPLACE INTO revocations VALUES (?, ?)", (revocation.client_id.hex(), revocation.until)
+    values = (revocation.client_id.hex(), revocation.until, revocation.network)
+    yield "INSERT OR REPLACE INTO revocations VALUES (?, ?, ?)", values
+
+
+@statements.register
+def _(rule: LiveOnly) -> Iterator[Statement]:
+    yield "INSERT OR REPLACE INTO meta VALUES ('live_only_until', ?)", (rule.until,)
 
 
 @statements.register
@@ -87,6 +114,20 @@ def _(offer: Offer) -> Iterator[Statement]:
 
 
 @statements.register
+def _(seen: OfferSeen) -> Iterator[Statement]:
+    yield _SET_OFFER_SEEN, (seen.offer.last_seen, seen.offer.namespace, seen.offer.id)
+
+
+@statements.register
+def _(answered: OfferAnswered) -> Iterator[Statement]:
+    offer, answer = answered.offer, answered.answer
+    yield (
+        _SET_ANSWER,
+        (answer.answerer, answer.sdp, answer.answered_at, answer.seq, offer.namespace, offer.id),
+    )
+
+
+@statements.register
 def _(added: CandidatesAdded) -> Iterator[Statement]:
     for each in added.candidates:
         yield (
@@ -107,10 +148,7 @@ def _(added: CandidatesAdded) -> Iterator[Statement]:
 def _(told: EventLogged) -> Iterator[Statement]:
     event = told.event
     payload = None
-    if isinstance(event.payload, Answer):
-        answer = event.payload
-        payload = json.dumps([answer.answerer, answer.sdp, answer.answered_at, answer.seq])
-    elif isinstance(event.payload, Candidate):
+    if isinstance(event.payload, Candidate):
         each = event.payload
         payload = json.dumps([each.payload, each.peer, each.role.value, each.created_at, each.seq])
     topics = json.dumps(event.topics)
@@ -133,6 +171,8 @@ def _(removed: Removed) -> Iterator[Statement]:
     elif isinstance(record, Revocation):
         yield "DELETE FROM revocations WHERE client_id = ?", (record.client_id.hex(),)
     elif isinstance(record, Offer):
+        if record.answer is not None:
+            yield _KEEP_ANSWER, (record.answer.seq, record.namespace, record.id)
         yield "DELETE FROM offers WHERE namespace = ? AND id = ?", (record.namespace, record.id)
         yield "DELETE FROM candidates WHERE namespace = ? AND offer_id = ?", (record.namespace, record.id)
     elif isinstance(record, TrackerPeer):
@@ -141,56 +181,51 @@ def _(removed: Removed) -> Iterator[Statement]:
         raise TypeError(f"{type(record).__name__} has no rows")
 
 
-def touches(records: Iterable[object]) -> Iterator[Statement]:
+def seen_clients(seen: Iterable[tuple[bytes, float]]) -> Iterator[Statement]:
     """
-    Make one statement of many signs of life.
+    Make one statement of the times when many clients were last seen, in the order of the file.
 
     SQLite then walks the list itself. A statement for each row would hand the interpreter's lock to and fro for each,
     which the reactor's thread, answering pulses, would pay for.
 
-    :param records: clients and tracker peers that are in the file, and of which only ``last_seen`` has changed.
+    :param seen: client ids and times. A client that is not in the file stays out of it.
     """
-    clients = {}
-    peers = []
-    for record in records:
-        if isinstance(record, Client):
-            clients[record.client_id.hex()] = record.last_seen
-        elif isinstance(record, TrackerPeer):
-            peers.append([*record.source, record.last_seen])
-    if clients:
-        yield _TOUCH_CLIENTS, (json.dumps(clients),)
+    by_id = {client_id.hex(): last_seen for client_id, last_seen in sorted(seen)}
+    if by_id:
+        yield _CLIENTS_SEEN, (json.dumps(by_id),)
+
+
+def seen_peers(seen: Iterable[tuple[Source, float]]) -> Iterator[Statement]:
+    """
+    Make one statement of the times when many tracker peers were last seen, as :func:`seen_clients` does.
+
+    :param seen: sources and times.
+    """
+    peers = [[*source, last_seen] for source, last_seen in seen]
     if peers:
-        yield _TOUCH_TRACKER_PEERS, (json.dumps(peers),)
-
-
-def shift(database: sqlite3.Connection, pause: float) -> None:
-    """
-    Put off all that ends with time, in the file too: the next pause must not bring this one back.
-
-    :param pause: seconds for which the server was down; they do not count against anyone.
-    """
-    database.execute(
-        "UPDATE clients SET last_seen = last_seen + ?1, pulse_before_verify = pulse_before_verify + ?1", (pause,)
-    )
-    database.execute("UPDATE offers SET expires_at_ms = expires_at_ms + ?", (int(pause * 1000),))
-    database.execute("UPDATE tracker_peers SET last_seen = last_seen + ?", (pause,))
+        yield _PEERS_SEEN, (json.dumps(peers),)
 
 
 def read_clients(database: sqlite3.Connection) -> Iterator[Client]:
     """Read back the clients."""
-    rows = database.execute("SELECT client_id, last_seen, host, port, pulse_before_verify FROM clients")
-    for client_id, last_seen, host, port, pulse_before_verify in rows:
-        client = Client(bytes.fromhex(client_id), last_seen)
+    rows = database.execute(
+        "SELECT client_id, last_seen, host, port, pulse_before_verify, local_port, network FROM clients"
+    )
+    # Many clients are of one network, and keep one text of it.
+    networks: dict[str, str] = {}
+    for client_id, last_seen, host, port, pulse_before_verify, local_port, network in rows:
+        client = Client(bytes.fromhex(client_id), last_seen, networks.setdefault(network, network))
         if host is not None:
-            client.move((host, port))
+            client.move((host, port), local_port)
         client.pulse_before_verify = pulse_before_verify
         yield client
 
 
 def read_revocations(database: sqlite3.Connection) -> Iterator[Revocation]:
     """Read back the logouts, the oldest first."""
-    for client_id, until in database.execute("SELECT client_id, until FROM revocations ORDER BY until"):
-        yield Revocation(bytes.fromhex(client_id), until)
+    rows = database.execute("SELECT client_id, until, network FROM revocations ORDER BY until")
+    for client_id, until, network in rows:
+        yield Revocation(bytes.fromhex(client_id), until, network)
 
 
 def read_offers(database: sqlite3.Connection) -> Iterator[Offer]:
@@ -221,8 +256,11 @@ def read_offers(database: sqlite3.Connection) -> Iterator[Offer]:
 
 
 def read_events(database: sqlite3.Connection) -> Iterator[EventLogged]:
-    """Read back what peers were told, in order."""
-    rows = database.execute("SELECT seq, peer, kind, offer_id, topics, payload FROM events ORDER BY seq")
+    """Read back the events, in order."""
+    rows = database.execute(
+        f"SELECT seq, peer, kind, offer_id, events.topics, iif(kind = 'answer', coalesce(payload, {_ANSWER}), payload)"  # noqa: S608
+        " FROM events LEFT JOIN offers ON answer_seq = seq ORDER BY seq"
+    )
     for seq, peer, kind, offer_id, topics, text in rows:
         payload: Answer | Candidate | None = None
         if kind == EventKind.ANSWER:

@@ -55,7 +55,7 @@ class Drop(StrEnum):
     UNSENDABLE = "unsendable"
 
 
-def _keep_none_alive(datagram: bytes, addr: Address, now: float) -> bool:
+def _keep_none_alive(datagram: bytes, addr: Address, now: float, local_port: int) -> bool:
     return False
 
 
@@ -98,9 +98,7 @@ class RendezvousDatagrams(DatagramProtocol):
         self._shared = shared
         self._store = shared.store
         # Chosen once, so that being able to turn pulses off costs a pulse nothing.
-        self._keep_alive = (
-            shared.store.presence.keep_alive if Protocol.RENDEZVOUS in shared.protocols else _keep_none_alive
-        )
+        self._keep_alive = shared.store.live.keep_alive if Protocol.RENDEZVOUS in shared.protocols else _keep_none_alive
         self._seconds = shared.clock.seconds
         self._dropped = shared.counters.family(DROPPED_DATAGRAMS)
         self._limited = shared.counters.networks(DROPPED_DATAGRAMS)
@@ -130,7 +128,7 @@ class RendezvousDatagrams(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Answer at once the pulse of a client that is ONLINE where it is known to be; sort out all else."""
         try:
-            if self._keep_alive(datagram, addr, self._seconds()):
+            if self._keep_alive(datagram, addr, self._seconds(), self._number):
                 self._send(_ON_TIME, addr)
             else:
                 self._sort(datagram, addr)
@@ -139,7 +137,7 @@ class RendezvousDatagrams(DatagramProtocol):
             self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
-        protocol = Protocol.RENDEZVOUS if datagram in self._store.presence else classify(datagram)
+        protocol = Protocol.RENDEZVOUS if datagram in self._store.live else classify(datagram)
         if protocol is None:
             self._dropped[Drop.UNREADABLE] += 1
         elif (take := self._takers.get(protocol)) is None:
@@ -151,11 +149,11 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def _take_pulse(self, datagram: bytes, addr: Address) -> None:
         key, now = pulse.decode(datagram), self._seconds()
-        if len(datagram) > len(key) and self._keep_alive(key, addr, now):
+        if len(datagram) > len(key) and self._keep_alive(key, addr, now, self._number):
             self._send(_ON_TIME, addr)
             return
         self._decide(
-            self._store.pulse(key, addr, now),
+            self._store.pulse(key, addr, now, self._number),
             lambda code: self._send(_PULSE_REPLIES[code], addr),
             # Silence is the honest answer: the client asks again, and the store may be back by then.
             lambda error: self._drop(Drop.STORE_UNAVAILABLE),

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.web.http import Request
 
 from rendezvous.core.events import Event
+from rendezvous.core.notes import PeerEvents
 from rendezvous.core.offers import Answer, Candidate
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
@@ -84,7 +85,7 @@ class EventRoutes:
 
     async def _stream(self, request: Request, valve: _Valve, peer: str, cursor: int | None) -> None:
         """Write until something is raised. The stream is counted from its first to its last moment."""
-        with self._store.subscribe(("peer", peer)) as subscription:
+        with self._store.subscribe(PeerEvents(peer)) as subscription:
             while True:
                 await self._readable(request, valve)
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())

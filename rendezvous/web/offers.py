@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from rendezvous.core.bloom import Bloom
+from rendezvous.core.notes import PeerEvents
 from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
@@ -115,7 +116,7 @@ class OfferRoutes:
         pairs = await held(
             self._store,
             self._clock,
-            ("peer", owner),
+            PeerEvents(owner),
             query.wait(),
             lambda: self._store.answers(owner, self._seconds(), -1 if since is None else since),
             may=lambda: caller(request, self._store, self._seconds()),
@@ -160,7 +161,7 @@ class OfferRoutes:
         found = await held(
             self._store,
             self._clock,
-            ("peer", peer),
+            PeerEvents(peer),
             query.wait(),
             lambda: self._store.candidates(name, peer, self._seconds(), -1 if since is None else since),
             may=lambda: caller(request, self._store, self._seconds()),

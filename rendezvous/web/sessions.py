@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
+from rendezvous.core.notes import OfferSide
 from rendezvous.core.offers import Candidate, Offer, Role
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
@@ -78,7 +79,7 @@ class SessionRoutes:
         """Open a session."""
         origin, body = _origin(request), Body(read_object(request))
         info = body.text("info" if "info" in body else "peerId") if "peerId" in body else body.text("info")
-        opened = await self._store.open_session(
+        code = await self._store.open_session(
             origin,
             decode_segment(topic, "topic"),
             info,
@@ -86,7 +87,7 @@ class SessionRoutes:
             body.optional_text("code"),
             self._seconds(),
         )
-        return {"code": opened.id}
+        return {"code": code}
 
     async def answer(self, request: Request) -> dict[str, Any]:
         """Send an answer, or one candidate."""
@@ -108,7 +109,7 @@ class SessionRoutes:
         session = await held(
             self._store,
             self._clock,
-            ("offer", origin, code, side),
+            OfferSide(origin, code, side),
             body.wait(),
             lambda: self._store.session(origin, code, self._seconds()),
             lambda session: _latest(session, side) > (-1 if since is None else since),

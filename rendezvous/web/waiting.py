@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
+from rendezvous.core.notes import Key
 from rendezvous.interfaces import IStore
 
 __all__ = ["fires_within", "held"]
@@ -18,7 +19,7 @@ T = TypeVar("T")
 async def held(
     store: IStore,
     clock: IReactorTime,
-    key: Hashable,
+    key: Key,
     wait: float,
     look: Callable[[], Awaitable[T]],
     is_news: Callable[[T], bool] = bool,

@@ -1,0 +1,219 @@
+"""Durability by a SQLite file: memory is what is read, and the file is its journal."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from rendezvous.core.notes import Key, Moved, Removed
+from rendezvous.core.presence import Client
+from rendezvous.core.tracker import TrackerPeer
+from rendezvous.errors import Unavailable
+from rendezvous.storage.database import Lock, open_database, readable
+from rendezvous.storage.journal import Journal, RunBlocking
+from rendezvous.storage.rows import (
+    read_clients,
+    read_events,
+    read_offers,
+    read_revocations,
+    read_tracker_peers,
+    statements,
+)
+from rendezvous.storage.seen import LastSeen
+from rendezvous.storage.tables import Tables
+from rendezvous.storage.writer import Writer
+
+__all__ = ["Journaled"]
+
+
+class Journaled:
+    """
+    Keeps what is decided in a file, so that it is there again after a restart, a crash, or ``kill -9``.
+
+    :param path: the file.
+    :param run: where to write; see :mod:`rendezvous.storage.journal`.
+    """
+
+    log = Logger()
+
+    def __init__(self, path: str, run: RunBlocking) -> None:
+        self._path = path
+        self._run = run
+        self._journal: Journal | None = None
+
+    # Opening and closing
+
+    def open(self, tables: Tables, wall: float, notify: Callable[[Collection[Key]], None]) -> float:
+        """Read the file back into the tables, which are emptied first."""
+        lock = Lock(self._path)
+        try:
+            database = open_database(self._path)
+            try:
+                with readable(self._path):
+                    tables.clear()
+                    now = self._read_back(database, tables, wall)
+            except BaseException:
+                # What was not committed is undone: a file that cannot be read is left as it was.
+                tables.clear()
+                database.close()
+                raise
+            writer = Writer(self._path, database)
+        except BaseException:
+            lock.release()
+            raise
+        self._lock = lock
+        self._writer = writer
+        self._tables = tables
+        self._seen = LastSeen(max(1.0, tables.presence.timers.pulse_interval / 3), now)
+        self._journal = Journal(self._path, writer.write, self._run, notify, self._seen, now)
+        tables.presence.touched = self._seen.ranges
+        tables.presence.unsettled = self._journal.unsettled
+        self._horizon = tables.signaling.horizon
+        self._dropped = tables.signaling.dropped
+        return now
+
+    async def close(self, now: float) -> None:
+        """Write all that there is, and close the file; closing what is closed does nothing."""
+        journal, self._journal = self._journal, None
+        if journal is None:
+            return
+        journal.begin(now)
+        self._note_events(journal)
+        if self._tables:
+            journal.set_meta("alive", self._tables.wall(now))
+        await journal.drain()
+        self._tables.presence.touched, self._tables.presence.unsettled = None, frozenset()
+        await self._run(self._writer.close)
+        self._lock.release()
+
+    # What decisions report
+
+    def note(self, record: object) -> None:
+        """Have it written."""
+        journal = self._journal
+        if journal is None:
+            return
+        if isinstance(record, Moved):
+            # A first pulse and a move are answered after their commit, because of these two lines.
+            journal.mark_changed(record.client)
+            journal.mark_unsettled(record.client)
+        elif isinstance(record, Client):
+            journal.mark_changed(record)
+        elif isinstance(record, TrackerPeer):
+            journal.mark_changed(record)
+            journal.mark_unsettled(record)
+        else:
+            if isinstance(record, Removed):
+                journal.forget(record.record)
+            journal.add(statements(record))
+
+    def touch(self, record: object) -> None:
+        """Have it written some time; one whose address is still on its way to the disk waits for that."""
+        if self._journal is not None:
+            self._journal.need(record)
+            self._seen.add(record)
+
+    @property
+    def failing(self) -> bool:
+        return self._journal is not None and self._journal.failing
+
+    def raise_if_refusing(self) -> None:
+        if self._journal is None:
+            raise Unavailable("The server is not running.", code="unsaved")
+        self._journal.raise_if_failing()
+
+    def begin(self, now: float) -> None:
+        if self._journal is not None:
+            self._journal.begin(now)
+
+    def end(self, keys: Collection[Key]) -> int:
+        return 0 if self._journal is None else self._journal.end(keys)
+
+    def saved(self, position: int) -> Deferred[None] | None:
+        return None if self._journal is None else self._journal.saved(position)
+
+    def write_behind(self, now: float) -> None:
+        journal = self._journal
+        if journal is None:
+            return
+        journal.begin(now)
+        self._note_events(journal)
+        journal.end()
+        self._seen.turn(now)
+        if self._tables:
+            # For people. Every batch has the server time besides, and up to when it holds what was seen.
+            journal.set_meta("alive", self._tables.wall(now))
+        journal.flush()
+
+    def _note_events(self, journal: Journal) -> None:
+        """Have the file forget the events that are too old."""
+        signaling = self._tables.signaling
+        if signaling.horizon != self._horizon:
+            self._horizon = signaling.horizon
+            journal.set_meta("horizon", self._horizon)
+        if signaling.dropped != self._dropped:
+            self._dropped = signaling.dropped
+            journal.add([("DELETE FROM events WHERE seq <= ?", (self._dropped,))])
+
+    # Reading back
+
+    def _read_back(self, database: sqlite3.Connection, tables: Tables, wall: float) -> float:
+        meta = dict(database.execute("SELECT name, value FROM meta"))
+        # Server time does not run while there is no server, so downtime counts towards no timeout.
+        now: float = meta.get("server_time", wall)
+        fingerprints = tables.keyring.fingerprints()
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (fingerprints[0],))
+        with _no_collection():
+            for client in _seen_later(read_clients(database), now - meta.get("seen_until", now), now):
+                tables.presence.restore(client, now)
+            for revocation in read_revocations(database):
+                tables.presence.logouts.restore(revocation)
+            tables.presence.logouts.restore_live_only(meta.get("live_only_until", 0.0))
+            tables.signaling.restore(read_offers(database))
+            tables.signaling.restore_events(read_events(database), meta.get("horizon", -1), 0.0, now)
+            for peer in read_tracker_peers(database):
+                tables.tracker.restore(peer)
+        database.execute("COMMIT")
+        if tables:
+            self.log.info(
+                "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
+                " {pause:.1f} s",
+                path=self._path,
+                clients=len(tables.presence),
+                offers=len(tables.signaling),
+                tracker_peers=len(tables.tracker),
+                pause=max(0.0, wall - meta.get("alive", wall)),
+            )
+        if meta.get("secret") not in (None, *fingerprints) and len(tables.presence):
+            self.log.warn(
+                "the secret is not the one that the clients in {path} were registered under: none of them can be"
+                " recognised, and all must register again",
+                path=self._path,
+            )
+        return now
+
+
+def _seen_later(clients: Iterable[Client], late: float, now: float) -> Iterator[Client]:
+    """Take clients to have been seen as much later as the file may be behind after a crash."""
+    for client in clients:
+        if late > 0:
+            client.last_seen = min(client.last_seen + late, max(client.last_seen, now))
+        yield client
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking, again and again, a million records that are all here to stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,245 @@
+"""The store of one process: tables in memory, and one rule for when a decision about them is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from zope.interface import classImplements, implementer
+
+from rendezvous.core.bloom import Bloom
+from rendezvous.core.identity import Credential
+from rendezvous.core.notes import Key
+from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
+from rendezvous.core.presence import Presence, PulseCode
+from rendezvous.core.signaling import OFFERS
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.core.tracker import Replies, Source
+from rendezvous.interfaces import ILiveTable, IStore
+from rendezvous.model import Events, ObservedAddress, PeerStatus, Published, Seen, Swept
+from rendezvous.storage.durability import SETTLED, Durability
+from rendezvous.storage.notifier import Notifier, Subscription
+from rendezvous.storage.tables import Tables
+
+__all__ = ["LocalStore"]
+
+T = TypeVar("T")
+
+classImplements(Presence, ILiveTable)
+
+
+@implementer(IStore)
+class LocalStore:
+    """
+    Tables, and a rule of durability.
+
+    A verb decides at once: one process decides one thing at a time, so every verb is atomic. It then waits only if its
+    own decision changed something that has to be kept. Requests that wait for what it changed are notified after that,
+    also if the caller has gone away meanwhile.
+
+    :param tables: what is known.
+    :param durability: :class:`~rendezvous.storage.durability.Volatile` or
+        :class:`~rendezvous.storage.journaled.Journaled`.
+    :ivar notifier: who waits for changes.
+    """
+
+    def __init__(self, tables: Tables, durability: Durability) -> None:
+        self.tables = tables
+        self.limits = tables.limits
+        self.live = tables.presence
+        self._durability = durability
+        self.notifier = Notifier(tables.limits.max_waiting)
+        self._keys: dict[Key, None] | None = None
+
+    def open(self, wall: float) -> float:
+        now = self._durability.open(self.tables, wall, self._notify)
+        self.tables.report_to(self._durability.note, self._durability.touch, self._collect)
+        self.notifier.open()
+        return now
+
+    async def close(self, now: float) -> None:
+        self.notifier.close()
+        await self._durability.close(now)
+
+    async def sweep(self, now: float) -> Swept:
+        swept = self._decide(lambda: self.tables.sweep(now), now, needs_saving=False)[0]
+        if not swept.more:
+            self._durability.write_behind(now)
+        return swept
+
+    # Presence
+
+    async def register(self, now: float, source: SourceNetwork = UNKNOWN) -> tuple[bytes, bytes]:
+        return await self._save(lambda: self.tables.register(now, source), now)
+
+    async def authenticate(self, credential: Credential, now: float) -> bytes:
+        return self.tables.presence.authenticate(credential, now)
+
+    async def pulse(self, key: bytes, address: tuple[str, int], now: float, local_port: int = 0) -> PulseCode:
+        return await self._keep_on(lambda: self.tables.presence.pulse(key, address, now, local_port), now)
+
+    async def verify(self, client_id: bytes, now: float) -> None:
+        await self._save(lambda: self.tables.presence.verify(client_id, now), now)
+
+    async def logout(self, client_id: bytes, now: float, source: SourceNetwork = UNKNOWN) -> None:
+        await self._save(lambda: self.tables.logout(client_id, now, source), now)
+
+    async def address(self, client_id: bytes, now: float) -> ObservedAddress:
+        return self.tables.address(client_id, now)
+
+    async def status(self, client_id: bytes, now: float) -> PeerStatus:
+        return self.tables.status(client_id, now)
+
+    # Signaling
+
+    def subscribe(self, key: Key) -> Subscription:
+        return self.notifier.subscribe(key)
+
+    async def publish(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Published]:
+        def decide() -> list[Published]:
+            offers = self.tables.signaling.publish(owner, specs, now)
+            return [Published(offer.id, offer.topics, offer.expires_at) for offer in offers]
+
+        return await self._save(decide, now)
+
+    async def mine(self, owner: str, now: float) -> list[Offer]:
+        return self.tables.signaling.mine(owner, now)
+
+    async def of_peer(self, owner: str, now: float) -> list[Offer]:
+        return self.tables.signaling.of_peer(owner, now)
+
+    async def by_topic(self, topic: str, limit: int, bloom: Bloom | None, now: float) -> tuple[list[Offer], int]:
+        return self.tables.signaling.by_topic(OFFERS, topic, limit, bloom, now)
+
+    async def topics(self, limit: int, offset: int, prefix: str, now: float) -> tuple[list[tuple[str, int]], int]:
+        return self.tables.signaling.topics(OFFERS, limit, offset, prefix, now)
+
+    async def heartbeat(self, owner: str, offer_id: str, now: float) -> Seen:
+        def decide() -> Seen:
+            offer = self.tables.signaling.heartbeat(owner, offer_id, now)
+            return Seen(offer.id, offer.last_seen)
+
+        return await self._save(decide, now)
+
+    async def withdraw(self, owner: str, offer_id: str, now: float) -> None:
+        await self._save(lambda: self.tables.signaling.withdraw(owner, offer_id, now), now)
+
+    async def answer(self, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float) -> Answer:
+        return await self._save(lambda: self.tables.signaling.answer(OFFERS, offer_id, answerer, sdp, secret, now), now)
+
+    async def answers(self, owner: str, now: float, since: int) -> list[tuple[Offer, Answer]]:
+        return self.tables.signaling.answers(owner, now, since)
+
+    async def add_candidates(self, offer_id: str, peer: str, values: Sequence[object], now: float) -> int:
+        return await self._save(lambda: self.tables.signaling.add_candidates(OFFERS, offer_id, peer, values, now), now)
+
+    async def candidates(self, offer_id: str, peer: str, now: float, since: int) -> Sequence[Candidate]:
+        return self.tables.signaling.candidates(OFFERS, offer_id, peer, now, since)
+
+    async def events_since(self, peer: str, seq: int | None, now: float) -> Events:
+        return self.tables.events_since(peer, seq, now)
+
+    async def open_session(self, origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> str:
+        return await self._save(lambda: self.tables.sessions.open(origin, topic, info, offer, code, now).id, now)
+
+    async def sessions(self, origin: str, topic: str, now: float) -> list[Offer]:
+        return self.tables.sessions.in_topic(origin, topic, now)
+
+    async def session_topics(
+        self, origin: str, limit: int, offset: int, now: float
+    ) -> tuple[list[tuple[str, int]], int]:
+        return self.tables.sessions.topics(origin, limit, offset, now)
+
+    async def count_sessions(self, origin: str, topics: Sequence[str], now: float) -> list[int]:
+        return [self.tables.signaling.count(origin, topic, now) for topic in topics]
+
+    async def session(self, origin: str, code: str, now: float) -> Offer:
+        return self.tables.sessions.find(origin, code, now)
+
+    async def answer_session(self, origin: str, code: str, side: Role, answer: str, now: float) -> None:
+        await self._save(lambda: self.tables.sessions.answer(origin, code, side, answer, now), now)
+
+    async def add_session_candidate(self, origin: str, code: str, side: Role, candidate: object, now: float) -> None:
+        await self._save(lambda: self.tables.sessions.add_candidate(origin, code, side, candidate, now), now)
+
+    # The tracker
+
+    async def announce(self, source: Source, now: float) -> Replies:
+        return await self._save(lambda: self.tables.tracker.announce(source, now), now)
+
+    async def tracker_pulse(
+        self,
+        source: Source,
+        now: float,
+        *,
+        override: bool,
+        ip: str | None,
+        port: int | None,
+        multiaddr: str | None,
+        renew_share_id: bool,
+    ) -> Replies:
+        changes = override or multiaddr is not None or renew_share_id
+        return await (self._save if changes else self._keep_on)(
+            lambda: self.tables.tracker.pulse(
+                source, now, override=override, ip=ip, port=port, multiaddr=multiaddr, renew_share_id=renew_share_id
+            ),
+            now,
+        )
+
+    async def alive(self, source: Source, now: float) -> Replies:
+        return await self._keep_on(lambda: self.tables.tracker.alive(source, now), now)
+
+    async def push(self, source: Source, now: float, share_id: str) -> Replies:
+        return await self._keep_on(lambda: self.tables.tracker.push(source, now, share_id), now)
+
+    # The rule
+
+    async def _save(self, decide: Callable[[], T], now: float) -> T:
+        """Decide something that has to be kept; while nothing can be kept, it is refused before it is decided."""
+        self._durability.raise_if_refusing()
+        return await self._wait(*self._decide(decide, now))
+
+    async def _keep_on(self, decide: Callable[[], T], now: float) -> T:
+        """
+        Decide something that goes on while nothing can be kept: a client or peer shows that it is there.
+
+        What it changes is kept as soon as that is possible.
+        """
+        decided, position = self._decide(decide, now)
+        return decided if self._durability.failing else await self._wait(decided, position)
+
+    async def _wait(self, decided: T, position: int) -> T:
+        saved = self._durability.saved(position)
+        if saved is not None:
+            await saved
+        return decided
+
+    def _decide(self, decide: Callable[[], T], now: float, *, needs_saving: bool = True) -> tuple[T, int]:
+        """
+        Take a decision.
+
+        :param needs_saving: whether those who wait for what it changes are notified only once it is kept.
+        :returns: what was decided, and what has to be kept before it may be answered.
+        """
+        position = SETTLED
+        keys = self._keys = {}
+        self._durability.begin(now)
+        try:
+            decided = decide()
+        finally:
+            # A decision that was refused may have ended what was due, which is not to be lost.
+            self._keys = None
+            position = self._durability.end(keys if needs_saving else ())
+            if keys and (position == SETTLED or not needs_saving):
+                self._notify(keys)
+        return decided, position
+
+    def _collect(self, key: Key) -> None:
+        if self._keys is None:
+            self.notifier.notify(key)  # A read has ended what was due.
+        else:
+            self._keys[key] = None
+
+    def _notify(self, keys: Collection[Key]) -> None:
+        for key in keys:
+            self.notifier.notify(key)

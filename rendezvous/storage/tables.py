@@ -1,0 +1,188 @@
+"""
+What one process knows: clients, offers and sessions, tracker peers.
+
+Nothing here knows of storage or of requests that wait. The tables report what they change to three callables, which
+whoever owns them sets (:meth:`Tables.report_to`); until then nothing is reported.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from rendezvous.core.addresses import shown
+from rendezvous.core.identity import Keyring
+from rendezvous.core.logouts import Logouts
+from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key
+from rendezvous.core.presence import Client, Presence, PresenceState, Timers, same_clock
+from rendezvous.core.sessions import Sessions
+from rendezvous.core.shares import Shares
+from rendezvous.core.signaling import Signaling
+from rendezvous.core.sources import SourceNetwork
+from rendezvous.core.tracker import Tracker
+from rendezvous.errors import NotFound
+from rendezvous.limits import SignalingLimits
+from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
+from rendezvous.wire.demux import mistakable
+
+__all__ = ["Tables"]
+
+#: Deadlines of clients that one slice of a sweep looks at, at most: some 5 ms where all of them have to be removed.
+SWEEP_SIZE = 1000
+
+
+class Tables:
+    """
+    All tables of a process, and the decisions that need more than one of them.
+
+    :param random: gives that many random bytes.
+    :param max_logouts: how many logouts are remembered; ``None`` for as many as there may be clients.
+    :param limit_sources: whether one source may hold only a share of a table: 10 % for a subscriber, 25 % for a site.
+    :param wall: converts server time to the wall clock.
+    :ivar wall: converts server time to the wall clock.
+    :ivar presence: the clients; always the same object, also after :meth:`clear`.
+    :ivar signaling: offers and sessions, and the events that they cause.
+    :ivar sessions: the verbs of the sessions protocol, on ``signaling``.
+    :ivar tracker: the peers of the tracker.
+    """
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        random: Callable[[int], bytes],
+        timers: Timers,
+        *,
+        max_clients: int,
+        logout_memory: float,
+        limits: SignalingLimits,
+        max_offers: int,
+        tracker_lifetime: float,
+        max_tracker_peers: int,
+        max_logouts: int | None = None,
+        limit_sources: bool = False,
+        wall: Callable[[float], float] = same_clock,
+    ) -> None:
+        self.keyring = keyring
+        self.limits = limits
+        self._random = random
+        self._max_offers = max_offers
+        self._tracker_lifetime = tracker_lifetime
+        self._max_tracker_peers = max_tracker_peers
+        self._limit_sources = limit_sources
+        self.wall = wall
+        self.report_to(ignore_changes, ignore_changes, ignore_key)
+        most = max_clients if max_logouts is None else max_logouts
+        self.presence = Presence(
+            timers,
+            keyring,
+            max_clients=max_clients,
+            logouts=Logouts(logout_memory, most, self._shares("remembered logouts", most), self._reported),
+            shares=self._shares("clients", max_clients),
+            note=self._reported,
+            touch=self._touched,
+            wall=wall,
+        )
+        self._make_signaling()
+
+    def _make_signaling(self) -> None:
+        self.signaling = Signaling(self.limits, self._max_offers, note=self._reported, notify=self._notified)
+        self.sessions = Sessions(self.signaling, self._new_code)
+        self.tracker = Tracker(
+            self._random,
+            lifetime=self._tracker_lifetime,
+            max_peers=self._max_tracker_peers,
+            note=self._reported,
+            touch=self._touched,
+        )
+
+    def clear(self) -> None:
+        """Forget everything, without reporting it."""
+        self.presence.clear()
+        self._make_signaling()
+
+    def report_to(self, note: Note, touch: Note, notify: Notify) -> None:
+        """
+        Say where changes are reported.
+
+        :param note: called with each record that is new or has changed, and with what has ended.
+        :param touch: called with each record of which only the time of its last activity has changed.
+        :param notify: called with the key of what has changed, for requests that wait.
+        """
+        self._note, self._touch, self._notify = note, touch, notify
+
+    # Decisions
+
+    def register(self, now: float, source: SourceNetwork) -> tuple[bytes, bytes]:
+        """:returns: the id and the key of a new client."""
+        client_id, key = self.keyring.draw(self._random, mistakable)
+        self.presence.register(client_id, key, now, source)
+        return client_id, key
+
+    def logout(self, client_id: bytes, now: float, source: SourceNetwork) -> None:
+        """End a client, its credential and its offers. Requests that wait in its name learn that they may not."""
+        self.presence.logout(client_id, now, source)
+        self.signaling.end_peer(client_id.hex(), now)
+        self._notified(PeerEvents(client_id.hex()))
+
+    def address(self, client_id: bytes, now: float) -> ObservedAddress:
+        """:returns: where a client's pulses come from."""
+        client = self._client(client_id, now)
+        if client.host is None:
+            raise NotFound("This peer has no address yet: it has not sent a pulse.", code="no-address")
+        return ObservedAddress(shown(client.host), client.port)
+
+    def status(self, client_id: bytes, now: float) -> PeerStatus:
+        """:returns: whether a client is there, and since when it was last."""
+        client = self._client(client_id, now)
+        last_pulse = client.last_pulse
+        return PeerStatus(
+            online=self.presence.state(client, now) is PresenceState.ONLINE,
+            last_online=None if last_pulse is None else max(0.0, now - last_pulse),
+        )
+
+    def events_since(self, peer: str, seq: int | None, now: float) -> Events:
+        """:returns: a peer's events after a number; after the latest of all, if that is ``None``."""
+        signaling = self.signaling
+        start = signaling.latest if seq is None else seq
+        complete = signaling.can_replay(peer, start, now)
+        if start > signaling.latest:
+            start = 0  # From an earlier life of the server: all that there is comes after it.
+        events = signaling.events_since(peer, start, now)
+        return Events(events, complete, events[-1].seq if events else max(start, signaling.latest))
+
+    def sweep(self, now: float) -> Swept:
+        """Free a slice of what has expired."""
+        clients = self.presence.sweep(now, SWEEP_SIZE)
+        return Swept(
+            clients=clients,
+            offers=self.signaling.expire(now),
+            tracker_peers=self.tracker.expire(now),
+            more=self.presence.is_due(now),
+        )
+
+    def __bool__(self) -> bool:
+        """:returns: whether there is anything that time matters to."""
+        return bool(len(self.presence) or len(self.signaling) or len(self.tracker))
+
+    def _client(self, client_id: bytes, now: float) -> Client:
+        client = self.presence.find(client_id, now)
+        if client is None:
+            raise NotFound("No such peer: it never was here, or has left.")
+        return client
+
+    def _shares(self, what: str, size: int) -> Shares:
+        return Shares(what, max(1, size // 10), max(1, size // 4)) if self._limit_sources else Shares(what)
+
+    def _new_code(self) -> str:
+        return str(uuid.UUID(bytes=self._random(16), version=4))
+
+    # The tables are made before it is known where they report to.
+
+    def _reported(self, record: object) -> None:
+        self._note(record)
+
+    def _touched(self, record: object) -> None:
+        self._touch(record)
+
+    def _notified(self, key: Key) -> None:
+        self._notify(key)

@@ -1,0 +1,243 @@
+"""What a store answers before its file has it, and what it does not: the thread that writes is the test."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.notes import PeerEvents
+from rendezvous.core.offers import OfferSpec
+from rendezvous.core.presence import PulseCode
+from rendezvous.errors import NotFound, Unavailable
+from rendezvous.limits import SignalingLimits
+from rendezvous.model import Published
+from rendezvous.storage import journal as journal_module
+from rendezvous.storage.registry import sqlite_store
+from tests._store_case import StoreOptions
+from tests._store_thread import Thread
+
+NOW = 1_700_000_000.0
+NOW_MS = 1_700_000_000_000
+HERE, THERE = ("198.51.100.7", 40000), ("198.51.100.7", 40001)
+SOURCE, OTHER = (*HERE, 5024), (*THERE, 5024)
+PORT = 5024
+
+
+class SlowDiskCase(SynchronousTestCase):
+    """A store whose thread the test is, with one client that is online."""
+
+    def setUp(self) -> None:
+        """Begin with an empty file."""
+        self.thread = Thread()
+        options = StoreOptions(case=self, keyring=Keyring([Secret(bytes(32))]), random=random.Random(1).randbytes)
+        self.store = sqlite_store(self.mktemp(), self.thread.run, **options.parts())
+        self.store.open(NOW)
+        self.client_id, self.key = self.register()
+        first = self.pulse(self.key)
+        self.thread.work_off()
+        self.successResultOf(first)
+
+    def tearDown(self) -> None:
+        """Close, whatever is still to be written."""
+        closing = self.begun(self.store.close(NOW))
+        self.thread.work_off()
+        self.successResultOf(closing)
+
+    def begun(self, verb: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """:returns: what the verb will have returned."""
+        return Deferred.fromCoroutine(verb)
+
+    def register(self) -> tuple[bytes, bytes]:
+        """:returns: the id and the key of a client that is on the disk."""
+        registered = self.begun(self.store.register(NOW))
+        self.thread.work_off()
+        client_id, key = self.successResultOf(registered)
+        return client_id, key
+
+    def pulse(self, key: bytes, address: tuple[str, int] = HERE, now: float = NOW) -> Deferred[PulseCode]:
+        """:returns: what a pulse will be answered."""
+        return self.begun(self.store.pulse(key, address, now, PORT))
+
+    def publish(self, id: str, ttl_ms: int = 60_000) -> Deferred[list[Published]]:
+        """:returns: what the client's publication will give."""
+        spec = OfferSpec.check(SignalingLimits(), "offer", sdp="v=0", topics=["t"], id=id, ttl_ms=ttl_ms)
+        return self.begun(self.store.publish(self.client_id.hex(), [spec], NOW))
+
+    def stall(self) -> Deferred[Any]:
+        """:returns: a registration that waits behind another one, on a disk that does nothing for now."""
+        self.begun(self.store.register(NOW))
+        return self.begun(self.store.register(NOW))
+
+
+class WaitingTests(SlowDiskCase):
+    """Only what a decision itself has changed is waited for."""
+
+    def test_nothing_else_waits_for_what_others_have_changed(self) -> None:
+        """Pulses in any form, unknown keys, late clients, and what fails, are answered at once."""
+        _, late = self.register()
+        self.thread.work_off()
+        first = self.pulse(late)
+        self.thread.work_off()
+        self.successResultOf(first)
+        behind = self.stall()
+        later = NOW + 30.0
+        self.assertTrue(self.store.live.keep_alive(self.key, HERE, later, PORT))
+        self.assertIs(self.successResultOf(self.pulse(self.key, HERE, later)), PulseCode.ON_TIME)
+        self.assertIs(self.successResultOf(self.pulse(bytes(32))), PulseCode.UNKNOWN)
+        self.assertIs(self.successResultOf(self.pulse(late, HERE, NOW + 34)), PulseCode.VERIFY)
+        self.successResultOf(self.begun(self.store.alive(SOURCE, NOW)))
+        self.failureResultOf(self.begun(self.store.push(SOURCE, NOW, "abcdefgh")), NotFound)
+        self.failureResultOf(self.begun(self.store.heartbeat("p", "x", NOW)), NotFound)
+        self.assertNoResult(behind)
+        self.thread.work_off()
+        self.successResultOf(behind)
+
+    def test_first_pulse_and_move_wait_for_their_commit(self) -> None:
+        """So does a move to another port of the server."""
+        _, key = self.register()
+        for address, port in ((HERE, PORT), (THERE, PORT), (THERE, PORT + 1)):
+            moved = self.begun(self.store.pulse(key, address, NOW, port))
+            self.assertNoResult(moved)
+            self.thread.work()
+            self.assertIs(self.successResultOf(moved), PulseCode.ON_TIME)
+            self.assertTrue(self.thread.is_idle)
+            self.assertTrue(self.store.live.keep_alive(key, address, NOW, port))
+
+    def test_repeated_move_waits_for_the_same_commit(self) -> None:
+        """The short way is closed until then; the repeat causes no commit of its own, wherever the first one is."""
+        for repeat_while_queued in (False, True):
+            _, key = self.register()
+            if repeat_while_queued:
+                self.begun(self.store.register(NOW))
+            batches = self.thread.batches
+            moved = self.pulse(key, THERE)
+            self.assertFalse(self.store.live.keep_alive(key, THERE, NOW + 1, PORT))
+            again = self.pulse(key, THERE, NOW + 1)
+            self.assertNoResult(again)
+            self.thread.work_off()
+            self.assertIs(self.successResultOf(moved), PulseCode.ON_TIME)
+            self.assertIs(self.successResultOf(again), PulseCode.ON_TIME)
+            self.assertEqual(self.thread.batches - batches, 1)
+            self.assertTrue(self.store.live.keep_alive(key, THERE, NOW + 2, PORT))
+
+    def test_repeated_announcement_waits_like_the_first(self) -> None:
+        """For the same commit; and so do other requests of a peer whose entry is on its way to the disk."""
+        batches = self.thread.batches
+        verbs = [self.begun(self.store.announce(SOURCE, NOW)) for _ in range(2)]
+        verbs.append(self.begun(self.store.alive(SOURCE, NOW)))
+        for verb in verbs:
+            self.assertNoResult(verb)
+        self.thread.work()
+        for verb in verbs:
+            self.successResultOf(verb)
+        self.assertEqual(self.thread.batches - batches, 1)
+
+    def test_too_many_waits(self) -> None:
+        """Requests are refused before they change anything; pulses that would have to wait get no answer."""
+        self.patch(journal_module, "MAX_WAITING", 2)
+        self.stall()
+        clients = len(self.store.live)
+        self.failureResultOf(self.begun(self.store.register(NOW)), Unavailable)
+        self.failureResultOf(self.publish("x"), Unavailable)
+        self.failureResultOf(self.pulse(self.key, THERE), Unavailable)
+        self.assertEqual(len(self.store.live), clients)
+        self.assertIs(self.successResultOf(self.pulse(bytes(32))), PulseCode.UNKNOWN)
+        self.thread.work_off()
+        self.successResultOf(self.pulse(self.key, THERE))
+
+
+class ViewTests(SlowDiskCase):
+    """What is answered, and who is notified, when the disk is slow."""
+
+    def test_answer_is_of_the_decision(self) -> None:
+        """Two publications of one offer are each answered with their own end, and heartbeats with their own time."""
+        first, second = self.publish("x", 60_000), self.publish("x", 3_600_000)
+        self.thread.work_off()
+        ends = [self.successResultOf(each)[0].expires_at - NOW_MS for each in (first, second)]
+        self.assertEqual(ends, [60_000, 3_600_000])
+        owner = self.client_id.hex()
+        seen = [self.begun(self.store.heartbeat(owner, "x", NOW + late)) for late in (1, 2)]
+        self.thread.work_off()
+        self.assertEqual([self.successResultOf(each).last_seen - NOW_MS for each in seen], [1000, 2000])
+
+    def test_those_who_wait_are_notified_after_the_commit(self) -> None:
+        """Also if the one who has caused it hangs up meanwhile."""
+        self.publish("x")
+        self.thread.work_off()
+        changed = self.store.subscribe(PeerEvents(self.client_id.hex())).changed()
+        answering = self.begun(self.store.answer("x", "q", "v=1", None, NOW))
+        answering.addErrback(lambda _: None).cancel()
+        self.assertNoResult(changed)
+        self.thread.work()
+        self.successResultOf(changed)
+
+    def test_those_who_wait_are_notified_after_a_commit_that_failed_first(self) -> None:
+        """When the batch is written at last."""
+        self.publish("x")
+        self.thread.work_off()
+        changed = self.store.subscribe(PeerEvents(self.client_id.hex())).changed()
+        answering = self.begun(self.store.answer("x", "q", "v=1", None, NOW))
+        self.thread.fail()
+        self.failureResultOf(answering, Unavailable)
+        self.assertNoResult(changed)
+        self.successResultOf(self.begun(self.store.sweep(NOW + 2)))
+        self.thread.work_off()
+        self.successResultOf(changed)
+
+    def test_expiry_is_notified_at_once(self) -> None:
+        """It needs no commit: after a crash the offer expires again."""
+        self.publish("x")
+        self.thread.work_off()
+        changed = self.store.subscribe(PeerEvents(self.client_id.hex())).changed()
+        self.begun(self.store.register(NOW))
+        self.successResultOf(self.begun(self.store.sweep(NOW + 60)))
+        self.successResultOf(changed)
+
+
+class FullDiskTests(SlowDiskCase):
+    """Nothing can be written."""
+
+    def fill(self) -> None:
+        """Have a write fail."""
+        changed = self.begun(self.store.register(NOW))
+        self.thread.fail()
+        self.failureResultOf(changed, Unavailable)
+
+    def test_those_that_are_known_go_on(self) -> None:
+        """Pulses, moves, tracker pulses and introductions need no file; a new peer or another address does."""
+        announced = self.begun(self.store.announce(SOURCE, NOW))
+        self.thread.work()
+        ((reply, _),) = self.successResultOf(announced)
+        self.fill()
+        self.assertIs(self.successResultOf(self.pulse(self.key, THERE)), PulseCode.ON_TIME)
+        self.assertTrue(self.store.live.keep_alive(self.key, THERE, NOW, PORT))
+
+        def tracker_pulse(override: bool) -> Deferred[Any]:
+            port = 9 if override else None
+            return self.begun(
+                self.store.tracker_pulse(
+                    SOURCE, NOW, override=override, ip=None, port=port, multiaddr=None, renew_share_id=False
+                )
+            )
+
+        for verb in (
+            self.begun(self.store.alive(SOURCE, NOW)),
+            self.begun(self.store.push(SOURCE, NOW, reply.share_id)),
+            tracker_pulse(override=False),
+        ):
+            self.successResultOf(verb)
+        for verb in (self.begun(self.store.announce(OTHER, NOW)), tracker_pulse(override=True)):
+            self.failureResultOf(verb, Unavailable)
+
+    def test_store_that_never_was_open_refuses(self) -> None:
+        """In words of its own."""
+        options = StoreOptions(case=self, keyring=Keyring([Secret(bytes(32))]), random=bytes)
+        store = sqlite_store(self.mktemp(), self.thread.run, **options.parts())
+        error = self.failureResultOf(self.begun(store.register(NOW)), Unavailable).value
+        self.assertEqual(error.message, "The server is not running.")
+        self.successResultOf(self.begun(store.close(NOW)))
