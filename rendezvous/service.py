@@ -6,22 +6,17 @@ Importing this imports Klein, which installs the default reactor; ``twistd`` doe
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from twisted.application.service import MultiService, Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 
@@ -29,9 +24,10 @@ from rendezvous.core.identity import Keyring
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import Counters, Report
-from rendezvous.errors import StartupError
+from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.limits import MAX_BODY
+from rendezvous.listening import Listening, http_places, udp_place
 from rendezvous.secret import load_secrets
 from rendezvous.settings import Settings
 from rendezvous.storage.journal import RunBlocking
@@ -49,12 +45,13 @@ __all__ = ["Rendezvous", "make_service"]
 
 class Rendezvous(MultiService):
     """
-    The server without its ports: what it knows, and the sweep that forgets.
+    The server without its ports: its state, and the sweep that frees what has expired.
 
-    Make it a child of your application, and put what it gives where you like: its resource below a path of your site,
-    its datagram protocol on a port of yours. :func:`make_service` adds ports of its own.
+    Make it a child of your application, and put its parts where you like: its resource below a path of your site, its
+    datagram protocol on a port of yours. :func:`make_service` adds ports of its own. While it is not running, requests
+    that need its state are answered 503, and pulses are dropped. It can be stopped and started again.
 
-    :param settings: what the operator said; those about ports are not looked at here.
+    :param settings: the settings; those about ports are not used here.
     :param reactor: the clock.
     :param random: gives that many random bytes; the operating system's, unless this is a test.
     :param environ: where ``RENDEZVOUS_SECRET`` may be.
@@ -65,6 +62,7 @@ class Rendezvous(MultiService):
 
     log = Logger()
     _is_open = False
+    _thread: ThreadPool | None = None
 
     def __init__(
         self,
@@ -78,13 +76,9 @@ class Rendezvous(MultiService):
         super().__init__()
         self._settings = settings
         self._reactor = reactor
-        self._thread: ThreadPool | None = None
-        if run_blocking is None:
-            self._thread = ThreadPool(1, 1, "store")
-            # A process that ends without stopping its services must not wait for this thread for ever.
-            self._thread.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
-            run_blocking = partial(deferToThreadPool, reactor, self._thread)
-        self._run_blocking = run_blocking
+        self._stops = DeferredLock()
+        self._has_thread = run_blocking is None
+        self._run_blocking = self._in_thread if run_blocking is None else run_blocking
         self.store = self._make_store(Keyring(load_secrets(settings.secret_path, random, environ)), random)
         self.counters = Counters()
         self._datagrams = Datagrams(
@@ -114,7 +108,7 @@ class Rendezvous(MultiService):
     def resource(self) -> RootResource:
         """:returns: the whole HTTP side, to be put below any path."""
         return RootResource(
-            router(all_routes(self.store, self._reactor, self._settings.without)),
+            router(all_routes(self.store, self._reactor, self._settings.without), self._check_running),
             MAX_BODY,
             Cors(self._settings.cors_origin),
         )
@@ -132,91 +126,63 @@ class Rendezvous(MultiService):
 
     def startService(self) -> None:
         """
-        Read back what was kept, and begin to sweep.
+        Read back what was kept, and begin to sweep. If it runs already, nothing happens.
 
-        It is done here and not with the rights that ports may need, so that the files belong to whoever the server runs
-        as. Ports are open by then, but nothing is answered before this returns.
+        It is done here and not with the rights that ports may need, so that the files belong to the user that the
+        server runs as. Ports are open by then, but nothing is answered before this returns.
+
+        :raises StartupError: the store cannot be used.
+        :raises RuntimeError: the server is still stopping.
         """
+        if self._stops.locked:
+            raise RuntimeError("The server is still stopping: wait for the Deferred that stopService has returned.")
+        if self._is_open:
+            return
         self.store.open(self._reactor.seconds())
         self._is_open = True
-        if self._thread is not None:
+        if self._has_thread:
+            self._thread = _store_thread()
             self._thread.start()
+        path = self._settings.store_path
+        self.log.info("state is kept in {store}", store="memory only" if path is None else os.path.abspath(path))
         super().startService()
 
     def stopService(self) -> Deferred[None]:
-        """Stop the sweep, then let the store keep what it has."""
-        return Deferred.fromCoroutine(self._stop(super().stopService()))
+        """
+        Stop the sweep, then let the store keep what it has.
+
+        :returns: fires when nothing of the server is left. It can be called at any time, and more than once.
+        """
+        children = super().stopService()
+        return self._stops.run(lambda: Deferred.fromCoroutine(self._stop(children)))
 
     async def _stop(self, children: Deferred[object]) -> None:
         await children
-        if self._is_open:
-            self._is_open = False
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
             await self.store.close(self._reactor.seconds())
+        finally:
             if self._thread is not None:
                 self._thread.stop()
+                self._thread = None
+
+    def _check_running(self) -> None:
+        """:raises Unavailable: the server is not running, so its state cannot be used."""
+        if not self._is_open or self._stops.locked:
+            raise Unavailable("The server is not running: it has not been started, or it has been stopped.")
+
+    def _in_thread(self, call: Callable[[], None]) -> Deferred[None]:
+        thread: Any = self._thread
+        return deferToThreadPool(self._reactor, thread, call)
 
 
-class Listening(Service):
-    """
-    One listening port, for as long as the service runs.
-
-    :param listen: opens the port.
-    :param what: how the log calls it.
-    :param reactor: what runs it.
-    """
-
-    log = Logger()
-    _opening: Deferred[Any] | None = None
-
-    def __init__(self, listen: Callable[[], Any], what: str, reactor: Any) -> None:
-        self._listen = listen
-        self._what = what
-        self._reactor = reactor
-
-    def privilegedStartService(self) -> None:
-        """
-        Listen, with the rights that a low port needs.
-
-        Some endpoints take their time; what goes wrong with one after this has returned is logged.
-
-        :raises CannotListenError: the port is taken, or not ours to take.
-        """
-        failures: list[Failure] = []
-        late = False
-
-        def failed(failure: Failure) -> None:
-            if late and not failure.check(CancelledError):
-                self.log.failure("{what} cannot listen", failure, what=self._what)
-            failures.append(failure)
-
-        self._opening = maybeDeferred(self._listen).addCallbacks(self._listening, failed)
-        if failures:
-            self._opening = None
-            failures[0].raiseException()
-        late = True
-
-    def startService(self) -> None:
-        """Listen, if that was not done yet."""
-        super().startService()
-        if self._opening is None:
-            self.privilegedStartService()
-
-    def stopService(self) -> Deferred[None]:
-        """Close the port, or stop waiting for it."""
-        super().stopService()
-        opening, self._opening = self._opening, None
-        if opening is None:
-            return succeed(None)
-        opening.cancel()
-        return opening.addCallback(lambda port: None if port is None else port.stopListening())
-
-    def _listening(self, port: IListeningPort) -> IListeningPort:
-        # Said once the reactor runs: whoever reads it may send a signal at once, and only then is that a clean stop.
-        self._reactor.callWhenRunning(self._say, port)
-        return port
-
-    def _say(self, port: IListeningPort) -> None:
-        self.log.info("{what} on {address}", what=self._what, address=_plain(port.getHost()))
+def _store_thread() -> ThreadPool:
+    pool = ThreadPool(1, 1, "store")
+    # A process that ends without stopping its services must not wait for this thread.
+    pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
+    return pool
 
 
 def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService:
@@ -230,39 +196,9 @@ def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService
     service = MultiService()
     rendezvous = Rendezvous(settings, reactor, **parts)
     rendezvous.setServiceParent(service)
-    for listen in _http_ports(settings, reactor, rendezvous.site()):
-        Listening(listen, "HTTP", reactor).setServiceParent(service)
+    for place in http_places(settings, reactor, rendezvous.site()):
+        Listening(place, reactor).setServiceParent(service)
     for port in settings.udp_port:
-        listen_udp = partial(listen_datagrams, reactor, port.number, rendezvous.datagrams(port.dialect))
-        Listening(partial(_everywhere, settings, listen_udp), "UDP", reactor).setServiceParent(service)
+        listen = partial(listen_datagrams, reactor, port.number, rendezvous.datagrams(port.dialect))
+        Listening(udp_place(settings, listen), reactor).setServiceParent(service)
     return service
-
-
-def _http_ports(settings: Settings, reactor: Any, site: Site) -> Iterator[Callable[[], Any]]:
-    if not settings.http:
-        yield partial(_everywhere, settings, partial(reactor.listenTCP, settings.http_port, site))
-    for description in settings.http:
-        try:
-            endpoint = serverFromString(reactor, description)
-        except Exception as e:  # Each kind of endpoint raises what it likes.
-            raise StartupError(f"--http {description!r} is not a usable endpoint: {e}") from None
-        yield partial(endpoint.listen, site)
-
-
-def _everywhere(settings: Settings, listen: Callable[..., IListeningPort]) -> IListeningPort:
-    """Listen where the settings say, or else on every address, IPv6 and IPv4 with one socket."""
-    if settings.interface:
-        return listen(interface=settings.interface)
-    try:
-        return listen(interface="::")
-    except CannotListenError as e:
-        if getattr(e.socketError, "errno", None) not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            raise
-        return listen(interface="0.0.0.0")  # noqa: S104 - the machine has no IPv6, and a server is for everyone
-
-
-def _plain(address: Any) -> str:
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(address)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -203,12 +203,15 @@ class ForegroundTests(_Case):
                 words = ["rendezvous", "--interface=127.0.0.1", f"{option}={port.getsockname()[1]}", f"{free}=0"]
                 done = self.run_twistd("-n", *words)
                 (line,) = done.stderr.splitlines()
-                self.assertTrue(line.startswith("twistd rendezvous: Couldn't listen on 127.0.0.1:"), line)
+                what = {"--http-port": "HTTP", "--udp-port": "UDP"}[option]
+                place = f"127.0.0.1:{port.getsockname()[1]} ({option}, --interface)"
+                expected = f"twistd rendezvous: cannot listen for {what} on {place}: Address already in use"
+                self.assertEqual(line, expected)
                 self.assertEqual(done.returncode, 1)
                 self.assertNotIn("Traceback", done.stdout)
             done = self.run_twistd(*words)
             self.assertEqual(done.returncode, 1)
-            self.assertIn("Couldn't listen on 127.0.0.1:", done.stderr)
+            self.assertIn("cannot listen for UDP on 127.0.0.1:", done.stderr)
             self.assertFalse((self.directory / "twistd.pid").exists())
 
 

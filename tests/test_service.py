@@ -15,7 +15,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from rendezvous.errors import StartupError
-from rendezvous.service import Listening, Rendezvous, make_service
+from rendezvous.listening import Listening, Place
+from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings, UDPPort
 from rendezvous.testing import SECRET, Connection, MemoryReactor, MemoryServer, MemoryTCPPort, MemoryUDPPort
 from rendezvous.wire.tracker import Dialect
@@ -128,7 +129,7 @@ class LifeTests(_Case):
         """When the second port is taken, the first one can be given back."""
         self.reactor = _Refusing(six=errno.EADDRINUSE)
         service = self.make(http=("tcp:80",))
-        self.assertRaises(CannotListenError, service.privilegedStartService)
+        self.assertRaises(StartupError, service.privilegedStartService)
         self.assertEqual([port.listening for port in self.reactor.tcp_ports], [True])
         self.successResultOf(service.stopService())
         self.assert_stopped()
@@ -180,7 +181,7 @@ class ListeningTests(_Case):
             self.asked += 1
             return self.opening
 
-        self.service = Listening(listen, "HTTP", self.reactor)
+        self.service = Listening(Place("HTTP", "--http tcp:80", listen), self.reactor)
         self.service.privilegedStartService()
         self.service.startService()
 
@@ -234,15 +235,15 @@ class PlaceTests(_Case):
         for code in (errno.EADDRINUSE, errno.EACCES):
             reactor = _Refusing(six=code)
             service = self.make(reactor)
-            error = self.assertRaises(CannotListenError, service.privilegedStartService)
-            self.assertEqual(error.socketError.errno, code)
+            error = self.assertRaises(StartupError, service.privilegedStartService)
+            self.assertEqual(error.__cause__.socketError.errno, code)
             self.assertEqual(reactor.asked, ["::"])
 
     def test_machine_without_both_is_refused(self) -> None:
         """The second refusal is what is told."""
         reactor = _Refusing(six=errno.EAFNOSUPPORT, four=errno.EADDRINUSE)
-        error = self.assertRaises(CannotListenError, self.make(reactor).privilegedStartService)
-        self.assertEqual(error.socketError.errno, errno.EADDRINUSE)
+        error = self.assertRaises(StartupError, self.make(reactor).privilegedStartService)
+        self.assertEqual(error.__cause__.socketError.errno, errno.EADDRINUSE)
 
     def test_interface_is_taken_as_given(self) -> None:
         """For both ports, and without a second try."""
@@ -251,7 +252,9 @@ class PlaceTests(_Case):
             self.start(self.make(reactor, interface=interface))
             self.assertEqual(reactor.asked, [interface] * 2)
         reactor = _Refusing(other=errno.EADDRNOTAVAIL)
-        self.assertRaises(CannotListenError, self.make(reactor, interface="192.0.2.1").privilegedStartService)
+        service = self.make(reactor, interface="192.0.2.1")
+        error = self.assertRaises(StartupError, service.privilegedStartService)
+        self.assertEqual(str(error), "cannot listen for HTTP on 192.0.2.1:5025 (--http-port, --interface): refused")
         self.assertEqual(reactor.asked, ["192.0.2.1"])
 
     def test_every_udp_port_serves_the_same_clients(self) -> None:
@@ -296,7 +299,8 @@ class PlaceTests(_Case):
         """At once, as a port of the server's own does."""
         reactor = _Refusing(other=errno.EADDRINUSE)
         service = self.make(reactor, http=("tcp:80:interface=192.0.2.1",))
-        self.assertRaises(CannotListenError, service.privilegedStartService)
+        error = self.assertRaises(StartupError, service.privilegedStartService)
+        self.assertIn("--http tcp:80:interface=192.0.2.1", str(error))
 
 
 class EmbeddingTests(_Case):

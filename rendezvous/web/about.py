@@ -25,8 +25,8 @@ class AboutRoutes:
     def routes(self) -> list[Route]:
         """:returns: the routes."""
         return [
-            Route("GET", "/", self.about, tag="about", response="About"),
-            Route("GET", "/health", self.health, tag="about", response="Health"),
+            Route("GET", "/", self.about, tag="about", response="About", needs_store=False),
+            Route("GET", "/health", self.health, tag="about", response="Health", needs_store=False),
         ]
 
     async def about(self, request: Request) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class DescriptionRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        return [Route("GET", "/openapi.json", self.description, tag="about", response="Description")]
+        return [Route("GET", "/openapi.json", self.description, tag="about", response="Description", needs_store=False)]
 
     async def description(self, request: Request) -> dict[str, Any]:
         """This description, in OpenAPI 3.1."""

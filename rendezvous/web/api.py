@@ -19,7 +19,7 @@ from rendezvous.web.about import AboutRoutes, DescriptionRoutes
 from rendezvous.web.events import EventRoutes
 from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
-from rendezvous.web.route import Route, RouteResult
+from rendezvous.web.route import Route
 from rendezvous.web.sessions import SessionRoutes
 
 __all__ = ["all_routes", "router"]
@@ -41,22 +41,29 @@ def all_routes(store: IStore, clock: IReactorTime, without: Collection[str] = ()
     return [*routes, *DescriptionRoutes(routes, store.limits).routes()]
 
 
-def router(routes: Sequence[Route]) -> IResource:
-    """:returns: the resource that finds the route of a request and writes its answer as JSON."""
+def router(routes: Sequence[Route], check_running: Callable[[], None]) -> IResource:
+    """
+    :param check_running: raises if the store cannot be used, because the server has not been started or has stopped.
+    :returns: the resource that finds the route of a request and writes its answer as JSON.
+    """
     app = Klein()
     # The router would otherwise redirect to a tidier path; a path of ours is right as it is, or nothing is there.
     app.url_map.merge_slashes = False
     for number, route in enumerate(routes):
-        app.route(route.path, methods=[route.method], endpoint=f"{number}", strict_slashes=True)(_render(route.answer))
+        app.route(route.path, methods=[route.method], endpoint=f"{number}", strict_slashes=True)(
+            _render(route, check_running)
+        )
     # Klein's types ask for keywords of a function that Klein itself calls by position.
     app.handle_errors(Exception)(cast(Any, write_failure))
     resource: IResource = app.resource()
     return resource
 
 
-def _render(answer: Callable[..., RouteResult]) -> Callable[..., bytes | Deferred[bytes]]:
+def _render(route: Route, check_running: Callable[[], None]) -> Callable[..., bytes | Deferred[bytes]]:
     async def written(request: Request, parts: dict[str, str]) -> bytes:
-        body = await answer(request, **parts)
+        if route.needs_store:
+            check_running()
+        body = await route.answer(request, **parts)
         return b"" if body is None else write_object(request, body)
 
     def render(request: Request, **parts: str) -> bytes | Deferred[bytes]:

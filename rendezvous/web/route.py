@@ -36,6 +36,7 @@ class Route:
     :ivar params: names of its parameters in the query and the headers (:func:`~rendezvous.web.schemas.parameters`).
     :ivar request: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` without one.
     :ivar response: name of the schema of its 200 answer, or ``None`` for a stream of Server-Sent Events.
+    :ivar needs_store: whether it can be answered only while the server runs.
     :ivar errors: statuses of its errors, beyond those that follow from the above or that every route may give.
     """
 
@@ -47,6 +48,7 @@ class Route:
     params: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     request: str | None = attrs.field(default=None, kw_only=True)
     response: str | None = attrs.field(kw_only=True)
+    needs_store: bool = attrs.field(default=True, kw_only=True)
     errors: tuple[int, ...] = attrs.field(default=(), kw_only=True)
 
     def is_served(self, without: Collection[str]) -> bool:

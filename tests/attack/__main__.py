@@ -21,7 +21,7 @@ def say(line: str) -> None:
 
 def tried(name: str, seconds: float, checkout: Path | None) -> Result | None:
     """
-    Run an attack, once more if the machine was too slow even before it.
+    Run an attack, once more if the machine was too slow even before it, or busy with something else.
 
     :returns: the result; ``None`` if it was skipped.
     """
@@ -34,7 +34,7 @@ def tried(name: str, seconds: float, checkout: Path | None) -> Result | None:
     result = run(attack, seconds, checkout)
     if result.faults and not result.was_quiet:
         say("\n".join(result.lines()))
-        say(f"        {name}: the machine was busy before the attack had begun; once more")
+        say(f"        {name}: the machine was slow before the attack, or busy with other programs; once more")
         result = run(attack, seconds, checkout)
     say("\n".join(result.lines()))
     return result

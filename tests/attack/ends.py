@@ -49,6 +49,17 @@ def _sessions(directory: Path, prefix: Sequence[str]) -> None:
     copies(directory, "offers", "owner NOT IN (SELECT client_id FROM clients)", changed)
 
 
+def _tracker_peers(directory: Path, prefix: Sequence[str]) -> None:
+    store_with(directory, prefix)
+
+    def changed(row: Row) -> Iterator[Row]:
+        for number in range(SESSIONS):
+            host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+            yield {**sooner(row, "last_seen", 300.0 - LEFT), "host": host, "share_id": f"{number:08d}"}
+
+    copies(directory, "tracker_peers", "1", changed)
+
+
 def _clients(directory: Path, prefix: Sequence[str]) -> None:
     made = store_with(directory, prefix)
 
@@ -69,6 +80,12 @@ def ends_offers(field: Field) -> None:
 @attack("ends-sessions", least=LEFT + 3.0, prepare=_sessions, options=("--max-offers=200000",))
 def ends_sessions(field: Field) -> None:
     """Ninety thousand sessions end in one millisecond."""
+    _wait(field)
+
+
+@attack("ends-tracker", least=LEFT + 3.0, prepare=_tracker_peers)
+def ends_tracker(field: Field) -> None:
+    """Ninety thousand tracker peers are forgotten in one moment."""
     _wait(field)
 
 

@@ -16,6 +16,7 @@ __all__ = ["identities", "publishing"]
 HOUR_MS = 3_600_000
 #: Small tables, so that a flood fills them in a moment.
 SMALL_CLIENTS, SMALL_OFFERS = 3000, 3000
+FULL = "https://full.test"
 
 
 def registering() -> Generator[bytes, Answer, None]:
@@ -123,6 +124,32 @@ def sessions_full(field: Field) -> None:
 def sessions_spread(field: Field) -> None:
     """Fifty addresses in as many /24s open sessions."""
     _flood(field, opening, addresses(50))
+
+
+def filling() -> Generator[bytes, Answer, None]:
+    """Open a session as large as it may be, with as many candidates as it may have."""
+    code = f"{random.randrange(1 << 60):x}"
+    yield request(
+        "POST", "/t/offer", json.dumps({"code": code, "info": "", "offer": "v" * 65_536}).encode(), Origin=FULL
+    )
+    body = json.dumps({"code": code, "side": "offerer", "candidate": "c" * 4_000}).encode()
+    for _ in range(256):
+        answer = yield request("POST", "/answer", body, Origin=FULL)
+        if answer.status != 200:
+            return
+
+
+@attack("signaling-memory", memory=160 * MIB)
+def signaling_memory(field: Field) -> None:
+    """One address fills sessions with offers and candidates as large as they may be."""
+    _flood(field, filling)
+    field.stranger_gets_in()
+
+
+@attack("signaling-memory-spread", memory=192 * MIB, options=("--max-signaling-memory=64M",))
+def signaling_memory_spread(field: Field) -> None:
+    """Two hundred addresses fill sessions, and 64 MiB are all that signaling may have."""
+    _flood(field, filling, addresses(200))
 
 
 @attack("bloom", quick=True, memory=128 * MIB, least=4.0)

@@ -44,7 +44,8 @@ class Innocent:
     One client program with twenty credentials.
 
     :ivar samples: (kind, start on the monotonic clock, milliseconds or ``None``, what went wrong).
-    :ivar process: (time, resident bytes, CPU seconds) of the server.
+    :ivar process: (time, resident bytes and CPU seconds of the server, CPU seconds of all that has nothing to do with
+        the attack).
     """
 
     def __init__(self, http_port: int, udp_port: int, pid: int) -> None:
@@ -56,7 +57,7 @@ class Innocent:
         self._asked_to_end = 0.0
         self._running: set[asyncio.Task[None]] = set()
         self.samples: list[tuple[str, float, float | None, str]] = []
-        self.process: list[tuple[float, int, float]] = []
+        self.process: list[tuple[float, int, float, float]] = []
 
     async def prepare(self) -> None:
         """Register, and pulse once with each client."""
@@ -110,10 +111,13 @@ class Innocent:
         task.add_done_callback(self._running.discard)
 
     def _look_at_process(self) -> None:
-        with contextlib.suppress(OSError), open(f"/proc/{self._pid}/stat", encoding="ascii") as file:
-            fields = file.read().rpartition(")")[2].split()
-            cpu = (int(fields[11]) + int(fields[12])) / _TICKS
-            self.process.append((time.monotonic(), int(fields[21]) * _PAGE, cpu))
+        with contextlib.suppress(OSError):
+            used, resident = _process(self._pid)
+            ours = used + sum(_process(pid)[0] for pid in (os.getpid(), os.getppid()))
+            with open("/proc/stat", encoding="ascii") as file:
+                user, nice, system, _, _, irq, softirq, steal, *_ = map(int, file.readline().split()[1:])
+            busy = (user + nice + system + irq + softirq + steal) / _TICKS
+            self.process.append((time.monotonic(), resident, used, busy - ours))
 
     async def _pulse(self, own: int) -> str:
         """:returns: what went wrong, or an empty text."""
@@ -159,6 +163,13 @@ class Innocent:
 
     async def _connect(self) -> Connection:
         return await asyncio.open_connection("127.0.0.1", self._http_port, local_addr=(ADDRESS, 0))
+
+
+def _process(pid: int) -> tuple[float, int]:
+    """:returns: CPU seconds and resident bytes of a process."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE
 
 
 async def _ask(connection: Connection, request: str) -> tuple[int, Any]:

@@ -238,14 +238,16 @@ class hold:  # noqa: N801 - used as a function
     def turn(self, patience: float) -> None:
         """Send what is due, and see who was closed."""
         for number, events in self._poll.poll(patience):
-            sock, start, _ = self._opened[number]
+            sock, start, drip = self._opened[number]
             if events & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
                 self._drop(number)
                 continue
             with contextlib.suppress(OSError):
-                sock.send(start)
-            self._poll.modify(number, select.EPOLLRDHUP)
-            self._due.append((time.monotonic() + self._every, number))
+                start = start[sock.send(start) :]
+            self._opened[number] = sock, start, drip
+            self._poll.modify(number, select.EPOLLRDHUP | (select.EPOLLOUT if start else 0))
+            if not start:
+                self._due.append((time.monotonic() + self._every, number))
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             _, number = self._due.popleft()

@@ -27,6 +27,8 @@ __all__ = ["Result", "run"]
 BOUND = 50.0
 #: Seconds after an attack within which everything is as before.
 RECOVERY = 5.0
+#: Of one core: what other programs may use before the machine counts as too busy to measure anything.
+BUSY = 0.4
 #: Seconds before the attack in which the machine is measured.
 IDLE = 2.0
 
@@ -56,6 +58,7 @@ class Result:
     :ivar under: latencies during the attack.
     :ivar memory: bytes resident before, at the most, and at the end.
     :ivar cpu: of one core, by the server, during the attack.
+    :ivar others: of one core, by programs that have nothing to do with the attack, before and during it.
     :ivar recovery: seconds from the end of the attack to the end of the last request that was slow or failed.
     :ivar faults: what should not have been; empty if it passed.
     """
@@ -65,6 +68,7 @@ class Result:
     under: dict[str, Latency]
     memory: tuple[int, int, int]
     cpu: float
+    others: float
     recovery: float
     logged: int
     seconds: float
@@ -73,8 +77,8 @@ class Result:
 
     @property
     def was_quiet(self) -> bool:
-        """:returns: whether the machine itself was quick enough before the attack for the bound to mean anything."""
-        return all(each.p99 < BOUND / 2 and not each.failed for each in self.idle.values())
+        """:returns: whether the machine was quick before the attack, and was not busy with something else meanwhile."""
+        return self.others < BUSY and all(each.p99 < BOUND / 2 and not each.failed for each in self.idle.values())
 
     def lines(self) -> list[str]:
         """:returns: the result for people."""
@@ -86,7 +90,7 @@ class Result:
             f"    under attack  {under}",
             f"    idle before   {idle}   (ms, p50/p99/max)",
             f"    server: {before} MiB, {most} at the most, {after} after; {self.cpu:.0%} CPU, {self.logged} bytes"
-            f" logged, recovered in {self.recovery:.1f} s",
+            f" logged, recovered in {self.recovery:.1f} s; other programs: {self.others:.0%} CPU",
             *(f"    note: {note}" for note in self.notes),
             *(f"    fault: {fault}" for fault in self.faults),
         ]
@@ -149,8 +153,9 @@ def _judged(attack: Attack, field: Field, measured: dict[str, Any], begun: float
     samples = measured["samples"]
     idle = {kind: _latency(kind, samples, 0.0, begun) for kind in KINDS}
     under = {kind: _latency(kind, samples, begun, ended) for kind in KINDS}
-    sizes = [size for at, size, _ in measured["process"] if at >= begun - 0.2]
-    cpu = [(at, used) for at, _, used in measured["process"] if begun - 0.2 <= at <= ended + 0.2]
+    sizes = [size for at, size, *_ in measured["process"] if at >= begun - 0.2]
+    whole = [each for each in measured["process"] if each[0] <= ended + 0.2]
+    during = [each for each in whole if each[0] >= begun - 0.2]
     late = [
         start + (took or 0) / 1000 - ended
         for _, start, took, _ in samples
@@ -159,7 +164,7 @@ def _judged(attack: Attack, field: Field, measured: dict[str, Any], begun: float
     result = Result(
         attack.name, idle, under,
         memory=(sizes[0], max(sizes), sizes[-1]),
-        cpu=(cpu[-1][1] - cpu[0][1]) / max(cpu[-1][0] - cpu[0][0], 0.001),
+        cpu=_rate(during, 2), others=_rate(whole, 3),
         recovery=max([0.0, *late]),
         logged=logged, seconds=ended - begun, faults=field.faults, notes=field.notes,
     )  # fmt: skip
@@ -171,6 +176,10 @@ def _judged(attack: Attack, field: Field, measured: dict[str, Any], begun: float
     field.expect(f"{logged} bytes logged, and {attack.log} are allowed", holds=logged <= attack.log)
     field.expect(f"not recovered within {RECOVERY:.0f} s", holds=result.recovery <= RECOVERY)
     return result
+
+
+def _rate(measured: Sequence[Any], column: int) -> float:
+    return float((measured[-1][column] - measured[0][column]) / max(measured[-1][0] - measured[0][0], 0.001))
 
 
 def _latency(kind: str, samples: Sequence[Any], since: float, before: float) -> Latency:

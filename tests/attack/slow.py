@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from collections import Counter
 from collections.abc import Generator
 
 from tests.attack.field import MIB, Field, attack
@@ -15,8 +17,8 @@ __all__: list[str] = []
 #: Descriptors of a server that was given few; what one address may open must leave room for others.
 FEW = 256
 ORIGIN = "https://listing.test"
-#: JSON writes each of these in six bytes.
-CONTROLS = "\x01" * (64 * 1024)
+#: JSON writes each of the first kind in six bytes, and of the second, which a server has to take, in two.
+LARGEST = ("\x01" * (64 * 1024), '"' * (64 * 1024))
 
 
 @attack("half-open", quick=True, least=16.0, memory=128 * MIB)
@@ -33,6 +35,39 @@ def half_open(field: Field) -> None:
     held.run(field.seconds)
     field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
     field.expect(f"{len(held)} requests are still half open after {field.seconds:.0f} s", holds=len(held) == 0)
+    held.close()
+
+
+@attack("unfinished-bodies", memory=128 * MIB)
+def unfinished_bodies(field: Field) -> None:
+    """Five hundred requests of fifty addresses stop after 150 KB of their body: memory, and no temporary files."""
+    head = "POST /t/offer HTTP/1.1\r\nHost: a\r\nOrigin: https://a.test\r\nContent-Length: 390000\r\n\r\n"
+    before = _descriptors(field)
+    held = hold(field.http, [head.encode() + b'{"offer":"' + b"v" * 150_000], 500, addresses(50))
+    held.run(field.seconds / 2)
+    opened = _descriptors(field) - before
+    held.run(field.seconds / 2)
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    field.expect(f"the server opened {opened} files for 500 connections", holds=opened <= 540)
+    held.close()
+
+
+def _descriptors(field: Field) -> int:
+    return len(os.listdir(f"/proc/{field.server.pid}/fd"))
+
+
+@attack("waiting", memory=128 * MIB)
+def waiting(field: Field) -> None:
+    """Three thousand requests of two hundred addresses wait for answers that do not come."""
+    starts, sources = [], addresses(200)
+    for number, source in enumerate(sources):
+        body = json.dumps({"info": "", "offer": "v=0", "code": f"waiting-{number}"}).encode()
+        fetch(field.http, request("POST", "/t/offer", body, Origin=ORIGIN), source)
+        poll = json.dumps({"code": f"waiting-{number}", "side": "offerer", "wait": 25}).encode()
+        starts.append(request("POST", "/poll", poll, Origin=ORIGIN))
+    held = hold(field.http, starts, 3000, sources)
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
     held.close()
 
 
@@ -65,18 +100,21 @@ def connections(field: Field) -> None:
 
 def _fill_listing(field: Field) -> None:
     """Let twenty addresses open fifty sessions each that are as large as they may be, all in one topic."""
-    body = json.dumps({"info": "", "offer": CONTROLS}).encode()
-    opened: dict[int, int] = {}
+    opened: Counter[int] = Counter()
     for source in addresses(20):
         for _ in range(50):
-            status = fetch(field.http, request("POST", "/large/offer", body, Origin=ORIGIN), source).status
-            opened[status] = opened.get(status, 0) + 1
-    field.note(f"opening sessions of 64 KiB of control characters: {opened}")
+            for offer in LARGEST:
+                body = json.dumps({"info": "", "offer": offer}).encode()
+                answer = fetch(field.http, request("POST", "/large/offer", body, Origin=ORIGIN), source)
+                opened[answer.status] += 1
+                if answer.status != 400:
+                    break
+    field.note(f"opening sessions of 64 KiB that JSON makes larger: {dict(opened)}")
 
 
 @attack("listing", memory=256 * MIB)
 def listing(field: Field) -> None:
-    """Four readers of a topic with a thousand sessions of 64 KiB of control characters."""
+    """Four readers of a topic with a thousand sessions of 64 KiB that JSON makes larger."""
     _fill_listing(field)
     asked = request("GET", "/large/sessions", Origin=ORIGIN)
 

@@ -7,6 +7,7 @@ So nothing here knows the schema but the names of the columns that have to diffe
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ Row = Mapping[str, Any]
 
 def store_with(directory: Path, prefix: Sequence[str]) -> dict[str, str]:
     """
-    Run a server for a moment, let it keep a client, an offer of 20 topics and a session, and stop it.
+    Run a server for a moment, let it keep a client, an offer of 20 topics, a session and a tracker peer, and stop it.
 
     :returns: the client's ``id`` and credential as ``auth``.
     """
@@ -36,6 +37,11 @@ def store_with(directory: Path, prefix: Sequence[str]) -> dict[str, str]:
         fetch(server.http_port, request("POST", "/offers", json.dumps({"offers": [offer]}).encode(), auth), ONE[0])
         session = request("POST", "/t/offer", b'{"info": "", "offer": "v=0"}', Origin="https://ends.test")
         fetch(server.http_port, session, ONE[0])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5.0)
+            sock.connect(("127.0.0.1", server.udp_port))
+            sock.send(b'{"action":"announce"}')
+            sock.recv(2048)
         return {"id": made["client_id"], "auth": auth}
     finally:
         server.stop()

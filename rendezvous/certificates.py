@@ -1,0 +1,96 @@
+"""Certificates of ``ssl:`` endpoints that can be read again while connections are open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import CertificateOptions
+
+from rendezvous.errors import StartupError
+
+__all__ = ["Certificate", "tls_endpoint"]
+
+
+class _Capture:
+    """Stands where an endpoint expects a reactor, and keeps the TLS options that the endpoint would listen with."""
+
+    options: CertificateOptions | None = None
+
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> None:
+        """Open no port."""
+        self.options = contextFactory
+
+
+class _Listener:
+    """Stands where an endpoint expects a reactor, and listens with a certificate that can be replaced."""
+
+    def __init__(self, reactor: Any, certificate: Certificate) -> None:
+        self._reactor = reactor
+        self._certificate = certificate
+
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """Open the port."""
+        return self._reactor.listenSSL(port, factory, self._certificate, backlog, interface)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Certificate:
+    """
+    The certificate, its key and its chain, as an endpoint's description names them.
+
+    New connections use what was read last. Connections that are open keep what they began with.
+
+    :param description: a Twisted endpoint that begins with ``ssl:``.
+    :raises Exception: it cannot be read; which exception depends on the reason.
+    """
+
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._options = self._read()
+
+    def serverConnectionForTLS(self, protocol: Any) -> Any:
+        """:returns: OpenSSL's side of a new connection."""
+        return self._options.serverConnectionForTLS(protocol)
+
+    def read_again(self) -> CertificateOptions:
+        """
+        Read the files again, without using them yet.
+
+        :returns: what :meth:`use` takes.
+        :raises StartupError: they cannot be used; the message is one line.
+        """
+        try:
+            return self._read()
+        except Exception as e:  # Twisted, OpenSSL and the file system each have their own.
+            raise StartupError(f"--http {self._description!r} is not a usable endpoint: {one_line(e)}") from None
+
+    def use(self, options: CertificateOptions) -> None:
+        """Use these files for connections that are opened from now on."""
+        self._options = options
+
+    def _read(self) -> CertificateOptions:
+        capture = _Capture()
+        failures: list[Any] = []
+        serverFromString(capture, self._description).listen(Factory()).addErrback(failures.append)
+        if failures:
+            failures[0].raiseException()
+        assert capture.options is not None, "an ssl: endpoint listens with TLS"  # noqa: S101 - Twisted's own
+        # It is made now, so that a key that does not belong to the certificate is found now.
+        capture.options.getContext()
+        return capture.options
+
+
+def tls_endpoint(reactor: Any, description: str) -> tuple[Any, Certificate]:
+    """:returns: the endpoint of a description that begins with ``ssl:``, and its certificate."""
+    certificate = Certificate(description)
+    return serverFromString(_Listener(reactor, certificate), description), certificate
+
+
+def one_line(error: Exception) -> str:
+    """:returns: what an exception says, without line breaks; its name if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

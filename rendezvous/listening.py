@@ -1,0 +1,176 @@
+"""The server's own ports: which there are, where they listen, and what is said when they cannot."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import attrs
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError, InvalidAddressError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Site
+
+from rendezvous.certificates import Certificate, one_line, tls_endpoint
+from rendezvous.errors import StartupError
+from rendezvous.settings import Settings
+
+__all__ = ["Listening", "Place", "http_places", "udp_place"]
+
+
+@attrs.frozen
+class Place:
+    """
+    A port that is to be opened.
+
+    :ivar what: what the log calls it: ``HTTP``, ``HTTPS`` or ``UDP``.
+    :ivar options: the options that say where it is.
+    :ivar listen: opens it; gives a port, or a Deferred of one.
+    :ivar certificate: the certificate of a TLS port that can be read again, or ``None``.
+    """
+
+    what: str
+    options: str
+    listen: Callable[[], Any]
+    certificate: Certificate | None = None
+
+
+def http_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place]:
+    """
+    Yield the HTTP ports.
+
+    :raises StartupError: the description of an endpoint cannot be used.
+    """
+    if not settings.http:
+        yield Place(
+            "HTTP",
+            _options(settings, "--http-port"),
+            partial(_everywhere, settings.interface, partial(reactor.listenTCP, settings.http_port, site)),
+        )
+    for description in settings.http:
+        certificate = None
+        is_tls = description.lower().startswith("ssl:")
+        try:
+            if is_tls:
+                endpoint, certificate = tls_endpoint(reactor, description)
+            else:
+                endpoint = serverFromString(reactor, description)
+        except Exception as e:  # Each kind of endpoint raises exceptions of its own.
+            raise StartupError(f"--http {description!r} is not a usable endpoint: {one_line(e)}") from None
+        what = "HTTPS" if is_tls else "HTTP"
+        yield Place(what, f"--http {description}", partial(endpoint.listen, site), certificate)
+
+
+def udp_place(settings: Settings, listen: Callable[..., IListeningPort]) -> Place:
+    """
+    :param listen: opens the port; it takes the address as ``interface``.
+    :returns: a UDP port.
+    """
+    return Place("UDP", _options(settings, "--udp-port"), partial(_everywhere, settings.interface, listen))
+
+
+def _options(settings: Settings, name: str) -> str:
+    return f"{name}, --interface" if settings.interface else name
+
+
+def _everywhere(interface: str, listen: Callable[..., IListeningPort]) -> IListeningPort:
+    """Listen on an address, or else on every address, IPv6 and IPv4 with one socket."""
+    if interface:
+        return listen(interface=interface)
+    try:
+        return listen(interface="::")
+    except CannotListenError as e:
+        if getattr(e.socketError, "errno", None) not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        return listen(interface="0.0.0.0")  # noqa: S104 - the machine has no IPv6, and a server is for everyone
+
+
+class Listening(Service):
+    """
+    One listening port, for as long as the service runs.
+
+    :param place: what to listen on.
+    :param reactor: the reactor that runs it.
+    """
+
+    log = Logger()
+    _opening: Deferred[Any] | None = None
+
+    def __init__(self, place: Place, reactor: Any) -> None:
+        self._place = place
+        self._reactor = reactor
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, with the rights that a low port needs.
+
+        Some endpoints take their time; what goes wrong with one after this has returned is logged.
+
+        :raises StartupError: the port is in use, or the process may not open it.
+        """
+        failures: list[Failure] = []
+        late = False
+
+        def failed(failure: Failure) -> None:
+            if late and not failure.check(CancelledError):
+                self.log.failure("{what} cannot listen", failure, what=self._place.what)
+            failures.append(failure)
+
+        self._opening = maybeDeferred(self._place.listen).addCallbacks(self._listening, failed)
+        if failures:
+            self._opening = None
+            self._refuse(failures[0])
+        late = True
+
+    def startService(self) -> None:
+        """Listen, if that was not done yet."""
+        super().startService()
+        if self._opening is None:
+            self.privilegedStartService()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the port, or stop waiting for it."""
+        super().stopService()
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return succeed(None)
+        opening.cancel()
+        return opening.addCallback(lambda port: None if port is None else port.stopListening())
+
+    def _refuse(self, failure: Failure) -> None:
+        error = failure.value
+        place = self._place
+        if isinstance(error, CannotListenError):
+            host, port = error.interface or "any", error.port
+            where = f"{_with_port(host, port)} ({place.options})"
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        elif isinstance(error, (OSError, InvalidAddressError)):
+            where, reason = place.options, getattr(error, "strerror", None) or str(error)
+        else:
+            failure.raiseException()
+        raise StartupError(f"cannot listen for {place.what} on {where}: {reason}") from error
+
+    def _listening(self, port: IListeningPort) -> IListeningPort:
+        # It is logged once the reactor runs: a program that reads the line may send a signal at once, and only then is
+        # that a clean stop.
+        self._reactor.callWhenRunning(self._say, port)
+        return port
+
+    def _say(self, port: IListeningPort) -> None:
+        self.log.info("{what} on {address}", what=self._place.what, address=_plain(port.getHost()))
+
+
+def _plain(address: Any) -> str:
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    return str(address) if host is None else _with_port(host, port)
+
+
+def _with_port(host: str, port: Any) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
