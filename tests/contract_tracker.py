@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from rendezvous.core.tracker import Announced, Expired, Pulsed, Pushed, PushNotice, Replies, Source, StillAlive
+from rendezvous.core.tracker import (
+    Announced,
+    Expired,
+    PeerInfo,
+    Pulsed,
+    Pushed,
+    PushNotice,
+    Replies,
+    Source,
+    StillAlive,
+)
 from rendezvous.errors import Full, Malformed, NotFound
 from rendezvous.model import Swept
 from tests._store_case import NOW, StoreCase
@@ -96,7 +106,7 @@ class TrackerContract(TrackerCase):
         alice, bob = self.announce(ALICE), self.announce(BOB)
         self.assertEqual(
             self.done(self.store.push(ALICE, NOW, bob)),
-            ((Pushed(BOB[0], BOB[1], bob), ALICE), (PushNotice(ALICE[0], ALICE[1], alice), BOB)),
+            ((Pushed(PeerInfo(BOB[0], BOB[1], bob)), ALICE), (PushNotice(PeerInfo(ALICE[0], ALICE[1], alice)), BOB)),
         )
 
     def test_push_that_goes_nowhere_is_refused(self) -> None:
@@ -113,15 +123,15 @@ class TrackerContract(TrackerCase):
         self.announce(BOB)
         plain = self.done(self.tracker_pulse(ALICE, ip="10.0.0.1", port=7))
         self.assertEqual(plain, ((Pulsed(), ALICE),))
-        self.assertEqual(self.learns(BOB, alice), Pushed(*ALICE[:2], alice))
+        self.assertEqual(self.learns(BOB, alice), Pushed(PeerInfo(*ALICE[:2], alice)))
         moved = self.done(self.tracker_pulse(ALICE, override=True, ip="10.0.0.1", port=7000, multiaddr="/a"))
         self.assertEqual(moved, ((Pulsed(overridden=True), ALICE),))
-        self.assertEqual(self.learns(BOB, alice), Pushed("10.0.0.1", 7000, alice, "/a"))
+        self.assertEqual(self.learns(BOB, alice), Pushed(PeerInfo("10.0.0.1", 7000, alice, "/a")))
         ((renewed, _),) = self.done(self.tracker_pulse(ALICE, renew_share_id=True))
         assert isinstance(renewed, Pulsed)
         assert renewed.share_id is not None
         self.refused(self.store.push(BOB, NOW, alice), NotFound)
-        self.assertEqual(self.learns(BOB, renewed.share_id), Pushed("10.0.0.1", 7000, renewed.share_id, "/a"))
+        self.assertEqual(self.learns(BOB, renewed.share_id), Pushed(PeerInfo("10.0.0.1", 7000, renewed.share_id, "/a")))
 
     def test_record_that_may_not_be_is_refused(self) -> None:
         """Somebody else's address, a multiaddr that is too long, a peer that is not there: nothing is changed."""
@@ -130,7 +140,7 @@ class TrackerContract(TrackerCase):
         refused = self.done(self.tracker_pulse(ALICE, override=True, ip="8.8.8.8", multiaddr="/a"))
         self.assertEqual(refused, ((Pulsed(refused=True), ALICE),))
         self.refused(self.tracker_pulse(ALICE, multiaddr="m" * 257), Malformed)
-        self.assertEqual(self.learns(BOB, alice), Pushed(*ALICE[:2], alice))
+        self.assertEqual(self.learns(BOB, alice), Pushed(PeerInfo(*ALICE[:2], alice)))
         for source, now in ((CAROL, NOW), (ALICE, NOW + 301)):
             self.assertEqual(self.refused(self.tracker_pulse(source, now), NotFound).code, "expired-caller")
 

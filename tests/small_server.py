@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.presence import PulseCode, Timers
 from rendezvous.core.ratelimit import RateLimit
@@ -49,8 +50,8 @@ PAUSES = (0.1, 4.0, 11.0, 400.0)
 MAX_TRACKER_PEERS = 3
 MAX_SOURCES = 4
 ON_TIME = encode_reply(PulseCode.ON_TIME)
-#: No answer is longer: an error of STUN with 64 attributes, or an introduction with the longest multiaddr.
-MAX_REPLY = 512
+#: No answer is longer than an introduction with the longest multiaddr.
+MAX_REPLY = 400
 
 
 def counting() -> Any:
@@ -91,7 +92,7 @@ class SmallServer:
         client_id, self.key = keyring.draw(draw, mistakable)
         self.store.tables.presence.register(client_id, self.key, self.clock.seconds())
         self.limit = RateLimit(10.0, 40, MAX_SOURCES)
-        self.shared = Datagrams(self.store, self.clock, self.limit)
+        self.shared = Datagrams(self.store, self.clock, self.limit, amplification=AmplificationLimit(MAX_SOURCES))
         self.ports = [
             MemoryUDPPort(number, RendezvousDatagrams(self.shared, dialect), "::")
             for number, dialect in enumerate(Dialect, 5000)
@@ -120,6 +121,9 @@ class SmallServer:
         dropped = self.shared.counters.family(DROPPED_DATAGRAMS)
         assert set(dropped) <= set(Drop), dropped
         assert len(self.shared.counters.networks(DROPPED_DATAGRAMS)) <= len(SOURCES)
+        assert len(self.shared.moves) <= 1, f"{len(self.shared.moves)} clients that move"
+        assert len(self.shared.amplification) <= MAX_SOURCES, f"{len(self.shared.amplification)} addresses with credit"
+        self.clock.advance(2)  # Its pulse may be a move.
         assert len(self.store.live) == 1, f"{len(self.store.live)} clients"
         assert self.deliver(self.key) == [ON_TIME], "the client's pulse was not answered"
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.shares import Shares
 from rendezvous.core.tracker import (
     MAX_MULTIADDR,
     Announced,
     Expired,
+    PeerInfo,
     Pulsed,
     Pushed,
     PushNotice,
     Source,
     StillAlive,
     Tracker,
+    TrackerPeer,
 )
-from rendezvous.errors import Full, Malformed, NotFound, RendezvousError
+from rendezvous.errors import Full, Malformed, NotFound, RendezvousError, TooMany
 
 NOW = 1_800_000_000.0
 ALICE = ("192.0.2.1", 4000, 5024)
@@ -110,7 +114,7 @@ class LifeTests(TrackerTestCase):
         self.tracker.pulse(ALICE, NOW, override=True, port=7000)
         self.assertEqual(self.announce(ALICE, NOW + 300), name)
         self.announce(BOB)
-        self.assertEqual(self.seen_by(BOB, name).port, 7000)
+        self.assertEqual(self.seen_by(BOB, name).peer.port, 7000)
 
     def test_peer_lives_for_its_lifetime_and_no_longer(self) -> None:
         """At 300 seconds a peer is alive, just after that it is not."""
@@ -142,7 +146,7 @@ class LifeTests(TrackerTestCase):
             self.announce(BOB, NOW + 200)
             sign(NOW + 200)
             self.assertEqual(self.tracker.alive(ALICE, NOW + 500), ((StillAlive(), ALICE),))
-            self.tracker.expire(NOW + 10_000)
+            self.tracker.expire(NOW + 10_000, 100)
             name = self.announce(BOB)
 
     def test_expired_peer_announces_as_a_new_one(self) -> None:
@@ -174,10 +178,10 @@ class SweepTests(TrackerTestCase):
         for source in (ALICE, BOB, CAROL):
             self.announce(source)
         self.tracker.alive(ALICE, NOW + 100)
-        self.assertEqual((self.tracker.expire(NOW + 300), len(self.tracker)), (0, 3))
-        self.assertEqual((self.tracker.expire(NOW + 301), len(self.tracker)), (2, 1))
+        self.assertEqual((self.tracker.expire(NOW + 300, 100), len(self.tracker)), (0, 3))
+        self.assertEqual((self.tracker.expire(NOW + 301, 100), len(self.tracker)), (2, 1))
         self.assertEqual(self.tracker.alive(ALICE, NOW + 301), ((StillAlive(), ALICE),))
-        self.assertEqual((self.tracker.expire(NOW + 602), self.tracker.expire(NOW + 602)), (1, 0))
+        self.assertEqual((self.tracker.expire(NOW + 602, 100), self.tracker.expire(NOW + 602, 100)), (1, 0))
 
     def test_full_table_refuses_the_next_and_serves_those_within(self) -> None:
         """The third of three peers fits, the fourth does not, and the first may announce again."""
@@ -192,7 +196,22 @@ class SweepTests(TrackerTestCase):
         for source in (ALICE, BOB, CAROL):
             self.announce(source)
         self.announce(("192.0.2.9", 1, 5024), NOW + 301)
-        self.assertEqual(len(self.tracker), 1)
+        self.assertEqual(len(self.tracker), 2)
+
+    def test_one_pass_frees_a_bounded_number(self) -> None:
+        """The rest is left to the next; none of them is live meanwhile."""
+        for source in (ALICE, BOB, CAROL):
+            self.announce(source)
+        self.assertEqual((self.tracker.expire(NOW + 301, 2), len(self.tracker)), (2, 1))
+        self.assertEqual(self.tracker.alive(CAROL, NOW + 301), ((Expired(), CAROL),))
+
+    def test_table_holds_a_hundred_thousand_peers_by_default(self) -> None:
+        """The number that the documentation states."""
+        tracker = Tracker(os.urandom)
+        with self.assertRaises(Full):
+            for number in range(200_000):
+                tracker.announce((ALICE[0], number, 5024), NOW)
+        self.assertEqual(len(tracker), 100_000)
 
     def test_one_host_may_have_many_peers(self) -> None:
         """Two ports of one host are two peers."""
@@ -207,6 +226,54 @@ class SweepTests(TrackerTestCase):
         self.assertEqual(told, [second, first])
 
 
+class ShareTests(SynchronousTestCase):
+    """A full table is never the doing of one network."""
+
+    def setUp(self) -> None:
+        """Make a tracker in which an address may hold two peers, and a /24 three."""
+        self.shares = Shares("tracker peers", 2, 3)
+        self.tracker = Tracker(os.urandom, max_peers=100, shares=self.shares)
+
+    def announce(self, host: str, port: int, now: float = NOW) -> None:
+        """Announce a peer."""
+        self.tracker.announce((host, port, 5024), now)
+
+    def refuse(self, host: str, port: int, now: float = NOW) -> None:
+        """Announce a peer that is refused."""
+        with self.assertRaises(TooMany) as caught:
+            self.announce(host, port, now)
+        self.assertEqual(caught.exception.code, "source-share")
+
+    def test_address_and_site_hold_their_shares(self) -> None:
+        """However the address is spelled; others are let in, and those within are served."""
+        self.announce("192.0.2.1", 1)
+        self.announce("::ffff:192.0.2.1", 2)
+        self.refuse("192.0.2.1", 3)
+        self.announce("192.0.2.1", 1)
+        self.announce("192.0.2.2", 1)
+        self.refuse("192.0.2.3", 1)
+        self.announce("198.51.100.1", 1)
+        self.assertEqual(len(self.tracker), 4)
+
+    def test_expired_peers_give_their_share_back(self) -> None:
+        """When they are freed, by a pass or by a request; nothing is counted for a network without peers."""
+        for port in (1, 2):
+            self.announce("192.0.2.1", port)
+        self.tracker.expire(NOW + 301, 100)
+        self.assertEqual(len(self.shares), 0)
+        for port in (3, 4):
+            self.announce("192.0.2.1", port, NOW + 301)
+        self.announce("192.0.2.1", 5, NOW + 602.5)
+
+    def test_restored_peers_count(self) -> None:
+        """Those that a journal has kept, also where they are more than may be let in now."""
+        for port in (1, 2, 3):
+            self.assertTrue(
+                self.tracker.restore(TrackerPeer(("192.0.2.1", port, 5024), "192.0.2.1", port, f"{port:08}", NOW))
+            )
+        self.refuse("192.0.2.1", 4)
+
+
 class PulseTests(TrackerTestCase):
     """What a pulse may change."""
 
@@ -218,7 +285,7 @@ class PulseTests(TrackerTestCase):
 
     def recorded(self) -> tuple[str, int]:
         """Tell what others learn of the first peer."""
-        seen = self.seen_by(BOB, self.name)
+        seen = self.seen_by(BOB, self.name).peer
         return seen.ip, seen.port
 
     def pulse(self, ip: str | None = None, port: int | None = None, source: Source = ALICE) -> Pulsed:
@@ -294,14 +361,14 @@ class PulseTests(TrackerTestCase):
         self.assertFalse(reply.overridden)
         assert reply.share_id is not None
         self.assertNotEqual(reply.share_id, self.name)
-        self.assertEqual(self.seen_by(BOB, reply.share_id).port, 4000)
+        self.assertEqual(self.seen_by(BOB, reply.share_id).peer.port, 4000)
         self.assert_error(NotFound, "unknown-share-id", lambda: self.tracker.push(BOB, NOW, self.name))
 
     def test_multiaddr_is_passed_on_as_given(self) -> None:
         """It stays until another is given."""
         self.tracker.pulse(ALICE, NOW, multiaddr="/ip4/192.0.2.1/udp/4000/quic-v1")
         self.tracker.pulse(ALICE, NOW)
-        self.assertEqual(self.seen_by(BOB, self.name).multiaddr, "/ip4/192.0.2.1/udp/4000/quic-v1")
+        self.assertEqual(self.seen_by(BOB, self.name).peer.multiaddr, "/ip4/192.0.2.1/udp/4000/quic-v1")
 
     def test_multiaddr_has_a_limit(self) -> None:
         """At the limit it is kept; above it, in characters or in bytes, the whole pulse fails."""
@@ -314,13 +381,13 @@ class PulseTests(TrackerTestCase):
                 "malformed",
                 lambda m=long: self.tracker.pulse(ALICE, NOW + 1, multiaddr=m, override=True, port=1),  # type: ignore[misc]
             )
-        self.assertEqual(self.seen_by(BOB, self.name), Pushed(*ALICE[:2], self.name, "x" * MAX_MULTIADDR))
+        self.assertEqual(self.seen_by(BOB, self.name), Pushed(PeerInfo(*ALICE[:2], self.name, "x" * MAX_MULTIADDR)))
 
     def test_refused_override_changes_nothing_at_all(self) -> None:
         """A pulse is taken whole or not: neither name nor multiaddr change beside a refused override."""
         reply = self.tracker.pulse(ALICE, NOW, override=True, ip="8.8.8.8", multiaddr="x", renew_share_id=True)
         self.assertEqual(reply, ((Pulsed(refused=True), ALICE),))
-        self.assertEqual(self.seen_by(BOB, self.name), Pushed(*ALICE[:2], self.name))
+        self.assertEqual(self.seen_by(BOB, self.name), Pushed(PeerInfo(*ALICE[:2], self.name)))
 
 
 class PushTests(TrackerTestCase):
@@ -330,7 +397,10 @@ class PushTests(TrackerTestCase):
         """The caller learns the target's record and the target the caller's."""
         alice, bob = self.announce(ALICE), self.announce(BOB)
         self.tracker.pulse(BOB, NOW, override=True, ip="10.0.0.2", port=7000, multiaddr="/b")
-        expected = ((Pushed("10.0.0.2", 7000, bob, "/b"), ALICE), (PushNotice(*ALICE[:2], alice), BOB))
+        expected = (
+            (Pushed(PeerInfo("10.0.0.2", 7000, bob, "/b")), ALICE),
+            (PushNotice(PeerInfo(*ALICE[:2], alice)), BOB),
+        )
         self.assertEqual(self.tracker.push(ALICE, NOW, bob), expected)
 
     def test_nothing_is_sent_to_an_address_that_was_only_claimed(self) -> None:
@@ -347,7 +417,7 @@ class PushTests(TrackerTestCase):
         name = self.announce(mapped)
         self.announce(BOB)
         (seen, _), (_, to) = self.tracker.push(BOB, NOW, name)
-        self.assertEqual((seen, to), (Pushed("192.0.2.1", 4000, name), mapped))
+        self.assertEqual((seen, to), (Pushed(PeerInfo("192.0.2.1", 4000, name)), mapped))
 
     def test_unknown_and_expired_targets_are_refused(self) -> None:
         """Nobody is told of a peer that is not live."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.notes import Removed
-from rendezvous.core.tracker import Announced, Expired, Pulsed, Pushed, StillAlive, Tracker, TrackerPeer
+from rendezvous.core.tracker import Announced, Expired, PeerInfo, Pulsed, Pushed, StillAlive, Tracker, TrackerPeer
 from rendezvous.errors import Full, NotFound
 from tests.test_core_tracker import ALICE, BOB, CAROL, NOW, TrackerTestCase, counting
 
@@ -77,7 +77,7 @@ class JournalTests(TrackerTestCase):
         self.announce(BOB)
         alice, bob = self.notes
         self.tracker.alive(BOB, NOW + 301)
-        self.tracker.expire(NOW + 301)
+        self.tracker.expire(NOW + 301, 100)
         self.assertEqual(self.notes[2:], [Removed(bob), Removed(alice)])
 
     def test_restored_peer_is_as_it_was(self) -> None:
@@ -86,7 +86,7 @@ class JournalTests(TrackerTestCase):
         self.assertTrue(self.tracker.restore(peer))
         self.assertEqual(self.notes, [])
         self.announce(BOB, NOW + 300)
-        self.assertEqual(self.seen_by(BOB, "restored", NOW + 300), Pushed("10.0.0.1", 7000, "restored", "/a"))
+        self.assertEqual(self.seen_by(BOB, "restored", NOW + 300), Pushed(PeerInfo("10.0.0.1", 7000, "restored", "/a")))
         self.assertEqual(self.tracker.alive(ALICE, NOW + 301), ((Expired(), ALICE),))
 
     def test_restoring_never_breaks_the_table(self) -> None:
@@ -97,7 +97,7 @@ class JournalTests(TrackerTestCase):
         self.assertTrue(self.tracker.restore(TrackerPeer(BOB, *BOB[:2], "bbbbbbbb", NOW)))
         self.assertTrue(self.tracker.restore(TrackerPeer(CAROL, *CAROL[:2], "cccccccc", NOW)))
         self.assertFalse(self.tracker.restore(TrackerPeer(("192.0.2.9", 1, 5024), "192.0.2.9", 1, "dddddddd", NOW)))
-        self.assertEqual(self.tracker.expire(NOW + 301), 3)
+        self.assertEqual(self.tracker.expire(NOW + 301, 100), 3)
 
 
 _VERBS = st.tuples(
@@ -140,7 +140,7 @@ class ModelTests(SynchronousTestCase):
                     seen = {**seen, first: now} if first in seen else seen
                     self.assertEqual(tracker.push(caller, now, target)[1][1][1], second)
                 else:
-                    tracker.expire(now)
+                    tracker.expire(now, 100)
                     self.assertEqual(len(tracker), len(seen))
                     continue
                 seen[first] = now

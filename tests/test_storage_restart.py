@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rendezvous.core.identity import Credential
 from rendezvous.core.offers import Role
 from rendezvous.core.presence import PulseCode
-from rendezvous.core.tracker import Pulsed, Pushed
+from rendezvous.core.tracker import PeerInfo, Pulsed, Pushed
 from rendezvous.errors import Conflict, Forbidden, Full, NotFound, Unauthorized
 from rendezvous.model import ObservedAddress, PeerStatus, Swept
 from rendezvous.storage.journal import Journal
@@ -203,7 +203,9 @@ class ClosedTests(FileCase):
         self.assertTrue(self.is_alive(BOB, NOW + 15))
         self.done(self.store.sweep(END))
         self.reopen()
-        self.assertEqual(self.learns(BOB, pulsed.share_id, BACK), Pushed("10.0.0.1", 7000, pulsed.share_id, "/a"))
+        self.assertEqual(
+            self.learns(BOB, pulsed.share_id, BACK), Pushed(PeerInfo("10.0.0.1", 7000, pulsed.share_id, "/a"))
+        )
         self.assertEqual(self.refused(self.store.push(BOB, BACK, first), NotFound).code, "unknown-share-id")
         self.assertEqual((self.announce(BOB, BACK), self.is_alive(CAROL, BACK)), (bob, False))
         self.assertTrue(self.is_alive(ALICE, BACK + 282))

@@ -66,6 +66,7 @@ class AnyDatagramTests(SynchronousTestCase):
         for action, datagram in script:
             server.deliver(datagram, SOURCES[action & 7], action >> 3 & 1)
         # What came from the client's own address is no pulse, so it has moved nothing.
+        server.clock.advance(2)
         server.deliver(server.key)
         self.assertEqual(work(server, server.key), before)
 

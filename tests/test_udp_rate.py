@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any, ClassVar
 
 from rendezvous.core.presence import PulseCode
@@ -125,6 +126,89 @@ class RateTests(UDPTestCase):
         self.assertEqual(self.answered(ALICE, 5), 4)
 
 
+class LongAnswerTests(UDPTestCase):
+    """An answer costs a token for each 128 bytes of it, so that the limit is one of bytes."""
+
+    options: ClassVar[dict[str, Any]] = {"udp_rate": 2.0}
+
+    def setUp(self) -> None:
+        """Announce a target whose introduction is long, and a caller with all its tokens and enough credit."""
+        super().setUp()
+        self.name = self.announce(BOB, DEPLOYED)
+        self.ask(BOB, "pulse", DEPLOYED, multiaddr="m" * 256)
+        self.announce(ALICE, DEPLOYED)
+        self.later(10)
+
+    def push(self) -> list[dict[str, Any]]:
+        """:returns: the answer to a push that is padded, so that it may be a long one."""
+        return self.ask(ALICE, "push", DEPLOYED, shareId=self.name, padding="-" * 100)
+
+    def test_long_answer_costs_as_many_tokens_as_it_is_long(self) -> None:
+        """352 bytes are three tokens of four: the second push is over the rate, the next short request is not."""
+        [pushed] = self.push()
+        self.assertEqual(len(pushed["data"]["multiaddr"]), 256)
+        self.assertEqual(self.push(), [])
+        self.assertEqual(self.dropped()["rate limit"], 1)
+        self.later(0.5)
+        self.assertEqual(self.ask(ALICE, "alive", DEPLOYED), [{"action": "alived"}])
+
+    def test_long_notice_costs_its_receiver_as_much(self) -> None:
+        """The target of two pushes with a long multiaddr has tokens for one notice."""
+        self.ask(ALICE, "pulse", DEPLOYED, multiaddr="m" * 256)
+        self.ask(BOB, "alive", DEPLOYED, padding="-" * 200)
+        self.later(10)
+        for _ in range(2):
+            self.ask(ALICE, "push", DEPLOYED, shareId=self.name)
+        notices = [reply for reply, _ in self.sent(DEPLOYED) if reply["action"] == "income"]
+        self.assertEqual([len(notice["data"]["multiaddr"]) for notice in notices], [256])
+
+
+class MoveTests(UDPTestCase):
+    """A pulse that moves its client costs more than one that does not, so there are fewer of them."""
+
+    def setUp(self) -> None:
+        """Make a client that is ONLINE."""
+        super().setUp()
+        _, self.key, _ = self.server.register()
+        self.server.deliver(self.key, ALICE)
+        self.ports = count(10_000)
+
+    def moves(self, times: int) -> int:
+        """:returns: how many of so many pulses are answered, each from an address of its own."""
+        return sum(len(self.server.deliver(self.key, (BOB[0], next(self.ports)))) for _ in range(times))
+
+    def test_client_moves_ten_times_at_once_and_once_a_second(self) -> None:
+        """The first pulse was one of ten; what is over that is dropped in silence and counted."""
+        self.assertEqual(self.moves(1000), 9)
+        self.assertEqual(self.dropped(), {"pulse limit": 991})
+        self.later(1)
+        self.assertEqual(self.moves(10), 1)
+        self.later(0.5)
+        self.assertEqual(self.moves(10), 0)
+
+    def test_pulses_where_the_client_is_known_to_be_are_never_limited(self) -> None:
+        """Neither before nor after its moves are used up, as 32 bytes or in hex."""
+        self.moves(10)
+        for form in (self.key, self.key.hex().encode()):
+            self.later(1)
+            self.assertEqual(self.server.deliver(form, ALICE), [ON_TIME])
+            self.assertEqual([self.server.deliver(form, ALICE) for _ in range(100)], [[ON_TIME]] * 100)
+
+    def test_other_clients_and_unknown_keys_are_not_concerned(self) -> None:
+        """The limit is each client's own; an unknown key is told so each time."""
+        self.moves(20)
+        _, key, _ = self.server.register()
+        self.assertEqual(self.server.deliver(key, BOB), [ON_TIME])
+        self.assertEqual([self.server.deliver(bytes(32), BOB) for _ in range(20)], [[UNKNOWN]] * 20)
+
+    def test_pulse_that_is_dropped_moves_no_one(self) -> None:
+        """The client stays where the last pulse was answered."""
+        self.moves(8)
+        self.assertEqual(self.server.deliver(self.key, BOB), [ON_TIME])
+        self.assertEqual(self.server.deliver(self.key, CAROL), [])
+        self.assertEqual(self.server.deliver(self.key, BOB), [ON_TIME])
+
+
 class IncomeTests(UDPTestCase):
     """What the target of a push is told costs the target, who would otherwise be told without end."""
 
@@ -168,6 +252,17 @@ class IncomeTests(UDPTestCase):
     def test_peer_that_pushes_to_itself_pays_for_both(self) -> None:
         """Two datagrams to one address are two answers."""
         name = self.announce(ALICE, DEPLOYED)
-        self.assertEqual(len(self.ask(ALICE, "push", DEPLOYED, shareId=name)), 2)
-        self.assertEqual(len(self.ask(ALICE, "push", DEPLOYED, shareId=name)), 1)
-        self.assertEqual(self.ask(ALICE, "push", DEPLOYED, shareId=name), [])
+        padding = "-" * 100
+        self.assertEqual(len(self.ask(ALICE, "push", DEPLOYED, shareId=name, padding=padding)), 2)
+        self.assertEqual(len(self.ask(ALICE, "push", DEPLOYED, shareId=name, padding=padding)), 1)
+        self.assertEqual(self.ask(ALICE, "push", DEPLOYED, shareId=name, padding=padding), [])
+
+    def test_notice_to_oneself_needs_a_request_that_is_long_enough(self) -> None:
+        """Two datagrams for one request are more than four times its length, so the second is left out."""
+        self.start(udp_rate=50.0)
+        source = ("2001:db8:1111:2222:3333:4444:5555:6666", 65535)
+        name = self.announce(source, DEPLOYED)
+        replies = [self.ask(source, "push", DEPLOYED, shareId=name) for _ in range(3)]
+        self.assertEqual([reply[0]["action"] for reply in replies], ["pushed"] * 3)
+        self.assertEqual(len(replies[-1]), 1)
+        self.assertGreaterEqual(self.dropped()["amplification limit"], 1)

@@ -49,6 +49,14 @@ class SocketsOfOneNumberTests(SynchronousTestCase):
         self.push(0, ALICE, names[2])
         self.assertEqual(self.incomes(), [[ALICE], [BOB], [CAROL]])
 
+    def test_pulses_are_answered_by_the_socket_that_they_came_to(self) -> None:
+        """Whichever it is; a client may change from one to another."""
+        _, key, _ = self.server.register()
+        for port in (*self.ports, *self.ports):
+            for _ in range(2):
+                self.assertEqual(port.deliver(key, ALICE), [(1020).to_bytes(4, "big")])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_one_source_is_a_peer_at_each_socket(self) -> None:
         """A NAT may map each destination differently."""
         names = [self.announce(at, ALICE) for at in (0, 1)]

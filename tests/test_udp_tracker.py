@@ -219,11 +219,12 @@ class OverrideTests(UDPTestCase):
         self.assertEqual(self.announce(BOB), self.name)
 
     def test_multiaddr_is_passed_on_as_given(self) -> None:
-        """At the limit of 256 characters, to whoever pushes."""
-        given = "/ip4/198.51.100.2/udp/5000/quic-v1/p2p/".ljust(256, "Q")
-        self.ask(BOB, "pulse", multiaddr=given)
-        [reply] = self.ask(ALICE, "push", shareId=self.name)
-        self.assertEqual(reply["data"]["multiaddr"], given)
+        """To a caller that has only announced itself, if it is as long as common ones are; up to 256 with padding."""
+        common = "/ip4/198.51.100.2/udp/5000/quic-v1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+        for given, padding in ((common, ""), (common.ljust(256, "Q"), "-" * 60)):
+            self.ask(BOB, "pulse", multiaddr=given)
+            [reply] = self.ask(ALICE, "push", shareId=self.name, padding=padding)
+            self.assertEqual(reply["data"]["multiaddr"], given)
 
 
 class LifetimeTests(UDPTestCase):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.tracker import Announced, Expired, Pulsed, Pushed, PushNotice, StillAlive
+from rendezvous.core.tracker import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, StillAlive
 from rendezvous.errors import WireError
 from rendezvous.wire.tracker import (
     MAX_SIZE,
@@ -218,7 +218,7 @@ class MessageTests(SynchronousTestCase):
     def test_pushed(self) -> None:
         """The deployed dialect names the peer too."""
         self.assert_written(
-            Pushed(*IPV4),
+            Pushed(PeerInfo(*IPV4)),
             '{"action":"pushReceived","data":{"peeraddr":"192.0.2.1:4000"}}',
             '{"action":"pushed","data":{"peeraddr":"192.0.2.1:4000","peerShareId":"a1B2c3D4"}}',
         )
@@ -226,22 +226,24 @@ class MessageTests(SynchronousTestCase):
     def test_income_is_of_the_deployed_dialect(self) -> None:
         """The documented dialect tells the target nothing."""
         deployed = '{"action":"income","data":{"peeraddr":"192.0.2.1:4000","peerShareId":"a1B2c3D4"}}'
-        self.assert_written(PushNotice(*IPV4), None, deployed)
+        self.assert_written(PushNotice(PeerInfo(*IPV4)), None, deployed)
 
     def test_ipv6_host_is_bracketed(self) -> None:
         """So that the port can be told from the address."""
-        documented = encode(Pushed(*IPV6), Dialect.DOCUMENTED)
+        documented = encode(Pushed(PeerInfo(*IPV6)), Dialect.DOCUMENTED)
         self.assertEqual(documented, b'{"action":"pushReceived","data":{"peeraddr":"[2001:db8::1]:4000"}}')
 
     def test_multiaddr_is_passed_on_if_there_is_one(self) -> None:
         """In both dialects and both directions, as UTF-8; an empty one is none."""
         self.assert_written(
-            Pushed(*IPV4, "/dns/\u00e9"),
+            Pushed(PeerInfo(*IPV4, "/dns/\u00e9")),
             '{"action":"pushReceived","data":{"peeraddr":"192.0.2.1:4000","multiaddr":"/dns/\u00e9"}}',
             '{"action":"pushed","data":{"peeraddr":"192.0.2.1:4000","peerShareId":"a1B2c3D4","multiaddr":"/dns/\u00e9"}}',
         )
-        self.assertIn(b'"multiaddr":"/a"', encode(PushNotice(*IPV4, "/a"), Dialect.DEPLOYED) or b"")
-        self.assertEqual(encode(Pushed(*IPV4, ""), Dialect.DEPLOYED), encode(Pushed(*IPV4), Dialect.DEPLOYED))
+        self.assertIn(b'"multiaddr":"/a"', encode(PushNotice(PeerInfo(*IPV4, "/a")), Dialect.DEPLOYED) or b"")
+        without = encode(Pushed(PeerInfo(*IPV4)), Dialect.DEPLOYED)
+        self.assertEqual(encode(Pushed(PeerInfo(*IPV4, "")), Dialect.DEPLOYED), without)
+        self.assertEqual(encode(Pushed(PeerInfo(*IPV4, "/a")), Dialect.DEPLOYED, with_multiaddr=False), without)
 
     def test_error(self) -> None:
         """An error is one sentence, the same in both."""
@@ -255,8 +257,8 @@ class MessageTests(SynchronousTestCase):
             Pulsed(),
             StillAlive(),
             Expired(),
-            Pushed(*IPV4),
-            PushNotice(*IPV6),
+            Pushed(PeerInfo(*IPV4)),
+            PushNotice(PeerInfo(*IPV6)),
             Failed("no"),
         ]
         for reply in replies:

@@ -6,6 +6,7 @@ How fast one source may act: token buckets by subscriber and by site, in tables 
 
 from __future__ import annotations
 
+from rendezvous.core.buckets import Buckets
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 
 __all__ = ["MAX_SOURCES", "SITE_FACTOR", "RateLimit"]
@@ -15,46 +16,6 @@ MAX_SOURCES = 65_536
 
 SITE_FACTOR = 4
 """How many times the rate and the burst of one subscriber a whole site has."""
-
-
-class _Buckets:
-    """
-    Token buckets by network, remembered for as long as the table has room.
-
-    The table is two dictionaries. Each use writes to the younger; when that holds half of the bound, the older is
-    forgotten and the younger takes its place. So every step is O(1), a network that keeps asking is kept, refused or
-    not, and one that is forgotten starts with a full bucket: a flood from forged addresses cannot lock anyone out.
-    """
-
-    __slots__ = ("_half", "_older", "_younger", "burst", "rate")
-
-    def __init__(self, rate: float, burst: float, max_sources: int) -> None:
-        self.rate = rate
-        self.burst = burst
-        self._half = max_sources // 2
-        # network -> (tokens spent and not yet regained, when that was so)
-        self._younger: dict[str, tuple[float, float]] = {}
-        self._older: dict[str, tuple[float, float]] = {}
-
-    def __len__(self) -> int:
-        return len(self._younger) + len(self._older)
-
-    def spent(self, network: str, now: float) -> float:
-        """:returns: the tokens that are missing from the bucket of a network."""
-        entry = self._younger.get(network) or self._older.get(network)
-        if entry is None:
-            return 0.0
-        spent, since = entry
-        if now > since:
-            spent -= (now - since) * self.rate
-        return spent if spent > 0.0 else 0.0
-
-    def remember(self, network: str, spent: float, now: float) -> None:
-        """Write an entry to the younger dictionary, making room when that is full."""
-        if network not in self._younger and len(self._younger) >= self._half:
-            self._older = self._younger
-            self._younger = {}
-        self._younger[network] = (spent, now)
 
 
 class RateLimit:
@@ -82,8 +43,8 @@ class RateLimit:
                 "a rate is 0 or more, a burst and a site's factor at least 1, and the table holds at least 2 sources"
             )
         self._rate = rate
-        self._subscribers = _Buckets(rate, burst, max_sources)
-        self._sites = _Buckets(rate * site_factor, burst * site_factor, max_sources)
+        self._subscribers: Buckets[str] = Buckets(rate, burst, max_sources)
+        self._sites: Buckets[str] = Buckets(rate * site_factor, burst * site_factor, max_sources)
 
     def __len__(self) -> int:
         """Count the entries held, which is never more than twice ``max_sources``."""

@@ -1,11 +1,11 @@
 """
 The tracker's table: peers that announced themselves from a UDP address, found by that address and by ``shareId``.
 
-One table serves all UDP ports of a server, so peers of both dialects find each other. Which port a peer came in by is
-part of its source: it can be told of another only there, as that is the mapping its NAT holds open.
+One table serves all UDP ports of a server, so peers of both dialects find each other. The socket that a peer has sent
+to is part of its source. Notices leave by that socket, because the peer's NAT lets through only what comes from there.
 
-A peer is live up to and including ``lifetime`` seconds after its last sign of life; any request from its address is
-one. Nothing else depends on :meth:`Tracker.expire`, which only frees memory.
+A peer is live up to and including ``lifetime`` seconds after its last activity, which is any request from its address.
+No answer depends on :meth:`Tracker.expire`, which only frees memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from attrs import define, frozen
 
 from rendezvous.core.addresses import is_private, packed, shown
 from rendezvous.core.notes import Note, Removed, ignore_changes
-from rendezvous.errors import Full, Malformed, NotFound
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import source_network
+from rendezvous.errors import Full, Malformed, NotFound, TooMany
 
 __all__ = [
     "LIFETIME",
@@ -27,6 +29,7 @@ __all__ = [
     "SHARE_ID_SIZE",
     "Announced",
     "Expired",
+    "PeerInfo",
     "Pulsed",
     "PushNotice",
     "Pushed",
@@ -39,7 +42,7 @@ __all__ = [
 ]
 
 LIFETIME = 300.0
-"""Seconds that a peer lives after its last sign of life."""
+"""Seconds that a peer lives after its last activity."""
 MAX_PEERS = 100_000
 """Peers in one table: about 50 MB when full."""
 MAX_MULTIADDR = 256
@@ -52,20 +55,23 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FAIR = 256 - 256 % len(_ALPHABET)
 
 Source = tuple[str, int, int]
-"""Where a datagram came from: host and port as the socket shows them, and the server's own port that it came to."""
+"""
+Where a datagram came from: host and port as the socket shows them, and the number of the server's socket that it came
+to, which is the local port while no two sockets have the same one.
+"""
 
 
 @define(eq=False, weakref_slot=False)
 class TrackerPeer:
     """
-    One peer. The table changes it in place, so whoever is noted of it copies what it wants to keep.
+    One peer. The table changes it in place, so a receiver of notes copies what it wants to keep.
 
     :ivar source: the address its datagrams come from, and the only one that anything is ever sent to.
     :ivar ip: the recorded host, the source's own until it is overridden; IPv4 is never spelled as IPv6.
     :ivar port: the recorded port.
     :ivar share_id: the name that others push to.
-    :ivar last_seen: seconds since the epoch, at the last sign of life.
-    :ivar multiaddr: what the peer wants passed on beside its address, if anything.
+    :ivar last_seen: seconds of server time, at the last activity.
+    :ivar multiaddr: text that the peer wants passed on beside its address, if any.
     """
 
     source: Source
@@ -88,7 +94,7 @@ class Pulsed:
     """
     The caller's pulse was taken.
 
-    :ivar refused: an override was asked for and not allowed, so that only the sign of life counted.
+    :ivar refused: an override was asked for and not allowed, so that the pulse has only kept the peer alive.
     :ivar overridden: an override was asked for and made.
     :ivar share_id: the new name, if one was asked for.
     """
@@ -109,14 +115,14 @@ class Expired:
 
 
 @frozen
-class Pushed:
+class PeerInfo:
     """
-    What the caller of a push learns about its target.
+    What one peer learns about another.
 
-    :ivar ip: the target's recorded host.
-    :ivar port: the target's recorded port.
-    :ivar share_id: the target's name.
-    :ivar multiaddr: what the target wants passed on, if anything.
+    :ivar ip: the recorded host.
+    :ivar port: the recorded port.
+    :ivar share_id: the name.
+    :ivar multiaddr: text that the peer wants passed on, if any.
     """
 
     ip: str
@@ -126,24 +132,42 @@ class Pushed:
 
 
 @frozen
-class PushNotice(Pushed):
-    """What the target of a push learns about its caller: the same things."""
+class Pushed:
+    """
+    The answer to a push.
+
+    :ivar peer: the target.
+    """
+
+    peer: PeerInfo
+
+
+@frozen
+class PushNotice:
+    """
+    The notice to the target of a push.
+
+    :ivar peer: the caller.
+    """
+
+    peer: PeerInfo
 
 
 Reply = Announced | Pulsed | StillAlive | Expired | Pushed | PushNotice
 Replies = tuple[tuple[Reply, Source], ...]
-"""What is to be said, and to which source."""
+"""Messages, each with the source that it is for; the first is the answer to the caller."""
 
 
 class Tracker:
     """
     The peers of a server's UDP ports, and every decision about them.
 
-    :param random_bytes: gives that many bytes nobody can guess.
-    :param lifetime: seconds that a peer lives after its last sign of life.
+    :param random_bytes: gives that many unpredictable bytes.
+    :param lifetime: seconds that a peer lives after its last activity.
     :param max_peers: peers in the table at once, at least 1.
+    :param shares: how many of them one source may hold; by default as many as there are.
     :param note: called with each :class:`TrackerPeer` that changed, after it did, and with ``Removed(peer)``.
-    :param touch: called with each :class:`TrackerPeer` of which only the last sign of life has changed.
+    :param touch: called with each :class:`TrackerPeer` of which only the last activity has changed.
     """
 
     def __init__(
@@ -152,12 +176,14 @@ class Tracker:
         *,
         lifetime: float = LIFETIME,
         max_peers: int = MAX_PEERS,
+        shares: Shares | None = None,
         note: Note = ignore_changes,
         touch: Note = ignore_changes,
     ) -> None:
         self._random_bytes = random_bytes
         self._lifetime = lifetime
         self._max_peers = max_peers
+        self._shares = Shares("tracker peers") if shares is None else shares
         self._note = note
         self._touch = touch
         # Least recently seen first. An OrderedDict, because a dict leaves a hole wherever a peer is moved from, and
@@ -174,18 +200,18 @@ class Tracker:
         Enter a peer, or see again one that is there: that keeps its ``shareId`` and all that was recorded.
 
         :param source: where the request came from.
-        :param now: seconds since the epoch.
+        :param now: seconds of server time.
         :returns: :class:`Announced`.
-        :raises Full: when the table is.
+        :raises Full: when the table is full of live peers.
+        :raises TooMany: when the source's network holds its share of the table.
         """
         peer = self._live(source, now)
         if peer is not None:
             self._see(peer, now)
         else:
-            self._make_room(now)
+            self._make_room(source, now)
             peer = TrackerPeer(source, shown(source[0]), source[1], self._draw_share_id(), now)
-            self._by_source[source] = peer
-            self._by_share_id[peer.share_id] = peer
+            self._insert(peer)
             self._note(peer)
         return ((Announced(peer.share_id), source),)
 
@@ -201,19 +227,19 @@ class Tracker:
         renew_share_id: bool = False,
     ) -> Replies:
         """
-        Keep a peer alive, and change what is recorded of it: all that was asked for, or nothing.
+        Keep a peer alive, and record what it asks for: all of that or none of it.
 
         :param source: where the request came from.
-        :param now: seconds since the epoch.
+        :param now: seconds of server time.
         :param override: record ``ip`` and ``port``; without it they mean nothing.
         :param ip: the source's own host, or a private address; ``None`` leaves it.
         :param port: 1 to 65535; ``None`` leaves it. An override of neither is refused.
-        :param multiaddr: what to pass on from now on, at most :data:`MAX_MULTIADDR`; ``None`` leaves it, and an
-            empty one is as good as none.
+        :param multiaddr: text to pass on from now on, at most :data:`MAX_MULTIADDR`; ``None`` leaves it, and an
+            empty text removes it.
         :param renew_share_id: draw a new name; the old one ends.
         :returns: :class:`Pulsed`.
         :raises NotFound: when the caller is not live.
-        :raises Malformed: when the multiaddr is too long; the pulse counts for nothing then.
+        :raises Malformed: when the multiaddr is too long; then the pulse has no effect.
         """
         peer = self._caller(source, now)
         if multiaddr is not None and _written_size(multiaddr) > MAX_MULTIADDR:
@@ -232,10 +258,10 @@ class Tracker:
 
     def alive(self, source: Source, now: float) -> Replies:
         """
-        Tell a peer whether it is still known; if it is, this was a sign of life.
+        Tell a peer whether it is in the table, and keep it alive if it is.
 
         :param source: where the request came from.
-        :param now: seconds since the epoch.
+        :param now: seconds of server time.
         :returns: :class:`StillAlive` or :class:`Expired`.
         """
         peer = self._live(source, now)
@@ -248,12 +274,11 @@ class Tracker:
         """
         Tell two peers about each other, so that they can start at the same time.
 
-        What each learns is the other's recorded address. What is sent to the target goes to its source, never to an
-        address it has only claimed: that mapping is the one its NAT holds open, and nobody can make the server send
-        to somebody who did not ask.
+        Each learns the other's recorded address. The notice goes to the target's source and never to an address that
+        the target has only claimed: its NAT holds that mapping open, and the server must not send to third parties.
 
         :param source: where the request came from.
-        :param now: seconds since the epoch.
+        :param now: seconds of server time.
         :param share_id: the target's name.
         :returns: :class:`Pushed` to the caller, then :class:`PushNotice` to the target.
         :raises NotFound: when the caller or the target is not live.
@@ -264,19 +289,20 @@ class Tracker:
         if target is None or not self._is_live(target, now):
             raise NotFound("Unknown shareId.", code="unknown-share-id")
         return (
-            (Pushed(target.ip, target.port, target.share_id, target.multiaddr), source),
-            (PushNotice(caller.ip, caller.port, caller.share_id, caller.multiaddr), target.source),
+            (Pushed(_info(target)), source),
+            (PushNotice(_info(caller)), target.source),
         )
 
-    def expire(self, now: float) -> int:
+    def expire(self, now: float, at_most: int) -> int:
         """
-        Free the peers that are no longer live, at a cost that only they have a part in.
+        Free peers that are no longer live, the longest silent first.
 
-        :param now: seconds since the epoch.
+        :param now: seconds of server time.
+        :param at_most: how many, so that the time this takes is bounded.
         :returns: how many there were.
         """
         count = 0
-        while self._by_source:
+        while self._by_source and count < at_most:
             peer = next(iter(self._by_source.values()))
             if self._is_live(peer, now):
                 break
@@ -292,12 +318,11 @@ class Tracker:
         """
         if peer.source in self._by_source or peer.share_id in self._by_share_id or len(self) >= self._max_peers:
             return False
-        self._by_source[peer.source] = peer
-        self._by_share_id[peer.share_id] = peer
+        self._insert(peer)
         return True
 
     def _is_live(self, peer: TrackerPeer, now: float) -> bool:
-        """Tell whether a peer's last sign of life is recent enough."""
+        """Tell whether a peer's last activity is recent enough."""
         return now - peer.last_seen <= self._lifetime
 
     def _live(self, source: Source, now: float) -> TrackerPeer | None:
@@ -316,21 +341,35 @@ class Tracker:
         return peer
 
     def _see(self, peer: TrackerPeer, now: float, *, changed: bool = False) -> None:
-        """Take a sign of life, with whatever else has been recorded of the peer just now."""
+        """Record activity, and note whatever else of the peer has changed just now."""
         peer.last_seen = now
         self._by_source.move_to_end(peer.source)
         (self._note if changed else self._touch)(peer)
+
+    def _insert(self, peer: TrackerPeer) -> None:
+        """Put a peer into the table."""
+        self._by_source[peer.source] = peer
+        self._by_share_id[peer.share_id] = peer
+        self._shares.add(source_network(peer.source[0]))
 
     def _remove(self, peer: TrackerPeer) -> None:
         """Take a peer out of the table."""
         del self._by_source[peer.source]
         del self._by_share_id[peer.share_id]
+        self._shares.remove(source_network(peer.source[0]))
         self._note(Removed(peer))
 
-    def _make_room(self, now: float) -> None:
-        """See to it that one more peer fits."""
-        if len(self) >= self._max_peers and not self.expire(now):
+    def _make_room(self, source: Source, now: float) -> None:
+        """Check that one more peer of a source fits, after freeing expired ones if the table is full."""
+        # Two leave for each that enters, so that a table full of expired peers empties.
+        self.expire(now, 2)
+        if len(self) >= self._max_peers:
             raise Full("The tracker is full.")
+        try:
+            self._shares.check(source_network(source[0]))
+        except TooMany as error:
+            # An answer must not be much longer than its request, whose source may be forged.
+            raise TooMany("Too many peers in your network.", code=error.code) from None
 
     def _rename(self, peer: TrackerPeer) -> None:
         """Give a peer a new name."""
@@ -340,7 +379,7 @@ class Tracker:
         self._by_share_id[share_id] = peer
 
     def _draw_share_id(self) -> str:
-        """Draw a name that nobody has, every character as likely as every other."""
+        """Draw a name that is free, every character as likely as every other."""
         while True:
             share_id = ""
             while len(share_id) < SHARE_ID_SIZE:
@@ -348,6 +387,11 @@ class Tracker:
                 share_id += "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in drawn if byte < _FAIR)
             if share_id not in self._by_share_id:
                 return share_id
+
+
+def _info(peer: TrackerPeer) -> PeerInfo:
+    """Describe a peer to another."""
+    return PeerInfo(peer.ip, peer.port, peer.share_id, peer.multiaddr)
 
 
 def _written_size(text: str) -> int:

@@ -91,6 +91,7 @@ class Tables:
             self._random,
             lifetime=self._tracker_lifetime,
             max_peers=self._max_tracker_peers,
+            shares=self._shares("tracker peers", self._max_tracker_peers),
             note=self._reported,
             touch=self._touched,
         )
@@ -153,11 +154,12 @@ class Tables:
     def sweep(self, now: float) -> Swept:
         """Free a slice of what has expired."""
         clients = self.presence.sweep(now, SWEEP_SIZE)
+        tracker_peers = self.tracker.expire(now, SWEEP_SIZE)
         return Swept(
             clients=clients,
             offers=self.signaling.expire(now),
-            tracker_peers=self.tracker.expire(now),
-            more=self.presence.is_due(now),
+            tracker_peers=tracker_peers,
+            more=self.presence.is_due(now) or tracker_peers == SWEEP_SIZE,
         )
 
     def __bool__(self) -> bool:

@@ -18,9 +18,11 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.core.amplification import AmplificationLimit
+from rendezvous.core.buckets import Buckets
 from rendezvous.core.presence import PulseCode
 from rendezvous.core.protocols import Protocol
-from rendezvous.core.ratelimit import RateLimit
+from rendezvous.core.ratelimit import MAX_SOURCES, RateLimit
 from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import Replies, Source
 from rendezvous.counters import DROPPED_DATAGRAMS, Counters
@@ -38,6 +40,9 @@ T = TypeVar("T")
 BYTES_A_TOKEN = 128
 """Bytes of an answer that one token of the rate limit pays for; a longer answer costs more of them."""
 
+MOVES_A_SECOND, MOVES_AT_ONCE = 1.0, 10
+"""How often a client may pulse for the first time, from a new address, or late; its other pulses are not limited."""
+
 _PORT_NUMBERS = 65536
 _PULSE_REPLIES: Final = {code: pulse.encode_reply(code) for code in PulseCode}
 _ON_TIME: Final = _PULSE_REPLIES[PulseCode.ON_TIME]
@@ -51,6 +56,8 @@ class Drop(StrEnum):
     MALFORMED_STUN = "malformed STUN"
     MALFORMED_TRACKER = "malformed tracker request"
     RATE_LIMIT = "rate limit"
+    PULSE_LIMIT = "pulse limit"
+    AMPLIFICATION_LIMIT = "amplification limit"
     STORE_UNAVAILABLE = "store unavailable"
     UNSENDABLE = "unsendable"
 
@@ -67,6 +74,8 @@ class Datagrams:
     :ivar limit: how many answers of STUN and of the tracker one source may cause; see ``security`` in the docs.
     :ivar protocols: the protocols that are on.
     :ivar counters: what the server counts; dropped datagrams are counted by :class:`Drop`.
+    :ivar moves: how many of the pulses that cost more than the common one each client may send, by its key.
+    :ivar amplification: how much the tracker may send to an address, compared with what came from there.
     :ivar sockets: the protocols that are listening, by their number. What answers no request is sent by the socket
         that its receiver has sent to, as that is the one which the receiver's NAT lets through. The number is the local
         port; a second socket on one port number, with another address, has 65536 more.
@@ -77,6 +86,8 @@ class Datagrams:
     limit: RateLimit
     protocols: frozenset[Protocol] = frozenset(Protocol)
     counters: Counters = attrs.field(factory=Counters)
+    moves: Buckets[bytes] = attrs.field(factory=lambda: Buckets(MOVES_A_SECOND, MOVES_AT_ONCE, MAX_SOURCES))
+    amplification: AmplificationLimit = attrs.field(factory=AmplificationLimit)
     sockets: dict[int, RendezvousDatagrams] = attrs.field(factory=dict)
 
 
@@ -86,7 +97,8 @@ class RendezvousDatagrams(DatagramProtocol):
 
     Nothing that arrives here raises: what cannot be read is dropped and counted.
 
-    :param shared: what all ports share.
+    :param shared: the parts that all ports share.
+    :ivar shared: the same.
     :param dialect: which of the tracker's dialects this port speaks.
     """
 
@@ -95,7 +107,7 @@ class RendezvousDatagrams(DatagramProtocol):
     _number = 0
 
     def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
-        self._shared = shared
+        self.shared = shared
         self._store = shared.store
         # Chosen once, so that being able to turn pulses off costs a pulse nothing.
         self._keep_alive = shared.store.live.keep_alive if Protocol.RENDEZVOUS in shared.protocols else _keep_none_alive
@@ -116,14 +128,14 @@ class RendezvousDatagrams(DatagramProtocol):
         """Take a number, by which other sockets find this one."""
         transport: Any = self.transport
         number = transport.getHost().port
-        while number in self._shared.sockets:
+        while number in self.shared.sockets:
             number += _PORT_NUMBERS
         self._number = number
-        self._shared.sockets[number] = self
+        self.shared.sockets[number] = self
 
     def stopProtocol(self) -> None:
         """Give the number back."""
-        self._shared.sockets.pop(self._number, None)
+        self.shared.sockets.pop(self._number, None)
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Answer at once the pulse of a client that is ONLINE where it is known to be; sort out all else."""
@@ -152,6 +164,9 @@ class RendezvousDatagrams(DatagramProtocol):
         if len(datagram) > len(key) and self._keep_alive(key, addr, now, self._number):
             self._send(_ON_TIME, addr)
             return
+        if key in self._store.live and not self.shared.moves.take(key, now):
+            self._drop(Drop.PULSE_LIMIT)
+            return
         self._decide(
             self._store.pulse(key, addr, now, self._number),
             lambda code: self._send(_PULSE_REPLIES[code], addr),
@@ -171,18 +186,18 @@ class RendezvousDatagrams(DatagramProtocol):
     def _take_tracker(self, datagram: bytes, addr: Address) -> None:
         if not self._pay(addr):
             return
-        source = (addr[0], addr[1], self._number)
+        source, size = (addr[0], addr[1], self._number), len(datagram)
         try:
             request = tracker.decode(datagram)
         except tracker.FieldError as error:
-            self._answer(((tracker.Failed(str(error)), source),), source)
+            self._answer(tracker.Failed(str(error)), source, size)
         except WireError:
             self._drop(Drop.MALFORMED_TRACKER)
         else:
             self._decide(
                 self._ask_tracker(request, source),
-                lambda replies: self._answer(replies, source),
-                lambda error: self._answer(((tracker.Failed(error.message), source),), source),
+                lambda replies: self._send_replies(replies, source, size),
+                lambda error: self._answer(tracker.Failed(error.message), source, size),
             )
 
     def _ask_tracker(self, request: tracker.Request, source: Source) -> Coroutine[Any, Any, Replies]:
@@ -205,29 +220,56 @@ class RendezvousDatagrams(DatagramProtocol):
                     renew_share_id=request.renew_share_id,
                 )
 
-    def _answer(self, replies: tuple[tuple[tracker.Message, Source], ...], caller: Source) -> None:
-        """Send what a request has led to: its answer, which has been paid for in part, and what others are told."""
-        for position, (reply, receiver) in enumerate(replies):
-            socket = self._shared.sockets.get(receiver[2])
+    def _send_replies(self, replies: Replies, caller: Source, size: int) -> None:
+        """Send what a request of so many bytes has led to: its answer, and notices to others."""
+        (answer, _), *notices = replies
+        self._answer(answer, caller, size)
+        for notice, receiver in notices:
+            socket = self.shared.sockets.get(receiver[2])
             if socket is not None:
-                socket.send_reply(reply, receiver[:2], paid=0 if position else BYTES_A_TOKEN)
+                socket.send_notice(notice, receiver[:2], is_caller=receiver == caller)
+
+    def _answer(self, reply: tracker.Message, caller: Source, size: int) -> None:
+        """Send the answer to a request of so many bytes, with its multiaddr if the caller has the credit for it."""
+        addr = caller[:2]
+        datagram = tracker.encode(reply, self._dialect, with_multiaddr=False)
+        if datagram is None:
+            return
+        self.shared.amplification.earn(addr, size, len(datagram))
+        datagram = self._with_multiaddr(reply, datagram, addr)
+        # The request has paid for the first bytes already.
+        if self._pay(addr, len(datagram) - BYTES_A_TOKEN):
+            self._send(datagram, addr)
+
+    def send_notice(self, notice: tracker.Message, addr: Address, *, is_caller: bool) -> None:
+        """
+        Send a message that answers no request of its receiver, in this port's dialect, if that has words for it.
+
+        :param is_caller: whether the receiver has caused it, and so is sent a second datagram for its request.
+        """
+        datagram = tracker.encode(notice, self._dialect, with_multiaddr=False)
+        if datagram is None:
+            return
+        if is_caller and not self.shared.amplification.spend(addr, len(datagram)):
+            self._drop(Drop.AMPLIFICATION_LIMIT)
+            return
+        datagram = self._with_multiaddr(notice, datagram, addr)
+        if self._pay(addr, len(datagram)):
+            self._send(datagram, addr)
+
+    def _with_multiaddr(self, message: tracker.Message, short: bytes, addr: Address) -> bytes:
+        """:returns: a message with its multiaddr, if it has one and the receiver's credit suffices; else as it is."""
+        full = tracker.encode(message, self._dialect)
+        if full is None or not self.shared.amplification.spend(addr, len(full) - len(short)):
+            return short
+        return full
 
     # What they have in common
-
-    def send_reply(self, reply: tracker.Message, addr: Address, *, paid: int = 0) -> None:
-        """
-        Send a message of the tracker in this port's dialect, if that has words for it.
-
-        :param paid: for how many bytes of it the receiver has paid already.
-        """
-        datagram = tracker.encode(reply, self._dialect)
-        if datagram is not None and self._pay(addr, len(datagram) - paid):
-            self._send(datagram, addr)
 
     def _pay(self, addr: Address, size: int = BYTES_A_TOKEN) -> bool:
         """:returns: whether the receiver of an answer of so many bytes has the tokens for it, which are taken."""
         tokens = -(-size // BYTES_A_TOKEN)
-        if tokens <= 0 or self._shared.limit.allow(addr[0], self._seconds(), tokens):
+        if tokens <= 0 or self.shared.limit.allow(addr[0], self._seconds(), tokens):
             return True
         self._drop(Drop.RATE_LIMIT)
         self._limited.add(source_network(addr[0]).subscriber)

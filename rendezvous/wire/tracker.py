@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 
-from rendezvous.core.tracker import Announced, Expired, Pulsed, Pushed, PushNotice, Reply, StillAlive
+from rendezvous.core.tracker import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, Reply, StillAlive
 from rendezvous.errors import WireError
 
 __all__ = [
@@ -191,17 +191,20 @@ def _port(fields: dict[str, Any], name: str) -> int | None:
     raise FieldError(f"{name} must be 1 to 65535.")
 
 
-def encode(reply: Message, dialect: Dialect) -> bytes | None:
+def encode(reply: Message, dialect: Dialect, *, with_multiaddr: bool = True) -> bytes | None:
     """
     Write a reply, as compact JSON.
 
     :param reply: a valid reply, its multiaddr printable.
+    :param with_multiaddr: whether a multiaddr in it is written too.
     :returns: the datagram, or ``None`` where the dialect has no such message: in the documented one, the target of a
         push is told nothing.
     """
     if isinstance(reply, PushNotice) and dialect is Dialect.DOCUMENTED:
         return None
     action, data = _form(reply, dialect is Dialect.DEPLOYED)
+    if not with_multiaddr:
+        data.pop("multiaddr", None)
     message = {"action": action, "data": data} if data else {"action": action}
     return _COMPACT.encode(message).encode()
 
@@ -219,18 +222,18 @@ def _form(reply: Message, deployed: bool) -> tuple[str, dict[str, str]]:
         case Expired():
             return "expired", {}
         case PushNotice():
-            return "income", _peer(reply, deployed)
+            return "income", _peer(reply.peer, deployed)
         case Pushed():
-            return "pushed" if deployed else "pushReceived", _peer(reply, deployed)
+            return "pushed" if deployed else "pushReceived", _peer(reply.peer, deployed)
     return "error", {"error": reply.error}
 
 
-def _peer(reply: Pushed, deployed: bool) -> dict[str, str]:
+def _peer(peer: PeerInfo, deployed: bool) -> dict[str, str]:
     """Describe one peer to another; ``multiaddr`` is there if that peer gave one."""
-    host = f"[{reply.ip}]" if ":" in reply.ip else reply.ip
-    data = {"peeraddr": f"{host}:{reply.port}"}
+    host = f"[{peer.ip}]" if ":" in peer.ip else peer.ip
+    data = {"peeraddr": f"{host}:{peer.port}"}
     if deployed:
-        data["peerShareId"] = reply.share_id
-    if reply.multiaddr:
-        data["multiaddr"] = reply.multiaddr
+        data["peerShareId"] = peer.share_id
+    if peer.multiaddr:
+        data["multiaddr"] = peer.multiaddr
     return data
