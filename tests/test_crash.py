@@ -12,7 +12,7 @@ ROUNDS = 20
 #: What every client does in some round; a run that leaves one of them out has shown nothing of it.
 DEEDS = {
     "announce", "answer", "candidates", "heartbeat", "logout", "move", "override", "publish", "pulse", "register",
-    "session", "session deed", "verify", "withdraw",
+    "repeat", "session", "session deed", "verify", "withdraw",
 }  # fmt: skip
 
 

@@ -66,8 +66,8 @@ class Pair:
         self.fault: Exception | None = None
         self._drawn = 0
         self._deeds: list[Callable[[], None]] = [
-            *[self._pulse] * 2, self._move, self._verify, *[self._publish] * 3, self._heartbeat, self._withdraw,
-            *[self._answer] * 2, *[self._candidates] * 3, self._open, *[self._session_deed] * 2,
+            *[self._pulse] * 2, self._move, *[self._repeat] * 2, self._verify, *[self._publish] * 3, self._heartbeat,
+            self._withdraw, *[self._answer] * 2, *[self._candidates] * 3, self._open, *[self._session_deed] * 2,
             *[self._track] * 3, self._logout_sometimes,
         ]  # fmt: skip
 
@@ -143,9 +143,14 @@ class Pair:
         member = self.random.choice(self._both)
         self._move_to(member, member.new_socket(self.server))
 
-    def _move_to(self, member: Member, port: int, name: str = "move") -> None:
+    def _repeat(self) -> None:
+        """Pulse twice from a new port without waiting in between, and take the first reply for both."""
+        member = self.random.choice(self._both)
+        self._move_to(member, member.new_socket(self.server), "repeat", times=2)
+
+    def _move_to(self, member: Member, port: int, name: str = "move", *, times: int = 1) -> None:
         def do() -> None:
-            code = ask(self.server, member.sockets[port], member.key)
+            code = ask(self.server, member.sockets[port], member.key, times)
             if code != ON_TIME:
                 raise Violation(f"{member.client_id} pulsed on time and was told {code.hex()}")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.attack.shim import Shim, missing
 from tests.crash.check import Checker
 from tests.crash.pair import Pair
 from tests.crash.server import Server
@@ -18,31 +20,43 @@ __all__ = ["OPTIONS", "crash"]
 #: Nothing ends by itself while the test runs, but what is ended; one host is not held back for being many.
 OPTIONS = ("--udp-rate=0", "--session-lifetime=86400", "--tracker-lifetime=86400", "--pulse-interval=600")
 PAIRS = 4
+#: Seconds that a sync of the disk may take longer, drawn anew for each round.
+SLOW = (0.0, 0.0, 0.02, 0.1)
+#: Seconds for which a server may have been down, as its wall clock tells it.
+DOWN = (0.0, 1.0, 100.0, 3600.0)
 
 
-def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None]) -> Counter[str]:
+def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None], plant: str = "") -> Counter[str]:
     """
     Kill and restart one server that many times, its load and the moments of its deaths drawn from a seed.
 
-    :param say: told of each round.
+    Some rounds have a slow disk, a long time between two lives, or two restarts one after the other.
+
+    :param say: called with a line about each round.
+    :param plant: the name of a bug to plant in the server; see :mod:`tests.crash.planted`.
     :returns: how many operations were acknowledged, by name; how many facts were compared, as ``"checked"``; and the
         operations in flight that had happened or not, as ``"in flight, kept"`` and ``"in flight, lost"``.
     :raises ~tests.crash.wire.Violation: the server has not kept what it promised; the message says what.
     """
     chance = random.Random(seed)
     pairs = [Pair(f"pair-{number}", chance.randrange(1 << 60)) for number in range(PAIRS)]
-    server = Server(directory, *OPTIONS)
+    shim = _Disk(directory, chance, say)
+    server = Server(directory, *OPTIONS, prefix=shim.prefix, plant=plant)
     total: Counter[str] = Counter()
     server.start()
     try:
         for number in range(1, rounds + 1):
-            _load(server, pairs, chance.uniform(0.05, 0.5))
-            took = server.start()
+            slow = shim.slow()
+            _load(server, pairs, chance.uniform(0.05, 0.5) + 5 * slow)
+            took, starts = _restart(server, shim, chance)
             before = total.copy()
             _compare(server, pairs, number, total)
             done = total - before
             checked, acknowledged = done.pop("checked"), _operations(done)
-            say(f"round {number}: {acknowledged} operations acknowledged, {checked} facts compared, start {took:.2f} s")
+            say(
+                f"round {number}: {acknowledged} operations acknowledged, {checked} facts compared, {starts} start"
+                f"{'s' if starts > 1 else ''} of {took:.2f} s, syncs {slow * 1000:.0f} ms slow"
+            )
     finally:
         server.kill()
         for pair in pairs:
@@ -50,6 +64,52 @@ def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None]) -
                 member.close()
                 member.tracked.close()
     return total
+
+
+class _Disk:
+    """The disk and the wall clock of a server, drawn from a seed; as they are where nothing can be preloaded."""
+
+    def __init__(self, directory: Path, chance: random.Random, say: Callable[[str], None]) -> None:
+        self._chance = chance
+        self._shim: Shim | None = None
+        self._down = 0.0
+        if not missing():
+            self._shim = Shim(directory)
+        elif os.environ.get("CI") == "true":
+            raise AssertionError(missing())
+        else:
+            say(f"no slow disk and no long time between two lives: {missing()}")
+
+    @property
+    def prefix(self) -> Sequence[str]:
+        """:returns: what to put before the server's command."""
+        return () if self._shim is None else self._shim.prefix
+
+    def slow(self) -> float:
+        """:returns: the seconds that each sync now takes longer."""
+        seconds = self._chance.choice(SLOW)
+        if self._shim is None:
+            return 0.0
+        self._shim.slow(seconds)
+        return seconds
+
+    def mend(self) -> None:
+        """Let time pass on the wall clock, and syncs be as quick as they are."""
+        self._down += self._chance.choice(DOWN)
+        if self._shim is not None:
+            self._shim.slow(0.0)
+            self._shim.shift(self._down)
+
+
+def _restart(server: Server, disk: _Disk, chance: random.Random) -> tuple[float, int]:
+    """:returns: seconds until a server that was killed answers again, and how often it was started."""
+    disk.mend()
+    took, starts = server.start(), 1
+    if chance.random() < 0.3:
+        server.kill() if chance.random() < 0.5 else server.stop()
+        disk.mend()
+        took, starts = server.start(), 2
+    return took, starts
 
 
 def _operations(done: Counter[str]) -> int:

@@ -14,7 +14,8 @@ from tests.real_server import environment
 
 __all__ = ["TWISTD", "Server"]
 
-TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
+_RUN = "from twisted.scripts.twistd import run; run()"
+TWISTD = [sys.executable, "-c", _RUN, "--nodaemon", "--pidfile="]
 
 #: Seconds within which a server must have started or ended.
 PATIENCE = 40.0
@@ -24,14 +25,17 @@ class Server:
     """
     One server, through all its lives.
 
+    :param prefix: what to put before its command.
+    :param plant: the name of a bug to plant in it; see :mod:`tests.crash.planted`.
     :ivar http_port: TCP, from the first start on.
     :ivar udp_port: UDP, likewise.
     :ivar down: set while no process runs.
     """
 
     def __init__(
-        self, directory: Path, *options: str, store: str = "rendezvous.sqlite3", prefix: Sequence[str] = ()
-    ) -> None:
+        self, directory: Path, *options: str, store: str = "rendezvous.sqlite3", prefix: Sequence[str] = (),
+        plant: str = "",
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.store = store
         self.http_port = 0
@@ -40,6 +44,7 @@ class Server:
         self.down.set()
         self._options = options
         self._prefix = prefix
+        self._plant = plant
         self._lives = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +66,10 @@ class Server:
     def command(self) -> Sequence[str]:
         """:returns: how it is started."""
         ports = [f"--http-port={self.http_port}", f"--udp-port={self.udp_port}", "--interface=127.0.0.1"]
-        return [*self._prefix, *TWISTD, "rendezvous", "--store", f"sqlite:{self.store}", *ports, *self._options]
+        twistd = [*TWISTD]
+        if self._plant:
+            twistd[2] = f"from tests.crash import planted; planted.{self._plant}(); {_RUN}"
+        return [*self._prefix, *twistd, "rendezvous", "--store", f"sqlite:{self.store}", *ports, *self._options]
 
     def start(self) -> float:
         """

@@ -72,16 +72,18 @@ def udp_socket(server: Server) -> socket.socket:
     return made
 
 
-def ask(server: Server, sock: socket.socket, datagram: bytes) -> bytes:
+def ask(server: Server, sock: socket.socket, datagram: bytes, times: int = 1) -> bytes:
     """
-    Send once, and wait for the reply.
+    Send, and wait for the first reply.
 
+    :param times: how often to send it, one after the other at once.
     :raises Gone: the server was killed meanwhile.
     :raises Violation: a running server did not reply.
     """
     late = time.monotonic() + PATIENCE
     try:
-        sock.send(datagram)
+        for _ in range(times):
+            sock.send(datagram)
         while time.monotonic() < late:
             try:
                 return sock.recv(2048)
