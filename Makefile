@@ -28,7 +28,7 @@ METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test coverage lint format types docs changes package lowest schemathesis bench fuzz crash attack clean
+.PHONY: help run test coverage lint format types docs changes package lowest newcomer schemathesis bench fuzz crash attack clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -71,6 +71,9 @@ package: $(VENV)/.installed-dev  ## build the wheel and the sdist, and run the w
 
 lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we allow
 	@$(LOWEST)/bin/python -m twisted.trial --temp-directory=$(LOWEST)/trial tests
+
+newcomer: $(VENV)/.installed-test  ## do what the README tells to do, on a clean copy
+	@$(BIN)/python .ci/newcomer.py
 
 schemathesis: $(VENV)/.installed-dev  ## try a running server by its description; by chance and for longer with SECONDS=
 	@$(BIN)/python .ci/schemathesis_run.py $(SECONDS)
