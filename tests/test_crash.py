@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.crash.rounds import crash
+from tests.crash.wire import Violation
 
 ROUNDS = 20
 #: What every client does in some round; a run that leaves one of them out has shown nothing of it.
@@ -28,3 +29,26 @@ class CrashTests(SynchronousTestCase):
         self.assertEqual(len(said), ROUNDS)
         self.assertEqual({deed for deed in DEEDS if done[deed] < ROUNDS // 4}, set())
         self.assertGreater(done["checked"], ROUNDS * 50)
+
+
+class PlantedBugTests(SynchronousTestCase):
+    """The rounds notice a server that does not keep its promises."""
+
+    def caught(self, plant: str) -> str:
+        """:returns: what the rounds say about a server with this bug."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        violation = self.assertRaises(Violation, crash, directory, 40, 1, ignored, plant)
+        return str(violation)
+
+    def test_lost_moves_are_noticed(self) -> None:
+        """A server that answers a move, and does not write it, is found out."""
+        self.assertIn("('client', ", self.caught("moves_are_not_written"))
+
+    def test_early_answers_are_noticed(self) -> None:
+        """A server that answers a repeated pulse before the first one is written is found out."""
+        self.assertIn("('client', ", self.caught("repeated_pulses_are_answered_early"))
+
+
+def ignored(line: str) -> None:
+    """Say nothing of a round."""
