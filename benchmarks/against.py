@@ -3,7 +3,8 @@ This revision beside another one in the same run: ``python -m benchmarks --again
 
 The other revision's code is taken from git into a temporary directory. Its servers run from there, in the same
 environment; the load is always this revision's. Both servers run in turn, so that a slow moment of the machine hits
-both, and a ratio above 1 means that this revision is faster.
+both, and a ratio above 1 means that this revision is faster. Beside the ratio of answers a second there is that of
+answers for each second of the server's CPU, which is steadier on a machine that has other work.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import os
 import shutil
 import socket
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import attrs
+
 from benchmarks.http import request
-from benchmarks.load import BINDING, WINDOW, datagrams, requests, server
+from benchmarks.load import BINDING, WINDOW, cpu, datagrams, requests, server
 from benchmarks.report import Report
 from benchmarks.servers import KEYRING, client_id
 from benchmarks.signaling import SDP, publish, send
@@ -38,6 +42,19 @@ PULSING = 20_000
 KEYS = [KEYRING.key(client_id(number)) for number in range(PULSING)]
 ANNOUNCE, TRACKER_PULSE = b'{"action":"announce"}', b'{"action":"pulse"}'
 REPOSITORY = Path(__file__).parents[1]
+
+
+@attrs.frozen
+class Rate:
+    """
+    What a server did.
+
+    :ivar a_second: answers a second.
+    :ivar by_cpu: answers for each second of the server's CPU, which other programs disturb less.
+    """
+
+    a_second: float
+    by_cpu: float
 
 
 @contextlib.contextmanager
@@ -99,9 +116,7 @@ def _http(report: Report, name: str, other: Path, directory: Path) -> None:
             # What reads only costs the same with either store.
             for what, asked in rows[:3] if kept else rows:
                 load = partial(requests, request=asked, seconds=SECONDS, connections_open=MANY if kept else SOME)
-                report.compare(
-                    f"{what}, {'SQLite' if kept else 'memory'}", "/s", partial(load, ours), name, partial(load, theirs)
-                )
+                _compare(report, f"{what}, {'SQLite' if kept else 'memory'}", load, ours, name, theirs)
 
 
 def _limits(report: Report) -> None:
@@ -111,22 +126,20 @@ def _limits(report: Report) -> None:
     with server("http", 1000, no_source_limits=False) as limited, server("http", 1000) as free:
         for what, asked in (("register", register), ("look up an address", look_up)):
             load = partial(requests, request=asked, seconds=SECONDS, connections_open=len(sources), sources=sources)
-            report.compare(
-                f"{what}, {len(sources)} sources", "/s", partial(load, limited), "without limits", partial(load, free)
-            )
+            _compare(report, f"{what}, {len(sources)} sources", load, limited, "without limits", free)
 
 
 def _pulses(report: Report, name: str, other: Path, directory: Path) -> None:
     """First pulses, moves, steady pulses: each life of a server begins with a store of clients that never pulsed."""
     prepared = {checkout: _never_pulsed(checkout, directory) for checkout in (None, other)}
-    lives: dict[Path | None, list[dict[str, float]]] = {None: [], other: []}
+    lives: dict[Path | None, list[dict[str, Rate]]] = {None: [], other: []}
     for number in range(report.rounds):
         for checkout in (other, None):
             store = directory / f"life-{number}-{checkout is None}.sqlite3"
             shutil.copy(prepared[checkout], store)
             lives[checkout].append(_life(checkout, store))
     for what in lives[None][0]:
-        report.beside(what, "/s", [each[what] for each in lives[None]], name, [each[what] for each in lives[other]])
+        _beside(report, what, [each[what] for each in lives[None]], name, [each[what] for each in lives[other]])
 
 
 def _never_pulsed(checkout: Path | None, directory: Path) -> Path:
@@ -141,26 +154,45 @@ def _never_pulsed(checkout: Path | None, directory: Path) -> Path:
     return path
 
 
-def _life(checkout: Path | None, store: Path) -> dict[str, float]:
+def _life(checkout: Path | None, store: Path) -> dict[str, Rate]:
     """:returns: pulses a second by kind."""
     measured = {}
     with server("datagrams", 0, checkout=checkout, store=f"sqlite:{store}") as port:
         with _socket(port) as first, _socket(port) as second:
-            measured["first pulses, SQLite"] = each_once(first, KEYS)
-            measured["moves to another port, SQLite"] = each_once(second, KEYS)
+            measured["first pulses, SQLite"] = _rate(lambda _: each_once(first, KEYS), port)
+            measured["moves to another port, SQLite"] = _rate(lambda _: each_once(second, KEYS), port)
         measured["steady pulses, SQLite"] = _steady(port, KEYS)
         measured["steady pulses in hex, SQLite"] = _steady(port, [key.hex().encode() for key in KEYS])
     with server("datagrams", PULSING, checkout=checkout, store="memory:") as port:
         measured["steady pulses, memory"] = _steady(port, KEYS)
-        measured["pulses with unknown keys, memory"] = datagrams(
-            port, [bytes([255]) + key[1:] for key in KEYS], SECONDS
+        unknown = [bytes([255]) + key[1:] for key in KEYS]
+        measured["pulses with unknown keys, memory"] = _rate(
+            partial(datagrams, payloads=unknown, seconds=SECONDS), port
         )
     return measured
 
 
-def _steady(port: int, keys: list[bytes]) -> float:
+def _steady(port: int, keys: list[bytes]) -> Rate:
     datagrams(port, keys, 1.0 + len(keys) / 10_000)  # The first pulse of each from this port moves its client.
-    return datagrams(port, keys, SECONDS)
+    return _rate(partial(datagrams, payloads=keys, seconds=SECONDS), port)
+
+
+def _rate(load: Callable[[int], float], port: int) -> Rate:
+    start, used = time.perf_counter(), cpu(port)
+    rate = load(port)
+    return Rate(rate, rate * (time.perf_counter() - start) / max(cpu(port) - used, 0.01))
+
+
+def _compare(report: Report, what: str, load: Callable[[int], float], ours: int, name: str, theirs: int) -> None:
+    """Run both in turn, as often as there are rounds, and add a row."""
+    pairs = [(_rate(load, theirs), _rate(load, ours)) for _ in range(report.rounds)]
+    _beside(report, what, [pair[1] for pair in pairs], name, [pair[0] for pair in pairs])
+
+
+def _beside(report: Report, what: str, ours: list[Rate], name: str, theirs: list[Rate]) -> None:
+    by_cpu = statistics.median(one.by_cpu / other.by_cpu for one, other in zip(ours, theirs, strict=True))
+    note = f", by CPU {by_cpu:.2f}"
+    report.beside(what, "/s", [each.a_second for each in ours], name, [each.a_second for each in theirs], note)
 
 
 def _socket(port: int) -> socket.socket:
@@ -196,5 +228,4 @@ def _other_datagrams(report: Report, name: str, other: Path) -> None:
             ("announces of a known peer", ANNOUNCE),
             ("tracker pulses", TRACKER_PULSE),
         ):
-            load = partial(datagrams, payloads=[payload], seconds=SECONDS)
-            report.compare(what, "/s", partial(load, ours), name, partial(load, theirs))
+            _compare(report, what, partial(datagrams, payloads=[payload], seconds=SECONDS), ours, name, theirs)

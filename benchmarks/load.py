@@ -23,6 +23,17 @@ CONNECTIONS = 16
 BINDING = bytes.fromhex("000100002112a442") + b"benchmarking"
 
 
+#: The process of each running server, by its port.
+_PROCESSES: dict[int, int] = {}
+
+
+def cpu(port: int) -> float:
+    """:returns: the CPU seconds that a running server has used."""
+    with open(f"/proc/{_PROCESSES[port]}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
 def server(
     name: str, argument: int = 0, core: int | None = None, checkout: Path | None = None, **settings: object
@@ -38,7 +49,9 @@ def server(
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_pinned(core), cwd=checkout)
     try:
         assert process.stdout is not None
-        yield int(process.stdout.readline())
+        port = int(process.stdout.readline())
+        _PROCESSES[port] = process.pid
+        yield port
     finally:
         process.kill()
         process.wait()

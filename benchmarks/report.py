@@ -56,13 +56,19 @@ class Report:
             pairs.append((ours(), beside))
         self.beside(what, unit, [pair[0] for pair in pairs], yardstick, [pair[1] for pair in pairs])
 
-    def beside(self, what: str, unit: str, ours: Sequence[float], yardstick: str, theirs: Sequence[float]) -> None:
-        """Add the medians of what was measured in turn, with the median of the ratios."""
+    def beside(
+        self, what: str, unit: str, ours: Sequence[float], yardstick: str, theirs: Sequence[float], note: str = ""
+    ) -> None:
+        """
+        Add the medians of what was measured in turn, with the median of the ratios.
+
+        :param note: what to say behind the yardstick.
+        """
         self.add(
             Row(
                 what,
                 f"{statistics.median(ours):,.0f} {unit}",
-                f"{yardstick} {statistics.median(theirs):,.0f}",
+                f"{yardstick} {statistics.median(theirs):,.0f}{note}",
                 f"{statistics.median(one / other for one, other in zip(ours, theirs, strict=True)):.2f}",
             )
         )
