@@ -7,21 +7,26 @@ them); the message is one plain sentence for people. Nothing in this module depe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 __all__ = [
     "Conflict",
     "Forbidden",
     "Full",
+    "HeadersTooLarge",
+    "LineTooLong",
     "Malformed",
     "MethodNotAllowed",
     "NotFound",
     "RendezvousError",
+    "RequestTimeout",
     "StartupError",
     "TooLarge",
     "TooMany",
     "Unauthorized",
     "Unavailable",
+    "Unsupported",
     "UnsupportedMedia",
     "WireError",
 ]
@@ -45,6 +50,7 @@ class RendezvousError(Exception):
 
     :param message: one plain sentence, shown to the caller.
     :param code: a stable word that is more precise than the class's own.
+    :param retry_after: whole seconds after which trying again makes sense, if that is not the class's own time.
     :ivar status: the HTTP status that fits.
     :ivar retry_after: seconds after which trying again makes sense, or ``None``.
     """
@@ -53,10 +59,12 @@ class RendezvousError(Exception):
     default_code: ClassVar[str] = "internal"
     retry_after: int | None = None
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
+        if retry_after is not None:
+            self.retry_after = retry_after
 
 
 class Malformed(RendezvousError):
@@ -94,6 +102,13 @@ class MethodNotAllowed(RendezvousError):
     default_code = "method-not-allowed"
 
 
+class RequestTimeout(RendezvousError):
+    """The request did not arrive in time; it is read no further."""
+
+    status = 408
+    default_code = "request-timeout"
+
+
 class Conflict(RendezvousError):
     """Somebody else was there first."""
 
@@ -106,6 +121,13 @@ class TooLarge(RendezvousError):
 
     status = 413
     default_code = "too-large"
+
+
+class LineTooLong(RendezvousError):
+    """The request line is over the limit."""
+
+    status = 414
+    default_code = "line-too-long"
 
 
 class UnsupportedMedia(RendezvousError):
@@ -123,6 +145,20 @@ class TooMany(RendezvousError):
     retry_after = 30
 
 
+class HeadersTooLarge(RendezvousError):
+    """The headers are over the limit, one of them or all together."""
+
+    status = 431
+    default_code = "headers-too-large"
+
+
+class Unsupported(RendezvousError):
+    """The request uses a part of HTTP that the server does not have."""
+
+    status = 501
+    default_code = "unsupported"
+
+
 class Unavailable(RendezvousError):
     """The server cannot do this now; the same request may work later."""
 
@@ -132,7 +168,22 @@ class Unavailable(RendezvousError):
 
 
 class Full(Unavailable):
-    """A table has reached its bound; it empties as its entries expire."""
+    """
+    A table has reached its bound; it empties as its entries expire.
+
+    :param holder: gives the network that holds most of the table, for the log.
+    """
 
     default_code = "full"
     retry_after = 30
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        retry_after: int | None = None,
+        holder: Callable[[], str | None] | None = None,
+    ) -> None:
+        super().__init__(message, code=code, retry_after=retry_after)
+        self.holder = holder

@@ -224,6 +224,13 @@ class IStore(IPresenceStore, ISignalingStore, ITrackerStore):
         :returns: the server time to go on from.
         """
 
+    def check_ready() -> None:
+        """
+        See whether a change would be kept now.
+
+        :raises Unavailable: no: the server is not running, or the disk cannot be written. :attr:`code` says which.
+        """
+
     async def close(now: float) -> None:
         """Keep what is to be kept, and let go of every resource. The store may be opened again."""
 

@@ -11,16 +11,62 @@ import attrs
 
 from rendezvous.errors import Malformed
 
-__all__ = ["MAX_BODY", "MAX_INTEGER", "MAX_WAIT", "SignalingLimits"]
+__all__ = [
+    "CANDIDATES_BODY",
+    "MAX_BODY",
+    "MAX_INTEGER",
+    "MAX_WAIT",
+    "SESSION_BODY",
+    "SMALL_BODY",
+    "SignalingLimits",
+    "SourceLimits",
+]
 
 #: Bytes of an HTTP body: ten offers of 64 KiB each, twice over for what JSON escapes, with room for topics.
 MAX_BODY = 2 * 1024 * 1024
+
+#: Bytes of a body that carries one SDP: six times 64 KiB, since JSON can escape each byte, and some fields.
+SESSION_BODY = 400 * 1024
+
+#: Bytes of the body of a request that carries candidates: 50 of 4 KiB, with half as much again for what JSON escapes.
+CANDIDATES_BODY = 300 * 1024
+
+#: Bytes of the body of every other request: a code of 256 characters, all of them escaped, and a few numbers.
+SMALL_BODY = 4 * 1024
 
 #: The greatest integer of a request: every JSON reader keeps it exactly (RFC 8259, section 6).
 MAX_INTEGER = 2**53 - 1
 
 #: Seconds that a request may wait for news: under the idle time-out of the usual proxies, 60 s.
 MAX_WAIT = 30.0
+
+
+@attrs.frozen(kw_only=True)
+class SourceLimits:
+    """
+    What one source address may take over HTTP; 0 turns a limit off.
+
+    A source is an IPv4 address or an IPv6 /64. A site (an IPv4 /24 or an IPv6 /48) may take four times as much.
+    The defaults let a school or an office behind one address work: some hundred people who start at the same moment.
+    """
+
+    #: Requests a second, and as many at once as in 8 s: 40 pages that send ten requests each at the same moment.
+    requests: float = 50.0
+    #: Registrations a second, and as many at once as in 100 s: 200 clients that come back after a cut.
+    registrations: float = 2.0
+    #: Offers and sessions a second, and as many at once as in 50 s: 100 people who publish ten offers each.
+    publications: float = 20.0
+    #: Held requests and event streams at one time: 250 people with four tabs each.
+    waiting: int = 1000
+    #: Connections at one time: 300 browsers, each of which opens up to six.
+    connections: int = 2000
+    #: Bytes of request bodies that have not arrived whole.
+    unfinished: int = 16 * 1024 * 1024
+
+    @classmethod
+    def none(cls) -> SourceLimits:
+        """:returns: no limits at all."""
+        return cls(**dict.fromkeys((field.name for field in attrs.fields(cls)), 0))
 
 
 @attrs.frozen(kw_only=True)

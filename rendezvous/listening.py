@@ -24,6 +24,9 @@ from rendezvous.settings import Settings
 
 __all__ = ["Listening", "Place", "http_places", "udp_place"]
 
+#: Connections that the kernel keeps until they are accepted: after a restart all clients come back at once.
+BACKLOG = 1024
+
 
 @attrs.frozen
 class Place:
@@ -49,10 +52,11 @@ def http_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place]
     :raises StartupError: the description of an endpoint cannot be used.
     """
     if not settings.http:
+        listen = partial(reactor.listenTCP, settings.http_port, site, backlog=BACKLOG)
         yield Place(
             "HTTP",
             _options(settings, "--http-port"),
-            partial(_everywhere, settings.interface, partial(reactor.listenTCP, settings.http_port, site)),
+            partial(_everywhere, settings.interface, listen),
         )
     for description in settings.http:
         certificate = None

@@ -24,9 +24,9 @@ from rendezvous.core.identity import Keyring
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import Counters, Report
+from rendezvous.descriptors import connections_within, raise_descriptor_limit
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
-from rendezvous.limits import MAX_BODY
 from rendezvous.listening import Listening, http_places, udp_place
 from rendezvous.secret import load_secrets
 from rendezvous.settings import Settings
@@ -36,8 +36,12 @@ from rendezvous.sweep import Sweep, sweep_service
 from rendezvous.udp.port import listen_datagrams
 from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
 from rendezvous.web.api import all_routes, router
+from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
-from rendezvous.web.site import RendezvousSite, RootResource
+from rendezvous.web.facts import Facts
+from rendezvous.web.gate import make_gate
+from rendezvous.web.root import RootResource
+from rendezvous.web.site import RendezvousSite
 from rendezvous.wire.tracker import Dialect
 
 __all__ = ["Rendezvous", "make_service"]
@@ -84,10 +88,11 @@ class Rendezvous(MultiService):
         self._datagrams = Datagrams(
             self.store,
             reactor,
-            RateLimit(settings.udp_rate, max(1, round(2 * settings.udp_rate))),
+            RateLimit(settings.udp_answers, max(1, round(2 * settings.udp_answers))),
             frozenset(Protocol).difference(settings.without),
             self.counters,
         )
+        self._gate = make_gate(settings.source_limits, settings.trusted_proxy, reactor, self.counters)
         sweep_service(Sweep(self.store, reactor, Report(self.counters)), reactor).setServiceParent(self)
 
     def _make_store(self, keyring: Keyring, random: Callable[[int], bytes]) -> IStore:
@@ -107,15 +112,21 @@ class Rendezvous(MultiService):
 
     def resource(self) -> RootResource:
         """:returns: the whole HTTP side, to be put below any path."""
-        return RootResource(
-            router(all_routes(self.store, self._reactor, self._settings.without), self._check_running),
-            MAX_BODY,
-            Cors(self._settings.cors_origin),
-        )
+        gate, settings = self._gate, self._settings
+        facts = Facts(settings.timers, settings.signaling_limits, self._udp_ports)
+        routes = all_routes(self.store, self._reactor, settings.without, facts=facts, quotas=gate.quotas)
+        answers = router(routes, self._check_running, gate.refusals)
+        return RootResource(answers, BodyLimits(routes), Cors(settings.cors_origin), gate)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
-        return RendezvousSite(self.resource(), self._reactor)
+        return RendezvousSite(self.resource(), self._reactor, connections_within(raise_descriptor_limit()))
+
+    def _udp_ports(self) -> list[int]:
+        """:returns: the ports that listen; before any does, those of the settings."""
+        return sorted({number % 65536 for number in self._datagrams.sockets}) or [
+            port.number for port in self._settings.udp_port
+        ]
 
     def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> DatagramProtocol:
         """

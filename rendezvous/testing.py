@@ -246,7 +246,8 @@ class MemoryServer:
     The server as ``twistd rendezvous`` makes it, started, on a reactor in memory.
 
     :param environ: the environment, in which a secret may be; without one there, ``secret_file`` is used.
-    :param settings: as for :class:`~rendezvous.settings.Settings`.
+    :param settings: as for :class:`~rendezvous.settings.Settings`. Source limits are off unless they turn
+        them on.
     :ivar reactor: advance it to let time pass.
     :ivar udp_ports: the server's, in the order of its settings.
     :ivar tcp_ports: the same.
@@ -260,6 +261,7 @@ class MemoryServer:
         if environ is None:
             environ = {"RENDEZVOUS_SECRET": SECRET.hex()}
         settings.setdefault("store", "memory:")
+        settings.setdefault("no_source_limits", True)
         settings.setdefault("interface", "0.0.0.0")  # noqa: S104 - there is no network here
         self._connections: list[Connection] = []
         before = len(self.reactor.udp_ports), len(self.reactor.tcp_ports)

@@ -43,7 +43,7 @@ class UDPTestCase(SynchronousTestCase):
 
     def start(self, **options: Any) -> None:
         """Start a server, with these settings beside the case's own; it takes the place of one that was there."""
-        self.server = MemoryServer(**{"udp_port": BOTH, **self.options, **options})
+        self.server = MemoryServer(**{"udp_port": BOTH, "no_source_limits": False, **self.options, **options})
         self.addCleanup(self.server.stop)
 
     def later(self, seconds: float) -> None:

@@ -183,8 +183,9 @@ class AnswerTests(DescribedCase):
 
     def test_about(self) -> None:
         """The server's words about itself."""
-        for path in ("/", "/health", "/openapi.json"):
+        for path in ("/", "/health", "/ready", "/openapi.json"):
             self.check(200, "GET", path)
+        self.check(200, "GET", "/?page=1", None, ORIGIN)
 
     def test_rendezvous(self) -> None:
         """Register, pulse, look up, verify and log out, and what can go wrong."""

@@ -26,6 +26,11 @@ NO_COUNTS = ["0", "-1", "1000000001", "1.5", "1e6", "", "9" * 5000]
 
 #: For each setting, texts that it takes with the values they mean (the first needs no other setting beside it), and
 #: texts that it refuses.
+RATES: tuple[dict[str, Any], list[str]] = (
+    {"50": 50.0, "0": 0.0, "0.5": 0.5, "1e9": 1e9},
+    ["-0.1", "1000000001", "nan", "inf", "-inf", "", "50/s"],
+)
+
 GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "http_port": (PORTS, NO_PORTS),
     "http": ({"tcp:80": "tcp:80", "ssl:443:privateKey=key.pem": "ssl:443:privateKey=key.pem"}, ["", " "]),
@@ -49,6 +54,12 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
             "*",
             "::/0",
         ],
+    ),
+    **{f"source_{name}": RATES for name in ("requests", "registrations", "publications")},
+    **{f"source_{name}": ({"0": 0, "1000": 1000}, ["-1", "1.5", ""]) for name in ("waiting", "connections")},
+    "source_share": (
+        {"0%": "0%", "10%": "10%", "2.5%": "2.5%", "100%": "100%"},
+        ["10", "0.1", "-1%", "100.1%", "%", "10 %", "nan%", ""],
     ),
     "pulse_interval": (SECONDS, NO_SECONDS),
     "pulse_grace": (
@@ -105,10 +116,7 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "tracker_lifetime": (SECONDS, NO_SECONDS),
     "max_tracker_peers": (COUNTS, NO_COUNTS),
-    "udp_rate": (
-        {"50": 50.0, "0": 0.0, "0.5": 0.5, "1e9": 1e9},
-        ["-0.1", "1000000001", "nan", "inf", "-inf", "", "50/s"],
-    ),
+    "udp_rate": RATES,
     "no_source_limits": (
         {"true": True, "false": False, "1": True, "0": False},
         ["", "yes", "True", "2", "on", "-1", "true "],
@@ -240,6 +248,12 @@ class PrecedenceTests(SynchronousTestCase):
                 "tracker_lifetime": 300.0,
                 "max_tracker_peers": 100000,
                 "udp_rate": 50.0,
+                "source_requests": 50.0,
+                "source_registrations": 2.0,
+                "source_publications": 20.0,
+                "source_waiting": 1000,
+                "source_connections": 2000,
+                "source_share": "10%",
                 "no_source_limits": False,
                 "trusted_proxy": (),
                 "without": (),

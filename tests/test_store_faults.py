@@ -36,7 +36,7 @@ class _Case(SynchronousTestCase):
         """Make the directory where anybody may go."""
         self.directory = Path(tempfile.mkdtemp(prefix="rendezvous-"))
         self.addCleanup(shutil.rmtree, self.directory)
-        self.server = Server(self.directory, "--udp-rate=0")
+        self.server = Server(self.directory, "--no-source-limits")
         self.addCleanup(self.server.kill)
 
     def begin(self) -> None:

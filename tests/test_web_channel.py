@@ -14,11 +14,11 @@ class LineTests(WebTestCase):
     """A request line, and the lines of headers."""
 
     def test_first_line_over_the_limit_is_refused_in_words(self) -> None:
-        """A line that no server would read to its end is 400, whether its end has come or not."""
+        """A line that no server would read to its end is 414, whether its end has come or not."""
         for end in ("", " HTTP/1.1\r\nHost: a\r\n\r\n"):
             connection = self.server.connect()
             connection.send(f"GET /{'x' * LONGEST}{end}".encode())
-            self.assertRefused(connection.response(), 400, "line-too-long", str(LONGEST))
+            self.assertRefused(connection.response(), 414, "line-too-long", str(LONGEST))
             self.assertEqual(connection.transport.producerState, "paused")
             self.assertFalse(connection.transport.disconnected)
             self.server.reactor.advance(1)
@@ -33,7 +33,7 @@ class LineTests(WebTestCase):
         """A header's line has the same limit."""
         connection = self.server.connect()
         connection.send(b"GET / HTTP/1.1\r\nX: " + b"x" * LONGEST)
-        self.assertRefused(connection.response(), 400, "line-too-long", str(LONGEST))
+        self.assertRefused(connection.response(), 431, "headers-too-large", str(LONGEST))
         self.server.reactor.advance(1)
         connection.lose()
 

@@ -84,7 +84,7 @@ class BodyTests(WebTestCase):
             b'{"sdp": "\xff"}',
             b"\xff\xfe{\x00}\x00",
             b"\xef\xbb\xbf{}",
-            b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+            b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
             b"[" * 200_000,
             b'{"n": ' + b"9" * 5000 + b"}",
             b"{} trailing",

@@ -69,7 +69,8 @@ class RegisterTests(_Case):
         response = self.server.request("POST", "/register")
         self.assertEqual((response.status, response.headers["content-type"]), (200, "application/json"))
         body = response.json()
-        self.assertEqual(set(body), {"client_id", "private_id", "peerId", "secret", "timestamp", "ok"})
+        facts = {"pulseInterval", "pulseGrace", "errorTime", "registrationTime", "udpPorts", "limits"}
+        self.assertEqual(set(body) - facts, {"client_id", "private_id", "peerId", "secret", "timestamp", "ok"})
         self.assertRegex(body["client_id"], r"\A[0-9a-f]{32}\Z")
         self.assertRegex(body["private_id"], r"\A[0-9a-f]{64}\Z")
         self.assertEqual((body["peerId"], body["secret"]), (body["client_id"], body["private_id"]))

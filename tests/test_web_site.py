@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, ClassVar
 
 from klein import Klein
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from rendezvous.limits import MAX_BODY
+from rendezvous.counters import Counters
+from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SMALL_BODY, SourceLimits
 from rendezvous.testing import Connection, MemoryServer
+from rendezvous.web.bodies import BodyLimits
+from rendezvous.web.channel import REFUSAL_TIME
 from rendezvous.web.cors import Cors
-from rendezvous.web.site import REFUSAL_TIME, RendezvousSite, RootResource
+from rendezvous.web.gate import make_gate
+from rendezvous.web.root import RootResource
+from rendezvous.web.site import RendezvousSite
 
 LIMIT = 100
 HOME = ("198.51.100.7", 50000)
+
+
+def in_front_of(routes: IResource) -> RootResource:
+    """:returns: a root resource that takes bodies up to the limit, without limits of sources."""
+    gate = make_gate(SourceLimits.none(), (), Clock(), Counters())
+    return RootResource(routes, BodyLimits(default=LIMIT), Cors(()), gate)
 
 
 class _Echo(Resource):
@@ -55,7 +66,7 @@ class BodyLimitTests(SynchronousTestCase):
         """Make a site with a small limit."""
         self.clock = Clock()
         self.echo = _Echo()
-        self.site = RendezvousSite(RootResource(self.echo, LIMIT, Cors(())), self.clock)
+        self.site = RendezvousSite(in_front_of(self.echo), self.clock)
 
     def post(self, headers: str, body: bytes = b"") -> Connection:
         """:returns: the connection on which a request was sent."""
@@ -152,7 +163,7 @@ class BodyLimitTests(SynchronousTestCase):
     def test_refusal_waits_for_the_answer_before_it(self) -> None:
         """A request that takes its time is answered first, then the one behind it is refused."""
         slow = _Slow()
-        connection = Connection(RendezvousSite(RootResource(slow, LIMIT, Cors(())), self.clock), HOME)
+        connection = Connection(RendezvousSite(in_front_of(slow), self.clock), HOME)
         self.addCleanup(connection.lose)
         connection.request("GET", "/", {"Host": "a"})
         connection.request("POST", "/", {"Host": "a", "Content-Length": str(LIMIT + 1)}, bytes(LIMIT + 1))
@@ -179,23 +190,49 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_silent_connection_is_closed_after_a_while(self) -> None:
-        """Half a request does not keep a connection for ever."""
-        connection = self.post(f"Content-Length: {LIMIT}\r\n", b"x")
-        self.clock.pump([30] * 5)
-        self.assertTrue(connection.closed)
-
 
 class ServerLimitTests(SynchronousTestCase):
     """Tests of the limit of the server itself."""
 
-    def test_limit_is_that_of_limits(self) -> None:
-        """``MAX_BODY`` bytes are taken by any route, one more is refused."""
+    #: Requests by what their bodies may have. What has no use for a body takes a small one all the same.
+    LIMITS: ClassVar[dict[int, list[tuple[str, str]]]] = {
+        MAX_BODY: [("POST", "/offers")],
+        SESSION_BODY: [
+            ("POST", "/offers/x/answer"), ("POST", "/chess/offer"), ("POST", "/a%2Fb/offer"), ("POST", "/answer"),
+        ],
+        CANDIDATES_BODY: [("POST", "/offers/x/ice-candidates"), ("POST", "/%6Fffers/x/ice-candidates")],
+        SMALL_BODY: [
+            ("POST", "/register"), ("POST", "/verify"), ("POST", "/logout"), ("POST", "/poll"), ("GET", "/offers"),
+            ("PUT", "/offers/x/heartbeat"), ("DELETE", "/offers/x"), ("GET", "/health"), ("POST", "/nothing/here"),
+            ("POST", "/offers/"), ("POST", "//offers"),
+        ],
+    }  # fmt: skip
+
+    def test_each_route_has_its_limit(self) -> None:
+        """A body at the limit of its route is read, one byte more is refused as soon as its length is known."""
         server = MemoryServer()
-        self.assertEqual(server.request("POST", "/register", bytes(MAX_BODY)).status, 200)
-        self.assertEqual(server.request("POST", "/register", bytes(MAX_BODY + 1)).status, 413)
+        self.addCleanup(server.stop)
+        for limit, requests in self.LIMITS.items():
+            for method, path in requests:
+                taken = server.start_request(method, path, bytes(limit), {"Content-Type": "text/plain"})
+                response = taken.response()
+                assert response is not None, (method, path)
+                self.assertNotEqual(response.status, 413, (method, path))
+                headers = {"Host": "a", "Content-Length": str(limit + 1)}
+                refused = server.connect()
+                refused.request(method, path, headers)
+                response = refused.response()
+                assert response is not None, (method, path)
+                self.assertEqual((response.status, response.json()["code"]), (413, "too-large"), (method, path))
+                self.assertIn(str(limit), response.json()["error"])
         server.reactor.advance(REFUSAL_TIME)
-        server.stop()
+
+    def test_query_does_not_change_the_limit(self) -> None:
+        """The route is found by the path alone."""
+        server = MemoryServer()
+        self.addCleanup(server.stop)
+        for path in ("/offers?x=/a/b", "/offers?"):
+            self.assertEqual(server.request("POST", path, bytes(MAX_BODY)).status, 401)
 
 
 class _Routes(Resource):
@@ -255,13 +292,14 @@ class FrontTests(SynchronousTestCase):
 
     def test_long_body_is_refused_although_it_was_read(self) -> None:
         """A plain site reads every body; what is over the limit is refused all the same, at the limit it is not."""
-        self.assertEqual(self.request("POST", "/api/peers/register", bytes(MAX_BODY)).status, 200)
-        response = self.request("POST", "/api/peers/register", bytes(MAX_BODY + 1))
+        self.assertEqual(self.request("POST", "/api/peers/register", bytes(SMALL_BODY)).status, 200)
+        self.assertEqual(self.request("POST", "/api/peers/offers", bytes(MAX_BODY)).status, 401)
+        response = self.request("POST", "/api/peers/register", bytes(SMALL_BODY + 1))
         self.assertEqual((response.status, response.json()["code"]), (413, "too-large"))
 
     def test_fault_in_front_of_the_routes_is_500_as_json(self) -> None:
         """The log has the traceback, the body has not."""
-        site = Site(RootResource(_Routes(), LIMIT, Cors(())), reactor=Clock())
+        site = Site(in_front_of(_Routes()), reactor=Clock())
         connection = Connection(site, HOME)
         connection.request("GET", "/", {"Host": "a"})
         response = connection.response()
@@ -281,7 +319,7 @@ class FrontTests(SynchronousTestCase):
             seen.append(segment)
             return b""
 
-        site = Site(RootResource(app.resource(), LIMIT, Cors(())), reactor=Clock())
+        site = Site(in_front_of(app.resource()), reactor=Clock())
         for path in ("plain", "%70lain", "a%2Fb", "a%20b", "%252F", "%FF%fe", "caf%C3%A9", "..", "%2e.", "%00", "a+b"):
             connection = Connection(site, HOME)
             connection.request("GET", f"/{path}", {"Host": "a"})

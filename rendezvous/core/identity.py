@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from rendezvous.errors import NotFound, Unauthorized
+from rendezvous.errors import NotFound
 
-__all__ = ["CLIENT_ID_SIZE", "KEY_SIZE", "Credential", "Keyring", "Secret", "parse_authorization", "parse_client_id"]
+__all__ = ["CLIENT_ID_SIZE", "KEY_SIZE", "Credential", "Keyring", "Secret", "parse_client_id"]
 
 CLIENT_ID_SIZE = 16
 KEY_SIZE = 32
 
-_BEARER = re.compile(r"bearer +(?:([0-9a-f]{32}):)?([0-9a-f]{64}) *", re.IGNORECASE | re.ASCII)
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
 
 
@@ -34,21 +33,6 @@ class Credential:
 
     key: bytes = attrs.field(repr=False)
     client_id: bytes | None = None
-
-
-def parse_authorization(header: str | None) -> Credential:
-    """
-    Read ``Bearer <private_id>`` or ``Bearer <client_id>:<private_id>``.
-
-    :raises Unauthorized: the header is missing or is neither.
-    """
-    if not header:
-        raise Unauthorized("This needs an Authorization header: Bearer <private_id>.")
-    match = _BEARER.fullmatch(header)
-    if match is None:
-        raise Unauthorized("The Authorization header is neither Bearer <private_id> nor <client_id>:<private_id>.")
-    client_id, key = match.groups()
-    return Credential(bytes.fromhex(key), bytes.fromhex(client_id) if client_id else None)
 
 
 def parse_client_id(text: str) -> bytes:

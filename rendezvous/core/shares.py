@@ -17,12 +17,14 @@ class Shares:
     :param what: what the table holds, for the error: ``"clients"``.
     :param subscriber: the most that one subscriber may hold; 0 for no limit.
     :param site: the most that one site may hold; 0 for no limit.
+    :param code: the code of the error.
     """
 
-    __slots__ = ("_held", "_site", "_subscriber", "_what")
+    __slots__ = ("_code", "_held", "_site", "_subscriber", "_what")
 
-    def __init__(self, what: str, subscriber: int = 0, site: int = 0) -> None:
+    def __init__(self, what: str, subscriber: int = 0, site: int = 0, code: str = "source-share") -> None:
         self._what = what
+        self._code = code
         self._subscriber = subscriber
         self._site = site
         self._held: Counter[str] = Counter()
@@ -35,17 +37,22 @@ class Shares:
         """:returns: what a subscriber holds."""
         return self._held[source.subscriber]
 
+    def largest(self) -> str | None:
+        """:returns: the network that holds most, ``None`` if none holds anything. It looks at all networks."""
+        # Of a site with one subscriber, this is the subscriber, which was counted first.
+        return max(self._held, key=self._held.__getitem__, default=None)
+
     def check(self, source: SourceNetwork, amount: int = 1) -> None:
         """
         See that a source may take more.
 
-        :raises TooMany: with the code ``source-share``, if it would hold more than its share. Nothing has changed.
+        :raises TooMany: it would hold more than its share. Nothing has changed.
         """
         if source is UNKNOWN:
             return
         for network, most in ((source.subscriber, self._subscriber), (source.site, self._site)):
             if most and self._held[network] + amount > most:
-                raise TooMany(f"The network {network} holds its full share of the {self._what}.", code="source-share")
+                raise TooMany(f"The network {network} holds its full share of the {self._what}.", code=self._code)
 
     def add(self, source: SourceNetwork, amount: int = 1) -> None:
         """Count what a source has taken, also when that is more than its share (an entry that was restored, say)."""

@@ -25,6 +25,7 @@ __all__ = [
     "PORT",
     "RATE",
     "SECONDS",
+    "SHARE",
     "SIZE",
     "STORE",
     "UDP_PORT",
@@ -176,6 +177,13 @@ def _read_grace(text: str) -> float | str:
     return text if text.endswith("%") else _number(text)
 
 
+def _check_share(value: Any) -> str:
+    _ensure(isinstance(value, str) and value.endswith("%"))
+    number = _number(value.removesuffix("%"))
+    _ensure(0 <= number <= 100)
+    return f"{_show_number(number)}%"
+
+
 def _check_size(value: Any) -> int:
     if isinstance(value, str):
         match = re.fullmatch(r"([0-9]{1,18})([KMG]?)", value)
@@ -227,6 +235,7 @@ GRACE = Kind(
     _read_grace,
     lambda value: value if isinstance(value, str) else _show_number(value),
 )
+SHARE = Kind("must be a part from 0% to 100%, such as 10%", _check_share)
 SIZE = Kind(
     "must be a number of bytes, or a text such as 512M with K, M or G for 1024, 1024^2 or 1024^3 bytes, from 1 to"
     " 1048576G",

@@ -15,7 +15,7 @@ import attrs
 from rendezvous.core.presence import Timers
 from rendezvous.core.protocols import Protocol
 from rendezvous.errors import StartupError
-from rendezvous.limits import SignalingLimits
+from rendezvous.limits import SignalingLimits, SourceLimits
 from rendezvous.settings.kinds import (
     ADDRESS,
     FLAG,
@@ -25,6 +25,7 @@ from rendezvous.settings.kinds import (
     PORT,
     RATE,
     SECONDS,
+    SHARE,
     SIZE,
     STORE,
     UDP_PORT,
@@ -160,6 +161,38 @@ class Settings:
         " for no limit",
         RATE,
     )
+    source_requests: float = option(
+        SourceLimits().requests,
+        "HTTP requests a second from one IPv4 address or IPv6 /64, with bursts of 8 times as many; 0 for no limit",
+        RATE,
+    )
+    source_registrations: float = option(
+        SourceLimits().registrations,
+        "registrations a second from one IPv4 address or IPv6 /64, with bursts of 100 times as many; 0 for no limit",
+        RATE,
+    )
+    source_publications: float = option(
+        SourceLimits().publications,
+        "offers and sessions a second from one IPv4 address or IPv6 /64, with bursts of 50 times as many; 0 for no"
+        " limit",
+        RATE,
+    )
+    source_waiting: int = option(
+        SourceLimits().waiting,
+        "requests and event streams of one IPv4 address or IPv6 /64 that wait for news at one time; 0 for no limit",
+        whole(0, _MOST),
+    )
+    source_connections: int = option(
+        SourceLimits().connections,
+        "HTTP connections of one IPv4 address or IPv6 /64 at one time; 0 for no limit",
+        whole(0, _MOST),
+    )
+    source_share: str = option(
+        "10%",
+        "part of each table that one IPv4 address or IPv6 /64 may hold; an IPv4 /24 or an IPv6 /48 may hold two and a"
+        " half times as much; 0% for no limit",
+        SHARE,
+    )
     no_source_limits: bool = option(
         False,
         "turn off all limits that count what one source address or network takes, --udp-rate included, for trusted"
@@ -225,6 +258,34 @@ class Settings:
             session_lifetime=self.session_lifetime,
             max_waiting=self.max_waiting,
         )
+
+    @property
+    def source_limits(self) -> SourceLimits:
+        """:returns: what one source may take over HTTP."""
+        if self.no_source_limits:
+            return SourceLimits.none()
+        return SourceLimits(
+            requests=self.source_requests,
+            registrations=self.source_registrations,
+            publications=self.source_publications,
+            waiting=self.source_waiting,
+            connections=self.source_connections,
+        )
+
+    @property
+    def udp_answers(self) -> float:
+        """:returns: the answers a second that one source may cause over UDP; 0 for no limit."""
+        return 0.0 if self.no_source_limits else self.udp_rate
+
+    def source_shares(self, total: int) -> tuple[int, int]:
+        """
+        :param total: the entries or bytes of a table.
+        :returns: how much of it one subscriber may hold, and how much one site; 0 for no limit.
+        """
+        part = float(self.source_share.removesuffix("%")) / 100
+        if self.no_source_limits or not part:
+            return 0, 0
+        return max(1, int(total * part)), max(1, min(total, int(total * part * 2.5)))
 
     @property
     def timers(self) -> Timers:

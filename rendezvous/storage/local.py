@@ -192,6 +192,9 @@ class LocalStore:
     async def push(self, source: Source, now: float, share_id: str) -> Replies:
         return await self._keep_on(lambda: self.tables.tracker.push(source, now, share_id), now)
 
+    def check_ready(self) -> None:
+        self._durability.raise_if_refusing()
+
     # The rule
 
     async def _save(self, decide: Callable[[], T], now: float) -> T:

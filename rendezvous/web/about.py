@@ -2,44 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from rendezvous._version import __version__
+from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
+from rendezvous.web.facts import Facts
 from rendezvous.web.openapi import describe
 from rendezvous.web.route import Route
+
+#: What answers for the topics of the sessions protocol.
+Topics = Callable[[Request], Coroutine[Any, Any, dict[str, Any]]]
 
 __all__ = ["AboutRoutes", "DescriptionRoutes"]
 
 
 class AboutRoutes:
-    """``protocol/offers``, first two rows."""
+    """
+    ``protocol/http``, the server itself.
 
-    def __init__(self, clock: IReactorTime) -> None:
+    :param facts: what clients are told of the protocols.
+    :param topics: what answers ``GET /topics``, if the sessions protocol is on.
+    """
+
+    def __init__(self, store: IStore, clock: IReactorTime, facts: Facts, topics: Topics | None) -> None:
+        self._store = store
         self._clock = clock
+        self._facts = facts
+        self._topics = topics
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
         return [
-            Route("GET", "/", self.about, tag="about", response="About", needs_store=False),
+            Route(
+                "GET",
+                "/",
+                self.about,
+                tag="about",
+                params=("page", "topics-limit", "topics-Origin"),
+                response="Root",
+                needs_store=False,
+            ),
             Route("GET", "/health", self.health, tag="about", response="Health", needs_store=False),
+            Route("GET", "/ready", self.ready, tag="about", response="Ready"),
         ]
 
     async def about(self, request: Request) -> dict[str, Any]:
-        """Name and version."""
+        """Name, version, and the facts that a client needs; with ``page`` and an Origin, what ``/topics`` answers."""
+        if self._topics is not None and request.args and b"page" in request.args and request.getHeader(b"Origin"):
+            # The oldest clients of the sessions protocol list topics here.
+            return await self._topics(request)
         return {
             "version": __version__,
             "name": "rendezvous",
-            "description": "Peers that cannot see each other find each other here.",
+            "description": "A rendezvous and signaling server for peers behind NATs.",
+            **self._facts.fields(),
         }
 
     async def health(self, request: Request) -> dict[str, Any]:
-        """Whether the server is well; for load balancers."""
+        """Liveness: the process runs and answers. It says nothing about the store; see ``/ready``."""
         return {"status": "ok", "timestamp": int(self._clock.seconds() * 1000), "version": __version__}
+
+    async def ready(self, request: Request) -> dict[str, Any]:
+        """Readiness: 200 while changes can be saved, and 503 while they cannot."""
+        self._store.check_ready()
+        return {"status": "ready", "timestamp": int(self._clock.seconds() * 1000), "version": __version__}
 
 
 class DescriptionRoutes:
@@ -59,4 +90,6 @@ class DescriptionRoutes:
 
     async def description(self, request: Request) -> dict[str, Any]:
         """This description, in OpenAPI 3.1."""
+        # It changes only with the server, and it is the one answer that does not depend on anything else.
+        request.setHeader(b"Cache-Control", b"max-age=300")
         return self._document

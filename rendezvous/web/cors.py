@@ -1,4 +1,4 @@
-"""Which web pages may read the answers (Fetch Standard, CORS protocol)."""
+"""Which web pages may read the answers (Fetch Standard, CORS protocol), and which caches may keep them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from twisted.web.server import NOT_DONE_YET
 
 __all__ = ["Cors"]
 
+#: Headers of an answer that a page may read besides those that every page may.
+_EXPOSED = b"Allow, Retry-After, WWW-Authenticate"
+
 
 class Cors:
     """
-    What a browser is told.
+    The headers about web pages and caches that every answer has.
+
+    Answers depend on the ``Origin`` of the request, and on the moment. So each has ``Vary: Origin`` and
+    ``Cache-Control: no-store``; a route whose answer may be kept sets another ``Cache-Control``.
 
     :param origins: those whose pages may read; empty for any.
     """
@@ -20,25 +26,30 @@ class Cors:
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origin.encode("ascii") for origin in origins)
 
-    def apply(self, request: Any) -> bool:
+    def headers(self, request: Any | None) -> dict[bytes, bytes]:
         """
-        Set the headers that every answer has, errors included.
+        :param request: the request as far as it was read; ``None`` if not even its first line was.
+        :returns: the headers of the answer.
+        """
+        headers = {b"Vary": b"Origin", b"Cache-Control": b"no-store"}
+        origin = None if request is None else request.getHeader(b"Origin")
+        if origin is not None and self._may_read(origin):
+            headers[b"Access-Control-Allow-Origin"] = origin if self._origins else b"*"
+            headers[b"Access-Control-Expose-Headers"] = _EXPOSED
+        return headers
 
-        :returns: whether the page that asks may read it.
-        """
+    def apply(self, request: Any) -> None:
+        """Set the headers of the answer, whether it will be an error or not."""
         origin = request.getHeader(b"Origin")
-        if self._origins:
-            # Also on what is sent to nobody's page: a cache must not keep that for a page.
-            request.setHeader(b"Vary", b"Origin")
-        if origin is None or (self._origins and origin not in self._origins):
-            return False
-        request.setHeader(b"Access-Control-Allow-Origin", origin if self._origins else b"*")
-        request.setHeader(b"Access-Control-Expose-Headers", b"Allow, Retry-After, WWW-Authenticate")
-        return True
+        request.setHeader(b"Vary", b"Origin")
+        request.setHeader(b"Cache-Control", b"no-store")
+        if self._may_read(origin):
+            request.setHeader(b"Access-Control-Allow-Origin", origin if self._origins else b"*")
+            request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED)
 
     def preflight(self, request: Any) -> int:
         """Answer ``OPTIONS``, which browsers ask before anything that is not plain."""
-        if self.apply(request):
+        if self._may_read(request.getHeader(b"Origin")):
             request.setHeader(b"Access-Control-Allow-Methods", b"GET, POST, PUT, DELETE")
             request.setHeader(b"Access-Control-Allow-Headers", b"Authorization, Content-Type, Last-Event-ID")
             request.setHeader(b"Access-Control-Max-Age", b"86400")
@@ -46,3 +57,6 @@ class Cors:
         # Finished here, because a body handed back, even an empty one, would be announced with a length.
         request.finish()
         return NOT_DONE_YET
+
+    def _may_read(self, origin: bytes | None) -> bool:
+        return origin is not None and (not self._origins or origin in self._origins)

@@ -13,7 +13,7 @@ from rendezvous.core.bloom import Bloom
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec
 from rendezvous.interfaces import IStore
-from rendezvous.limits import SignalingLimits
+from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment
 from rendezvous.web.route import Route, caller
@@ -42,7 +42,15 @@ class OfferRoutes:
                 "GET", "/offers/by-topic/<topic>", self.by_topic, params=("limit", "bloom"), response="OffersInTopic"
             ),
             route("GET", "/peers/<peer>/offers", self.of_peer, response="OffersOfPeer"),
-            known("POST", "/offers", self.publish, request="Publication", response="Published", errors=(409, 429)),
+            known(
+                "POST",
+                "/offers",
+                self.publish,
+                body=MAX_BODY,
+                request="Publication",
+                response="Published",
+                errors=(409, 429),
+            ),
             known("GET", "/offers/mine", self.mine, response="OwnOffers"),
             known("GET", "/offers/answers", self.answers, params=("since", "wait"), response="Answers", errors=(429,)),
             owner("PUT", "/offers/<offer>/heartbeat", self.heartbeat, response="Seen"),
@@ -51,6 +59,7 @@ class OfferRoutes:
                 "POST",
                 "/offers/<offer>/answer",
                 self.answer,
+                body=SESSION_BODY,
                 request="AnswerToOffer",
                 response="Answered",
                 errors=(403, 409),
@@ -59,6 +68,7 @@ class OfferRoutes:
                 "POST",
                 "/offers/<offer>/ice-candidates",
                 self.add_candidates,
+                body=CANDIDATES_BODY,
                 request="NewCandidates",
                 response="CandidatesAdded",
                 errors=(403, 429),

@@ -20,8 +20,9 @@ from rendezvous.web.schemas import Schema, error_schema, parameters, schemas
 
 __all__ = ["describe"]
 
-#: What any route may answer: a request that is malformed in itself, a long body, a fault, a store out of reach.
-EVERYWHERE = (400, 413, 500, 503)
+#: What any route may answer: to a request that is malformed, late or too long, to a source that is over its limits, or
+#: because of a fault or of a store out of reach.
+EVERYWHERE = (400, 408, 413, 414, 429, 431, 500, 501, 503)
 
 _PART = re.compile(r"<(\w+)>")
 

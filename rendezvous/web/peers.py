@@ -10,7 +10,10 @@ from twisted.web.http import Request
 
 from rendezvous.core.identity import parse_client_id
 from rendezvous.interfaces import IStore
+from rendezvous.web.facts import Facts
+from rendezvous.web.quotas import Quotas
 from rendezvous.web.route import Route, caller
+from rendezvous.web.sources import source_of
 
 __all__ = ["PeerRoutes"]
 
@@ -18,8 +21,10 @@ __all__ = ["PeerRoutes"]
 class PeerRoutes:
     """``protocol/http``. Timestamps are seconds since the epoch."""
 
-    def __init__(self, store: IStore, clock: IReactorTime) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, facts: Facts, quotas: Quotas) -> None:
         self._store = store
+        self._facts = facts
+        self._quotas = quotas
         self._seconds = clock.seconds
 
     def routes(self) -> list[Route]:
@@ -35,9 +40,10 @@ class PeerRoutes:
         ]
 
     async def register(self, request: Request) -> dict[str, Any]:
-        """Make a client, in the words of both dialects that read this."""
-        now = self._seconds()
-        client_id, key = await self._store.register(now)
+        """Make a client. The answer has the words of both protocols that read it, and the facts that a client needs."""
+        now, source = self._seconds(), source_of(request)
+        self._quotas.registration(source)
+        client_id, key = await self._store.register(now, source)
         name, secret = client_id.hex(), key.hex()
         return {
             "client_id": name,
@@ -46,6 +52,7 @@ class PeerRoutes:
             "secret": secret,
             "timestamp": now,
             "ok": True,
+            **self._facts.fields(),
         }
 
     async def verify(self, request: Request) -> dict[str, Any]:
@@ -59,7 +66,7 @@ class PeerRoutes:
         """End the caller."""
         now = self._seconds()
         client_id = await caller(request, self._store, now)
-        await self._store.logout(client_id, now)
+        await self._store.logout(client_id, now, source_of(request))
         return {"client_id": client_id.hex(), "ok": True}
 
     async def address(self, request: Request, client_id: str) -> dict[str, Any]:

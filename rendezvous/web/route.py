@@ -9,9 +9,10 @@ import attrs
 
 from twisted.web.http import Request
 
-from rendezvous.core.identity import parse_authorization
 from rendezvous.core.protocols import Protocol
 from rendezvous.interfaces import IStore
+from rendezvous.limits import SMALL_BODY
+from rendezvous.web.authorization import parse_authorization
 from rendezvous.web.fields import header
 
 __all__ = ["SHARED", "Route", "RouteResult", "caller"]
@@ -34,6 +35,7 @@ class Route:
     :ivar tag: a protocol, or one of :data:`SHARED`; the description groups routes by it.
     :ivar credential: whether it needs one.
     :ivar params: names of its parameters in the query and the headers (:func:`~rendezvous.web.schemas.parameters`).
+    :ivar body: bytes that its body may have.
     :ivar request: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` without one.
     :ivar response: name of the schema of its 200 answer, or ``None`` for a stream of Server-Sent Events.
     :ivar needs_store: whether it can be answered only while the server runs.
@@ -46,6 +48,7 @@ class Route:
     tag: str = attrs.field(kw_only=True)
     credential: bool = attrs.field(default=False, kw_only=True)
     params: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    body: int = attrs.field(default=SMALL_BODY, kw_only=True)
     request: str | None = attrs.field(default=None, kw_only=True)
     response: str | None = attrs.field(kw_only=True)
     needs_store: bool = attrs.field(default=True, kw_only=True)

@@ -21,6 +21,7 @@ TEXT: Schema = {"type": "string"}
 TRUE: Schema = {"const": True}
 AT_LEAST_ONE: Schema = {"type": "integer", "minimum": 1}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+DURATION: Schema = {"type": "number", "minimum": 0, "description": "Seconds."}
 MS: Schema = {"type": "integer", "minimum": 0, "description": "Milliseconds since the epoch."}
 SECONDS: Schema = {"type": "number", "minimum": 0, "description": "Seconds since the epoch."}
 CLIENT_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
@@ -90,13 +91,37 @@ def schemas(limits: SignalingLimits) -> dict[str, Schema]:
     }
 
 
+def _facts() -> dict[str, Schema]:
+    """:returns: what a client has to know of the protocols (:class:`rendezvous.web.facts.Facts`)."""
+    times = ("pulseInterval", "pulseGrace", "errorTime", "registrationTime")
+    counts = (
+        *("sdpSize", "ttlDefaultMs", "ttlMinMs", "ttlMaxMs", "offersPerRequest", "offersPerPeer", "topicsPerOffer"),
+        *("topicChars", "candidateSize", "candidatesPerRequest", "candidatesPerSide"),
+    )
+    limits = {**dict.fromkeys(counts, COUNT), "sessionLifetime": DURATION}
+    return {
+        **dict.fromkeys(times, DURATION),
+        "udpPorts": many({"type": "integer", "minimum": 0, "maximum": 65535}),
+        "limits": {"type": "object", "required": list(limits), "properties": limits},
+    }
+
+
 def _presence() -> dict[str, Schema]:
     return {
-        "About": record(version=TEXT, name=TEXT, description=TEXT),
+        "Root": {"anyOf": [ref("About"), ref("SessionTopics")]},
+        "About": record((), version=TEXT, name=TEXT, description=TEXT, **_facts()),
         "Health": record(status={"const": "ok"}, timestamp=MS, version=TEXT),
+        "Ready": record(status={"const": "ready"}, timestamp=MS, version=TEXT),
         "Description": {"type": "object", "description": "An OpenAPI document."},
         "Identity": record(
-            client_id=CLIENT_ID, private_id=KEY, peerId=CLIENT_ID, secret=KEY, timestamp=SECONDS, ok=TRUE
+            (),
+            client_id=CLIENT_ID,
+            private_id=KEY,
+            peerId=CLIENT_ID,
+            secret=KEY,
+            timestamp=SECONDS,
+            ok=TRUE,
+            **_facts(),
         ),
         "Verified": record(client_id=CLIENT_ID, timestamp=SECONDS, ok=TRUE),
         "LoggedOut": record(client_id=CLIENT_ID, ok=TRUE),

@@ -14,7 +14,7 @@ from rendezvous.core.notes import OfferSide
 from rendezvous.core.offers import Candidate, Offer, Role
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
-from rendezvous.limits import SignalingLimits
+from rendezvous.limits import SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment, header
 from rendezvous.web.route import Route
@@ -45,11 +45,20 @@ class SessionRoutes:
                 response="Topics",
             ),
             isolated("GET", "/<topic>/sessions", self.sessions, response="Sessions"),
-            isolated("POST", "/<topic>/offer", self.open, request="NewSession", response="Opened", errors=(409,)),
+            isolated(
+                "POST",
+                "/<topic>/offer",
+                self.open,
+                body=SESSION_BODY,
+                request="NewSession",
+                response="Opened",
+                errors=(409,),
+            ),
             isolated(
                 "POST",
                 "/answer",
                 self.answer,
+                body=SESSION_BODY,
                 request="AnswerToSession",
                 response="Success",
                 errors=(403, 404, 409, 429),

@@ -1,0 +1,27 @@
+"""The ``Authorization`` header (RFC 6750, section 2.1)."""
+
+from __future__ import annotations
+
+import re
+
+from rendezvous.core.identity import Credential
+from rendezvous.errors import Unauthorized
+
+__all__ = ["parse_authorization"]
+
+_BEARER = re.compile(r"bearer +(?:([0-9a-f]{32}):)?([0-9a-f]{64}) *", re.IGNORECASE | re.ASCII)
+
+
+def parse_authorization(header: str | None) -> Credential:
+    """
+    Read ``Bearer <private_id>`` or ``Bearer <client_id>:<private_id>``.
+
+    :raises Unauthorized: the header is missing or is neither.
+    """
+    if not header:
+        raise Unauthorized("This needs an Authorization header: Bearer <private_id>.")
+    match = _BEARER.fullmatch(header)
+    if match is None:
+        raise Unauthorized("The Authorization header is neither Bearer <private_id> nor <client_id>:<private_id>.")
+    client_id, key = match.groups()
+    return Credential(bytes.fromhex(key), bytes.fromhex(client_id) if client_id else None)

@@ -1,0 +1,58 @@
+"""How long the body of a request may be, by its route."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
+
+from rendezvous.errors import TooLarge
+from rendezvous.limits import SMALL_BODY
+from rendezvous.web.route import Route
+
+__all__ = ["BodyLimits", "too_large"]
+
+
+def too_large(limit: int) -> TooLarge:
+    """:returns: the error for a body over the limit."""
+    return TooLarge(f"The body is over the limit of {limit} bytes.")
+
+
+class BodyLimits:
+    """
+    The limits of all routes. A request that matches no route has the smallest limit, so that it is refused early.
+
+    :param routes: the table of routes.
+    :param default: bytes, for what is not a route.
+    """
+
+    def __init__(self, routes: Sequence[Route] = (), default: int = SMALL_BODY) -> None:
+        self._default = default
+        self._larger = [
+            (route.method.encode("ascii"), _pattern(route.path), route.body) for route in routes if route.body > default
+        ]
+
+    def of(self, method: bytes, segments: Sequence[bytes]) -> int:
+        """
+        :param segments: the parts of the path, percent-decoded.
+        :returns: bytes.
+        """
+        for known, pattern, limit in self._larger:
+            if known == method and len(pattern) == len(segments) and all(map(_matches, pattern, segments)):
+                return limit
+        return self._default
+
+    def of_path(self, method: bytes, path: bytes) -> int:
+        """
+        :param path: the target of a request as it was sent, with its query.
+        :returns: bytes.
+        """
+        segments = path.partition(b"?")[0].split(b"/", 5)[1:]
+        return self.of(method, [unquote_to_bytes(segment) for segment in segments])
+
+
+def _pattern(path: str) -> list[bytes | None]:
+    return [None if part.startswith("<") else part.encode("ascii") for part in path.split("/")[1:]]
+
+
+def _matches(part: bytes | None, segment: bytes) -> bool:
+    return part is None or part == segment

@@ -1,0 +1,259 @@
+"""HTTP/1.1 on one connection: strict, with deadlines, and with an answer for what is not read to its end."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
+from rendezvous.errors import HeadersTooLarge, LineTooLong, Malformed, RendezvousError, RequestTimeout, Unsupported
+from rendezvous.web._json import error_body
+
+if TYPE_CHECKING:
+    from rendezvous.web.site import RendezvousSite
+
+__all__ = ["BODY_RATE", "BODY_TIME", "FIRST_BYTE_TIME", "HEADER_TIME", "IDLE_TIME", "REFUSAL_TIME", "UNREAD_TIME"]
+__all__ += ["Channel"]
+
+#: Seconds that a new connection has to send its first byte. A TLS handshake is part of that.
+FIRST_BYTE_TIME = 10.0
+
+#: Seconds from the first byte of a request to the end of its headers.
+HEADER_TIME = 10.0
+
+#: Seconds from the end of the headers to the end of the body, besides those that :data:`BODY_RATE` gives.
+BODY_TIME = 10.0
+
+#: Bytes a second at which a body must arrive.
+BODY_RATE = 16 * 1024
+
+#: Seconds that a connection may be idle between two requests.
+IDLE_TIME = 60.0
+
+#: Seconds that a response may stay unread, while there is more of it than the transport's buffer should hold.
+UNREAD_TIME = 60.0
+
+#: Seconds that a refused client has to read why, before the connection is closed on what it still sends.
+REFUSAL_TIME = 1.0
+
+#: Digits of a Content-Length: as many as a 64-bit number may have.
+_LENGTH_DIGITS = 19
+
+
+class _Phase(Enum):
+    NEW = 0  # Nothing has arrived yet.
+    IDLE = 1  # Between two requests.
+    HEADER = 2  # A part of the request line and the headers has arrived.
+    BODY = 3  # The headers have arrived, and the body has not.
+    REQUEST = 4  # A whole request is being answered.
+
+
+class Channel(HTTPChannel):
+    """
+    One connection.
+
+    Each part of a request has a deadline, which the bytes of the part do not move. What cannot be read to its end is
+    answered, as JSON, and the connection is closed: where the next request would begin is not known.
+
+    :ivar refused: whether that has happened; nothing more is read then.
+    """
+
+    transport: Any
+    site: RendezvousSite
+    refused = False
+    _phase = _Phase.NEW
+    _peer: Any = None
+    _body_began = 0.0
+    _end: IDelayedCall | None = None
+
+    # The connection
+
+    def connectionMade(self) -> None:
+        """Begin, unless there are too many connections."""
+        if self._may_stay(self.site.connections.opened):
+            super().connectionMade()
+            self.setTimeout(FIRST_BYTE_TIME)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Forget the connection, and cancel what it had in hand."""
+        self._end_in(None)
+        self.site.connections.closed(self)
+        super().connectionLost(reason)
+
+    def loseConnection(self) -> None:
+        """Close the connection once all is sent, or when the client does not read it."""
+        super().loseConnection()
+        self._end_in(UNREAD_TIME)
+
+    def give_way(self) -> None:
+        """Close the connection at once: another one needs its place."""
+        self.refused = True
+        self.transport.abortConnection()
+
+    def _may_stay(self, count: Any) -> bool:
+        self._peer = peer = self.transport.getPeer()
+        stays: bool = count(self, UNKNOWN if self.site.root.gate.proxies.trusts(peer) else _source(peer))
+        if not stays:
+            self.give_way()
+        return stays
+
+    # Backpressure
+
+    def pauseProducing(self) -> None:
+        """Stop writing; if the client reads nothing for too long, close."""
+        super().pauseProducing()
+        self._end_in(UNREAD_TIME)
+
+    def resumeProducing(self) -> None:
+        """Go on: the client has read everything."""
+        self._end_in(None)
+        super().resumeProducing()
+
+    def _end_in(self, seconds: float | None) -> None:
+        """Abort the connection after some time, however much is unsent then; or do not."""
+        if self._end is not None and self._end.active():
+            self._end.cancel()
+        self._end = None if seconds is None else self.callLater(seconds, self.transport.abortConnection)
+
+    # Deadlines
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read on. Unlike the base class, this does not restart the timeout with each byte."""
+        if self.refused:
+            return
+        if self._phase is _Phase.NEW and self.transport.getPeer() is not self._peer:
+            # Behind the PROXY protocol the peer is known only now.
+            self._peer_has_changed()
+        LineReceiver.dataReceived(self, data)
+        if not self._busyReceiving:
+            self._set_deadline()
+
+    def allContentReceived(self) -> None:
+        """Answer a whole request; no deadline holds while that takes."""
+        if not self.refused:
+            self._phase = _Phase.REQUEST
+            self.site.connections.busy(self)
+            super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        """Wait for the next request."""
+        self._savedTimeOut = IDLE_TIME
+        self._phase = _Phase.IDLE
+        self.site.connections.idle(self)
+        super().requestDone(request)
+        if not self._busyReceiving:
+            self._set_deadline()
+
+    def timeoutConnection(self) -> None:
+        """Close the connection. A request that has begun is answered first."""
+        if self._phase is _Phase.HEADER:
+            self.refuse(RequestTimeout(f"The headers did not arrive within {HEADER_TIME:g} s."))
+        elif self._phase is _Phase.BODY:
+            left = self._body_time() - (self.site.reactor.seconds() - self._body_began)
+            if left > 0:
+                self.setTimeout(left)
+            else:
+                self.refuse(RequestTimeout("The body did not arrive in time."))
+        else:
+            self.loseConnection()
+
+    def _peer_has_changed(self) -> None:
+        if self.transport.getPeer() != self._peer:
+            self._may_stay(self.site.connections.belongs_to)
+
+    def _set_deadline(self) -> None:
+        if self.refused or self._handlingRequest or not self.transport:
+            return
+        if not self.line_mode:
+            phase = _Phase.BODY
+        elif self.requests or self._buffer:
+            phase = _Phase.HEADER
+        else:
+            return
+        if phase is not self._phase:
+            self._phase = phase
+            if phase is _Phase.HEADER:
+                self.setTimeout(HEADER_TIME)
+            else:
+                self._body_began = self.site.reactor.seconds()
+                self.setTimeout(self._body_time())
+
+    def _body_time(self) -> float:
+        """:returns: the seconds for the body: by its length, or by what has arrived if that is not announced."""
+        length = self.requests[-1].received if self.length is None else self.length
+        return float(BODY_TIME + length / BODY_RATE)
+
+    # Refusals
+
+    def refuse(self, error: RendezvousError) -> None:
+        """Answer a request of which no more is read, and close the connection."""
+        if self.refused:
+            return
+        self.refused = True
+        self.paused = True  # The loop that reads lines ends.
+        self.setTimeout(None)
+        request = self.requests[-1] if self.requests else None
+        self.transport.writeSequence(_written(error, self.site.root.cors.headers(request)))
+        # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
+        self.transport.pauseProducing()
+        self._end_in(REFUSAL_TIME)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long."""
+        if self.requests:
+            self.refuse(HeadersTooLarge(f"A header is over the limit of {self.MAX_LENGTH} bytes."))
+        else:
+            self.refuse(LineTooLong(f"The request line is over the limit of {self.MAX_LENGTH} bytes."))
+
+    # The base class has no public way to change how it answers what it cannot read. The names below are private, and
+    # tests/test_web_strict.py would notice a version of Twisted without them.
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._receivedHeaderSize > self.totalHeadersSize:
+            self.refuse(HeadersTooLarge(f"The headers are over the limit of {self.totalHeadersSize} bytes."))
+        elif self._receivedHeaderCount > self.maxHeaders:
+            self.refuse(HeadersTooLarge(f"There are more than {self.maxHeaders} headers."))
+        else:
+            self.refuse(Malformed("The request is not valid HTTP/1.1.", code="bad-request"))
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Content-Length":
+            if len(data) > _LENGTH_DIGITS:
+                # int() of Python refuses more than 4300 digits with an exception.
+                self._respondToBadRequestAndDisconnect()
+                return False
+        elif header == b"Transfer-Encoding":
+            if data.lower() != b"chunked":
+                self.refuse(Unsupported("The only transfer coding that the server knows is chunked."))
+                return False
+        else:
+            return True
+        chosen: bool = super()._maybeChooseTransferDecoder(header, data)
+        return chosen
+
+    def _send100Continue(self) -> None:
+        if not self.refused:
+            super()._send100Continue()
+
+
+def _source(peer: Any) -> SourceNetwork:
+    host = getattr(peer, "host", None)
+    return UNKNOWN if host is None else source_network(host)
+
+
+def _written(error: RendezvousError, headers: dict[bytes, bytes]) -> list[bytes]:
+    """:returns: a whole response, after which the connection is closed."""
+    body = json.dumps(error_body(error)).encode("ascii")
+    written = [b"HTTP/1.1 %d %b\r\n" % (error.status, HTTPStatus(error.status).phrase.encode("ascii"))]
+    if error.retry_after is not None:
+        headers = {**headers, b"Retry-After": b"%d" % error.retry_after}
+    written += [b"%b: %b\r\n" % header for header in headers.items()]
+    written += [b"Connection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body), body]
+    return written

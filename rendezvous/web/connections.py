@@ -1,0 +1,126 @@
+"""The open connections of an HTTP port: how many there may be, and which gives way when there are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.errors import TooMany
+
+__all__ = ["Connection", "Connections"]
+
+#: Connections that the port accepts in one turn of the reactor. Those that give way are closed in the next turn.
+ACCEPTS = 100
+
+
+class Connection(Protocol):
+    """What is counted: the channel of one connection."""
+
+    transport: Any
+
+    def give_way(self) -> None:
+        """Close the connection at once."""
+
+
+class Connections:
+    """
+    All open connections.
+
+    A connection is idle while it has no whole request in hand: it is new, kept alive, or its request is not complete.
+    When there are too many connections, of one source or in all, the one that has been idle for longest gives way to
+    the new one. If none is idle, the new one is closed.
+
+    :param most: how many there may be in all.
+    :param shares: how many each source may have.
+    :param refused: called with the reason and the source for each connection that is closed because of a limit.
+    """
+
+    def __init__(self, most: int, shares: Shares, refused: Callable[[str, SourceNetwork], None]) -> None:
+        self._most = most
+        self._shares = shares
+        self._refused = refused
+        self._open: dict[Connection, SourceNetwork] = {}
+        # Of all connections, and of each subscriber, in the order in which they became idle.
+        self._idle: dict[Connection, None] = {}
+        self._idle_of: dict[str, dict[Connection, None]] = {}
+
+    def __len__(self) -> int:
+        """:returns: how many are open."""
+        return len(self._open)
+
+    def opened(self, connection: Connection, source: SourceNetwork) -> bool:
+        """
+        Count a new connection.
+
+        :returns: whether it may stay.
+        """
+        port = getattr(connection.transport, "server", None)
+        if port is not None and port.numberAccepts > ACCEPTS:
+            # A port accepts 20 more in each turn while there are more, without end. All descriptors would be in use
+            # before the first of the connections that give way is closed.
+            port.numberAccepts = ACCEPTS
+        if not self._make_room(source):
+            return False
+        self._open[connection] = source
+        self._shares.add(source)
+        self.idle(connection)
+        return True
+
+    def belongs_to(self, connection: Connection, source: SourceNetwork) -> bool:
+        """
+        Count a connection for another source: a proxy has said only now where it comes from.
+
+        :returns: whether it may stay.
+        """
+        self.closed(connection)
+        return self.opened(connection, source)
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection; a second time does nothing."""
+        source = self._open.get(connection)
+        if source is not None:
+            self.busy(connection)
+            del self._open[connection]
+            self._shares.remove(source)
+
+    def idle(self, connection: Connection) -> None:
+        """Note that a connection waits for a request."""
+        source = self._open.get(connection)
+        if source is not None:
+            self._idle[connection] = None
+            if source is not UNKNOWN:
+                self._idle_of.setdefault(source.subscriber, {})[connection] = None
+
+    def busy(self, connection: Connection) -> None:
+        """Note that a connection has a whole request in hand."""
+        source = self._open.get(connection)
+        if source is None or connection not in self._idle:
+            return
+        del self._idle[connection]
+        if source is not UNKNOWN:
+            of_source = self._idle_of[source.subscriber]
+            del of_source[connection]
+            if not of_source:
+                del self._idle_of[source.subscriber]
+
+    def _make_room(self, source: SourceNetwork) -> bool:
+        try:
+            self._shares.check(source)
+        except TooMany as error:
+            self._refused(error.code, source)
+            if not self._close_oldest(self._idle_of.get(source.subscriber)):
+                return False
+        if len(self._open) >= self._most:
+            self._refused("connections", source)
+            return self._close_oldest(self._idle)
+        return True
+
+    def _close_oldest(self, among: dict[Connection, None] | None) -> bool:
+        if not among:
+            return False
+        oldest = next(iter(among))
+        self.closed(oldest)
+        oldest.give_way()
+        return True

@@ -1,0 +1,42 @@
+"""What a server knows of the sources of its HTTP requests: one for all of its ports and mounted resources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from twisted.internet.interfaces import IReactorTime
+
+from rendezvous.counters import Counters
+from rendezvous.limits import SourceLimits
+from rendezvous.web.quotas import Quotas
+from rendezvous.web.refusals import Refusals
+from rendezvous.web.sources import Proxies
+
+__all__ = ["Gate", "make_gate"]
+
+
+@attrs.frozen
+class Gate:
+    """
+    Where requests come from, what each source may take, and what was refused.
+
+    :ivar proxies: the reverse proxies whose headers are believed.
+    :ivar quotas: what each source has taken.
+    :ivar refusals: counts what is refused because of a limit.
+    """
+
+    proxies: Proxies
+    quotas: Quotas
+    refusals: Refusals
+
+
+def make_gate(limits: SourceLimits, trusted: Sequence[str], clock: IReactorTime, counters: Counters) -> Gate:
+    """
+    :param limits: of each source.
+    :param trusted: networks of reverse proxies.
+    :param clock: the time that rates are measured on.
+    :param counters: where refusals are counted.
+    """
+    return Gate(Proxies(trusted), Quotas(limits, clock), Refusals(counters))

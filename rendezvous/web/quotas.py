@@ -1,0 +1,134 @@
+"""What one source may take over HTTP, and what is refused to it."""
+
+from __future__ import annotations
+
+import math
+
+from twisted.internet.interfaces import IReactorTime
+
+from rendezvous.core.ratelimit import RateLimit
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import SourceNetwork
+from rendezvous.errors import Full, TooMany
+from rendezvous.limits import SourceLimits
+
+__all__ = ["CODES", "MAX_UNFINISHED", "Held", "Quotas"]
+
+#: The codes of everything that is refused because of a limit of one source.
+CODES = (
+    "source-bodies",
+    "source-connections",
+    "source-publications",
+    "source-registrations",
+    "source-requests",
+    "source-share",
+    "source-waiting",
+)
+
+#: Bytes of bodies that have not arrived whole, of all connections together.
+MAX_UNFINISHED = 64 * 1024 * 1024
+
+#: How many times as much a site may hold as a subscriber.
+SITE_FACTOR = 4
+
+
+class Quotas:
+    """
+    The limits of each source: rates, and what it may hold at one time.
+
+    :param limits: the limits.
+    :param clock: the time that rates are measured on.
+    :ivar connections: what each source holds of the open connections.
+    """
+
+    def __init__(self, limits: SourceLimits, clock: IReactorTime) -> None:
+        self._seconds = clock.seconds
+        self._requests = _rate(limits.requests, 8)
+        self._registrations = _rate(limits.registrations, 100)
+        self._publications = _rate(limits.publications, 50)
+        self._waiting = _shares("requests that wait", limits.waiting, "source-waiting")
+        self._unfinished = _shares("request bodies that are being sent", limits.unfinished, "source-bodies")
+        self._unfinished_total = 0
+        self.connections = _shares("connections", limits.connections, "source-connections")
+
+    def request(self, source: SourceNetwork) -> None:
+        """:raises TooMany: ``source-requests``, the source sends more requests than it may."""
+        wait = self._requests.take(source, self._seconds())
+        if wait:
+            raise _too_fast("requests", source, wait)
+
+    def registration(self, source: SourceNetwork) -> None:
+        """:raises TooMany: ``source-registrations``, the source registers more clients than it may."""
+        wait = self._registrations.take(source, self._seconds())
+        if wait:
+            raise _too_fast("registrations", source, wait)
+
+    def publications(self, source: SourceNetwork, number: int) -> None:
+        """
+        :param number: of the offers or sessions that the source wants to make.
+        :raises TooMany: ``source-publications``, the source makes more of them than it may.
+        """
+        wait = self._publications.take(source, self._seconds(), number) if number > 0 else 0.0
+        if wait:
+            raise _too_fast("publications", source, wait)
+
+    def waiting(self, source: SourceNetwork) -> Held:
+        """
+        Count a request that waits, for the duration of a ``with`` block.
+
+        :raises TooMany: ``source-waiting``, as many requests and streams of the source wait as may.
+        """
+        return Held(self._waiting, source)
+
+    def receive(self, source: SourceNetwork, size: int) -> None:
+        """
+        Count a piece of a body that has not arrived whole.
+
+        :raises TooMany: ``source-bodies``, the source has sent as much of such bodies as it may.
+        :raises Full: ``full-bodies``, all sources together have.
+        """
+        if self._unfinished_total + size > MAX_UNFINISHED:
+            raise Full("The server is receiving as many request bodies as it can.", code="full-bodies")
+        self._unfinished.check(source, size)
+        self._unfinished.add(source, size)
+        self._unfinished_total += size
+
+    def received(self, source: SourceNetwork, size: int) -> None:
+        """Count a body that has arrived whole, or never will."""
+        self._unfinished.remove(source, size)
+        self._unfinished_total -= size
+
+
+class Held:
+    """One place among those that a source may hold; it is given back at the end of the ``with`` block."""
+
+    __slots__ = ("_shares", "_source")
+
+    def __init__(self, shares: Shares, source: SourceNetwork) -> None:
+        self._shares = shares
+        self._source = source
+
+    def __enter__(self) -> None:
+        self._shares.check(self._source)
+        self._shares.add(self._source)
+
+    def __exit__(self, *error: object) -> None:
+        self._shares.remove(self._source)
+
+
+def _rate(rate: float, seconds: float) -> RateLimit:
+    """:returns: a limit whose burst is what comes back in so many seconds."""
+    return RateLimit(rate, max(1.0, rate * seconds))
+
+
+def _shares(what: str, most: int, code: str) -> Shares:
+    return Shares(what, most, SITE_FACTOR * most, code)
+
+
+def _too_fast(what: str, source: SourceNetwork, wait: float) -> TooMany:
+    seconds = math.ceil(wait)
+    return TooMany(
+        f"The network {source.subscriber} has sent too many {what}; try again in {seconds} s.",
+        code=f"source-{what}",
+        retry_after=seconds,
+    )

@@ -1,0 +1,110 @@
+"""One request as it arrives: its body within bounds and in memory, and its target in the form that routes know."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.errors import Malformed, RendezvousError
+from rendezvous.web.bodies import too_large
+
+__all__ = ["CappedRequest"]
+
+# RFC 9112, section 3.2.2.
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+
+
+class CappedRequest(Request):
+    """
+    A request whose body is read no further than its route's limit.
+
+    :ivar received: bytes of the body so far.
+    """
+
+    channel: Any
+    content: Any
+    source: SourceNetwork = UNKNOWN
+    received = 0
+    _limit = 0
+    _media: Sequence[bytes] = ()
+
+    def gotLength(self, length: int | None) -> None:
+        """Refuse a body whose announced length is over the limit before any of it is read."""
+        # In memory always: the base class takes a file, and so a descriptor, for a long body.
+        self.content = io.BytesIO()
+        if length == 0:
+            return
+        channel = self.channel
+        root = channel.site.root
+        self._limit = root.bodies.of_path(channel._command, channel._path)
+        root.gate.proxies.source(self)
+        if length is not None and length > self._limit:
+            channel.refuse(too_large(self._limit))
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Refuse a body that turns out to be over the limit, or for which there is no room."""
+        channel = self.channel
+        if channel is None or channel.refused:
+            return
+        if self.received + len(data) > self._limit:
+            channel.refuse(too_large(self._limit))
+            return
+        try:
+            channel.site.root.gate.quotas.receive(self.source, len(data))
+        except RendezvousError as error:
+            channel.site.root.gate.refusals.note(error, self.source)
+            channel.refuse(error)
+        else:
+            self.received += len(data)
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Hand on a request that was not refused."""
+        self._give_back()
+        if path[:1] != b"/" and not self._find_target(command, path):
+            self.channel.refuse(Malformed("The target is neither a path nor a URL.", code="bad-target"))
+            return
+        if command == b"POST":
+            # The base class would read forms, and answer for a broken one in words of its own. No route takes a form.
+            self._media = self.requestHeaders.getRawHeaders(b"Content-Type", [])
+            self.requestHeaders.removeHeader(b"Content-Type")
+        super().requestReceived(command, self._target or path, version)
+
+    def process(self) -> None:
+        """Answer."""
+        if self._media:
+            self.requestHeaders.setRawHeaders(b"Content-Type", self._media)
+        super().process()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Forget the body."""
+        self._give_back()
+        super().connectionLost(reason)
+
+    _target = b""
+
+    def _find_target(self, command: bytes, path: bytes) -> bool:
+        """
+        Take a target in absolute form; its authority counts, and not the Host header.
+
+        :returns: whether the target is one that a server takes.
+        """
+        match = _ABSOLUTE.fullmatch(path)
+        if match is None:
+            return command == b"OPTIONS" and path == b"*"
+        self.requestHeaders.setRawHeaders(b"Host", [match[1]])
+        self._target = match[2] if match[2].startswith(b"/") else b"/" + match[2]
+        return True
+
+    def _give_back(self) -> None:
+        if self.received:
+            site = self.channel.site if self.channel is not None else None
+            if site is not None:
+                site.root.gate.quotas.received(self.source, self.received)
+            self.received = 0

@@ -1,0 +1,154 @@
+"""
+Where a request comes from: the source address that limits count.
+
+It is the address of the peer of the connection. Where the peer is a trusted proxy, it is what the proxy says in
+``X-Forwarded-For`` or ``Forwarded`` (RFC 7239).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+
+from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
+
+__all__ = ["Proxies", "source_of"]
+
+#: Proxies that one request may have passed; what is to the left of that many addresses is not read.
+MAX_HOPS = 32
+
+# RFC 7239, section 4. An element is ";"-separated pairs; the value of "for" is a token or a quoted string.
+_PAIR = re.compile(r'\s*([\w!#$%&\'*+.^`|~-]+)=([\w!#$%&\'*+.^`|~-]+|"(?:[^"\\]|\\.)*")\s*', re.ASCII)
+# An address with or without a port, as both headers have it: 192.0.2.1, 192.0.2.1:4711, [2001:db8::1]:4711.
+_NODE = re.compile(r"\[([0-9a-fA-F:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9a-fA-F:.]+)")
+
+
+def source_of(request: Any) -> SourceNetwork:
+    """
+    :returns: the source of a request that :class:`Proxies` has looked at;
+        :data:`~rendezvous.core.sources.UNKNOWN` for any other.
+    """
+    source: SourceNetwork = getattr(request, "source", UNKNOWN)
+    return source
+
+
+class Proxies:
+    """
+    The reverse proxies whose headers are believed.
+
+    Each proxy adds the address of its own peer at the right end of the header. So the header is read from the right,
+    up to the first address that is not a trusted proxy: that one is the source. What stands to the left of it was
+    written by the source, and is not read. For example, with ``10.0.0.0/8`` trusted, a request from ``10.0.0.1`` with
+    ``X-Forwarded-For: 192.0.2.66, 198.51.100.7, 10.0.0.9`` comes from ``198.51.100.7``.
+
+    * From any other peer both headers are ignored.
+    * If a request has both headers, ``X-Forwarded-For`` counts: most proxies write that one, and let a ``Forwarded``
+      header of the client pass.
+    * An element that is malformed, hidden or ``unknown`` ends the reading. The source is then the proxy that wrote it.
+
+    :param trusted: networks as :mod:`ipaddress` reads them; ``unix`` is every peer on a UNIX socket.
+    """
+
+    def __init__(self, trusted: Sequence[str] = ()) -> None:
+        networks = [ip_network(text, strict=False) for text in trusted if text != "unix"]
+        self._trusts_unix = "unix" in trusted
+        self._trusts_any = bool(networks)
+
+        @lru_cache(4096)
+        def trusts(host: str) -> bool:
+            try:
+                address = _plain(ip_address(host.partition("%")[0]))
+            except ValueError:
+                return False
+            return any(address in network for network in networks)
+
+        self._trusts = trusts
+
+    def trusts(self, peer: Any) -> bool:
+        """
+        :param peer: the address of the other end of a connection.
+        :returns: whether it is a trusted proxy.
+        """
+        host = getattr(peer, "host", None)
+        if host is None:
+            return self._trusts_unix and isinstance(peer, UNIXAddress)
+        return self._trusts_any and self._trusts(host)
+
+    def source(self, request: Any) -> SourceNetwork:
+        """
+        Find the source of a request, and keep it with the request for :func:`source_of`.
+
+        :param request: a request whose headers are there.
+        """
+        peer = request.getClientAddress()
+        host = getattr(peer, "host", "")
+        if self.trusts(peer):
+            host = self._forwarded(request, host)
+        source = request.source = source_network(host) if host else UNKNOWN
+        return source
+
+    def _forwarded(self, request: Any, proxy: str) -> str:
+        found = proxy
+        for hop, host in enumerate(_hops(request)):
+            if host is None or hop == MAX_HOPS:
+                break
+            found = host
+            if not self._trusts(host):
+                break
+        return found
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """:returns: IPv4 for IPv4-mapped IPv6, as a socket of both families shows an IPv4 peer."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _hops(request: Any) -> Iterator[str | None]:
+    """:returns: the addresses that proxies have added, the last one first; ``None`` for what is not an address."""
+    x_forwarded = request.requestHeaders.getRawHeaders(b"X-Forwarded-For")
+    if x_forwarded is not None:
+        for text in reversed(_joined(x_forwarded).split(",")):
+            yield _address(text)
+        return
+    forwarded = request.requestHeaders.getRawHeaders(b"Forwarded")
+    if forwarded is not None:
+        for element in reversed(_elements(_joined(forwarded))):
+            yield _forwarded_for(element)
+
+
+def _joined(lines: Sequence[bytes]) -> str:
+    return b",".join(lines).decode("latin-1")
+
+
+def _elements(text: str) -> list[str]:
+    """:returns: the parts between commas; a comma within quotes does not count."""
+    return re.findall(r'(?:[^",]|"(?:[^"\\]|\\.)*"|")+', text)
+
+
+def _forwarded_for(element: str) -> str | None:
+    found: str | None = None
+    for part in re.findall(r'(?:[^";]|"(?:[^"\\]|\\.)*"|")+', element):
+        pair = _PAIR.fullmatch(part)
+        if pair is None:
+            return None
+        if pair[1].lower() == "for":
+            value = pair[2]
+            if value.startswith('"'):
+                value = re.sub(r"\\(.)", r"\1", value[1:-1])
+            found = _address(value)
+    return found
+
+
+def _address(text: str) -> str | None:
+    match = _NODE.fullmatch(text.strip())
+    if match is None:
+        return None
+    try:
+        return str(_plain(ip_address(match[1] or match[2] or match[3])))
+    except ValueError:
+        return None
