@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.attack import bodies, clock, datagrams, disk, ends, floods, slow  # noqa: F401 - each enters its attacks
 from tests.attack.field import ATTACKS
+from tests.attack.innocent import KINDS
 from tests.attack.run import Result, run
 from tests.attack.shim import missing
 
@@ -19,7 +22,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def tried(name: str, seconds: float, checkout: Path | None) -> Result | None:
+def tried(name: str, options: argparse.Namespace) -> Result | None:
     """
     Run an attack, once more if the machine was too slow even before it, or busy with something else.
 
@@ -31,13 +34,34 @@ def tried(name: str, seconds: float, checkout: Path | None) -> Result | None:
             raise SystemExit(missing())
         say(f"skipped {name}: {missing()}")
         return None
-    result = run(attack, seconds, checkout)
-    if result.faults and not result.was_quiet:
+    result = run(attack, options.seconds, options.checkout)
+    if result.faults and not result.was_quiet and not options.once:
         say("\n".join(result.lines()))
         say(f"        {name}: the machine was slow before the attack, or busy with other programs; once more")
-        result = run(attack, seconds, checkout)
+        result = run(attack, options.seconds, options.checkout)
     say("\n".join(result.lines()))
     return result
+
+
+def table(results: Sequence[Result]) -> str:
+    """:returns: the results as a table of reStructuredText."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 40 14 14 14 18 8 10 12", ""]
+    heading = ("attack", *(f"{kind}, p99/max" for kind in KINDS), "MiB before/peak", "CPU", "recovery", "passed")
+    for row in (heading, *map(cells, results)):
+        lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(row)]
+    return "\n".join([*lines, ""])
+
+
+def cells(result: Result) -> list[str]:
+    """:returns: a row of the table."""
+    under = [
+        f"{each.p99:.0f}/{each.most:.0f}" if math.isfinite(each.p99) else f"{each.failed} of {each.count} failed"
+        for each in map(result.under.__getitem__, KINDS)
+    ]
+    before, peak, _ = (size >> 20 for size in result.memory)
+    recovery = f"{result.recovery:.1f} s"
+    passed = "no" if result.faults else "yes"
+    return [f"``{result.name}``", *under, f"{before}/{peak}", f"{result.cpu:.0%}", recovery, passed]
 
 
 def main() -> None:
@@ -48,6 +72,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each lasts (default: 10)")
     parser.add_argument("--quick", action="store_true", help="run only those that CI runs")
     parser.add_argument("--checkout", type=Path, help="run the server from this directory's code")
+    parser.add_argument("--once", action="store_true", help="run none of them again, however busy the machine is")
+    parser.add_argument("--save", metavar="FILE", type=Path, help="write a table of the results here")
     options = parser.parse_args()
     if options.list:
         for each in ATTACKS.values():
@@ -57,7 +83,10 @@ def main() -> None:
     if unknown:
         parser.error(f"no such attack: {', '.join(sorted(unknown))}")
     names = options.names or [n for n, each in ATTACKS.items() if each.quick or not options.quick]
-    failed = [name for name in names if (result := tried(name, options.seconds, options.checkout)) and result.faults]
+    results = [result for name in names if (result := tried(name, options))]
+    failed = [result.name for result in results if result.faults]
+    if options.save:
+        options.save.write_text(table(results), encoding="utf-8")
     say(f"{len(names)} attacks, {len(failed)} failed{': ' if failed else ''}{', '.join(failed)}")
     sys.exit(bool(failed))
 

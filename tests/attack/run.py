@@ -35,7 +35,11 @@ IDLE = 2.0
 
 @attrs.frozen
 class Latency:
-    """Milliseconds of one kind of request: the median, one in a hundred, the worst; and how many failed, and why."""
+    """
+    Milliseconds of one kind of request: the median, one in a hundred, the worst; how many failed, and why.
+
+    :ivar when: seconds from the beginning to the worst.
+    """
 
     p50: float
     p99: float
@@ -43,10 +47,12 @@ class Latency:
     count: int
     failed: int
     reasons: tuple[str, ...]
+    when: float
 
     def __str__(self) -> str:
         failed = f", {self.failed} of {self.count} failed" if self.failed else ""
-        return f"{self.p50:.1f}/{self.p99:.0f}/{self.most:.0f}{failed}"
+        when = f" at {self.when:.1f} s" if self.p99 >= BOUND else ""
+        return f"{self.p50:.1f}/{self.p99:.0f}/{self.most:.0f}{when}{failed}"
 
 
 @attrs.frozen
@@ -185,9 +191,10 @@ def _rate(measured: Sequence[Any], column: int) -> float:
 def _latency(kind: str, samples: Sequence[Any], since: float, before: float) -> Latency:
     """:returns: what requests of this kind took that began in that time; a failed one took for ever."""
     own = [each for each in samples if each[0] == kind and since <= each[1] < before]
-    took = sorted(math.inf if each[2] is None else each[2] for each in own) or [math.inf]
+    slowness = [math.inf if each[2] is None else each[2] for each in own] or [math.inf]
+    took = sorted(slowness)
     reasons = sorted({each[3] for each in own if each[2] is None})
     failed = sum(each[2] is None for each in own)
-    return Latency(
-        took[len(took) // 2], took[math.ceil(len(took) * 0.99) - 1], took[-1], len(own), failed, tuple(reasons)
-    )
+    p99 = took[math.ceil(len(took) * 0.99) - 1]
+    when = own[slowness.index(took[-1])][1] - since if own else 0.0
+    return Latency(took[len(took) // 2], p99, took[-1], len(own), failed, tuple(reasons), when)
