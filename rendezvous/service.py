@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 
+from rendezvous.clock import ServerClock, wall_clock
 from rendezvous.core.identity import Keyring
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
@@ -56,10 +58,13 @@ class Rendezvous(MultiService):
     that need its state are answered 503, and pulses are dropped. It can be stopped and started again.
 
     :param settings: the settings; those about ports are not used here.
-    :param reactor: the clock.
+    :param reactor: runs timers and threads.
     :param random: gives that many random bytes; the operating system's, unless this is a test.
     :param environ: where ``RENDEZVOUS_SECRET`` may be.
     :param run_blocking: calls what blocks, one call at a time; in a thread of its own, unless this is a test.
+    :param monotonic: seconds on a clock that only goes forward; a test gives its reactor's.
+    :param wall: seconds since the epoch; a test gives its reactor's.
+    :ivar clock: server time.
     :ivar counters: what the server counts, for whoever reports it.
     :raises StartupError: the secret's file cannot be used.
     """
@@ -76,10 +81,13 @@ class Rendezvous(MultiService):
         random: Callable[[int], bytes] = os.urandom,
         environ: Mapping[str, str] = os.environ,
         run_blocking: RunBlocking | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = wall_clock,
     ) -> None:
         super().__init__()
         self._settings = settings
         self._reactor = reactor
+        self.clock = ServerClock(reactor, monotonic, wall)
         self._stops = DeferredLock()
         self._has_thread = run_blocking is None
         self._run_blocking = self._in_thread if run_blocking is None else run_blocking
@@ -87,13 +95,13 @@ class Rendezvous(MultiService):
         self.counters = Counters()
         self._datagrams = Datagrams(
             self.store,
-            reactor,
+            self.clock,
             RateLimit(settings.udp_answers, max(1, round(2 * settings.udp_answers))),
             frozenset(Protocol).difference(settings.without),
             self.counters,
         )
-        self._gate = make_gate(settings.source_limits, settings.trusted_proxy, reactor, self.counters)
-        sweep_service(Sweep(self.store, reactor, Report(self.counters)), reactor).setServiceParent(self)
+        self._gate = make_gate(settings.source_limits, settings.trusted_proxy, self.clock, self.counters)
+        sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
 
     def _make_store(self, keyring: Keyring, random: Callable[[int], bytes]) -> IStore:
         settings = self._settings
@@ -107,6 +115,8 @@ class Rendezvous(MultiService):
             "max_offers": settings.max_offers,
             "tracker_lifetime": settings.tracker_lifetime,
             "max_tracker_peers": settings.max_tracker_peers,
+            "limit_sources": not settings.no_source_limits,
+            "wall": self.clock.to_wall,
         }
         return make_store(settings.store, self._run_blocking, **parts)
 
@@ -114,7 +124,7 @@ class Rendezvous(MultiService):
         """:returns: the whole HTTP side, to be put below any path."""
         gate, settings = self._gate, self._settings
         facts = Facts(settings.timers, settings.signaling_limits, self._udp_ports)
-        routes = all_routes(self.store, self._reactor, settings.without, facts=facts, quotas=gate.quotas)
+        routes = all_routes(self.store, self.clock, settings.without, facts=facts, quotas=gate.quotas)
         answers = router(routes, self._check_running, gate.refusals)
         return RootResource(answers, BodyLimits(routes), Cors(settings.cors_origin), gate)
 
@@ -149,7 +159,7 @@ class Rendezvous(MultiService):
             raise RuntimeError("The server is still stopping: wait for the Deferred that stopService has returned.")
         if self._is_open:
             return
-        self.store.open(self._reactor.seconds())
+        self.clock.start(self.store.open(self.clock.wall()))
         self._is_open = True
         if self._has_thread:
             self._thread = _store_thread()
@@ -173,7 +183,7 @@ class Rendezvous(MultiService):
             return
         self._is_open = False
         try:
-            await self.store.close(self._reactor.seconds())
+            await self.store.close(self.clock.seconds())
         finally:
             if self._thread is not None:
                 self._thread.stop()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from twisted.application.internet import TimerService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from rendezvous.counters import Report
+from rendezvous.counters import REPORT_INTERVAL, Report
 from rendezvous.interfaces import IStore
 
 __all__ = ["SWEEP_INTERVAL", "Sweep", "sweep_service"]
@@ -18,7 +21,10 @@ SWEEP_INTERVAL = 1.0
 
 class Sweep:
     """
-    One pass: free what has expired, and say what an operator would want to know.
+    One pass: free what has expired, and say once a minute what an operator would want to know.
+
+    A pass is made of slices, of some milliseconds each. They follow each other until nothing is due any more, and what
+    has arrived is served between them.
 
     :param report: logs what was counted since its last line.
     :ivar report: the same.
@@ -30,6 +36,10 @@ class Sweep:
         self._store = store
         self._clock = clock
         self.report = report
+        self._clients = self._offers = self._tracker_peers = 0
+        self._next_line = -math.inf
+        self._stopping = False
+        self._pause: Deferred[None] | None = None
 
     def __call__(self) -> Deferred[None]:
         """Never fails: a TimerService whose function raises once never runs again."""
@@ -38,31 +48,70 @@ class Sweep:
         )
 
     async def _pass(self) -> None:
-        now = self._clock.seconds()
-        self.report(now)
-        swept = await self._store.sweep(now)
-        if swept.clients:
+        self.report(self._clock.seconds())
+        while True:
+            swept = await self._store.sweep(self._clock.seconds())
+            self._clients += swept.clients
+            self._offers += swept.offers
+            self._tracker_peers += swept.tracker_peers
+            if not swept.more or self._stopping:
+                break
+            # What has arrived meanwhile is served before the next slice.
+            self._pause = deferLater(self._clock, 0.0)
+            try:
+                await self._pause
+            except CancelledError:
+                break
+        if self._clock.seconds() >= self._next_line:
+            self.say()
+
+    def stop(self) -> None:
+        """Let a pass that is under way end with its slice."""
+        self._stopping = True
+        if self._pause is not None:
+            self._pause.cancel()
+
+    def start(self) -> None:
+        """Let passes run until nothing is due."""
+        self._stopping = False
+
+    def say(self) -> None:
+        """Log what was freed since the last time: one line for each kind."""
+        clients, offers, peers = self._clients, self._offers, self._tracker_peers
+        if not (clients or offers or peers):
+            return
+        self._next_line = self._clock.seconds() + REPORT_INTERVAL
+        self._clients = self._offers = self._tracker_peers = 0
+        if clients:
             self.log.info(
                 "swept: {clients} clients had fallen silent, {live} are left",
-                clients=swept.clients,
+                clients=clients,
                 live=len(self._store.live),
             )
-        if swept.offers:
-            self.log.info("swept: {offers} offers had expired", offers=swept.offers)
-        if swept.tracker_peers:
-            self.log.info("swept: {peers} tracker peers had fallen silent", peers=swept.tracker_peers)
+        if offers:
+            self.log.info("swept: {offers} offers had expired", offers=offers)
+        if peers:
+            self.log.info("swept: {peers} tracker peers had fallen silent", peers=peers)
 
 
 class _SweepService(TimerService):
     def __init__(self, sweep: Sweep) -> None:
         super().__init__(SWEEP_INTERVAL, sweep)
         self._report = sweep.report
+        self._sweep = sweep
+
+    def startService(self) -> None:
+        """Start."""
+        self._sweep.start()
+        super().startService()
 
     def stopService(self) -> Deferred[None]:
         """Stop, wait for the pass that is under way, and report the rest; one that never started can be stopped too."""
         if not self.running:
             return succeed(None)
+        self._sweep.stop()
         self._report.flush()
+        self._sweep.say()
         stopped: Deferred[None] = super().stopService()
         return stopped
 

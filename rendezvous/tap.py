@@ -7,6 +7,7 @@ The one module that names the global reactor. ``service`` is imported late: it i
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -144,6 +145,11 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from rendezvous.service import make_service
+
+    # The process is ours: let its timers follow a clock that only goes forward. Twisted's own follow the machine's
+    # clock, and when that is set back by an hour, they wait for an hour.
+    clocked: Any = reactor
+    clocked.seconds = time.monotonic
 
     server = _Server()
     try:

@@ -124,6 +124,26 @@ class MemoryReactor(MemoryReactorClock):
         self.udp_ports: list[MemoryUDPPort] = []
         self.tcp_ports: list[MemoryTCPPort] = []
 
+    def advance(self, amount: float) -> None:
+        """
+        Let time pass, a second at a time while there are timers, so that whatever is to happen on the way does.
+
+        More than a day is a :meth:`pause`.
+        """
+        while 86400 >= amount > 1 and self.getDelayedCalls():
+            super().advance(1)
+            amount -= 1
+        super().advance(amount)
+
+    def pause(self, amount: float) -> None:
+        """
+        Let time pass in one step, as for a process that was suspended.
+
+        Over 10 seconds, a server takes it for that: its wall clock goes on, and server time stands still
+        (:mod:`rendezvous.clock`).
+        """
+        super().advance(amount)
+
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> MemoryTCPPort:
         """Open a port in memory."""
         opened = MemoryTCPPort(port or 49152 + len(self.tcp_ports), factory, interface)
@@ -265,7 +285,14 @@ class MemoryServer:
         settings.setdefault("interface", "0.0.0.0")  # noqa: S104 - there is no network here
         self._connections: list[Connection] = []
         before = len(self.reactor.udp_ports), len(self.reactor.tcp_ports)
-        self.service = make_service(Settings(**settings), self.reactor, environ=environ, run_blocking=maybeDeferred)
+        self.service = make_service(
+            Settings(**settings),
+            self.reactor,
+            environ=environ,
+            run_blocking=maybeDeferred,
+            monotonic=self.reactor.seconds,
+            wall=self.reactor.seconds,
+        )
         self.service.privilegedStartService()
         self.service.startService()
         self.udp_ports = self.reactor.udp_ports[before[0] :]

@@ -18,7 +18,7 @@ class ProtocolTests(SynchronousTestCase):
         """:returns: the routes of a server with some protocols off."""
         server = MemoryServer()
         self.addCleanup(server.stop)
-        return all_routes(server.rendezvous.store, server.reactor, without)
+        return all_routes(server.rendezvous.store, server.rendezvous.clock, without)
 
     def test_settings_take_every_name(self) -> None:
         """Each protocol can be turned off alone."""

@@ -179,7 +179,9 @@ class HttpPageTests(SynchronousTestCase):
         """Every route is on some page of the protocol, and every one there exists."""
         server = MemoryServer()
         self.addCleanup(server.stop)
-        served = {f"{route.method} {route.path}" for route in all_routes(server.rendezvous.store, server.reactor)}
+        served = {
+            f"{route.method} {route.path}" for route in all_routes(server.rendezvous.store, server.rendezvous.clock)
+        }
         found = [table for page in (DOCS / "protocol").glob("*.rst") for table in tables(read(page))]
         documented = {literal(row[0]) for table in found if table[0][0] == "Route" for row in table[1:]}
         self.assertEqual(documented, served)

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings
 from rendezvous.testing import SECRET, Connection, MemoryReactor, Response
+from tests._service_case import clocks
 
 ENVIRON = {"RENDEZVOUS_SECRET": SECRET.hex()}
 HOME = ("198.51.100.7", 40000)
@@ -55,7 +56,12 @@ class LifeCase(SynchronousTestCase):
 
     def make(self, store: str, **settings: Any) -> MultiService:
         """:returns: a server that is stopped after the test, if it runs then."""
-        service = make_service(Settings(store=store, **settings), self.reactor, environ=ENVIRON)
+        service = make_service(
+            Settings(store=store, **settings),
+            self.reactor,
+            environ=ENVIRON,
+            **clocks(self.reactor),
+        )
         self.addCleanup(self.stop, service)
         return service
 
@@ -162,7 +168,12 @@ class LifeTests(LifeCase):
     def test_start_while_stopping_is_refused(self) -> None:
         """It says what to wait for, and does not disturb the stop."""
         _, store = self.stores()
-        rendezvous = Rendezvous(Settings(store=store), self.reactor, environ=ENVIRON)
+        rendezvous = Rendezvous(
+            Settings(store=store),
+            self.reactor,
+            environ=ENVIRON,
+            **clocks(self.reactor),
+        )
         rendezvous.startService()
         stopped: list[object] = []
         rendezvous.stopService().addCallback(stopped.append)
@@ -227,7 +238,12 @@ class NotRunningTests(LifeCase):
     def test_server_that_was_never_started_says_so(self) -> None:
         """Every request that needs its state is answered 503 with a plain sentence; a pulse gets no answer."""
         for store in self.stores():
-            rendezvous = Rendezvous(Settings(store=store), self.reactor, environ=ENVIRON)
+            rendezvous = Rendezvous(
+                Settings(store=store),
+                self.reactor,
+                environ=ENVIRON,
+                **clocks(self.reactor),
+            )
             site = rendezvous.site()
             self.assert_not_running(rendezvous, site)
             port = self.reactor.listenUDP(9999, rendezvous.datagrams())
@@ -240,7 +256,12 @@ class NotRunningTests(LifeCase):
     def test_server_that_was_stopped_says_so(self) -> None:
         """On a site that goes on without it."""
         for store in self.stores():
-            rendezvous = Rendezvous(Settings(store=store), self.reactor, environ=ENVIRON)
+            rendezvous = Rendezvous(
+                Settings(store=store),
+                self.reactor,
+                environ=ENVIRON,
+                **clocks(self.reactor),
+            )
             site = rendezvous.site()
             rendezvous.startService()
             self.stop(rendezvous)

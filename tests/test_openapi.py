@@ -94,7 +94,7 @@ class DocumentTests(DescribedCase):
 
     def test_it_has_every_route_and_nothing_else(self) -> None:
         """Methods and paths are those of the table from which requests are answered."""
-        routes = all_routes(self.server.rendezvous.store, self.server.reactor)
+        routes = all_routes(self.server.rendezvous.store, self.server.rendezvous.clock)
         served = {(route.method, route.path.replace("<", "{").replace(">", "}")) for route in routes}
         described = {(method.upper(), path) for path, item in self.document["paths"].items() for method in item}
         self.assertEqual(described, served)
@@ -103,7 +103,7 @@ class DocumentTests(DescribedCase):
     def test_what_is_served_is_what_is_generated(self) -> None:
         """The answer is the description of the server's own routes and limits."""
         store = self.server.rendezvous.store
-        routes = all_routes(store, self.server.reactor)
+        routes = all_routes(store, self.server.rendezvous.clock)
         self.assertEqual(self.document, json.loads(json.dumps(describe(routes, store.limits))))
         self.assertEqual(self.document["info"]["version"], __version__)
 

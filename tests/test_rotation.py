@@ -90,10 +90,10 @@ class RotatedTests(RotationCase):
         """Up to it all is well, and past it nothing is."""
         until = self.rotate()
         self.restart()
-        self.reactor.advance(until - self.reactor.seconds() - 1)
+        self.reactor.pause(until - self.reactor.seconds() - 1)
         self.assertEqual(self.statuses(), [200, 200])
         self.assertEqual(self.server.deliver(self.key), [ON_TIME])
-        self.reactor.advance(1 + JUST)
+        self.reactor.pause(1 + JUST)
         self.assertEqual(self.statuses(), [401, 401])
         self.assertEqual(self.server.deliver(self.key), [UNKNOWN])
 
@@ -101,7 +101,7 @@ class RotatedTests(RotationCase):
         """A restart after the stated time finds no old client, though a pause counts against nobody."""
         until = self.rotate()
         self.server.stop()
-        self.reactor.advance(until - self.reactor.seconds() + JUST)
+        self.reactor.pause(until - self.reactor.seconds() + JUST)
         self.start()
         self.assertEqual((self.server.deliver(self.key), self.statuses()), ([UNKNOWN], [401, 401]))
 
@@ -111,7 +111,7 @@ class RotatedTests(RotationCase):
         self.restart()
         _, key, headers = self.server.register()
         self.assertEqual(self.server.deliver(key), [ON_TIME])
-        self.reactor.advance(until - self.reactor.seconds() + JUST)
+        self.reactor.pause(until - self.reactor.seconds() + JUST)
         self.assertEqual(self.server.request("POST", "/verify", headers=headers).status, 200)
         self.assertEqual(self.server.deliver(key), [ON_TIME])
 
@@ -139,14 +139,14 @@ class RotatedTests(RotationCase):
     def test_two_rotations(self) -> None:
         """Each old secret has an end of its own."""
         until = self.rotate()
-        self.reactor.advance(KEEP / 2)
+        self.reactor.pause(KEEP / 2)
         self.restart()
         _, key, headers = self.server.register()
         self.server.deliver(key)
         self.rotate()
         self.assertEqual(self.restart(), [])
         self.assertEqual(self.statuses(), [200, 200])
-        self.reactor.advance(until - self.reactor.seconds() + JUST)
+        self.reactor.pause(until - self.reactor.seconds() + JUST)
         self.assertEqual(self.statuses(), [401, 401])
         self.assertEqual(self.server.request("POST", "/verify", headers=headers).status, 200)
         self.assertEqual(self.server.deliver(key), [ON_TIME])

@@ -20,6 +20,7 @@ from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings, UDPPort
 from rendezvous.testing import SECRET, Connection, MemoryReactor, MemoryServer, MemoryTCPPort, MemoryUDPPort
 from rendezvous.wire.tracker import Dialect
+from tests._service_case import clocks
 
 ENVIRON = {"RENDEZVOUS_SECRET": SECRET.hex()}
 HOME = ("198.51.100.7", 40000)
@@ -67,7 +68,13 @@ class _Case(SynchronousTestCase):
     def make(self, reactor: MemoryReactor | None = None, **settings: Any) -> MultiService:
         """:returns: a service, not started."""
         given = Settings(**{"store": "memory:", **settings})
-        return make_service(given, reactor or self.reactor, environ=ENVIRON, run_blocking=maybeDeferred)
+        return make_service(
+            given,
+            reactor or self.reactor,
+            environ=ENVIRON,
+            **clocks(self.reactor),
+            run_blocking=maybeDeferred,
+        )
 
     def start(self, service: Any) -> None:
         """Start as an application does, and stop after the test."""
@@ -309,7 +316,14 @@ class EmbeddingTests(_Case):
     def rendezvous(self, **parts: Any) -> Rendezvous:
         """:returns: a server without ports."""
         settings = Settings(store="memory:")
-        return Rendezvous(settings, self.reactor, environ=ENVIRON, run_blocking=maybeDeferred, **parts)
+        return Rendezvous(
+            settings,
+            self.reactor,
+            environ=ENVIRON,
+            **clocks(self.reactor),
+            run_blocking=maybeDeferred,
+            **parts,
+        )
 
     def ask(self, site: Any, method: str, path: str, **headers: str) -> Any:
         """:returns: the body of the answer to a request."""

@@ -92,6 +92,40 @@ class SweepServiceTests(_Case):
         self.clock.advance(1)
         self.assertEqual(self.store.passes, [0, 4])
 
+    def test_slices_follow_each_other_until_nothing_is_due(self) -> None:
+        """Each in a turn of its own, so that what has arrived is served between them; one line sums them up."""
+        self.store.results = [Swept(clients=2, more=True), Swept(clients=2, offers=1, more=True), Swept(clients=1)]
+        self.start()
+        self.assertEqual(len(self.store.passes), 1)
+        self.assertEqual([call.getTime() for call in self.clock.getDelayedCalls()], [0])
+        self.clock.advance(0)
+        self.assertEqual(self.store.passes, [0, 0, 0])
+        self.assertEqual(
+            self.lines(""), ["swept: 5 clients had fallen silent, 7 are left", "swept: 1 offers had expired"]
+        )
+
+    def test_stop_does_not_wait_for_what_is_due(self) -> None:
+        """The slice under way is the last one."""
+        self.store.results = [Swept(clients=2, more=True)] * 5
+        self.service.startService()
+        self.successResultOf(self.service.stopService())
+        self.assertEqual((len(self.store.passes), self.clock.getDelayedCalls()), (1, []))
+        self.assertEqual(self.lines(""), ["swept: 2 clients had fallen silent, 7 are left"])
+        self.store.results = []
+        self.service.startService()
+        self.clock.advance(1)
+        self.assertEqual(len(self.store.passes), 3)
+        self.successResultOf(self.service.stopService())
+
+    def test_one_line_a_minute(self) -> None:
+        """A server whose clients come and go writes no line each second; at the stop it says the rest."""
+        self.store.results = [Swept(clients=1) for _ in range(100)]
+        self.service.startService()
+        self.clock.pump([1] * 62)
+        self.successResultOf(self.service.stopService())
+        counts = [line.split()[1] for line in self.lines("swept")]
+        self.assertEqual(counts, ["1", "60", "2"])
+
     def test_stop_waits_for_the_pass_under_way(self) -> None:
         """What the pass writes is written before the store is closed."""
         slow: Deferred[Swept] = Deferred()
@@ -184,10 +218,9 @@ class ServerSweepTests(_Case):
             self.server.reactor.advance(1)
             self.server.deliver(keys[0])
         self.assertEqual(len(self.presence), 1)
-        self.assertEqual(
-            self.lines("swept"),
-            ["swept: 2 clients had fallen silent, 3 are left", "swept: 2 clients had fallen silent, 1 are left"],
-        )
+        self.assertEqual(self.lines("swept"), ["swept: 2 clients had fallen silent, 3 are left"])
+        self.server.reactor.advance(60)
+        self.assertEqual(self.lines("swept")[1:], ["swept: 3 clients had fallen silent, 0 are left"])
 
     def test_junk_is_counted_over_all_ports_and_reported_once(self) -> None:
         """However much arrives in a second, there is one line."""
@@ -196,15 +229,16 @@ class ServerSweepTests(_Case):
         self.server.reactor.pump([1] * 3)
         self.assertEqual(self.lines("dropped"), ["dropped datagrams: {'unreadable': 50}"])
 
-    def test_one_pass_looks_at_a_bounded_number(self) -> None:
-        """What is over the bound waits for the next pass, so that no pass holds up the server for long."""
+    def test_one_slice_looks_at_a_bounded_number(self) -> None:
+        """What is over the bound follows in the next turn, so that none holds up the server for long."""
         self.patch(tables, "SWEEP_SIZE", 4)
         for _ in range(10):
             self.server.register()
-        self.server.reactor.rightNow += 5
-        left = []
-        for _ in range(4):
-            self.server.reactor.advance(1)
-            left.append(len(self.presence))
-        self.assertEqual(left, [6, 2, 0, 0])
-        self.assertEqual(len(self.lines("swept")), 3)
+        self.server.reactor.advance(5)
+        left: list[int] = []
+        sweep = self.presence.sweep
+        self.patch(
+            self.presence, "sweep", lambda now, at_most: (sweep(now, at_most), left.append(len(self.presence)))[0]
+        )
+        self.server.reactor.advance(1)
+        self.assertEqual(left, [6, 2, 0])

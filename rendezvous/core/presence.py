@@ -361,14 +361,16 @@ class Presence:
             self._remove(key, self._clients[key])
         return removed
 
-    def restore(self, client: Client, now: float) -> None:
+    def restore(self, client: Client, wall: float) -> None:
         """
         Put in a client that is already noted elsewhere.
+
+        :param wall: the time on the wall clock.
 
         While an old secret is honoured, it is not known which key the client was given, so it is found by each of them.
         """
         for key, until in self._keyring.keys_until(client.client_id):
-            if until is None or self._wall(now) <= until:
+            if until is None or wall <= until:
                 if until is not None:
                     self._old_keys[key] = until
                 self._enter(key, client)

@@ -13,7 +13,6 @@ from twisted.logger import Logger
 from rendezvous.core.notes import Key, Moved, Removed
 from rendezvous.core.presence import Client
 from rendezvous.core.tracker import TrackerPeer
-from rendezvous.errors import Unavailable
 from rendezvous.storage.database import Lock, open_database, readable
 from rendezvous.storage.journal import Journal, RunBlocking
 from rendezvous.storage.rows import (
@@ -87,6 +86,8 @@ class Journaled:
         if self._tables:
             journal.set_meta("alive", self._tables.wall(now))
         await journal.drain()
+        # A stopped server must not answer for clients that it no longer writes down.
+        self._tables.clear()
         self._tables.presence.touched, self._tables.presence.unsettled = None, frozenset()
         await self._run(self._writer.close)
         self._lock.release()
@@ -123,9 +124,8 @@ class Journaled:
         return self._journal is not None and self._journal.failing
 
     def raise_if_refusing(self) -> None:
-        if self._journal is None:
-            raise Unavailable("The server is not running.", code="unsaved")
-        self._journal.raise_if_failing()
+        if self._journal is not None:
+            self._journal.raise_if_failing()
 
     def begin(self, now: float) -> None:
         if self._journal is not None:
@@ -171,7 +171,7 @@ class Journaled:
         database.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (fingerprints[0],))
         with _no_collection():
             for client in _seen_later(read_clients(database), now - meta.get("seen_until", now), now):
-                tables.presence.restore(client, now)
+                tables.presence.restore(client, wall)
             for revocation in read_revocations(database):
                 tables.presence.logouts.restore(revocation)
             tables.presence.logouts.restore_live_only(meta.get("live_only_until", 0.0))

@@ -15,6 +15,7 @@ from rendezvous.core.presence import Presence, PulseCode
 from rendezvous.core.signaling import OFFERS
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.core.tracker import Replies, Source
+from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Published, Seen, Swept
 from rendezvous.storage.durability import SETTLED, Durability
@@ -50,14 +51,17 @@ class LocalStore:
         self._durability = durability
         self.notifier = Notifier(tables.limits.max_waiting)
         self._keys: dict[Key, None] | None = None
+        self._is_open = False
 
     def open(self, wall: float) -> float:
         now = self._durability.open(self.tables, wall, self._notify)
         self.tables.report_to(self._durability.note, self._durability.touch, self._collect)
         self.notifier.open()
+        self._is_open = True
         return now
 
     async def close(self, now: float) -> None:
+        self._is_open = False
         self.notifier.close()
         await self._durability.close(now)
 
@@ -224,6 +228,8 @@ class LocalStore:
         :param needs_saving: whether those who wait for what it changes are notified only once it is kept.
         :returns: what was decided, and what has to be kept before it may be answered.
         """
+        if not self._is_open:
+            raise Unavailable("The server is not running.")
         position = SETTLED
         keys = self._keys = {}
         self._durability.begin(now)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from rendezvous._version import __version__
+from rendezvous.clock import ServerClock
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
 from rendezvous.web.facts import Facts
@@ -29,7 +29,7 @@ class AboutRoutes:
     :param topics: what answers ``GET /topics``, if the sessions protocol is on.
     """
 
-    def __init__(self, store: IStore, clock: IReactorTime, facts: Facts, topics: Topics | None) -> None:
+    def __init__(self, store: IStore, clock: ServerClock, facts: Facts, topics: Topics | None) -> None:
         self._store = store
         self._clock = clock
         self._facts = facts
@@ -65,12 +65,12 @@ class AboutRoutes:
 
     async def health(self, request: Request) -> dict[str, Any]:
         """Liveness: the process runs and answers. It says nothing about the store; see ``/ready``."""
-        return {"status": "ok", "timestamp": int(self._clock.seconds() * 1000), "version": __version__}
+        return {"status": "ok", "timestamp": int(self._clock.wall() * 1000), "version": __version__}
 
     async def ready(self, request: Request) -> dict[str, Any]:
         """Readiness: 200 while changes can be saved, and 503 while they cannot."""
         self._store.check_ready()
-        return {"status": "ready", "timestamp": int(self._clock.seconds() * 1000), "version": __version__}
+        return {"status": "ready", "timestamp": int(self._clock.wall() * 1000), "version": __version__}
 
 
 class DescriptionRoutes:

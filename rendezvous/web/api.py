@@ -8,10 +8,10 @@ from typing import Any, cast
 from klein import Klein
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 
+from rendezvous.clock import ServerClock
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError
 from rendezvous.interfaces import IStore
@@ -33,7 +33,7 @@ __all__ = ["all_routes", "router"]
 
 def all_routes(
     store: IStore,
-    clock: IReactorTime,
+    clock: ServerClock,
     without: Collection[str] = (),
     *,
     facts: Facts | None = None,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
+from rendezvous.clock import ServerClock
 from rendezvous.core.identity import parse_client_id
 from rendezvous.interfaces import IStore
 from rendezvous.web.facts import Facts
@@ -21,8 +21,9 @@ __all__ = ["PeerRoutes"]
 class PeerRoutes:
     """``protocol/http``. Timestamps are seconds since the epoch."""
 
-    def __init__(self, store: IStore, clock: IReactorTime, facts: Facts, quotas: Quotas) -> None:
+    def __init__(self, store: IStore, clock: ServerClock, facts: Facts, quotas: Quotas) -> None:
         self._store = store
+        self._clock = clock
         self._facts = facts
         self._quotas = quotas
         self._seconds = clock.seconds
@@ -50,7 +51,7 @@ class PeerRoutes:
             "private_id": secret,
             "peerId": name,
             "secret": secret,
-            "timestamp": now,
+            "timestamp": self._clock.wall(),
             "ok": True,
             **self._facts.fields(),
         }
@@ -60,7 +61,7 @@ class PeerRoutes:
         now = self._seconds()
         client_id = await caller(request, self._store, now)
         await self._store.verify(client_id, now)
-        return {"client_id": client_id.hex(), "timestamp": now, "ok": True}
+        return {"client_id": client_id.hex(), "timestamp": self._clock.wall(), "ok": True}
 
     async def logout(self, request: Request) -> dict[str, Any]:
         """End the caller."""
@@ -75,7 +76,13 @@ class PeerRoutes:
         await caller(request, self._store, now)
         peer = parse_client_id(client_id)
         address = await self._store.address(peer, now)
-        return {"client_id": peer.hex(), "host": address.host, "port": address.port, "timestamp": now, "ok": True}
+        return {
+            "client_id": peer.hex(),
+            "host": address.host,
+            "port": address.port,
+            "timestamp": self._clock.wall(),
+            "ok": True,
+        }
 
     async def status(self, request: Request, client_id: str) -> dict[str, Any]:
         """Whether a peer is there, and since when it was last."""
@@ -87,6 +94,6 @@ class PeerRoutes:
             "client_id": peer.hex(),
             "status": "ONLINE" if status.online else "PENDING",
             "last_online": status.last_online,
-            "timestamp": now,
+            "timestamp": self._clock.wall(),
             "ok": True,
         }

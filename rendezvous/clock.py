@@ -1,0 +1,79 @@
+"""The two clocks of a server: server time, by which everything expires, and the wall clock, which is shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+__all__ = ["LONGEST_GAP", "ServerClock", "wall_clock"]
+
+#: Seconds between two readings of the clock beyond which the process is taken to have been paused: a laptop that
+#: slept, a virtual machine that was suspended. A server that runs reads its clock at least once a second.
+LONGEST_GAP = 10.0
+
+
+def wall_clock() -> float:
+    """:returns: seconds since the epoch on the machine's clock, which may be set at any time."""
+    return time.time()
+
+
+@implementer(IReactorTime)
+class ServerClock:
+    """
+    Server time, in seconds. It only goes forward, and does not run while the server is down or paused.
+
+    A wall clock that is set back or forward changes nothing. For example, a client that is ONLINE stays so when the
+    machine's clock jumps by an hour, and when the machine sleeps for an hour.
+
+    Whoever stops a server and starts it again starts its clock again, with the time that the store gives.
+
+    :param reactor: runs what is to happen later.
+    :param monotonic: seconds on a clock that only goes forward.
+    :param wall: seconds since the epoch, on the machine's clock.
+    """
+
+    def __init__(self, reactor: IReactorTime, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._reactor = reactor
+        self._monotonic = monotonic
+        self.wall = wall
+        self._read_at = monotonic()
+        self._now = wall()
+
+    def start(self, server_time: float) -> None:
+        """
+        Go on from a time; it runs from this moment on.
+
+        :param server_time: what :meth:`rendezvous.interfaces.IStore.open` has returned.
+        """
+        self._read_at = self._monotonic()
+        self._now = server_time
+
+    def seconds(self) -> float:
+        """:returns: server time."""
+        read_at = self._monotonic()
+        passed = read_at - self._read_at
+        self._read_at = read_at
+        if 0.0 < passed <= LONGEST_GAP:
+            self._now += passed
+        return self._now
+
+    def to_wall(self, server_time: float) -> float:
+        """
+        Convert a moment for people to read.
+
+        :returns: what the wall clock shows at that moment if the server runs until then, as far as it lies ahead.
+        """
+        return server_time + (self.wall() - self._now)
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:
+        """Have the reactor call something after a delay."""
+        return self._reactor.callLater(delay, callable, *args, **kwargs)
+
+    def getDelayedCalls(self) -> Any:
+        """:returns: what the reactor has to call."""
+        return self._reactor.getDelayedCalls()

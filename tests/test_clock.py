@@ -1,0 +1,76 @@
+"""Server time: it only goes forward, and a pause does not count."""
+
+from __future__ import annotations
+
+from zope.interface.verify import verifyObject
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.clock import LONGEST_GAP, ServerClock
+
+WALL = 1_700_000_000.0
+
+
+class ServerClockTests(SynchronousTestCase):
+    """A clock on two hands that the test moves."""
+
+    def setUp(self) -> None:
+        """Begin at some time of either."""
+        self.reactor = Clock()
+        self.reactor.advance(5.0)
+        self.wall = WALL
+        self.clock = ServerClock(self.reactor, self.reactor.seconds, lambda: self.wall)
+
+    def test_it_is_a_clock_for_twisted(self) -> None:
+        """Timers are the reactor's."""
+        self.assertTrue(verifyObject(IReactorTime, self.clock))
+        called: list[object] = []
+        self.clock.callLater(3.0, called.append, 1)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.reactor.advance(3.0)
+        self.assertEqual(called, [1])
+
+    def test_it_begins_where_it_is_told(self) -> None:
+        """Before that, at the wall clock's time; time before the start does not count."""
+        self.assertEqual(self.clock.seconds(), WALL)
+        self.reactor.advance(7.0)
+        self.clock.start(100.0)
+        self.assertEqual(self.clock.seconds(), 100.0)
+        self.reactor.advance(2.5)
+        self.assertEqual(self.clock.seconds(), 102.5)
+        self.clock.start(50.0)
+        self.assertEqual(self.clock.seconds(), 50.0)
+
+    def test_wall_clock_does_not_matter(self) -> None:
+        """It may be set forward and back."""
+        self.clock.start(100.0)
+        for jump in (-3600.0, 7200.0, -3600.0):
+            self.wall += jump
+            self.reactor.advance(1.0)
+            self.clock.seconds()
+        self.assertEqual(self.clock.seconds(), 103.0)
+
+    def test_gap_does_not_count(self) -> None:
+        """One as long as may be does; one that is longer, or goes back, does not."""
+        self.clock.start(100.0)
+        self.reactor.advance(LONGEST_GAP)
+        self.assertEqual(self.clock.seconds(), 110.0)
+        self.reactor.advance(LONGEST_GAP + 0.001)
+        self.assertEqual(self.clock.seconds(), 110.0)
+        self.reactor.rightNow -= 5.0
+        self.assertEqual(self.clock.seconds(), 110.0)
+        self.reactor.advance(1.0)
+        self.assertEqual(self.clock.seconds(), 111.0)
+
+    def test_moments_are_shown_on_the_wall_clock(self) -> None:
+        """As it is now."""
+        self.clock.start(100.0)
+        self.assertEqual(self.clock.to_wall(160.0), WALL + 60)
+        self.reactor.advance(2.0)
+        self.wall += 2.0
+        self.clock.seconds()
+        self.assertEqual(self.clock.to_wall(160.0), WALL + 60)
+        self.wall -= 3600.0
+        self.assertEqual(self.clock.to_wall(160.0), WALL + 60 - 3600)
