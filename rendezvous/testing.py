@@ -272,7 +272,10 @@ class MemoryServer:
     :ivar udp_ports: the server's, in the order of its settings.
     :ivar tcp_ports: the same.
     :ivar site: what answers on the first TCP port.
+    :ivar wall_offset: seconds that the wall clock is ahead of the reactor's; change it to set the wall clock.
     """
+
+    wall_offset = 0.0
 
     def __init__(
         self, reactor: MemoryReactor | None = None, *, environ: Mapping[str, str] | None = None, **settings: Any
@@ -291,7 +294,7 @@ class MemoryServer:
             environ=environ,
             run_blocking=maybeDeferred,
             monotonic=self.reactor.seconds,
-            wall=self.reactor.seconds,
+            wall=lambda: self.reactor.seconds() + self.wall_offset,
         )
         self.service.privilegedStartService()
         self.service.startService()

@@ -117,7 +117,7 @@ class Meter:
 def pulses() -> Iterator[Exchange]:
     """Measure the rendezvous dialect."""
     meter = Meter()
-    _, key, _ = meter.server.register()
+    _, key, headers = meter.server.register()
 
     def exchange(form: str, reply: str, datagram: bytes) -> Exchange:
         return Exchange("rendezvous", form, reply, len(datagram), meter.sent(datagram, ALICE, 0, ALICE))
@@ -127,10 +127,10 @@ def pulses() -> Iterator[Exchange]:
         ("pulse of 64 hex digits", key.hex().encode(), b"0" * 64),
     ):
         yield exchange(form, "``1020``", known)
-        meter.server.reactor.rightNow += 34
+        meter.server.reactor.advance(34)
         yield exchange(form, "``1050``", known)
         yield exchange(form, "``1060``", unknown)
-        meter.server.reactor.rightNow -= 34
+        meter.server.request("POST", "/verify", headers=headers)
     meter.server.stop()
 
 

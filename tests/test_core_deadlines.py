@@ -192,6 +192,27 @@ class DeadlinesCostTests(SynchronousTestCase):
         del watched.at[first]
         self.assertEqual([first, *watched.take(NOW + 1)][1:], sorted({"a", "b", "c"} - {first}))
 
+    def test_due_is_what_a_pass_would_look_at(self) -> None:
+        """From the end of the second of the first deadline on, until it has been looked at."""
+        watched = Watched()
+        self.assertFalse(watched.deadlines.is_due(NOW + 100))
+        watched.put("a", NOW)
+        self.assertEqual(
+            [watched.deadlines.is_due(NOW + since) for since in (0.0, 1 - JUST, 1.0)], [False, False, True]
+        )
+        watched.take(NOW + 1)
+        self.assertFalse(watched.deadlines.is_due(NOW + 1))
+
+    def test_first_is_taken_out_before_it_is_due(self) -> None:
+        """The one with the earliest deadline that has not ended; in the end there is none."""
+        watched = Watched()
+        for item, late in (("c", 3.0), ("a", 1.0), ("b", 2.0), ("ended", 0.0)):
+            watched.put(item, NOW + late)
+        del watched.at["ended"]
+        first = [watched.deadlines.pop_first(watched.at.get) for _ in range(4)]
+        self.assertEqual(first, ["a", "b", "c", None])
+        self.assertEqual(watched.take(NOW + 10), [])
+
     @given(
         st.lists(st.tuples(st.integers(0, 40), st.integers(0, 80)), max_size=30),
         st.lists(st.tuples(st.integers(0, 20), st.integers(1, 10)), max_size=30),

@@ -237,8 +237,12 @@ class ServerSweepTests(_Case):
         self.server.reactor.advance(5)
         left: list[int] = []
         sweep = self.presence.sweep
-        self.patch(
-            self.presence, "sweep", lambda now, at_most: (sweep(now, at_most), left.append(len(self.presence)))[0]
-        )
+
+        def swept(now: float, at_most: int) -> int:
+            removed = sweep(now, at_most)
+            left.append(len(self.presence))
+            return removed
+
+        self.patch(self.presence, "sweep", swept)
         self.server.reactor.advance(1)
         self.assertEqual(left, [6, 2, 0])

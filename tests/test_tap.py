@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -205,6 +207,26 @@ class _Unable(Service):
 
     def privilegedStartService(self) -> None:
         raise self.error
+
+
+class ReactorClockTests(SynchronousTestCase):
+    """The reactor of a process that is ours."""
+
+    def test_its_timers_follow_a_clock_that_only_goes_forward(self) -> None:
+        """In a process of its own, as it would not be this one's any more."""
+        program = (
+            "import time; from rendezvous.tap import Options, makeService; options = Options();"
+            " options.parseOptions(['--store', 'memory:', '--secret-file', 'secret']); makeService(options);"
+            " from twisted.internet import reactor; late = reactor.callLater(5, print);"
+            " print(reactor.seconds is time.monotonic, 4 < late.getTime() - time.monotonic() <= 5)"
+        )
+        directory = self.mktemp()
+        os.mkdir(directory)
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        found = subprocess.run(
+            [sys.executable, "-c", program], cwd=directory, env=environment, check=True, capture_output=True, text=True
+        )
+        self.assertEqual(found.stdout.split(), ["True", "True"])
 
 
 class CannotStartTests(_Case):

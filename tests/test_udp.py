@@ -46,9 +46,9 @@ class PulseTests(SynchronousTestCase):
     def test_codes_are_four_bytes(self) -> None:
         """On time, late and unknown, as big-endian signed integers."""
         self.assertEqual(self.server.deliver(self.key), [ON_TIME])
-        self.server.reactor.rightNow += 34
+        self.server.reactor.advance(34)
         self.assertEqual(self.server.deliver(self.key), [VERIFY])
-        self.server.reactor.rightNow += 210
+        self.server.reactor.advance(210)
         self.assertEqual(self.server.deliver(self.key), [UNKNOWN])
 
     def test_hex_form_means_the_same(self) -> None:
@@ -265,9 +265,9 @@ class OnlineFaultTests(SynchronousTestCase):
             raise OSError(105, "No buffer space available")
 
         self.patch(server.udp_ports[0], "write", write)
-        server.reactor.rightNow += 30
+        server.reactor.advance(30)
         self.assertEqual(server.deliver(key), [])
-        server.reactor.rightNow += 30
+        server.reactor.advance(30)
         status = server.request("GET", f"/peer/{client_id}/udp/status", headers=headers).json()
         self.assertEqual((status["status"], status["last_online"]), ("ONLINE", 30))
         self.assertEqual(self.flushLoggedErrors(), [])

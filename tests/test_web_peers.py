@@ -227,7 +227,7 @@ class AddressTests(_Case):
 
     def fall_silent(self, headers: dict[str, str]) -> None:
         """Leave by waiting, without a sweep in between."""
-        self.server.reactor.rightNow += 210.5
+        self.server.reactor.advance(210.5)
 
     def test_ipv6_address_is_given_as_it_is(self) -> None:
         """An IPv6 host comes without brackets."""

@@ -85,10 +85,11 @@ class LastSeen:
     def turn(self, now: float) -> None:
         """Have those ranges written whose turn it is by now, and all tracker peers."""
         self._peers_due = True
-        due = min(RANGES, int((now - self._turned_at) * RANGES / self._period))
-        if due <= 0:
-            return
-        self._turned_at = now
+        due = int((now - self._turned_at) * RANGES / self._period)
+        if due >= RANGES:
+            due, self._turned_at = RANGES, now
+        else:
+            self._turned_at += due * self._period / RANGES
         self._make_due((self._next + offset) % RANGES for offset in range(due))
         self._next = (self._next + due) % RANGES
 
