@@ -47,8 +47,8 @@ class UDPTestCase(SynchronousTestCase):
         self.addCleanup(self.server.stop)
 
     def later(self, seconds: float) -> None:
-        """Let time pass, with no sweep meanwhile."""
-        self.server.reactor.rightNow += seconds
+        """Let time pass."""
+        self.server.reactor.advance(seconds)
 
     def ask(self, source: tuple[str, int], action: str, at: int = DOCUMENTED, /, **fields: Any) -> list[dict[str, Any]]:
         """:returns: what the tracker says to the source of a request."""

@@ -89,6 +89,7 @@ class SmallServer:
             tracker_lifetime=10.0,
             max_tracker_peers=MAX_TRACKER_PEERS,
         )
+        self.store.open(self.clock.seconds())
         client_id, self.key = keyring.draw(draw, mistakable)
         self.store.tables.presence.register(client_id, self.key, self.clock.seconds())
         self.limit = RateLimit(10.0, 40, MAX_SOURCES)
