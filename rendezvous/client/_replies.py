@@ -166,6 +166,20 @@ class Fields:
             raise self.wrong(name)
         return value
 
+    def seconds(self, name: str) -> float:
+        """A number that is not negative."""
+        number = self.number(name)
+        if number < 0:
+            raise self.wrong(name)
+        return number
+
+    def ports(self, name: str) -> tuple[int, ...]:
+        """A list of port numbers."""
+        values = self.values.get(name)
+        if not isinstance(values, list):
+            raise self.wrong(name)
+        return tuple(Fields({name: value}).port(name) for value in values)
+
     def wrong(self, name: str) -> ServerError:
         """
         The error for a member that cannot be used.
