@@ -107,6 +107,7 @@ class Rendezvous(MultiService):
             "max_offers": settings.max_offers,
             "tracker_lifetime": settings.tracker_lifetime,
             "max_tracker_peers": settings.max_tracker_peers,
+            "limit_sources": not settings.no_source_limits,
         }
         return make_store(settings.store, self._run_blocking, **parts)
 

@@ -29,6 +29,7 @@ from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.interfaces import IStore
+from rendezvous.refusals import Refusals
 from rendezvous.wire import pulse, stun, tracker
 from rendezvous.wire.demux import classify
 
@@ -114,6 +115,7 @@ class RendezvousDatagrams(DatagramProtocol):
         self._seconds = shared.clock.seconds
         self._dropped = shared.counters.family(DROPPED_DATAGRAMS)
         self._limited = shared.counters.networks(DROPPED_DATAGRAMS)
+        self._refusals = Refusals(shared.counters)
         self._dialect = dialect
         takers = {
             Protocol.STUN: self._take_stun,
@@ -197,7 +199,7 @@ class RendezvousDatagrams(DatagramProtocol):
             self._decide(
                 self._ask_tracker(request, source),
                 lambda replies: self._send_replies(replies, source, size),
-                lambda error: self._answer(tracker.Failed(error.message), source, size),
+                lambda error: self._refuse(error, source, size),
             )
 
     def _ask_tracker(self, request: tracker.Request, source: Source) -> Coroutine[Any, Any, Replies]:
@@ -228,6 +230,11 @@ class RendezvousDatagrams(DatagramProtocol):
             socket = self.shared.sockets.get(receiver[2])
             if socket is not None:
                 socket.send_notice(notice, receiver[:2], is_caller=receiver == caller)
+
+    def _refuse(self, error: RendezvousError, caller: Source, size: int) -> None:
+        """Answer a request that the store has refused."""
+        self._refusals.note(error, source_network(caller[0]))
+        self._answer(tracker.Failed(error.message), caller, size)
 
     def _answer(self, reply: tracker.Message, caller: Source, size: int) -> None:
         """Send the answer to a request of so many bytes, with its multiaddr if the caller has the credit for it."""
