@@ -86,7 +86,7 @@ def read_body(response: IResponse) -> Deferred[bytes]:
     """
     A response's body, if it is not too long; cancelling closes the connection.
 
-    :param response: a response whose body nobody has read.
+    :param response: a response whose body has not been read.
     :returns: fires with at most :data:`MAX_BODY` bytes, or fails with :class:`BodyTooLong`.
     """
     reader = _BodyReader()
