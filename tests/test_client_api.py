@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import json
+from typing import Any, ClassVar, cast
 
+from treq.testing import StubTreq
+
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,8 +24,10 @@ from rendezvous.client import (
     RequestRefused,
     ServerBusy,
     ServerError,
+    ServerFacts,
     Status,
 )
+from rendezvous.client.api import Treq
 from rendezvous.client.errors import LONGEST_MESSAGE
 from tests._client_fakes import BASE_URL, CLIENT_ID, IDENTITY, PEER_ID, PRIVATE_ID, CannedServer, PatientTreq, client_of
 
@@ -67,6 +73,92 @@ class IdentityTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ValueError, Identity, client_id, private_id)
             self.assertNotIn(PRIVATE_ID[:-1], str(error))
+
+
+class FactsTests(SynchronousTestCase):
+    """What a registration says of the server."""
+
+    registered: ClassVar[dict[str, object]] = {"client_id": CLIENT_ID, "private_id": PRIVATE_ID}
+    said: ClassVar[dict[str, object]] = {
+        "pulseInterval": 30,
+        "pulseGrace": 3.5,
+        "errorTime": 180,
+        "registrationTime": 300,
+        "udpPorts": [5024, 5026],
+    }
+
+    def test_facts_come_with_the_identity(self) -> None:
+        """They do not make it another one."""
+        identity = self.successResultOf(client_of(CannedServer(200, self.registered | self.said)).register())
+        self.assertEqual(identity, IDENTITY)
+        self.assertEqual(identity.facts, ServerFacts(30.0, 3.5, 180.0, 300.0, (5024, 5026)))
+
+    def test_server_that_says_nothing_is_fine(self) -> None:
+        """There are no facts then."""
+        identity = self.successResultOf(client_of(CannedServer(200, self.registered)).register())
+        self.assertIsNone(identity.facts)
+
+    def test_facts_that_cannot_be_are_an_error(self) -> None:
+        """A time that is negative, no number, or missing; an interval of zero; ports that are none."""
+        for name, value in (
+            ("pulseInterval", 0),
+            ("pulseInterval", "30"),
+            ("pulseGrace", -1),
+            ("errorTime", None),
+            ("registrationTime", True),
+            ("udpPorts", 5024),
+            ("udpPorts", [0]),
+            ("udpPorts", ["5024"]),
+        ):
+            server = CannedServer(200, self.registered | self.said | {name: value})
+            self.failureResultOf(client_of(server).register(), ServerError)
+
+
+class RegisterAgainTests(SynchronousTestCase):
+    """Registering with a server that is busy."""
+
+    def setUp(self) -> None:
+        """Make a server that is busy for 20 seconds, as it says."""
+        self.clock = Clock()
+        self.server = CannedServer(429, refusal("registrations"), {"Retry-After": "20"})
+        self.client = RendezvousClient(BASE_URL, cast(Treq, StubTreq(self.server)), self.clock, random=lambda: 0.5)
+
+    def test_one_attempt_is_the_default(self) -> None:
+        """The application decides what to do then."""
+        error = self.failureResultOf(self.client.register(), ServerBusy).value
+        self.assertEqual((error.retry_after, len(self.server.requests)), (20, 1))
+
+    def test_next_attempt_comes_when_the_server_wants_it(self) -> None:
+        """Not before, and a little later than it says, so that not all come back at once."""
+        registered = self.client.register(attempts=3)
+        self.clock.advance(20.9)
+        self.assertEqual(len(self.server.requests), 1)
+        self.server.status, self.server.body = 200, json.dumps(FactsTests.registered).encode()
+        self.clock.advance(0.2)
+        self.assertEqual(self.successResultOf(registered), IDENTITY)
+
+    def test_last_attempt_fails(self) -> None:
+        """With what the server says then; an answer without a time is tried again after 1 s, 2 s and so on."""
+        self.server.status, self.server.headers = 503, {}
+        registered = self.client.register(attempts=3)
+        self.clock.advance(1)
+        self.assertEqual(len(self.server.requests), 2)
+        self.clock.advance(2)
+        self.failureResultOf(registered, ServerBusy)
+        self.assertEqual(len(self.server.requests), 3)
+
+    def test_other_errors_end_it(self) -> None:
+        """They would not be different the next time."""
+        self.server.status = 400
+        self.failureResultOf(self.client.register(attempts=3), RequestRefused)
+        self.assertEqual(len(self.server.requests), 1)
+
+    def test_waiting_can_be_cancelled(self) -> None:
+        """Nothing is left for later."""
+        registered = self.client.register(attempts=3)
+        registered.cancel()
+        self.failureResultOf(registered, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class RouteTests(SynchronousTestCase):

@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import attrs
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IResolutionReceiver
 
+from rendezvous.client import KeepAlive, ServerFacts
 from rendezvous.client._states import KeepAliveState
 from rendezvous.client.keepalive import REPLY_TIME, RESOLVE_TIME
 from tests._client_fakes import IDENTITY
-from tests._keepalive_case import ON_TIME, PEER, PULSE, SERVER, UNKNOWN, VERIFY, KeepAliveTestCase
+from tests._keepalive_case import MIDDLE, ON_TIME, PEER, PULSE, SERVER, UNKNOWN, VERIFY, KeepAliveTestCase
+
+
+class FactsTests(KeepAliveTestCase):
+    """What the server has said at registration is used unless the application says otherwise."""
+
+    facts = ServerFacts(60.0, 6.0, 180.0, 300.0, (5099, 5098))
+
+    def pulsing(self, server: tuple[str, int] | str, **options: Any) -> None:
+        """Start a service whose identity came with facts."""
+        identity = attrs.evolve(IDENTITY, facts=self.facts)
+        options = {"random": lambda: MIDDLE, **options}
+        self.service = KeepAlive(self.verifier, identity, server, self.reactor, **options)
+        self.service.startService()
+
+    def test_interval_is_the_servers(self) -> None:
+        """Two thirds of its minute pass between two pulses."""
+        self.pulsing(SERVER)
+        self.receive(ON_TIME)
+        self.assert_next_pulse_after(40)
+
+    def test_interval_may_be_another(self) -> None:
+        """The application's counts."""
+        self.pulsing(SERVER, interval=30.0)
+        self.receive(ON_TIME)
+        self.assert_next_pulse_after(20)
+
+    def test_port_is_the_servers_first(self) -> None:
+        """If the application names a host alone."""
+        self.pulsing(SERVER[0])
+        self.assertEqual(self.port.sent, [(IDENTITY.private_key, (SERVER[0], 5099))])
+
+    def test_without_facts_there_are_defaults(self) -> None:
+        """An interval of 30 seconds, and port 5024."""
+        for facts in (None, attrs.evolve(self.facts, pulse_interval=30.0, udp_ports=())):
+            self.facts = facts  # type: ignore[assignment]
+            self.pulsing(SERVER[0])
+            self.assertEqual(self.port.sent, [PULSE])
+            self.receive(ON_TIME)
+            self.assert_next_pulse_after(20)
+            self.stop()
 
 
 class SharedSocketTests(KeepAliveTestCase):
@@ -34,7 +78,7 @@ class SharedSocketTests(KeepAliveTestCase):
         self.assertRaises(RuntimeError, self.service.getHost)
 
     def test_other_datagrams_go_to_the_application(self) -> None:
-        """Only four bytes with a known code, from the server's own address and port, answer a pulse."""
+        """Only four bytes with a known code, from the server's own address and port, are the server's."""
         self.start()
         others = [
             (b"hello", PEER),
@@ -51,12 +95,12 @@ class SharedSocketTests(KeepAliveTestCase):
         self.assertEqual(self.others, others)
         self.assert_state(KeepAliveState.PULSING)
 
-    def test_answer_without_a_pulse_goes_to_the_application(self) -> None:
-        """While no pulse is outstanding nothing that comes can end or verify the client."""
+    def test_repeated_answer_is_dropped(self) -> None:
+        """A network may deliver an answer twice; the second neither changes anything nor reaches the application."""
         self.start_online()
         for answer in (ON_TIME, VERIFY, UNKNOWN):
             self.receive(answer)
-        self.assertEqual(self.others, [(answer, SERVER) for answer in (ON_TIME, VERIFY, UNKNOWN)])
+        self.assertEqual(self.others, [])
         self.assert_state(KeepAliveState.RESTING)
 
     def test_error_in_the_application_is_logged(self) -> None:

@@ -42,7 +42,11 @@ class BackoffTests(SynchronousTestCase):
     def test_servers_pause_is_honoured_up_to_an_interval(self) -> None:
         """What the server asks for counts, unless it is shorter than our own wait, or longer than an interval."""
         pauses = {0: 4, 4: 4, 5: 5, 30: 30, 31: 30, 10**9: 30}
-        self.assertEqual({p: retry_delay(30, 3, MIDDLE, retry_after=p) for p in pauses}, pauses)
+        self.assertEqual({p: max(4, retry_delay(30, 3, 0.0, retry_after=p)) for p in pauses}, pauses)
+
+    def test_servers_pause_is_only_ever_made_longer(self) -> None:
+        """By a tenth at most, so that clients which were refused together come back one by one."""
+        self.assertEqual([retry_delay(30, 1, sample, retry_after=20) for sample in (0.0, 0.5, 1.0)], [20, 21, 22])
 
 
 class TransitionTests(SynchronousTestCase):

@@ -187,7 +187,7 @@ class SweepTests(TrackerTestCase):
         """The third of three peers fits, the fourth does not, and the first may announce again."""
         for source in (ALICE, BOB, CAROL):
             self.announce(source)
-        self.assert_error(Full, "full", lambda: self.tracker.announce(("192.0.2.9", 1, 5024), NOW))
+        self.assert_error(Full, "full-tracker", lambda: self.tracker.announce(("192.0.2.9", 1, 5024), NOW))
         self.announce(ALICE)
         self.assertEqual(len(self.tracker), 3)
 

@@ -228,6 +228,22 @@ class ClientTests(ReadmeCase):
         second.expect("(no such peer)")
 
 
+class ClientPageTests(ReadmeCase):
+    """The example of ``docs/client.rst``."""
+
+    def test_two_peers_talk(self) -> None:
+        """The second finds the first, sends to it from the socket of its pulses, and is answered."""
+        page = (ROOT / "docs" / "client.rst").read_text(encoding="utf-8")
+        [block] = [block for block in code_blocks(page) if block.language == "python"]
+        script = self.save("talk.py", with_ports(block.text, self.start_server()))
+        first = self.start([sys.executable, script])
+        name = first.expect(r"I am ([0-9a-f]{32})$")
+        second = self.start([sys.executable, script, name])
+        second.expect(r"I am ([0-9a-f]{32})$")
+        first.expect(r"received (hello) from 127\.0\.0\.1 \d+$")
+        second.expect(r"received (hello to you) from 127\.0\.0\.1 \d+$")
+
+
 class EmbeddingTests(ReadmeCase):
     """The server inside somebody else's application."""
 

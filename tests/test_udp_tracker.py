@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
+from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.wire.tracker import MAX_SIZE
 from tests._udp_case import ALICE, BOB, CAROL, DEPLOYED, DOCUMENTED, UDPTestCase, error
+from tests.stun_samples import request
 
+ANNOUNCE = b'{"action":"announce"}'
 ANNOUNCE_FIRST = error("Announce first.")
 UNKNOWN_SHARE_ID = error("Unknown shareId.")
 
@@ -145,6 +148,52 @@ class ErrorTests(UDPTestCase):
         self.assertEqual(self.dropped(), {"malformed tracker request": len(silent)})
         fits = long[:-2] + b"x" * (MAX_SIZE - len(long)) + long[-2:]
         self.assertEqual(len(self.server.deliver(fits, ALICE)), 1)
+
+
+class BoundTests(UDPTestCase):
+    """How many peers there may be."""
+
+    options: ClassVar[dict[str, Any]] = {"max_tracker_peers": 20, "no_source_limits": False, "udp_rate": 1000.0}
+
+    def test_one_address_holds_a_tenth_of_the_table(self) -> None:
+        """The next peer there is refused in a short sentence, and the refusal is counted with the network."""
+        for port in (1, 2):
+            self.announce((ALICE[0], port))
+        self.assertEqual(self.ask((ALICE[0], 3), "announce"), error("Too many peers in your network."))
+        self.announce(BOB)
+        counters = self.server.rendezvous.counters
+        self.assertEqual(counters.totals()["limited sources"], {"source-share": 1})
+        self.assertEqual(counters.networks("limited sources").take(), (ALICE[0], 1))
+
+    def test_full_table_is_counted_with_the_network_that_holds_most(self) -> None:
+        """So that an operator sees who has filled it."""
+        for number in range(18):
+            self.announce((f"10.{number}.0.1", 1))
+        self.announce(("192.0.2.1", 1))
+        self.announce(("192.0.2.1", 2))
+        self.assertEqual(self.ask(BOB, "announce"), error("The tracker is full."))
+        counters = self.server.rendezvous.counters
+        self.assertEqual(counters.totals()["full tables"], {"full-tracker": 1})
+        self.assertEqual(counters.networks("full tables").take(), ("192.0.2.1", 1))
+
+    def test_flood_of_announcements_leaves_the_tables_bounded(self) -> None:
+        """From any number of forged addresses, in each of the protocols."""
+        for number in range(3000):
+            source = (f"10.{number >> 8}.{number & 255}.1", 1 + number)
+            for datagram in (
+                b'{"action":"announce"}',
+                b'{"action":"pulse","multiaddr":"/a"}',
+                bytes(32),
+                b"x",
+                request(),
+            ):
+                self.server.deliver(datagram, source)
+        protocol = self.server.udp_ports[0].protocol
+        assert isinstance(protocol, RendezvousDatagrams)
+        self.assertLessEqual(len(protocol.shared.amplification), 3000)
+        self.assertEqual(len(protocol.shared.moves), 0)
+        self.assertEqual(self.server.rendezvous.counters.totals()["full tables"], {"full-tracker": 2980})
+        self.assertLessEqual(len(self.server.rendezvous.counters.networks("dropped datagrams")), 1000)
 
 
 class OverrideTests(UDPTestCase):

@@ -15,7 +15,7 @@ from rendezvous.client.errors import (
     ServerUnreachable,
 )
 from rendezvous.client.keepalive import KeepAlive
-from rendezvous.client.records import Health, Identity, PeerAddress, PeerStatus, Status
+from rendezvous.client.records import Health, Identity, PeerAddress, PeerStatus, ServerFacts, Status
 
 __all__ = [
     "ClientError",
@@ -32,6 +32,7 @@ __all__ = [
     "RequestRefused",
     "ServerBusy",
     "ServerError",
+    "ServerFacts",
     "ServerUnreachable",
     "Status",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ["JITTER", "pulse_delay", "pulse_period", "retry_delay"]
 
 JITTER = 0.1
-"""How far a delay may lie from its nominal length, as a share of it: a million clients must not pulse in step."""
+"""The most that a delay differs from its nominal length, as a share of it, so that clients do not pulse in step."""
 
 FIRST_RETRY = 1.0
 """Seconds before the first retry; each further one waits twice as long."""
@@ -46,13 +46,14 @@ def retry_delay(interval: float, failures: int, sample: float, *, retry_after: f
     :param interval: the server's pulse interval, in seconds.
     :param failures: failures in a row so far, this one included; at least one.
     :param sample: a random number in ``[0, 1)``.
-    :param retry_after: what the server asked for, in seconds. It is honoured up to one interval: a client that
-        waited longer could be given up by the same server.
+    :param retry_after: how long the server has asked to wait, in seconds. It is jittered upwards only, so that clients
+        which were refused together do not come back together, and honoured up to one interval: a client that waits
+        longer could be late.
     :returns: seconds.
     """
     doublings = min(failures - 1, _MOST_DOUBLINGS)
     delay = _jittered(min(FIRST_RETRY * 2**doublings, pulse_period(interval)), sample)
-    return max(delay, min(retry_after or 0.0, interval))
+    return max(delay, min((retry_after or 0.0) * (1 + JITTER * sample), interval))
 
 
 def _jittered(delay: float, sample: float) -> float:

@@ -1,4 +1,4 @@
-"""Something that happens once, and that any number of callers wait for."""
+"""A one-time event that any number of callers can wait for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Moment"]
 
 class Moment:
     """
-    A one-time event; who waits for it, before it or after it, gets a cancellable Deferred of their own.
+    A one-time event. Each caller that waits, before it or after it, gets a cancellable Deferred of its own.
 
     :ivar over: whether it has happened.
     """
@@ -30,22 +30,22 @@ class Moment:
         waiter: Deferred[None] = Deferred(self._forget)
         self._waiting.append(waiter)
         if self.over:
-            self._tell_all()
+            self._fire_all()
         return waiter
 
     def happen(self, error: Callable[[], Exception] | None = None) -> None:
         """
-        Tell all who wait, and all who will. Only the first time counts.
+        Fire the Deferreds of all callers that wait or will wait. Only the first call counts.
 
-        :param error: makes the error that they get; ``None`` when it is good news.
+        :param error: makes the error that they fail with; ``None`` if they do not fail.
         """
         if self.over:
             return
         self.over, self._error = True, error
-        self._tell_all()
+        self._fire_all()
 
-    def _tell_all(self) -> None:
-        # One who is told may cancel another, so never hold on to the list.
+    def _fire_all(self) -> None:
+        # A callback may cancel another waiter, so the list is read anew each time.
         while self._waiting:
             waiter = self._waiting.pop(0)
             if self._error is None:

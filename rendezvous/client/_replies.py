@@ -86,7 +86,7 @@ def read_body(response: IResponse) -> Deferred[bytes]:
     """
     A response's body, if it is not too long; cancelling closes the connection.
 
-    :param response: a response whose body nobody has read.
+    :param response: a response whose body has not been read.
     :returns: fires with at most :data:`MAX_BODY` bytes, or fails with :class:`BodyTooLong`.
     """
     reader = _BodyReader()
@@ -165,6 +165,20 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
             raise self.wrong(name)
         return value
+
+    def seconds(self, name: str) -> float:
+        """A number that is not negative."""
+        number = self.number(name)
+        if number < 0:
+            raise self.wrong(name)
+        return number
+
+    def ports(self, name: str) -> tuple[int, ...]:
+        """A list of port numbers."""
+        values = self.values.get(name)
+        if not isinstance(values, list):
+            raise self.wrong(name)
+        return tuple(Fields({name: value}).port(name) for value in values)
 
     def wrong(self, name: str) -> ServerError:
         """

@@ -1,7 +1,7 @@
 """
-What a client that keeps itself online is doing, and what each thing that happens to it leads to.
+The states of :class:`~rendezvous.client.KeepAlive`, and the transitions between them.
 
-The table is the whole of it; who carries it out owns the sockets and timers.
+This module is a table only; the service owns the socket and the timers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class KeepAliveState(Enum):
     VERIFYING = "waiting for the answer to a verify"
     PROVING = "waiting for the answer to the pulse after a verify"
     RETRYING = "waiting after a failure"
-    GONE = "given up by the server"
+    GONE = "no longer known to the server"
 
 
 class KeepAliveEvent(Enum):
-    """What moves the service on."""
+    """The events that change the state."""
 
     START = "start"
     STOP = "stop"
@@ -58,7 +58,7 @@ TRANSITIONS: Final = {
     (KeepAliveState.PROVING, KeepAliveEvent.FAILED): KeepAliveState.RETRYING,
     (KeepAliveState.RETRYING, KeepAliveEvent.DUE): KeepAliveState.RESOLVING,
 } | {(state, KeepAliveEvent.STOP): KeepAliveState.STOPPED for state in KeepAliveState}
-"""Where each event leads. An event that its state has no row for is a mistake of the caller."""
+"""The next state for each state and event. An event that its state has no entry for is a programming error."""
 
 AWAITING: Final = frozenset({KeepAliveState.PULSING, KeepAliveState.PROVING})
 """The states in which a pulse is outstanding."""

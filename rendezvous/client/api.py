@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_address
+from random import SystemRandom
 from typing import Any, Protocol, cast
 from urllib.parse import quote, urlsplit
 
@@ -16,18 +17,26 @@ from treq.client import HTTPClient
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
+from rendezvous.client._backoff import retry_delay
 from rendezvous.client._replies import Fields, Reply, exchange_error, read_body
-from rendezvous.client.errors import ClientError, PeerNotFound, ServerUnreachable
-from rendezvous.client.records import Health, Identity, PeerAddress, PeerStatus, Status
+from rendezvous.client.errors import ClientError, PeerNotFound, ServerBusy, ServerUnreachable
+from rendezvous.client.records import Health, Identity, PeerAddress, PeerStatus, ServerFacts, Status
 
-__all__ = ["DEFAULT_TIMEOUT", "RendezvousClient", "Treq"]
+__all__ = ["DEFAULT_TIMEOUT", "LONGEST_WAIT", "RendezvousClient", "Treq"]
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds from a request to the last byte of its reply."""
+
+LONGEST_WAIT = 300.0
+"""Seconds that :meth:`RendezvousClient.register` waits at most between two attempts."""
+
+
+_SYSTEM_RANDOM = SystemRandom()
 
 
 class Treq(Protocol):
@@ -62,15 +71,25 @@ class RendezvousClient:
     :param treq: what sends requests; its module-level functions would bring a reactor of their own.
     :param reactor: the reactor that times the requests.
     :param timeout: seconds that one request may take, up to the last byte of its reply.
+    :param random: draws from ``[0, 1)``, for the jitter of repeated requests.
     :raises ValueError: when ``base_url`` is not an ``http`` or ``https`` URL with a host.
     """
 
-    def __init__(self, base_url: str, treq: Treq, reactor: Any, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        treq: Treq,
+        reactor: Any,
+        timeout: float = DEFAULT_TIMEOUT,
+        *,
+        random: Callable[[], float] = _SYSTEM_RANDOM.random,
+    ) -> None:
         _check_url(base_url)
         self._base_url = base_url.rstrip("/")
         self._treq = treq
         self._reactor = reactor
         self._timeout = timeout
+        self._random = random
         self._pool: HTTPConnectionPool | None = None
 
     @classmethod
@@ -100,19 +119,22 @@ class RendezvousClient:
         closed: Deferred[Any] = self._pool.closeCachedConnections()
         return closed.addCallback(lambda _: None)
 
-    def register(self) -> Deferred[Identity]:
+    def register(self, *, attempts: int = 1) -> Deferred[Identity]:
         """
-        Become a client of this server.
+        Register a new client with this server.
 
-        :returns: fires with the new identity, which should pulse within the server's registration time.
+        :param attempts: how often to try while the server is busy (429 and 503). The wait between two attempts is the
+            ``Retry-After`` of the server, at least one second and at most :data:`LONGEST_WAIT`, jittered.
+        :returns: fires with the new identity, which should pulse within the server's registration time; fails with
+            ``ServerBusy`` when the last attempt did.
         """
-        return Deferred.fromCoroutine(self._register())
+        return Deferred.fromCoroutine(self._register(attempts))
 
     def verify(self, identity: Identity) -> Deferred[None]:
         """
-        Say that a client whose pulses came late is still there: it is online again at its next pulse.
+        Verify a client whose pulses came late. It is online again at its next pulse.
 
-        :param identity: whose.
+        :param identity: which client.
         :returns: fires when the server has agreed; fails with ``NotRegistered`` when the client is gone.
         """
         return Deferred.fromCoroutine(self._own("/verify", identity))
@@ -155,10 +177,23 @@ class RendezvousClient:
         """
         return Deferred.fromCoroutine(self._health())
 
-    async def _register(self) -> Identity:
-        fields = await self._call("POST", "/register")
+    async def _register(self, attempts: int) -> Identity:
+        failures = 0
+        while True:
+            try:
+                fields = await self._call("POST", "/register")
+            except ServerBusy as busy:
+                failures += 1
+                if failures >= attempts:
+                    raise
+                await deferLater(
+                    self._reactor,
+                    retry_delay(LONGEST_WAIT, failures, self._random(), retry_after=busy.retry_after),
+                )
+            else:
+                break
         try:
-            return Identity(fields.text("client_id"), fields.text("private_id"))
+            return Identity(fields.text("client_id"), fields.text("private_id"), _facts(fields))
         except ValueError:
             raise fields.wrong("client_id or private_id") from None
 
@@ -211,6 +246,22 @@ class RendezvousClient:
             method, url, headers=headers, allow_redirects=False, unbuffered=True, reactor=self._reactor
         )
         return Reply(response.code, response.headers, await read_body(response))
+
+
+def _facts(fields: Fields) -> ServerFacts | None:
+    """Read the facts that a registration comes with; an older server gives none."""
+    if "pulseInterval" not in fields.values:
+        return None
+    interval = fields.seconds("pulseInterval")
+    if not interval:
+        raise fields.wrong("pulseInterval")
+    return ServerFacts(
+        interval,
+        fields.seconds("pulseGrace"),
+        fields.seconds("errorTime"),
+        fields.seconds("registrationTime"),
+        fields.ports("udpPorts"),
+    )
 
 
 def _too_late(url: str) -> Callable[[Reply | Failure, float], Failure]:

@@ -104,7 +104,7 @@ class PeerNotFound(ClientError):
 
 
 class PeerHasNoAddress(ClientError):
-    """The peer is registered and has never pulsed, so nobody knows its address yet."""
+    """The peer is registered and has never pulsed, so its address is not known yet."""
 
     happened = "the peer has no address yet"
     advice = "try again when it has sent its first pulse"

@@ -1,9 +1,8 @@
 """
 A service that keeps one UDP socket known to the server, and lets the application share that socket.
 
-What happens when is the table in :mod:`rendezvous.client._states`; how long to wait is decided by
-:mod:`rendezvous.client._backoff`.
-The clock, the socket and the name resolver are the reactor's, which is passed in.
+:mod:`rendezvous.client._states` is the table of what happens when, :mod:`rendezvous.client._backoff` says how long to
+wait, and :mod:`rendezvous.client._socket` has the socket. The clock and the name resolver are the reactor's.
 """
 
 from __future__ import annotations
@@ -13,29 +12,38 @@ from random import SystemRandom
 from typing import Any, Final, Protocol, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
-from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from rendezvous.client._backoff import pulse_delay, retry_delay
 from rendezvous.client._moment import Moment
-from rendezvous.client._resolve import choose, is_ipv6, literal, resolve
+from rendezvous.client._socket import RESOLVE_TIME, PulseSocket
 from rendezvous.client._states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered, ServerUnreachable
 from rendezvous.client.records import Identity
-from rendezvous.errors import WireError
-from rendezvous.wire.pulse import PulseCode, decode_reply
+from rendezvous.wire.pulse import PulseCode
 
-__all__ = ["REPLY_TIME", "RESOLVE_TIME", "KeepAlive", "KeepAliveState", "Verifier"]
+__all__ = [
+    "DEFAULT_INTERVAL",
+    "DEFAULT_PORT",
+    "REPLY_TIME",
+    "RESOLVE_TIME",
+    "KeepAlive",
+    "KeepAliveState",
+    "Verifier",
+]
+
+DEFAULT_INTERVAL = 30.0
+"""Seconds between pulses that a server expects, if it has not said so."""
+
+DEFAULT_PORT = 5024
+"""The server's UDP port, if it has not said which it is."""
 
 REPLY_TIME = 5.0
 """Seconds to wait for the answer to a pulse."""
-
-RESOLVE_TIME = 20.0
-"""Seconds to wait for the addresses of the server's name."""
 
 T = TypeVar("T")
 Address = tuple[str, int]
@@ -49,13 +57,13 @@ _SYSTEM_RANDOM: Final = SystemRandom()
 
 
 class Verifier(Protocol):
-    """The one thing that is needed of :class:`~rendezvous.client.RendezvousClient`."""
+    """The part of :class:`~rendezvous.client.RendezvousClient` that keeps a client online."""
 
     def verify(self, identity: Identity) -> Deferred[None]:
         """
-        Say that a client is still there.
+        Verify a client.
 
-        :param identity: whose.
+        :param identity: which.
         """
         ...
 
@@ -64,22 +72,25 @@ class KeepAlive(Service):
     """
     Keeps a client online from one UDP socket, for as long as the service runs.
 
-    It pulses at two thirds of the interval, jittered; answers "verify" with a verify and a fresh pulse; and when the
-    server is away tries again, ever less often, for ever. Only "no such client" ends it: see :meth:`whenGone`.
+    It sends a pulse at two thirds of the server's interval, jittered. When the server asks for it, it verifies and
+    pulses again. When the server does not answer, it tries again at growing intervals, without end. It ends only when
+    the server no longer knows the client: see :meth:`whenGone`.
 
-    :param client: what verifies: a :class:`~rendezvous.client.RendezvousClient`.
-    :param identity: who pulses.
-    :param server: the server's host, an address or a name, and its UDP port. A name is looked up before the first
-        pulse and again after every failure.
+    :param client: sends the verify requests: a :class:`~rendezvous.client.RendezvousClient`.
+    :param identity: the client that pulses.
+    :param server: the server's host, an address or a name, and its UDP port. With a host alone, the port is the first
+        that the server has named at registration, or 5024. A name is looked up before the first pulse and again after
+        every failure.
     :param reactor: provides ``IReactorTime``, ``IReactorUDP`` and, for a name, ``IReactorPluggableNameResolver``.
-    :param interval: the server's pulse interval, in seconds.
+    :param interval: the server's pulse interval, in seconds; ``None`` for the one that the server has named at
+        registration, or 30.
     :param random: draws from ``[0, 1)``, for the jitter.
     :param port: the local UDP port; 0 lets the system choose.
     :param interface: the local IP address; by default any, of the family of the server's first address. The socket
         opens when the service starts, or, with a name and no interface, when the name has been found.
-    :param on_gone: called once with the error when the server has given the client up.
-    :param on_datagram: called with the bytes and the source of every datagram that is not the answer to a pulse.
-        What it raises is logged.
+    :param on_gone: called once with the error when the server no longer knows the client.
+    :param on_datagram: called with the bytes and the source of every datagram but the server's answers to pulses.
+        An exception that it raises is logged.
     :raises ValueError: when the interval is not positive.
     """
 
@@ -89,35 +100,42 @@ class KeepAlive(Service):
         self,
         client: Verifier,
         identity: Identity,
-        server: Address,
+        server: Address | str,
         reactor: Any,
         *,
-        interval: float = 30.0,
+        interval: float | None = None,
         random: Callable[[], float] = _SYSTEM_RANDOM.random,
         port: int = 0,
         interface: str | None = None,
         on_gone: Callable[[ClientGone], object] | None = None,
         on_datagram: Callable[[bytes, Address], object] | None = None,
     ) -> None:
+        facts = identity.facts
+        if interval is None:
+            interval = DEFAULT_INTERVAL if facts is None else facts.pulse_interval
         if not interval > 0:
             raise ValueError("the interval must be positive")
+        if isinstance(server, str):
+            server = (server, facts.udp_ports[0] if facts is not None and facts.udp_ports else DEFAULT_PORT)
         self._client = client
         self._identity = identity
-        self._server = server
         self._reactor = reactor
         self._interval = interval
         self._random = random
-        self._local = (port, interface)
         self._on_gone = on_gone
         self._on_datagram = on_datagram
 
+        self._socket = PulseSocket(
+            reactor,
+            server,
+            (port, interface),
+            answered=self._answered,
+            received=self._received,
+            refused=self._refused,
+        )
         self._state = KeepAliveState.STOPPED
         self._online = Moment()
         self._gone = Moment()
-        self._socket: _Socket | None = None
-        self._port: IListeningPort | None = None
-        self._ipv6: bool | None = None
-        self._address = server
         self._timer: IDelayedCall | None = None
         self._work: Deferred[Any] | None = None
         self._pulsed_at = 0.0
@@ -147,10 +165,7 @@ class KeepAlive(Service):
         """
         if self._state is not KeepAliveState.STOPPED:
             return
-        _, interface = self._local
-        host = literal(self._server[0]) if interface is None else interface
-        if host is not None:
-            self._listen(ipv6=is_ipv6(host))
+        self._socket.open_early()
         super().startService()
         if self._gone.over:
             self._gone = Moment()
@@ -159,19 +174,16 @@ class KeepAlive(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop pulsing and close the socket. Those who wait to be online get ``CancelledError``.
+        Stop pulsing and close the socket. Deferreds of :meth:`whenOnline` fail with ``CancelledError``.
 
-        :returns: fires when the port is closed.
+        :returns: fires when the socket is closed.
         """
         super().stopService()
         self._fire(KeepAliveEvent.STOP)
-        port, self._port, self._socket, self._ipv6 = self._port, None, None, None
+        closed = self._socket.close()
         online, self._online = self._online, Moment()
         online.happen(CancelledError)
-        if port is None:
-            return succeed(None)
-        closed: Deferred[Any] = maybeDeferred(port.stopListening)
-        return closed.addCallback(lambda _: None)
+        return closed
 
     def whenOnline(self) -> Deferred[None]:
         """
@@ -186,8 +198,8 @@ class KeepAlive(Service):
         """
         Wait for the error that ends the pulses. The application should register again.
 
-        :returns: fails with ``ClientGone`` when the server has given the client up, at once when it already has;
-            does nothing else, not even when the service stops, unless it is cancelled.
+        :returns: fails with ``ClientGone`` when the server no longer knows the client, at once if that has happened
+            already. It never fires otherwise, not even when the service stops, unless it is cancelled.
         """
         return self._gone.wait()
 
@@ -197,9 +209,7 @@ class KeepAlive(Service):
 
         :raises RuntimeError: when the socket is not open.
         """
-        if self._port is None:
-            raise RuntimeError("the socket is not open")
-        return self._port.getHost()
+        return self._socket.getHost()
 
     def send(self, datagram: bytes, address: Address) -> None:
         """
@@ -210,9 +220,7 @@ class KeepAlive(Service):
         :raises RuntimeError: when the socket is not open.
         :raises OSError: when the system will not send it.
         """
-        if self._socket is None or self._socket.transport is None:
-            raise RuntimeError("the socket is not open")
-        self._socket.transport.write(datagram, address)
+        self._socket.send(datagram, address)
 
     def _fire(self, event: KeepAliveEvent) -> None:
         self._state = TRANSITIONS[self._state, event]
@@ -233,7 +241,7 @@ class KeepAlive(Service):
 
     def _begin(self, work: Deferred[T], done: Callable[[T], None]) -> None:
         def finished(result: T | Failure) -> None:
-            # Work that a transition has dropped says nothing any more.
+            # A transition has dropped this work, so its result does not count.
             if self._work is not work:
                 return
             self._work = None
@@ -250,40 +258,18 @@ class KeepAlive(Service):
         if failure.check(NotRegistered):
             self._fire(KeepAliveEvent.UNKNOWN)
             return
-        if not failure.check(ClientError, TimeoutError):
+        if not failure.check(ClientError, TimeoutError, CannotListenError):
             self._log.failure("Unexpected error while {state.value}", failure=failure, state=self._state)
         self._fail(failure.value)
 
-    def _listen(self, *, ipv6: bool) -> None:
-        port, interface = self._local
-        wildcard = "::" if ipv6 else ""
-        self._socket = _Socket(self._received, self._refused)
-        self._port = self._reactor.listenUDP(port, self._socket, interface=wildcard if interface is None else interface)
-        self._ipv6 = ipv6
-
     def _look_up(self) -> None:
-        work = maybeDeferred(lambda: resolve(self._reactor.nameResolver, self._server[0]))
-        self._begin(work.addTimeout(RESOLVE_TIME, self._reactor), self._looked_up)
-
-    def _looked_up(self, addresses: list[str]) -> None:
-        host = choose(addresses, ipv6=self._ipv6)
-        if host is None:
-            self._fail(ServerUnreachable(f"{self._server[0]} has no address that this socket can reach"))
-            return
-        try:
-            if self._port is None:
-                self._listen(ipv6=is_ipv6(host))
-        except CannotListenError as reason:
-            self._fail(reason)
-            return
-        self._address = (host, self._server[1])
-        self._fire(KeepAliveEvent.RESOLVED)
+        self._begin(self._socket.find_server(), lambda _: self._fire(KeepAliveEvent.RESOLVED))
 
     def _pulse(self) -> None:
         self._pulsed_at = self._reactor.seconds()
         self._later(REPLY_TIME, self._fail, ServerUnreachable("no answer to a pulse"))
         try:
-            self.send(self._identity.private_key, self._address)
+            self._socket.send(self._identity.private_key)
         except OSError as reason:
             self._fail(reason)
 
@@ -306,7 +292,7 @@ class KeepAlive(Service):
         retry_after = getattr(self._reason, "retry_after", None)
         delay = retry_delay(self._interval, self._failures, self._random(), retry_after=retry_after)
         self._later(delay, self._fire, KeepAliveEvent.DUE)
-        # Only the first of many failures is news.
+        # Only the first of many failures in a row is worth a line.
         self._log.emit(
             LogLevel.warn if self._failures == 1 else LogLevel.debug,
             "Client {client_id} is not known to be online: {reason}; trying again in {delay:.1f} s",
@@ -322,47 +308,23 @@ class KeepAlive(Service):
         if self._on_gone is not None:
             self._log_event(self._on_gone, ClientGone())
 
-    def _received(self, datagram: bytes, source: Address) -> None:
-        if self._port is None:
-            return
-        code = self._answer(datagram, source)
-        if code is not None:
-            if code is PulseCode.VERIFY:
-                self._reason = ServerUnreachable("the server asks for a verify again and again")
-            self._fire(_ANSWERS[code])
-        elif self._on_datagram is not None:
-            self._log_event(self._on_datagram, datagram, source)
+    def _answered(self, code: PulseCode) -> None:
+        if self._state not in AWAITING:
+            return  # A second answer to one pulse, or one that comes too late.
+        if code is PulseCode.VERIFY:
+            self._reason = ServerUnreachable("the server asks for a verify again and again")
+        self._fire(_ANSWERS[code])
 
-    def _answer(self, datagram: bytes, source: Address) -> PulseCode | None:
-        if self._state not in AWAITING or source != self._address:
-            return None
-        try:
-            return decode_reply(datagram)
-        except WireError:
-            return None
+    def _received(self, datagram: bytes, source: Address) -> None:
+        if self._on_datagram is not None:
+            self._log_event(self._on_datagram, datagram, source)
 
     def _refused(self) -> None:
         if self._state in AWAITING:
             self._fail(ServerUnreachable("the pulse was refused"))
 
-    def _log_event(self, callback: Callable[..., object], *news: object) -> None:
+    def _log_event(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
-            callback(*news)
+            callback(*arguments)
         except Exception:
             self._log.failure("Error in the application's {callback!r}", callback=callback)
-
-
-class _Socket(DatagramProtocol):
-    """Hands on what Twisted reads from the socket."""
-
-    noisy = False
-
-    def __init__(self, received: Callable[[bytes, Address], None], refused: Callable[[], None]) -> None:
-        self._received = received
-        self._refused = refused
-
-    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
-        self._received(datagram, addr)
-
-    def connectionRefused(self) -> None:
-        self._refused()

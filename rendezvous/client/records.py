@@ -1,4 +1,4 @@
-"""What the client's methods take and return: plain frozen records, checked when they are made."""
+"""Frozen records that the client's methods take and return; they are checked when they are made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 import attrs
 
-__all__ = ["Health", "Identity", "PeerAddress", "PeerStatus", "Status"]
+__all__ = ["Health", "Identity", "PeerAddress", "PeerStatus", "ServerFacts", "Status"]
 
 CLIENT_ID_DIGITS = 32
 PRIVATE_ID_DIGITS = 64
@@ -20,17 +20,38 @@ def _hex_digits(count: int, attribute: str, value: str) -> None:
 
 
 @attrs.frozen
+class ServerFacts:
+    """
+    What the server says about itself at registration. Times are in seconds.
+
+    :ivar pulse_interval: how often it expects pulses.
+    :ivar pulse_grace: how much later a pulse may come.
+    :ivar error_time: how much longer than an interval it keeps a client that is silent.
+    :ivar registration_time: how long a new client may take to its first pulse.
+    :ivar udp_ports: its UDP ports.
+    """
+
+    pulse_interval: float
+    pulse_grace: float
+    error_time: float
+    registration_time: float
+    udp_ports: tuple[int, ...] = ()
+
+
+@attrs.frozen
 class Identity:
     """
-    A client's name and the key that proves it; save both to go on as the same client after a restart.
+    A client's id and its private key. Save both to go on as the same client after a restart.
 
-    :param client_id: what peers know the client by, 32 hex digits.
-    :param private_id: the private key, 64 hex digits. It is never shown by ``repr``.
-    :raises ValueError: when either is something else.
+    :param client_id: the name that peers use for the client, 32 hex digits.
+    :param private_id: the private key, 64 hex digits. ``repr`` never shows it.
+    :param facts: the facts that came with the registration, or ``None``; they do not count in a comparison.
+    :raises ValueError: when an id has another form.
     """
 
     client_id: str = attrs.field()
     private_id: str = attrs.field(repr=False)
+    facts: ServerFacts | None = attrs.field(default=None, eq=False)
 
     @client_id.validator
     def _check_client_id(self, attribute: attrs.Attribute[str], value: str) -> None:

@@ -1,7 +1,7 @@
 """
-IP addresses as text and as bytes, with IPv4-mapped IPv6 addresses told as the IPv4 addresses that they are.
+IP addresses as text and as bytes, with IPv4-mapped IPv6 addresses shown as IPv4.
 
-A dual-stack socket shows an IPv4 peer as ``::ffff:192.0.2.1``; nobody outside the server should have to know.
+A dual-stack socket shows an IPv4 peer as ``::ffff:192.0.2.1``. The server shows such an address as IPv4 to others.
 """
 
 from __future__ import annotations

@@ -56,9 +56,10 @@ class AmplificationLimit:
 
     def spend(self, address: Address, size: int) -> bool:
         """:returns: whether so many bytes more may be sent to an address; then they are taken from its credit."""
+        if not size:
+            return True
         credit = self._credit.get(address, 0)
         if credit < size:
             return False
-        if size:
-            self._credit[address] = credit - size
+        self._credit[address] = credit - size
         return True

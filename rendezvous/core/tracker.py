@@ -364,7 +364,7 @@ class Tracker:
         # Two leave for each that enters, so that a table full of expired peers empties.
         self.expire(now, 2)
         if len(self) >= self._max_peers:
-            raise Full("The tracker is full.")
+            raise Full("The tracker is full.", code="full-tracker", holder=self._shares.largest)
         try:
             self._shares.check(source_network(source[0]))
         except TooMany as error:

@@ -24,11 +24,12 @@ from rendezvous.core.presence import PulseCode
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import MAX_SOURCES, RateLimit
 from rendezvous.core.sources import source_network
-from rendezvous.core.tracker import Replies, Source
+from rendezvous.core.tracker import Pushed, PushNotice, Replies, Source
 from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.interfaces import IStore
+from rendezvous.refusals import Refusals
 from rendezvous.wire import pulse, stun, tracker
 from rendezvous.wire.demux import classify
 
@@ -114,6 +115,7 @@ class RendezvousDatagrams(DatagramProtocol):
         self._seconds = shared.clock.seconds
         self._dropped = shared.counters.family(DROPPED_DATAGRAMS)
         self._limited = shared.counters.networks(DROPPED_DATAGRAMS)
+        self._refusals = Refusals(shared.counters)
         self._dialect = dialect
         takers = {
             Protocol.STUN: self._take_stun,
@@ -197,7 +199,7 @@ class RendezvousDatagrams(DatagramProtocol):
             self._decide(
                 self._ask_tracker(request, source),
                 lambda replies: self._send_replies(replies, source, size),
-                lambda error: self._answer(tracker.Failed(error.message), source, size),
+                lambda error: self._refuse(error, source, size),
             )
 
     def _ask_tracker(self, request: tracker.Request, source: Source) -> Coroutine[Any, Any, Replies]:
@@ -229,17 +231,20 @@ class RendezvousDatagrams(DatagramProtocol):
             if socket is not None:
                 socket.send_notice(notice, receiver[:2], is_caller=receiver == caller)
 
+    def _refuse(self, error: RendezvousError, caller: Source, size: int) -> None:
+        """Answer a request that the store has refused."""
+        self._refusals.note(error, source_network(caller[0]))
+        self._answer(tracker.Failed(error.message), caller, size)
+
     def _answer(self, reply: tracker.Message, caller: Source, size: int) -> None:
         """Send the answer to a request of so many bytes, with its multiaddr if the caller has the credit for it."""
-        addr = caller[:2]
-        datagram = tracker.encode(reply, self._dialect, with_multiaddr=False)
-        if datagram is None:
+        forms = self._encode(reply)
+        if forms is None:
             return
-        self.shared.amplification.earn(addr, size, len(datagram))
-        datagram = self._with_multiaddr(reply, datagram, addr)
+        addr, (full, short) = caller[:2], forms
+        self.shared.amplification.earn(addr, size, len(short))
         # The request has paid for the first bytes already.
-        if self._pay(addr, len(datagram) - BYTES_A_TOKEN):
-            self._send(datagram, addr)
+        self._send_form(full, short, addr, paid=BYTES_A_TOKEN)
 
     def send_notice(self, notice: tracker.Message, addr: Address, *, is_caller: bool) -> None:
         """
@@ -247,22 +252,33 @@ class RendezvousDatagrams(DatagramProtocol):
 
         :param is_caller: whether the receiver has caused it, and so is sent a second datagram for its request.
         """
-        datagram = tracker.encode(notice, self._dialect, with_multiaddr=False)
-        if datagram is None:
+        forms = self._encode(notice)
+        if forms is None:
             return
-        if is_caller and not self.shared.amplification.spend(addr, len(datagram)):
+        full, short = forms
+        if is_caller and not self.shared.amplification.spend(addr, len(short)):
             self._drop(Drop.AMPLIFICATION_LIMIT)
             return
-        datagram = self._with_multiaddr(notice, datagram, addr)
-        if self._pay(addr, len(datagram)):
-            self._send(datagram, addr)
+        self._send_form(full, short, addr)
 
-    def _with_multiaddr(self, message: tracker.Message, short: bytes, addr: Address) -> bytes:
-        """:returns: a message with its multiaddr, if it has one and the receiver's credit suffices; else as it is."""
+    def _encode(self, message: tracker.Message) -> tuple[bytes, bytes] | None:
+        """:returns: a message in full and without its multiaddr, if this port's dialect has words for it."""
         full = tracker.encode(message, self._dialect)
-        if full is None or not self.shared.amplification.spend(addr, len(full) - len(short)):
-            return short
-        return full
+        if full is None:
+            return None
+        if isinstance(message, Pushed | PushNotice) and message.peer.multiaddr:
+            return full, tracker.encode(message, self._dialect, with_multiaddr=False) or full
+        return full, full
+
+    def _send_form(self, full: bytes, short: bytes, addr: Address, *, paid: int = 0) -> None:
+        """
+        Send a message, in full if its receiver has the credit for the difference.
+
+        :param paid: for how many bytes the receiver has paid tokens already.
+        """
+        datagram = full if self.shared.amplification.spend(addr, len(full) - len(short)) else short
+        if self._pay(addr, len(datagram) - paid):
+            self._send(datagram, addr)
 
     # What they have in common
 

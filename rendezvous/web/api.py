@@ -16,6 +16,7 @@ from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SourceLimits
+from rendezvous.refusals import Refusals
 from rendezvous.web._json import write_failure, write_object
 from rendezvous.web.about import AboutRoutes, DescriptionRoutes
 from rendezvous.web.events import EventRoutes
@@ -23,7 +24,6 @@ from rendezvous.web.facts import Facts
 from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
 from rendezvous.web.quotas import Quotas
-from rendezvous.web.refusals import Refusals
 from rendezvous.web.route import Route
 from rendezvous.web.sessions import SessionRoutes
 from rendezvous.web.sources import source_of

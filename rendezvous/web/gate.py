@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits
+from rendezvous.refusals import Refusals
 from rendezvous.web.quotas import Quotas
-from rendezvous.web.refusals import Refusals
 from rendezvous.web.sources import Proxies
 
 __all__ = ["Gate", "make_gate"]

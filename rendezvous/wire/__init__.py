@@ -1,4 +1,4 @@
 """
-Bytes to records and back, one module a dialect. Decoders raise :exc:`~rendezvous.errors.WireError` and
+Bytes to records and back, one module for each protocol. Decoders raise :exc:`~rendezvous.errors.WireError` and
 nothing else.
 """

@@ -1,5 +1,5 @@
 """
-Which dialect a datagram belongs to.
+Which protocol a datagram belongs to.
 
 Total and ordered: every datagram belongs to the first that fits, or to none. Whether it is the key of a client that is
 here is looked up before this is asked.
@@ -15,7 +15,7 @@ __all__ = ["classify", "mistakable"]
 
 
 def classify(datagram: bytes) -> Protocol | None:
-    """:returns: the dialect that the datagram belongs to, or ``None``: then it is dropped."""
+    """:returns: the protocol that the datagram belongs to, or ``None``: then it is dropped."""
     if stun.looks_like(datagram):
         return Protocol.STUN
     if datagram[:1] == b"{":
@@ -28,5 +28,5 @@ def classify(datagram: bytes) -> Protocol | None:
 
 
 def mistakable(key: bytes) -> bool:
-    """:returns: whether a pulse with this key would look like another dialect's datagram once the key is unknown."""
+    """:returns: whether a pulse with this key would look like another protocol's datagram once the key is unknown."""
     return classify(key) is not Protocol.RENDEZVOUS

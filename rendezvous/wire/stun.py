@@ -1,7 +1,7 @@
 """
 STUN messages to records and back, and the whole of a Binding server (RFC 8489; RFC 5389 clients are served alike).
 
-The server asks nobody who they are, so it can be a pure function from a request and its source to a response. It
+The server does not authenticate clients, so it can be a pure function from a request and its source to a response. It
 answers Binding requests only, sends no SOFTWARE and no reason phrase (a response should not outgrow its request more
 than it must), and drops whatever it cannot make sense of:
 

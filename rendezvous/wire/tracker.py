@@ -5,7 +5,7 @@ Requests are the same in both, and read with some patience:
 
 * A boolean is ``true`` or ``"true"``, since the protocol's own answers spell booleans as text. A port is a number or
   its decimal digits. ``null`` means that a field is left out. Of two fields with one name the last counts, as with
-  every common JSON parser, and fields that nobody knows are ignored.
+  every common JSON parser, and unknown fields are ignored.
 * An action that is no request is dropped in silence, like anything else that is not this protocol. An answer would
   itself be an object with an action, so two servers could be set to answering each other without end.
 """
@@ -198,7 +198,7 @@ def encode(reply: Message, dialect: Dialect, *, with_multiaddr: bool = True) -> 
     :param reply: a valid reply, its multiaddr printable.
     :param with_multiaddr: whether a multiaddr in it is written too.
     :returns: the datagram, or ``None`` where the dialect has no such message: in the documented one, the target of a
-        push is told nothing.
+        push gets no notice.
     """
     if isinstance(reply, PushNotice) and dialect is Dialect.DOCUMENTED:
         return None
