@@ -204,7 +204,7 @@ class hold:  # noqa: N801 - used as a function
 
     def __init__(
         self, port: int, starts: Sequence[bytes], count: int, sources: Sequence[str], *, drips: Sequence[bytes] = (),
-        every: float = 5.0, receive: int = 0, rate: int = 1000,
+        every: float = 5.0, receive: int = 0, rate: int = 500,
     ) -> None:  # fmt: skip
         self.failed = 0
         self.closed = 0
