@@ -35,6 +35,7 @@ class Field:
         self.faults: list[str] = []
         self.notes: list[str] = []
         self._shim = shim
+        self._after: list[Callable[[], object]] = []
 
     @property
     def http(self) -> int:
@@ -51,6 +52,15 @@ class Field:
         """:returns: the shim."""
         assert self._shim is not None
         return self._shim
+
+    def afterwards(self, do: Callable[[], object]) -> None:
+        """Do this when the attack has ended; what the server makes of it counts as recovery."""
+        self._after.append(do)
+
+    def end(self) -> None:
+        """Do what was left for afterwards."""
+        while self._after:
+            self._after.pop()()
 
     def note(self, text: object) -> None:
         """Say something that is good to know."""

@@ -152,9 +152,16 @@ class Innocent:
             connection[1].close()
 
     async def _on_kept(self, request: str) -> tuple[int, Any]:
-        connection = self._idle.pop() if self._idle else await self._connect()
+        kept = bool(self._idle)
+        connection = self._idle.pop() if kept else await self._connect()
         try:
             answer = await _ask(connection, request)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            connection[1].close()
+            if not kept:
+                raise
+            # A server may close a connection that is idle; a client then asks again (RFC 9112, section 9.3.1).
+            return await self._on_kept(request)
         except BaseException:
             connection[1].close()
             raise

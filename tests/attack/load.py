@@ -199,11 +199,12 @@ class hold:  # noqa: N801 - used as a function
     :param drips: what each sends afterwards, a byte at a time, in turn with ``starts``; or nothing.
     :param every: seconds between two such bytes.
     :param receive: the receive buffer of each, in bytes; 0 for the system's.
+    :param rate: how many are opened a second.
     """
 
     def __init__(
         self, port: int, starts: Sequence[bytes], count: int, sources: Sequence[str], *, drips: Sequence[bytes] = (),
-        every: float = 5.0, receive: int = 0,
+        every: float = 5.0, receive: int = 0, rate: int = 500,
     ) -> None:  # fmt: skip
         self.failed = 0
         self.closed = 0
@@ -211,7 +212,10 @@ class hold:  # noqa: N801 - used as a function
         self._due: deque[tuple[float, int]] = deque()
         self._opened: dict[int, tuple[socket.socket, bytes, Iterator[int]]] = {}
         self._poll = select.epoll()
+        start = time.monotonic()
         for number in range(count):
+            while number > (time.monotonic() - start) * rate:
+                self.turn(0.005)
             drip = itertools.cycle(drips[number % len(drips)]) if drips else iter(())
             try:
                 sock = _tcp(sources[number % len(sources)], receive)
@@ -222,8 +226,6 @@ class hold:  # noqa: N801 - used as a function
                 continue
             self._opened[sock.fileno()] = sock, starts[number % len(starts)], drip
             self._poll.register(sock, select.EPOLLOUT | select.EPOLLRDHUP)
-            if number % _NEW_AT_ONCE == 0:
-                self.turn(0.01)
 
     def __len__(self) -> int:
         """Count those that the server has not closed."""

@@ -147,6 +147,7 @@ def _beside(attack: Attack, server: Server, seconds: float, shim: Shim | None) -
         except Exception as e:
             field.expect(f"the attack could not go on: {e!r}", holds=False)
         ended = time.monotonic()
+        field.end()
         output, _ = innocent.communicate(timeout=60)
         measured = json.loads(output)
     finally:

@@ -21,21 +21,20 @@ ORIGIN = "https://listing.test"
 LARGEST = ("\x01" * (64 * 1024), '"' * (64 * 1024))
 
 
-@attack("half-open", quick=True, least=16.0, memory=128 * MIB)
+@attack("half-open", quick=True, least=20.0, memory=128 * MIB)
 def half_open(field: Field) -> None:
     """A thousand requests of which a byte comes every five seconds: headers, header lines, bodies, chunk extensions."""
     body = b"POST /answer HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nOrigin: https://a.test\r\n"
     starts = [
         b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ",
         b"GET / HTTP/1.1\r\n",
-        body + b"Content-Length: 100000\r\n\r\n",
+        body + b"Content-Length: 1000\r\n\r\n",
         body + b"Transfer-Encoding: chunked\r\n\r\n5;",
     ]
     held = hold(field.http, starts, 1000, addresses(100, 20), drips=[b"a", b"X: y\r\n", b"a", b"a"], every=5.0)
     held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    _ended(field, held)
     field.expect(f"{len(held)} requests are still half open after {field.seconds:.0f} s", holds=len(held) == 0)
-    held.close()
 
 
 @attack("unfinished-bodies", memory=128 * MIB)
@@ -47,9 +46,13 @@ def unfinished_bodies(field: Field) -> None:
     held.run(field.seconds / 2)
     opened = _descriptors(field) - before
     held.run(field.seconds / 2)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    _ended(field, held)
     field.expect(f"the server opened {opened} files for 500 connections", holds=opened <= 540)
-    held.close()
+
+
+def _ended(field: Field, held: hold) -> None:
+    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
+    field.afterwards(held.close)
 
 
 def _descriptors(field: Field) -> int:
@@ -67,8 +70,7 @@ def waiting(field: Field) -> None:
         starts.append(request("POST", "/poll", poll, Origin=ORIGIN))
     held = hold(field.http, starts, 3000, sources)
     held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
-    held.close()
+    _ended(field, held)
 
 
 @attack("descriptors", quick=True, descriptors=FEW)
@@ -76,8 +78,7 @@ def descriptors(field: Field) -> None:
     """Six hundred idle connections of one address to a server that may open 256 files."""
     held = hold(field.http, [b""], 600, ONE)
     held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
-    held.close()
+    _ended(field, held)
 
 
 @attack("descriptors-spread", descriptors=FEW)
@@ -85,8 +86,7 @@ def descriptors_spread(field: Field) -> None:
     """Six hundred idle connections of three hundred addresses to a server that may open 256 files."""
     held = hold(field.http, [b""], 600, addresses(300))
     held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
-    held.close()
+    _ended(field, held)
 
 
 @attack("connections", memory=128 * MIB)
@@ -94,8 +94,7 @@ def connections(field: Field) -> None:
     """Five thousand idle connections of five hundred addresses."""
     held = hold(field.http, [b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"], 5000, addresses(500))
     held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
-    held.close()
+    _ended(field, held)
 
 
 def _fill_listing(field: Field) -> None:
@@ -132,8 +131,7 @@ def listing_unread(field: Field) -> None:
     asked = request("GET", "/large/sessions", Origin=ORIGIN)
     held = hold(field.http, [asked], 1000, addresses(100), receive=4096)
     held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
-    held.close()
+    _ended(field, held)
 
 
 @attack("streams-unread", quick=True, memory=256 * MIB)
@@ -156,8 +154,7 @@ def streams_unread(field: Field) -> None:
     field.note(f"{len(starts)} peers, {10 * len(sdp) >> 10} KiB of events for each")
     held = hold(field.http, starts, 1000, sources, receive=4096)
     held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
-    held.close()
+    _ended(field, held)
 
 
 def _cursor(port: int, auth: str, source: str) -> str:
