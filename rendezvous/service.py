@@ -98,6 +98,7 @@ class Rendezvous(MultiService):
             self.counters,
         )
         self._gate = make_gate(settings.source_limits, settings.trusted_proxy, reactor, self.counters)
+        self._datagrams.run(False)
         sweep_service(Sweep(self.store, reactor, Report(self.counters)), reactor).setServiceParent(self)
 
     def _make_store(self, keyring: Keyring, random: Callable[[int], bytes]) -> IStore:
@@ -181,6 +182,7 @@ class Rendezvous(MultiService):
             return
         self.store.open(self._reactor.seconds())
         self._is_open = True
+        self._datagrams.run(True)
         if self._has_thread:
             self._thread = _store_thread()
             self._thread.start()
@@ -202,6 +204,7 @@ class Rendezvous(MultiService):
         if not self._is_open:
             return
         self._is_open = False
+        self._datagrams.run(False)
         try:
             await self.store.close(self._reactor.seconds())
         finally:

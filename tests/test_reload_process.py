@@ -194,7 +194,7 @@ class DaemonSignalTests(ProcessCase):
         """SIGHUP reads a file that was named relative to the directory of its start; SIGUSR1 is twistd's."""
         (self.directory / "rendezvous.toml").write_text("udp_rate = 50\n")
         (self.directory / "run").mkdir()
-        words = ("--logfile=../twistd.log", "--rundir=run", "rendezvous", "--http-port=0", "--udp-port=0")
+        words = ("--logfile=twistd.log", "--rundir=run", "rendezvous", "--http-port=0", "--udp-port=0")
         done = self.run_twistd(*words, "--interface=127.0.0.1", "--config=rendezvous.toml")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         pid = int((self.directory / "twistd.pid").read_text())
