@@ -23,6 +23,9 @@ ATTACK_SECONDS = 10
 # Names of attacks, or --quick for those that CI runs; all of them if it is empty.
 ATTACKS =
 
+# Tests of real processes, and those that wait for real time, are in modules whose names end in _process.
+TESTS = $(if $(FAST),$(filter-out %_process.py,$(wildcard tests/test_*.py)),tests)
+
 # What an installation depends on. The project is installed editable, so a change to its code asks for no new one.
 METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 
@@ -36,9 +39,9 @@ help:  ## list the targets
 run: $(VENV)/.installed  ## run the server in the foreground: on other ports with HTTP_PORT=, UDP_PORT=; more with OPTIONS=
 	@exec $(BIN)/twistd --nodaemon --pidfile= --logger rendezvous.logs.plain rendezvous $(if $(HTTP_PORT),--http-port $(HTTP_PORT)) $(if $(UDP_PORT),--udp-port $(UDP_PORT)) $(OPTIONS)
 
-test: $(VENV)/.installed-test  ## run the tests, measuring coverage
+test: $(VENV)/.installed-test  ## run the tests, measuring coverage; with FAST=1 without those of real processes and real time
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m twisted.trial tests; status=$$?; $(BIN)/coverage combine --quiet; exit $$status
+	@$(BIN)/coverage run -m twisted.trial $(TESTS); status=$$?; $(BIN)/coverage combine --quiet; exit $$status
 
 coverage: .coverage  ## report the coverage of the last test run
 	@$(BIN)/coverage report

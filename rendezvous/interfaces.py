@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
 
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from twisted.internet.defer import Deferred
 
     from rendezvous.core.bloom import Bloom
     from rendezvous.core.identity import Credential
@@ -17,9 +20,8 @@ if TYPE_CHECKING:
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.core.tracker import Replies, Source
     from rendezvous.model import Events, ObservedAddress, PeerStatus, Published, Seen, Swept
-    from rendezvous.storage.notifier import Subscription
 
-__all__ = ["ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ITrackerStore"]
+__all__ = ["ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription", "ITrackerStore"]
 
 
 class ILiveTable(Interface):
@@ -94,6 +96,28 @@ class IPresenceStore(Interface):
         """:raises NotFound: the client is unknown or gone."""
 
 
+class ISubscription(Protocol):
+    """A place among those that wait for changes. As a context manager it closes itself."""
+
+    def changed(self) -> Deferred[None]:
+        """
+        Wait for the next change.
+
+        :returns: fires at the next change; it has fired if there was one since this was last called. Cancel it to wait
+            no longer.
+        :raises Unavailable: the store is closed.
+        """
+
+    def close(self) -> None:
+        """Give the place back."""
+
+    def __enter__(self) -> ISubscription: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+
 class ISignalingStore(Interface):
     """
     Offers and sessions: the verbs of :class:`~rendezvous.core.signaling.Signaling` and
@@ -102,7 +126,7 @@ class ISignalingStore(Interface):
 
     limits = Attribute("What the verbs hold requests to (:class:`~rendezvous.limits.SignalingLimits`).")
 
-    def subscribe(key: Key) -> Subscription:
+    def subscribe(key: Key) -> ISubscription:
         """
         Wait for changes of a peer's events (:class:`~rendezvous.core.notes.PeerEvents`) or of one side of an offer
         (:class:`~rendezvous.core.notes.OfferSide`).

@@ -7,10 +7,14 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 
+from twisted.logger import Logger
+
 from rendezvous.core.identity import Secret
 from rendezvous.errors import StartupError
 
 __all__ = ["SECRET_SIZE", "load_secrets", "rotate_secret"]
+
+_log = Logger()
 
 SECRET_SIZE = 32
 VARIABLE = "RENDEZVOUS_SECRET"
@@ -75,8 +79,12 @@ def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: f
 
 def _read(path: str) -> list[Secret]:
     with open(path, encoding="ascii", errors="replace") as file:
-        if os.fstat(file.fileno()).st_mode & 0o077:
+        status = os.fstat(file.fileno())
+        if status.st_mode & 0o077:
             raise StartupError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
+        if status.st_uid not in (os.geteuid(), 0):
+            # Only root gets here. The server may become that user once it has read the file.
+            _log.warn("the secret file {path} belongs to user {owner}, who can read it", path=path, owner=status.st_uid)
         text = file.read(_LONGEST + 1)
     if len(text) > _LONGEST:
         raise StartupError(f"the secret file {path!r} is too long: it must hold {2 * SECRET_SIZE} hex digits")

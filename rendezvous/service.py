@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 
+from rendezvous.certificates import Certificate
 from rendezvous.clock import ServerClock, wall_clock
 from rendezvous.core.identity import Keyring
 from rendezvous.core.protocols import Protocol
@@ -31,7 +32,7 @@ from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.listening import Listening, http_places, udp_place
 from rendezvous.secret import load_secrets
-from rendezvous.settings import Settings
+from rendezvous.settings import Settings, compare
 from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.registry import make_store
 from rendezvous.sweep import Sweep, sweep_service
@@ -46,7 +47,7 @@ from rendezvous.web.root import RootResource
 from rendezvous.web.site import RendezvousSite
 from rendezvous.wire.tracker import Dialect
 
-__all__ = ["Rendezvous", "make_service"]
+__all__ = ["Rendezvous", "Server", "make_service"]
 
 
 class Rendezvous(MultiService):
@@ -66,6 +67,8 @@ class Rendezvous(MultiService):
     :param wall: seconds since the epoch; a test gives its reactor's.
     :ivar clock: server time.
     :ivar counters: what the server counts, for whoever reports it.
+    :ivar settings: those in use; a reload replaces them.
+    :ivar certificates: those that a reload reads again; add your own if your application listens with them.
     :raises StartupError: the secret's file cannot be used.
     """
 
@@ -85,9 +88,11 @@ class Rendezvous(MultiService):
         wall: Callable[[], float] = wall_clock,
     ) -> None:
         super().__init__()
-        self._settings = settings
+        self.settings = settings
         self._reactor = reactor
         self.clock = ServerClock(reactor, monotonic, wall)
+        self.certificates: list[Certificate] = []
+        self._cors = Cors(settings.cors_origin)
         self._stops = DeferredLock()
         self._has_thread = run_blocking is None
         self._run_blocking = self._in_thread if run_blocking is None else run_blocking
@@ -96,15 +101,16 @@ class Rendezvous(MultiService):
         self._datagrams = Datagrams(
             self.store,
             self.clock,
-            RateLimit(settings.udp_answers, max(1, round(2 * settings.udp_answers))),
+            RateLimit(*_udp_rate(settings)),
             frozenset(Protocol).difference(settings.without),
             self.counters,
         )
         self._gate = make_gate(settings.source_limits, settings.trusted_proxy, self.clock, self.counters)
+        self._datagrams.run(False)
         sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
 
     def _make_store(self, keyring: Keyring, random: Callable[[int], bytes]) -> IStore:
-        settings = self._settings
+        settings = self.settings
         parts: dict[str, Any] = {
             "keyring": keyring,
             "random": random,
@@ -122,11 +128,11 @@ class Rendezvous(MultiService):
 
     def resource(self) -> RootResource:
         """:returns: the whole HTTP side, to be put below any path."""
-        gate, settings = self._gate, self._settings
+        gate, settings = self._gate, self.settings
         facts = Facts(settings.timers, settings.signaling_limits, self._udp_ports)
         routes = all_routes(self.store, self.clock, settings.without, facts=facts, quotas=gate.quotas)
         answers = router(routes, self._check_running, gate.refusals)
-        return RootResource(answers, BodyLimits(routes), Cors(settings.cors_origin), gate)
+        return RootResource(answers, BodyLimits(routes), self._cors, gate)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
@@ -135,7 +141,7 @@ class Rendezvous(MultiService):
     def _udp_ports(self) -> list[int]:
         """:returns: the ports that listen; before any does, those of the settings."""
         return sorted({number % 65536 for number in self._datagrams.sockets}) or [
-            port.number for port in self._settings.udp_port
+            port.number for port in self.settings.udp_port
         ]
 
     def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> DatagramProtocol:
@@ -144,6 +150,31 @@ class Rendezvous(MultiService):
         :returns: a protocol for one UDP port.
         """
         return RendezvousDatagrams(self._datagrams, dialect)
+
+    def reload(self, settings: Settings) -> None:
+        """
+        Take over what can change while the server runs, and read certificates again; no connection is closed.
+
+        What cannot change stays as it is, with one line in the log for each such setting.
+
+        :param settings: the new settings, all of them.
+        :raises StartupError: a certificate cannot be used, or the new settings contradict those that stay. Nothing has
+            changed then.
+        """
+        compared = compare(self.settings, settings)
+        certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
+        for certificate, options in certificates:
+            certificate.use(options)
+        self.settings = compared.settings
+        self._cors.allow(compared.settings.cors_origin)
+        self._datagrams.limit.change(*_udp_rate(compared.settings))
+        for refused in compared.refused:
+            self.log.warn("not reloaded: {setting}; only a restart can change this", setting=refused)
+        self.log.info(
+            "reloaded: {changed}; {certificates} certificates were read again",
+            changed=", ".join(compared.changed) or "no setting has changed",
+            certificates=len(certificates),
+        )
 
     def startService(self) -> None:
         """
@@ -161,10 +192,11 @@ class Rendezvous(MultiService):
             return
         self.clock.start(self.store.open(self.clock.wall()))
         self._is_open = True
+        self._datagrams.run(True)
         if self._has_thread:
             self._thread = _store_thread()
             self._thread.start()
-        path = self._settings.store_path
+        path = self.settings.store_path
         self.log.info("state is kept in {store}", store="memory only" if path is None else os.path.abspath(path))
         super().startService()
 
@@ -182,6 +214,7 @@ class Rendezvous(MultiService):
         if not self._is_open:
             return
         self._is_open = False
+        self._datagrams.run(False)
         try:
             await self.store.close(self.clock.seconds())
         finally:
@@ -199,6 +232,11 @@ class Rendezvous(MultiService):
         return deferToThreadPool(self._reactor, thread, call)
 
 
+def _udp_rate(settings: Settings) -> tuple[float, float]:
+    """:returns: the rate and the burst of answers to one source."""
+    return settings.udp_answers, max(1, round(2 * settings.udp_answers))
+
+
 def _store_thread() -> ThreadPool:
     pool = ThreadPool(1, 1, "store")
     # A process that ends without stopping its services must not wait for this thread.
@@ -206,19 +244,37 @@ def _store_thread() -> ThreadPool:
     return pool
 
 
-def make_service(settings: Settings, reactor: Any, **parts: Any) -> MultiService:
+class Server(MultiService):
+    """
+    The server that ``twistd rendezvous`` runs: a :class:`Rendezvous` and its ports, in the order they start in.
+
+    :ivar rendezvous: the server without its ports.
+    """
+
+    def __init__(self, rendezvous: Rendezvous) -> None:
+        super().__init__()
+        self.rendezvous = rendezvous
+        rendezvous.setServiceParent(self)
+
+    def reload(self, settings: Settings) -> None:
+        """Take over what can change while the server runs: see :meth:`Rendezvous.reload`."""
+        self.rendezvous.reload(settings)
+
+
+def make_service(settings: Settings, reactor: Any, **parts: Any) -> Server:
     """
     Make the server that ``twistd rendezvous`` runs.
 
     :param parts: passed on to :class:`Rendezvous`.
-    :returns: a service that holds the :class:`Rendezvous` and a service for each port, in the order they start in.
+    :returns: the :class:`Rendezvous` and a service for each port.
     :raises StartupError: a setting cannot be used.
     """
-    service = MultiService()
     rendezvous = Rendezvous(settings, reactor, **parts)
-    rendezvous.setServiceParent(service)
+    service = Server(rendezvous)
     for place in http_places(settings, reactor, rendezvous.site()):
         Listening(place, reactor).setServiceParent(service)
+        if place.certificate is not None:
+            rendezvous.certificates.append(place.certificate)
     for port in settings.udp_port:
         listen = partial(listen_datagrams, reactor, port.number, rendezvous.datagrams(port.dialect))
         Listening(udp_place(settings, listen), reactor).setServiceParent(service)

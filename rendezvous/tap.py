@@ -6,6 +6,7 @@ The one module that names the global reactor. ``service`` is imported late: it i
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,18 +14,18 @@ from typing import Any
 
 import attrs
 
-from twisted.application.service import IService, MultiService
-from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
+from twisted.application.service import IService
 from twisted.python import usage
 
 from rendezvous._version import __version__
 from rendezvous.errors import StartupError
+from rendezvous.process import ServerProcess, Signals, terminal_of
 from rendezvous.settings import (
     CONFIG,
     CONFIG_HELP,
     FLAG,
     Settings,
+    config_file,
     default_text,
     environment_name,
     kind_of,
@@ -92,6 +93,17 @@ class Options(usage.Options):
             self.settings = read_settings(self.given)
         except (usage.UsageError, StartupError) as e:
             raise SystemExit(f"twistd rendezvous: {e} (see twistd rendezvous --help)") from None
+        # A daemon changes its directory before it can be asked to read the file again.
+        path = config_file(self.given)
+        if path is not None:
+            self.given[CONFIG] = [os.path.abspath(path)]
+
+    def read_again(self) -> Settings:
+        """
+        :returns: the settings as they are now: only the configuration file can have changed.
+        :raises StartupError: they cannot be read.
+        """
+        return read_settings(self.given)
 
 
 setattr(Options, f"opt_{CONFIG}", _collect(CONFIG, CONFIG_HELP))
@@ -103,46 +115,12 @@ for _field in attrs.fields(Settings):
     )
 
 
-class CannotStart(SystemExit, Exception):
-    """
-    The end of a server that could not start: status 1, its reason already told.
-
-    It is an Exception too, for only those does twistd report from a daemon to whoever started it; that process would
-    otherwise wait for ever.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.code = 1
-
-
-class _Server(MultiService):
-    """Turns what an operator can mend at start into one plain line and status 1."""
-
-    log = Logger()
-
-    def privilegedStartService(self) -> None:
-        """Open the ports."""
-        self._start(super().privilegedStartService)
-
-    def startService(self) -> None:
-        """Open the store, and begin."""
-        self._start(super().startService)
-
-    def _start(self, start: Callable[[], None]) -> None:
-        try:
-            start()
-        except (CannotListenError, OSError, StartupError) as e:
-            self.log.critical("cannot start: {reason}", reason=str(e))
-            if sys.__stderr__ is not None:
-                # sys.stderr is the log by now.
-                sys.__stderr__.write(f"twistd rendezvous: {e}\n")
-            raise CannotStart(str(e)) from None
-
-
 def makeService(options: Options) -> IService:
     """:returns: the server that the options describe, on the global reactor."""
     from twisted.internet import reactor
+
+    # SIGHUP is handled before anything that takes its time.
+    signals = Signals(reactor)
 
     from rendezvous.service import make_service
 
@@ -151,9 +129,11 @@ def makeService(options: Options) -> IService:
     clocked: Any = reactor
     clocked.seconds = time.monotonic
 
-    server = _Server()
     try:
-        make_service(options.settings, reactor).setServiceParent(server)
+        server = make_service(options.settings, reactor)
     except StartupError as e:
+        signals.stop()
         raise SystemExit(f"twistd rendezvous: {e}") from None
-    return server
+    process = ServerProcess(signals, terminal_of(), lambda: server.reload(options.read_again()))
+    server.setServiceParent(process)
+    return process

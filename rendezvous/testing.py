@@ -305,9 +305,7 @@ class MemoryServer:
     @property
     def rendezvous(self) -> Rendezvous:
         """:returns: the server without its ports."""
-        found = self.service.services[0]
-        assert isinstance(found, Rendezvous)
-        return found
+        return self.service.rendezvous
 
     def stop(self) -> None:
         """Stop the server, its connections lost; fails if it leaves something that was to happen later."""

@@ -1,7 +1,11 @@
 """The tests: ``trial tests`` runs all of them."""
 
+import os
+
 from hypothesis import settings
 
 # How long an example takes says something about the machine and what else runs on it, and nothing about us.
-settings.register_profile("rendezvous", deadline=None)
-settings.load_profile("rendezvous")
+settings.register_profile("explore", deadline=None)
+# A run that decides about a change tries the same examples each time: what fails is then the fault of the change.
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "explore"))

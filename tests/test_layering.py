@@ -1,7 +1,7 @@
 """
-The import rule: ``core`` and ``wire`` stand alone, and listing plugins costs nothing.
+The import rule: which package may import what. The table of ``CONTRIBUTING.rst`` is what is tested.
 
-What a module may import is read from its source, so that imports inside functions and for type checkers count too.
+What a module imports is read from its source, so that imports inside functions and for type checkers count too.
 """
 
 from __future__ import annotations
@@ -13,24 +13,56 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests._rst import tables
+
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "rendezvous"
 
-WORLD = frozenset(
-    {"asyncio", "klein", "os", "random", "secrets", "select", "socket", "sqlite3", "threading", "time", "treq"}
-    | {"twisted", "zope"}
+#: Modules of the standard library that every package may import: they compute, and reach nothing outside.
+# fmt: off
+PLAIN = frozenset(
+    {
+        "__future__", "abc", "base64", "bisect", "collections", "contextlib", "dataclasses", "datetime",
+        "difflib", "enum", "errno", "functools", "hashlib", "heapq", "hmac", "html", "inspect", "io",
+        "ipaddress", "itertools", "json", "math", "operator", "re", "stat", "string", "struct", "textwrap",
+        "tomllib", "types", "typing", "urllib.parse", "zlib",
+    }
 )
-SHELL = frozenset(
-    f"rendezvous.{name}"
-    for name in ("admin", "client", "datagram", "service", "settings", "storage", "sweep", "tap", "web")
-)
+# fmt: on
 
-FORBIDDEN = {
-    "core": WORLD | SHELL | {"rendezvous.wire"},
-    "wire": WORLD | SHELL,
-    "web": frozenset({"rendezvous.storage", "rendezvous.tap"}),
-}
+#: The one module that may name the global reactor.
+REACTOR = "twisted.internet.reactor"
+REACTOR_OWNER = "tap"
+
+
+@attrs.frozen
+class Row:
+    """
+    What a package may import.
+
+    :ivar ours: packages of ``rendezvous``.
+    :ivar others: packages of others, beyond :data:`PLAIN`.
+    """
+
+    ours: frozenset[str]
+    others: frozenset[str]
+
+
+def read_table() -> dict[str, Row]:
+    """:returns: the table of ``CONTRIBUTING.rst``, in its order."""
+    [found] = [table for table in tables((ROOT / "CONTRIBUTING.rst").read_text("utf-8")) if table[0][0] == "Package"]
+
+    def names(cell: str) -> frozenset[str]:
+        return frozenset() if cell == "none" else frozenset(name.strip("`") for name in cell.split(", "))
+
+    return {package.strip("`"): Row(names(ours), names(others)) for package, ours, others in found[1:]}
+
+
+TABLE = read_table()
 
 
 def imported(source: str) -> Iterator[str]:
@@ -46,13 +78,28 @@ def imported(source: str) -> Iterator[str]:
             yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
 
 
-def violations(source: str, forbidden: frozenset[str]) -> list[str]:
-    """List what a module imports although it is forbidden, or lies in something forbidden, or is relative."""
-    return [
-        name
-        for name in imported(source)
-        if name.startswith(".") or any(f"{name}.".startswith(f"{root}.") for root in forbidden)
-    ]
+def violations(source: str, package: str) -> list[str]:
+    """
+    :param package: where the source lies: a package or a module of ``rendezvous``.
+    :returns: what the source imports although the table does not allow it.
+    """
+    return [name for name in imported(source) if not is_allowed(name, package)]
+
+
+def is_allowed(name: str, package: str) -> bool:
+    """:returns: whether a package may import a name. A relative import is not allowed: it could reach anything."""
+    row = TABLE[package]
+    root, _, rest = name.partition(".")
+    if root == "rendezvous":
+        return rest.split(".")[0] in {package, *row.ours}
+    if f"{name}.".startswith(f"{REACTOR}."):
+        return package == REACTOR_OWNER
+    return root in row.others or any(f"{name}.".startswith(f"{module}.") for module in PLAIN)
+
+
+def package_of(path: Path) -> str:
+    """:returns: the package that a file of ``rendezvous`` belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def run_python(program: str) -> str:
@@ -70,8 +117,8 @@ def run_python(program: str) -> str:
     ).stdout
 
 
-class ImportWalkTests(SynchronousTestCase):
-    """The walk itself sees every way to import."""
+class CheckerTests(SynchronousTestCase):
+    """The checker sees every way to import, and refuses what the table does not list."""
 
     def test_every_form_of_import_is_seen(self) -> None:
         """Imports of modules, of names, under other names, in functions and for type checkers are all found."""
@@ -82,57 +129,95 @@ class ImportWalkTests(SynchronousTestCase):
         )
         self.assertEqual(sorted(imported(source)), ["a.b", "d", "e.f", "h.i.j", "l"])
 
-    def test_what_lies_in_something_forbidden_is_forbidden(self) -> None:
-        """A module, a name in it, and a module below it are refused, however they are written."""
-        source = "import time\nfrom time import time\nimport twisted.internet.defer\nfrom rendezvous import storage\n"
+    def test_arrow_that_points_up_is_refused(self) -> None:
+        """Stores know nothing of HTTP, the web nothing of stores, and the core nothing of either."""
+        for source, package in (
+            ("from rendezvous.web import cors", "storage"),
+            ("from rendezvous.storage import memory", "web"),
+            ("from rendezvous.settings import Settings", "storage"),
+            ("import rendezvous.storage.rows", "core"),
+            ("from rendezvous import web", "core"),
+            ("def f():\n    from rendezvous.wire import pulse", "core"),
+            ("if TYPE_CHECKING:\n    from rendezvous.storage.notifier import Notifier", "interfaces"),
+        ):
+            self.assertEqual(len(violations(source, package)), 1, source)
+
+    def test_reactor_is_refused_everywhere_but_in_one_module(self) -> None:
+        """However it is written."""
+        for source in (
+            "from twisted.internet import reactor", "import twisted.internet.reactor",
+            "from twisted.internet.reactor import callLater", "def f():\n    from twisted.internet import reactor as r",
+        ):  # fmt: skip
+            for package in TABLE:
+                self.assertEqual(len(violations(source, package)), int(package != "tap"), (source, package))
+
+    def test_clocks_sockets_and_chance_are_refused_in_the_core(self) -> None:
+        """Under any of their names."""
+        for module in ("time", "os", "socket", "random", "secrets", "sqlite3", "asyncio", "threading", "select"):
+            for package in ("core", "wire"):
+                for source in (f"import {module}", f"from {module} import x", f"import {module}.x"):
+                    self.assertEqual(len(violations(source, package)), 1, source)
+
+    def test_what_is_not_listed_is_refused(self) -> None:
+        """A new dependency, or a new package of ours, needs a row."""
+        self.assertEqual(violations("import requests, importlib", "web"), ["requests", "importlib"])
+        self.assertEqual(violations("import urllib.request, http.client", "core"), ["urllib.request", "http.client"])
+        self.assertEqual(violations("import rendezvous.helpers", "service"), ["rendezvous.helpers"])
+        self.assertEqual(violations("import rendezvous", "service"), ["rendezvous"])
         self.assertEqual(
-            violations(source, WORLD | SHELL),
-            ["time", "time.time", "twisted.internet.defer", "rendezvous.storage"],
+            violations("from ..storage import memory\nfrom . import web", "web"), ["..storage.memory", "..web"]
         )
 
-    def test_a_longer_name_is_another_name(self) -> None:
-        """A module whose name merely starts like a forbidden one is allowed."""
-        self.assertEqual(violations("import timeit, rendezvous.web_of_trust", WORLD | SHELL), [])
-
-    def test_relative_imports_are_refused(self) -> None:
-        """A relative import could reach anything, so it counts as a violation."""
-        self.assertEqual(
-            violations("from ..storage import memory\nfrom . import web", WORLD), ["..storage.memory", "..web"]
+    def test_what_is_listed_is_allowed(self) -> None:
+        """A package itself, what its row has, and what computes; a longer name is another name."""
+        source = (
+            "import json, rendezvous.core.offers\nfrom rendezvous.errors import Full\nimport twisted.internet.defer"
         )
+        self.assertEqual(violations(source, "storage"), [])
+        self.assertEqual(violations("import rendezvous.webbing", "service"), ["rendezvous.webbing"])
+        self.assertEqual(violations("import twisted.internet.reactors", "service"), [])
 
 
 class LayeringTests(SynchronousTestCase):
-    """Each layer imports only what lies below it."""
+    """Every import of every module is one that the table allows."""
 
-    def assertLayer(self, layer: str) -> None:
-        """Check every module of a layer, and that there are some."""
-        paths = sorted((ROOT / "rendezvous" / layer).rglob("*.py"))
-        self.assertNotEqual(paths, [], f"the walk found no module in {layer}")
+    paths = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+    def test_every_package_has_a_row(self) -> None:
+        """And every row a package."""
+        self.assertEqual(sorted(TABLE), sorted({package_of(path) for path in self.paths}))
+
+    def test_rows_point_up_the_table_only(self) -> None:
+        """So no arrow goes in both directions, in however many steps."""
+        above: set[str] = set()
+        for package, row in TABLE.items():
+            self.assertEqual(row.ours - above, set(), package)
+            above.add(package)
+
+    def test_imports_are_allowed(self) -> None:
+        """In every module, in functions and for type checkers too."""
         found = {
             str(path.relative_to(ROOT)): bad
-            for path in paths
-            if (bad := violations(path.read_text(encoding="utf-8"), FORBIDDEN[layer]))
+            for path in self.paths
+            if (bad := violations(path.read_text(encoding="utf-8"), package_of(path)))
         }
         self.assertEqual(found, {})
 
-    def test_core_imports_no_outer_layer(self) -> None:
-        """Decisions know nothing of bytes, stores, sockets, clocks or Twisted."""
-        self.assertLayer("core")
-
-    def test_wire_imports_no_outer_layer(self) -> None:
-        """Codecs know records, and nothing of stores, sockets, clocks or Twisted."""
-        self.assertLayer("wire")
-
-    def test_web_imports_no_concrete_store(self) -> None:
-        """Routes are given a store and know its interface only."""
-        self.assertLayer("web")
+    def test_nothing_is_allowed_that_is_not_used(self) -> None:
+        """A row shrinks with its package."""
+        for package, row in TABLE.items():
+            sources = [path.read_text("utf-8") for path in self.paths if package_of(path) == package]
+            names = [name.split(".") for source in sources for name in imported(source)]
+            ours = {parts[1] for parts in names if parts[0] == "rendezvous"}
+            self.assertEqual(row.ours - ours, set(), package)
+            self.assertEqual(row.others - {parts[0] for parts in names}, set(), package)
 
     def test_core_and_wire_load_without_twisted(self) -> None:
         """Nothing that they import in turn, such as records and limits, brings in Twisted, Klein or a store."""
         names = [
             ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            for layer in ("core", "wire")
-            for path in (ROOT / "rendezvous" / layer).rglob("*.py")
+            for path in self.paths
+            if package_of(path) in {"core", "wire"}
         ]
         self.assertNotEqual(names, [])
         forbidden = ("klein", "rendezvous.storage", "rendezvous.web", "sqlite3", "treq", "twisted", "zope.interface")
@@ -144,7 +229,7 @@ class LayeringTests(SynchronousTestCase):
 
 
 class PluginImportTests(SynchronousTestCase):
-    """Listing plugins must leave the choice of a reactor to whoever lists them."""
+    """Listing plugins must leave the choice of a reactor to the program that lists them."""
 
     report = (
         "\nimport sys; print(*(n for n in ('klein', 'twisted.internet.reactor', 'rendezvous') if n in sys.modules))"
@@ -162,3 +247,8 @@ class PluginImportTests(SynchronousTestCase):
             "print(*(m.tapname for m in getPlugins(IServiceMaker) if m.tapname == 'rendezvous'))" + self.report
         )
         self.assertEqual(run_python(program).split(), ["rendezvous"])
+
+    def test_options_are_read_without_a_reactor(self) -> None:
+        """Twistd installs the reactor of its ``--reactor`` option after it has read ours."""
+        program = "from rendezvous.tap import Options; Options().parseOptions([])"
+        self.assertEqual(run_python(program + self.report).split(), ["rendezvous"])

@@ -130,6 +130,53 @@ class LifeCase(SynchronousTestCase):
 class LifeTests(LifeCase):
     """Tests of starting and stopping, in every order."""
 
+    def test_stopped_service_can_start_again(self) -> None:
+        """In its second life it registers, lets a request wait, knows a client of the first, and answers its pulse."""
+        for store in self.stores():
+            service = self.make(store)
+            self.start(service)
+            first = self.good("POST", "/register")
+            self.assertEqual(self.pulse(first["private_id"]), ON_TIME)
+            self.stop(service)
+            self.assert_nothing_is_left()
+            self.reactor.advance(5)
+
+            self.start(service)
+            second = self.good("POST", "/register")
+            found = self.good("GET", f"/peer/{first['client_id']}/udp", second["private_id"])
+            self.assertEqual((found["host"], found["port"]), HOME)
+            self.assertEqual(self.pulse(first["private_id"]), ON_TIME)
+            self.check_waiting(second["private_id"], first["private_id"])
+            self.stop(service)
+            self.assert_nothing_is_left()
+
+    def check_waiting(self, owner: str, answerer: str) -> None:
+        """Publish, let the owner wait for an answer, and answer."""
+        published = self.good("POST", "/offers", owner, b'{"offers":[{"sdp":"v=0","topics":["chess"]}]}')
+        held = self.begin("GET", "/offers/answers?wait=20", owner)
+        self.assertIsNone(held.response())
+        self.good("POST", f"/offers/{published['offers'][0]['id']}/answer", answerer, b'{"sdp":"v=1"}')
+        self.reactor.run_until(held.response)
+        response = held.response()
+        assert response is not None
+        self.assertEqual((response.status, response.json()["answers"][0]["sdp"]), (200, "v=1"))
+
+    def test_stored_state_is_the_same_in_every_life(self) -> None:
+        """Reading the file back into a server that has lived already doubles nothing."""
+        for store in self.stores():
+            service = self.make(store)
+            keys: list[str] = []
+            for life in range(1, 4):
+                self.start(service)
+                keys.append(self.good("POST", "/register")["private_id"])
+                offer = b'{"offers":[{"sdp":"v=%d","topics":["chess"]}]}' % life
+                self.good("POST", "/offers", keys[-1], offer)
+                page = self.good("GET", "/offers/by-topic/chess")
+                self.assertEqual(len(page["offers"]), life, store)
+                self.assertEqual(sum(len(self.good("GET", "/offers/mine", key)["offers"]) for key in keys), life)
+                self.stop(service)
+            self.assert_nothing_is_left()
+
     def test_stop_twice_is_a_stop(self) -> None:
         """The second one waits for the first, and finds nothing to do."""
         for store in self.stores():
@@ -247,8 +294,7 @@ class NotRunningTests(LifeCase):
             site = rendezvous.site()
             self.assert_not_running(rendezvous, site)
             port = self.reactor.listenUDP(9999, rendezvous.datagrams())
-            if store != "memory:":
-                self.assertEqual(port.deliver(bytes(range(32)), HOME), [])
+            self.assertEqual(port.deliver(bytes(range(32)), HOME), [])
             port.stopListening()
             self.reactor.advance(120)
             self.assert_nothing_is_left()
@@ -263,8 +309,20 @@ class NotRunningTests(LifeCase):
                 **clocks(self.reactor),
             )
             site = rendezvous.site()
+            port = self.reactor.listenUDP(9999, rendezvous.datagrams())
             rendezvous.startService()
+            connection = Connection(site, HOME)
+            connection.request("POST", "/register", {"Host": "a"})
+            self.reactor.run_until(connection.response)
+            response = connection.response()
+            assert response is not None
+            key = bytes.fromhex(response.json()["private_id"])
+            connection.lose()
+            port.deliver(key, HOME)
+            self.reactor.run_until(lambda: self.reactor.udp_ports[-1].sent)
             self.stop(rendezvous)
+            self.assertEqual(port.deliver(key, HOME), [])
             self.assert_not_running(rendezvous, site)
+            port.stopListening()
             self.reactor.advance(120)
             self.assert_nothing_is_left()

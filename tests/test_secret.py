@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.identity import Secret
 from rendezvous.errors import StartupError
@@ -171,6 +173,23 @@ class SecretFileTests(SecretCase):
             self.assertIn("chmod 600", self.refusal())
         with open(self.path) as file:
             self.assertEqual(file.read(), SECRET.hex())
+
+    def test_file_of_another_user_is_warned_of(self) -> None:
+        """Root reads it, and says whose it is; a file of its own is no reason for a line."""
+        if os.geteuid() != 0:
+            raise SkipTest("only root can read the file of another user")
+        events: list[Any] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.write(SECRET.hex())
+        self.assertEqual(self.load(), [Secret(SECRET)])
+        self.assertEqual(events, [])
+        os.chown(self.path, 65534, 65534)
+        self.assertEqual(self.load(), [Secret(SECRET)])
+        [event] = events
+        expected = f"the secret file {self.path} belongs to user 65534, who can read it"
+        self.assertEqual((formatEvent(event), event["log_level"].name), (expected, "warn"))
 
     def test_anything_else_is_refused_and_left_alone(self) -> None:
         """The file may be somebody's, named by mistake: it is not written to, and not shown."""

@@ -141,16 +141,6 @@ class LifeTests(_Case):
         self.successResultOf(service.stopService())
         self.assert_stopped()
 
-    def test_stopped_service_can_start_again(self) -> None:
-        """With new ports, and with the clients it had."""
-        service = self.make()
-        service.privilegedStartService()
-        service.startService()
-        self.successResultOf(service.stopService())
-        self.start(service)
-        self.assertEqual([port.listening for port in self.reactor.udp_ports], [False, True])
-        self.assertEqual([port.listening for port in self.reactor.tcp_ports], [False, True])
-
     def test_each_port_is_told_to_the_log(self) -> None:
         """Two plain lines say where the server listens."""
         self.start(self.make(interface="192.0.2.1"))

@@ -87,8 +87,19 @@ class NewFileTests(DatabaseCase):
 
     def test_empty_file_becomes_a_store(self) -> None:
         """Somebody made it beforehand, for its owner or its mode."""
-        Path(self.path).touch()
+        Path(self.path).touch(0o640)
         self.assertEqual(stored_version(self.open(FIRST)), 1)
+
+    def test_file_that_others_may_use_is_refused(self) -> None:
+        """The group may read, for copies; every other bit of the group and of the rest is refused by itself."""
+        self.open().close()
+        for bit in range(6):
+            os.chmod(self.path, 0o600 | 1 << bit)
+            if 1 << bit in (0o040, 0o010):
+                self.open().close()
+            else:
+                message = str(self.assertRaises(StartupError, self.open))
+                self.assertIn("can be read or written by others: run chmod g-w,o-rwx on it", message)
 
     def test_new_file_leaves_no_copy(self) -> None:
         """There was nothing to copy."""
@@ -239,6 +250,22 @@ class LockTests(DatabaseCase):
         with self.assertRaises(StartupError) as caught:
             Lock(self.path)
         self.assertIn(f"{self.path!r} is in use by another server", str(caught.exception))
+
+    def test_link_is_not_followed(self) -> None:
+        """It could lead to a file of somebody else, which would be opened, or made."""
+        target = Path(self.path).with_name("target")
+        os.symlink(target, self.path + ".lock")
+        for _ in range(2):
+            message = str(self.assertRaises(StartupError, Lock, self.path))
+            self.assertEqual(message, f"the lock file {self.path + '.lock'!r} cannot be opened: it is a symbolic link")
+            self.assertFalse(target.is_symlink() or (target.exists() and target.stat().st_size > 0))
+            target.touch()
+
+    def test_lock_that_cannot_be_opened_is_one_line(self) -> None:
+        """A directory has its name."""
+        os.mkdir(self.path + ".lock")
+        message = str(self.assertRaises(StartupError, Lock, self.path))
+        self.assertIn("cannot be opened: Is a directory", message)
 
     def test_released_one_can_be_had_again(self) -> None:
         """Its file stays, and means nothing."""

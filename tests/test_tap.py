@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,16 +12,13 @@ from typing import Any
 
 import attrs
 
-from twisted.application.service import IServiceMaker, MultiService, Service
-from twisted.internet.error import CannotListenError
-from twisted.logger import globalLogPublisher
+from twisted.application.service import IServiceMaker
 from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous import __version__, tap
-from rendezvous.errors import StartupError
+from rendezvous import __version__
 from rendezvous.settings import FLAG, Settings, UDPPort, environment_name, kind_of, option_name
-from rendezvous.tap import CannotStart, Options, makeService
+from rendezvous.tap import Options, makeService
 from tests.test_settings import FIELDS, GRID, is_split
 
 #: Texts for each setting, and the value they stand for.
@@ -172,10 +170,16 @@ class MakeServiceTests(_Case):
         options.parseOptions(list(words))
         return options
 
+    def make(self, *words: str) -> Any:
+        """:returns: the service; it is stopped after the test, so that the signals are as they were."""
+        made = makeService(self.options(*words))
+        self.addCleanup(made.stopService)
+        return made
+
     def test_service_has_what_the_options_say(self) -> None:
         """A server and a child for each port, nothing of it started."""
         self.set("RENDEZVOUS_SECRET", "ab" * 32)
-        made: Any = makeService(self.options("--udp-port=0", "--udp-port=0", "--http=tcp:0", "--max-clients=7"))
+        made = self.make("--udp-port=0", "--udp-port=0", "--http=tcp:0", "--max-clients=7")
         (service,) = made.services
         self.assertEqual(len(service.services), 4)
         self.assertFalse(made.running)
@@ -184,29 +188,20 @@ class MakeServiceTests(_Case):
         """On first start, for its owner's eyes only; the second finds it."""
         path = self.mktemp()
         for _ in range(2):
-            makeService(self.options("--secret-file", path))
+            self.make("--secret-file", path)
         with open(path, encoding="ascii") as file:
             self.assertRegex(file.read(), r"\A[0-9a-f]{64}\n\Z")
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
 
     def test_what_cannot_be_used_is_one_line(self) -> None:
-        """A secret file that is none, an endpoint that is none."""
+        """A secret file that is none, an endpoint that is none. The signals are as they were."""
+        self.addCleanup(self.assertEqual, signal.getsignal(signal.SIGHUP), signal.SIG_DFL)
         directory = self.mktemp()
         os.mkdir(directory)
         for words in (["--secret-file", directory], ["--http", "nonsense:", "--secret-file", self.mktemp()]):
             line = self.assertRaises(SystemExit, makeService, self.options(*words)).code
             self.assertTrue(str(line).startswith("twistd rendezvous: "), line)
             self.assertNotIn("\n", str(line))
-
-
-class _Unable(Service):
-    """A service that cannot start."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def privilegedStartService(self) -> None:
-        raise self.error
 
 
 class ReactorClockTests(SynchronousTestCase):
@@ -227,45 +222,6 @@ class ReactorClockTests(SynchronousTestCase):
             [sys.executable, "-c", program], cwd=directory, env=environment, check=True, capture_output=True, text=True
         )
         self.assertEqual(found.stdout.split(), ["True", "True"])
-
-
-class CannotStartTests(_Case):
-    """Tests of what an operator is told when the server cannot start."""
-
-    def start(self, error: Exception) -> list[Any]:
-        """:returns: what is logged when a part of the server cannot start."""
-        server: MultiService = tap._Server()
-        _Unable(error).setServiceParent(server)
-        events: list[Any] = []
-        observer: Any = events.append
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        self.patch(sys, "__stderr__", self.standard_error)
-        self.error = self.assertRaises(CannotStart, server.privilegedStartService)
-        return events
-
-    def test_reason_is_one_line_in_the_log_and_one_on_standard_error(self) -> None:
-        """Whatever the operator can mend: a port, a file, a setting."""
-        for error in (
-            CannotListenError("192.0.2.1", 80, OSError(98, "in use")), StartupError("a setting"), OSError(2, "no file")
-        ):  # fmt: skip
-            self.standard_error = io.StringIO()
-            (event,) = self.start(error)
-            self.assertEqual(event["log_level"].name, "critical")
-            self.assertEqual(self.standard_error.getvalue(), f"twistd rendezvous: {error}\n")
-
-    def test_it_ends_the_process_with_status_1(self) -> None:
-        """Without a traceback, and in a way that twistd reports from a daemon, too."""
-        self.start(StartupError("a setting"))
-        self.assertIsInstance(self.error, SystemExit)
-        self.assertIsInstance(self.error, Exception)
-        self.assertEqual((self.error.code, str(self.error)), (1, "a setting"))
-
-    def test_fault_of_ours_keeps_its_traceback(self) -> None:
-        """What no operator can mend is not dressed up."""
-        server: MultiService = tap._Server()
-        _Unable(ZeroDivisionError()).setServiceParent(server)
-        self.assertRaises(ZeroDivisionError, server.privilegedStartService)
 
 
 class PluginTests(SynchronousTestCase):

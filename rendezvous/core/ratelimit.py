@@ -33,7 +33,7 @@ class RateLimit:
     :raises ValueError: for a parameter out of range.
     """
 
-    __slots__ = ("_rate", "_sites", "_subscribers")
+    __slots__ = ("_rate", "_site_factor", "_sites", "_subscribers")
 
     def __init__(
         self, rate: float, burst: float, max_sources: int = MAX_SOURCES, site_factor: float = SITE_FACTOR
@@ -43,8 +43,21 @@ class RateLimit:
                 "a rate is 0 or more, a burst and a site's factor at least 1, and the table holds at least 2 sources"
             )
         self._rate = rate
+        self._site_factor = site_factor
         self._subscribers: Buckets[str] = Buckets(rate, burst, max_sources)
         self._sites: Buckets[str] = Buckets(rate * site_factor, burst * site_factor, max_sources)
+
+    def change(self, rate: float, burst: float) -> None:
+        """
+        Use another rate and burst from now on. What sources have spent counts against the new limit.
+
+        :raises ValueError: for a parameter out of range; nothing has changed.
+        """
+        if not 0 <= rate < float("inf") or burst < 1:
+            raise ValueError("a rate is 0 or more, and a burst at least 1")
+        self._rate = rate
+        for buckets, factor in ((self._subscribers, 1.0), (self._sites, self._site_factor)):
+            buckets.rate, buckets.burst = rate * factor, burst * factor
 
     def __len__(self) -> int:
         """Count the entries held, which is never more than twice ``max_sources``."""

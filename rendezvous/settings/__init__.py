@@ -1,7 +1,8 @@
 """Every setting of the server, and how settings are read from the command line, the environment and a file."""
 
 from rendezvous.settings.kinds import FLAG
-from rendezvous.settings.reading import CONFIG, CONFIG_HELP, CONFIG_VARIABLE, read_settings
+from rendezvous.settings.reading import CONFIG, CONFIG_HELP, CONFIG_VARIABLE, config_file, read_settings
+from rendezvous.settings.reloading import Reload, compare
 from rendezvous.settings.table import Settings, UDPPort, default_text, environment_name, kind_of, option_name
 
 __all__ = [
@@ -9,8 +10,11 @@ __all__ = [
     "CONFIG_HELP",
     "CONFIG_VARIABLE",
     "FLAG",
+    "Reload",
     "Settings",
     "UDPPort",
+    "compare",
+    "config_file",
     "default_text",
     "environment_name",
     "kind_of",

@@ -20,7 +20,7 @@ from rendezvous.errors import StartupError
 from rendezvous.settings.kinds import WORD
 from rendezvous.settings.table import Settings, checked, environment_name, kind_of, option_name
 
-__all__ = ["CONFIG", "CONFIG_HELP", "CONFIG_VARIABLE", "ENVIRONMENT", "read_settings"]
+__all__ = ["CONFIG", "CONFIG_HELP", "CONFIG_VARIABLE", "ENVIRONMENT", "config_file", "read_settings"]
 
 #: The name of the option for the configuration file, which is not a setting itself.
 CONFIG = "config"
@@ -56,7 +56,7 @@ def read_settings(given: Mapping[str, list[str]], environ: Mapping[str, str] = o
     _check_names(environ)
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
-    file = _file(given, environ)
+    file = config_file(given, environ)
     in_file = {} if file is None else _read_file(file)
     for field in attrs.fields(Settings):
         name, variable = option_name(field), environment_name(field)
@@ -104,7 +104,12 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; the nearest one is {alike[found]}"
 
 
-def _file(given: Mapping[str, list[str]], environ: Mapping[str, str]) -> str | None:
+def config_file(given: Mapping[str, list[str]], environ: Mapping[str, str] = os.environ) -> str | None:
+    """
+    :param given: as for :func:`read_settings`.
+    :returns: the name of the configuration file, or ``None`` if there is none.
+    :raises StartupError: its name cannot be one.
+    """
     place, texts = f"--{CONFIG}", given.get(CONFIG)
     if texts is None and CONFIG_VARIABLE in environ:
         place, texts = CONFIG_VARIABLE, [environ[CONFIG_VARIABLE]]

@@ -147,6 +147,7 @@ class Settings:
             "a web origin whose pages may use the server, such as https://app.example (repeatable; default: any)",
             ORIGIN,
             many=True,
+            reloadable=True,
         ),
     )
     tracker_lifetime: float = option(300.0, "seconds of silence after which a tracker peer is removed", SECONDS)
@@ -160,6 +161,7 @@ class Settings:
         "answers of the tracker and of STUN a second to one IPv4 address or IPv6 /64, with bursts of twice as many; 0"
         " for no limit",
         RATE,
+        reloadable=True,
     )
     source_requests: float = option(
         SourceLimits().requests,
@@ -198,6 +200,7 @@ class Settings:
         "turn off all limits that count what one source address or network takes, --udp-rate included, for trusted"
         " networks and benchmarks",
         FLAG,
+        reloadable=True,
     )
     trusted_proxy: tuple[str, ...] = attrs.field(
         default=(),

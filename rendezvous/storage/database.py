@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -48,11 +49,16 @@ class Lock:
 
     It lies in a file of its own: SQLite's locks on the database would be lost if we opened and closed that ourselves.
 
-    :raises StartupError: another process has it.
+    :raises StartupError: another process has it, or its file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # A link could lead to a file of somebody else.
+            self._descriptor = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as e:
+            reason = "it is a symbolic link" if e.errno == errno.ELOOP else e.strerror
+            raise StartupError(f"the lock file {path + '.lock'!r} cannot be opened: {reason}") from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -85,6 +91,9 @@ def open_database(path: str, steps: Mapping[int, str] | None = None) -> sqlite3.
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
         try:
             version = _checked_version(path, database, max(steps))
+            if os.stat(path).st_mode & 0o027:
+                # Its group may read it, for copies.
+                raise StartupError(f"the store {path!r} can be read or written by others: run chmod g-w,o-rwx on it")
             database.execute("PRAGMA journal_mode = WAL")
             # A commit is on the disk when it is answered for, whatever then happens to the machine.
             database.execute("PRAGMA synchronous = FULL")

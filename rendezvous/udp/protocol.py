@@ -67,7 +67,7 @@ def _keep_none_alive(datagram: bytes, addr: Address, now: float, local_port: int
     return False
 
 
-@attrs.frozen
+@attrs.define
 class Datagrams:
     """
     What all UDP ports of a server share.
@@ -90,6 +90,18 @@ class Datagrams:
     moves: Buckets[bytes] = attrs.field(factory=lambda: Buckets(MOVES_A_SECOND, MOVES_AT_ONCE, MAX_SOURCES))
     amplification: AmplificationLimit = attrs.field(factory=AmplificationLimit)
     sockets: dict[int, RendezvousDatagrams] = attrs.field(factory=dict)
+    _is_running: bool = True
+
+    @property
+    def is_running(self) -> bool:
+        """:returns: whether the store can be used; if not, all datagrams are dropped."""
+        return self._is_running
+
+    def run(self, is_running: bool) -> None:
+        """Say whether the store can be used."""
+        self._is_running = is_running
+        for socket in self.sockets.values():
+            socket.choose()
 
 
 class RendezvousDatagrams(DatagramProtocol):
@@ -110,8 +122,7 @@ class RendezvousDatagrams(DatagramProtocol):
     def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
         self.shared = shared
         self._store = shared.store
-        # Chosen once, so that being able to turn pulses off costs a pulse nothing.
-        self._keep_alive = shared.store.live.keep_alive if Protocol.RENDEZVOUS in shared.protocols else _keep_none_alive
+        self.choose()
         self._seconds = shared.clock.seconds
         self._dropped = shared.counters.family(DROPPED_DATAGRAMS)
         self._limited = shared.counters.networks(DROPPED_DATAGRAMS)
@@ -126,6 +137,12 @@ class RendezvousDatagrams(DatagramProtocol):
             protocol: take for protocol, take in takers.items() if protocol in shared.protocols
         }
 
+    def choose(self) -> None:
+        """Choose what keeps clients alive: so that being able to turn pulses off costs a pulse nothing."""
+        shared = self.shared
+        is_on = shared.is_running and Protocol.RENDEZVOUS in shared.protocols
+        self._keep_alive = shared.store.live.keep_alive if is_on else _keep_none_alive
+
     def startProtocol(self) -> None:
         """Take a number, by which other sockets find this one."""
         transport: Any = self.transport
@@ -134,6 +151,7 @@ class RendezvousDatagrams(DatagramProtocol):
             number += _PORT_NUMBERS
         self._number = number
         self.shared.sockets[number] = self
+        self.choose()
 
     def stopProtocol(self) -> None:
         """Give the number back."""
@@ -151,6 +169,9 @@ class RendezvousDatagrams(DatagramProtocol):
             self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
+        if not self.shared.is_running:
+            self._drop(Drop.STORE_UNAVAILABLE)
+            return
         protocol = Protocol.RENDEZVOUS if datagram in self._store.live else classify(datagram)
         if protocol is None:
             self._dropped[Drop.UNREADABLE] += 1

@@ -24,6 +24,10 @@ class Cors:
     """
 
     def __init__(self, origins: Sequence[str]) -> None:
+        self.allow(origins)
+
+    def allow(self, origins: Sequence[str]) -> None:
+        """Allow these origins from now on; none for any."""
         self._origins = frozenset(origin.encode("ascii") for origin in origins)
 
     def headers(self, request: Any | None) -> dict[bytes, bytes]:

@@ -1,0 +1,211 @@
+"""Tests of a reload: what a running server takes over from new settings, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from twisted.internet.ssl import CertificateOptions
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.errors import StartupError
+from rendezvous.settings import Settings, compare
+from rendezvous.testing import MemoryReactor, MemoryServer, MemoryTCPPort
+from tests.certificates import pem
+from tests.test_settings import BESIDE, FIELDS, GRID
+
+ORIGIN = {"Origin": "https://app.example"}
+
+
+class CompareTests(SynchronousTestCase):
+    """Tests of :func:`rendezvous.settings.compare`."""
+
+    def test_each_setting_changes_or_is_refused(self) -> None:
+        """As the table of settings says; the text has its name, the new value and the old one."""
+        for name, (good, _) in GRID.items():
+            value = next(value for value in good.values() if value != FIELDS[name].default)
+            wanted = attrs.evolve(Settings(), **{name: value})
+            compared = compare(Settings(), wanted)
+            expected = wanted if FIELDS[name].metadata["reloadable"] else Settings()
+            self.assertEqual(compared.settings, expected, name)
+            texts = compared.changed + compared.refused
+            self.assertEqual((len(texts), len(compared.changed)), (1, int(FIELDS[name].metadata["reloadable"])))
+            self.assertRegex(texts[0], rf"\A{name} = \S+.* \(was \S+.*\)\Z")
+            self.assertNotIn(name, BESIDE.get(name, {}))
+
+    def test_same_settings_change_nothing(self) -> None:
+        """And nothing is refused."""
+        compared = compare(Settings(), Settings())
+        self.assertEqual((compared.settings, compared.changed, compared.refused), (Settings(), [], []))
+
+    def test_values_are_shown_as_they_are_given(self) -> None:
+        """A list in brackets, a size with its unit, a flag as true or false."""
+        wanted = Settings(cors_origin=("https://a.example", "null"), no_source_limits=True, interface="::1")
+        compared = compare(Settings(), wanted)
+        self.assertEqual(
+            sorted(compared.changed + compared.refused),
+            [
+                "cors_origin = [https://a.example, null] (was [])",
+                'interface = ::1 (was "")',
+                "no_source_limits = true (was false)",
+            ],
+        )
+
+
+class ReloadCase(SynchronousTestCase):
+    """A server in memory, and what it logs."""
+
+    def start(self, **settings: Any) -> None:
+        """Start a server."""
+        self.settings = {"store": "memory:", "interface": "192.0.2.1", **settings}
+        self.server = MemoryServer(_Reactor(), **self.settings)
+        self.addCleanup(self.server.stop)
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def reload(self, **changes: Any) -> list[str | None]:
+        """
+        Reload with some settings changed.
+
+        :returns: the lines that were logged.
+        """
+        self.events.clear()
+        defaults = {"no_source_limits": self.server.rendezvous.settings.no_source_limits}
+        self.server.service.reload(Settings(**{**defaults, **self.settings, **changes}))
+        return [formatEvent(event) for event in self.events]
+
+
+class _Reactor(MemoryReactor):
+    """With TLS as far as a port remembers what it was opened with."""
+
+    def listenSSL(
+        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
+    ) -> MemoryTCPPort:
+        """Open a port in memory."""
+        opened = self.listenTCP(port, factory, backlog, interface)
+        self.context = contextFactory
+        return opened
+
+
+class SettingsTests(ReloadCase):
+    """Tests of settings in a running server."""
+
+    def test_nothing_new_is_one_line(self) -> None:
+        """It says so."""
+        self.start()
+        self.assertEqual(self.reload(), ["reloaded: no setting has changed; 0 certificates were read again"])
+
+    def test_web_origins_change(self) -> None:
+        """For requests from then on, on resources that are mounted already."""
+        self.start()
+        self.assertIn("access-control-allow-origin", self.server.request("GET", "/", None, ORIGIN).headers)
+        [line] = self.reload(cors_origin="https://other.example")
+        self.assertIn("reloaded: cors_origin = [https://other.example] (was [])", str(line))
+        self.assertNotIn("access-control-allow-origin", self.server.request("GET", "/", None, ORIGIN).headers)
+        self.reload()
+        self.assertIn("access-control-allow-origin", self.server.request("GET", "/", None, ORIGIN).headers)
+
+    def test_rate_of_datagrams_changes(self) -> None:
+        """Down to what one source may cause, and off with all limits of sources."""
+        self.start(no_source_limits=False, udp_rate=2)
+        binding = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)
+
+        def answered() -> int:
+            return sum(len(self.server.deliver(binding)) for _ in range(50))
+
+        self.assertEqual(answered(), 4)
+        self.reload(udp_rate=10)
+        self.server.reactor.advance(60)
+        self.assertEqual(answered(), 20)
+        self.reload(udp_rate=10, no_source_limits=True)
+        self.assertEqual(answered(), 50)
+        self.reload(udp_rate=1)
+        self.server.reactor.advance(60)
+        self.assertEqual(answered(), 2)
+
+    def test_what_cannot_change_is_one_line_each_and_the_rest_changes(self) -> None:
+        """The refused value stays, and is refused again next time."""
+        self.start(udp_rate=2)
+        for _ in range(2):
+            lines = self.reload(udp_rate=7, pulse_interval=10, store="sqlite:/nowhere/x")
+            self.assertEqual(
+                [line for line in lines if "not reloaded" in str(line)],
+                [
+                    "not reloaded: pulse_interval = 10 (was 30); only a restart can change this",
+                    "not reloaded: store = sqlite:/nowhere/x (was memory:); only a restart can change this",
+                ],
+            )
+            self.assertEqual(self.server.rendezvous.settings.udp_rate, 7)
+            self.assertEqual(self.server.rendezvous.settings.pulse_interval, 30)
+
+    def test_secret_is_not_read_again(self) -> None:
+        """Another file is refused, and clients are known as before."""
+        self.start()
+        _, _, headers = self.server.register()
+        lines = self.reload(secret_file="/nowhere/secret")
+        self.assertIn("not reloaded: secret_file", str(lines[0]))
+        self.assertEqual(self.server.request("POST", "/verify", None, headers).status, 200)
+
+
+class CertificateTests(ReloadCase):
+    """Tests of certificates that are read again; ``test_reload_process`` has real connections."""
+
+    def setUp(self) -> None:
+        """Write a certificate, and start a server with it."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir(parents=True)
+        self.certificate, self.key = self.directory / "cert.pem", self.directory / "key.pem"
+        self.write(*pem())
+        description = f"ssl:443:privateKey={self.key}:certKey={self.certificate}"
+        self.start(http=(description,), udp_rate=5)
+        self.prefix = f"--http {description!r} is not a usable endpoint: "
+
+    def write(self, certificate: bytes, key: bytes) -> None:
+        """Replace the files."""
+        self.certificate.write_bytes(certificate)
+        self.key.write_bytes(key)
+
+    def served(self) -> Any:
+        """:returns: the certificate that a new connection gets."""
+        options = self.server.rendezvous.certificates[0]._options
+        assert isinstance(options, CertificateOptions)
+        assert options.certificate is not None
+        return options.certificate.get_serial_number()
+
+    def test_new_files_are_used(self) -> None:
+        """And counted."""
+        before = self.served()
+        self.write(*pem())
+        [line] = self.reload()
+        self.assertEqual(line, "reloaded: no setting has changed; 1 certificates were read again")
+        self.assertNotEqual(self.served(), before)
+
+    def test_files_that_cannot_be_used_change_nothing(self) -> None:
+        """One line says which and why; the settings stay too."""
+        before = self.served()
+        certificate, key = pem()
+        for new in ((certificate, pem()[1]), (b"junk", key), (certificate, b""), (certificate[:-60], key)):
+            self.write(*new)
+            error = self.assertRaises(StartupError, self.reload, udp_rate=9)
+            self.assertTrue(str(error).startswith(self.prefix), error)
+            self.assertNotIn("\n", str(error))
+            self.assertGreater(len(str(error)), len(self.prefix))
+            self.assertEqual((self.served(), self.server.rendezvous.settings.udp_rate), (before, 5))
+        self.key.unlink()
+        self.assertRaises(StartupError, self.reload)
+        self.write(certificate, key)
+        self.reload(udp_rate=9)
+        self.assertEqual(self.server.rendezvous.settings.udp_rate, 9)
+        self.assertNotEqual(self.served(), before)
+
+    def test_port_is_https_in_the_log(self) -> None:
+        """Plain ports beside it are HTTP."""
+        server = MemoryServer(_Reactor(), http=(self.settings["http"][0], "tcp:80"))
+        self.addCleanup(server.stop)
+        lines = [str(formatEvent(event)).split(" on ")[0] for event in self.events]
+        self.assertEqual([line for line in lines if line.startswith("HTTP")], ["HTTPS", "HTTP"])
