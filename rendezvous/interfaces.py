@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from rendezvous.core.bloom import Bloom
     from rendezvous.core.identity import Credential
     from rendezvous.core.notes import Key
-    from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
+    from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
+    from rendezvous.core.pages import Page
     from rendezvous.core.presence import PulseCode
     from rendezvous.core.sources import SourceNetwork
+    from rendezvous.core.specs import OfferSpec
     from rendezvous.core.tracker import Replies, Source
-    from rendezvous.model import Events, ObservedAddress, PeerStatus, Published, Seen, Swept
+    from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 
 __all__ = ["ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription", "ITrackerStore"]
 
@@ -136,38 +138,48 @@ class ISignalingStore(Interface):
         :raises Unavailable: as many wait in all as may, or the store is closed.
         """
 
-    async def publish(owner: str, specs: Sequence[OfferSpec], now: float) -> list[Published]:
+    # Offers. Whoever makes something is charged for it by its source (:mod:`rendezvous.core.sources`).
+
+    async def publish(owner: str, specs: Sequence[OfferSpec], now: float, source: SourceNetwork = ...) -> list[Offer]:
         """Publish offers, all or none."""
 
-    async def mine(owner: str, now: float) -> list[Offer]:
-        """A peer's own offers."""
+    async def mine(owner: str, now: float, after: int | None = None) -> Page[Offer, int]:
+        """A page of a peer's own offers."""
 
-    async def of_peer(owner: str, now: float) -> list[Offer]:
-        """A peer's offers, as others see them."""
+    async def of_peer(owner: str, now: float, after: int | None = None) -> Page[Offer, int]:
+        """A page of a peer's offers, as others see them."""
 
-    async def by_topic(topic: str, limit: int, bloom: Bloom | None, now: float) -> tuple[list[Offer], int]:
+    async def by_topic(
+        topic: str, limit: int, bloom: Bloom | None, now: float, after: int | None = None
+    ) -> Page[Offer, int]:
         """A page of the offers in a topic, and how many there are."""
 
-    async def topics(limit: int, offset: int, prefix: str, now: float) -> tuple[list[tuple[str, int]], int]:
+    async def topics(
+        limit: int, offset: int, prefix: str, now: float, after: tuple[int, str] | None = None
+    ) -> Page[tuple[str, int], tuple[int, str]]:
         """A page of topics with the number of peers in each, and how many topics there are."""
 
-    async def heartbeat(owner: str, offer_id: str, now: float) -> Seen:
+    async def heartbeat(owner: str, offer_id: str, now: float) -> Offer:
         """Say that the owner still waits."""
 
     async def withdraw(owner: str, offer_id: str, now: float) -> None:
         """End an offer."""
 
-    async def answer(offer_id: str, answerer: str, sdp: str, secret: str | None, now: float) -> Answer:
+    async def answer(
+        offer_id: str, answerer: str, sdp: str, secret: str | None, now: float, source: SourceNetwork = ...
+    ) -> Answer:
         """Answer an offer; the first answer locks it."""
 
-    async def answers(owner: str, now: float, since: int) -> list[tuple[Offer, Answer]]:
-        """The answers to a peer's offers."""
+    async def answers(owner: str, now: float, since: int) -> Page[tuple[Offer, Answer], int]:
+        """A page of the answers to a peer's offers."""
 
-    async def add_candidates(offer_id: str, peer: str, values: Sequence[object], now: float) -> int:
+    async def add_candidates(
+        offer_id: str, peer: str, values: Sequence[object], now: float, source: SourceNetwork = ...
+    ) -> int:
         """Add candidates of one side."""
 
-    async def candidates(offer_id: str, peer: str, now: float, since: int) -> Sequence[Candidate]:
-        """The other side's candidates."""
+    async def candidates(offer_id: str, peer: str, now: float, since: int) -> Page[Candidate, int]:
+        """A page of the other side's candidates."""
 
     async def events_since(peer: str, seq: int | None, now: float) -> Events:
         """
@@ -176,25 +188,41 @@ class ISignalingStore(Interface):
         They tell whether some before them are lost, and where to go on.
         """
 
-    async def open_session(origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> str:
+    def stream_opened(peer: str, now: float) -> None:
+        """A peer has opened an event stream: its offers that end with its streams go on."""
+
+    def stream_closed(peer: str, now: float) -> None:
+        """An event stream of a peer has closed; to be called once for each that was opened."""
+
+    # Sessions
+
+    async def open_session(
+        origin: str, topic: str, info: str, offer: str, code: str | None, now: float, source: SourceNetwork = ...
+    ) -> str:
         """Open a session; its code."""
 
-    async def sessions(origin: str, topic: str, now: float) -> list[Offer]:
-        """The unanswered sessions in a topic."""
+    async def sessions(origin: str, topic: str, now: float, after: int | None = None) -> Page[Session, int]:
+        """A page of the unanswered sessions in a topic."""
 
-    async def session_topics(origin: str, limit: int, offset: int, now: float) -> tuple[list[tuple[str, int]], int]:
+    async def session_topics(
+        origin: str, limit: int, offset: int, now: float, after: str | None = None
+    ) -> Page[tuple[str, int], str]:
         """A page of an Origin's topics with the number of sessions in each, and how many topics there are."""
 
     async def count_sessions(origin: str, topics: Sequence[str], now: float) -> list[int]:
         """How many unanswered sessions of an Origin each topic has."""
 
-    async def session(origin: str, code: str, now: float) -> Offer:
-        """The session with a code."""
+    async def session(origin: str, code: str, now: float) -> Session:
+        """The session with a code, and the candidates of both sides."""
 
-    async def answer_session(origin: str, code: str, side: Role, answer: str, now: float) -> None:
+    async def answer_session(
+        origin: str, code: str, side: Role, answer: str, now: float, source: SourceNetwork = ...
+    ) -> None:
         """Answer a session; the first answer locks it."""
 
-    async def add_session_candidate(origin: str, code: str, side: Role, candidate: object, now: float) -> None:
+    async def add_session_candidate(
+        origin: str, code: str, side: Role, candidate: object, now: float, source: SourceNetwork = ...
+    ) -> None:
         """Add one candidate of a side."""
 
 

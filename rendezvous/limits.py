@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import attrs
 
-from rendezvous.errors import Malformed
-
 __all__ = [
     "CANDIDATES_BODY",
     "MAX_BODY",
@@ -108,21 +106,39 @@ class SignalingLimits:
     candidates_per_request: int = 50
     #: Trickle ICE over a whole call with restarts; the bound on what a pair may leave here.
     candidates_per_side: int = 256
+    #: Bytes of the candidates of both sides of an offer: some 1000 of a usual size.
+    candidate_bytes_per_offer: int = 256 * 1024
     #: A page of topics or of offers when the caller names no limit.
     page_default: int = 50
     #: A page of 200 offers of a usual size is 400 KB, the most that is worth sending at once.
     page_max: int = 200
+    #: The bytes of a page of any listing, unless its first item has more by itself. JSON of this size is written in
+    #: some 2 ms, and a few hundred readers who do not read do not fill the memory.
+    page_bytes: int = 1024 * 1024
     #: The decoded filter: 5000 peers at 1 % mistaken. HTTP's first line has 16 KiB here, for its base64 and the topic.
     bloom_size: int = 8 * 1024
-    #: Offers looked at for one filtered page: a filter that holds everybody must not cost a walk of the whole topic.
-    bloom_scan: int = 5000
+    #: Offers looked at for one filtered page, which takes some 1 ms; the next page goes on behind them.
+    bloom_scan: int = 1000
+    #: Offers that have ended and are not freed yet that one page passes over, which takes some 2 ms.
+    ended_scan: int = 5000
     #: Seconds an event can be replayed to a stream that reconnects: a lost connection and a slow retry, twice.
     event_linger: float = 120.0
     #: Events kept for one peer: both sides' candidates of several calls that connect at once.
     events_per_peer: int = 1024
+    #: Bytes of the events kept for one peer: two hundred answers of 8 KB, as large as they come from browsers.
+    event_bytes_per_peer: int = 2 * 1024 * 1024
     #: Events kept for all peers together, so that a flood ends the replay window early instead of the memory.
     events_kept: int = 200_000
 
+    #: Bytes of offers, sessions, answers, candidates and events together: 100,000 offers of a usual size.
+    memory: int = 512 * 1024 * 1024
+    #: Whether a source may hold only a part of the offers and of their memory: 10 % for a subscriber, 25 % for a site.
+    source_limits: bool = True
+    #: Seconds within which the owner of an offer that ends with its streams must open the first one: a slow start of a
+    #: page, and the time to reconnect after a restart of the server.
+    connect_time: float = 10.0
+    #: Seconds after which such an offer ends when the last stream has closed: a reconnecting page is back by then.
+    disconnect_time: float = 5.0
     #: Held requests and event streams in all, each with a connection and a timer of its own.
     max_waiting: int = 10_000
 
@@ -136,33 +152,5 @@ class SignalingLimits:
     session_lifetime: float = 300.0
     #: A page of topics in the sessions dialect when the caller names no limit.
     session_page_default: int = 100
-    #: The most of the sessions dialect, for pages of topics and for the sessions of one topic, which has no pages.
+    #: The most of the sessions protocol, for pages of topics and for pages of the sessions of one topic.
     session_page_max: int = 1000
-
-    def page(self, limit: int | None) -> int:
-        """
-        The page size that a request for topics or offers gets.
-
-        :param limit: what the caller asked for, or ``None``.
-        :returns: the default for ``None``; at most :attr:`page_max`.
-        :raises Malformed: if it is below one.
-        """
-        return _page(limit, self.page_default, self.page_max)
-
-    def session_page(self, limit: int | None) -> int:
-        """
-        The page size that a request of the sessions dialect gets.
-
-        :param limit: what the caller asked for, or ``None``.
-        :returns: the default for ``None``; at most :attr:`session_page_max`.
-        :raises Malformed: if it is below one.
-        """
-        return _page(limit, self.session_page_default, self.session_page_max)
-
-
-def _page(limit: int | None, default: int, most: int) -> int:
-    if limit is None:
-        return default
-    if limit < 1:
-        raise Malformed("limit must be at least 1.")
-    return min(limit, most)

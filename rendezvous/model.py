@@ -8,7 +8,7 @@ import attrs
 
 from rendezvous.core.events import Event
 
-__all__ = ["Events", "ObservedAddress", "PeerStatus", "Published", "Seen", "Swept"]
+__all__ = ["Events", "ObservedAddress", "PeerStatus", "Swept"]
 
 
 @attrs.frozen
@@ -49,31 +49,6 @@ class Swept:
     offers: int = 0
     tracker_peers: int = 0
     more: bool = False
-
-
-@attrs.frozen
-class Published:
-    """
-    An offer as it was when it was published.
-
-    :ivar expires_at: ms since the epoch.
-    """
-
-    id: str
-    topics: tuple[str, ...]
-    expires_at: int
-
-
-@attrs.frozen
-class Seen:
-    """
-    An offer whose owner has just said that it still waits.
-
-    :ivar last_seen: ms since the epoch.
-    """
-
-    id: str
-    last_seen: int
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.pages import Page
 from rendezvous.core.presence import Timers
 from rendezvous.errors import RendezvousError
 from rendezvous.interfaces import IStore
@@ -83,6 +84,17 @@ class StoreCase(SynchronousTestCase):
     def done(self, verb: Coroutine[Any, Any, T]) -> T:
         """:returns: what the verb has returned."""
         return self.successResultOf(Deferred.fromCoroutine(verb))
+
+    def listed(self, verb: Coroutine[Any, Any, Page[T, Any]]) -> list[T]:
+        """:returns: the items of the page that the verb has returned, which must be the only one."""
+        page = self.done(verb)
+        self.assertIsNone(page.next)
+        return list(page.items)
+
+    def counted(self, verb: Coroutine[Any, Any, Page[T, Any]]) -> tuple[list[T], int]:
+        """:returns: the items of the page that the verb has returned, and its total."""
+        page = self.done(verb)
+        return list(page.items), page.total
 
     def refused(self, verb: Coroutine[Any, Any, object], *kinds: type[E]) -> E:
         """:returns: the error that the verb has raised."""

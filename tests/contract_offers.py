@@ -7,6 +7,7 @@ from typing import Any
 
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.notes import OfferSide, PeerEvents
+from rendezvous.core.offers import Offer
 from rendezvous.errors import (
     Conflict,
     Forbidden,
@@ -18,7 +19,7 @@ from rendezvous.errors import (
     Unavailable,
 )
 from rendezvous.limits import SignalingLimits
-from rendezvous.model import Published, Seen, Swept
+from rendezvous.model import Swept
 from rendezvous.storage.notifier import WAITING_PER_KEY
 from tests._store_case import NOW, StoreCase
 from tests.signaling_tables import NOW_MS, ids, spec
@@ -31,7 +32,7 @@ A, B = PeerEvents("a"), PeerEvents("b")
 class OfferCase(StoreCase):
     """Offers of made-up peers: a store takes the word of its caller for who somebody is."""
 
-    def publish(self, owner: str, id: str, *topics: str, now: float = NOW, **asked: Any) -> Published:
+    def publish(self, owner: str, id: str, *topics: str, now: float = NOW, **asked: Any) -> Offer:
         """:returns: an offer that was published under this id."""
         (offer,) = self.done(self.store.publish(owner, [spec(f"sdp of {id}", *topics, id=id, **asked)], now))
         return offer
@@ -46,11 +47,11 @@ class OfferCase(StoreCase):
 
     def read_of(self, offer_id: str, peer: str, since: int = -1, now: float = NOW) -> list[str]:
         """:returns: the payloads of the other side's candidates."""
-        return [each.payload for each in self.done(self.store.candidates(offer_id, peer, now, since))]
+        return [each.payload.decode() for each in self.listed(self.store.candidates(offer_id, peer, now, since))]
 
     def mine(self, owner: str, now: float = NOW) -> list[str]:
         """:returns: the ids of a peer's own offers."""
-        return ids(self.done(self.store.mine(owner, now)))
+        return ids(self.listed(self.store.mine(owner, now)))
 
     def told(self, peer: str, seq: int | None, now: float = NOW) -> list[str]:
         """:returns: the kinds of a peer's events, of which none may be lost."""
@@ -74,14 +75,14 @@ class PublishContract(OfferCase):
     def test_published_offer_is_listed(self) -> None:
         """By its owner, by its peer and by each of its topics, with what was asked for."""
         published = self.publish("p", "x", "a", "b", ttl_ms=60_000, secret="s", info="i")
-        self.assertEqual(published, Published("x", ("a", "b"), NOW_MS + 60_000))
-        [made] = self.done(self.store.mine("p", NOW))
+        self.assertEqual((published.id, published.topics, published.expires_at), ("x", ("a", "b"), NOW_MS + 60_000))
+        [made] = self.listed(self.store.mine("p", NOW))
         self.assertEqual((made.id, made.owner, made.topics, made.secret, made.info), ("x", "p", ("a", "b"), "s", "i"))
         self.assertEqual((made.created_at, made.expires_at, made.last_seen), (NOW_MS, NOW_MS + 60_000, NOW_MS))
         self.assertEqual(self.mine("p"), ["x"])
-        self.assertEqual(ids(self.done(self.store.of_peer("p", NOW))), ["x"])
+        self.assertEqual(ids(self.listed(self.store.of_peer("p", NOW))), ["x"])
         for topic in ("a", "b"):
-            page, total = self.done(self.store.by_topic(topic, 9, None, NOW))
+            page, total = self.counted(self.store.by_topic(topic, 9, None, NOW))
             self.assertEqual((ids(page), total), (["x"], 1))
         self.assertEqual(self.mine("q"), [])
 
@@ -141,8 +142,9 @@ class PublishContract(OfferCase):
         self.publish("p", "x", ttl_ms=60_000)
         self.publish("p", "y")
         self.assertEqual(self.mine("p"), ["y", "x"])
-        self.assertEqual(self.done(self.store.heartbeat("p", "x", NOW + 1)), Seen("x", NOW_MS + 1000))
-        self.assertEqual(self.done(self.store.mine("p", NOW + 1))[0].expires_at, NOW_MS + 60_000)
+        seen = self.done(self.store.heartbeat("p", "x", NOW + 1))
+        self.assertEqual((seen.id, seen.last_seen, seen.expires_at), ("x", NOW_MS + 1000, NOW_MS + 60_000))
+        self.assertEqual(self.listed(self.store.mine("p", NOW + 1))[0].expires_at, NOW_MS + 60_000)
         self.assertEqual(self.mine("p"), ["x", "y"])
         self.refusals(
             (self.store.heartbeat("q", "x", NOW), Forbidden, "not-owner"),
@@ -186,20 +188,20 @@ class DiscoveryContract(OfferCase):
         """The most recently seen first; those of known peers are left out and counted."""
         for n in range(4):
             self.publish(f"p{n}", f"x{n}", now=NOW + n)
-        page, total = self.done(self.store.by_topic("t", 2, None, NOW + 5))
+        page, total = self.counted(self.store.by_topic("t", 2, None, NOW + 5))
         self.assertEqual((ids(page), total), (["x3", "x2"], 4))
-        page, total = self.done(self.store.by_topic("t", 2, Bloom(b"\xff"), NOW + 5))
+        page, total = self.counted(self.store.by_topic("t", 2, Bloom(b"\xff"), NOW + 5))
         self.assertEqual((page, total), ([], 4))
-        self.assertEqual(self.done(self.store.by_topic("unknown", 2, None, NOW)), ([], 0))
+        self.assertEqual(self.counted(self.store.by_topic("unknown", 2, None, NOW)), ([], 0))
         self.refusals((self.store.by_topic("t" * 257, 2, None, NOW), Malformed, "too-long"))
 
     def test_topics_are_a_page_with_the_total(self) -> None:
         """The most active first, then by name; a prefix counts only its own."""
         self.publish("p", "x", "b", "ab", "aa")
         self.publish("q", "y", "ab")
-        self.assertEqual(self.done(self.store.topics(2, 0, "", NOW)), ([("ab", 2), ("aa", 1)], 3))
-        self.assertEqual(self.done(self.store.topics(2, 2, "", NOW)), ([("b", 1)], 3))
-        self.assertEqual(self.done(self.store.topics(9, 0, "a", NOW)), ([("ab", 2), ("aa", 1)], 2))
+        self.assertEqual(self.counted(self.store.topics(2, 0, "", NOW)), ([("ab", 2), ("aa", 1)], 3))
+        self.assertEqual(self.counted(self.store.topics(2, 2, "", NOW)), ([("b", 1)], 3))
+        self.assertEqual(self.counted(self.store.topics(9, 0, "a", NOW)), ([("ab", 2), ("aa", 1)], 2))
 
     def test_answered_and_expired_offers_are_not_shown(self) -> None:
         """The owner sees the answered one still."""
@@ -207,10 +209,10 @@ class DiscoveryContract(OfferCase):
         self.publish("p", "short", ttl_ms=60_000)
         self.reply("answered", "q")
         for now, shown in ((NOW + 59.999, ["short"]), (NOW + 60, [])):
-            self.assertEqual(ids(self.done(self.store.of_peer("p", now))), shown)
-            page, total = self.done(self.store.by_topic("t", 9, None, now))
+            self.assertEqual(ids(self.listed(self.store.of_peer("p", now))), shown)
+            page, total = self.counted(self.store.by_topic("t", 9, None, now))
             self.assertEqual((ids(page), total), (shown, len(shown)))
-            self.assertEqual(self.done(self.store.topics(9, 0, "", now))[1], len(shown))
+            self.assertEqual(self.counted(self.store.topics(9, 0, "", now))[1], len(shown))
             self.assertEqual(self.mine("p", now), [*shown, "answered"])
 
 
@@ -221,9 +223,9 @@ class AnswerContract(OfferCase):
         """The owner gets it; the second is refused."""
         self.publish("p", "x")
         answer = self.done(self.store.answer("x", "q", "v=1", None, NOW))
-        self.assertEqual((answer.answerer, answer.sdp, answer.answered_at), ("q", "v=1", NOW_MS))
+        self.assertEqual((answer.answerer, answer.sdp, answer.answered_at), ("q", b'"v=1"', NOW_MS))
         self.refusals((self.store.answer("x", "r", "v=2", None, NOW), Conflict, "already-answered"))
-        ((offer, got),) = self.done(self.store.answers("p", NOW, -1))
+        ((offer, got),) = self.listed(self.store.answers("p", NOW, -1))
         self.assertEqual((offer.id, got), ("x", answer))
 
     def test_answers_come_in_order_after_a_moment(self) -> None:
@@ -231,11 +233,11 @@ class AnswerContract(OfferCase):
         for name in ("x", "y", "z"):
             self.publish("p", name)
             self.reply(name, "q")
-        found = self.done(self.store.answers("p", NOW, -1))
+        found = self.listed(self.store.answers("p", NOW, -1))
         self.assertEqual([offer.id for offer, _ in found], ["x", "y", "z"])
-        later = self.done(self.store.answers("p", NOW, found[0][1].answered_at))
+        later = self.listed(self.store.answers("p", NOW, found[0][1].answered_at))
         self.assertEqual([offer.id for offer, _ in later], ["y", "z"])
-        self.assertEqual(self.done(self.store.answers("q", NOW, -1)), [])
+        self.assertEqual(self.listed(self.store.answers("q", NOW, -1)), [])
 
     def test_answer_that_may_not_be_is_refused(self) -> None:
         """And leaves the offer to be answered by somebody else."""
@@ -261,7 +263,7 @@ class AnswerContract(OfferCase):
         self.trickle("x", "q", None)
         self.trickle("x", "p", 3)
         self.assertEqual((self.read_of("x", "q"), self.read_of("x", "p")), (['{"a":1}', '"b"', "3"], ["null"]))
-        first = self.done(self.store.candidates("x", "q", NOW, -1))[0]
+        first = self.listed(self.store.candidates("x", "q", NOW, -1))[0]
         self.assertEqual((first.peer, first.role, first.created_at), ("p", "offerer", NOW_MS))
         self.assertEqual(self.read_of("x", "q", first.created_at), ['"b"', "3"])
 

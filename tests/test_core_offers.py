@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.offers import Candidate, OfferSpec, Role, candidate_texts, characters, offer_id, sdp_text
+from rendezvous.core.encoded import string
+from rendezvous.core.entries import Entry
+from rendezvous.core.offers import Candidate, Role
+from rendezvous.core.specs import OfferSpec, candidates_json, characters, offer_id, sdp_json
 from rendezvous.errors import Malformed
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import LIMITS, offer, spec
@@ -39,12 +42,12 @@ class OfferSpecTests(RefusalTestCase):
         """An offer needs a description and a topic, and nothing else."""
         made = self.check()
         self.assertEqual((made.ttl_ms, made.secret, made.info), (300_000, None, None))
-        self.assertEqual(made.id, offer_id("v=0", ["t"]))
+        self.assertEqual(made.id, offer_id(b'"v=0"', ["t"]))
 
     def test_sdp_size_is_in_bytes(self) -> None:
         """64 KiB of UTF-8 are taken, one byte more is not, and none is not."""
-        self.assertEqual(len(self.check(sdp="x" * 65_536).sdp), 65_536)
-        self.assertEqual(len(self.check(sdp="\u00e9" * 32_768).sdp), 32_768)
+        self.assertEqual(len(self.check(sdp="x" * 65_536).sdp), 65_538)
+        self.assertEqual(len(self.check(sdp="\u00e9" * 32_768).sdp), 65_538)
         self.refused(lambda: self.check(sdp="x" * 65_537), "offers[2].sdp", "too-long")
         self.refused(lambda: self.check(sdp="\u00e9" * 32_768 + "x"), "offers[2].sdp", "too-long")
         self.refused(lambda: self.check(sdp=""), "offers[2].sdp", "empty")
@@ -67,7 +70,7 @@ class OfferSpecTests(RefusalTestCase):
         """A topic named twice is listed once; the derived id is of the topics as they were sent."""
         made = self.check(topics=["b", "a", "b"])
         self.assertEqual(made.topics, ("b", "a"))
-        self.assertEqual(made.id, offer_id("v=0", ["a", "b", "b"]))
+        self.assertEqual(made.id, offer_id(b'"v=0"', ["a", "b", "b"]))
 
     def test_secret_and_info_length(self) -> None:
         """Up to 128 characters each."""
@@ -124,28 +127,29 @@ class OfferIdTests(SynchronousTestCase):
         """The hashed text is what JSON.stringify prints: keys in order, topics sorted, nothing but quotes escaped."""
         text = '{"sdp":"v=0\\r\\n\u00e9\\"/\\\\\\u0001\x7f\u2028","topics":["a","\u00e9"]}'
         self.assertEqual(
-            offer_id('v=0\r\n\u00e9"/\\\x01\x7f\u2028', ["\u00e9", "a"]), hashlib.sha256(text.encode()).hexdigest()
+            offer_id(string('v=0\r\n\u00e9"/\\\x01\x7f\u2028'), ["\u00e9", "a"]),
+            hashlib.sha256(text.encode()).hexdigest(),
         )
 
     def test_topics_are_sorted_by_code_unit(self) -> None:
         """U+1F600 begins with the unit d83d, so JavaScript sorts it before U+FF41, though its code point is greater."""
         text = '{"sdp":"x","topics":["\U0001f600","\uff41"]}'
         for topics in (["\uff41", "\U0001f600"], ["\U0001f600", "\uff41"]):
-            self.assertEqual(offer_id("x", topics), hashlib.sha256(text.encode()).hexdigest())
+            self.assertEqual(offer_id(b'"x"', topics), hashlib.sha256(text.encode()).hexdigest())
 
 
 class CandidateTextTests(RefusalTestCase):
     """The limits of candidates."""
 
-    def check(self, *values: object) -> list[str]:
+    def check(self, *values: object) -> list[bytes]:
         """Check the candidates of one request."""
-        return candidate_texts(values, LIMITS)
+        return candidates_json(values, LIMITS)
 
     def test_any_json_is_kept(self) -> None:
         """Objects, lists, strings, numbers, booleans and null come back as they were."""
         values = [{"candidate": "\u00e9", "sdpMLineIndex": 0, "x": None}, [1, 1.0, -0.5], "", True, None, 10**20]
         self.assertEqual([json.loads(text) for text in self.check(*values)], values)
-        self.assertEqual(self.check({"a": [1, "\u00e9"]}), ['{"a":[1,"\u00e9"]}'])
+        self.assertEqual(self.check({"a": [1, "\u00e9"]}), ['{"a":[1,"\u00e9"]}'.encode()])
 
     @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda each: st.lists(each, max_size=3)))
     def test_any_json_round_trips_or_is_malformed(self, value: object) -> None:
@@ -187,26 +191,9 @@ class TextTests(RefusalTestCase):
         self.assertEqual(characters("", "info", 3, least=0), "")
         self.refused(lambda: characters("", "info", 3), "info", "empty")
 
-    def test_description_returns_itself(self) -> None:
-        """A good description comes back unchanged."""
-        self.assertEqual(sdp_text("v=0", "sdp", LIMITS), "v=0")
-
-
-class PageTests(SynchronousTestCase):
-    """How much a listing gives."""
-
-    def test_page_sizes(self) -> None:
-        """The default without a limit, the limit itself, and the maximum above it."""
-        cases = [(None, 50), (1, 1), (199, 199), (200, 200), (201, 200), (10**30, 200)]
-        self.assertEqual([LIMITS.page(limit) for limit, _ in cases], [size for _, size in cases])
-        cases = [(None, 100), (1, 1), (999, 999), (1000, 1000), (1001, 1000)]
-        self.assertEqual([LIMITS.session_page(limit) for limit, _ in cases], [size for _, size in cases])
-
-    def test_page_of_nothing_is_malformed(self) -> None:
-        """A limit of zero or less is no page."""
-        for limit in (0, -1):
-            self.assertRaises(Malformed, LIMITS.page, limit)
-            self.assertRaises(Malformed, LIMITS.session_page, limit)
+    def test_description_becomes_a_json_string(self) -> None:
+        """A good description comes back as what a listing shows."""
+        self.assertEqual(sdp_json('v=0\n"\u00e9', "sdp", LIMITS), '"v=0\\n\\"\u00e9"'.encode())
 
 
 class OfferTests(SynchronousTestCase):
@@ -219,7 +206,7 @@ class OfferTests(SynchronousTestCase):
 
     def test_offer_without_candidates_holds_no_lists(self) -> None:
         """Empty lists would cost every offer 112 bytes; there are none until a candidate comes."""
-        record = offer("1", "p", "t")
+        record = Entry(offer("1", "p", "t"))
         self.assertEqual([record.candidates(role) for role in Role], [(), ()])
         self.assertFalse(hasattr(record, "__dict__"))
         self.assertFalse(hasattr(record, "__weakref__"))
@@ -227,8 +214,8 @@ class OfferTests(SynchronousTestCase):
 
     def test_candidates_since(self) -> None:
         """Only candidates strictly after the moment are given."""
-        record = offer("1", "p", "t")
-        sent = [Candidate("1", "p", Role.OFFERER, at, at) for at in (5, 7, 8)]
+        record = Entry(offer("1", "p", "t"))
+        sent = [Candidate(b"1", "p", Role.OFFERER, at, at) for at in (5, 7, 8)]
         for each in sent:
             record.attach(each)
         self.assertEqual(

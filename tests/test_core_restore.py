@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from rendezvous.core.entries import Entry
 from rendezvous.core.events import EventLogged
 from rendezvous.core.notes import Removed
 from rendezvous.core.offers import Answer, Candidate, Offer, Role
-from rendezvous.core.signaling import OFFERS, Signaling
-from tests.signaling_tables import LIMITS, NOW, NOW_MS, publish
+from rendezvous.core.signaling import OFFERS
+from tests.signaling_tables import LIMITS, NOW, NOW_MS, World, publish
 from tests.test_core_trickle import PairTestCase
 
 
 class RestoreTests(PairTestCase):
     """Starting again from what a journal has kept."""
 
-    def restored(self, now: float, pause: float = 0.0) -> Signaling:
+    def restored(self, now: float) -> World:
         """New tables with the offers of the old ones, in an unhelpful order, and what a journal has kept of events."""
         told = self.told()
         del self.notes[:]
-        signaling = Signaling(LIMITS, max_offers=1, note=self.notes.append)
-        signaling.restore(reversed(list(self.signaling)))
-        signaling.restore_events(told, self.signaling.horizon, pause, now)
+        signaling = World(LIMITS, max_offers=1, note=self.notes.append)
+        signaling.restore(self.signaling, told, self.signaling.horizon, now)
         return signaling
 
     def told(self) -> list[EventLogged]:
@@ -76,17 +76,6 @@ class RestoreTests(PairTestCase):
         self.assertEqual([len(signaling.events_since(peer, cursors[0], NOW + 5)) for peer in ("p", "q")], [2, 3])
         self.assertEqual(self.notes, [])
 
-    def test_pause_does_not_age_events(self) -> None:
-        """They linger for as long as they would have if nobody had been away."""
-        cursors = self.busy()
-        back = NOW + 5 + 10_000
-        for pause, left in ((10_000, 2), (0, 0)):
-            signaling = Signaling(LIMITS)
-            signaling.restore_events(self.told(), self.signaling.horizon, pause, back)
-            self.assertEqual(len(signaling.events_since("p", cursors[0], back)), left)
-            self.assertEqual(signaling.can_replay("p", cursors[0], NOW + 10_000 + 119.999), left > 0)
-            self.assertFalse(signaling.can_replay("p", cursors[0], NOW + 10_000 + 120.001))
-
     def test_horizon_stays(self) -> None:
         """What was too old before the restart is so after it; from the horizon itself a stream may go on."""
         start = self.signaling.latest
@@ -94,7 +83,7 @@ class RestoreTests(PairTestCase):
         self.add("q", 1, now=NOW + 60)
         self.assertEqual(len(self.signaling.events_since("p", start, NOW + 130)), 1)
         horizon = self.signaling.horizon
-        signaling = self.restored(NOW + 131, pause=1.0)
+        signaling = self.restored(NOW + 131)
         self.assertEqual(signaling.horizon, horizon)
         self.assertFalse(signaling.can_replay("p", horizon - 1, NOW + 131))
         self.assertTrue(signaling.can_replay("p", horizon, NOW + 131))
@@ -125,14 +114,17 @@ class RestoreTests(PairTestCase):
             id="s",
             namespace="https://a.example",
             topics=("t",),
-            sdp="o",
+            sdp=b'"o"',
             created_at=1,
             expires_at=NOW_MS + 9,
             last_seen=1,
+            seen=1,
+            answer=Answer("", b'"a"', 2, 2),
         )
-        session.answer = Answer("", "a", 2, 2)
-        session.attach(Candidate("1", "", Role.ANSWERER, 3, 3))
-        signaling = Signaling(LIMITS)
-        signaling.restore([session])
+        entry = Entry(session)
+        entry.attach(Candidate(b"1", "", Role.ANSWERER, 3, 3))
+        signaling = World(LIMITS)
+        signaling.table.restore([entry], NOW)
         self.assertIs(signaling.find("https://a.example", "s", NOW), session)
         self.assertEqual(signaling.events_since("", -1, NOW), [])
+        self.assertEqual(signaling.table.memory.held, signaling.recount())

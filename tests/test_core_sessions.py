@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.notes import OfferSide
+from rendezvous.core.notes import Key, OfferSide
 from rendezvous.core.offers import Offer, Role
 from rendezvous.core.sessions import Sessions
-from rendezvous.core.signaling import OFFERS, Signaling
+from rendezvous.core.signaling import OFFERS
+from rendezvous.core.sources import UNKNOWN
 from rendezvous.errors import Conflict, Forbidden, Full, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
-from tests.signaling_tables import LIMITS, NOW, NOW_MS, ids, publish
+from tests.signaling_tables import LIMITS, NOW, NOW_MS, World, publish
 
 A = "https://a.example"
 B = "https://b.example"
@@ -23,20 +22,29 @@ class SessionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make a signaling with a source of codes that counts."""
-        self.rings: list[Hashable] = []
-        self.signaling = Signaling(LIMITS, max_offers=8, notify=self.rings.append)
+        self.rings: list[Key] = []
+        self.signaling = World(LIMITS, max_offers=8, notify=self.rings.append)
         codes = (f"code-{number}" for number in range(99))
-        self.sessions = Sessions(self.signaling, lambda: next(codes))
+        self.sessions = Sessions(self.signaling.table, lambda: next(codes))
 
     def open(self, origin: str = A, topic: str = "room", code: str | None = None, now: float = NOW) -> Offer:
         """Open a session."""
         return self.sessions.open(origin, topic, "me", "offer", code, now)
 
+    def codes(self, origin: str, now: float) -> list[str]:
+        """The codes of the sessions in a topic."""
+        return [each.offer.id for each in self.sessions.in_topic(origin, "room", now).items]
+
+    def topics(self, limit: int, offset: int, origin: str = A) -> tuple[list[tuple[str, int]], int]:
+        """A page of topics, and how many there are."""
+        page = self.sessions.topics(origin, limit, offset, NOW)
+        return list(page.items), page.total
+
     def test_opened_session(self) -> None:
         """It has a new code, lives for five minutes, and keeps what it was given."""
         session = self.open()
         self.assertEqual((session.id, session.namespace, session.owner, session.topics), ("code-0", A, "", ("room",)))
-        self.assertEqual((session.sdp, session.info, session.answer), ("offer", "me", None))
+        self.assertEqual((session.sdp, session.info, session.answer), (b'"offer"', "me", None))
         self.assertEqual((session.created_at, session.expires_at), (NOW_MS, NOW_MS + 300_000))
 
     def test_own_code_if_free(self) -> None:
@@ -61,8 +69,8 @@ class SessionTests(SynchronousTestCase):
             values: dict[str, str] = {"topic": "t", "info": "i", "offer": "o", "code": field}
             for length in (most - 1, most):
                 values[field] = "x" * length
-                sessions = Sessions(Signaling(LIMITS), lambda: "unused")
-                self.assertEqual(sessions.open(A, **values, now=NOW).namespace, A)
+                sessions = Sessions(World(LIMITS).table, lambda: "unused")
+                self.assertEqual(sessions.open(A, **values, now=NOW, source=UNKNOWN).namespace, A)
             values[field] = "x" * (most + 1)
             error = self.assertRaises(Malformed, self.sessions.open, A, **values, now=NOW)
             self.assertEqual((error.message.split(" ", 1)[0], error.code), (field, "too-long"))
@@ -80,7 +88,7 @@ class SessionTests(SynchronousTestCase):
         ):
             self.assertEqual(self.assertRaises(Malformed, verb, "").code, "origin-required")
             self.assertEqual(self.assertRaises(Malformed, verb, "x" * 513).code, "too-long")
-        self.assertEqual(self.sessions.topics("x" * 512, 9, 0, NOW), ([], 0))
+        self.assertEqual(self.topics(9, 0, "x" * 512), ([], 0))
 
     def test_unknown_expired_and_foreign_codes_are_alike(self) -> None:
         """One and the same message, so nobody learns what other origins have."""
@@ -102,9 +110,9 @@ class SessionTests(SynchronousTestCase):
         self.sessions.answer(A, session.id, Role.ANSWERER, "first", NOW)
         conflict = self.assertRaises(Conflict, self.sessions.answer, A, session.id, Role.ANSWERER, "second", NOW)
         self.assertEqual(conflict.code, "already-answered")
-        polled = self.sessions.find(A, session.id, NOW).answer
+        polled = self.sessions.find(A, session.id, NOW).offer.answer
         assert polled is not None
-        self.assertEqual(polled.sdp, "first")
+        self.assertEqual(polled.sdp, b'"first"')
 
     def test_answer_size(self) -> None:
         """64 KiB, and the error names the field of this dialect."""
@@ -119,8 +127,8 @@ class SessionTests(SynchronousTestCase):
         for side, value in ((Role.ANSWERER, "early"), (Role.OFFERER, {"a": 1}), (Role.ANSWERER, "late")):
             self.sessions.add_candidate(A, session.id, side, value, NOW)
         polled = self.sessions.find(A, session.id, NOW)
-        self.assertEqual([each.payload for each in polled.candidates(Role.OFFERER)], ['{"a":1}'])
-        self.assertEqual([each.payload for each in polled.candidates(Role.ANSWERER)], ['"early"', '"late"'])
+        self.assertEqual([each.payload for each in polled.candidates(Role.OFFERER)], [b'{"a":1}'])
+        self.assertEqual([each.payload for each in polled.candidates(Role.ANSWERER)], [b'"early"', b'"late"'])
 
     def test_candidate_limits(self) -> None:
         """4 KiB each and 256 a side, as for offers; the error names the field of this dialect."""
@@ -146,22 +154,22 @@ class SessionTests(SynchronousTestCase):
             self.open(code=str(number), now=NOW + number)
         self.open(B, code="theirs")
         self.sessions.answer(A, "1", Role.ANSWERER, "a", NOW + 3)
-        self.assertEqual(ids(self.sessions.in_topic(A, "room", NOW + 3)), ["2", "0"])
-        self.assertEqual(ids(self.sessions.in_topic(B, "room", NOW + 3)), ["theirs"])
-        self.assertEqual(self.sessions.in_topic(A, "other", NOW + 3), [])
+        self.assertEqual(self.codes(A, NOW + 3), ["2", "0"])
+        self.assertEqual(self.codes(B, NOW + 3), ["theirs"])
+        self.assertEqual(self.sessions.in_topic(A, "other", NOW + 3).items, ())
 
     def test_topic_length_in_look_up(self) -> None:
         """A topic that no session could have is malformed when it is looked up, too."""
-        self.assertEqual(self.sessions.in_topic(A, "x" * 256, NOW), [])
+        self.assertEqual(self.sessions.in_topic(A, "x" * 256, NOW).items, ())
         self.assertRaises(Malformed, self.sessions.in_topic, A, "x" * 257, NOW)
         self.assertRaises(Malformed, self.sessions.in_topic, A, "\ud800", NOW)
 
     def test_listing_is_bounded(self) -> None:
         """A topic shows no more than the maximum of a page, the newest."""
-        sessions = Sessions(Signaling(SignalingLimits(session_page_max=2)), lambda: "unused")
+        sessions = Sessions(World(SignalingLimits(session_page_max=2)).table, lambda: "unused")
         for code in "abc":
             sessions.open(A, "room", "", "o", code, NOW)
-        self.assertEqual(ids(sessions.in_topic(A, "room", NOW)), ["c", "b"])
+        self.assertEqual([each.offer.id for each in sessions.in_topic(A, "room", NOW).items], ["c", "b"])
 
     def test_topics_by_name_with_counts(self) -> None:
         """Counts are of unanswered sessions, also several of one caller; pages follow the names."""
@@ -169,8 +177,8 @@ class SessionTests(SynchronousTestCase):
             self.open(topic=topic, code=code)
         self.open(B, topic="z")
         self.sessions.answer(A, "4", Role.ANSWERER, "a", NOW)
-        self.assertEqual(self.sessions.topics(A, 9, 0, NOW), ([("a", 1), ("b", 2)], 2))
-        self.assertEqual(self.sessions.topics(A, 1, 1, NOW), ([("b", 2)], 2))
+        self.assertEqual(self.topics(9, 0), ([("a", 1), ("b", 2)], 2))
+        self.assertEqual(self.topics(1, 1), ([("b", 2)], 2))
         self.assertEqual(self.signaling.count(A, "b", NOW), 2)
 
     def test_made_up_origins_leave_nothing(self) -> None:
@@ -179,13 +187,13 @@ class SessionTests(SynchronousTestCase):
             self.open(f"https://{number}.example")
         self.sessions.topics("https://other.example", 9, 0, NOW)
         self.signaling.expire(NOW + 300)
-        self.assertEqual((len(self.signaling), len(self.signaling._catalogue._namespaces)), (0, 0))
+        self.assertEqual((len(self.signaling), len(self.signaling.table.catalogue._namespaces)), (0, 0))
 
     def test_offers_and_sessions_do_not_meet(self) -> None:
         """The same id in both dialects names two things, and neither lists the other."""
         publish(self.signaling, "p", "same", "room")
         self.open(code="same")
         self.assertEqual(self.signaling.find(OFFERS, "same", NOW).owner, "p")
-        self.assertEqual(self.sessions.find(A, "same", NOW).info, "me")
+        self.assertEqual(self.sessions.find(A, "same", NOW).offer.info, "me")
         self.assertEqual(self.signaling.topics(OFFERS, 9, 0, "", NOW), ([("room", 1)], 1))
         self.assertEqual(self.signaling.count(OFFERS, "room", NOW), 1)

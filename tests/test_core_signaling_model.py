@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.signaling import OFFERS, Signaling
+from rendezvous.core.signaling import OFFERS
 from rendezvous.errors import Conflict, Forbidden, Full, NotFound, RendezvousError, TooMany
 from rendezvous.limits import SignalingLimits
-from tests.signaling_tables import NOW, ids, spec
+from tests.signaling_tables import NOW, World, ids, spec
 
 PEERS = st.sampled_from(["p", "q", "r"])
 IDS = st.sampled_from(["1", "2", "3", "4", "5"])
@@ -36,7 +36,7 @@ class SignalingMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.signaling = Signaling(SignalingLimits(offers_per_peer=3, ttl_min_ms=1), max_offers=4)
+        self.signaling = World(SignalingLimits(offers_per_peer=3, ttl_min_ms=1), max_offers=4)
         self.entries: dict[str, Entry] = {}
         self.elapsed_ms = 0
         self.turn = 0

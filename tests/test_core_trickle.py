@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.events import Event, EventKind, EventLog
-from rendezvous.core.notes import OfferSide, PeerEvents
+from rendezvous.core.memory import Memory
+from rendezvous.core.notes import Key, OfferSide, PeerEvents
 from rendezvous.core.offers import Answer, CandidatesAdded, Role
-from rendezvous.core.signaling import OFFERS, Signaling
+from rendezvous.core.shares import Shares
+from rendezvous.core.signaling import OFFERS
 from rendezvous.errors import Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
-from tests.signaling_tables import LIMITS, NOW, NOW_MS, count_calls, publish
+from tests.signaling_tables import LIMITS, NOW, NOW_MS, World, count_calls, publish
 
 OFFERER_KEY = OfferSide("", "x", Role.OFFERER)
 ANSWERER_KEY = OfferSide("", "x", Role.ANSWERER)
@@ -25,8 +26,8 @@ class PairTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Publish the offer."""
         self.notes: list[object] = []
-        self.rings: list[Hashable] = []
-        self.signaling = Signaling(LIMITS, note=self.notes.append, notify=self.rings.append)
+        self.rings: list[Key] = []
+        self.signaling = World(LIMITS, note=self.notes.append, notify=self.rings.append)
         self.offer = publish(self.signaling, "p", "x")
 
     def answer(self, peer: str = "q", now: float = NOW) -> Answer:
@@ -39,7 +40,7 @@ class PairTestCase(SynchronousTestCase):
 
     def payloads(self, peer: str, since: int = -1, now: float = NOW) -> list[str]:
         """What a peer reads of the other side."""
-        return [each.payload for each in self.signaling.candidates(OFFERS, "x", peer, now, since)]
+        return [each.payload.decode() for each in self.signaling.candidates(OFFERS, "x", peer, now, since).items]
 
     def kinds(self, peer: str, seq: int = -1, now: float = NOW) -> list[str]:
         """What happened to a peer."""
@@ -56,7 +57,7 @@ class CandidateTests(PairTestCase):
         self.assertEqual(self.add("q", None), 1)
         self.assertEqual(self.payloads("q"), ['{"a":1}', '"b"'])
         self.assertEqual(self.payloads("p"), ["null"])
-        first = self.offer.candidates(Role.OFFERER)[0]
+        first = self.signaling.sent("x", Role.OFFERER)[0]
         self.assertEqual((first.peer, first.role, first.created_at), ("p", Role.OFFERER, NOW_MS))
 
     def test_created_at_rises_strictly(self) -> None:
@@ -66,8 +67,8 @@ class CandidateTests(PairTestCase):
         self.add("q", 3)
         self.add("p", 4, now=NOW - 60)
         self.add("q", 5, now=NOW + 1)
-        both = [*self.offer.candidates(Role.OFFERER), *self.offer.candidates(Role.ANSWERER)]
-        moments = {each.payload: each.created_at - NOW_MS for each in both}
+        both = [each for role in Role for each in self.signaling.sent("x", role)]
+        moments = {each.payload.decode(): each.created_at - NOW_MS for each in both}
         self.assertEqual(moments, {"1": 0, "2": 1, "3": 2, "4": 3, "5": 1000})
 
     def test_since_neither_skips_nor_repeats(self) -> None:
@@ -76,8 +77,8 @@ class CandidateTests(PairTestCase):
         self.add("p", *range(5))
         seen: list[str] = []
         since = 0
-        while fresh := self.signaling.candidates(OFFERS, "x", "q", NOW, since)[:2]:
-            seen += [each.payload for each in fresh]
+        while fresh := self.signaling.candidates(OFFERS, "x", "q", NOW, since).items[:2]:
+            seen += [each.payload.decode() for each in fresh]
             since = fresh[-1].created_at
         self.assertEqual(seen, ["0", "1", "2", "3", "4"])
 
@@ -102,7 +103,7 @@ class CandidateTests(PairTestCase):
             self.add("p", *range(50))
         self.add("p", *range(5))
         self.assertRaises(TooMany, self.add, "p", 1, 2)
-        self.assertEqual(len(self.offer.candidates(Role.OFFERER)), 255)
+        self.assertEqual(len(self.signaling.sent("x", Role.OFFERER)), 255)
         self.add("p", 1)
         self.assertRaises(TooMany, self.add, "p", 1)
         self.assertEqual(self.add("q", 1), 1)
@@ -110,7 +111,7 @@ class CandidateTests(PairTestCase):
     def test_bad_candidate_adds_none(self) -> None:
         """One candidate over its limit refuses the request."""
         self.assertRaises(Malformed, self.add, "p", 1, "x" * 5000)
-        self.assertEqual(self.offer.candidates(Role.OFFERER), ())
+        self.assertEqual(self.signaling.sent("x", Role.OFFERER), [])
 
     def test_one_note_for_a_request(self) -> None:
         """A journal hears of all candidates of a request at once."""
@@ -118,7 +119,7 @@ class CandidateTests(PairTestCase):
         note = self.notes[-1]
         assert isinstance(note, CandidatesAdded)
         self.assertIs(note.offer, self.offer)
-        self.assertEqual([each.payload for each in note.candidates], ["1", "2"])
+        self.assertEqual([each.payload for each in note.candidates], [b"1", b"2"])
 
 
 class EventTests(PairTestCase):
@@ -216,6 +217,11 @@ class EventTests(PairTestCase):
         self.assertLess(costs[1], costs[0] + 12)
 
 
+def event_log(**limits: int) -> EventLog:
+    """An empty log with these limits, without any of memory."""
+    return EventLog(SignalingLimits(**limits), Memory(1 << 40, Shares("memory")))  # type: ignore[arg-type]
+
+
 class EventLogTests(SynchronousTestCase):
     """The bounds of the log."""
 
@@ -230,7 +236,7 @@ class EventLogTests(SynchronousTestCase):
 
     def test_events_per_peer(self) -> None:
         """At the bound nothing is lost; beyond it the peer's oldest goes, and only that peer's cursor is too old."""
-        log = EventLog(120, per_peer=2, kept=99)
+        log = event_log(events_per_peer=2)
         numbers = self.log_of(log, "p", "q", "p")
         self.assertTrue(log.covers("p", -1, NOW))
         more = self.log_of(log, "p")
@@ -241,7 +247,7 @@ class EventLogTests(SynchronousTestCase):
 
     def test_events_kept_for_all(self) -> None:
         """At the bound nothing is lost; beyond it the oldest of all goes, and the window begins after it."""
-        log = EventLog(120, per_peer=99, kept=3)
+        log = event_log(events_kept=3)
         numbers = self.log_of(log, "p", "q", "q")
         self.assertTrue(log.covers("p", -1, NOW))
         self.log_of(log, "q")
@@ -251,7 +257,7 @@ class EventLogTests(SynchronousTestCase):
 
     def test_forgotten_events_leave_nothing(self) -> None:
         """After the linger time, or when a peer is gone, the log is empty."""
-        log = EventLog(120, per_peer=2, kept=99)
+        log = event_log(events_per_peer=2)
         self.log_of(log, "p", "p", "p", "q")
         log.forget("q")
         self.assertEqual(len(log), 2)
@@ -303,7 +309,7 @@ class RingTests(PairTestCase):
     def test_news_is_there_when_the_ring_comes(self) -> None:
         """A waiter that reads at once, inside the ring, sees the change."""
         seen: list[list[str]] = []
-        self.signaling.notify = lambda key: seen.append(self.kinds("p"))
+        self.signaling.table.notify = lambda key: seen.append(self.kinds("p"))
         self.answer()
         self.assertEqual(seen, [["answer"], ["answer"]])
 
@@ -313,7 +319,7 @@ class LimitsTests(SynchronousTestCase):
 
     def test_linger_is_an_option(self) -> None:
         """Events stay as long as the limits say."""
-        signaling = Signaling(SignalingLimits(event_linger=5))
+        signaling = World(SignalingLimits(event_linger=5))
         publish(signaling, "p", "x", ttl_ms=60_000)
         self.assertEqual(len(signaling.events_since("p", -1, NOW + 60)), 1)
         self.assertEqual(len(signaling.events_since("p", -1, NOW + 65)), 0)

@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.notes import PeerEvents
-from rendezvous.core.offers import OfferSpec
+from rendezvous.core.offers import Offer
 from rendezvous.core.presence import PulseCode
+from rendezvous.core.specs import OfferSpec
 from rendezvous.errors import NotFound, Unavailable
 from rendezvous.limits import SignalingLimits
-from rendezvous.model import Published
 from rendezvous.storage import journal as journal_module
 from rendezvous.storage.registry import sqlite_store
 from tests._store_case import StoreOptions
@@ -63,7 +63,7 @@ class SlowDiskCase(SynchronousTestCase):
         """:returns: what a pulse will be answered."""
         return self.begun(self.store.pulse(key, address, now, PORT))
 
-    def publish(self, id: str, ttl_ms: int = 60_000) -> Deferred[list[Published]]:
+    def publish(self, id: str, ttl_ms: int = 60_000) -> Deferred[list[Offer]]:
         """:returns: what the client's publication will give."""
         spec = OfferSpec.check(SignalingLimits(), "offer", sdp="v=0", topics=["t"], id=id, ttl_ms=ttl_ms)
         return self.begun(self.store.publish(self.client_id.hex(), [spec], NOW))

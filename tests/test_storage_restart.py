@@ -129,13 +129,13 @@ class ClosedTests(FileCase):
         self.publish("p", "y", "a", now=NOW + 1)
         self.publish("q", "z", "a", now=NOW + 2)
         self.done(self.store.heartbeat("p", "x", NOW + 3))
-        before = self.done(self.store.mine("p", NOW + 4))
+        before = self.listed(self.store.mine("p", NOW + 4))
         self.done(self.store.sweep(END))
         self.reopen()
-        page, total = self.done(self.store.by_topic("a", 9, None, BACK))
+        page, total = self.counted(self.store.by_topic("a", 9, None, BACK))
         self.assertEqual((ids(page), total), (["x", "z", "y"], 3))
-        self.assertEqual(self.done(self.store.topics(9, 0, "", BACK)), ([("a", 2), ("b", 1)], 2))
-        for old, new in zip(before, self.done(self.store.mine("p", BACK)), strict=True):
+        self.assertEqual(self.counted(self.store.topics(9, 0, "", BACK)), ([("a", 2), ("b", 1)], 2))
+        for old, new in zip(before, self.listed(self.store.mine("p", BACK)), strict=True):
             for name in (
                 "id",
                 "owner",
@@ -160,19 +160,19 @@ class ClosedTests(FileCase):
         self.reply("x", "q", now=NOW + 2)
         self.trickle("x", "q", 2, now=NOW + 3)
         self.trickle("x", "p", 3, now=NOW + 4)
-        ((_, answer),) = self.done(self.store.answers("p", NOW + 5, -1))
-        seen = self.done(self.store.candidates("x", "q", NOW + 5, -1))
+        ((_, answer),) = self.listed(self.store.answers("p", NOW + 5, -1))
+        seen = self.listed(self.store.candidates("x", "q", NOW + 5, -1))
         self.done(self.store.sweep(END))
         self.reopen()
-        ((_, again),) = self.done(self.store.answers("p", BACK, -1))
+        ((_, again),) = self.listed(self.store.answers("p", BACK, -1))
         self.assertEqual(again, answer)
         self.refused(self.store.answer("x", "r", "v=1", None, BACK), Conflict)
-        self.assertEqual(list(self.done(self.store.candidates("x", "q", BACK, -1))), list(seen))
+        self.assertEqual(list(self.listed(self.store.candidates("x", "q", BACK, -1))), list(seen))
         self.assertEqual(self.read_of("x", "q", seen[0].created_at, BACK), ["3"])
         self.assertEqual(self.read_of("x", "p", now=BACK), ["2"])
         self.trickle("x", "p", 4, now=BACK)
         self.assertEqual(self.read_of("x", "q", seen[-1].created_at, BACK), ["4"])
-        self.assertEqual(self.done(self.store.by_topic("t", 9, None, BACK)), ([], 0))
+        self.assertEqual(self.counted(self.store.by_topic("t", 9, None, BACK)), ([], 0))
 
     def test_sessions_are_as_they_were(self) -> None:
         """With their answer and the candidates of both sides."""
@@ -183,12 +183,13 @@ class ClosedTests(FileCase):
         self.done(self.store.add_session_candidate(ORIGIN, "mine", Role.OFFERER, {"b": None}, NOW + 4))
         self.done(self.store.sweep(END))
         self.reopen()
-        session = self.found("mine", BACK)
-        assert session.answer is not None
-        self.assertEqual((session.sdp, session.info, session.answer.sdp), ("v=0", "me", "v=1"))
+        session = self.done(self.store.session(ORIGIN, "mine", BACK))
+        offer = session.offer
+        assert offer.answer is not None
+        self.assertEqual((offer.sdp, offer.info, offer.answer.sdp), (b'"v=0"', "me", b'"v=1"'))
         sent = {side.value: [each.payload for each in session.candidates(side)] for side in Role}
-        self.assertEqual(sent, {"offerer": ['{"b":null}'], "answerer": ["1"]})
-        self.assertEqual(ids(self.done(self.store.sessions(ORIGIN, "room", BACK))), ["other"])
+        self.assertEqual(sent, {"offerer": [b'{"b":null}'], "answerer": [b"1"]})
+        self.assertEqual(self.codes(ORIGIN, "room", BACK), ["other"])
         self.refused(self.store.open_session(ORIGIN, "room", "", "v=0", "mine", BACK), Conflict)
         self.assertEqual(self.found("mine", BACK + 279.999).id, "mine")
         self.refused(self.store.session(ORIGIN, "mine", BACK + 280), NotFound)

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.encoded import string
+from rendezvous.core.entries import Entry
 from rendezvous.core.events import Event, EventKind, EventLogged
 from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferAnswered, OfferSeen, Role
+from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role, Session
 from rendezvous.core.presence import Client
+from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.database import schema_steps
 from rendezvous.storage.rows import (
@@ -38,7 +41,9 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 whole = st.integers(-(2**63), 2**63 - 1)
 moments = st.floats(0, 1e12)
 identities = st.binary(min_size=16, max_size=16)
-answers = st.builds(Answer, texts, texts, whole, whole)
+encoded = texts.map(string)
+networks = st.sampled_from(["", "192.0.2.1", "2001:db8:1:2::/64"]).map(source_network)
+answers = st.builds(Answer, texts, encoded, whole, whole)
 roles = st.sampled_from(Role)
 offers = st.builds(
     Offer,
@@ -46,15 +51,20 @@ offers = st.builds(
     namespace=texts,
     owner=texts,
     topics=st.lists(texts, max_size=3).map(tuple),
-    sdp=texts,
+    sdp=encoded,
     secret=st.none() | texts,
     info=st.none() | texts,
     created_at=whole,
     expires_at=whole,
     last_seen=whole,
+    seen=whole,
+    while_connected=st.booleans(),
+    source=networks,
     answer=st.none() | answers,
 )
-payloads = st.one_of(st.none(), texts, whole, st.lists(texts), st.dictionaries(texts, texts)).map(json.dumps)
+payloads = (
+    st.one_of(st.none(), texts, whole, st.lists(texts), st.dictionaries(texts, texts)).map(json.dumps).map(str.encode)
+)
 seqs = st.integers(0, 2**63 - 1)
 
 
@@ -89,15 +99,17 @@ def fields(records: Iterable[Client]) -> list[tuple[object, ...]]:
     ]
 
 
-def offer_fields(offer: Offer) -> tuple[object, ...]:
-    """:returns: all that an offer consists of."""
-    own = tuple(getattr(offer, field.name) for field in attrs.fields(Offer) if field.init)
-    return own, tuple(offer.candidates(Role.OFFERER)), tuple(offer.candidates(Role.ANSWERER))
+def entry(offer: Offer, *candidates: Candidate) -> Session:
+    """:returns: all that an offer and its candidates consist of."""
+    made = Entry(offer)
+    for candidate in candidates:
+        made.attach(candidate)
+    return made.session()
 
 
 def offer(id: str = "an id") -> Offer:
     """:returns: one of which little matters."""
-    return Offer(id=id, topics=("t",), sdp="v=0", created_at=MS, expires_at=MS + 1, last_seen=MS)
+    return Offer(id=id, topics=("t",), sdp=b'"v=0"', created_at=MS, expires_at=MS + 1, last_seen=MS, seen=MS)
 
 
 def tracked() -> TrackerPeer:
@@ -131,20 +143,18 @@ class RoundTripTests(SynchronousTestCase):
     @settings(deadline=None)
     def test_offer(self, made: Offer) -> None:
         """Any Unicode, NUL among it, in every text; nothing is not the same as an empty text."""
-        [found] = read_offers(database(made))
-        self.assertEqual(offer_fields(found), offer_fields(made))
+        changed = OfferChanged(made, ("answer",))
+        [found] = read_offers(database(made, changed))
+        self.assertEqual(found.session(), entry(made))
 
     @given(offers, st.lists(st.tuples(payloads, texts, roles, whole), max_size=4))
     @settings(deadline=None)
-    def test_candidates(self, made: Offer, sent: list[tuple[str, str, Role, int]]) -> None:
+    def test_candidates(self, made: Offer, sent: list[tuple[bytes, str, Role, int]]) -> None:
         """Each side has its own, in order."""
-        notes: list[object] = [made]
-        for seq, parts in enumerate(sent):
-            each = Candidate(*parts, seq)
-            made.attach(each)
-            notes.append(CandidatesAdded(made, (each,)))
-        [found] = read_offers(database(*notes))
-        self.assertEqual(offer_fields(found), offer_fields(made))
+        candidates = [Candidate(*parts, seq) for seq, parts in enumerate(sent)]
+        notes = [CandidatesAdded(made, (each,)) for each in candidates]
+        [found] = read_offers(database(made, OfferChanged(made, ("answer",)), *notes))
+        self.assertEqual(found.session(), entry(made, *candidates))
 
     @given(
         texts,
@@ -175,8 +185,8 @@ class RoundTripTests(SynchronousTestCase):
             # The file has it with its offer.
             answer = attrs.evolve(answer, seq=seq)
             made = EventLogged(peer, Event(seq, kind, offer_id, topics, answer))
-            answered = offer()
-            notes = [made, answered, OfferAnswered(answered, answer)]
+            answered = attrs.evolve(offer(), answer=answer)
+            notes = [made, answered, OfferChanged(answered, ("answer",))]
         self.assertEqual(list(read_events(database(*notes))), [made])
 
     @given(
@@ -212,23 +222,23 @@ class ChangeTests(SynchronousTestCase):
         one, published, peer = client(), offer(), tracked()
         made = database(one, published, peer)
         one.move(("192.0.2.2", 1))
-        published.sdp = "v=1"
+        published = attrs.evolve(published, sdp=b'"v=1"')
         peer.share_id = "stuvwxyz"
         write(made, one, published, peer)
         self.assertEqual(fields(read_clients(made)), fields([one]))
-        self.assertEqual([each.sdp for each in read_offers(made)], ["v=1"])
+        self.assertEqual([each.offer.sdp for each in read_offers(made)], [b'"v=1"'])
         self.assertEqual([each.share_id for each in read_tracker_peers(made)], ["stuvwxyz"])
 
     def test_ended_record_is_gone(self) -> None:
         """An offer with its candidates; those of another stay."""
         one, two = offer("one"), offer("two")
-        added = [CandidatesAdded(each, (Candidate("{}", "p", Role.OFFERER, MS, 1),)) for each in (one, two)]
+        added = [CandidatesAdded(each, (Candidate(b"{}", "p", Role.OFFERER, MS, 1),)) for each in (one, two)]
         ended = [client(), Revocation(bytes(16), NOW), tracked()]
         made = database(one, two, *added, *ended)
         write(made, *map(Removed, ended), Removed(one))
         for read in (read_clients, read_revocations, read_tracker_peers):
             self.assertEqual(list(read(made)), [])
-        self.assertEqual([each.id for each in read_offers(made)], ["two"])
+        self.assertEqual([each.offer.id for each in read_offers(made)], ["two"])
         self.assertEqual(made.execute("SELECT offer_id FROM candidates").fetchall(), [("two",)])
 
     def test_unknown_record(self) -> None:
@@ -240,11 +250,12 @@ class ChangeTests(SynchronousTestCase):
         """The description, of many kilobytes, is not written again."""
         one = offer()
         made = database(one)
-        one.last_seen, one.sdp = MS + 5, "not written"
-        note = OfferSeen(one)
+        one = attrs.evolve(one, last_seen=MS + 5, seen=MS + 6, sdp=b'"not written"')
+        note = OfferChanged(one, ("last_seen", "seen"))
         write(made, note)
         self.assertNotIn("not written", [value for _, values in statements(note) for value in values])
-        self.assertEqual([(each.last_seen, each.sdp) for each in read_offers(made)], [(MS + 5, "v=0")])
+        (found,) = read_offers(made)
+        self.assertEqual((found.offer.last_seen, found.offer.seen, found.offer.sdp), (MS + 5, MS + 6, b'"v=0"'))
 
     @given(texts)
     @settings(deadline=None)
@@ -252,11 +263,11 @@ class ChangeTests(SynchronousTestCase):
         """Offer and event share it; when the offer ends, the event keeps it."""
         one = offer()
         made = database(one)
-        one.answer = Answer("q", sdp, MS + 1, 77)
+        one = attrs.evolve(one, answer=Answer("q", string(sdp), MS + 1, 77))
         told = EventLogged("p", Event(77, EventKind.ANSWER, one.id, ("t",), one.answer))
         self.assertEqual([values[-1] for _, values in statements(told)], [None])
-        write(made, told, OfferAnswered(one, one.answer))
-        self.assertEqual([each.answer for each in read_offers(made)], [one.answer])
+        write(made, told, OfferChanged(one, ("answer",)))
+        self.assertEqual([each.offer.answer for each in read_offers(made)], [one.answer])
         self.assertEqual(list(read_events(made)), [told])
         write(made, Removed(one))
         self.assertEqual((list(read_offers(made)), list(read_events(made))), ([], [told]))

@@ -17,8 +17,8 @@ class AnswerTests(WebTestCase):
         told = self.answer(offer_id)
         self.assertEqual(told, {"offerId": offer_id, "answererId": self.bob_id, "answeredAt": NOW_MS + 1500})
         answer = {**told, "sdp": "v=1", "topics": ["chess", "go"]}
-        self.assertEqual(self.good("GET", "/offers/answers", None, self.alice), {"answers": [answer]})
-        self.assertEqual(self.good("GET", "/offers/answers", None, self.bob), {"answers": []})
+        self.assertEqual(self.good("GET", "/offers/answers", None, self.alice), {"answers": [answer], "hasMore": False})
+        self.assertEqual(self.good("GET", "/offers/answers", None, self.bob), {"answers": [], "hasMore": False})
 
     def test_the_first_answer_locks(self) -> None:
         """Of two answerers the first wins, the other gets 409, and the answer stays the first one's."""
@@ -106,7 +106,7 @@ class CandidateTests(WebTestCase):
     def read(self, headers: Any, query: str = "") -> list[Any]:
         """What one side reads."""
         body = self.good("GET", self.path + query, None, headers)
-        self.assertEqual(set(body), {"offerId", "candidates"})
+        self.assertEqual(set(body), {"offerId", "candidates", "hasMore"})
         candidates: list[Any] = body["candidates"]
         return candidates
 

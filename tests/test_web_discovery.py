@@ -52,9 +52,11 @@ class DiscoveryTests(WebTestCase):
             "info": "hello",
         }
         listing = self.good("GET", "/offers/by-topic/chess")
-        self.assertEqual(listing, {"topic": "chess", "offers": [shown], "total": 1, "returned": 1})
+        self.assertEqual(listing, {"topic": "chess", "offers": [shown], "total": 1, "returned": 1, "hasMore": False})
         of_peer = self.good("GET", f"/peers/{self.alice_id}/offers")
-        self.assertEqual(of_peer, {"peerId": self.alice_id, "offers": [shown], "topics": ["chess", "go"]})
+        self.assertEqual(
+            of_peer, {"peerId": self.alice_id, "offers": [shown], "topics": ["chess", "go"], "hasMore": False}
+        )
 
     def test_an_offer_without_info_has_no_such_field(self) -> None:
         """Info is absent when there is none, and hasSecret is false."""
@@ -66,8 +68,10 @@ class DiscoveryTests(WebTestCase):
     def test_unknown_topics_and_peers_are_empty(self) -> None:
         """Nobody there is an empty list, not an error."""
         listing = self.good("GET", "/offers/by-topic/nothing")
-        self.assertEqual(listing, {"topic": "nothing", "offers": [], "total": 0, "returned": 0})
-        self.assertEqual(self.good("GET", "/peers/nobody/offers"), {"peerId": "nobody", "offers": [], "topics": []})
+        self.assertEqual(listing, {"topic": "nothing", "offers": [], "total": 0, "returned": 0, "hasMore": False})
+        self.assertEqual(
+            self.good("GET", "/peers/nobody/offers"), {"peerId": "nobody", "offers": [], "topics": [], "hasMore": False}
+        )
 
     def test_most_recently_seen_comes_first(self) -> None:
         """A heartbeat moves an offer to the front."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from rendezvous.core.encoded import compact
 from rendezvous.storage.notifier import WAITING_PER_KEY
 from tests._events_case import EventsTestCase, frames
 from tests._web_case import LIMITS, NOW, NOW_MS
@@ -36,21 +35,21 @@ class FrameTests(EventsTestCase):
         told = {
             "offerId": offer_id,
             "answererId": self.bob_id,
-            "sdp": "v=1",
             "answeredAt": answer["answeredAt"],
             "topics": ["chess", "caf\u00e9"],
+            "sdp": "v=1",
         }
         candidate = {
             "offerId": offer_id,
-            "candidate": {"candidate": "a\nb", "n": 1},
             "peerId": self.bob_id,
             "role": "answerer",
             "createdAt": NOW_MS + 1000,
+            "candidate": {"candidate": "a\nb", "n": 1},
         }
         self.assertEqual(
             self.text(stream)[before:],
-            f"id: {second}\nevent: answer\ndata: {json.dumps(told)}\n\n"
-            f"id: {second + 1}\nevent: candidate\ndata: {json.dumps(candidate)}\n\n",
+            f"id: {second}\nevent: answer\ndata: {compact(told)}\n\n"
+            f"id: {second + 1}\nevent: candidate\ndata: {compact(candidate)}\n\n",
         )
         self.assertEqual(told, self.good("GET", "/offers/answers", None, self.alice)["answers"][0])
 

@@ -30,11 +30,11 @@ def made_request(body: bytes = b"", media: str | None = None) -> Any:
 class WriteObjectTests(SynchronousTestCase):
     """Tests of :func:`write_object`."""
 
-    def test_object_becomes_compact_ascii(self) -> None:
-        """What is not ASCII is escaped, nothing is padded, and type and length are in the headers."""
+    def test_object_becomes_compact_utf8(self) -> None:
+        """Only what UTF-8 cannot carry is escaped, nothing is padded, and type and length are in the headers."""
         request = made_request()
         body = write_object(request, {"a": "\u00e9\U0001f600", "b": [1, None, True]})
-        self.assertEqual(body, b'{"a":"\\u00e9\\ud83d\\ude00","b":[1,null,true]}')
+        self.assertEqual(body, '{"a":"\u00e9\U0001f600","b":[1,null,true]}'.encode())
         self.assertEqual(request.responseHeaders.getRawHeaders("Content-Type"), ["application/json"])
         self.assertEqual(request.responseHeaders.getRawHeaders("Content-Length"), [str(len(body))])
         self.assertIsNone(request.responseCode)
@@ -151,9 +151,9 @@ class ReadObjectTests(SynchronousTestCase):
     def test_what_is_no_json_is_refused_with_the_reason(self) -> None:
         """The sentence says what is wrong, and where."""
         for body, reason in (
-            (b"", "Expecting value at character 0"),
-            (b'{"a": }', "Expecting value at character 6"),
-            (b"{} {}", "Extra data at character 3"),
+            (b"", "there is a mistake at character 0"),
+            (b'{"a": }', "there is a mistake at character 6"),
+            (b"{} {}", "there is a mistake at character 3"),
             (b'{"a": "\xff"}', "it is not UTF-8"),
             (b'{"a": NaN}', "NaN is not a JSON number"),
             (b'{"a": -Infinity}', "-Infinity is not a JSON number"),
@@ -164,9 +164,9 @@ class ReadObjectTests(SynchronousTestCase):
     def test_number_of_too_many_digits_is_refused(self) -> None:
         """Python will not read an integer of thousands of digits; that is the body's fault, and one line says so."""
         message = self.refused(b'{"a": ' + b"9" * 5000 + b"}")
-        self.assertIn("digits", message)
+        self.assertEqual(message, "The body is not JSON: a number has more than 100 digits.")
         self.assertNotIn("\n", message)
 
     def test_byte_order_mark_is_refused(self) -> None:
         """RFC 8259, section 8.1: JSON carries none."""
-        self.assertIn("BOM", self.refused(b"\xef\xbb\xbf{}"))
+        self.assertIn("character 0", self.refused(b"\xef\xbb\xbf{}"))

@@ -266,11 +266,12 @@ class OwnerTests(WebTestCase):
             "createdAt": NOW_MS,
             "secret": "s3cret",
             "info": "hi",
+            "whileConnected": False,
             "answererPeerId": None,
             "answeredAt": None,
         }
         body = self.good("GET", "/offers/mine", None, self.alice)
-        self.assertEqual(body, {"peerId": self.alice_id, "offers": [own]})
+        self.assertEqual(body, {"peerId": self.alice_id, "offers": [own], "hasMore": False})
         self.server.reactor.advance(2)
         self.good("POST", f"/offers/{offer_id}/answer", {"sdp": "v=1", "secret": "s3cret"}, self.bob)
         own.update(answererPeerId=self.bob_id, answeredAt=NOW_MS + 2000)

@@ -54,7 +54,7 @@ class OpenTests(WebTestCase):
             "createdAt": NOW_MS,
             "expiresAt": NOW_MS + 300_000,
         }
-        self.assertEqual(self.good("GET", "/chess/sessions", None, ORIGIN), {"sessions": [session]})
+        self.assertEqual(self.good("GET", "/chess/sessions", None, ORIGIN), {"sessions": [session], "hasMore": False})
 
     def test_newest_come_first_and_only_the_unanswered(self) -> None:
         """Sessions are listed newest first, until they are answered or expire."""
@@ -198,7 +198,7 @@ class OriginTests(WebTestCase):
         """Sessions and topics of one Origin are not in the lists of another; null is an Origin like any."""
         self.open_session()
         for headers in (OTHER_ORIGIN, {"Origin": "null"}, {"Origin": "https://app.example:8443"}):
-            self.assertEqual(self.good("GET", "/chess/sessions", None, headers), {"sessions": []})
+            self.assertEqual(self.good("GET", "/chess/sessions", None, headers), {"sessions": [], "hasMore": False})
             self.assertEqual(self.good("GET", "/topics?page=1", None, headers)["topics"], [])
         self.open_session(headers={"Origin": "null"})
         self.assertEqual(len(self.good("GET", "/chess/sessions", None, {"Origin": "null"})["sessions"]), 1)

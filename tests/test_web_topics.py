@@ -87,6 +87,8 @@ class OfferTopicsTests(WebTestCase):
             names = [topic["topic"] for topic in body["topics"]]
             self.assertEqual(names, [f"t{n:03}" for n in range(first, first + shown)], query)
             self.assertEqual((body["total"], body["limit"], body["offset"]), (210, limit, offset), query)
+            self.assertEqual("next" in body["pagination"], more)
+            body["pagination"].pop("next", None)
             self.assertEqual(body["pagination"], {"page": page, "limit": limit, "total": 210, "hasMore": more}, query)
             self.assertNotIn("startsWith", body)
 
@@ -163,6 +165,8 @@ class SessionTopicsTests(WebTestCase):
         ):
             body = self.page(query)
             self.assertEqual([topic["topic"] for topic in body["topics"]], names[first:last], query)
+            self.assertEqual("next" in body["pagination"], more)
+            body["pagination"].pop("next", None)
             self.assertEqual(body["pagination"], {"page": page, "limit": limit, "total": 1010, "hasMore": more}, query)
 
     def test_bad_numbers_are_refused(self) -> None:

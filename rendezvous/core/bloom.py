@@ -12,12 +12,14 @@ import struct
 from rendezvous.errors import Malformed
 from rendezvous.limits import SignalingLimits
 
-__all__ = ["Bloom", "code_units"]
+__all__ = ["Bloom", "code_units", "hashes"]
 
-HASHES = 3
-_OFFSET_BASIS = 2166136261
+#: Three hashes are computed as one number, each in a lane of 64 bits: FNV-1a multiplies 32 bits by 25.
+_LANES = 1 | 1 << 64 | 1 << 128
+_OFFSET_BASES = 2166136261 | (2166136261 ^ 1) << 64 | (2166136261 ^ 2) << 128
 _PRIME = 16777619
-_MASK = 0xFFFFFFFF
+_WORD = 0xFFFFFFFF
+_WORDS = _WORD * _LANES
 
 
 def code_units(text: str) -> tuple[int, ...]:
@@ -29,6 +31,19 @@ def code_units(text: str) -> tuple[int, ...]:
     """
     data = text.encode("utf-16-le", "surrogatepass")
     return struct.unpack(f"<{len(data) // 2}H", data)
+
+
+def hashes(peer: str) -> tuple[int, ...]:
+    """
+    Hash a peer id for any filter: 32-bit FNV-1a with three offset bases.
+
+    :param peer: any string.
+    :returns: three numbers. They cost some 5 us, so they are worth keeping with the peer.
+    """
+    value = _OFFSET_BASES
+    for unit in code_units(peer):
+        value = (value ^ unit * _LANES) * _PRIME & _WORDS
+    return value & _WORD, value >> 64 & _WORD, value >> 128
 
 
 class Bloom:
@@ -69,12 +84,14 @@ class Bloom:
 
     def __contains__(self, peer: str) -> bool:
         """Whether every bit of this peer is set; one clear bit is proof that it was never put in."""
-        units = code_units(peer)
-        return all(self._is_set(units, k) for k in range(HASHES))
+        return self.holds(hashes(peer))
 
-    def _is_set(self, units: tuple[int, ...], k: int) -> bool:
-        value = _OFFSET_BASIS ^ k
-        for unit in units:
-            value = (value ^ unit) * _PRIME & _MASK
-        index = value % (8 * len(self._bits))
-        return bool(self._bits[index >> 3] >> (index & 7) & 1)
+    def holds(self, hashes: tuple[int, ...]) -> bool:
+        """:returns: whether every bit of the peer with these :func:`hashes` is set."""
+        bits = self._bits
+        size = 8 * len(bits)
+        for value in hashes:
+            index = value % size
+            if not bits[index >> 3] >> (index & 7) & 1:
+                return False
+        return True

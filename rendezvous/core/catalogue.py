@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from sortedcontainers import SortedList
 
-from rendezvous.core.offers import Offer
+from rendezvous.core.bloom import hashes
+from rendezvous.core.entries import Entry
 from rendezvous.core.topics import TopicIndex
 
 __all__ = ["Catalogue"]
@@ -23,7 +24,7 @@ class _Namespace:
     __slots__ = ("offers", "topics")
 
     def __init__(self) -> None:
-        self.offers: dict[str, Offer] = {}
+        self.offers: dict[str, Entry] = {}
         self.topics = TopicIndex()
 
 
@@ -33,7 +34,7 @@ class Catalogue:
     def __init__(self) -> None:
         self._namespaces: dict[str, _Namespace] = {}
         # By id, least recently seen first, as in a topic.
-        self._owned: dict[str, dict[str, Offer]] = {}
+        self._owned: dict[str, dict[str, Entry]] = {}
         # A heap would keep what was withdrawn until its time came; here an offer leaves at once.
         self._due: SortedList[tuple[int, str, str]] = SortedList()
 
@@ -41,33 +42,34 @@ class Catalogue:
         """How many offers and sessions there are, in all namespaces."""
         return len(self._due)
 
-    def __iter__(self) -> Iterator[Offer]:
+    def __iter__(self) -> Iterator[Entry]:
         """All of them, in no particular order."""
         for namespace in self._namespaces.values():
             yield from namespace.offers.values()
 
-    def add(self, offer: Offer) -> None:
-        """
-        Enter an offer everywhere.
-
-        :param offer: its id is free in its namespace, and it was seen no earlier than any other.
-        """
+    def add(self, entry: Entry) -> None:
+        """Enter an offer that is seen no earlier than any other."""
+        offer = entry.offer
         namespace = self._namespaces.get(offer.namespace)
         if namespace is None:
             namespace = self._namespaces[offer.namespace] = _Namespace()
-        namespace.offers[offer.id] = offer
+        namespace.offers[offer.id] = entry
         if offer.answer is None:
-            namespace.topics.add(offer)
+            namespace.topics.add(entry)
         if offer.owner:
-            self._owned.setdefault(offer.owner, {})[offer.id] = offer
-        self._due.add((offer.expires_at, offer.namespace, offer.id))
+            owned = self._owned.setdefault(offer.owner, {})
+            # The hashes of an owner are computed once, for the first of its offers.
+            entry.hashes = next(iter(owned.values())).hashes if owned else hashes(offer.owner)
+            owned[offer.id] = entry
+        self._due.add((entry.ends_at, offer.namespace, offer.id))
 
-    def remove(self, offer: Offer) -> None:
+    def remove(self, entry: Entry) -> None:
         """Take an offer out of everything; it must be as it was entered, or as :meth:`lock` left it."""
+        offer = entry.offer
         namespace = self._namespaces[offer.namespace]
         del namespace.offers[offer.id]
         if offer.answer is None:
-            namespace.topics.discard(offer)
+            namespace.topics.discard(entry)
         if not namespace.offers:
             del self._namespaces[offer.namespace]
         if offer.owner:
@@ -75,34 +77,42 @@ class Catalogue:
             del owned[offer.id]
             if not owned:
                 del self._owned[offer.owner]
-        self._due.remove((offer.expires_at, offer.namespace, offer.id))
+        self._due.remove((entry.ends_at, offer.namespace, offer.id))
 
-    def lock(self, offer: Offer) -> None:
+    def lock(self, entry: Entry) -> None:
         """Take an offer out of its topics; to be called before it gets its answer."""
-        self._namespaces[offer.namespace].topics.discard(offer)
+        self._namespaces[entry.offer.namespace].topics.discard(entry)
 
-    def touch(self, offer: Offer) -> None:
+    def touch(self, entry: Entry) -> None:
         """Move an offer with an owner to the front of every listing: it is the one most recently seen."""
+        offer = entry.offer
         owned = self._owned[offer.owner]
         owned[offer.id] = owned.pop(offer.id)
         if offer.answer is None:
-            self._namespaces[offer.namespace].topics.touch(offer)
+            self._namespaces[offer.namespace].topics.touch(entry)
 
-    def find(self, namespace: str, offer_id: str) -> Offer | None:
+    def reschedule(self, entry: Entry, ends_at: int) -> None:
+        """Have an offer end at another moment."""
+        offer = entry.offer
+        self._due.remove((entry.ends_at, offer.namespace, offer.id))
+        entry.ends_at = ends_at
+        self._due.add((ends_at, offer.namespace, offer.id))
+
+    def find(self, namespace: str, offer_id: str) -> Entry | None:
         """The offer with an id in a namespace."""
         held = self._namespaces.get(namespace)
         return None if held is None else held.offers.get(offer_id)
 
-    def owned(self, owner: str) -> list[Offer]:
+    def owned(self, owner: str) -> list[Entry]:
         """The offers of a peer, most recently seen first."""
         return list(reversed(self._owned.get(owner, {}).values()))
 
     def topics(self, namespace: str) -> TopicIndex:
-        """The topics of a namespace; an empty index if nobody is in it."""
+        """The topics of a namespace; an empty index if nothing is in it."""
         held = self._namespaces.get(namespace)
         return TopicIndex() if held is None else held.topics
 
-    def due(self, now_ms: int) -> Offer | None:
+    def due(self, now_ms: int) -> Entry | None:
         """The next offer to end, if its moment has come."""
         if not self._due or self._due[0][0] > now_ms:
             return None

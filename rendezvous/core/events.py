@@ -1,7 +1,7 @@
 """
-What each peer has to be told, in order, for as long as a stream that lost its connection may come back for it.
+The events of each peer, in order, for as long as a stream that lost its connection may come back for them.
 
-An event is written down when it happens, once for each peer that it concerns, and forgotten after a while, whatever
+An event is written down when it happens, once for each peer that it concerns, and dropped after a while, whatever
 became of its offer. So reading costs what is new, and never a look at all the offers of a peer.
 """
 
@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import enum
 from bisect import bisect_right
-from collections import deque
+from collections import OrderedDict
 
 import attrs
 
+from rendezvous.core.memory import ANSWER_COST, CANDIDATE_COST, EVENT_COST, Memory, texts_size
 from rendezvous.core.offers import Answer, Candidate, Offer
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.limits import SignalingLimits
 
-__all__ = ["Event", "EventKind", "EventLog", "EventLogged", "answered", "trickled"]
+__all__ = ["Event", "EventKind", "EventLog", "EventLogged", "answered", "event_cost", "trickled"]
+
+#: Events that one verb drops at most because they are too old; the next verb goes on.
+AT_MOST = 1000
 
 
 class EventKind(enum.StrEnum):
@@ -37,10 +43,11 @@ class Event:
     """
     One thing that happened.
 
-    :ivar seq: its number, rising strictly: microseconds since the epoch, or more when the clock stands.
+    :ivar seq: its number, rising strictly: microseconds of server time, or more.
     :ivar offer_id: where it happened.
-    :ivar topics: those of the offer.
+    :ivar topics: those of the offer; empty for a candidate.
     :ivar payload: the answer or the candidate; ``None`` for an end.
+    :ivar source: who is charged for it.
     """
 
     seq: int
@@ -48,16 +55,31 @@ class Event:
     offer_id: str
     topics: tuple[str, ...]
     payload: Answer | Candidate | None = None
+    source: SourceNetwork = attrs.field(default=UNKNOWN, eq=False)
+
+    @property
+    def size(self) -> int:
+        """The bytes of its texts."""
+        payload = self.payload
+        if isinstance(payload, Candidate):
+            return len(payload.payload) + CANDIDATE_COST
+        texts = texts_size(self.topics)
+        return texts if payload is None else texts + len(payload.sdp) + ANSWER_COST
 
 
-def answered(offer: Offer, answer: Answer) -> Event:
+def event_cost(event: Event) -> int:
+    """:returns: the bytes that are charged for an event, its answer or candidate included: it may outlive the offer."""
+    return EVENT_COST + event.size
+
+
+def answered(offer: Offer, answer: Answer, source: SourceNetwork = UNKNOWN) -> Event:
     """The event of an answer, for the offerer."""
-    return Event(answer.seq, EventKind.ANSWER, offer.id, offer.topics, answer)
+    return Event(answer.seq, EventKind.ANSWER, offer.id, offer.topics, answer, source)
 
 
-def trickled(offer: Offer, candidate: Candidate, seq: int) -> Event:
+def trickled(offer: Offer, candidate: Candidate, seq: int, source: SourceNetwork = UNKNOWN) -> Event:
     """The event of a candidate, for the other side."""
-    return Event(seq, EventKind.CANDIDATE, offer.id, offer.topics, candidate)
+    return Event(seq, EventKind.CANDIDATE, offer.id, (), candidate, source)
 
 
 @attrs.frozen
@@ -77,13 +99,16 @@ class _PeerLog:
     The events of one peer.
 
     :ivar events: oldest first, never empty.
-    :ivar lost: the number of the latest event dropped because there were too many, or -1.
+    :ivar size: their bytes.
+    :ivar lost: the number of the latest event dropped because the peer had too many, or -1.
     """
 
-    __slots__ = ("events", "lost")
+    __slots__ = ("events", "lost", "peer", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
         self.events: list[Event] = []
+        self.size = 0
         self.lost = -1
 
 
@@ -91,25 +116,24 @@ class EventLog:
     """
     The recent events of all peers.
 
-    :param linger: seconds that an event is kept.
-    :param per_peer: events kept for one peer; the oldest go first.
-    :param kept: events kept for all; the oldest go first.
+    :param limits: how long events are kept, and how many and how many bytes, for a peer and for all.
+    :param memory: where they are charged.
     """
 
-    def __init__(self, linger: float, per_peer: int, kept: int) -> None:
-        self._linger = linger
-        self._per_peer = per_peer
-        self._kept = kept
+    def __init__(self, limits: SignalingLimits, memory: Memory) -> None:
+        self._limits = limits
+        self._linger = int(limits.event_linger * 1_000_000)
+        self._memory = memory
         self._logs: dict[str, _PeerLog] = {}
-        # When each event may be dropped (microseconds since the epoch), its number, and whose it is.
-        self._queue: deque[tuple[int, int, str]] = deque()
+        # Whose each event is, by its number, oldest first: exactly those that are kept.
+        self._kept: OrderedDict[int, _PeerLog] = OrderedDict()
         self._horizon = -1
         self._dropped = -1
         self._last = 0
 
     def __len__(self) -> int:
         """How many events are kept, for all peers together."""
-        return sum(len(log.events) for log in self._logs.values())
+        return len(self._kept)
 
     @property
     def latest(self) -> int:
@@ -127,16 +151,12 @@ class EventLog:
 
         :param event: numbered after every one added before.
         """
-        self._keep(peer, event, 0.0)
+        self._keep(peer, event)
         self.trim(now)
 
-    def restore(self, peer: str, event: Event, pause: float) -> None:
-        """
-        Write down again what was told in an earlier life; in order.
-
-        :param pause: seconds for which nobody could ask, and which do not count.
-        """
-        self._keep(peer, event, pause)
+    def restore(self, peer: str, event: Event) -> None:
+        """Write down again what was kept in an earlier life; in order."""
+        self._keep(peer, event)
 
     def resume(self, horizon: int, now: float) -> None:
         """
@@ -148,15 +168,22 @@ class EventLog:
         self.draw(now)
         self.trim(now)
 
-    def _keep(self, peer: str, event: Event, pause: float) -> None:
+    def _keep(self, peer: str, event: Event) -> None:
         self._last = max(self._last, event.seq)
         log = self._logs.get(peer)
         if log is None:
-            log = self._logs[peer] = _PeerLog()
+            log = self._logs[peer] = _PeerLog(peer)
         log.events.append(event)
-        if len(log.events) > self._per_peer:
-            log.lost = log.events.pop(0).seq
-        self._queue.append((event.seq + int((self._linger + pause) * 1_000_000), event.seq, peer))
+        log.size += event.size
+        self._kept[event.seq] = log
+        self._memory.charge(event.source, event_cost(event))
+        limits = self._limits
+        while len(log.events) > limits.events_per_peer or (
+            log.size > limits.event_bytes_per_peer and len(log.events) > 1
+        ):
+            log.lost = self._drop_first(log)
+        if len(self._kept) > limits.events_kept:
+            self._drop_oldest()
 
     def since(self, peer: str, seq: int, now: float) -> list[Event]:
         """The events of a peer with greater numbers, in order."""
@@ -180,25 +207,42 @@ class EventLog:
     @property
     def dropped(self) -> int:
         """No event up to this number is kept any more; unlike :attr:`horizon`, it counts peers that have gone."""
-        return self._dropped
+        oldest = next(iter(self._kept), None)
+        return self._dropped if oldest is None else min(self._dropped, oldest - 1)
 
     def forget(self, peer: str) -> None:
         """Drop the events of a peer that has gone for good."""
-        self._logs.pop(peer, None)
+        log = self._logs.pop(peer, None)
+        for event in () if log is None else log.events:
+            del self._kept[event.seq]
+            self._memory.refund(event.source, event_cost(event))
+            self._dropped = max(self._dropped, event.seq)
 
-    def trim(self, now: float) -> None:
-        """Drop what is too old or too much, at a cost of what is dropped."""
-        now_us = int(now * 1_000_000)
-        while self._queue and (self._queue[0][0] <= now_us or len(self._queue) > self._kept):
-            _, seq, peer = self._queue.popleft()
-            self._dropped = max(self._dropped, seq)
-            log = self._logs.get(peer)
-            # A log that begins later has dropped this event already.
-            if log is not None and log.events[0].seq == seq:
-                self._horizon = max(self._horizon, seq)
-                del log.events[0]
-                if not log.events:
-                    del self._logs[peer]
+    def trim(self, now: float, at_most: int = AT_MOST) -> None:
+        """
+        Drop what is too old. What is dropped late can be read a little longer, and that is all.
+
+        :param at_most: how many events; the next call goes on.
+        """
+        old = int(now * 1_000_000) - self._linger
+        while self._kept and at_most > 0 and next(iter(self._kept)) <= old:
+            self._drop_oldest()
+            at_most -= 1
+
+    def _drop_oldest(self) -> None:
+        log = next(iter(self._kept.values()))
+        self._horizon = max(self._horizon, self._drop_first(log))
+
+    def _drop_first(self, log: _PeerLog) -> int:
+        """Drop the oldest event of a peer; give its number."""
+        event = log.events.pop(0)
+        log.size -= event.size
+        del self._kept[event.seq]
+        self._memory.refund(event.source, event_cost(event))
+        self._dropped = max(self._dropped, event.seq)
+        if not log.events:
+            del self._logs[log.peer]
+        return event.seq
 
 
 def _seq(event: Event) -> int:

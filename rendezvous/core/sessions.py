@@ -1,16 +1,22 @@
 """
 Sessions: offers that are reached by a code, each visible only within the Origin that made it.
 
-A session has no owner and nobody on it has a name, so the caller says which side it is on. Everything else is the
-signaling's.
+A session has no owner and its sides have no names, so the caller says which side it is on. Everything else is done by
+:mod:`rendezvous.core.signaling`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from rendezvous.core.offers import Offer, Role, candidate_text, characters, sdp_text
+from rendezvous.core.events import EventKind
+from rendezvous.core.listings import Listings
+from rendezvous.core.offers import Offer, Role, Session
+from rendezvous.core.pages import Page
 from rendezvous.core.signaling import Signaling
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.core.specs import candidate_json, characters, sdp_json
+from rendezvous.core.table import OfferTable
 from rendezvous.errors import Conflict, Forbidden, Malformed, NotFound
 
 __all__ = ["Sessions"]
@@ -18,54 +24,76 @@ __all__ = ["Sessions"]
 
 class Sessions:
     """
-    The verbs of the sessions dialect.
+    The verbs of the sessions protocol.
 
     Every verb raises :class:`~rendezvous.errors.Malformed` without an Origin.
 
-    :param signaling: where sessions are kept, beside the offers.
+    :param table: where sessions are held, beside the offers.
     :param new_code: makes a code that has never been used, such as a random UUID.
     """
 
-    def __init__(self, signaling: Signaling, new_code: Callable[[], str]) -> None:
-        self._signaling = signaling
-        self._limits = signaling.limits
+    def __init__(self, table: OfferTable, new_code: Callable[[], str]) -> None:
+        self._table = table
+        self._signaling = Signaling(table)
+        self._listings = Listings(table)
+        self._limits = table.limits
         self._new_code = new_code
 
-    def open(self, origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> Offer:
+    def open(
+        self,
+        origin: str,
+        topic: str,
+        info: str,
+        offer: str,
+        code: str | None,
+        now: float,
+        source: SourceNetwork = UNKNOWN,
+    ) -> Offer:
         """
         Open a session.
 
         :param code: the caller's own, or ``None`` for a new one.
+        :param source: who is charged for it.
         :raises Malformed: if a value is out of its limits.
         :raises Conflict: ``code-taken`` by another session of this Origin.
+        :raises TooMany: if the source would have more than its share.
         :raises Full: if the signaling has reached its bound.
         """
         namespace = self._namespace(origin)
         characters(topic, "topic", self._limits.topic_chars)
         characters(info, "info", self._limits.session_info_chars, least=0)
-        sdp_text(offer, "offer", self._limits)
+        description = sdp_json(offer, "offer", self._limits)
         if code is not None:
             characters(code, "code", self._limits.code_chars)
-        self._signaling.expire(now)
-        self._signaling.reserve(1)
+        table = self._table
+        table.expire(now)
         session_code = code if code is not None else self._new_code()
-        if self._signaling.holds(namespace, session_code):
+        held = table.catalogue.find(namespace, session_code)
+        if held is not None and held.ends_at > now * 1000:
             raise Conflict("This code is taken.", code="code-taken")
         now_ms = int(now * 1000)
         session = Offer(
             id=session_code,
             namespace=namespace,
             topics=(topic,),
-            sdp=offer,
+            sdp=description,
             info=info,
-            created_at=now_ms,
+            created_at=table.wall_ms(now),
             expires_at=now_ms + int(self._limits.session_lifetime * 1000),
-            last_seen=self._signaling.moment(now),
+            last_seen=table.moment(now),
+            seen=table.place(now),
+            source=source,
         )
-        self._signaling.insert(session)
+        table.reserve(source, 1, session.cost)
+        if held is not None:
+            table.end(held, EventKind.EXPIRED, now)
+            table.notify_both(held.offer)
+        table.insert(session, now)
         return session
 
-    def answer(self, origin: str, code: str, side: Role, answer: str, now: float) -> None:
+    def answer(
+        self, origin: str, code: str, side: Role, answer: str, now: float, source: SourceNetwork = UNKNOWN
+    ) -> None:
         """
         Answer a session; the first answer locks it.
 
@@ -74,13 +102,15 @@ class Sessions:
         :raises Forbidden: ``not-answerer``, to the side that made the offer.
         :raises Conflict: ``already-answered``.
         """
-        sdp_text(answer, "answer", self._limits)
+        sdp_json(answer, "answer", self._limits)
         self.find(origin, code, now)
         if side is not Role.ANSWERER:
             raise Forbidden("Only the answerer may send an answer.", code="not-answerer")
-        self._signaling.answer(origin, code, "", answer, None, now, field="answer")
+        self._signaling.answer(origin, code, "", answer, None, now, source, field="answer")
 
-    def add_candidate(self, origin: str, code: str, side: Role, candidate: object, now: float) -> None:
+    def add_candidate(
+        self, origin: str, code: str, side: Role, candidate: object, now: float, source: SourceNetwork = UNKNOWN
+    ) -> None:
         """
         Add one candidate of a side. The answerer may send its own before its answer.
 
@@ -89,11 +119,11 @@ class Sessions:
         :raises NotFound: if there is no such session.
         :raises TooMany: if the side would have more than its share.
         """
-        text = candidate_text(candidate, "candidate", self._limits)
+        payload = candidate_json(candidate, "candidate", self._limits)
         self.find(origin, code, now)
-        self._signaling.add_candidate_texts(origin, code, side, [text], now)
+        self._signaling.add_candidates_json(origin, code, side, [payload], now, source)
 
-    def find(self, origin: str, code: str, now: float) -> Offer:
+    def find(self, origin: str, code: str, now: float) -> Session:
         """
         The session with a code: what a poll shows to its two sides.
 
@@ -101,26 +131,29 @@ class Sessions:
         """
         namespace = self._namespace(origin)
         try:
-            return self._signaling.find(namespace, code, now)
+            return self._table.find(namespace, code, now).session()
         except NotFound:
             raise NotFound("There is no such session in this origin, or it has expired.") from None
 
-    def in_topic(self, origin: str, topic: str, now: float) -> list[Offer]:
+    def in_topic(self, origin: str, topic: str, now: float, after: int | None = None) -> Page[Session, int]:
         """
-        The unanswered sessions of a topic, newest first; at most :attr:`SignalingLimits.session_page_max`.
+        A page of the unanswered sessions of a topic, newest first; at most :attr:`SignalingLimits.session_page_max`.
 
+        :param after: the position to go on after.
         :raises Malformed: if the topic is out of its limits.
         """
-        page, _ = self._signaling.by_topic(self._namespace(origin), topic, self._limits.session_page_max, None, now)
-        return page
+        return self._listings.sessions(self._namespace(origin), topic, now, after)
 
-    def topics(self, origin: str, limit: int, offset: int, now: float) -> tuple[list[tuple[str, int]], int]:
+    def topics(
+        self, origin: str, limit: int, offset: int, now: float, after: str | None = None
+    ) -> Page[tuple[str, int], str]:
         """
         A page of topics and the number of unanswered sessions in each, by name.
 
-        :returns: the page, and how many topics there are.
+        :param after: the position to go on after: a name.
+        :returns: the page; its total is how many topics there are.
         """
-        return self._signaling.topics_by_name(self._namespace(origin), limit, offset, now)
+        return self._listings.topics_by_name(self._namespace(origin), limit, offset, now, after)
 
     def _namespace(self, origin: str) -> str:
         """Check an Origin. It must not be empty: that is the namespace of the offers."""

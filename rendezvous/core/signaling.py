@@ -1,9 +1,10 @@
 """
 The signaling: what peers may do with offers, answers and candidates.
 
-All offers and sessions count against ``max_offers``; the offers of a peer and the candidates of a side have bounds of
-their own. A request that is refused has changed nothing. How long things are held and who is told of a change is in
-:mod:`rendezvous.core.table`.
+All offers and sessions count against ``max_offers`` and against the memory for signaling; the offers of a peer and the
+candidates of a side have bounds of their own. A request that is refused has changed nothing. How long things are held
+and who is notified of a change is in :mod:`rendezvous.core.table`; what is listed is in
+:mod:`rendezvous.core.listings`.
 """
 
 from __future__ import annotations
@@ -11,42 +12,49 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-from rendezvous.core.bloom import Bloom
-from rendezvous.core.events import EventKind, answered, trickled
-from rendezvous.core.offers import (
-    Answer,
-    Candidate,
-    CandidatesAdded,
-    Offer,
-    OfferAnswered,
-    OfferSeen,
-    OfferSpec,
-    Role,
-    candidate_texts,
-    characters,
-    sdp_text,
-)
+import attrs
+
+from rendezvous.core.entries import Entry
+from rendezvous.core.events import EventKind, answered, event_cost, trickled
+from rendezvous.core.memory import ANSWER_COST, CANDIDATE_COST, EVENT_COST, texts_size
+from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
+from rendezvous.core.pages import Page, cut
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.core.specs import OfferSpec, candidates_json, sdp_json
 from rendezvous.core.table import OfferTable
 from rendezvous.errors import Conflict, Forbidden, Malformed, TooMany
 
 __all__ = ["OFFERS", "Signaling"]
 
-#: The namespace of the offers dialect. No Origin is empty, so no session is in it.
+#: The namespace of the offers protocol. No Origin is empty, so no session is in it.
 OFFERS = ""
 
+#: Bytes of a candidate in a listing besides its payload.
+FRAME = 160
 
-class Signaling(OfferTable):
-    """
-    The whole signaling state of a process, with the verbs of peers.
 
-    Two protocols use it. The offers protocol calls these verbs with the namespace :data:`OFFERS`. The sessions protocol
-    goes through :class:`rendezvous.core.sessions.Sessions`, which gives the Origin as the namespace. Everything is
-    found by (namespace, id), so nothing in one namespace is visible in another.
+class Signaling:
     """
+    The verbs of peers.
+
+    Two protocols use them. The offers protocol calls these verbs with the namespace :data:`OFFERS`. The sessions
+    protocol goes through :class:`rendezvous.core.sessions.Sessions`, which gives the Origin as the namespace.
+    Everything is found by (namespace, id), so nothing in one namespace is visible in another.
+
+    A verb that makes something takes the ``source`` that is charged for it.
+
+    :param table: where everything is held.
+    """
+
+    def __init__(self, table: OfferTable) -> None:
+        self._table = table
+        self._limits = table.limits
 
     # Publication
 
-    def publish(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Offer]:
+    def publish(
+        self, owner: str, specs: Sequence[OfferSpec], now: float, source: SourceNetwork = UNKNOWN
+    ) -> list[Offer]:
         """
         Publish offers, all or none.
 
@@ -57,81 +65,82 @@ class Signaling(OfferTable):
         :returns: the offers in the order of the request.
         :raises Malformed: if there are none or too many, or two have the same id.
         :raises Conflict: ``id-taken`` by another peer, or ``already-answered``.
-        :raises TooMany: if the owner would have more than its share.
+        :raises TooMany: if the owner or the source would have more than its share.
         :raises Full: if the signaling would have more than its bound.
         """
-        self.expire(now)
-        fresh = self._count_fresh(owner, specs)
-        if fresh and len(self._catalogue.owned(owner)) + fresh > self.limits.offers_per_peer:
-            raise TooMany(f"A peer may have at most {self.limits.offers_per_peer} offers at a time.")
-        self.reserve(fresh)
-        return [self._put(owner, spec, now) for spec in specs]
+        self._table.expire(now)
+        held = self._held(owner, specs, now)
+        fresh = len(specs) - len(held)
+        if fresh and len(self._table.owned(owner, now)) + fresh > self._limits.offers_per_peer:
+            raise TooMany(f"A peer may have at most {self._limits.offers_per_peer} offers at a time.")
+        offers = [self._made(owner, spec, held.get(spec.id), source, now) for spec in specs]
+        size = sum(offer.cost for offer in offers) - sum(entry.offer.cost for entry in held.values())
+        self._table.reserve(source, fresh, size)
+        ended = self._ended(owner, specs, now)
+        for entry in ended:
+            self._table.end(entry, EventKind.EXPIRED, now)
+        for offer in offers:
+            self._put(held.get(offer.id), offer, now)
+        for entry in ended:
+            self._table.notify_both(entry.offer)
+        return offers
 
-    def _count_fresh(self, owner: str, specs: Sequence[OfferSpec]) -> int:
-        """Check that every offer of a request may be published; say how many of them are new."""
+    def _held(self, owner: str, specs: Sequence[OfferSpec], now: float) -> dict[str, Entry]:
+        """Check that every offer of a request may be published; give those that are there already."""
         if not specs:
             raise Malformed("offers must not be empty.", code="empty")
-        if len(specs) > self.limits.offers_per_request:
-            raise Malformed(f"offers must be at most {self.limits.offers_per_request} in one request.", code="too-long")
+        if len(specs) > self._limits.offers_per_request:
+            most = self._limits.offers_per_request
+            raise Malformed(f"offers must be at most {most} in one request.", code="too-long")
         ids = [spec.id for spec in specs]
-        fresh = 0
+        held: dict[str, Entry] = {}
         for index, offer_id in enumerate(ids):
             if ids.index(offer_id) < index:
                 raise Malformed(f"offers[{index}] is the same as offers[{ids.index(offer_id)}].", code="duplicate")
-            held = self._catalogue.find(OFFERS, offer_id)
-            if held is None:
-                fresh += 1
-            elif held.owner != owner:
+            entry = self._table.catalogue.find(OFFERS, offer_id)
+            if entry is None or entry.ends_at <= now * 1000:
+                continue
+            if entry.offer.owner != owner:
                 raise Conflict(f"offers[{index}].id is taken by another peer.", code="id-taken")
-            elif held.answer is not None:
+            if entry.offer.answer is not None:
                 raise Conflict(f"offers[{index}] has already been answered.", code="already-answered")
-        return fresh
+            held[offer_id] = entry
+        return held
 
-    def _put(self, owner: str, spec: OfferSpec, now: float) -> Offer:
-        now_ms = int(now * 1000)
-        held = self._catalogue.find(OFFERS, spec.id)
-        if held is not None and held.sdp == spec.sdp:
-            return self._refresh(held, spec, now)
-        if held is not None:
-            self._drop(held)
-        offer = Offer(
+    def _ended(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Entry]:
+        """What has ended, is not freed yet, and stands in the way: offers of these ids, and of this owner."""
+        entries = [self._table.catalogue.find(OFFERS, spec.id) for spec in specs]
+        mine = self._table.catalogue.owned(owner)
+        ended = {id(entry): entry for entry in (*entries, *mine) if entry is not None and entry.ends_at <= now * 1000}
+        return list(ended.values())
+
+    def _made(self, owner: str, spec: OfferSpec, held: Entry | None, source: SourceNetwork, now: float) -> Offer:
+        refreshed = held is not None and held.offer.sdp == spec.sdp
+        return Offer(
             id=spec.id,
             owner=owner,
             topics=spec.topics,
-            sdp=spec.sdp,
+            sdp=held.offer.sdp if held is not None and refreshed else spec.sdp,
             secret=spec.secret,
             info=spec.info,
-            created_at=now_ms,
-            expires_at=now_ms + spec.ttl_ms,
-            last_seen=self.moment(now),
+            while_connected=spec.while_connected,
+            created_at=held.offer.created_at if held is not None and refreshed else self._table.wall_ms(now),
+            expires_at=int(now * 1000) + spec.ttl_ms,
+            last_seen=self._table.moment(now),
+            seen=self._table.place(now),
+            source=source,
         )
-        self.insert(offer)
-        return offer
 
-    def _refresh(self, offer: Offer, spec: OfferSpec, now: float) -> Offer:
-        self._catalogue.remove(offer)
-        offer.topics, offer.secret, offer.info = spec.topics, spec.secret, spec.info
-        offer.expires_at = int(now * 1000) + spec.ttl_ms
-        offer.last_seen = self.moment(now)
-        self._catalogue.add(offer)
-        self._note(offer)
-        return offer
+    def _put(self, held: Entry | None, offer: Offer, now: float) -> None:
+        if held is not None and held.offer.sdp is offer.sdp:
+            changed = ("topics", "secret", "info", "while_connected", "expires_at", "last_seen", "seen", "source")
+            self._table.replace(held, offer, changed, now)
+            return
+        if held is not None:
+            self._table.drop(held)
+        self._table.insert(offer, now)
 
-    # The owner's view
-
-    def mine(self, owner: str, now: float) -> list[Offer]:
-        """All offers of a peer, answered ones included, most recently seen first."""
-        self.expire(now)
-        return self._catalogue.owned(owner)
-
-    def answers(self, owner: str, now: float, since: int = -1) -> list[tuple[Offer, Answer]]:
-        """
-        The offers of a peer that have an answer, and the answers, the earliest first.
-
-        :param since: only those with an ``answered_at`` (ms) strictly greater.
-        """
-        locked = [(offer, offer.answer) for offer in self.mine(owner, now) if offer.answer is not None]
-        return sorted((pair for pair in locked if pair[1].answered_at > since), key=lambda pair: pair[1].seq)
+    # The owner's side
 
     def heartbeat(self, owner: str, offer_id: str, now: float) -> Offer:
         """
@@ -140,11 +149,10 @@ class Signaling(OfferTable):
         :raises NotFound: if there is no such offer.
         :raises Forbidden: if it is another peer's.
         """
-        offer = self._own(owner, offer_id, now)
-        offer.last_seen = self.moment(now)
-        self._catalogue.touch(offer)
-        self._note(OfferSeen(offer))
-        return offer
+        entry = self._own(owner, offer_id, now)
+        seen = attrs.evolve(entry.offer, last_seen=self._table.moment(now), seen=self._table.place(now))
+        self._table.touch(entry, seen)
+        return seen
 
     def withdraw(self, owner: str, offer_id: str, now: float) -> None:
         """
@@ -153,9 +161,9 @@ class Signaling(OfferTable):
         :raises NotFound: if there is no such offer.
         :raises Forbidden: if it is another peer's.
         """
-        offer = self._own(owner, offer_id, now)
-        self._end(offer, EventKind.WITHDRAWN, now)
-        self._notify_both(offer)
+        entry = self._own(owner, offer_id, now)
+        self._table.end(entry, EventKind.WITHDRAWN, now)
+        self._table.notify_both(entry.offer)
 
     def end_peer(self, owner: str, now: float) -> int:
         """
@@ -165,72 +173,29 @@ class Signaling(OfferTable):
 
         :returns: how many offers ended.
         """
-        self.expire(now)
-        offers = self._catalogue.owned(owner)
-        for offer in offers:
-            self._end(offer, EventKind.WITHDRAWN, now)
-        self._events.forget(owner)
-        for offer in offers:
-            self._notify_both(offer)
-        return len(offers)
-
-    # Discovery
-
-    def of_peer(self, owner: str, now: float) -> list[Offer]:
-        """The offers of a peer that can still be answered, most recently seen first: what anybody may see."""
-        return [offer for offer in self.mine(owner, now) if offer.answer is None]
-
-    def by_topic(
-        self, namespace: str, topic: str, limit: int, bloom: Bloom | None, now: float
-    ) -> tuple[list[Offer], int]:
-        """
-        A page of the answerable offers in a topic, most recently seen first.
-
-        :param bloom: peers to leave out. At most :attr:`SignalingLimits.bloom_scan` offers are looked at for it.
-        :returns: the page, and how many there are in all, the left-out included.
-        :raises Malformed: if the topic is out of its limits.
-        """
-        characters(topic, "topic", self.limits.topic_chars)
-        self.expire(now)
-        index = self._catalogue.topics(namespace)
-        page: list[Offer] = []
-        for looked_at, offer in enumerate(index.newest(topic)):
-            if len(page) >= limit or (bloom is not None and looked_at >= self.limits.bloom_scan):
-                break
-            if bloom is None or offer.owner not in bloom:
-                page.append(offer)
-        return page, index.count(topic)
-
-    def topics(
-        self, namespace: str, limit: int, offset: int, prefix: str, now: float
-    ) -> tuple[list[tuple[str, int]], int]:
-        """
-        A page of topics and the number of peers with answerable offers in each, most active first, then by name.
-
-        :returns: the page, and how many topics have the prefix.
-        """
-        self.expire(now)
-        return self._catalogue.topics(namespace).by_activity(limit, offset, prefix)
-
-    def topics_by_name(self, namespace: str, limit: int, offset: int, now: float) -> tuple[list[tuple[str, int]], int]:
-        """
-        A page of topics and the number of answerable offers in each, by name.
-
-        :returns: the page, and how many topics there are.
-        """
-        self.expire(now)
-        index = self._catalogue.topics(namespace)
-        return [(name, index.count(name)) for name in index.by_name(limit, offset)], len(index)
-
-    def count(self, namespace: str, topic: str, now: float) -> int:
-        """How many answerable offers a topic has."""
-        self.expire(now)
-        return self._catalogue.topics(namespace).count(topic)
+        ended = [entry for entry in self._table.catalogue.owned(owner) if entry.ends_at <= now * 1000]
+        live = self._table.owned(owner, now)
+        for entry in ended:
+            self._table.end(entry, EventKind.EXPIRED, now)
+        for entry in live:
+            self._table.end(entry, EventKind.WITHDRAWN, now)
+        self._table.events.forget(owner)
+        for entry in (*ended, *live):
+            self._table.notify_both(entry.offer)
+        return len(live)
 
     # Answer and candidates
 
     def answer(
-        self, namespace: str, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float, field: str = "sdp"
+        self,
+        namespace: str,
+        offer_id: str,
+        answerer: str,
+        sdp: str,
+        secret: str | None,
+        now: float,
+        source: SourceNetwork = UNKNOWN,
+        field: str = "sdp",
     ) -> Answer:
         """
         Answer an offer; the first answer locks it.
@@ -242,33 +207,40 @@ class Signaling(OfferTable):
         :raises NotFound: if there is no such offer.
         :raises Conflict: ``own-offer``, or ``already-answered`` (told only to those who know the secret).
         :raises Forbidden: ``wrong-secret``.
+        :raises TooMany: if the source would have more than its share.
+        :raises Full: if the signaling would have more than its bound.
         """
-        sdp_text(sdp, field, self.limits)
-        offer = self.find(namespace, offer_id, now)
+        description = sdp_json(sdp, field, self._limits)
+        table = self._table
+        entry = table.find(namespace, offer_id, now)
+        offer = entry.offer
         if offer.owner and offer.owner == answerer:
             raise Conflict("A peer cannot answer its own offer.", code="own-offer")
         if offer.secret is not None and not _same(offer.secret, secret or ""):
             raise Forbidden("The secret of this offer is missing or wrong.", code="wrong-secret")
         if offer.answer is not None:
             raise Conflict("This offer has already been answered.", code="already-answered")
-        # Rising strictly on the whole signaling, so that a reader can ask for what came after the last it has seen.
-        self._latest_answer_ms = max(self._latest_answer_ms + 1, int(now * 1000))
-        answer = Answer(answerer, sdp, self._latest_answer_ms, self._events.draw(now))
-        self._catalogue.lock(offer)
-        offer.answer = answer
-        early = [candidate for candidate in offer.candidates(Role.OFFERER) if answerer]
-        self._log_event(offer.owner, answered(offer, answer), now)
+        early = entry.candidates(Role.OFFERER) if answerer else ()
+        table.reserve(source, 0, _answer_cost(offer, description, early))
+        answer = Answer(answerer, description, table.answer_moment(now), table.events.draw(now))
+        locked = table.lock(entry, answer, source)
+        table.log_event(offer.owner, answered(locked, answer, source), now)
         for candidate in early:
-            # The answerer was nobody yet when these came, so their events are new.
-            self._log_event(answerer, trickled(offer, candidate, self._events.draw(now)), now)
-        self._note(OfferAnswered(offer, answer))
-        self._notify_side(offer, Role.OFFERER)
+            # There was no answerer when these came, so their events are new.
+            table.log_event(answerer, trickled(locked, candidate, table.events.draw(now), source), now)
+        table.notify_side(locked, Role.OFFERER)
         if early:
-            self._notify_side(offer, Role.ANSWERER)
+            table.notify_side(locked, Role.ANSWERER)
         return answer
 
     def add_candidates(
-        self, namespace: str, offer_id: str, by: str | Role, values: Sequence[object], now: float
+        self,
+        namespace: str,
+        offer_id: str,
+        by: str | Role,
+        values: Sequence[object],
+        now: float,
+        source: SourceNetwork = UNKNOWN,
     ) -> int:
         """
         Add candidates of one side, all or none.
@@ -277,66 +249,91 @@ class Signaling(OfferTable):
         :returns: how many were added.
         :raises Malformed: if one is out of its limits.
 
-        Otherwise as :meth:`add_candidate_texts`.
+        Otherwise as :meth:`add_candidates_json`.
         """
-        return self.add_candidate_texts(namespace, offer_id, by, candidate_texts(values, self.limits), now)
+        return self.add_candidates_json(namespace, offer_id, by, candidates_json(values, self._limits), now, source)
 
-    def add_candidate_texts(
-        self, namespace: str, offer_id: str, by: str | Role, texts: Sequence[str], now: float
+    def add_candidates_json(
+        self,
+        namespace: str,
+        offer_id: str,
+        by: str | Role,
+        payloads: Sequence[bytes],
+        now: float,
+        source: SourceNetwork = UNKNOWN,
     ) -> int:
         """
         Add candidates of one side that have been checked, all or none.
 
-        :param by: the peer; or the side itself in a session, where nobody has a name.
-        :param texts: compact JSON, from :func:`~rendezvous.core.offers.candidate_text`.
+        :param by: the peer; or the side itself in a session, whose sides have no names.
+        :param payloads: compact JSON, from :func:`~rendezvous.core.specs.candidate_json`.
         :returns: how many were added.
         :raises NotFound: if there is no such offer.
-        :raises Forbidden: to a stranger; whoever has not answered yet is one.
-        :raises TooMany: if the side would have more than its share.
+        :raises Forbidden: to a stranger; a peer that has not answered yet is one.
+        :raises TooMany: if the side, the offer or the source would have more than its share.
+        :raises Full: if the signaling would have more than its bound.
         """
-        offer, role = self._side(namespace, offer_id, by, now)
-        if len(offer.candidates(role)) + len(texts) > self.limits.candidates_per_side:
-            raise TooMany(f"A side may have at most {self.limits.candidates_per_side} candidates.")
+        entry, role = self._side(namespace, offer_id, by, now)
+        offer, limits, table = entry.offer, self._limits, self._table
+        if len(entry.candidates(role)) + len(payloads) > limits.candidates_per_side:
+            raise TooMany(f"A side may have at most {limits.candidates_per_side} candidates.")
+        if entry.candidate_bytes + sum(map(len, payloads)) > limits.candidate_bytes_per_offer:
+            raise TooMany(
+                f"The candidates of an offer may have at most {limits.candidate_bytes_per_offer} bytes together."
+            )
         sender, receiver = offer.peer(role), offer.peer(role.other)
-        at = max(int(now * 1000), offer.last_candidate_at() + 1)
+        one = CANDIDATE_COST + (EVENT_COST + CANDIDATE_COST if receiver else 0)
+        table.reserve(source, 0, sum(one + (2 if receiver else 1) * len(payload) for payload in payloads))
+        at = max(table.wall_ms(now), entry.last_candidate_at() + 1)
         added = tuple(
-            Candidate(text, sender, role, at + index, self._events.draw(now)) for index, text in enumerate(texts)
+            Candidate(payload, sender, role, at + index, table.events.draw(now))
+            for index, payload in enumerate(payloads)
         )
+        table.attach(entry, added, source)
         for candidate in added:
-            offer.attach(candidate)
-            self._log_event(receiver, trickled(offer, candidate, candidate.seq), now)
-        self._note(CandidatesAdded(offer, added))
-        self._notify_side(offer, role.other)
+            table.log_event(receiver, trickled(offer, candidate, candidate.seq, source), now)
+        table.note(CandidatesAdded(offer, added))
+        table.notify_side(offer, role.other)
         return len(added)
 
     def candidates(
         self, namespace: str, offer_id: str, by: str | Role, now: float, since: int = -1
-    ) -> Sequence[Candidate]:
+    ) -> Page[Candidate, int]:
         """
-        The other side's candidates, oldest first.
+        A page of the other side's candidates, oldest first.
 
         :param by: the reader: the peer, or the side itself in a session.
-        :param since: only those with a ``created_at`` (ms) strictly greater.
+        :param since: only those with a ``created_at`` (ms) strictly greater; the position to go on after, too.
         :raises NotFound: if there is no such offer.
         :raises Forbidden: to a stranger.
         """
-        offer, role = self._side(namespace, offer_id, by, now)
-        return offer.candidates_since(role.other, since)
+        entry, role = self._side(namespace, offer_id, by, now)
+        sent = entry.candidates_since(role.other, since)
+        found = ((each.created_at, len(each.payload) + FRAME, each) for each in sent)
+        return cut(found, len(sent), self._limits.page_bytes, len(sent))
 
     # Common ground
 
-    def _own(self, owner: str, offer_id: str, now: float) -> Offer:
-        offer = self.find(OFFERS, offer_id, now)
-        if offer.owner != owner:
+    def _own(self, owner: str, offer_id: str, now: float) -> Entry:
+        entry = self._table.find(OFFERS, offer_id, now)
+        if entry.offer.owner != owner:
             raise Forbidden("This offer is another peer's.", code="not-owner")
-        return offer
+        return entry
 
-    def _side(self, namespace: str, offer_id: str, by: str | Role, now: float) -> tuple[Offer, Role]:
-        offer = self.find(namespace, offer_id, now)
-        role = by if isinstance(by, Role) else offer.role_of(by)
+    def _side(self, namespace: str, offer_id: str, by: str | Role, now: float) -> tuple[Entry, Role]:
+        entry = self._table.find(namespace, offer_id, now)
+        role = by if isinstance(by, Role) else entry.offer.role_of(by)
         if role is None:
             raise Forbidden("Only the two sides of an offer exchange candidates.", code="not-a-side")
-        return offer, role
+        return entry, role
+
+
+def _answer_cost(offer: Offer, sdp: bytes, early: Sequence[Candidate]) -> int:
+    """The bytes that an answer is charged, the events that it causes included."""
+    size = ANSWER_COST + len(sdp)
+    if offer.owner:
+        size += EVENT_COST + ANSWER_COST + len(sdp) + texts_size(offer.topics)
+    return size + sum(event_cost(trickled(offer, candidate, 0)) for candidate in early)
 
 
 def _same(secret: str, given: str) -> bool:

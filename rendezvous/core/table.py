@@ -1,14 +1,16 @@
 """
-What signaling holds: until when, and who is notified when it changes.
+What signaling holds: until when, at what cost, and who is notified when it changes.
 
-This half of signaling knows no protocol and no permission. :class:`rendezvous.core.signaling.Signaling` adds the
-verbs of peers and :class:`rendezvous.core.sessions.Sessions` those of an Origin.
+This half of signaling knows no protocol and no permission. :class:`rendezvous.core.signaling.Signaling` has the verbs
+of peers, :class:`rendezvous.core.sessions.Sessions` those of an Origin, and :class:`rendezvous.core.listings.Listings`
+what anybody may read.
 
-Time. ``now`` is in seconds since the epoch; records hold whole milliseconds. Every verb first ends what is due, so an
-offer is gone at its ``expires_at`` exactly, whether or not anything swept. An end costs one step in a sorted list, and
-a verb pays only for what has ended since the last one.
+Time. ``now`` is in seconds of server time; records hold whole milliseconds. An offer is gone at its end exactly,
+because every look-up filters by it. To free what has ended costs some 3 us for each topic of an offer, and a publisher
+can have 100,000 offers end at one moment. So it is done in slices: a few offers with each verb, and the rest by the
+sweep. Counts include what has ended as long as it is not freed.
 
-What leaves: ``note`` is called with each record that was created or changed (:class:`Offer`,
+What leaves: ``note`` is called with each record that was created (:class:`Offer`) or changed (:class:`OfferChanged`,
 :class:`CandidatesAdded`, :class:`EventLogged`) and with :class:`Removed`, for a journal. ``notify`` is called with the
 key of what has changed, for requests that wait: :class:`~rendezvous.core.notes.PeerEvents` and
 :class:`~rendezvous.core.notes.OfferSide`. Both are called after the change is complete.
@@ -16,16 +18,32 @@ key of what has changed, for requests that wait: :class:`~rendezvous.core.notes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import attrs
 
 from rendezvous.core.catalogue import Catalogue
+from rendezvous.core.entries import Entry, candidates_cost
 from rendezvous.core.events import Event, EventKind, EventLog, EventLogged
+from rendezvous.core.memory import ANSWER_COST, Memory
 from rendezvous.core.notes import Note, Notify, OfferSide, PeerEvents, Removed, ignore_changes, ignore_key
-from rendezvous.core.offers import Offer, Role
+from rendezvous.core.offers import Answer, Candidate, Offer, OfferChanged, Role
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.core.streams import Streams
 from rendezvous.errors import Full, NotFound
 from rendezvous.limits import SignalingLimits
 
-__all__ = ["OfferTable"]
+__all__ = ["ENDS_IN_A_VERB", "OfferTable"]
+
+#: What a verb ends of the offers that are due, in steps: one for an offer and one for each of its topics. It is enough
+#: to make room for a whole request of the largest offers.
+ENDS_IN_A_VERB = 256
+
+
+def same_time(now: float) -> float:
+    """For tables whose server time is the wall clock."""
+    return now
 
 
 class OfferTable:
@@ -35,7 +53,11 @@ class OfferTable:
     :param limits: every bound but the following.
     :param max_offers: the most offers and sessions at one time.
     :param note: called with each record that was created, changed or removed.
-    :ivar ring: called with the key of whoever has news; may be set later.
+    :param wall: converts server time to the wall clock.
+    :ivar notify: called with the key of what has changed; may be set later.
+    :ivar events: what has happened lately.
+    :ivar memory: the bytes that all of it takes.
+    :ivar streams: which peers have event streams open.
     """
 
     def __init__(
@@ -44,158 +66,245 @@ class OfferTable:
         max_offers: int = 100_000,
         note: Note = ignore_changes,
         notify: Notify = ignore_key,
+        wall: Callable[[float], float] = same_time,
     ) -> None:
         self.limits = limits
         self.notify = notify
+        self.note = note
+        self.wall = wall
+        self.catalogue = Catalogue()
+        limited = limits.source_limits
         self._max_offers = max_offers
-        self._note = note
-        self._catalogue = Catalogue()
-        self._events = EventLog(limits.event_linger, limits.events_per_peer, limits.events_kept)
+        self._shares = Shares("offers and sessions", *_shares(max_offers, limited))
+        self.memory = Memory(limits.memory, Shares("memory for offers", *_shares(limits.memory, limited)))
+        self.events = EventLog(limits, self.memory)
+        self.streams = Streams(self.catalogue, limits)
+        self._latest_seen = 0
         self._latest_ms = 0
         self._latest_answer_ms = 0
 
     def __len__(self) -> int:
-        """How many offers and sessions there are, those that are due but not yet ended included."""
-        return len(self._catalogue)
+        """How many offers and sessions there are, those that have ended but are not freed yet included."""
+        return len(self.catalogue)
 
     def __iter__(self) -> Iterator[Offer]:
         """Every offer and session, in no particular order."""
-        return iter(self._catalogue)
+        return (entry.offer for entry in self.catalogue)
 
-    # Look-up and entry
+    # Look-up
 
-    def find(self, namespace: str, offer_id: str, now: float) -> Offer:
+    def find(self, namespace: str, offer_id: str, now: float) -> Entry:
         """
         The offer with an id.
 
         :raises NotFound: if there is none, it has ended, or it is in another namespace; one cannot tell which.
         """
-        self.expire(now)
-        offer = self._catalogue.find(namespace, offer_id)
-        if offer is None:
+        entry = self.catalogue.find(namespace, offer_id)
+        if entry is None or entry.ends_at <= now * 1000:
             raise NotFound("There is no such offer, or it has expired.")
-        return offer
+        return entry
 
-    def reserve(self, fresh: int) -> None:
+    def owned(self, owner: str, now: float) -> list[Entry]:
+        """The offers of a peer, most recently seen first."""
+        return [entry for entry in self.catalogue.owned(owner) if entry.ends_at > now * 1000]
+
+    # Moments
+
+    def wall_ms(self, now: float) -> int:
+        """The wall clock in ms."""
+        return int(self.wall(now) * 1000)
+
+    def moment(self, now: float) -> int:
+        """The wall clock in ms, never earlier than before: what was seen later must not look older."""
+        self._latest_ms = max(self._latest_ms, self.wall_ms(now))
+        return self._latest_ms
+
+    def place(self, now: float) -> int:
+        """A place in the listings before all others: it rises strictly."""
+        self._latest_seen = max(self._latest_seen + 1, int(now * 1_000_000))
+        return self._latest_seen
+
+    def answer_moment(self, now: float) -> int:
+        """The wall clock in ms, later than every answer before, so that a reader can ask for what came after one."""
+        self._latest_answer_ms = max(self._latest_answer_ms + 1, self.wall_ms(now))
+        return self._latest_answer_ms
+
+    # Entry and change
+
+    def reserve(self, source: SourceNetwork, fresh: int, size: int) -> None:
         """
         See that there is room.
 
         :param fresh: how many offers are to be inserted.
-        :raises Full: if there is not.
+        :param size: how many bytes are to be charged.
+        :raises Full: there is not.
+        :raises TooMany: the source would hold more than its share.
         """
         if fresh and len(self) + fresh > self._max_offers:
             raise Full("The server holds as many offers as it can; some will expire soon.")
+        if fresh:
+            self._shares.check(source, fresh)
+        self.memory.check(source, size)
 
-    def holds(self, namespace: str, offer_id: str) -> bool:
-        """Whether an id is in use, as of the last verb."""
-        return self._catalogue.find(namespace, offer_id) is not None
-
-    def moment(self, now: float) -> int:
-        """The present in ms, never earlier than before: a clock that steps back must not shuffle the listings."""
-        self._latest_ms = max(self._latest_ms, int(now * 1000))
-        return self._latest_ms
-
-    def insert(self, offer: Offer) -> None:
+    def insert(self, offer: Offer, now: float) -> None:
         """Take in a new offer whose id is free and for which there is room."""
-        self._catalogue.add(offer)
-        self._note(offer)
+        self._admit(Entry(offer), now)
+        self.note(offer)
 
-    # Events
+    def _admit(self, entry: Entry, now: float) -> None:
+        offer = entry.offer
+        self.streams.bind(entry, now)
+        self.catalogue.add(entry)
+        self._shares.add(offer.source)
+        self.memory.charge(offer.source, offer.cost)
 
-    @property
-    def latest(self) -> int:
-        """The number of the latest event: the cursor of a stream that begins now."""
-        return self._events.latest
+    def replace(self, entry: Entry, offer: Offer, fields: tuple[str, ...], now: float) -> None:
+        """
+        Change an offer in place.
 
-    def events_since(self, peer: str, seq: int, now: float) -> list[Event]:
-        """What happened to the offers that a peer takes part in, after the event with this number, in order."""
-        self.expire(now)
-        return self._events.since(peer, seq, now)
+        :param offer: how it is from now on.
+        :param fields: what differs.
+        """
+        held = entry.offer
+        self.catalogue.remove(entry)
+        self._shares.remove(held.source)
+        self.memory.refund(held.source, held.cost)
+        entry.offer = offer
+        self._admit(entry, now)
+        self.note(OfferChanged(offer, fields))
 
-    def can_replay(self, peer: str, seq: int, now: float) -> bool:
-        """Whether :meth:`events_since` misses nothing after this number; if not, the peer must read its offers anew."""
-        self.expire(now)
-        return self._events.covers(peer, seq, now)
+    def touch(self, entry: Entry, offer: Offer) -> None:
+        """Move an offer to the front of every listing; only ``last_seen`` and ``seen`` differ."""
+        entry.offer = offer
+        self.catalogue.touch(entry)
+        self.note(OfferChanged(offer, ("last_seen", "seen")))
 
-    @property
-    def horizon(self) -> int:
-        """The least number from which every peer can resume."""
-        return self._events.horizon
+    def lock(self, entry: Entry, answer: Answer, source: SourceNetwork) -> Offer:
+        """
+        Give an offer its answer.
 
-    @property
-    def dropped(self) -> int:
-        """:returns: up to which number no event is kept any more, whoever it was for."""
-        return self._events.dropped
+        :returns: how it is from now on.
+        """
+        self.catalogue.lock(entry)
+        entry.offer = attrs.evolve(entry.offer, answer=answer)
+        self._charge(entry, source, ANSWER_COST + len(answer.sdp))
+        self.note(OfferChanged(entry.offer, ("answer",)))
+        return entry.offer
+
+    def attach(self, entry: Entry, candidates: Sequence[Candidate], source: SourceNetwork) -> None:
+        """Give an offer more candidates."""
+        for candidate in candidates:
+            entry.attach(candidate)
+        self._charge(entry, source, candidates_cost(candidates))
+
+    def _charge(self, entry: Entry, source: SourceNetwork, amount: int) -> None:
+        entry.charge(source, amount)
+        self.memory.charge(source, amount)
 
     # Ends
 
-    def expire(self, now: float) -> int:
+    def expire(self, now: float, at_most: int = ENDS_IN_A_VERB) -> int:
         """
-        End what is due.
+        End what is due, and drop events that are too old.
 
+        :param at_most: how many steps: one for an offer and one for each of its topics. The next call goes on.
         :returns: how many offers ended.
         """
-        self._events.trim(now)
+        self.events.trim(now)
         now_ms = int(now * 1000)
-        ended: list[Offer] = []
-        while (offer := self._catalogue.due(now_ms)) is not None:
-            self._end(offer, EventKind.EXPIRED, now)
-            ended.append(offer)
-        # Only now: who is woken looks at once, and would end the next offer from within this one's end, and so on.
-        for offer in ended:
-            self._notify_both(offer)
-        return len(ended)
+        ended: list[tuple[Offer, Role]] = []
+        number = 0
+        while at_most > 0 and (entry := self.catalogue.due(now_ms)) is not None:
+            at_most -= 1 + len(entry.offer.topics)
+            # An offer that ends with the streams of its owner ends as if its owner had withdrawn it.
+            early = entry.ends_at < entry.offer.expires_at
+            self.end(entry, EventKind.WITHDRAWN if early else EventKind.EXPIRED, now)
+            ended += [(entry.offer, role) for role in Role]
+            number += 1
+        # Only now: whoever is woken looks at once, and would end the next offer from within this one's end.
+        for offer, role in ended:
+            self.notify_side(offer, role)
+        return number
 
-    def _end(self, offer: Offer, kind: EventKind, now: float) -> None:
-        """Take an offer out and write its end down; the caller rings."""
-        self._drop(offer)
-        event = Event(self._events.draw(now), kind, offer.id, offer.topics)
+    def is_due(self, now: float) -> bool:
+        """Whether there is more to end."""
+        return self.catalogue.due(int(now * 1000)) is not None
+
+    def end(self, entry: Entry, kind: EventKind, now: float) -> None:
+        """Take an offer out and write its end down; the caller notifies."""
+        self.drop(entry)
+        offer = entry.offer
+        peers = [offer.peer(Role.ANSWERER)]
         if kind is EventKind.EXPIRED:
-            self._log_event(offer.owner, event, now)
-        self._log_event(offer.peer(Role.ANSWERER), event, now)
+            peers.append(offer.owner)
+        for peer in filter(None, peers):
+            self.log_event(peer, Event(self.events.draw(now), kind, offer.id, offer.topics, None, offer.source), now)
 
-    def _drop(self, offer: Offer) -> None:
-        self._catalogue.remove(offer)
-        self._note(Removed(offer))
+    def drop(self, entry: Entry) -> None:
+        """Take an offer out without an event."""
+        offer = entry.offer
+        self.catalogue.remove(entry)
+        self._shares.remove(offer.source)
+        self.memory.refund(offer.source, offer.cost)
+        for source, amount in (entry.charges or {}).items():
+            self.memory.refund(source, amount)
+        self.note(Removed(offer))
 
     # Start-up
 
-    def restore(self, offers: Iterable[Offer]) -> None:
+    def restore(self, entries: Iterable[Entry], now: float) -> None:
         """
-        Take back what a journal has kept, on an empty signaling, without noting it.
+        Take back what a journal has kept, on an empty table, without noting it.
 
-        :param offers: in any order, each with its answer and its candidates (:meth:`Offer.attach`). They may be more
+        What was answered and added is charged to no source: only that of the offer itself is kept.
+
+        :param entries: in any order, each with its answer and its candidates (:meth:`Entry.attach`). They may be more
             than the bound allows; then nothing new is taken in until enough have ended.
         """
-        for offer in sorted(offers, key=lambda offer: offer.last_seen):
+        for entry in sorted(entries, key=lambda entry: entry.offer.seen):
+            offer = entry.offer
+            self._latest_seen = max(self._latest_seen, offer.seen)
             self._latest_ms = max(self._latest_ms, offer.last_seen)
+            self._admit(entry, now)
             if offer.answer is not None:
                 self._latest_answer_ms = max(self._latest_answer_ms, offer.answer.answered_at)
-            self._catalogue.add(offer)
+                self._charge(entry, UNKNOWN, ANSWER_COST + len(offer.answer.sdp))
+            for role in Role:
+                if entry.candidates(role):
+                    self._charge(entry, UNKNOWN, candidates_cost(entry.candidates(role)))
 
-    def restore_events(self, told: Iterable[EventLogged], horizon: int, pause: float, now: float) -> None:
+    def restore_events(self, logged: Iterable[EventLogged], horizon: int, now: float) -> None:
         """
-        Take back the events, so that every stream resumes as if there had been no pause.
+        Take back the events, so that every stream resumes as if there had been no restart.
 
-        :param told: in order of their numbers.
-        :param horizon: what :attr:`horizon` was.
-        :param pause: seconds for which nobody could ask.
+        :param logged: in order of their numbers.
+        :param horizon: what ``events.horizon`` was.
         """
-        for each in told:
-            self._events.restore(each.peer, each.event, pause)
-        self._events.resume(horizon, now)
+        for each in logged:
+            self.events.restore(each.peer, each.event)
+        self.events.resume(horizon, now)
 
-    def _log_event(self, peer: str, event: Event, now: float) -> None:
+    # Who learns of it
+
+    def log_event(self, peer: str, event: Event, now: float) -> None:
+        """Write an event down for a peer, if it has a name."""
         if peer:
-            self._events.add(peer, event, now)
-            self._note(EventLogged(peer, event))
+            self.events.add(peer, event, now)
+            self.note(EventLogged(peer, event))
 
-    def _notify_both(self, offer: Offer) -> None:
+    def notify_both(self, offer: Offer) -> None:
+        """Wake whoever waits for either side."""
         for role in Role:
-            self._notify_side(offer, role)
+            self.notify_side(offer, role)
 
-    def _notify_side(self, offer: Offer, role: Role) -> None:
+    def notify_side(self, offer: Offer, role: Role) -> None:
+        """Wake whoever waits for one side."""
         self.notify(OfferSide(offer.namespace, offer.id, role))
         peer = offer.peer(role)
         if peer:
             self.notify(PeerEvents(peer))
+
+
+def _shares(most: int, limited: bool) -> tuple[int, int]:
+    """:returns: what a subscriber and a site may hold; 0 for no limit."""
+    return (max(1, most // 10), max(1, most // 4)) if limited else (0, 0)

@@ -260,6 +260,8 @@ class Settings:
             offers_per_peer=self.offers_per_peer,
             session_lifetime=self.session_lifetime,
             max_waiting=self.max_waiting,
+            memory=self.max_signaling_memory,
+            source_limits=not self.no_source_limits,
         )
 
     @property

@@ -90,7 +90,7 @@ class Volatile:
         if self._server_time is None:
             self._server_time = wall
             # A stream that comes back with a number of an earlier process must learn that events are lost.
-            tables.signaling.restore_events((), int(wall * 1_000_000), 0.0, wall)
+            tables.offers.restore_events((), int(wall * 1_000_000), wall)
         return self._server_time
 
     async def close(self, now: float) -> None:

@@ -72,8 +72,8 @@ class Journaled:
         self._journal = Journal(self._path, writer.write, self._run, notify, self._seen, now)
         tables.presence.touched = self._seen.ranges
         tables.presence.unsettled = self._journal.unsettled
-        self._horizon = tables.signaling.horizon
-        self._dropped = tables.signaling.dropped
+        self._horizon = tables.offers.events.horizon
+        self._dropped = tables.offers.events.dropped
         return now
 
     async def close(self, now: float) -> None:
@@ -152,12 +152,12 @@ class Journaled:
 
     def _note_events(self, journal: Journal) -> None:
         """Have the file forget the events that are too old."""
-        signaling = self._tables.signaling
-        if signaling.horizon != self._horizon:
-            self._horizon = signaling.horizon
+        log = self._tables.offers.events
+        if log.horizon != self._horizon:
+            self._horizon = log.horizon
             journal.set_meta("horizon", self._horizon)
-        if signaling.dropped != self._dropped:
-            self._dropped = signaling.dropped
+        if log.dropped != self._dropped:
+            self._dropped = log.dropped
             journal.add([("DELETE FROM events WHERE seq <= ?", (self._dropped,))])
 
     # Reading back
@@ -175,8 +175,8 @@ class Journaled:
             for revocation in read_revocations(database):
                 tables.presence.logouts.restore(revocation)
             tables.presence.logouts.restore_live_only(meta.get("live_only_until", 0.0))
-            tables.signaling.restore(read_offers(database))
-            tables.signaling.restore_events(read_events(database), meta.get("horizon", -1), 0.0, now)
+            tables.offers.restore(read_offers(database), now)
+            tables.offers.restore_events(read_events(database), meta.get("horizon", -1), now)
             for peer in read_tracker_peers(database):
                 tables.tracker.restore(peer)
         database.execute("COMMIT")
@@ -186,7 +186,7 @@ class Journaled:
                 " {pause:.1f} s",
                 path=self._path,
                 clients=len(tables.presence),
-                offers=len(tables.signaling),
+                offers=len(tables.offers),
                 tracker_peers=len(tables.tracker),
                 pause=max(0.0, wall - meta.get("alive", wall)),
             )

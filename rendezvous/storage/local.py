@@ -10,14 +10,16 @@ from zope.interface import classImplements, implementer
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.identity import Credential
 from rendezvous.core.notes import Key
-from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec, Role
+from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
+from rendezvous.core.pages import Page
 from rendezvous.core.presence import Presence, PulseCode
 from rendezvous.core.signaling import OFFERS
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
+from rendezvous.core.specs import OfferSpec
 from rendezvous.core.tracker import Replies, Source
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
-from rendezvous.model import Events, ObservedAddress, PeerStatus, Published, Seen, Swept
+from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 from rendezvous.storage.durability import SETTLED, Durability
 from rendezvous.storage.notifier import Notifier, Subscription
 from rendezvous.storage.tables import Tables
@@ -99,72 +101,105 @@ class LocalStore:
     def subscribe(self, key: Key) -> Subscription:
         return self.notifier.subscribe(key)
 
-    async def publish(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Published]:
-        def decide() -> list[Published]:
-            offers = self.tables.signaling.publish(owner, specs, now)
-            return [Published(offer.id, offer.topics, offer.expires_at) for offer in offers]
+    async def publish(
+        self, owner: str, specs: Sequence[OfferSpec], now: float, source: SourceNetwork = UNKNOWN
+    ) -> list[Offer]:
+        return await self._save(lambda: self.tables.signaling.publish(owner, specs, now, source), now)
 
-        return await self._save(decide, now)
+    async def mine(self, owner: str, now: float, after: int | None = None) -> Page[Offer, int]:
+        return self.tables.listings.mine(owner, now, after)
 
-    async def mine(self, owner: str, now: float) -> list[Offer]:
-        return self.tables.signaling.mine(owner, now)
+    async def of_peer(self, owner: str, now: float, after: int | None = None) -> Page[Offer, int]:
+        return self.tables.listings.of_peer(owner, now, after)
 
-    async def of_peer(self, owner: str, now: float) -> list[Offer]:
-        return self.tables.signaling.of_peer(owner, now)
+    async def by_topic(
+        self, topic: str, limit: int, bloom: Bloom | None, now: float, after: int | None = None
+    ) -> Page[Offer, int]:
+        return self.tables.listings.by_topic(OFFERS, topic, limit, bloom, now, after)
 
-    async def by_topic(self, topic: str, limit: int, bloom: Bloom | None, now: float) -> tuple[list[Offer], int]:
-        return self.tables.signaling.by_topic(OFFERS, topic, limit, bloom, now)
+    async def topics(
+        self, limit: int, offset: int, prefix: str, now: float, after: tuple[int, str] | None = None
+    ) -> Page[tuple[str, int], tuple[int, str]]:
+        return self.tables.listings.topics(OFFERS, limit, offset, prefix, now, after)
 
-    async def topics(self, limit: int, offset: int, prefix: str, now: float) -> tuple[list[tuple[str, int]], int]:
-        return self.tables.signaling.topics(OFFERS, limit, offset, prefix, now)
-
-    async def heartbeat(self, owner: str, offer_id: str, now: float) -> Seen:
-        def decide() -> Seen:
-            offer = self.tables.signaling.heartbeat(owner, offer_id, now)
-            return Seen(offer.id, offer.last_seen)
-
-        return await self._save(decide, now)
+    async def heartbeat(self, owner: str, offer_id: str, now: float) -> Offer:
+        return await self._save(lambda: self.tables.signaling.heartbeat(owner, offer_id, now), now)
 
     async def withdraw(self, owner: str, offer_id: str, now: float) -> None:
         await self._save(lambda: self.tables.signaling.withdraw(owner, offer_id, now), now)
 
-    async def answer(self, offer_id: str, answerer: str, sdp: str, secret: str | None, now: float) -> Answer:
-        return await self._save(lambda: self.tables.signaling.answer(OFFERS, offer_id, answerer, sdp, secret, now), now)
+    async def answer(
+        self,
+        offer_id: str,
+        answerer: str,
+        sdp: str,
+        secret: str | None,
+        now: float,
+        source: SourceNetwork = UNKNOWN,
+    ) -> Answer:
+        return await self._save(
+            lambda: self.tables.signaling.answer(OFFERS, offer_id, answerer, sdp, secret, now, source), now
+        )
 
-    async def answers(self, owner: str, now: float, since: int) -> list[tuple[Offer, Answer]]:
-        return self.tables.signaling.answers(owner, now, since)
+    async def answers(self, owner: str, now: float, since: int) -> Page[tuple[Offer, Answer], int]:
+        return self.tables.listings.answers(owner, now, since)
 
-    async def add_candidates(self, offer_id: str, peer: str, values: Sequence[object], now: float) -> int:
-        return await self._save(lambda: self.tables.signaling.add_candidates(OFFERS, offer_id, peer, values, now), now)
+    async def add_candidates(
+        self, offer_id: str, peer: str, values: Sequence[object], now: float, source: SourceNetwork = UNKNOWN
+    ) -> int:
+        return await self._save(
+            lambda: self.tables.signaling.add_candidates(OFFERS, offer_id, peer, values, now, source), now
+        )
 
-    async def candidates(self, offer_id: str, peer: str, now: float, since: int) -> Sequence[Candidate]:
+    async def candidates(self, offer_id: str, peer: str, now: float, since: int) -> Page[Candidate, int]:
         return self.tables.signaling.candidates(OFFERS, offer_id, peer, now, since)
 
     async def events_since(self, peer: str, seq: int | None, now: float) -> Events:
         return self.tables.events_since(peer, seq, now)
 
-    async def open_session(self, origin: str, topic: str, info: str, offer: str, code: str | None, now: float) -> str:
-        return await self._save(lambda: self.tables.sessions.open(origin, topic, info, offer, code, now).id, now)
+    def stream_opened(self, peer: str, now: float) -> None:
+        self.tables.offers.streams.opened(peer, now)
 
-    async def sessions(self, origin: str, topic: str, now: float) -> list[Offer]:
-        return self.tables.sessions.in_topic(origin, topic, now)
+    def stream_closed(self, peer: str, now: float) -> None:
+        self.tables.offers.streams.closed(peer, now)
+
+    async def open_session(
+        self,
+        origin: str,
+        topic: str,
+        info: str,
+        offer: str,
+        code: str | None,
+        now: float,
+        source: SourceNetwork = UNKNOWN,
+    ) -> str:
+        return await self._save(
+            lambda: self.tables.sessions.open(origin, topic, info, offer, code, now, source).id, now
+        )
+
+    async def sessions(self, origin: str, topic: str, now: float, after: int | None = None) -> Page[Session, int]:
+        return self.tables.sessions.in_topic(origin, topic, now, after)
 
     async def session_topics(
-        self, origin: str, limit: int, offset: int, now: float
-    ) -> tuple[list[tuple[str, int]], int]:
-        return self.tables.sessions.topics(origin, limit, offset, now)
+        self, origin: str, limit: int, offset: int, now: float, after: str | None = None
+    ) -> Page[tuple[str, int], str]:
+        return self.tables.sessions.topics(origin, limit, offset, now, after)
 
     async def count_sessions(self, origin: str, topics: Sequence[str], now: float) -> list[int]:
-        return [self.tables.signaling.count(origin, topic, now) for topic in topics]
+        return [self.tables.listings.count(origin, topic, now) for topic in topics]
 
-    async def session(self, origin: str, code: str, now: float) -> Offer:
+    async def session(self, origin: str, code: str, now: float) -> Session:
         return self.tables.sessions.find(origin, code, now)
 
-    async def answer_session(self, origin: str, code: str, side: Role, answer: str, now: float) -> None:
-        await self._save(lambda: self.tables.sessions.answer(origin, code, side, answer, now), now)
+    async def answer_session(
+        self, origin: str, code: str, side: Role, answer: str, now: float, source: SourceNetwork = UNKNOWN
+    ) -> None:
+        await self._save(lambda: self.tables.sessions.answer(origin, code, side, answer, now, source), now)
 
-    async def add_session_candidate(self, origin: str, code: str, side: Role, candidate: object, now: float) -> None:
-        await self._save(lambda: self.tables.sessions.add_candidate(origin, code, side, candidate, now), now)
+    async def add_session_candidate(
+        self, origin: str, code: str, side: Role, candidate: object, now: float, source: SourceNetwork = UNKNOWN
+    ) -> None:
+        await self._save(lambda: self.tables.sessions.add_candidate(origin, code, side, candidate, now, source), now)
 
     # The tracker
 

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator
 from functools import singledispatch
 from typing import Any
 
+from rendezvous.core.encoded import string
+from rendezvous.core.entries import Entry
 from rendezvous.core.events import Event, EventKind, EventLogged
 from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferAnswered, OfferSeen, Role
+from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role
 from rendezvous.core.presence import Client
+from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import Source, TrackerPeer
 
 __all__ = [
@@ -31,17 +34,34 @@ __all__ = [
 Statement = tuple[str, tuple[Any, ...]]
 
 _PUT_CLIENT = "INSERT OR REPLACE INTO clients VALUES (?, ?, ?, ?, ?, ?, ?)"
-_PUT_OFFER = "INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# What an offer has in the file, field by field; of an answer, see _ANSWER.
+_OFFER_COLUMNS = {
+    "namespace": "namespace",
+    "id": "id",
+    "owner": "owner",
+    "topics": "topics",
+    "sdp": "sdp",
+    "secret": "secret",
+    "info": "info",
+    "created_at": "created_at_ms",
+    "expires_at": "expires_at_ms",
+    "last_seen": "last_seen_ms",
+    "seen": "seen",
+    "while_connected": "while_connected",
+    "source": "network",
+}
+_ANSWER_COLUMNS = "answerer, answer_sdp, answered_at_ms, answer_seq"
+_COLUMNS = ", ".join(_OFFER_COLUMNS.values())
+_PUT_OFFER = f"INSERT OR REPLACE INTO offers ({_COLUMNS}) VALUES ({', '.join('?' * len(_OFFER_COLUMNS))})"  # noqa: S608
 _PUT_CANDIDATE = "INSERT OR REPLACE INTO candidates VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_TRACKER_PEER = "INSERT OR REPLACE INTO tracker_peers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
-_SET_OFFER_SEEN = "UPDATE offers SET last_seen_ms = ? WHERE namespace = ? AND id = ?"
 _SET_ANSWER = (
     "UPDATE offers SET answerer = ?, answer_sdp = ?, answered_at_ms = ?, answer_seq = ? WHERE namespace = ? AND id = ?"
 )
 # The event of an answer is kept without the answer for as long as the offer has it.
-_ANSWER = "json_array(answerer, answer_sdp, answered_at_ms, answer_seq)"
+_ANSWER = f"json_array({_ANSWER_COLUMNS})"
 _KEEP_ANSWER = (
     f"UPDATE events SET payload = (SELECT {_ANSWER} FROM offers WHERE answer_seq = ?1 AND namespace = ?2 AND id = ?3)"  # noqa: S608
     " WHERE seq = ?1 AND kind = 'answer'"
@@ -93,38 +113,35 @@ def _(rule: LiveOnly) -> Iterator[Statement]:
 
 @statements.register
 def _(offer: Offer) -> Iterator[Statement]:
-    answer = offer.answer
-    answered = (None,) * 4 if answer is None else (answer.answerer, answer.sdp, answer.answered_at, answer.seq)
-    yield (
-        _PUT_OFFER,
-        (
-            offer.namespace,
-            offer.id,
-            offer.owner,
-            json.dumps(offer.topics),
-            offer.sdp,
-            offer.secret,
-            offer.info,
-            offer.created_at,
-            offer.expires_at,
-            offer.last_seen,
-            *answered,
-        ),
-    )
+    yield _PUT_OFFER, tuple(_column(offer, field) for field in _OFFER_COLUMNS)
 
 
 @statements.register
-def _(seen: OfferSeen) -> Iterator[Statement]:
-    yield _SET_OFFER_SEEN, (seen.offer.last_seen, seen.offer.namespace, seen.offer.id)
+def _(changed: OfferChanged) -> Iterator[Statement]:
+    offer, answer = changed.offer, changed.offer.answer
+    if "answer" in changed.fields and answer is not None:
+        values = (answer.answerer, _text(answer.sdp), answer.answered_at, answer.seq)
+        yield _SET_ANSWER, (*values, offer.namespace, offer.id)
+    columns = [field for field in changed.fields if field in _OFFER_COLUMNS]
+    if columns:
+        assignments = ", ".join(f"{_OFFER_COLUMNS[field]} = ?" for field in columns)
+        values = tuple(_column(offer, field) for field in columns)
+        yield f"UPDATE offers SET {assignments} WHERE namespace = ? AND id = ?", (*values, offer.namespace, offer.id)  # noqa: S608
 
 
-@statements.register
-def _(answered: OfferAnswered) -> Iterator[Statement]:
-    offer, answer = answered.offer, answered.answer
-    yield (
-        _SET_ANSWER,
-        (answer.answerer, answer.sdp, answer.answered_at, answer.seq, offer.namespace, offer.id),
-    )
+def _column(offer: Offer, field: str) -> Any:
+    value = getattr(offer, field)
+    if field == "topics":
+        return json.dumps(value)
+    if field == "source":
+        return value.subscriber
+    return _text(value) if field == "sdp" else value
+
+
+def _text(encoded: bytes) -> str:
+    """:returns: what a JSON string says: people may want to read the file."""
+    text: str = json.loads(encoded)
+    return text
 
 
 @statements.register
@@ -138,7 +155,7 @@ def _(added: CandidatesAdded) -> Iterator[Statement]:
                 each.seq,
                 each.role.value,
                 each.peer,
-                each.payload,
+                each.payload.decode(),
                 each.created_at,
             ),
         )
@@ -150,7 +167,7 @@ def _(told: EventLogged) -> Iterator[Statement]:
     payload = None
     if isinstance(event.payload, Candidate):
         each = event.payload
-        payload = json.dumps([each.payload, each.peer, each.role.value, each.created_at, each.seq])
+        payload = json.dumps([each.payload.decode(), each.peer, each.role.value, each.created_at, each.seq])
     topics = json.dumps(event.topics)
     yield _PUT_EVENT, (event.seq, told.peer, event.kind.value, event.offer_id, topics, payload)
 
@@ -228,31 +245,32 @@ def read_revocations(database: sqlite3.Connection) -> Iterator[Revocation]:
         yield Revocation(bytes.fromhex(client_id), until, network)
 
 
-def read_offers(database: sqlite3.Connection) -> Iterator[Offer]:
+def read_offers(database: sqlite3.Connection) -> Iterator[Entry]:
     """Read back offers and sessions, each with its answer and its candidates."""
-    offers: dict[tuple[str, str], Offer] = {}
-    for row in database.execute("SELECT * FROM offers"):
-        namespace, id, owner, topics, sdp, secret, info, created_at, expires_at, last_seen, *answer = row
-        offers[namespace, id] = Offer(
-            id=id,
-            namespace=namespace,
-            owner=owner,
-            topics=tuple(json.loads(topics)),
-            sdp=sdp,
-            secret=secret,
-            info=info,
-            created_at=created_at,
-            expires_at=expires_at,
-            last_seen=last_seen,
-            answer=None if answer[0] is None else Answer(*answer),
-        )
+    entries: dict[tuple[str, str], Entry] = {}
+    for row in database.execute(f"SELECT {_COLUMNS}, {_ANSWER_COLUMNS} FROM offers"):  # noqa: S608
+        fields = dict(zip(_OFFER_COLUMNS, row, strict=False))
+        answer = row[len(_OFFER_COLUMNS) :]
+        fields |= {
+            "topics": tuple(json.loads(fields["topics"])),
+            "sdp": string(fields["sdp"]),
+            "while_connected": bool(fields["while_connected"]),
+            "source": source_network(fields["source"]),
+            "answer": None if answer[0] is None else _answer(*answer),
+        }
+        offer = Offer(**fields)
+        entries[offer.namespace, offer.id] = Entry(offer)
     rows = database.execute(
         "SELECT namespace, offer_id, payload, peer, role, created_at_ms, seq FROM candidates"
         " ORDER BY namespace, offer_id, seq"
     )
     for namespace, id, payload, peer, role, created_at, seq in rows:
-        offers[namespace, id].attach(Candidate(payload, peer, Role(role), created_at, seq))
-    yield from offers.values()
+        entries[namespace, id].attach(Candidate(payload.encode(), peer, Role(role), created_at, seq))
+    yield from entries.values()
+
+
+def _answer(answerer: str, sdp: str, answered_at: int, seq: int) -> Answer:
+    return Answer(answerer, string(sdp), answered_at, seq)
 
 
 def read_events(database: sqlite3.Connection) -> Iterator[EventLogged]:
@@ -264,10 +282,10 @@ def read_events(database: sqlite3.Connection) -> Iterator[EventLogged]:
     for seq, peer, kind, offer_id, topics, text in rows:
         payload: Answer | Candidate | None = None
         if kind == EventKind.ANSWER:
-            payload = Answer(*json.loads(text))
+            payload = _answer(*json.loads(text))
         elif kind == EventKind.CANDIDATE:
             candidate, sender, role, created_at, drawn = json.loads(text)
-            payload = Candidate(candidate, sender, Role(role), created_at, drawn)
+            payload = Candidate(candidate.encode(), sender, Role(role), created_at, drawn)
         yield EventLogged(peer, Event(seq, EventKind(kind), offer_id, tuple(json.loads(topics)), payload))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from rendezvous.core.addresses import shown
 from rendezvous.core.identity import Keyring
+from rendezvous.core.listings import Listings
 from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key
 from rendezvous.core.presence import Client, Presence, PresenceState, Timers, same_clock
@@ -19,6 +20,7 @@ from rendezvous.core.sessions import Sessions
 from rendezvous.core.shares import Shares
 from rendezvous.core.signaling import Signaling
 from rendezvous.core.sources import SourceNetwork
+from rendezvous.core.table import OfferTable
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound
 from rendezvous.limits import SignalingLimits
@@ -29,6 +31,9 @@ __all__ = ["Tables"]
 
 #: Deadlines of clients that one slice of a sweep looks at, at most: some 5 ms where all of them have to be removed.
 SWEEP_SIZE = 1000
+
+#: Offers that one slice ends, each counted once and once more for each of its topics: some 5 ms.
+SWEEP_STEPS = 1000
 
 
 class Tables:
@@ -41,8 +46,10 @@ class Tables:
     :param wall: converts server time to the wall clock.
     :ivar wall: converts server time to the wall clock.
     :ivar presence: the clients; always the same object, also after :meth:`clear`.
-    :ivar signaling: offers and sessions, and the events that they cause.
-    :ivar sessions: the verbs of the sessions protocol, on ``signaling``.
+    :ivar offers: offers and sessions, and the events that they cause.
+    :ivar signaling: the verbs of peers on ``offers``.
+    :ivar listings: what may be read of them.
+    :ivar sessions: the verbs of the sessions protocol.
     :ivar tracker: the peers of the tracker.
     """
 
@@ -85,8 +92,10 @@ class Tables:
         self._make_signaling()
 
     def _make_signaling(self) -> None:
-        self.signaling = Signaling(self.limits, self._max_offers, note=self._reported, notify=self._notified)
-        self.sessions = Sessions(self.signaling, self._new_code)
+        self.offers = OfferTable(self.limits, self._max_offers, self._reported, self._notified, self.wall)
+        self.signaling = Signaling(self.offers)
+        self.listings = Listings(self.offers)
+        self.sessions = Sessions(self.offers, self._new_code)
         self.tracker = Tracker(
             self._random,
             lifetime=self._tracker_lifetime,
@@ -143,13 +152,14 @@ class Tables:
 
     def events_since(self, peer: str, seq: int | None, now: float) -> Events:
         """:returns: a peer's events after a number; after the latest of all, if that is ``None``."""
-        signaling = self.signaling
-        start = signaling.latest if seq is None else seq
-        complete = signaling.can_replay(peer, start, now)
-        if start > signaling.latest:
+        self.offers.expire(now)
+        kept = self.offers.events
+        start = kept.latest if seq is None else seq
+        complete = kept.covers(peer, start, now)
+        if start > kept.latest:
             start = 0  # From an earlier life of the server: all that there is comes after it.
-        events = signaling.events_since(peer, start, now)
-        return Events(events, complete, events[-1].seq if events else max(start, signaling.latest))
+        events = kept.since(peer, start, now)
+        return Events(events, complete, events[-1].seq if events else max(start, kept.latest))
 
     def sweep(self, now: float) -> Swept:
         """Free a slice of what has expired."""
@@ -157,14 +167,14 @@ class Tables:
         tracker_peers = self.tracker.expire(now, SWEEP_SIZE)
         return Swept(
             clients=clients,
-            offers=self.signaling.expire(now),
+            offers=self.offers.expire(now, SWEEP_STEPS),
             tracker_peers=tracker_peers,
-            more=self.presence.is_due(now) or tracker_peers == SWEEP_SIZE,
+            more=self.presence.is_due(now) or self.offers.is_due(now) or tracker_peers == SWEEP_SIZE,
         )
 
     def __bool__(self) -> bool:
         """:returns: whether there is anything that time matters to."""
-        return bool(len(self.presence) or len(self.signaling) or len(self.tracker))
+        return bool(len(self.presence) or len(self.offers) or len(self.tracker))
 
     def _client(self, client_id: bytes, now: float) -> Client:
         client = self.presence.find(client_id, now)

@@ -43,7 +43,7 @@ class AboutRoutes:
                 "/",
                 self.about,
                 tag="about",
-                params=("page", "topics-limit", "topics-Origin"),
+                params=("page", "topics-limit", "next", "topics-Origin"),
                 response="Root",
                 needs_store=False,
             ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from zope.interface import implementer
@@ -20,7 +20,8 @@ from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.model import Events
 from rendezvous.web.fields import header
-from rendezvous.web.offers import answer_fields, candidate_fields
+from rendezvous.web.pages import encode
+from rendezvous.web.records import answer_json, candidate_json
 from rendezvous.web.route import Route, caller
 from rendezvous.web.waiting import fires_within
 
@@ -85,7 +86,7 @@ class EventRoutes:
 
     async def _stream(self, request: Request, valve: _Valve, peer: str, cursor: int | None) -> None:
         """Write until something is raised. The stream is counted from its first to its last moment."""
-        with self._store.subscribe(PeerEvents(peer)) as subscription:
+        with self._store.subscribe(PeerEvents(peer)) as subscription, self._connected(peer):
             while True:
                 await self._readable(request, valve)
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())
@@ -95,6 +96,15 @@ class EventRoutes:
                     request.write(piece)
                 await fires_within(subscription.changed(), KEEP_ALIVE, self._clock)
                 await caller(request, self._store, self._clock.seconds())
+
+    @contextmanager
+    def _connected(self, peer: str) -> Iterator[None]:
+        """Offers that end with their owner last as long as this."""
+        self._store.stream_opened(peer, self._clock.seconds())
+        try:
+            yield
+        finally:
+            self._store.stream_closed(peer, self._clock.seconds())
 
     async def _readable(self, request: Request, valve: _Valve) -> None:
         if valve.closed:
@@ -164,24 +174,24 @@ def _last_event_id(request: Request) -> int | None:
 def _pieces(news: Events) -> Iterator[bytes]:
     """:returns: what to write, in pieces that a transport may be given one at a time."""
     for block in _blocks(news):
-        data = block.encode("utf-8")
-        for start in range(0, len(data), PIECE):
-            yield data[start : start + PIECE]
+        for start in range(0, len(block), PIECE):
+            yield block[start : start + PIECE]
 
 
-def _blocks(news: Events) -> Iterator[str]:
+def _blocks(news: Events) -> Iterator[bytes]:
     if not news.complete:
-        yield "event: reset\ndata: {}\n\n"
+        yield b"event: reset\ndata: {}\n\n"
     for event in news.events:
-        yield f"id: {event.seq}\nevent: {event.kind.value}\ndata: {_data(event)}\n\n"
+        yield b"id: %d\nevent: %b\ndata: %b\n\n" % (event.seq, event.kind.value.encode("ascii"), _data(event))
     if not news.events:
         # A block without data is no event, but its id counts: a quiet stream can be resumed however long it was quiet.
-        yield f": keep-alive\nid: {news.cursor}\n\n"
+        yield b": keep-alive\nid: %d\n\n" % news.cursor
 
 
-def _data(event: Event) -> str:
+def _data(event: Event) -> bytes:
+    """JSON as it is stored has no line ends, which would end the event."""
     if isinstance(event.payload, Answer):
-        return json.dumps(answer_fields(event.offer_id, event.topics, event.payload))
+        return answer_json(event.offer_id, event.topics, event.payload)
     if isinstance(event.payload, Candidate):
-        return json.dumps({"offerId": event.offer_id, **candidate_fields(event.payload)})
-    return json.dumps({"offerId": event.offer_id, "topics": list(event.topics)})
+        return candidate_json(event.payload, event.offer_id)
+    return encode({"offerId": event.offer_id, "topics": event.topics})

@@ -14,6 +14,7 @@ from rendezvous.limits import MAX_INTEGER, MAX_WAIT
 __all__ = ["Body", "Query", "decode_segment", "header"]
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 
 def header(request: Request, name: bytes) -> str | None:
@@ -72,25 +73,35 @@ class Body:
             raise Malformed(f"{self.prefix}{name} must be an integer, {least} or more.")
         return value
 
-    def items(self, name: str) -> list[Any]:
-        """:returns: a list."""
-        return self._required(name, self._typed(name, list, "a list"))
+    def items(self, name: str, most: int) -> list[Any]:
+        """
+        :param most: how many there may be; it is checked before anything is done with one of them.
+        :returns: a list.
+        """
+        items = self._required(name, self._typed(name, list, "a list"))
+        if len(items) > most:
+            raise Malformed(f"{self.prefix}{name} must be at most {most}.", code="too-long")
+        return items
 
-    def texts(self, name: str) -> list[str]:
-        """:returns: a list of strings."""
-        items = self.items(name)
+    def texts(self, name: str, most: int) -> list[str]:
+        """:returns: a list of at most so many strings."""
+        items = self.items(name, most)
         for index, item in enumerate(items):
             if not isinstance(item, str):
                 raise Malformed(f"{self.prefix}{name}[{index}] must be a string.")
         return items
 
-    def objects(self, name: str) -> list[Body]:
-        """:returns: a list of objects, each with its own name in errors."""
-        items = self.items(name)
+    def objects(self, name: str, most: int) -> list[Body]:
+        """:returns: a list of at most so many objects, each with its own name in errors."""
+        items = self.items(name, most)
         for index, item in enumerate(items):
             if not isinstance(item, dict):
                 raise Malformed(f"{self.prefix}{name}[{index}] must be an object.")
         return [Body(item, f"{self.prefix}{name}[{index}].") for index, item in enumerate(items)]
+
+    def flag(self, name: str) -> bool:
+        """:returns: a boolean; false when it is absent."""
+        return bool(self._typed(name, bool, "a boolean"))
 
     def value(self, name: str) -> Any:
         """:returns: any JSON."""
@@ -99,11 +110,9 @@ class Body:
     def wait(self) -> float:
         """:returns: the seconds that the caller is ready to wait, at most :data:`~rendezvous.limits.MAX_WAIT`."""
         value = self._fields.get("wait")
-        if value is None:
-            return 0.0
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-            raise Malformed("wait must be a number of seconds, 0 or more.")
-        return min(float(value) if value < MAX_WAIT else MAX_WAIT, MAX_WAIT)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+            raise _bad_wait()
+        return _at_most(value, 0.0, MAX_WAIT)
 
     def _typed(self, name: str, kind: type[T], called: str) -> T | None:
         value = self._fields.get(name)
@@ -150,23 +159,30 @@ class Query:
             raise Malformed(f"{name} must be an integer, {least} or more.")
         return value
 
-    def limit(self) -> int | None:
+    def limit(self, default: int, most: int) -> int:
         """
-        :returns: the size of a page, or ``None``. Any number of digits will do: what is too much means the maximum.
+        :param default: what it is if it is not given.
+        :param most: what more than that means, with any number of digits.
+        :returns: the size of a page.
         :raises Malformed: it is not an integer, or less than one.
         """
         text = self.text("limit")
-        if text is None:
-            return None
-        if re.fullmatch(r"0*[1-9][0-9]*", text, re.ASCII) is None:
+        if text is not None and re.fullmatch(r"0*[1-9][0-9]*", text, re.ASCII) is None:
             raise Malformed("limit must be an integer, 1 or more.")
-        return int(text.lstrip("0")[:16])
+        return _at_most(None if text is None else int(text.lstrip("0")[:16]), default, most)
 
     def wait(self) -> float:
         """:returns: the seconds that the caller is ready to wait, at most :data:`~rendezvous.limits.MAX_WAIT`."""
         text = self.text("wait")
-        if text is None:
-            return 0.0
-        if re.fullmatch(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text, re.ASCII) is None:
-            raise Malformed("wait must be a number of seconds, 0 or more.")
-        return min(float(text), MAX_WAIT)
+        if text is not None and re.fullmatch(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text, re.ASCII) is None:
+            raise _bad_wait()
+        return _at_most(None if text is None else float(text), 0.0, MAX_WAIT)
+
+
+def _bad_wait() -> Malformed:
+    return Malformed("wait must be a number of seconds, 0 or more.")
+
+
+def _at_most(value: N | None, default: N, most: N) -> N:
+    """:returns: a number that was given or its default; what is above ``most`` means ``most``."""
+    return default if value is None else min(value, most)

@@ -1,8 +1,7 @@
-"""The offers dialect: WebRTC signaling by topic. Times on the wire are milliseconds since the epoch."""
+"""The offers protocol: WebRTC signaling by topic. Times on the wire are milliseconds since the epoch."""
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
@@ -11,15 +10,18 @@ from twisted.web.http import Request
 
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.notes import PeerEvents
-from rendezvous.core.offers import Answer, Candidate, Offer, OfferSpec
+from rendezvous.core.specs import OfferSpec
 from rendezvous.interfaces import IStore
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment
+from rendezvous.web.pages import listing, number_after
+from rendezvous.web.records import answer_json, candidate_json, ends_at, offer_json, own_offer_json, wall_of
 from rendezvous.web.route import Route, caller
+from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import held
 
-__all__ = ["OfferRoutes", "answer_fields", "candidate_fields"]
+__all__ = ["OfferRoutes"]
 
 
 class OfferRoutes:
@@ -29,6 +31,7 @@ class OfferRoutes:
         self._store = store
         self._clock = clock
         self._seconds = clock.seconds
+        self._to_wall = wall_of(clock)
         self._limits: SignalingLimits = store.limits
 
     def routes(self) -> list[Route]:
@@ -39,9 +42,13 @@ class OfferRoutes:
         owner = partial(known, errors=(403,))
         return [
             route(
-                "GET", "/offers/by-topic/<topic>", self.by_topic, params=("limit", "bloom"), response="OffersInTopic"
+                "GET",
+                "/offers/by-topic/<topic>",
+                self.by_topic,
+                params=("limit", "bloom", "next"),
+                response="OffersInTopic",
             ),
-            route("GET", "/peers/<peer>/offers", self.of_peer, response="OffersOfPeer"),
+            route("GET", "/peers/<peer>/offers", self.of_peer, params=("next",), response="OffersOfPeer"),
             known(
                 "POST",
                 "/offers",
@@ -51,8 +58,15 @@ class OfferRoutes:
                 response="Published",
                 errors=(409, 429),
             ),
-            known("GET", "/offers/mine", self.mine, response="OwnOffers"),
-            known("GET", "/offers/answers", self.answers, params=("since", "wait"), response="Answers", errors=(429,)),
+            known("GET", "/offers/mine", self.mine, params=("next",), response="OwnOffers"),
+            known(
+                "GET",
+                "/offers/answers",
+                self.answers,
+                params=("since", "wait", "next"),
+                response="Answers",
+                errors=(429,),
+            ),
             owner("PUT", "/offers/<offer>/heartbeat", self.heartbeat, response="Seen"),
             owner("DELETE", "/offers/<offer>", self.withdraw, response="Deleted"),
             known(
@@ -77,61 +91,69 @@ class OfferRoutes:
                 "GET",
                 "/offers/<offer>/ice-candidates",
                 self.candidates,
-                params=("since", "wait"),
+                params=("since", "wait", "next"),
                 response="Candidates",
                 errors=(403, 429),
             ),
         ]
 
-    async def by_topic(self, request: Request, topic: str) -> dict[str, Any]:
+    async def by_topic(self, request: Request, topic: str) -> bytes:
         """The offers in a topic that can still be answered, most recently seen first."""
         name, query = decode_segment(topic, "topic"), Query(request)
-        limit = self._limits.page(query.limit())
+        limit = query.limit(self._limits.page_default, self._limits.page_max)
         filter = query.text("bloom")
         bloom = None if filter is None else Bloom.parse(filter, self._limits.bloom_size)
-        offers, total = await self._store.by_topic(name, limit, bloom, self._seconds())
-        return {"topic": name, "offers": list(map(_public, offers)), "total": total, "returned": len(offers)}
+        page = await self._store.by_topic(name, limit, bloom, self._seconds(), number_after(query.text("next")))
+        fields = {"topic": name, "total": page.total, "returned": len(page.items)}
+        return listing(fields, "offers", [offer_json(offer, self._to_wall) for offer in page.items], page)
 
-    async def of_peer(self, request: Request, peer: str) -> dict[str, Any]:
+    async def of_peer(self, request: Request, peer: str) -> bytes:
         """The offers of a peer that can still be answered, and their topics."""
-        name = decode_segment(peer, "peerId")
-        offers = await self._store.of_peer(name, self._seconds())
-        topics = sorted({topic for offer in offers for topic in offer.topics})
-        return {"peerId": name, "offers": list(map(_public, offers)), "topics": topics}
+        # As in every path, a client id may be written with capital letters.
+        name = decode_segment(peer, "peerId").lower()
+        page = await self._store.of_peer(name, self._seconds(), number_after(Query(request).text("next")))
+        fields = {"peerId": name, "topics": sorted({topic for offer in page.items for topic in offer.topics})}
+        return listing(fields, "offers", [offer_json(offer, self._to_wall) for offer in page.items], page)
 
     async def publish(self, request: Request) -> dict[str, Any]:
         """Publish offers, all or none; publishing one again refreshes it."""
         now = self._seconds()
         owner = (await caller(request, self._store, now)).hex()
-        specs = [self._spec(fields) for fields in Body(read_object(request)).objects("offers")]
-        offers = await self._store.publish(owner, specs, now)
+        asked = Body(read_object(request)).objects("offers", self._limits.offers_per_request)
+        specs = [self._spec(fields) for fields in asked]
+        offers = await self._store.publish(owner, specs, now, source_of(request))
         return {
             "offers": [
-                {"id": offer.id, "peerId": owner, "topics": list(offer.topics), "expiresAt": offer.expires_at}
+                {"id": offer.id, "peerId": owner, "topics": offer.topics, "expiresAt": ends_at(offer, self._to_wall)}
                 for offer in offers
             ]
         }
 
-    async def mine(self, request: Request) -> dict[str, Any]:
+    async def mine(self, request: Request) -> bytes:
         """The caller's own offers, with what others are not shown."""
         now = self._seconds()
         owner = (await caller(request, self._store, now)).hex()
-        return {"peerId": owner, "offers": list(map(_own, await self._store.mine(owner, now)))}
+        page = await self._store.mine(owner, now, number_after(Query(request).text("next")))
+        offers = [own_offer_json(offer, self._to_wall) for offer in page.items]
+        return listing({"peerId": owner}, "offers", offers, page)
 
-    async def answers(self, request: Request) -> dict[str, Any]:
+    async def answers(self, request: Request) -> bytes:
         """The answers to the caller's offers, the earliest first; with ``wait``, as soon as there is one."""
         owner = (await caller(request, self._store, self._seconds())).hex()
         query = Query(request)
-        since = query.integer("since", 0)
-        pairs = await held(
+        since = _since(query)
+        page = await held(
             self._store,
             self._clock,
             PeerEvents(owner),
             query.wait(),
-            lambda: self._store.answers(owner, self._seconds(), -1 if since is None else since),
+            lambda: self._store.answers(owner, self._seconds(), since),
+            is_news=lambda page: bool(page.items),
             may=lambda: caller(request, self._store, self._seconds()),
         )
-        return {"answers": [answer_fields(offer.id, offer.topics, answer) for offer, answer in pairs]}
+        return listing(
+            {}, "answers", [answer_json(offer.id, offer.topics, answer) for offer, answer in page.items], page
+        )
 
     async def heartbeat(self, request: Request, offer: str) -> dict[str, Any]:
         """Say that the owner still waits: the offer is listed first again."""
@@ -152,87 +174,51 @@ class OfferRoutes:
         now = self._seconds()
         answerer = (await caller(request, self._store, now)).hex()
         body, name = Body(read_object(request)), decode_segment(offer, "id")
-        answer = await self._store.answer(name, answerer, body.text("sdp"), body.optional_text("secret"), now)
+        answer = await self._store.answer(
+            name, answerer, body.text("sdp"), body.optional_text("secret"), now, source_of(request)
+        )
         return {"offerId": name, "answererId": answerer, "answeredAt": answer.answered_at}
 
     async def add_candidates(self, request: Request, offer: str) -> dict[str, Any]:
         """Add ICE candidates of the caller's side."""
         now = self._seconds()
         peer = (await caller(request, self._store, now)).hex()
-        values, name = Body(read_object(request)).items("candidates"), decode_segment(offer, "id")
-        added = await self._store.add_candidates(name, peer, values, now)
+        values = Body(read_object(request)).items("candidates", self._limits.candidates_per_request)
+        name = decode_segment(offer, "id")
+        added = await self._store.add_candidates(name, peer, values, now, source_of(request))
         return {"offerId": name, "candidatesAdded": added}
 
-    async def candidates(self, request: Request, offer: str) -> dict[str, Any]:
+    async def candidates(self, request: Request, offer: str) -> bytes:
         """The other side's candidates, oldest first; with ``wait``, as soon as there is one."""
         peer = (await caller(request, self._store, self._seconds())).hex()
         query, name = Query(request), decode_segment(offer, "id")
-        since = query.integer("since", 0)
-        found = await held(
+        since = _since(query)
+        page = await held(
             self._store,
             self._clock,
             PeerEvents(peer),
             query.wait(),
-            lambda: self._store.candidates(name, peer, self._seconds(), -1 if since is None else since),
+            lambda: self._store.candidates(name, peer, self._seconds(), since),
+            is_news=lambda page: bool(page.items),
             may=lambda: caller(request, self._store, self._seconds()),
         )
-        return {"offerId": name, "candidates": list(map(candidate_fields, found))}
+        return listing({"offerId": name}, "candidates", map(candidate_json, page.items), page)
 
     def _spec(self, fields: Body) -> OfferSpec:
         return OfferSpec.check(
             self._limits,
             fields.prefix.rstrip("."),
             sdp=fields.text("sdp"),
-            topics=fields.texts("topics"),
+            topics=fields.texts("topics", self._limits.topics_per_offer),
             ttl_ms=fields.optional_integer("ttl"),
             secret=fields.optional_text("secret"),
             info=fields.optional_text("info"),
             id=fields.optional_text("id"),
+            while_connected=fields.flag("whileConnected"),
         )
 
 
-def answer_fields(offer_id: str, topics: tuple[str, ...], answer: Answer) -> dict[str, Any]:
-    """:returns: an answer as its offerer reads it."""
-    return {
-        "offerId": offer_id,
-        "answererId": answer.answerer,
-        "sdp": answer.sdp,
-        "answeredAt": answer.answered_at,
-        "topics": list(topics),
-    }
-
-
-def candidate_fields(candidate: Candidate) -> dict[str, Any]:
-    """:returns: a candidate as the other side reads it."""
-    return {
-        "candidate": json.loads(candidate.payload),
-        "peerId": candidate.peer,
-        "role": candidate.role.value,
-        "createdAt": candidate.created_at,
-    }
-
-
-def _public(offer: Offer) -> dict[str, Any]:
-    fields = {
-        "id": offer.id,
-        "peerId": offer.owner,
-        "sdp": offer.sdp,
-        "topics": list(offer.topics),
-        "expiresAt": offer.expires_at,
-        "lastSeen": offer.last_seen,
-        "hasSecret": offer.secret is not None,
-    }
-    if offer.info is not None:
-        fields["info"] = offer.info
-    return fields
-
-
-def _own(offer: Offer) -> dict[str, Any]:
-    return {
-        **_public(offer),
-        "createdAt": offer.created_at,
-        "secret": offer.secret,
-        "info": offer.info,
-        "answererPeerId": offer.answer.answerer if offer.answer else None,
-        "answeredAt": offer.answer.answered_at if offer.answer else None,
-    }
+def _since(query: Query) -> int:
+    """:returns: where to begin: after ``since``, or after ``next`` if that is later."""
+    given = query.integer("since", 0), number_after(query.text("next"))
+    return max(-1 if number is None else number for number in given)

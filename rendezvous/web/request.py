@@ -86,6 +86,17 @@ class CappedRequest(Request):
         """Forget the body."""
         self._give_back()
         super().connectionLost(reason)
+        self._let_go()
+
+    def finish(self) -> None:
+        """End the answer."""
+        super().finish()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # The router keeps each request in a reference cycle until the garbage is collected. Without this, the transport
+        # and what a client has not read of a large answer would stay in memory as long.
+        self.transport: Any = None
 
     _target = b""
 

@@ -20,8 +20,8 @@ __all__ = ["SHARED", "Route", "RouteResult", "caller"]
 #: The tags that are not protocols, with the protocols that need their routes; without any, they are always served.
 SHARED = {"about": (), "identity": (), "topics": (Protocol.OFFERS, Protocol.SESSIONS)}
 
-#: What a route gives: the JSON object of a 200 answer, or nothing if it has written for itself.
-RouteResult = Coroutine[Any, Any, dict[str, Any] | None]
+#: What a route gives: the JSON object of a 200 answer, or its JSON in UTF-8; nothing if it has written for itself.
+RouteResult = Coroutine[Any, Any, dict[str, Any] | bytes | None]
 
 
 @attrs.frozen

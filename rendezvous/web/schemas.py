@@ -28,6 +28,11 @@ CLIENT_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 KEY: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 ANY: Schema = {"description": "Any JSON."}
+MORE: Schema = {"type": "boolean", "description": "Whether there is another page."}
+NEXT: Schema = {
+    "type": "string",
+    "description": "The position of the next page, to be sent back as it is. It is there if hasMore is true.",
+}
 WAIT = f"Seconds to hold the answer until there is something new; more than {MAX_WAIT:g} means {MAX_WAIT:g}."
 
 
@@ -35,6 +40,11 @@ def record(optional: Sequence[str] = (), **fields: Schema) -> Schema:
     """:returns: an object with these fields, all required but those that are optional."""
     needed = [name for name in fields if name not in optional]
     return {"type": "object", "required": needed, "properties": fields}
+
+
+def paged(**fields: Schema) -> Schema:
+    """:returns: an object with these fields that holds a page of a listing."""
+    return record(optional=("next",), **fields, hasMore=MORE, next=NEXT)
 
 
 def ref(name: str) -> Schema:
@@ -159,7 +169,12 @@ def _offer_requests(limits: SignalingLimits) -> dict[str, Schema]:
                 ]
             },
         },
-        optional=("ttl", "secret", "info", "id"),
+        whileConnected={
+            "type": ["boolean", "null"],
+            "default": False,
+            "description": "Whether the offer ends soon after the last event stream of its owner.",
+        },
+        optional=("ttl", "secret", "info", "id", "whileConnected"),
     )
     return {
         "NewOffer": new_offer,
@@ -188,6 +203,7 @@ def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
         "createdAt": MS,
         "secret": nullable(TEXT),
         "info": nullable(TEXT),
+        "whileConnected": {"type": "boolean"},
         "answererPeerId": nullable(CLIENT_ID),
         "answeredAt": nullable(MS),
     }
@@ -205,25 +221,25 @@ def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
         "OwnOffer": record((), **{**public, **own}),
         "OfferTopics": listing,
         "Topics": {"anyOf": [ref("OfferTopics"), ref("SessionTopics")]},
-        "OffersInTopic": record(
+        "OffersInTopic": paged(
             topic=TEXT,
             offers=many(ref("Offer"), maxItems=limits.page_max),
             total=COUNT,
             returned={**COUNT, "maximum": limits.page_max},
         ),
-        "OffersOfPeer": record(peerId=TEXT, offers=many(ref("Offer")), topics=many(TEXT)),
+        "OffersOfPeer": paged(peerId=TEXT, offers=many(ref("Offer")), topics=many(TEXT)),
         "Published": record(offers=many(record(id=TEXT, peerId=CLIENT_ID, topics=many(TEXT), expiresAt=MS))),
-        "OwnOffers": record(peerId=CLIENT_ID, offers=many(ref("OwnOffer"))),
+        "OwnOffers": paged(peerId=CLIENT_ID, offers=many(ref("OwnOffer"))),
         "Seen": record(id=TEXT, lastSeen=MS),
         "Deleted": record(deleted=TRUE),
         "Answered": record(offerId=TEXT, answererId=CLIENT_ID, answeredAt=MS),
         "Answer": record(offerId=TEXT, answererId=CLIENT_ID, sdp=TEXT, answeredAt=MS, topics=many(TEXT)),
-        "Answers": record(answers=many(ref("Answer"))),
+        "Answers": paged(answers=many(ref("Answer"))),
         "CandidatesAdded": record(
             offerId=TEXT, candidatesAdded={"type": "integer", "minimum": 1, "maximum": limits.candidates_per_request}
         ),
         "Candidate": record(candidate=ANY, peerId=CLIENT_ID, role=ref("Side"), createdAt=MS),
-        "Candidates": record(offerId=TEXT, candidates=many(ref("Candidate"), maxItems=limits.candidates_per_side)),
+        "Candidates": paged(offerId=TEXT, candidates=many(ref("Candidate"), maxItems=limits.candidates_per_side)),
     }
 
 
@@ -275,7 +291,9 @@ def _session_answers(limits: SignalingLimits) -> dict[str, Schema]:
             page=AT_LEAST_ONE,
             limit={"type": "integer", "minimum": 1, "maximum": limits.session_page_max},
             total=COUNT,
-            hasMore={"type": "boolean"},
+            hasMore=MORE,
+            next=NEXT,
+            optional=("next",),
         ),
         "SessionTopics": record(
             topics=many(record(topic=TEXT, count=COUNT), maxItems=limits.session_page_max),
@@ -284,7 +302,7 @@ def _session_answers(limits: SignalingLimits) -> dict[str, Schema]:
         "Session": record(
             code=TEXT, info=TEXT, peerId=TEXT, offer=TEXT, offerCandidates=many(ANY), createdAt=MS, expiresAt=MS
         ),
-        "Sessions": record(sessions=many(ref("Session"), maxItems=limits.session_page_max)),
+        "Sessions": paged(sessions=many(ref("Session"), maxItems=limits.session_page_max)),
         "Opened": record(code=TEXT),
         "Success": record(success=TRUE),
         "PollOfOfferer": record(answer=nullable(TEXT), answerCandidates=many(ANY), latest=latest),
@@ -313,6 +331,7 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
             f"A Bloom filter of peers to leave out, in base64; at most {limits.bloom_size} bytes.",
         ),
         "since": _query("since", _integer(0), since),
+        "next": _query("next", TEXT, "The next of the page before: what follows it is answered."),
         "wait": _query("wait", {"type": "number", "minimum": 0, "default": 0}, WAIT),
         "Last-Event-ID": _header(
             "Last-Event-ID",

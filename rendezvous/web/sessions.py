@@ -1,9 +1,7 @@
-"""The sessions dialect: WebRTC signaling by code, isolated by Origin. Times are milliseconds since the epoch."""
+"""The sessions protocol: WebRTC signaling by code, isolated by Origin. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,25 +9,29 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from rendezvous.core.notes import OfferSide
-from rendezvous.core.offers import Candidate, Offer, Role
+from rendezvous.core.offers import Role, Session
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment, header
+from rendezvous.web.pages import listing, name_after, next_name, number_after, ranked_after, splice
+from rendezvous.web.records import payloads, session_json, wall_of
 from rendezvous.web.route import Route
+from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import held
 
 __all__ = ["SessionRoutes"]
 
 
 class SessionRoutes:
-    """``protocol/sessions``, and the one route that both signaling dialects share: ``/topics``."""
+    """``protocol/sessions``, and the one route that both signaling protocols share: ``/topics``."""
 
     def __init__(self, store: IStore, clock: IReactorTime) -> None:
         self._store = store
         self._clock = clock
         self._seconds = clock.seconds
+        self._to_wall = wall_of(clock)
         self._limits: SignalingLimits = store.limits
 
     def routes(self) -> list[Route]:
@@ -41,10 +43,10 @@ class SessionRoutes:
                 "/topics",
                 self.topics,
                 tag="topics",
-                params=("topics-limit", "offset", "startsWith", "page", "topics-Origin"),
+                params=("topics-limit", "offset", "startsWith", "page", "next", "topics-Origin"),
                 response="Topics",
             ),
-            isolated("GET", "/<topic>/sessions", self.sessions, response="Sessions"),
+            isolated("GET", "/<topic>/sessions", self.sessions, params=("Origin", "next"), response="Sessions"),
             isolated(
                 "POST",
                 "/<topic>/offer",
@@ -52,7 +54,7 @@ class SessionRoutes:
                 body=SESSION_BODY,
                 request="NewSession",
                 response="Opened",
-                errors=(409,),
+                errors=(409, 429),
             ),
             isolated(
                 "POST",
@@ -72,17 +74,24 @@ class SessionRoutes:
         page, offset = query.integer("page", 1), query.integer("offset", 0)
         if page is None:
             return await self._offer_topics(request, query, offset or 0)
-        limit = self._limits.session_page(query.limit())
-        rows, total = await self._store.session_topics(_origin(request), limit, (page - 1) * limit, self._seconds())
+        return await self._session_topics(request, query, page)
+
+    async def _session_topics(self, request: Request, query: Query, page: int) -> dict[str, Any]:
+        limit = query.limit(self._limits.session_page_default, self._limits.session_page_max)
+        found = await self._store.session_topics(
+            _origin(request), limit, (page - 1) * limit, self._seconds(), name_after(query.text("next"))
+        )
+        next = None if found.next is None else next_name(found.next)
         return {
-            "topics": [{"topic": topic, "count": count} for topic, count in rows],
-            "pagination": _pagination(page, limit, total),
+            "topics": [{"topic": topic, "count": count} for topic, count in found.items],
+            "pagination": _pagination(page, limit, found.total, next),
         }
 
-    async def sessions(self, request: Request, topic: str) -> dict[str, Any]:
+    async def sessions(self, request: Request, topic: str) -> bytes:
         """The unanswered sessions in a topic, newest first."""
-        found = await self._store.sessions(_origin(request), decode_segment(topic, "topic"), self._seconds())
-        return {"sessions": list(map(_session, found))}
+        after = number_after(Query(request).text("next"))
+        page = await self._store.sessions(_origin(request), decode_segment(topic, "topic"), self._seconds(), after)
+        return listing({}, "sessions", [session_json(session, self._to_wall) for session in page.items], page)
 
     async def open(self, request: Request, topic: str) -> dict[str, Any]:
         """Open a session."""
@@ -95,22 +104,25 @@ class SessionRoutes:
             body.text("offer"),
             body.optional_text("code"),
             self._seconds(),
+            source_of(request),
         )
         return {"code": code}
 
     async def answer(self, request: Request) -> dict[str, Any]:
         """Send an answer, or one candidate."""
-        origin, body = _origin(request), Body(read_object(request))
+        origin, source, body = _origin(request), source_of(request), Body(read_object(request))
         code, side = body.text("code"), _side(body)
         if ("answer" in body) == ("candidate" in body):
             raise Malformed("The body must hold either answer or candidate, and not both.")
         if "answer" in body:
-            await self._store.answer_session(origin, code, side, body.text("answer"), self._seconds())
+            await self._store.answer_session(origin, code, side, body.text("answer"), self._seconds(), source)
         else:
-            await self._store.add_session_candidate(origin, code, side, body.value("candidate"), self._seconds())
+            await self._store.add_session_candidate(
+                origin, code, side, body.value("candidate"), self._seconds(), source
+            )
         return {"success": True}
 
-    async def poll(self, request: Request) -> dict[str, Any]:
+    async def poll(self, request: Request) -> bytes:
         """What the other side has sent; with ``wait``, as soon as there is something after ``since``."""
         origin, body = _origin(request), Body(read_object(request))
         code, side = body.text("code"), _side(body)
@@ -123,31 +135,34 @@ class SessionRoutes:
             lambda: self._store.session(origin, code, self._seconds()),
             lambda session: _latest(session, side) > (-1 if since is None else since),
         )
-        other = session.candidates(side.other)
+        # All of it fits into one page, since the candidates of a session and its descriptions have bounds of their own.
+        other = payloads(session.candidates(side.other))
         latest = {"latest": max(0, _latest(session, side))}
+        offer = session.offer
         if side is Role.OFFERER:
-            answer = None if session.answer is None else session.answer.sdp
-            return {"answer": answer, "answerCandidates": _payloads(other), **latest}
-        return {"offer": session.sdp, "offerCandidates": _payloads(other), **latest}
+            answer = b"null" if offer.answer is None else offer.answer.sdp
+            return splice(latest, answer=answer, answerCandidates=other)
+        return splice(latest, offer=offer.sdp, offerCandidates=other)
 
     async def _offer_topics(self, request: Request, query: Query, offset: int) -> dict[str, Any]:
-        """The listing of the offers dialect, with the fields that a reader of the sessions dialect looks for."""
-        limit = self._limits.page(query.limit())
+        """The listing of the offers protocol, with the fields that a reader of the sessions protocol looks for."""
+        limit = query.limit(self._limits.page_default, self._limits.page_max)
         prefix, now = query.text("startsWith"), self._seconds()
-        rows, total = await self._store.topics(limit, offset, prefix or "", now)
+        page = await self._store.topics(limit, offset, prefix or "", now, ranked_after(query.text("next")))
         origin = header(request, b"Origin")
-        counts = [0] * len(rows)
+        counts = [0] * len(page.items)
         if origin:
-            counts = await self._store.count_sessions(origin, [topic for topic, _ in rows], now)
+            counts = await self._store.count_sessions(origin, [topic for topic, _ in page.items], now)
+        next = None if page.next is None else f"{page.next[0]}.{next_name(page.next[1])}"
         answer: dict[str, Any] = {
             "topics": [
                 {"topic": topic, "activePeers": peers, "count": count}
-                for (topic, peers), count in zip(rows, counts, strict=True)
+                for (topic, peers), count in zip(page.items, counts, strict=True)
             ],
-            "total": total,
+            "total": page.total,
             "limit": limit,
             "offset": offset,
-            "pagination": _pagination(offset // limit + 1, limit, total, seen=offset + len(rows)),
+            "pagination": _pagination(offset // limit + 1, limit, page.total, next),
         }
         if prefix is not None:
             answer["startsWith"] = prefix
@@ -165,32 +180,16 @@ def _side(body: Body) -> Role:
         raise Malformed("side must be offerer or answerer.") from None
 
 
-def _pagination(page: int, limit: int, total: int, seen: int | None = None) -> dict[str, Any]:
-    seen = page * limit if seen is None else seen
-    return {"page": page, "limit": limit, "total": total, "hasMore": seen < total}
+def _pagination(page: int, limit: int, total: int, next: str | None) -> dict[str, Any]:
+    pagination = {"page": page, "limit": limit, "total": total, "hasMore": next is not None}
+    return pagination if next is None else {**pagination, "next": next}
 
 
-def _session(session: Offer) -> dict[str, Any]:
-    # Three generations of clients: the name of the peer is info to some and peerId to others.
-    return {
-        "code": session.id,
-        "info": session.info,
-        "peerId": session.info,
-        "offer": session.sdp,
-        "offerCandidates": _payloads(session.candidates(Role.OFFERER)),
-        "createdAt": session.created_at,
-        "expiresAt": session.expires_at,
-    }
-
-
-def _payloads(candidates: Sequence[Candidate]) -> list[Any]:
-    return [json.loads(candidate.payload) for candidate in candidates]
-
-
-def _latest(session: Offer, side: Role) -> int:
+def _latest(session: Session, side: Role) -> int:
     """The number of the latest thing that a side has to read; -1 if there is none."""
     other = session.candidates(side.other)
     latest = other[-1].seq if other else -1
     if side is Role.ANSWERER:
         return max(latest, 0)  # The offer itself, which is there from the start.
-    return latest if session.answer is None else max(latest, session.answer.seq)
+    answer = session.offer.answer
+    return latest if answer is None else max(latest, answer.seq)

@@ -52,7 +52,7 @@ def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None], p
             before = total.copy()
             _compare(server, pairs, number, total)
             done = total - before
-            checked, acknowledged = done.pop("checked"), _operations(done)
+            checked, acknowledged = done.pop("checked", 0), _operations(done)
             say(
                 f"round {number}: {acknowledged} operations acknowledged, {checked} facts compared, {starts} start"
                 f"{'s' if starts > 1 else ''} of {took:.2f} s, syncs {slow * 1000:.0f} ms slow"

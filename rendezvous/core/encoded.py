@@ -1,0 +1,51 @@
+"""
+JSON that is made once, when something is taken in, and spliced into every answer that shows it.
+
+What clients send is kept as the bytes that are sent on: then the size of a record is what it costs to keep and to show,
+control characters included, which JSON writes in six bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from json.encoder import encode_basestring
+
+__all__ = ["compact", "offer_head", "session_head", "string"]
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def compact(value: object) -> str:
+    """
+    Write JSON exactly as ``JSON.stringify`` prints strings, lists and objects of them.
+
+    :raises TypeError: the value is not JSON.
+    :raises ValueError: it holds NaN, or a number beyond a double.
+    """
+    return _encode(value)
+
+
+def string(text: str) -> bytes:
+    """
+    Write a JSON string in UTF-8.
+
+    :raises UnicodeEncodeError: the text holds half of a surrogate pair.
+    """
+    return encode_basestring(text).encode()
+
+
+def offer_head(id: str, owner: str, topics: Sequence[str], *, has_secret: bool, info: str | None) -> bytes:
+    """:returns: the JSON object that listings show of an offer, up to the value of ``sdp``; the rest is up to them."""
+    fields = f'{{"id":{_encode(id)},"peerId":{_encode(owner)},"topics":{_encode(topics)},'
+    fields += '"hasSecret":true,' if has_secret else '"hasSecret":false,'
+    if info is not None:
+        fields += f'"info":{_encode(info)},'
+    return f'{fields}"sdp":'.encode()
+
+
+def session_head(code: str, info: str | None) -> bytes:
+    """:returns: the JSON object that listings show of a session, up to the value of ``offer``."""
+    # Three generations of clients: the name of the peer is info to some and peerId to others.
+    name = _encode(info)
+    return f'{{"code":{_encode(code)},"info":{name},"peerId":{name},"offer":'.encode()

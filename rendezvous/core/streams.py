@@ -1,0 +1,62 @@
+"""
+Offers that end with their owner: which peers have event streams open, and when such an offer ends.
+
+An offer that was published with ``whileConnected`` ends some seconds after the last event stream of its owner has
+closed, and at the latest at its ``expires_at``. The first stream must be open within some seconds of the publication.
+A restart closes every stream, so each owner then has that time again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rendezvous.core.catalogue import Catalogue
+from rendezvous.core.entries import Entry
+from rendezvous.limits import SignalingLimits
+
+__all__ = ["Streams"]
+
+
+class Streams:
+    """
+    The open event streams of each peer, and the ends of the offers that depend on them.
+
+    :param catalogue: where the offers are. A peer has few of them, so each change costs little.
+    :param limits: the times.
+    """
+
+    def __init__(self, catalogue: Catalogue, limits: SignalingLimits) -> None:
+        self._catalogue = catalogue
+        self._limits = limits
+        self._open: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """How many peers have a stream."""
+        return len(self._open)
+
+    def bind(self, entry: Entry, now: float) -> None:
+        """Set the end of an offer that is about to be entered in the catalogue."""
+        offer = entry.offer
+        entry.ends_at = offer.expires_at
+        if offer.while_connected and offer.owner not in self._open:
+            entry.ends_at = min(offer.expires_at, int((now + self._limits.connect_time) * 1000))
+
+    def opened(self, peer: str, now: float) -> None:
+        """A peer has opened a stream: its offers last until their ``expires_at``."""
+        self._open[peer] += 1
+        if self._open[peer] == 1:
+            self._limit(peer, now, None)
+
+    def closed(self, peer: str, now: float) -> None:
+        """A stream of a peer has closed. After the last one its offers soon end."""
+        self._open[peer] -= 1
+        if not self._open[peer]:
+            del self._open[peer]
+            self._limit(peer, now, int((now + self._limits.disconnect_time) * 1000))
+
+    def _limit(self, peer: str, now: float, until: int | None) -> None:
+        for entry in self._catalogue.owned(peer):
+            offer = entry.offer
+            # What has ended stays so, also if it is not freed yet.
+            if offer.while_connected and entry.ends_at > now * 1000:
+                self._catalogue.reschedule(entry, offer.expires_at if until is None else min(offer.expires_at, until))

@@ -1,0 +1,95 @@
+"""
+The JSON of offers, answers and candidates, spliced from what is stored.
+
+``to_wall`` converts server time, by which things end, to the wall clock, which is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
+from rendezvous.web.pages import encode, splice
+
+__all__ = [
+    "answer_json",
+    "candidate_json",
+    "ends_at",
+    "offer_json",
+    "own_offer_json",
+    "payloads",
+    "session_json",
+    "wall_of",
+]
+
+ToWall = Callable[[float], float]
+
+
+def wall_of(clock: object) -> ToWall:
+    """:returns: what converts a clock's time to the wall clock; the time itself where there is but one clock."""
+    to_wall: ToWall = getattr(clock, "to_wall", _same)
+    return to_wall
+
+
+def _same(moment: float) -> float:
+    return moment
+
+
+def ends_at(offer: Offer, to_wall: ToWall) -> int:
+    """:returns: when an offer expires, in ms of the wall clock."""
+    return round(to_wall(offer.expires_at / 1000) * 1000)
+
+
+def offer_json(offer: Offer, to_wall: ToWall) -> bytes:
+    """:returns: an offer as anybody sees it."""
+    times = b',"expiresAt":%d,"lastSeen":%d}' % (ends_at(offer, to_wall), offer.last_seen)
+    return b"".join((offer.head, offer.sdp, times))
+
+
+def own_offer_json(offer: Offer, to_wall: ToWall) -> bytes:
+    """:returns: an offer as its owner sees it."""
+    answer = offer.answer
+    rest = {
+        "createdAt": offer.created_at,
+        "secret": offer.secret,
+        "whileConnected": offer.while_connected,
+        "answererPeerId": None if answer is None else answer.answerer,
+        "answeredAt": None if answer is None else answer.answered_at,
+    }
+    if offer.info is None:
+        rest["info"] = None
+    return offer_json(offer, to_wall)[:-1] + b"," + encode(rest)[1:]
+
+
+def answer_json(offer_id: str, topics: tuple[str, ...], answer: Answer) -> bytes:
+    """:returns: an answer as its offerer reads it."""
+    fields = {
+        "offerId": offer_id,
+        "answererId": answer.answerer,
+        "answeredAt": answer.answered_at,
+        "topics": topics,
+    }
+    return splice(fields, sdp=answer.sdp)
+
+
+def candidate_json(candidate: Candidate, offer_id: str | None = None) -> bytes:
+    """
+    :param offer_id: given where it would not be known otherwise.
+    :returns: a candidate as the other side reads it.
+    """
+    fields = {} if offer_id is None else {"offerId": offer_id}
+    sent = {"peerId": candidate.peer, "role": candidate.role.value, "createdAt": candidate.created_at}
+    return splice({**fields, **sent}, candidate=candidate.payload)
+
+
+def payloads(candidates: Iterable[Candidate]) -> bytes:
+    """:returns: the bare values that were sent, in a list."""
+    return b"[%b]" % b",".join(candidate.payload for candidate in candidates)
+
+
+def session_json(session: Session, to_wall: ToWall) -> bytes:
+    """:returns: a session as anybody of its Origin sees it."""
+    offer = session.offer
+    times = b',"createdAt":%d,"expiresAt":%d}' % (offer.created_at, ends_at(offer, to_wall))
+    candidates = payloads(session.candidates(Role.OFFERER))
+    return b"".join((offer.head, offer.sdp, b',"offerCandidates":', candidates, times))
