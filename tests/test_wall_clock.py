@@ -53,7 +53,7 @@ class WallClockTests(SynchronousTestCase):
             self.server.reactor.advance(0.5)
             response = waiting.response()
             assert response is not None
-            self.assertEqual(response.json(), {"answers": []})
+            self.assertEqual(response.json(), {"answers": [], "hasMore": False})
 
     def test_wall_clock_that_is_set_stalls_no_sweep(self) -> None:
         """A client that falls silent is freed at its time."""
