@@ -49,6 +49,8 @@ class PresenceMachine(RuleBasedStateMachine):
         self.table = Presence(TIMERS, KEYRING, max_clients=ROOM, logouts=Logouts(LOGOUT_MEMORY, ROOM))
         self.entries: dict[bytes, Entry] = {}
         self.logouts: dict[bytes, float] = {}
+        # The ends of those that the table has not forgotten.
+        self.kept: list[float] = []
         self.live_only = NOW - 10
         self.now = NOW
         self.swept = NOW
@@ -112,11 +114,13 @@ class PresenceMachine(RuleBasedStateMachine):
     def logout(self, who: int) -> None:
         """End a client. Where too many are remembered, one is forgotten that ends in the same second as the first."""
         client_id = self.pick(who)
-        remembered = {peer: until for peer, until in self.logouts.items() if until >= self.now}
+        remembered = self.logouts.get(client_id, -1.0) >= self.now
         self.table.logout(client_id, self.now)
-        if client_id not in remembered:
-            if len(remembered) >= ROOM:
-                self.live_only = max(self.live_only, min(remembered.values()))
+        if not remembered:
+            kept = sorted(until for until in self.kept if until >= self.now)
+            if len(kept) >= ROOM:
+                self.live_only = max(self.live_only, kept.pop(0))
+            self.kept = [*kept, self.now + LOGOUT_MEMORY]
             self.logouts[client_id] = self.now + LOGOUT_MEMORY
         if client_id in self.entries:
             self.entries[client_id].state = PresenceState.GONE

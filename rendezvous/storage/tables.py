@@ -30,7 +30,7 @@ from rendezvous.wire.demux import mistakable
 __all__ = ["Tables"]
 
 #: Deadlines of clients that one slice of a sweep looks at, at most: some 5 ms where all of them have to be removed.
-SWEEP_SIZE = 1000
+SWEEP_SIZE = 500
 
 #: Offers that one slice ends, each counted once and once more for each of its topics: some 5 ms.
 SWEEP_STEPS = 1000
