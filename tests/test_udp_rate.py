@@ -257,6 +257,17 @@ class IncomeTests(UDPTestCase):
         self.assertEqual(len(self.ask(ALICE, "push", DEPLOYED, shareId=name, padding=padding)), 1)
         self.assertEqual(self.ask(ALICE, "push", DEPLOYED, shareId=name, padding=padding), [])
 
+    def test_notice_to_oneself_at_another_port_is_one_too(self) -> None:
+        """One address that has announced itself to both ports must not have the server send it more."""
+        self.start(udp_rate=50.0)
+        source = ("2001:db8:1111:2222:3333:4444:5555:6666", 65535)
+        name = self.announce(source, DEPLOYED)
+        self.announce(source, DOCUMENTED)
+        for _ in range(20):
+            self.ask(source, "push", DOCUMENTED, shareId=name)
+        # Each push earns 164 bytes; its answer takes 94 of them, and a notice would take 113.
+        self.assertEqual(self.incomes(), 12)
+
     def test_notice_to_oneself_needs_a_request_that_is_long_enough(self) -> None:
         """Two datagrams for one request are more than four times its length, so the second is left out."""
         self.start(udp_rate=50.0)

@@ -250,7 +250,7 @@ class RendezvousDatagrams(DatagramProtocol):
         for notice, receiver in notices:
             socket = self.shared.sockets.get(receiver[2])
             if socket is not None:
-                socket.send_notice(notice, receiver[:2], is_caller=receiver == caller)
+                socket.send_notice(notice, receiver[:2], is_caller=receiver[:2] == caller[:2])
 
     def _refuse(self, error: RendezvousError, caller: Source, size: int) -> None:
         """Answer a request that the store has refused."""
