@@ -43,6 +43,9 @@ UNREAD_TIME = 60.0
 #: Seconds that a refused client has to read why, before the connection is closed on what it still sends.
 REFUSAL_TIME = 1.0
 
+#: Seconds that are as good as none: sums of times are not exact.
+_INSTANT = 0.001
+
 #: Digits of a Content-Length: as many as a 64-bit number may have.
 _LENGTH_DIGITS = 19
 
@@ -90,7 +93,8 @@ class Channel(HTTPChannel):
     def loseConnection(self) -> None:
         """Close the connection once all is sent, or when the client does not read it."""
         super().loseConnection()
-        self._end_in(UNREAD_TIME)
+        if self._end is None:
+            self._end_in(UNREAD_TIME)
 
     def give_way(self) -> None:
         """Close the connection at once: another one needs its place."""
@@ -156,8 +160,9 @@ class Channel(HTTPChannel):
         if self._phase is _Phase.HEADER:
             self.refuse(RequestTimeout(f"The headers did not arrive within {HEADER_TIME:g} s."))
         elif self._phase is _Phase.BODY:
+            # More of a chunked body may have come since the deadline was set.
             left = self._body_time() - (self.site.reactor.seconds() - self._body_began)
-            if left > 0:
+            if self.length is None and left > _INSTANT:
                 self.setTimeout(left)
             else:
                 self.refuse(RequestTimeout("The body did not arrive in time."))

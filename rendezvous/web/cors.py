@@ -32,13 +32,17 @@ class Cors:
 
     def headers(self, request: Any | None) -> dict[bytes, bytes]:
         """
+        Make the headers of an answer to a request that was not read to its end, and maybe not to its ``Origin``.
+
         :param request: the request as far as it was read; ``None`` if not even its first line was.
-        :returns: the headers of the answer.
         """
         headers = {b"Vary": b"Origin", b"Cache-Control": b"no-store"}
-        origin = None if request is None else request.getHeader(b"Origin")
-        if origin is not None and self._may_read(origin):
-            headers[b"Access-Control-Allow-Origin"] = origin if self._origins else b"*"
+        origin: bytes | None = None if request is None else request.getHeader(b"Origin")
+        if not self._origins:
+            headers[b"Access-Control-Allow-Origin"] = b"*"
+        elif origin is not None and origin in self._origins:
+            headers[b"Access-Control-Allow-Origin"] = origin
+        if b"Access-Control-Allow-Origin" in headers:
             headers[b"Access-Control-Expose-Headers"] = _EXPOSED
         return headers
 

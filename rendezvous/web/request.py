@@ -42,7 +42,7 @@ class CappedRequest(Request):
             return
         channel = self.channel
         root = channel.site.root
-        self._limit = root.bodies.of_path(channel._command, channel._path)
+        self._limit = root.bodies.of_path(channel._command, self._path_of(channel._command, channel._path) or b"")
         root.gate.proxies.source(self)
         if length is not None and length > self._limit:
             channel.refuse(too_large(self._limit))
@@ -67,14 +67,15 @@ class CappedRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Hand on a request that was not refused."""
         self._give_back()
-        if path[:1] != b"/" and not self._find_target(command, path):
+        target = self._path_of(command, path)
+        if target is None:
             self.channel.refuse(Malformed("The target is neither a path nor a URL.", code="bad-target"))
             return
         if command == b"POST":
             # The base class would read forms, and answer for a broken one in words of its own. No route takes a form.
             self._media = self.requestHeaders.getRawHeaders(b"Content-Type", [])
             self.requestHeaders.removeHeader(b"Content-Type")
-        super().requestReceived(command, self._target or path, version)
+        super().requestReceived(command, target, version)
 
     def process(self) -> None:
         """Answer."""
@@ -98,20 +99,19 @@ class CappedRequest(Request):
         # and what a client has not read of a large answer would stay in memory as long.
         self.transport: Any = None
 
-    _target = b""
-
-    def _find_target(self, command: bytes, path: bytes) -> bool:
+    def _path_of(self, command: bytes, target: bytes) -> bytes | None:
         """
-        Take a target in absolute form; its authority counts, and not the Host header.
+        Find the path that a target means. The authority of a whole URL counts, and not the Host header.
 
-        :returns: whether the target is one that a server takes.
+        :returns: the path with its query; ``None`` if the target is not one that a server takes.
         """
-        match = _ABSOLUTE.fullmatch(path)
+        if target[:1] == b"/":
+            return target
+        match = _ABSOLUTE.fullmatch(target)
         if match is None:
-            return command == b"OPTIONS" and path == b"*"
+            return b"/" if command == b"OPTIONS" and target == b"*" else None
         self.requestHeaders.setRawHeaders(b"Host", [match[1]])
-        self._target = match[2] if match[2].startswith(b"/") else b"/" + match[2]
-        return True
+        return match[2] if match[2].startswith(b"/") else b"/" + match[2]
 
     def _give_back(self) -> None:
         if self.received:

@@ -1,0 +1,198 @@
+"""Tests of :mod:`rendezvous.web.channel`: how long each part of a request, and of its answer, may take."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.testing import Connection, MemoryServer
+from rendezvous.web.channel import (
+    BODY_RATE,
+    BODY_TIME,
+    FIRST_BYTE_TIME,
+    HEADER_TIME,
+    IDLE_TIME,
+    REFUSAL_TIME,
+    UNREAD_TIME,
+)
+
+#: A little more or less than nothing.
+JUST = 0.01
+
+HEAD = b"POST /offers HTTP/1.1\r\nHost: a\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class DeadlineCase(SynchronousTestCase):
+    """A server on a clock, and what was logged meanwhile."""
+
+    def setUp(self) -> None:
+        """Start it."""
+        self.server = MemoryServer()
+        self.addCleanup(self.server.stop)
+        self.logged: list[Any] = []
+        observer = cast(ILogObserver, self.logged.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def send(self, data: bytes = b"") -> Connection:
+        """:returns: a connection on which some bytes were sent."""
+        connection = self.server.connect()
+        if data:
+            connection.send(data)
+        return connection
+
+    def later(self, seconds: float) -> None:
+        """Let time pass."""
+        self.server.reactor.advance(seconds)
+
+    def assert_cut(self, connection: Connection, after: float) -> None:
+        """Check that a request is answered 408 after that time and not before, and that the connection is closed."""
+        before = len(connection.responses())
+        self.later(after - JUST)
+        self.assertEqual(len(connection.responses()), before)
+        self.assertFalse(connection.closed)
+        self.later(JUST)
+        response = connection.responses()[-1]
+        self.assertEqual((response.status, response.json()["code"]), (408, "request-timeout"))
+        self.assertEqual(response.headers["connection"], "close")
+        self.later(REFUSAL_TIME)
+        self.assertTrue(connection.closed)
+        self.assertEqual(self.logged, [])
+
+
+class HeaderTests(DeadlineCase):
+    """The time before a request, and until its headers are there."""
+
+    def test_new_connection_must_send_something(self) -> None:
+        """It is closed, without an answer and without a line in the log."""
+        connection = self.send()
+        self.later(FIRST_BYTE_TIME - JUST)
+        self.assertFalse(connection.closed)
+        self.later(JUST)
+        self.assertTrue(connection.closed)
+        self.assertEqual((connection.transport.value(), self.logged), (b"", []))
+
+    def test_headers_have_their_time_from_the_first_byte(self) -> None:
+        """Half a line, whole lines, and everything but the last end of line."""
+        for data in (b"G", GET[:-20], HEAD, HEAD + b"Content-Length: 0\r\n", GET[:-1]):
+            connection = self.send()
+            self.later(FIRST_BYTE_TIME - JUST)
+            connection.send(data)
+            self.assert_cut(connection, HEADER_TIME)
+
+    def test_byte_every_five_seconds_does_not_help(self) -> None:
+        """Bytes of one header, and whole header lines."""
+        for piece in (b"x", b"X: y\r\n"):
+            connection = self.send(HEAD + (b"X: " if piece == b"x" else b""))
+            self.later(5)
+            connection.send(piece)
+            self.later(4.9)
+            connection.send(piece)
+            self.assert_cut(connection, 0.1)
+
+    def test_second_request_has_the_same_time(self) -> None:
+        """From its own first byte, whatever came before it."""
+        connection = self.send(GET)
+        self.later(30)
+        connection.send(b"GET")
+        self.assert_cut(connection, HEADER_TIME)
+        connection = self.send(GET + b"GET /he")
+        self.assert_cut(connection, HEADER_TIME)
+
+    def test_idle_connection_is_kept_for_a_minute(self) -> None:
+        """Between two requests; it is closed without an answer then."""
+        connection = self.send(GET)
+        self.later(IDLE_TIME - JUST)
+        connection.send(GET)
+        self.assertEqual([response.status for response in connection.responses()], [200, 200])
+        self.later(IDLE_TIME - JUST)
+        self.assertFalse(connection.closed)
+        self.later(JUST)
+        self.assertTrue(connection.closed)
+        self.assertEqual((len(connection.responses()), self.logged), (2, []))
+
+    def test_slow_but_timely_headers_are_served(self) -> None:
+        """The last byte comes just in time."""
+        connection = self.send(GET[:-1])
+        self.later(HEADER_TIME - JUST)
+        connection.send(GET[-1:])
+        self.assertEqual([response.status for response in connection.responses()], [200])
+
+
+class BodyTests(DeadlineCase):
+    """The time until a body is there."""
+
+    def test_announced_body_has_time_by_its_length(self) -> None:
+        """10 seconds, and one for each 16 KiB."""
+        for length in (1, BODY_RATE, 10 * BODY_RATE, 2 * 1024 * 1024):
+            connection = self.send(HEAD + b"Content-Length: %d\r\n\r\n" % length)
+            self.assert_cut(connection, BODY_TIME + length / BODY_RATE)
+
+    def test_byte_every_five_seconds_does_not_help(self) -> None:
+        """A body that trickles in is cut like one that does not come at all."""
+        connection = self.send(HEAD + b"Content-Length: 100\r\n\r\n")
+        self.later(5)
+        connection.send(b"x")
+        self.later(5)
+        connection.send(b"x")
+        self.assert_cut(connection, 100 / BODY_RATE)
+
+    def test_chunked_body_has_time_by_what_has_come(self) -> None:
+        """A chunk of 16 KiB buys one second; bytes of a chunk's extension buy nothing."""
+        connection = self.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        self.later(5)
+        connection.send(b"%x\r\n%s\r\n" % (BODY_RATE, bytes(BODY_RATE)))
+        self.assert_cut(connection, 6)
+        connection = self.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        connection.send(b"1;x")
+        self.later(5)
+        connection.send(b"x")
+        self.assert_cut(connection, 5)
+
+    def test_whole_body_in_time_is_read(self) -> None:
+        """The last byte comes just in time."""
+        connection = self.send(HEAD + b"Content-Length: 2\r\n\r\n{")
+        self.later(BODY_TIME)
+        connection.send(b"}")
+        self.assertEqual([response.status for response in connection.responses()], [401])
+
+
+class UnreadTests(DeadlineCase):
+    """Answers that the client does not read."""
+
+    def producer(self, connection: Connection) -> Any:
+        """:returns: what a transport pauses when the client does not read."""
+        return connection.transport.producer
+
+    def test_paused_transport_is_closed_after_a_minute(self) -> None:
+        """Whatever is unsent by then is given up."""
+        connection = self.send(GET)
+        self.producer(connection).pauseProducing()
+        self.later(UNREAD_TIME - JUST)
+        self.assertFalse(connection.transport.disconnected)
+        self.later(JUST)
+        self.assertTrue(connection.transport.disconnected)
+        self.assertEqual(self.logged, [])
+
+    def test_client_that_reads_again_is_kept(self) -> None:
+        """The time begins anew with the next pause."""
+        connection = self.send(GET)
+        for _ in range(3):
+            self.producer(connection).pauseProducing()
+            self.later(UNREAD_TIME / 3)
+            self.producer(connection).resumeProducing()
+            connection.send(GET)
+        self.assertFalse(connection.transport.disconnected)
+        self.assertEqual(len(connection.responses()), 4)
+
+    def test_closed_connection_is_aborted_if_it_is_not_read(self) -> None:
+        """An answer after which the connection ends has the same time."""
+        connection = self.send(b"GET /health HTTP/1.0\r\n\r\n")
+        self.assertTrue(connection.transport.disconnecting)
+        self.later(UNREAD_TIME - JUST)
+        self.assertFalse(connection.transport.disconnected)
+        self.later(JUST)
+        self.assertTrue(connection.transport.disconnected)
