@@ -54,7 +54,7 @@ class DeadlineCase(SynchronousTestCase):
         self.later(after - JUST)
         self.assertEqual(len(connection.responses()), before)
         self.assertFalse(connection.closed)
-        self.later(JUST)
+        self.later(2 * JUST)
         response = connection.responses()[-1]
         self.assertEqual((response.status, response.json()["code"]), (408, "request-timeout"))
         self.assertEqual(response.headers["connection"], "close")
