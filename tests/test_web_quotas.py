@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http
 
 from rendezvous.limits import SourceLimits
+from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, Response
 from rendezvous.web.channel import REFUSAL_TIME
 from rendezvous.web.quotas import MAX_UNFINISHED
-from rendezvous.web.refusals import FULL_TABLES, LIMITED_SOURCES
 
 NOW = 1_800_000_000
 HOME, NEIGHBOUR, ELSEWHERE = ("198.51.100.7", 1), ("198.51.100.8", 1), ("203.0.113.7", 1)

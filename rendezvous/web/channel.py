@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.protocols.basic import LineReceiver
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
@@ -72,7 +74,7 @@ class Channel(HTTPChannel):
     site: RendezvousSite
     refused = False
     _phase = _Phase.NEW
-    _peer: Any = None
+    _is_proxied = False
     _body_began = 0.0
     _end: IDelayedCall | None = None
 
@@ -80,7 +82,8 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         """Begin, unless there are too many connections."""
-        if self._may_stay(self.site.connections.opened):
+        self._is_proxied = _has_proxy_header(self.transport)
+        if self._may_stay(self.site.connections.opened, is_known=not self._is_proxied):
             super().connectionMade()
             self.setTimeout(FIRST_BYTE_TIME)
 
@@ -101,9 +104,10 @@ class Channel(HTTPChannel):
         self.refused = True
         self.transport.abortConnection()
 
-    def _may_stay(self, count: Any) -> bool:
-        self._peer = peer = self.transport.getPeer()
-        stays: bool = count(self, UNKNOWN if self.site.root.gate.proxies.trusts(peer) else _source(peer))
+    def _may_stay(self, count: Any, *, is_known: bool = True) -> bool:
+        peer = self.transport.getPeer()
+        is_counted = is_known and not self.site.root.gate.proxies.trusts(peer)
+        stays: bool = count(self, _source(peer) if is_counted else UNKNOWN)
         if not stays:
             self.give_way()
         return stays
@@ -132,9 +136,11 @@ class Channel(HTTPChannel):
         """Read on. Unlike the base class, this does not restart the timeout with each byte."""
         if self.refused:
             return
-        if self._phase is _Phase.NEW and self.transport.getPeer() is not self._peer:
-            # Behind the PROXY protocol the peer is known only now.
-            self._peer_has_changed()
+        if self._is_proxied:
+            # The header of the PROXY protocol has arrived, so the peer is known now.
+            self._is_proxied = False
+            if not self._may_stay(self.site.connections.belongs_to):
+                return
         LineReceiver.dataReceived(self, data)
         if not self._busyReceiving:
             self._set_deadline()
@@ -168,10 +174,6 @@ class Channel(HTTPChannel):
                 self.refuse(RequestTimeout("The body did not arrive in time."))
         else:
             self.loseConnection()
-
-    def _peer_has_changed(self) -> None:
-        if self.transport.getPeer() != self._peer:
-            self._may_stay(self.site.connections.belongs_to)
 
     def _set_deadline(self) -> None:
         if self.refused or self._handlingRequest or not self.transport:
@@ -246,6 +248,15 @@ class Channel(HTTPChannel):
     def _send100Continue(self) -> None:
         if not self.refused:
             super()._send100Continue()
+
+
+def _has_proxy_header(transport: Any) -> bool:
+    """:returns: whether a connection begins with a header of the PROXY protocol, below TLS or alone."""
+    while isinstance(transport, ProtocolWrapper):
+        if isinstance(transport, HAProxyProtocolWrapper):
+            return True
+        transport = transport.transport
+    return False
 
 
 def _source(peer: Any) -> SourceNetwork:
