@@ -15,7 +15,7 @@ from rendezvous.core.presence import Client
 from rendezvous.errors import Unavailable
 from rendezvous.storage import journal as journal_module
 from rendezvous.storage.database import open_database
-from rendezvous.storage.journal import ROWS_PER_BATCH, Batch, Journal
+from rendezvous.storage.journal import DECISIONS_PER_BATCH, ROWS_PER_BATCH, Batch, Journal
 from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen
 from rendezvous.storage.writer import Writer
@@ -187,6 +187,17 @@ class WritingTests(JournalCase):
         self.successResultOf(third)
         self.assertEqual([len(batch.statements) for batch in self.batches], [1, ROWS_PER_BATCH, ROWS_PER_BATCH, 1])
 
+    def test_batch_has_a_bounded_number_of_decisions(self) -> None:
+        """After a disk that stood still, what waited is answered in turns and not all at once."""
+        self.wait(self.decide(self.client(0)))
+        waiting = [self.wait(self.decide(self.client(1 + number))) for number in range(2 * DECISIONS_PER_BATCH + 1)]
+        self.thread.work()
+        for _ in range(3):
+            before = sum(not done.called for done in waiting)
+            self.thread.work()
+            self.assertLessEqual(before - sum(not done.called for done in waiting), DECISIONS_PER_BATCH)
+        self.assertEqual(sum(done.called for done in waiting), len(waiting))
+
     def test_client_that_ends_during_a_batch_is_removed_by_the_next(self) -> None:
         """The batch under way may still write it; the one behind it takes it out."""
         client = self.client(1)
@@ -346,7 +357,7 @@ class FailingTests(JournalCase):
         self.assertEqual([event["log_level"] for event in events], [LogLevel.error, LogLevel.info])
 
     def test_file_is_probed_before_a_batch_is_made_and_ever_more_seldom(self) -> None:
-        """After 1, 2, 4 and 8 seconds, then every 10; a probe has no rows in it."""
+        """After 1 and 2 seconds, then every 4; a probe has no rows in it."""
         self.refused(self.decide(*map(self.client, range(50))))
         self.thread.fail()
         probes = []
@@ -355,7 +366,7 @@ class FailingTests(JournalCase):
             if not self.thread.is_idle:
                 probes.append(second + 1)
                 self.thread.fail()
-        self.assertEqual(probes, [1, 3, 7, 15, 25, 35, 45, 55])
+        self.assertEqual(probes, [1, 3, *range(7, 61, 4)])
         self.later(5)
         self.thread.work()
         self.assertEqual([(batch.statements, batch.seen) for batch in self.batches], [([], None)])

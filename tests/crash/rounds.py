@@ -23,7 +23,7 @@ PAIRS = 4
 #: Seconds that a sync of the disk may take longer, drawn anew for each round.
 SLOW = (0.0, 0.0, 0.02, 0.1)
 #: Seconds for which a server may have been down, as its wall clock tells it.
-DOWN = (0.0, 1.0)
+DOWN = (0.0, 1.0, 100.0, 3600.0)
 
 
 def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None], plant: str = "") -> Counter[str]:
