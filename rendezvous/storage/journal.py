@@ -35,11 +35,11 @@ RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
 #: Rows of one batch, unless a single decision has more: some 5 ms of the reactor's time, and 50 ms of the disk's.
 ROWS_PER_BATCH = 5000
 
-#: Decisions of one batch. All that waited for them is answered in one turn of the reactor, at some 20 us each.
-DECISIONS_PER_BATCH = 1000
+#: Decisions of one batch. All that waited for them is answered in one turn of the reactor, at some 0.15 ms each.
+DECISIONS_PER_BATCH = 200
 
-#: Requests and datagrams that may wait for commits. Each costs 2 or 3 KB.
-MAX_WAITING = 10_000
+#: Requests and datagrams that may wait for commits. Each costs 2 or 3 KB, and full collections of garbage look at all.
+MAX_WAITING = 4000
 
 #: Bytes of text that may queue. Beyond, nothing is taken in that has to be saved.
 MAX_BACKLOG = 64 * 1024 * 1024
