@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -117,6 +118,10 @@ class ServerProcess(MultiService):
     def startService(self) -> None:
         """Open the store, and begin."""
         self._start(super().startService)
+        # A full collection of garbage stops the reactor while it looks at every object. What is there now stays until
+        # the end, so further collections leave it out.
+        gc.collect()
+        gc.freeze()
         self._signals.start(self._reload_or_say)
         self._terminal.close()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
+import weakref
 from typing import Any
 
 from twisted.application.service import Service
@@ -79,6 +81,7 @@ class ProcessCase(SynchronousTestCase):
         observer: Any = self.events.append
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.addCleanup(gc.unfreeze)
         for number in (signal.SIGHUP, signal.SIGUSR1):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
             signal.signal(number, signal.SIG_DFL)
@@ -115,6 +118,21 @@ class ProcessCase(SynchronousTestCase):
     def lines(self) -> list[str | None]:
         """:returns: what was logged."""
         return [formatEvent(event) for event in self.events]
+
+
+class CollectionTests(ProcessCase):
+    """What full collections of garbage look at."""
+
+    def test_what_is_there_at_start_is_left_out(self) -> None:
+        """A server that has started leaves all its objects out of further collections, and no garbage among them."""
+        garbage = Service()
+        garbage.setName(garbage)
+        gone = weakref.ref(garbage)
+        del garbage
+        frozen = gc.get_freeze_count()
+        self.start()
+        self.assertGreater(gc.get_freeze_count(), frozen)
+        self.assertIsNone(gone())
 
 
 class SignalTests(ProcessCase):

@@ -37,7 +37,6 @@ class AttackTests(SynchronousTestCase):
             self.assertGreaterEqual(result.under[kind].most, 300)
         self.assertIn("bytes logged, and 20000 are allowed", faults)
         self.assertIn("something holds", faults)
-        self.assertLess(result.recovery, 5.0)
         self.assertIn("FAILED  pause", result.lines()[0])
 
     def test_a_server_that_stays_down_is_reported(self) -> None:
