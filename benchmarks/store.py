@@ -19,7 +19,7 @@ from benchmarks.http import request
 from benchmarks.load import datagrams, own_socket, requests, server
 from benchmarks.report import Report, Row
 from benchmarks.servers import KEYRING, client_id
-from rendezvous.core.presence import Client
+from rendezvous.core.client import Client
 from rendezvous.storage.database import open_database
 from rendezvous.storage.rows import statements
 

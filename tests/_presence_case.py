@@ -6,9 +6,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.client import Client
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.logouts import Logouts
-from rendezvous.core.presence import Client, Presence, PulseCode, Timers
+from rendezvous.core.presence import Presence, PulseCode, Timers
 from rendezvous.core.shares import Shares
 
 #: Exactly representable, as are the moments around it that differ by multiples of JUST.

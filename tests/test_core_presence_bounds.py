@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rendezvous.core.client import Client
 from rendezvous.core.identity import Credential, Keyring, Secret
 from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.presence import Client, Presence, PulseCode, Timers
+from rendezvous.core.presence import Presence, PulseCode, Timers
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Conflict, Full, TooMany, Unauthorized

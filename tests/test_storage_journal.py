@@ -10,8 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.client import Client
 from rendezvous.core.notes import Key, PeerEvents, Removed
-from rendezvous.core.presence import Client
 from rendezvous.errors import Unavailable
 from rendezvous.storage import journal as journal_module
 from rendezvous.storage.database import open_database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.presence import Client
+from rendezvous.core.client import Client
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.seen import RANGES, LastSeen
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from rendezvous.core.client import Client
 from rendezvous.core.notes import Key, Moved, Removed
-from rendezvous.core.presence import Client
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.database import Lock, open_database, readable
 from rendezvous.storage.journal import Journal, RunBlocking

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from functools import singledispatch
 from typing import Any
 
+from rendezvous.core.client import Client
 from rendezvous.core.encoded import string
 from rendezvous.core.entries import Entry
 from rendezvous.core.events import Event, EventKind, EventLogged
 from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
 from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role
-from rendezvous.core.presence import Client
 from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import Source, TrackerPeer
 

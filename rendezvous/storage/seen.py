@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from rendezvous.core.presence import Client
+from rendezvous.core.client import Client
 from rendezvous.core.tracker import Source, TrackerPeer
 
 __all__ = ["RANGES", "LastSeen", "Taken"]

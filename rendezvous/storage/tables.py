@@ -11,11 +11,12 @@ import uuid
 from collections.abc import Callable
 
 from rendezvous.core.addresses import shown
+from rendezvous.core.client import Client
 from rendezvous.core.identity import Keyring
 from rendezvous.core.listings import Listings
 from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key
-from rendezvous.core.presence import Client, Presence, PresenceState, Timers, same_clock
+from rendezvous.core.presence import Presence, PresenceState, Timers, same_clock
 from rendezvous.core.sessions import Sessions
 from rendezvous.core.shares import Shares
 from rendezvous.core.signaling import Signaling
