@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sqlite3
 import tracemalloc
 from collections.abc import Callable
 
@@ -267,6 +268,18 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual(len(world.table.events), 41)
         self.assertTrue(world.can_replay("a", start, NOW))
         self.assertEqual(len(world.events_since("a", start, NOW)), 1)
+
+    def test_a_text_that_grows_is_charged_once(self) -> None:
+        """Python keeps the encoded form of a text with it; what was charged before is what is refunded afterwards."""
+        world = World()
+        topic = "caf\u00e9" * 50
+        publish(world, "p", "x", topic)
+        world.answer(OFFERS, "x", "q", "v=1", None, NOW)
+        sqlite3.connect(":memory:").execute("SELECT ?", (topic,))
+        self.assertEqual(world.table.memory.held, world.recount())
+        world.end_peer("p", NOW)
+        world.end_peer("q", NOW)
+        self.assertEqual(world.table.memory.held, 0)
 
     def test_events_of_the_departed_leave_nothing(self) -> None:
         """Peers that come and go leave no event behind."""

@@ -91,6 +91,14 @@ class StreamsTests(SynchronousTestCase):
         self.world.answer(OFFERS, "x", "q", "v=1", None, NOW)
         self.assertEqual([event.kind for event in self.world.events_since("q", start, NOW + 60)], ["expired"])
 
+    def test_a_stream_of_an_earlier_start_is_not_counted(self) -> None:
+        """It may end only after the server was started again."""
+        self.streams.closed("p", NOW)
+        self.assertEqual(len(self.streams), 0)
+        self.streams.opened("p", NOW)
+        self.publish()
+        self.assertEqual(self.alive(NOW + 20), ["x"])
+
     def test_after_a_restart_the_owner_has_time_to_come_back(self) -> None:
         """No stream is open then: 10 s, as after the publication."""
         self.streams.opened("p", NOW)

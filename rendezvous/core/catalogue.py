@@ -59,7 +59,7 @@ class Catalogue:
         if offer.owner:
             owned = self._owned.setdefault(offer.owner, {})
             # The hashes of an owner are computed once, for the first of its offers.
-            entry.hashes = next(iter(owned.values())).hashes if owned else hashes(offer.owner)
+            entry.hashes = entry.hashes or (next(iter(owned.values())).hashes if owned else hashes(offer.owner))
             owned[offer.id] = entry
         self._due.add((entry.ends_at, offer.namespace, offer.id))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from sys import getsizeof
 
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import SourceNetwork
@@ -17,6 +16,7 @@ __all__ = [
     "OFFER_COST",
     "TOPIC_COST",
     "Memory",
+    "text_size",
     "texts_size",
 ]
 
@@ -37,9 +37,23 @@ CANDIDATE_COST = 160
 EVENT_COST = 320
 
 
+def text_size(text: str | None) -> int:
+    """
+    Measure a text.
+
+    ``sys.getsizeof`` would not do: a text that is not ASCII grows when it is encoded for the first time, as the encoded
+    form is kept with it.
+
+    :returns: the most bytes that it takes in memory; 0 without a text.
+    """
+    if text is None:
+        return 0
+    return 56 + (len(text) if text.isascii() else 8 * len(text))
+
+
 def texts_size(texts: Iterable[str]) -> int:
-    """:returns: the bytes that these texts take in memory."""
-    return sum(map(getsizeof, texts))
+    """:returns: the most bytes that these texts take in memory."""
+    return sum(map(text_size, texts))
 
 
 class Memory:

@@ -13,7 +13,7 @@ import enum
 import attrs
 
 from rendezvous.core.encoded import offer_head, session_head
-from rendezvous.core.memory import NAMESPACE_COST, OFFER_COST, TOPIC_COST, texts_size
+from rendezvous.core.memory import NAMESPACE_COST, OFFER_COST, TOPIC_COST, text_size, texts_size
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 
 __all__ = ["Answer", "Candidate", "CandidatesAdded", "Offer", "OfferChanged", "Role", "Session"]
@@ -85,6 +85,8 @@ class Offer:
     :ivar seen: its place in listings, which are in falling order of it: microseconds of server time, or more.
     :ivar source: who is charged for it.
     :ivar head: what a listing shows of it, up to the description (:mod:`rendezvous.core.encoded`).
+    :ivar cost: the bytes that are charged for it, without its answer and its candidates. Like ``head`` it stays as it
+        is when only the answer or the times change.
     """
 
     id: str
@@ -102,6 +104,7 @@ class Offer:
     answer: Answer | None = None
     source: SourceNetwork = UNKNOWN
     head: bytes = attrs.field(repr=False)
+    cost: int = attrs.field(repr=False)
 
     @head.default
     def _head(self) -> bytes:
@@ -109,18 +112,16 @@ class Offer:
             return session_head(self.id, self.info)
         return offer_head(self.id, self.owner, self.topics, has_secret=self.secret is not None, info=self.info)
 
+    @cost.default
+    def _cost(self) -> int:
+        base = OFFER_COST + NAMESPACE_COST if self.namespace else OFFER_COST
+        texts = text_size(self.id) + text_size(self.secret) + text_size(self.info) + texts_size(self.topics)
+        return base + len(self.head) + len(self.sdp) + texts + TOPIC_COST * len(self.topics)
+
     @property
     def size(self) -> int:
         """The bytes that a listing shows of it, apart from candidates and some hundred bytes of numbers."""
         return len(self.head) + len(self.sdp)
-
-    @property
-    def cost(self) -> int:
-        """The bytes that are charged for it, without its answer and its candidates."""
-        texts = texts_size(self.topics) + TOPIC_COST * len(self.topics)
-        own = texts_size(text for text in (self.id, self.namespace, self.secret, self.info) if text)
-        base = OFFER_COST + NAMESPACE_COST if self.namespace else OFFER_COST
-        return base + len(self.head) + len(self.sdp) + own + texts
 
     def peer(self, role: Role) -> str:
         """The peer on a side: its id, or ``""`` if there is none yet or it is a session."""

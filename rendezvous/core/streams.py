@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rendezvous.core.catalogue import Catalogue
-from rendezvous.core.entries import Entry
+from rendezvous.core.offers import Offer
 from rendezvous.limits import SignalingLimits
 
 __all__ = ["Streams"]
@@ -34,12 +34,11 @@ class Streams:
         """How many peers have a stream."""
         return len(self._open)
 
-    def bind(self, entry: Entry, now: float) -> None:
-        """Set the end of an offer that is about to be entered in the catalogue."""
-        offer = entry.offer
-        entry.ends_at = offer.expires_at
+    def end_of(self, offer: Offer, now: float) -> int:
+        """:returns: when an offer that is published now ends, in ms of server time, as things are."""
         if offer.while_connected and offer.owner not in self._open:
-            entry.ends_at = min(offer.expires_at, int((now + self._limits.connect_time) * 1000))
+            return min(offer.expires_at, int((now + self._limits.connect_time) * 1000))
+        return offer.expires_at
 
     def opened(self, peer: str, now: float) -> None:
         """A peer has opened a stream: its offers last until their ``expires_at``."""
@@ -49,6 +48,8 @@ class Streams:
 
     def closed(self, peer: str, now: float) -> None:
         """A stream of a peer has closed. After the last one its offers soon end."""
+        if peer not in self._open:
+            return  # It was opened before the server was stopped and started again.
         self._open[peer] -= 1
         if not self._open[peer]:
             del self._open[peer]

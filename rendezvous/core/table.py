@@ -153,7 +153,7 @@ class OfferTable:
 
     def _admit(self, entry: Entry, now: float) -> None:
         offer = entry.offer
-        self.streams.bind(entry, now)
+        entry.ends_at = self.streams.end_of(offer, now)
         self.catalogue.add(entry)
         self._shares.add(offer.source)
         self.memory.charge(offer.source, offer.cost)
@@ -166,11 +166,18 @@ class OfferTable:
         :param fields: what differs.
         """
         held = entry.offer
-        self.catalogue.remove(entry)
+        if held.topics == offer.topics:
+            entry.offer = offer
+            self.catalogue.touch(entry)
+            self.catalogue.reschedule(entry, self.streams.end_of(offer, now))
+        else:
+            self.catalogue.remove(entry)
+            entry.offer, entry.ends_at = offer, self.streams.end_of(offer, now)
+            self.catalogue.add(entry)
         self._shares.remove(held.source)
+        self._shares.add(offer.source)
         self.memory.refund(held.source, held.cost)
-        entry.offer = offer
-        self._admit(entry, now)
+        self.memory.charge(offer.source, offer.cost)
         self.note(OfferChanged(offer, fields))
 
     def touch(self, entry: Entry, offer: Offer) -> None:
