@@ -132,8 +132,8 @@ class SignalingLimits:
 
     #: Bytes of offers, sessions, answers, candidates and events together: 100,000 offers of a usual size.
     memory: int = 512 * 1024 * 1024
-    #: Whether a source may hold only a part of the offers and of their memory: 10 % for a subscriber, 25 % for a site.
-    source_limits: bool = True
+    #: The part of the offers and of their memory that one subscriber may hold; a site 2.5 times as much.
+    source_share: float = 0.1
     #: Seconds within which the owner of an offer that ends with its streams must open the first one: a slow start of a
     #: page, and the time to reconnect after a restart of the server.
     connect_time: float = 10.0

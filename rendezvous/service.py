@@ -121,7 +121,7 @@ class Rendezvous(MultiService):
             "max_offers": settings.max_offers,
             "tracker_lifetime": settings.tracker_lifetime,
             "max_tracker_peers": settings.max_tracker_peers,
-            "limit_sources": not settings.no_source_limits,
+            "source_share": settings.share,
             "wall": self.clock.to_wall,
         }
         return make_store(settings.store, self._run_blocking, **parts)

@@ -126,7 +126,7 @@ class MemoryModelTests(SynchronousTestCase):
 
 def grown(fill: Callable[[World], None]) -> tuple[int, int]:
     """:returns: how many bytes a world really takes, and how many it is charged."""
-    limits = SignalingLimits(offers_per_peer=10**6, memory=1 << 40, source_limits=False)
+    limits = SignalingLimits(offers_per_peer=10**6, memory=1 << 40, source_share=0.0)
     gc.collect()
     tracemalloc.start()
     try:
@@ -200,7 +200,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """Offers, answers and candidates that do not fit are refused and change nothing; there is room again later."""
-        world = World(SignalingLimits(memory=20_000, source_limits=False))
+        world = World(SignalingLimits(memory=20_000, source_share=0.0))
         publish(world, "p", "x", ttl_ms=60_000)
         held = world.table.memory.held
         self.assertRaises(Full, world.publish, "q", [spec("v" * 20_000, id="y")], NOW)
@@ -229,7 +229,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_no_shares_without_limits_for_sources(self) -> None:
         """The option turns them off."""
-        world = World(SignalingLimits(source_limits=False), max_offers=3)
+        world = World(SignalingLimits(source_share=0.0), max_offers=3)
         world.publish("p", [spec(id="1"), spec(id="2"), spec(id="3")], NOW, HERE)
 
     def test_candidates_of_an_offer(self) -> None:

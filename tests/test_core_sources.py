@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.shares import Shares
+from rendezvous.core.shares import Shares, share_of
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import TooMany
 
@@ -68,3 +68,21 @@ class SharesTests(SynchronousTestCase):
         self.shares.add(UNKNOWN, 100)
         self.shares.check(UNKNOWN, 100)
         self.assertEqual(len(self.shares), 0)
+
+    def test_parts_of_a_table(self) -> None:
+        """A subscriber's part and a site's, rounded down, at least one, and no more than there is."""
+        for total, part, shares in (
+            (100, 0.1, (10, 25)), (10, 0.1, (1, 2)), (19, 0.1, (1, 4)), (1, 0.1, (1, 1)), (100, 0.5, (50, 100)),
+            (100, 1.0, (100, 100)), (1000, 0.001, (1, 2)), (100, 0.0, (0, 0)),
+        ):  # fmt: skip
+            self.assertEqual(share_of(total, part), shares, (total, part))
+
+    def test_largest_holder_is_named(self) -> None:
+        """Of all networks; there is none while nothing is held."""
+        shares = Shares("clients")
+        self.assertIsNone(shares.largest())
+        for host, amount in (("192.0.2.1", 2), ("203.0.113.1", 5)):
+            shares.add(source_network(host), amount)
+        self.assertEqual(shares.largest(), "203.0.113.1")
+        shares.remove(source_network("203.0.113.1"), 5)
+        self.assertEqual(shares.largest(), "192.0.2.1")

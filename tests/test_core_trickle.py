@@ -219,7 +219,7 @@ class EventTests(PairTestCase):
 
 def event_log(**limits: int) -> EventLog:
     """An empty log with these limits, without any of memory."""
-    return EventLog(SignalingLimits(**limits), Memory(1 << 40, Shares("memory")))  # type: ignore[arg-type]
+    return EventLog(SignalingLimits(**limits), Memory(1 << 40, Shares("memory")))
 
 
 class EventLogTests(SynchronousTestCase):

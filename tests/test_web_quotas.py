@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import count
 from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
@@ -122,6 +123,104 @@ class RateTests(QuotaCase):
         self.assertEqual(forged, [1, 1, 0, 0, 0])
 
 
+class PublicationTests(QuotaCase):
+    """Offers and sessions made, which share one bucket."""
+
+    numbers = count()
+
+    def publish(self, number: int, credential: dict[str, str], source: tuple[str, int] = HOME) -> Response:
+        """:returns: the answer to a request that publishes so many offers."""
+        offers = [{"sdp": f"v=0 {next(self.numbers)}", "topics": ["a"]} for _ in range(number)]
+        response = self.server.start_request("POST", "/offers", {"offers": offers}, credential, source).response()
+        assert response is not None
+        return response
+
+    def open(self, source: tuple[str, int] = HOME) -> Response:
+        """:returns: the answer to a request that opens a session."""
+        body = {"info": "", "offer": "v=0"}
+        headers = {"Origin": "https://app.example"}
+        response = self.server.start_request("POST", "/a/offer", body, headers, source).response()
+        assert response is not None
+        return response
+
+    def test_each_offer_and_each_session_costs_one(self) -> None:
+        """At 0.2 a second there are ten at once; nothing is made of what is refused."""
+        self.start(source_publications=0.2)
+        _, _, credential = self.server.register()
+        self.assertEqual(self.publish(6, credential).status, 200)
+        self.assert_limited(self.publish(5, credential), "source-publications", 5)
+        self.assertEqual(self.publish(3, credential).status, 200)
+        self.assertEqual(self.open().status, 200)
+        self.assert_limited(self.open(), "source-publications", 5)
+        self.assertEqual(self.open(ELSEWHERE).status, 200)
+        self.server.reactor.advance(5)
+        self.assertEqual([self.open().status, self.open().status], [200, 429])
+        mine = self.server.request("GET", "/offers/mine", None, credential).json()["offers"]
+        self.assertEqual(len(mine), 9)
+
+    def test_a_thousand_by_default(self) -> None:
+        """At once; 20 a second after that."""
+        self.start(source_requests=0.0)
+        self.assertEqual(sum(self.open().status == 200 for _ in range(1001)), 1000)
+        self.server.reactor.advance(0.051)
+        self.assertEqual([self.open().status, self.open().status], [200, 429])
+
+    def test_malformed_request_costs_nothing(self) -> None:
+        """It is refused before it is counted."""
+        self.start(source_publications=0.02)
+        _, _, credential = self.server.register()
+        for _ in range(5):
+            response = self.server.start_request("POST", "/offers", {"offers": [{}]}, credential, HOME).response()
+            self.assertEqual(response and response.status, 400)
+        self.assertEqual(self.publish(1, credential).status, 200)
+
+
+class WaitingTests(QuotaCase):
+    """Requests and streams that wait."""
+
+    def test_source_has_so_many_places(self) -> None:
+        """Long polls and streams together; a look without waiting needs none, and what ends gives its place back."""
+        self.start(source_waiting=2)
+        self.assertEqual(SourceLimits().waiting, 1000)
+        _, _, credential = self.server.register()
+        stream = self.server.start_request("GET", "/events", None, credential, HOME)
+        poll = self.server.start_request("GET", "/offers/answers?wait=30", None, credential, HOME)
+        self.assertIsNone(poll.response())
+        for path in ("/offers/answers?wait=1", "/events"):
+            response = self.server.start_request("GET", path, None, credential, HOME).response()
+            assert response is not None
+            self.assert_limited(response, "source-waiting", 30)
+        response = self.server.start_request("GET", "/offers/answers", None, credential, HOME).response()
+        self.assertEqual(response and response.status, 200)
+        elsewhere = self.server.start_request("GET", "/events", None, credential, ELSEWHERE)
+        self.assertIn(b"200 OK", elsewhere.transport.value())
+        stream.lose()
+        again = self.server.start_request("GET", "/events", None, credential, HOME)
+        self.assertIn(b"200 OK", again.transport.value())
+        self.server.reactor.pump([1] * 31)
+        self.assertEqual(poll.response() and poll.responses()[0].status, 200)
+        last = self.server.start_request("GET", "/events", None, credential, HOME)
+        self.assertIn(b"200 OK", last.transport.value())
+        self.assertEqual(self.counted(LIMITED_SOURCES), {"source-waiting": 2})
+
+
+class ShareTests(QuotaCase):
+    """The part of each table that one source may hold."""
+
+    def test_tenth_of_the_clients_and_a_quarter_for_a_site(self) -> None:
+        """Of 40 clients, 4 and 10; another part is an option."""
+        self.start(max_clients=40)
+        taken = [self.taken("POST", "/register", 6, (f"198.51.100.{number}", 1)) for number in range(4)]
+        self.assertEqual(taken, [4, 4, 2, 0])
+        self.assertEqual(self.ask("POST", "/register").json()["code"], "source-share")
+        self.server.stop()
+        self.start(max_clients=40, source_share="50%")
+        self.assertEqual(self.taken("POST", "/register", 40), 20)
+        self.server.stop()
+        self.start(max_clients=40, source_share="0%")
+        self.assertEqual(self.taken("POST", "/register", 40), 40)
+
+
 class BodyTests(QuotaCase):
     """Bodies that have not arrived whole."""
 
@@ -232,7 +331,7 @@ class ReportTests(QuotaCase):
         self.assertIn("198.51.100.7", lines[0])
 
     def test_full_table_is_a_line_a_minute(self) -> None:
-        """It says which table refused how often."""
+        """It says how often, and which network holds most of the table."""
         self.start(max_clients=1)
         with capturedLogs() as events:
             statuses = [self.ask("POST", "/register", (f"10.{n}.0.1", 1)).status for n in range(4)]
@@ -241,3 +340,4 @@ class ReportTests(QuotaCase):
         self.assertEqual(statuses, [200, 503, 503, 503])
         [line] = [formatEvent(event) for event in events if "full tables" in formatEvent(event)]
         self.assertIn("'full': 3", line)
+        self.assertIn("caused by 10.0.0.1 ", line)

@@ -82,7 +82,9 @@ class Memory:
         if amount <= 0:
             return
         if self.held + amount > self._most:
-            raise Full("The server keeps as many bytes of offers as it can; some will expire soon.")
+            raise Full(
+                "The server keeps as many bytes of offers as it can; some will expire soon.", holder=self.shares.largest
+            )
         self.shares.check(source, amount)
 
     def charge(self, source: SourceNetwork, amount: int) -> None:

@@ -166,7 +166,9 @@ class Presence:
             raise Conflict("This client id is taken.")
         # A full table makes room as it is asked, so that a late sweep changes no answer.
         if len(self) >= self._max_clients and not self._remove_gone(now, _LOOKS_FOR_ROOM):
-            raise Full("The server has as many clients as it can keep; some will leave soon.")
+            raise Full(
+                "The server has as many clients as it can keep; some will leave soon.", holder=self._shares.largest
+            )
         self._shares.check(source)
         self.logouts.check(source)
         client = Client(client_id, now, source.subscriber)

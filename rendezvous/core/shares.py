@@ -7,7 +7,26 @@ from collections import Counter
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import TooMany
 
-__all__ = ["Shares"]
+__all__ = ["Shares", "share_of"]
+
+
+#: How many times as much as a subscriber a site may hold.
+SITE_FACTOR = 2.5
+
+
+def share_of(total: int, part: float) -> tuple[int, int]:
+    """
+    Work out the shares of one table. Of 100 entries and a tenth, for example, a subscriber may hold 10 and a site 25.
+
+    :param total: the entries or bytes of the table.
+    :param part: the part of them that a subscriber may hold, from 0 to 1; 0 for no limit.
+    :returns: the most that a subscriber and a site may hold, each at least 1; 0 for no limit.
+    """
+    if not part:
+        return 0, 0
+    # Rounded first: a tenth of ten is one, though 0.1 is not exactly a tenth.
+    subscriber, site = round(total * part, 6), round(total * part * SITE_FACTOR, 6)
+    return max(1, int(subscriber)), max(1, min(total, int(site)))
 
 
 class Shares:

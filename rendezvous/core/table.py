@@ -28,7 +28,7 @@ from rendezvous.core.events import Event, EventKind, EventLog, EventLogged
 from rendezvous.core.memory import ANSWER_COST, Memory
 from rendezvous.core.notes import Note, Notify, OfferSide, PeerEvents, Removed, ignore_changes, ignore_key
 from rendezvous.core.offers import Answer, Candidate, Offer, OfferChanged, Role
-from rendezvous.core.shares import Shares
+from rendezvous.core.shares import Shares, share_of
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.core.streams import Streams
 from rendezvous.errors import Full, NotFound
@@ -73,10 +73,10 @@ class OfferTable:
         self.note = note
         self.wall = wall
         self.catalogue = Catalogue()
-        limited = limits.source_limits
+        part = limits.source_share
         self._max_offers = max_offers
-        self._shares = Shares("offers and sessions", *_shares(max_offers, limited))
-        self.memory = Memory(limits.memory, Shares("memory for offers", *_shares(limits.memory, limited)))
+        self._shares = Shares("offers and sessions", *share_of(max_offers, part))
+        self.memory = Memory(limits.memory, Shares("memory for offers", *share_of(limits.memory, part)))
         self.events = EventLog(limits, self.memory)
         self.streams = Streams(self.catalogue, limits)
         self._latest_seen = 0
@@ -141,7 +141,7 @@ class OfferTable:
         :raises TooMany: the source would hold more than its share.
         """
         if fresh and len(self) + fresh > self._max_offers:
-            raise Full("The server holds as many offers as it can; some will expire soon.")
+            raise Full("The server holds as many offers as it can; some will expire soon.", holder=self._shares.largest)
         if fresh:
             self._shares.check(source, fresh)
         self.memory.check(source, size)
@@ -310,8 +310,3 @@ class OfferTable:
         peer = offer.peer(role)
         if peer:
             self.notify(PeerEvents(peer))
-
-
-def _shares(most: int, limited: bool) -> tuple[int, int]:
-    """:returns: what a subscriber and a site may hold; 0 for no limit."""
-    return (max(1, most // 10), max(1, most // 4)) if limited else (0, 0)

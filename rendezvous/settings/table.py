@@ -261,7 +261,7 @@ class Settings:
             session_lifetime=self.session_lifetime,
             max_waiting=self.max_waiting,
             memory=self.max_signaling_memory,
-            source_limits=not self.no_source_limits,
+            source_share=self.share,
         )
 
     @property
@@ -282,15 +282,10 @@ class Settings:
         """:returns: the answers a second that one source may cause over UDP; 0 for no limit."""
         return 0.0 if self.no_source_limits else self.udp_rate
 
-    def source_shares(self, total: int) -> tuple[int, int]:
-        """
-        :param total: the entries or bytes of a table.
-        :returns: how much of it one subscriber may hold, and how much one site; 0 for no limit.
-        """
-        part = float(self.source_share.removesuffix("%")) / 100
-        if self.no_source_limits or not part:
-            return 0, 0
-        return max(1, int(total * part)), max(1, min(total, int(total * part * 2.5)))
+    @property
+    def share(self) -> float:
+        """:returns: the part of each table that one subscriber may hold, from 0 to 1; 0 for no limit."""
+        return 0.0 if self.no_source_limits else float(self.source_share.removesuffix("%")) / 100
 
     @property
     def timers(self) -> Timers:

@@ -18,7 +18,7 @@ from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key
 from rendezvous.core.presence import Presence, PresenceState, Timers, same_clock
 from rendezvous.core.sessions import Sessions
-from rendezvous.core.shares import Shares
+from rendezvous.core.shares import Shares, share_of
 from rendezvous.core.signaling import Signaling
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.core.table import OfferTable
@@ -43,7 +43,7 @@ class Tables:
 
     :param random: gives that many random bytes.
     :param max_logouts: how many logouts are remembered; ``None`` for as many as there may be clients.
-    :param limit_sources: whether one source may hold only a share of a table: 10 % for a subscriber, 25 % for a site.
+    :param source_share: the part of a table that one subscriber may hold (:func:`~rendezvous.core.shares.share_of`).
     :param wall: converts server time to the wall clock.
     :ivar wall: converts server time to the wall clock.
     :ivar presence: the clients; always the same object, also after :meth:`clear`.
@@ -67,7 +67,7 @@ class Tables:
         tracker_lifetime: float,
         max_tracker_peers: int,
         max_logouts: int | None = None,
-        limit_sources: bool = False,
+        source_share: float = 0.0,
         wall: Callable[[float], float] = same_clock,
     ) -> None:
         self.keyring = keyring
@@ -76,7 +76,7 @@ class Tables:
         self._max_offers = max_offers
         self._tracker_lifetime = tracker_lifetime
         self._max_tracker_peers = max_tracker_peers
-        self._limit_sources = limit_sources
+        self._source_share = source_share
         self.wall = wall
         self.report_to(ignore_changes, ignore_changes, ignore_key)
         most = max_clients if max_logouts is None else max_logouts
@@ -184,7 +184,7 @@ class Tables:
         return client
 
     def _shares(self, what: str, size: int) -> Shares:
-        return Shares(what, max(1, size // 10), max(1, size // 4)) if self._limit_sources else Shares(what)
+        return Shares(what, *share_of(size, self._source_share))
 
     def _new_code(self) -> str:
         return str(uuid.UUID(bytes=self._random(16), version=4))

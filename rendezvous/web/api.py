@@ -47,12 +47,12 @@ def all_routes(
     """
     facts = facts or Facts()
     quotas = quotas or Quotas(SourceLimits.none(), clock)
-    sessions = SessionRoutes(store, clock)
+    sessions = SessionRoutes(store, clock, quotas)
     every = [
         *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics).routes(),
         *PeerRoutes(store, clock, facts, quotas).routes(),
-        *OfferRoutes(store, clock).routes(),
-        *EventRoutes(store, clock).routes(),
+        *OfferRoutes(store, clock, quotas).routes(),
+        *EventRoutes(store, clock, quotas).routes(),
         *sessions.routes(),
     ]
     routes = [route for route in every if route.is_served(without)]

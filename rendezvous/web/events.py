@@ -21,8 +21,10 @@ from rendezvous.interfaces import IStore
 from rendezvous.model import Events
 from rendezvous.web.fields import header
 from rendezvous.web.pages import encode
+from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import answer_json, candidate_json
 from rendezvous.web.route import Route, caller
+from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import fires_within
 
 __all__ = ["KEEP_ALIVE", "PIECE", "STALL_TIME", "EventRoutes"]
@@ -40,9 +42,10 @@ PIECE = 64 * 1024
 class EventRoutes:
     """``protocol/offers``, Events."""
 
-    def __init__(self, store: IStore, clock: IReactorTime) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, quotas: Quotas) -> None:
         self._store = store
         self._clock = clock
+        self._quotas = quotas
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
@@ -86,7 +89,8 @@ class EventRoutes:
 
     async def _stream(self, request: Request, valve: _Valve, peer: str, cursor: int | None) -> None:
         """Write until something is raised. The stream is counted from its first to its last moment."""
-        with self._store.subscribe(PeerEvents(peer)) as subscription, self._connected(peer):
+        place = self._quotas.waiting(source_of(request))
+        with place, self._store.subscribe(PeerEvents(peer)) as subscription, self._connected(peer):
             while True:
                 await self._readable(request, valve)
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())

@@ -16,6 +16,7 @@ from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, Signaling
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment
 from rendezvous.web.pages import listing, number_after
+from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import answer_json, candidate_json, ends_at, offer_json, own_offer_json, wall_of
 from rendezvous.web.route import Route, caller
 from rendezvous.web.sources import source_of
@@ -27,9 +28,10 @@ __all__ = ["OfferRoutes"]
 class OfferRoutes:
     """``protocol/offers``."""
 
-    def __init__(self, store: IStore, clock: IReactorTime) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, quotas: Quotas) -> None:
         self._store = store
         self._clock = clock
+        self._quotas = quotas
         self._seconds = clock.seconds
         self._to_wall = wall_of(clock)
         self._limits: SignalingLimits = store.limits
@@ -121,7 +123,9 @@ class OfferRoutes:
         owner = (await caller(request, self._store, now)).hex()
         asked = Body(read_object(request)).objects("offers", self._limits.offers_per_request)
         specs = [self._spec(fields) for fields in asked]
-        offers = await self._store.publish(owner, specs, now, source_of(request))
+        source = source_of(request)
+        self._quotas.publications(source, len(specs))
+        offers = await self._store.publish(owner, specs, now, source)
         return {
             "offers": [
                 {"id": offer.id, "peerId": owner, "topics": offer.topics, "expiresAt": ends_at(offer, self._to_wall)}
@@ -143,6 +147,7 @@ class OfferRoutes:
         query = Query(request)
         since = _since(query)
         page = await held(
+            self._quotas.waiting(source_of(request)),
             self._store,
             self._clock,
             PeerEvents(owner),
@@ -194,6 +199,7 @@ class OfferRoutes:
         query, name = Query(request), decode_segment(offer, "id")
         since = _since(query)
         page = await held(
+            self._quotas.waiting(source_of(request)),
             self._store,
             self._clock,
             PeerEvents(peer),

@@ -16,6 +16,7 @@ from rendezvous.limits import SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment, header
 from rendezvous.web.pages import listing, name_after, next_name, number_after, ranked_after, splice
+from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import payloads, session_json, wall_of
 from rendezvous.web.route import Route
 from rendezvous.web.sources import source_of
@@ -27,9 +28,10 @@ __all__ = ["SessionRoutes"]
 class SessionRoutes:
     """``protocol/sessions``, and the one route that both signaling protocols share: ``/topics``."""
 
-    def __init__(self, store: IStore, clock: IReactorTime) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, quotas: Quotas) -> None:
         self._store = store
         self._clock = clock
+        self._quotas = quotas
         self._seconds = clock.seconds
         self._to_wall = wall_of(clock)
         self._limits: SignalingLimits = store.limits
@@ -97,15 +99,10 @@ class SessionRoutes:
         """Open a session."""
         origin, body = _origin(request), Body(read_object(request))
         info = body.text("info" if "info" in body else "peerId") if "peerId" in body else body.text("info")
-        code = await self._store.open_session(
-            origin,
-            decode_segment(topic, "topic"),
-            info,
-            body.text("offer"),
-            body.optional_text("code"),
-            self._seconds(),
-            source_of(request),
-        )
+        offer, wanted, name = body.text("offer"), body.optional_text("code"), decode_segment(topic, "topic")
+        source = source_of(request)
+        self._quotas.publications(source, 1)
+        code = await self._store.open_session(origin, name, info, offer, wanted, self._seconds(), source)
         return {"code": code}
 
     async def answer(self, request: Request) -> dict[str, Any]:
@@ -128,6 +125,7 @@ class SessionRoutes:
         code, side = body.text("code"), _side(body)
         since = body.optional_integer("since", 0)
         session = await held(
+            self._quotas.waiting(source_of(request)),
             self._store,
             self._clock,
             OfferSide(origin, code, side),

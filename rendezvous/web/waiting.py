@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 
 async def held(
+    place: AbstractContextManager[None],
     store: IStore,
     clock: IReactorTime,
     key: Key,
@@ -30,18 +32,19 @@ async def held(
 
     It ends with :exc:`~twisted.internet.defer.CancelledError` when the client leaves, since Klein cancels it then.
 
+    :param place: one of the places that a source has for requests that wait; taken only if this one does.
     :param key: what to wait for (:meth:`~rendezvous.interfaces.ISignalingStore.subscribe`).
     :param wait: seconds; 0 looks once.
     :param look: called at first and after each notification.
     :param may: called before each look but the first; it raises when the caller may not look any more.
     :returns: what was seen last.
-    :raises TooMany: as many requests wait for this key as may.
+    :raises TooMany: as many requests wait for this key, or from this source, as may.
     :raises Unavailable: as many requests wait in all as may, or the server stops.
     """
     if wait <= 0:
         return await look()
     until = clock.seconds() + wait
-    with store.subscribe(key) as subscription:
+    with place, store.subscribe(key) as subscription:
         while True:
             seen = await look()
             left = until - clock.seconds()

@@ -1,0 +1,124 @@
+"""Tests of :mod:`rendezvous.web.connections`, by value, and of the number of connections of a site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
+from rendezvous.web.connections import ACCEPTS, Connections
+
+HOME, NEIGHBOUR, ELSEWHERE = map(source_network, ("198.51.100.7", "198.51.100.8", "203.0.113.7"))
+
+
+class _Port:
+    numberAccepts = 0  # noqa: N815 - Twisted's name
+
+
+class _Transport:
+    def __init__(self) -> None:
+        self.server = _Port()
+
+
+class _Connection:
+    """Remembers whether it had to give way."""
+
+    def __init__(self) -> None:
+        self.transport: Any = _Transport()
+        self.gave_way = False
+
+    def give_way(self) -> None:
+        """Close."""
+        self.gave_way = True
+
+
+class ConnectionsTests(SynchronousTestCase):
+    """Four connections in all, two of a source, three of a site."""
+
+    def setUp(self) -> None:
+        """Make the table."""
+        self.refused: list[tuple[str, SourceNetwork]] = []
+        shares = Shares("connections", 2, 3, "source-connections")
+        self.table = Connections(4, shares, lambda code, source: self.refused.append((code, source)))
+
+    def open(self, source: SourceNetwork, *, busy: bool = False) -> _Connection:
+        """:returns: a connection that may stay."""
+        connection = _Connection()
+        self.assertTrue(self.table.opened(connection, source))
+        if busy:
+            self.table.busy(connection)
+        return connection
+
+    def test_up_to_the_limits_all_stay(self) -> None:
+        """Two of one source, three of a site, four in all."""
+        opened = [self.open(source) for source in (HOME, HOME, NEIGHBOUR, ELSEWHERE)]
+        self.assertEqual((len(self.table), self.refused), (4, []))
+        self.assertFalse(any(connection.gave_way for connection in opened))
+
+    def test_oldest_idle_of_the_source_gives_way(self) -> None:
+        """Not the one with a request in hand, and none of others."""
+        other, busy, idle = self.open(ELSEWHERE), self.open(HOME, busy=True), self.open(HOME)
+        self.open(HOME)
+        self.assertEqual([c.gave_way for c in (other, busy, idle)], [False, False, True])
+        self.assertEqual((len(self.table), self.refused), (3, [("source-connections", HOME)]))
+
+    def test_connection_is_as_old_as_its_idleness(self) -> None:
+        """One that has just served a request is younger than one that never had any."""
+        first, second = self.open(HOME), self.open(HOME)
+        self.table.busy(first)
+        self.table.idle(first)
+        self.open(HOME)
+        self.assertEqual((first.gave_way, second.gave_way), (False, True))
+
+    def test_oldest_idle_of_all_gives_way_to_a_fifth(self) -> None:
+        """Whoever it belongs to, a source that is not counted included."""
+        first, second = self.open(UNKNOWN, busy=True), self.open(UNKNOWN)
+        self.open(HOME)
+        self.open(ELSEWHERE)
+        self.open(ELSEWHERE)
+        self.assertEqual((first.gave_way, second.gave_way, len(self.table)), (False, True, 4))
+        self.assertEqual(self.refused, [("connections", ELSEWHERE)])
+
+    def test_without_an_idle_one_the_new_one_may_not_stay(self) -> None:
+        """Of the source, and of all."""
+        for _ in range(2):
+            self.open(HOME, busy=True)
+        self.assertFalse(self.table.opened(_Connection(), HOME))
+        for _ in range(2):
+            self.open(ELSEWHERE, busy=True)
+        self.assertFalse(self.table.opened(_Connection(), UNKNOWN))
+        self.assertEqual(len(self.table), 4)
+
+    def test_full_site_takes_a_place_of_the_same_subscriber_only(self) -> None:
+        """A neighbour's idle connection is not closed for it."""
+        idle = [self.open(HOME), self.open(HOME), self.open(NEIGHBOUR)]
+        self.open(NEIGHBOUR)
+        self.assertEqual([connection.gave_way for connection in idle], [False, False, True])
+        self.assertFalse(self.table.opened(_Connection(), source_network("198.51.100.9")))
+
+    def test_closed_connection_gives_its_place_back(self) -> None:
+        """Once, however often it is said."""
+        first, second = self.open(HOME), self.open(HOME, busy=True)
+        for connection in (first, first, second, second, _Connection()):
+            self.table.closed(connection)
+        self.assertEqual(len(self.table), 0)
+        self.open(HOME)
+        self.open(HOME)
+        self.assertEqual(self.refused, [])
+
+    def test_connection_can_turn_out_to_be_of_another_source(self) -> None:
+        """It is counted there then, and where it was it is not."""
+        connections = [self.open(UNKNOWN) for _ in range(3)]
+        for connection in connections:
+            self.assertTrue(self.table.belongs_to(connection, HOME))
+        self.assertEqual([connection.gave_way for connection in connections], [True, False, False])
+
+    def test_port_accepts_a_bounded_number_at_a_time(self) -> None:
+        """Twisted would raise it without end while more and more come."""
+        connection = _Connection()
+        for number, left in ((ACCEPTS - 1, ACCEPTS - 1), (ACCEPTS, ACCEPTS), (ACCEPTS + 20, ACCEPTS)):
+            connection.transport.server.numberAccepts = number
+            self.table.opened(connection, UNKNOWN)
+            self.assertEqual(connection.transport.server.numberAccepts, left)
