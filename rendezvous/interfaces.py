@@ -286,5 +286,8 @@ class IStore(IPresenceStore, ISignalingStore, ITrackerStore):
     async def close(now: float) -> None:
         """Keep what is to be kept, and let go of every resource. The store may be opened again."""
 
+    def change(*, max_clients: int, max_tracker_peers: int, max_waiting: int) -> None:
+        """Use other bounds from now on. What is there already stays, also above a new bound."""
+
     async def sweep(now: float) -> Swept:
         """Free a slice of what has expired. The result says whether there is more."""

@@ -165,15 +165,24 @@ class Rendezvous(MultiService):
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
         for certificate, options in certificates:
             certificate.use(options)
-        self.settings = compared.settings
-        self._cors.allow(compared.settings.cors_origin)
-        self._datagrams.limit.change(*_udp_rate(compared.settings))
+        self._change(compared.settings)
         for refused in compared.refused:
             self.log.warn("not reloaded: {setting}; only a restart can change this", setting=refused)
         self.log.info(
             "reloaded: {changed}; {certificates} certificates were read again",
             changed=", ".join(compared.changed) or "no setting has changed",
             certificates=len(certificates),
+        )
+
+    def _change(self, settings: Settings) -> None:
+        self.settings = settings
+        self._cors.allow(settings.cors_origin)
+        self._datagrams.limit.change(*_udp_rate(settings))
+        self._gate.change(settings.source_limits, settings.trusted_proxy)
+        self.store.change(
+            max_clients=settings.max_clients,
+            max_tracker_peers=settings.max_tracker_peers,
+            max_waiting=settings.max_waiting,
         )
 
     def startService(self) -> None:

@@ -128,6 +128,60 @@ class SettingsTests(ReloadCase):
         self.server.reactor.advance(60)
         self.assertEqual(answered(), 2)
 
+    def test_sizes_of_tables_change(self) -> None:
+        """More fit into a table that grew; what is in one that shrank stays."""
+        self.start(max_clients=2)
+        _, _, headers = self.server.register()
+        self.server.register()
+        self.assertEqual(self.server.request("POST", "/register").status, 503)
+        self.reload(max_clients=3)
+        self.server.register()
+        self.assertEqual(self.server.request("POST", "/register").status, 503)
+        self.reload(max_clients=1)
+        self.assertEqual(self.server.request("POST", "/register").status, 503)
+        self.assertEqual(self.server.request("POST", "/verify", None, headers).status, 200)
+
+    def test_places_of_the_tracker_change(self) -> None:
+        """As those of clients do."""
+        self.start(max_tracker_peers=1)
+        sources = [(f"198.51.100.{number}", 1) for number in range(3)]
+        announce = b'{"action":"announce"}'
+        self.assertIn(b"announce", self.server.deliver(announce, sources[0])[0])
+        self.assertIn(b"full", self.server.deliver(announce, sources[1])[0])
+        self.reload(max_tracker_peers=2)
+        self.assertNotIn(b"full", self.server.deliver(announce, sources[1])[0])
+        self.assertIn(b"full", self.server.deliver(announce, sources[2])[0])
+
+    def test_number_of_requests_that_wait_changes(self) -> None:
+        """Those that wait already go on."""
+        self.start(max_waiting=1)
+        clients = [self.server.register()[2] for _ in range(3)]
+
+        def wait(index: int) -> int | None:
+            connection = self.server.start_request("GET", "/offers/answers?wait=30", headers=clients[index])
+            response = connection.response()
+            return None if response is None else response.status
+
+        self.assertEqual([wait(0), wait(1)], [None, 503])
+        self.reload(max_waiting=2)
+        self.assertEqual([wait(1), wait(2)], [None, 503])
+
+    def test_limits_of_sources_change(self) -> None:
+        """What a source has taken before counts; turned off, everything passes; a proxy is believed at once."""
+        self.start(no_source_limits=False, source_registrations=0.01)
+
+        def registered(**headers: str) -> list[int]:
+            return [self.server.request("POST", "/register", None, headers).status for _ in range(3)]
+
+        self.assertEqual(registered(), [200, 429, 429])
+        self.reload(source_registrations=0.02)
+        self.assertEqual(registered(), [200, 429, 429])
+        self.reload(no_source_limits=True)
+        self.assertEqual(registered(), [200] * 3)
+        self.reload(source_registrations=0.01, trusted_proxy="198.51.100.0/24")
+        self.assertEqual(registered(**{"X-Forwarded-For": "192.0.2.9"}), [200, 429, 429])
+        self.assertEqual(registered(**{"X-Forwarded-For": "203.0.113.9"}), [200, 429, 429])
+
     def test_what_cannot_change_is_one_line_each_and_the_rest_changes(self) -> None:
         """The refused value stays, and is refused again next time."""
         self.start(udp_rate=2)

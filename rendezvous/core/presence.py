@@ -123,7 +123,7 @@ class Presence:
         self.timers = timers
         self._on_time = timers.on_time
         self._keyring = keyring
-        self._max_clients = max_clients
+        self.max_clients = max_clients
         self._shares = Shares("clients") if shares is None else shares
         self.logouts = Logouts(30 * 86400.0, max_clients, note=note) if logouts is None else logouts
         self._note = note
@@ -165,7 +165,7 @@ class Presence:
         if key in self._clients or client_id in self.logouts:
             raise Conflict("This client id is taken.")
         # A full table makes room as it is asked, so that a late sweep changes no answer.
-        if len(self) >= self._max_clients and not self._remove_gone(now, _LOOKS_FOR_ROOM):
+        if len(self) >= self.max_clients and not self._remove_gone(now, _LOOKS_FOR_ROOM):
             raise Full("The server has as many clients as it can keep; some will leave soon.")
         self._shares.check(source)
         self.logouts.check(source)

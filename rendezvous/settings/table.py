@@ -118,7 +118,7 @@ class Settings:
         30 * 86400.0, "seconds for which the server remembers that a credential was logged out", SECONDS
     )
     max_clients: int = option(
-        1_000_000, "number of clients that are kept; the next one is refused with 503", whole(1, _MOST)
+        1_000_000, "number of clients that are kept; the next one is refused with 503", whole(1, _MOST), reloadable=True
     )
     max_offers: int = option(
         100_000, "number of offers and sessions that are kept; the next one is refused with 503", whole(1, _MOST)
@@ -133,6 +133,7 @@ class Settings:
         10_000,
         "number of requests and event streams that wait for news; the next one is refused with 503",
         whole(1, _MOST),
+        reloadable=True,
     )
     offers_per_peer: int = option(
         SignalingLimits().offers_per_peer,
@@ -155,6 +156,7 @@ class Settings:
         100_000,
         "number of tracker peers that are kept; the next one gets an error that the tracker is full",
         whole(1, _MOST),
+        reloadable=True,
     )
     udp_rate: float = option(
         50.0,
@@ -167,27 +169,32 @@ class Settings:
         SourceLimits().requests,
         "HTTP requests a second from one IPv4 address or IPv6 /64, with bursts of 8 times as many; 0 for no limit",
         RATE,
+        reloadable=True,
     )
     source_registrations: float = option(
         SourceLimits().registrations,
         "registrations a second from one IPv4 address or IPv6 /64, with bursts of 100 times as many; 0 for no limit",
         RATE,
+        reloadable=True,
     )
     source_publications: float = option(
         SourceLimits().publications,
         "offers and sessions a second from one IPv4 address or IPv6 /64, with bursts of 50 times as many; 0 for no"
         " limit",
         RATE,
+        reloadable=True,
     )
     source_waiting: int = option(
         SourceLimits().waiting,
         "requests and event streams of one IPv4 address or IPv6 /64 that wait for news at one time; 0 for no limit",
         whole(0, _MOST),
+        reloadable=True,
     )
     source_connections: int = option(
         SourceLimits().connections,
         "HTTP connections of one IPv4 address or IPv6 /64 at one time; 0 for no limit",
         whole(0, _MOST),
+        reloadable=True,
     )
     source_share: str = option(
         "10%",
@@ -210,6 +217,7 @@ class Settings:
             " for UNIX sockets (repeatable; default: none)",
             NETWORK,
             many=True,
+            reloadable=True,
         ),
     )
     without: tuple[str, ...] = attrs.field(

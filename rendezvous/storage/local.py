@@ -67,6 +67,10 @@ class LocalStore:
         self.notifier.close()
         await self._durability.close(now)
 
+    def change(self, *, max_clients: int, max_tracker_peers: int, max_waiting: int) -> None:
+        self.tables.change(max_clients, max_tracker_peers)
+        self.notifier.max_waiting = max_waiting
+
     async def sweep(self, now: float) -> Swept:
         swept = self._decide(lambda: self.tables.sweep(now), now, needs_saving=False)[0]
         if not swept.more:

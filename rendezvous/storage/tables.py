@@ -121,6 +121,11 @@ class Tables:
         """
         self._note, self._touch, self._notify = note, touch, notify
 
+    def change(self, max_clients: int, max_tracker_peers: int) -> None:
+        """Use other bounds from now on. What is there already stays."""
+        self.presence.max_clients = max_clients
+        self._max_tracker_peers = self.tracker.max_peers = max_tracker_peers
+
     # Decisions
 
     def register(self, now: float, source: SourceNetwork) -> tuple[bytes, bytes]:
