@@ -7,6 +7,8 @@ A plain number is in seconds or bytes; every other unit is in the name. What an 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "MAX_WAIT",
     "SESSION_BODY",
     "SMALL_BODY",
+    "Bounds",
     "SignalingLimits",
     "SourceLimits",
 ]
@@ -65,6 +68,24 @@ class SourceLimits:
     def none(cls) -> SourceLimits:
         """:returns: no limits at all."""
         return cls(**dict.fromkeys((field.name for field in attrs.fields(cls)), 0))
+
+
+@attrs.frozen(kw_only=True)
+class Bounds:
+    """
+    How much the tables hold. A running server can change it.
+
+    :ivar signaling_memory: bytes.
+    :ivar max_waiting: requests and event streams that wait.
+    :ivar share: how much of a table, whose size is given, one subscriber and one site may hold; 0 for no limit.
+    """
+
+    max_clients: int
+    max_offers: int
+    max_tracker_peers: int
+    signaling_memory: int
+    max_waiting: int
+    share: Callable[[int], tuple[int, int]]
 
 
 @attrs.frozen(kw_only=True)

@@ -105,6 +105,7 @@ class Rendezvous(MultiService):
             frozenset(Protocol).difference(settings.without),
             self.counters,
         )
+        self.store.change(settings.bounds)
         self._gate = make_gate(settings.source_limits, settings.trusted_proxy, self.clock, self.counters)
         self._datagrams.run(False)
         sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
@@ -179,11 +180,7 @@ class Rendezvous(MultiService):
         self._cors.allow(settings.cors_origin)
         self._datagrams.limit.change(*_udp_rate(settings))
         self._gate.change(settings.source_limits, settings.trusted_proxy)
-        self.store.change(
-            max_clients=settings.max_clients,
-            max_tracker_peers=settings.max_tracker_peers,
-            max_waiting=settings.max_waiting,
-        )
+        self.store.change(settings.bounds)
 
     def startService(self) -> None:
         """

@@ -152,6 +152,54 @@ class SettingsTests(ReloadCase):
         self.assertNotIn(b"full", self.server.deliver(announce, sources[1])[0])
         self.assertIn(b"full", self.server.deliver(announce, sources[2])[0])
 
+    def test_bounds_of_signaling_change(self) -> None:
+        """The number of offers, and their memory."""
+        self.start(max_offers=1)
+        _, _, headers = self.server.register()
+
+        def publish(number: int, size: int = 10) -> int:
+            offer = {"sdp": f"v={number} {'x' * size}", "topics": ["chess"]}
+            return self.server.request("POST", "/offers", {"offers": [offer]}, headers).status
+
+        self.assertEqual([publish(1), publish(2)], [200, 503])
+        self.reload(max_offers=3)
+        self.assertEqual([publish(2), publish(3), publish(4)], [200, 200, 503])
+        self.reload(max_offers=9, max_signaling_memory=20_000)
+        self.assertEqual([publish(5, 30_000), publish(6)], [503, 200])
+        self.reload(max_offers=9, max_signaling_memory="1M")
+        self.assertEqual(publish(5, 30_000), 200)
+
+    def test_share_of_a_source_changes(self) -> None:
+        """From the start it is that of the settings, of each table; turned off, one source may fill a table."""
+        self.start(no_source_limits=False, max_clients=10, source_share="20%")
+
+        def registered() -> list[int]:
+            return [self.server.request("POST", "/register").status for _ in range(3)]
+
+        self.assertEqual(registered(), [200, 200, 429])
+        self.reload(source_share="40%")
+        self.assertEqual(registered(), [200, 200, 429])
+        self.reload(source_share="40%", max_clients=15)
+        self.assertEqual(registered(), [200, 200, 429])
+        self.reload(no_source_limits=True)
+        self.assertEqual(registered(), [200] * 3)
+
+    def test_bounds_are_those_of_the_last_reload_after_a_restart(self) -> None:
+        """Reading the file back makes tables anew."""
+        path = Path(self.mktemp())
+        path.mkdir()
+        self.start(store=f"sqlite:{path}/store.sqlite3", max_tracker_peers=1)
+        self.reload(max_tracker_peers=2)
+        service = self.server.service
+        self.successResultOf(service.stopService())
+        service.startService()
+        sources = [(f"198.51.100.{number}", 1) for number in range(3)]
+        replies = [self.server.udp_ports[0].deliver(b'{"action":"announce"}', source) for source in sources]
+        self.assertEqual(replies, [[]] * 3)
+        port = self.server.reactor.udp_ports[-1]
+        replies = [port.deliver(b'{"action":"announce"}', source) for source in sources]
+        self.assertEqual([b"full" in reply[0] for reply in replies], [False, False, True])
+
     def test_number_of_requests_that_wait_changes(self) -> None:
         """Those that wait already go on."""
         self.start(max_waiting=1)

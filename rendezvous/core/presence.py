@@ -123,7 +123,7 @@ class Presence:
         self.timers = timers
         self._on_time = timers.on_time
         self._keyring = keyring
-        self.max_clients = max_clients
+        self._max_clients = max_clients
         self._shares = Shares("clients") if shares is None else shares
         self.logouts = Logouts(30 * 86400.0, max_clients, note=note) if logouts is None else logouts
         self._note = note
@@ -136,6 +136,12 @@ class Presence:
         self._deadlines: Deadlines[bytes] = Deadlines(timers.kept)
         self.touched: list[set[Client]] | None = None
         self.unsettled: Container[object] = frozenset()
+
+    def change(self, max_clients: int, shares: tuple[int, int]) -> None:
+        """Use other bounds from now on, for clients and for logouts. What is there already stays, and is counted."""
+        self._max_clients = max_clients
+        self._shares.change(*shares)
+        self.logouts.change(max_clients, shares)
 
     def clear(self) -> None:
         """Forget everything. It is the same table afterwards, so that whoever calls it need not look it up again."""
@@ -165,7 +171,7 @@ class Presence:
         if key in self._clients or client_id in self.logouts:
             raise Conflict("This client id is taken.")
         # A full table makes room as it is asked, so that a late sweep changes no answer.
-        if len(self) >= self.max_clients and not self._remove_gone(now, _LOOKS_FOR_ROOM):
+        if len(self) >= self._max_clients and not self._remove_gone(now, _LOOKS_FOR_ROOM):
             raise Full("The server has as many clients as it can keep; some will leave soon.")
         self._shares.check(source)
         self.logouts.check(source)

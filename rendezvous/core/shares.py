@@ -29,7 +29,7 @@ class Shares:
         self._site = site
         self._held: Counter[str] = Counter()
 
-    def change(self, subscriber: int, site: int) -> None:
+    def change(self, subscriber: int = 0, site: int = 0) -> None:
         """Use other shares from now on. What a source holds already stays, and is counted."""
         self._subscriber, self._site = subscriber, site
 

@@ -182,7 +182,7 @@ class Tracker:
     ) -> None:
         self._random_bytes = random_bytes
         self._lifetime = lifetime
-        self.max_peers = max_peers
+        self._max_peers = max_peers
         self._shares = Shares("tracker peers") if shares is None else shares
         self._note = note
         self._touch = touch
@@ -190,6 +190,11 @@ class Tracker:
         # would search all of them again for its first entry.
         self._by_source: OrderedDict[Source, TrackerPeer] = OrderedDict()
         self._by_share_id: dict[str, TrackerPeer] = {}
+
+    def change(self, max_peers: int, shares: tuple[int, int]) -> None:
+        """Use other bounds from now on. What is there already stays, and is counted."""
+        self._max_peers = max_peers
+        self._shares.change(*shares)
 
     def __len__(self) -> int:
         """Count the peers held, including those that have expired and are not swept yet."""
@@ -316,7 +321,7 @@ class Tracker:
 
         :returns: whether there was room for it, and its source and name were free.
         """
-        if peer.source in self._by_source or peer.share_id in self._by_share_id or len(self) >= self.max_peers:
+        if peer.source in self._by_source or peer.share_id in self._by_share_id or len(self) >= self._max_peers:
             return False
         self._insert(peer)
         return True
@@ -363,7 +368,7 @@ class Tracker:
         """Check that one more peer of a source fits, after freeing expired ones if the table is full."""
         # Two leave for each that enters, so that a table full of expired peers empties.
         self.expire(now, 2)
-        if len(self) >= self.max_peers:
+        if len(self) >= self._max_peers:
             raise Full("The tracker is full.", code="full-tracker", holder=self._shares.largest)
         try:
             self._shares.check(source_network(source[0]))

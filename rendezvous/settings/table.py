@@ -15,7 +15,7 @@ import attrs
 from rendezvous.core.presence import Timers
 from rendezvous.core.protocols import Protocol
 from rendezvous.errors import StartupError
-from rendezvous.limits import SignalingLimits, SourceLimits
+from rendezvous.limits import Bounds, SignalingLimits, SourceLimits
 from rendezvous.settings.kinds import (
     ADDRESS,
     FLAG,
@@ -121,13 +121,17 @@ class Settings:
         1_000_000, "number of clients that are kept; the next one is refused with 503", whole(1, _MOST), reloadable=True
     )
     max_offers: int = option(
-        100_000, "number of offers and sessions that are kept; the next one is refused with 503", whole(1, _MOST)
+        100_000,
+        "number of offers and sessions that are kept; the next one is refused with 503",
+        whole(1, _MOST),
+        reloadable=True,
     )
     max_signaling_memory: int = option(
         512 * 1024**2,
         "memory for offers, sessions, answers, candidates and events, in bytes or with K, M or G; what does not fit is"
         " refused with 503",
         SIZE,
+        reloadable=True,
     )
     max_waiting: int = option(
         10_000,
@@ -201,6 +205,7 @@ class Settings:
         "part of each table that one IPv4 address or IPv6 /64 may hold; an IPv4 /24 or an IPv6 /48 may hold two and a"
         " half times as much; 0% for no limit",
         SHARE,
+        reloadable=True,
     )
     no_source_limits: bool = option(
         False,
@@ -270,6 +275,18 @@ class Settings:
             max_waiting=self.max_waiting,
             memory=self.max_signaling_memory,
             source_limits=not self.no_source_limits,
+        )
+
+    @property
+    def bounds(self) -> Bounds:
+        """:returns: how much the tables hold."""
+        return Bounds(
+            max_clients=self.max_clients,
+            max_offers=self.max_offers,
+            max_tracker_peers=self.max_tracker_peers,
+            signaling_memory=self.max_signaling_memory,
+            max_waiting=self.max_waiting,
+            share=self.source_shares,
         )
 
     @property

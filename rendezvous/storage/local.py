@@ -19,6 +19,7 @@ from rendezvous.core.specs import OfferSpec
 from rendezvous.core.tracker import Replies, Source
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
+from rendezvous.limits import Bounds
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 from rendezvous.storage.durability import SETTLED, Durability
 from rendezvous.storage.notifier import Notifier, Subscription
@@ -67,9 +68,9 @@ class LocalStore:
         self.notifier.close()
         await self._durability.close(now)
 
-    def change(self, *, max_clients: int, max_tracker_peers: int, max_waiting: int) -> None:
-        self.tables.change(max_clients, max_tracker_peers)
-        self.notifier.max_waiting = max_waiting
+    def change(self, bounds: Bounds) -> None:
+        self.tables.change(bounds)
+        self.notifier.max_waiting = bounds.max_waiting
 
     async def sweep(self, now: float) -> Swept:
         swept = self._decide(lambda: self.tables.sweep(now), now, needs_saving=False)[0]

@@ -24,7 +24,7 @@ from rendezvous.core.sources import SourceNetwork
 from rendezvous.core.table import OfferTable
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound
-from rendezvous.limits import SignalingLimits
+from rendezvous.limits import Bounds, SignalingLimits
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 from rendezvous.wire.demux import mistakable
 
@@ -77,6 +77,7 @@ class Tables:
         self._tracker_lifetime = tracker_lifetime
         self._max_tracker_peers = max_tracker_peers
         self._limit_sources = limit_sources
+        self._bounds: Bounds | None = None
         self.wall = wall
         self.report_to(ignore_changes, ignore_changes, ignore_key)
         most = max_clients if max_logouts is None else max_logouts
@@ -110,6 +111,8 @@ class Tables:
         """Forget everything, without reporting it."""
         self.presence.clear()
         self._make_signaling()
+        if self._bounds is not None:
+            self.change(self._bounds)
 
     def report_to(self, note: Note, touch: Note, notify: Notify) -> None:
         """
@@ -121,10 +124,15 @@ class Tables:
         """
         self._note, self._touch, self._notify = note, touch, notify
 
-    def change(self, max_clients: int, max_tracker_peers: int) -> None:
-        """Use other bounds from now on. What is there already stays."""
-        self.presence.max_clients = max_clients
-        self._max_tracker_peers = self.tracker.max_peers = max_tracker_peers
+    def change(self, bounds: Bounds) -> None:
+        """Use other bounds from now on. What is there already stays, and is counted."""
+        self._bounds = bounds
+        share = bounds.share
+        self.presence.change(bounds.max_clients, share(bounds.max_clients))
+        self.offers.change(
+            bounds.max_offers, share(bounds.max_offers), bounds.signaling_memory, share(bounds.signaling_memory)
+        )
+        self.tracker.change(bounds.max_tracker_peers, share(bounds.max_tracker_peers))
 
     # Decisions
 
