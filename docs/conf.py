@@ -49,11 +49,17 @@ class ServerOptions(SphinxDirective):
 
     def run(self) -> list[Node]:
         """Make the list."""
-        lines = [f"``--{CONFIG}``", f"    {escaped(CONFIG_HELP)}.", "", f"    Environment: ``{CONFIG_VARIABLE}``.", ""]
+        lines = [
+            f"``--{CONFIG}``",
+            f"    {escaped(CONFIG_HELP[0].upper() + CONFIG_HELP[1:])}.",
+            "",
+            f"    Environment: ``{CONFIG_VARIABLE}``.",
+            "",
+        ]
         for field in attrs.fields(Settings):
             help, default = field.metadata["help"], default_text(field)
             lines += [f"``--{option_name(field)}``", f"    {escaped(help[0].upper() + help[1:])}.", ""]
-            facts = [f"Environment: ``{environment_name(field)}``.", f"File: ``{field.name}``."]
+            facts = [f"Environment: ``{environment_name(field)}``."]
             facts += [f"Default: ``{default}``."] if default else []
             facts += ["A reload changes it."] if field.metadata["reloadable"] else []
             lines += [f"    {' '.join(facts)}", ""]

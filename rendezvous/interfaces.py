@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.core.specs import OfferSpec
     from rendezvous.core.tracker import Replies, Source
+    from rendezvous.limits import Bounds
     from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 
 __all__ = ["ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription", "ITrackerStore"]
@@ -285,6 +286,9 @@ class IStore(IPresenceStore, ISignalingStore, ITrackerStore):
 
     async def close(now: float) -> None:
         """Keep what is to be kept, and let go of every resource. The store may be opened again."""
+
+    def change(bounds: Bounds) -> None:
+        """Use these bounds from now on. What is there already stays, also above a new bound."""
 
     async def sweep(now: float) -> Swept:
         """Free a slice of what has expired. The result says whether there is more."""

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_WAIT",
     "SESSION_BODY",
     "SMALL_BODY",
+    "Bounds",
     "SignalingLimits",
     "SourceLimits",
 ]
@@ -65,6 +66,24 @@ class SourceLimits:
     def none(cls) -> SourceLimits:
         """:returns: no limits at all."""
         return cls(**dict.fromkeys((field.name for field in attrs.fields(cls)), 0))
+
+
+@attrs.frozen(kw_only=True)
+class Bounds:
+    """
+    How much the tables hold. A running server can change it.
+
+    :ivar signaling_memory: bytes.
+    :ivar max_waiting: requests and event streams that wait.
+    :ivar share: the part of each table that one subscriber may hold, from 0 to 1; 0 for no limit.
+    """
+
+    max_clients: int
+    max_offers: int
+    max_tracker_peers: int
+    signaling_memory: int
+    max_waiting: int
+    share: float
 
 
 @attrs.frozen(kw_only=True)

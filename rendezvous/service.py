@@ -105,6 +105,7 @@ class Rendezvous(MultiService):
             frozenset(Protocol).difference(settings.without),
             self.counters,
         )
+        self.store.change(settings.bounds)
         self._gate = make_gate(settings.source_limits, settings.trusted_proxy, self.clock, self.counters)
         self._datagrams.run(False)
         sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
@@ -165,9 +166,7 @@ class Rendezvous(MultiService):
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
         for certificate, options in certificates:
             certificate.use(options)
-        self.settings = compared.settings
-        self._cors.allow(compared.settings.cors_origin)
-        self._datagrams.limit.change(*_udp_rate(compared.settings))
+        self._change(compared.settings)
         for refused in compared.refused:
             self.log.warn("not reloaded: {setting}; only a restart can change this", setting=refused)
         self.log.info(
@@ -175,6 +174,13 @@ class Rendezvous(MultiService):
             changed=", ".join(compared.changed) or "no setting has changed",
             certificates=len(certificates),
         )
+
+    def _change(self, settings: Settings) -> None:
+        self.settings = settings
+        self._cors.allow(settings.cors_origin)
+        self._datagrams.limit.change(*_udp_rate(settings))
+        self._gate.change(settings.source_limits, settings.trusted_proxy)
+        self.store.change(settings.bounds)
 
     def startService(self) -> None:
         """

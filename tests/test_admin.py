@@ -8,13 +8,11 @@ import io
 import json
 import os
 import re
-import shlex
 import sqlite3
 import stat
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +31,7 @@ from rendezvous.storage.database import open_database, schema_steps
 from rendezvous.storage.local import LocalStore
 from rendezvous.storage.registry import sqlite_store
 from rendezvous.testing import SECRET, MemoryReactor, MemoryServer
-from tests._rst import code_blocks
-from tests.real_server import environment, real_server
+from tests.real_server import environment
 
 NOW = 1_700_000_000.0
 OWNER, ANSWERER = "ab" * 16, "cd" * 16
@@ -452,38 +449,3 @@ class CommandLineTests(AdminCase):
         )
         os.close(writing)
         self.assertEqual((ended.returncode, ended.stderr), (1, b""))
-
-
-class RunningServerTests(AdminCase):
-    """A real server, and the program as operators call it, with the words of the documentation."""
-
-    def shell(self, command: str) -> str:
-        """:returns: what a command of the documentation prints in the server's directory."""
-        name, *words = shlex.split(command)
-        self.assertEqual(name, "rendezvous-admin")
-        ended = subprocess.run(
-            [*ADMIN, *words], cwd=self.directory, env=environment(), capture_output=True, text=True, timeout=60
-        )
-        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
-        return ended.stdout
-
-    def test_documented_commands_run(self) -> None:
-        """All of ``docs/storage.rst``, in its order, while a server runs; then its copy starts and has the client."""
-        page = (DOCS / "storage.rst").read_text(encoding="utf-8")
-        blocks = [block.text for block in code_blocks(page) if block.language == "shell"]
-        commands = [line for text in blocks for line in text.splitlines() if line.startswith("rendezvous-admin ")]
-        self.assertEqual({shlex.split(line)[1] for line in commands}, {"check", "backup", "stats", "rotate-secret"})
-        with real_server(f"--store=sqlite:{self.path}") as server:
-            request = urllib.request.Request(server.url + "/register", method="POST")
-            with urllib.request.urlopen(request, timeout=10) as reply:
-                client = json.load(reply)
-            printed = "".join(self.shell(command) for command in commands)
-            self.assertEqual(self.stats()["clients"], 1)
-        self.assertNotIn(client["private_id"], printed)
-        self.assertEqual(stat.S_IMODE((self.directory / "backup.sqlite3").stat().st_mode), 0o600)
-        secret = f"--secret-file={self.directory / 'rendezvous.secret'}"
-        with real_server(f"--store=sqlite:{self.directory / 'backup.sqlite3'}", secret) as server:
-            headers = {"Authorization": f"Bearer {client['private_id']}"}
-            request = urllib.request.Request(server.url + "/logout", method="POST", headers=headers)
-            with urllib.request.urlopen(request, timeout=10) as reply:
-                self.assertEqual(reply.status, 200)

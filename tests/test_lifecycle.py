@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -80,10 +81,14 @@ class LifeCase(SynchronousTestCase):
         """Stop, and wait until nothing is left."""
         while self.connections:
             self.connections.pop().lose()
+        self.wait_for(*(service.stopService() for _ in range(times)))
+
+    def wait_for(self, *stopping: Deferred[Any]) -> None:
+        """Wait until the server has stopped."""
         stopped: list[object] = []
-        for _ in range(times):
-            service.stopService().addBoth(stopped.append)
-        self.reactor.run_until(lambda: len(stopped) == times)
+        for each in stopping:
+            each.addBoth(stopped.append)
+        self.reactor.run_until(lambda: len(stopped) == len(stopping))
         self.assertEqual([end for end in stopped if isinstance(end, Failure)], [])
 
     def assert_nothing_is_left(self) -> None:
@@ -211,6 +216,29 @@ class LifeTests(LifeCase):
             self.assertEqual(len([port for port in ports if port.listening]), 2)
             self.stop(service)
             self.assert_nothing_is_left()
+
+    def test_stop_closes_connections(self) -> None:
+        """One that is kept alive, at once; one whose request is held, when that has been answered."""
+        for store in self.stores():
+            service = self.make(store)
+            self.start(service)
+            key = self.good("POST", "/register")["private_id"]
+            idle, fresh = self.connections[-1], Connection(self.reactor.tcp_ports[-1].factory, HOME)
+            held = self.begin("GET", "/offers/answers?wait=20", key)
+            stopping = service.stopService()
+            self.assertEqual([idle.closed, fresh.closed], [True, True])
+            self.wait_for(stopping)
+            response = held.response()
+            assert response is not None
+            self.assertEqual((response.status, held.closed), (503, True))
+            for connection in (idle, fresh, held):
+                connection.lose()
+            self.connections.clear()
+            self.assert_nothing_is_left()
+            self.start(service)
+            again = self.begin("GET", "/health")
+            self.assertEqual((again.response() is not None, again.closed), (True, False))
+            self.stop(service)
 
     def test_start_while_stopping_is_refused(self) -> None:
         """It says what to wait for, and does not disturb the stop."""

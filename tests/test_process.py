@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
-from tests._process_case import ON_TIME, UNKNOWN, VERIFY, Client, ForegroundCase, ProcessCase
+import attrs
+import zope.interface
+
+from twisted.trial.unittest import SkipTest
+
+from tests._process_case import CHECKOUT, ON_TIME, TWISTD, UNKNOWN, VERIFY, Client, ForegroundCase, ProcessCase
 
 
 class ForegroundTests(ForegroundCase):
@@ -107,6 +116,64 @@ class CommandTests(ProcessCase):
         done = self.run_twistd("--help")
         self.assertEqual(done.returncode, 0)
         self.assertRegex(done.stdout, r"\n +rendezvous +A rendezvous server")
+
+
+class UserTests(ForegroundCase):
+    """Tests of ``twistd --uid``."""
+
+    def open_python(self) -> str:
+        """:returns: an interpreter that every user can run: this one, or the system's if it is alike."""
+        if all(parent.stat().st_mode & 0o001 for parent in Path(os.__file__).resolve().parents):
+            return sys.executable
+        version = "import sys; print(*sys.version_info[:2])"
+        found = subprocess.run(["/usr/bin/python3", "-c", version], capture_output=True, text=True)
+        if found.stdout.split() != [str(number) for number in sys.version_info[:2]]:
+            raise SkipTest("another user cannot run this Python")
+        packages = {str(Path(attrs.__file__).parents[1]), str(Path(zope.interface.__file__).parents[2])}
+        self.environ["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *sorted(packages)])
+        return "/usr/bin/python3"
+
+    def test_files_belong_to_the_users_that_the_docs_say(self) -> None:
+        """The secret to root, the store to the user that the server runs as; and both are found again."""
+        if os.geteuid() != 0:
+            raise SkipTest("only root can change its user")
+        python = self.open_python()
+        # The directory of the tests may not be open to others.
+        directory = Path(tempfile.mkdtemp(prefix="rendezvous-"))
+        self.addCleanup(shutil.rmtree, directory)
+        directory.chmod(0o755)
+        state = directory / "state"
+        state.mkdir()
+        os.chown(state, 65534, 65534)
+        self.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        key = None
+        for _ in range(2):
+            with open(self.directory / "out.log", "w") as out, open(self.directory / "err.log", "w") as err:
+                command = [
+                    python,
+                    *TWISTD[1:],
+                    "-n",
+                    "--pidfile=",
+                    "--uid=65534",
+                    "--gid=65534",
+                    "rendezvous",
+                    "--http-port=0",
+                ]
+                command += ["--udp-port=0", "--interface=127.0.0.1", f"--secret-file={directory}/secret"]
+                command += [f"--store=sqlite:{state}/rendezvous.sqlite3"]
+                self.process = subprocess.Popen(command, cwd=directory, env=self.environ, stdout=out, stderr=err)
+            self.addCleanup(self.kill)
+            client = Client("127.0.0.1", self.ports())
+            self.addCleanup(client.close)
+            client.register()
+            if key is not None:
+                client.key = key
+            key = client.key
+            self.assertEqual(client.pulse(), ON_TIME)
+            owners = {path.name: path.stat().st_uid for path in (*state.iterdir(), directory / "secret")}
+            self.assertEqual(owners.pop("secret"), 0)
+            self.assertEqual(set(owners.values()), {65534}, owners)
+            self.stop(signal.SIGTERM)
 
 
 class DaemonTests(ProcessCase):

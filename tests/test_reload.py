@@ -128,6 +128,108 @@ class SettingsTests(ReloadCase):
         self.server.reactor.advance(60)
         self.assertEqual(answered(), 2)
 
+    def test_sizes_of_tables_change(self) -> None:
+        """More fit into a table that grew; what is in one that shrank stays."""
+        self.start(max_clients=2)
+        _, _, headers = self.server.register()
+        self.server.register()
+        self.assertEqual(self.server.request("POST", "/register").status, 503)
+        self.reload(max_clients=3)
+        self.server.register()
+        self.assertEqual(self.server.request("POST", "/register").status, 503)
+        self.reload(max_clients=1)
+        self.assertEqual(self.server.request("POST", "/register").status, 503)
+        self.assertEqual(self.server.request("POST", "/verify", None, headers).status, 200)
+
+    def test_places_of_the_tracker_change(self) -> None:
+        """As those of clients do."""
+        self.start(max_tracker_peers=1)
+        sources = [(f"198.51.100.{number}", 1) for number in range(3)]
+        announce = b'{"action":"announce"}'
+        self.assertIn(b"announce", self.server.deliver(announce, sources[0])[0])
+        self.assertIn(b"full", self.server.deliver(announce, sources[1])[0])
+        self.reload(max_tracker_peers=2)
+        self.assertNotIn(b"full", self.server.deliver(announce, sources[1])[0])
+        self.assertIn(b"full", self.server.deliver(announce, sources[2])[0])
+
+    def test_bounds_of_signaling_change(self) -> None:
+        """The number of offers, and their memory."""
+        self.start(max_offers=1)
+        _, _, headers = self.server.register()
+
+        def publish(number: int, size: int = 10) -> int:
+            offer = {"sdp": f"v={number} {'x' * size}", "topics": ["chess"]}
+            return self.server.request("POST", "/offers", {"offers": [offer]}, headers).status
+
+        self.assertEqual([publish(1), publish(2)], [200, 503])
+        self.reload(max_offers=3)
+        self.assertEqual([publish(2), publish(3), publish(4)], [200, 200, 503])
+        self.reload(max_offers=9, max_signaling_memory=20_000)
+        self.assertEqual([publish(5, 30_000), publish(6)], [503, 200])
+        self.reload(max_offers=9, max_signaling_memory="1M")
+        self.assertEqual(publish(5, 30_000), 200)
+
+    def test_share_of_a_source_changes(self) -> None:
+        """From the start it is that of the settings, of each table; turned off, one source may fill a table."""
+        self.start(no_source_limits=False, max_clients=10, source_share="20%")
+
+        def registered() -> list[int]:
+            return [self.server.request("POST", "/register").status for _ in range(3)]
+
+        self.assertEqual(registered(), [200, 200, 429])
+        self.reload(source_share="40%")
+        self.assertEqual(registered(), [200, 200, 429])
+        self.reload(source_share="40%", max_clients=15)
+        self.assertEqual(registered(), [200, 200, 429])
+        self.reload(no_source_limits=True)
+        self.assertEqual(registered(), [200] * 3)
+
+    def test_bounds_are_those_of_the_last_reload_after_a_restart(self) -> None:
+        """Reading the file back makes tables anew."""
+        path = Path(self.mktemp())
+        path.mkdir()
+        self.start(store=f"sqlite:{path}/store.sqlite3", max_tracker_peers=1)
+        self.reload(max_tracker_peers=2)
+        service = self.server.service
+        self.successResultOf(service.stopService())
+        service.startService()
+        sources = [(f"198.51.100.{number}", 1) for number in range(3)]
+        replies = [self.server.udp_ports[0].deliver(b'{"action":"announce"}', source) for source in sources]
+        self.assertEqual(replies, [[]] * 3)
+        port = self.server.reactor.udp_ports[-1]
+        replies = [port.deliver(b'{"action":"announce"}', source) for source in sources]
+        self.assertEqual([b"full" in reply[0] for reply in replies], [False, False, True])
+
+    def test_number_of_requests_that_wait_changes(self) -> None:
+        """Those that wait already go on."""
+        self.start(max_waiting=1)
+        clients = [self.server.register()[2] for _ in range(3)]
+
+        def wait(index: int) -> int | None:
+            connection = self.server.start_request("GET", "/offers/answers?wait=30", headers=clients[index])
+            response = connection.response()
+            return None if response is None else response.status
+
+        self.assertEqual([wait(0), wait(1)], [None, 503])
+        self.reload(max_waiting=2)
+        self.assertEqual([wait(1), wait(2)], [None, 503])
+
+    def test_limits_of_sources_change(self) -> None:
+        """What a source has taken before counts; turned off, everything passes; a proxy is believed at once."""
+        self.start(no_source_limits=False, source_registrations=0.01)
+
+        def registered(**headers: str) -> list[int]:
+            return [self.server.request("POST", "/register", None, headers).status for _ in range(3)]
+
+        self.assertEqual(registered(), [200, 429, 429])
+        self.reload(source_registrations=0.02)
+        self.assertEqual(registered(), [200, 429, 429])
+        self.reload(no_source_limits=True)
+        self.assertEqual(registered(), [200] * 3)
+        self.reload(source_registrations=0.01, trusted_proxy="198.51.100.0/24")
+        self.assertEqual(registered(**{"X-Forwarded-For": "192.0.2.9"}), [200, 429, 429])
+        self.assertEqual(registered(**{"X-Forwarded-For": "203.0.113.9"}), [200, 429, 429])
+
     def test_what_cannot_change_is_one_line_each_and_the_rest_changes(self) -> None:
         """The refused value stays, and is refused again next time."""
         self.start(udp_rate=2)

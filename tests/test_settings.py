@@ -39,7 +39,7 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
         [*NO_PORTS, "1:", ":deployed", "1:Deployed", "1:other", "1:deployed:", "65536:deployed"],
     ),
     "interface": (
-        {text: text for text in ("::1", "192.0.2.1", "0.0.0.0", "fe80::1%eth0", "::ffff:192.0.2.1")},
+        {text: text for text in ("::1", "192.0.2.1", "0.0.0.0", "fe80::1", "::ffff:192.0.2.1")},
         [
             "",
             " ",
@@ -50,7 +50,7 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
             "127.1",
             "0x7f000001",
             "192.0.2.1:80",
-            "fe80::1%",
+            "fe80::1%eth0",
             "*",
             "::/0",
         ],

@@ -67,6 +67,11 @@ class Logouts:
         self._endings: Deadlines[bytes] = Deadlines()
         self._live_only_until = -math.inf
 
+    def change(self, most: int, shares: tuple[int, int]) -> None:
+        """Use other bounds from now on. What is remembered already stays, and is counted."""
+        self._most = most
+        self._shares.change(*shares)
+
     def __len__(self) -> int:
         """Count the logouts that are remembered, those included whose time is over."""
         return len(self._revoked)

@@ -72,6 +72,11 @@ class Memory:
         self.shares = shares
         self.held = 0
 
+    def change(self, most: int, shares: tuple[int, int]) -> None:
+        """Use other bounds from now on. What is held already stays, and is counted."""
+        self._most = most
+        self.shares.change(*shares)
+
     def check(self, source: SourceNetwork, amount: int) -> None:
         """
         See that there is room.

@@ -137,6 +137,12 @@ class Presence:
         self.touched: list[set[Client]] | None = None
         self.unsettled: Container[object] = frozenset()
 
+    def change(self, max_clients: int, shares: tuple[int, int]) -> None:
+        """Use other bounds from now on, for clients and for logouts. What is there already stays, and is counted."""
+        self._max_clients = max_clients
+        self._shares.change(*shares)
+        self.logouts.change(max_clients, shares)
+
     def clear(self) -> None:
         """Forget everything. It is the same table afterwards, so that whoever calls it need not look it up again."""
         for client in self.clients():

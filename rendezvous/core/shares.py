@@ -48,6 +48,10 @@ class Shares:
         self._site = site
         self._held: Counter[str] = Counter()
 
+    def change(self, subscriber: int = 0, site: int = 0) -> None:
+        """Use other shares from now on. What a source holds already stays, and is counted."""
+        self._subscriber, self._site = subscriber, site
+
     def __len__(self) -> int:
         """Count the networks that hold something; never more than two for each entry of the table."""
         return len(self._held)

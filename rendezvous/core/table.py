@@ -83,6 +83,14 @@ class OfferTable:
         self._latest_ms = 0
         self._latest_answer_ms = 0
 
+    def change(
+        self, max_offers: int, offer_shares: tuple[int, int], memory: int, memory_shares: tuple[int, int]
+    ) -> None:
+        """Use other bounds from now on. What is there already stays, and is counted."""
+        self._max_offers = max_offers
+        self._shares.change(*offer_shares)
+        self.memory.change(memory, memory_shares)
+
     def __len__(self) -> int:
         """How many offers and sessions there are, those that have ended but are not freed yet included."""
         return len(self.catalogue)

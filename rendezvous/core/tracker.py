@@ -191,6 +191,11 @@ class Tracker:
         self._by_source: OrderedDict[Source, TrackerPeer] = OrderedDict()
         self._by_share_id: dict[str, TrackerPeer] = {}
 
+    def change(self, max_peers: int, shares: tuple[int, int]) -> None:
+        """Use other bounds from now on. What is there already stays, and is counted."""
+        self._max_peers = max_peers
+        self._shares.change(*shares)
+
     def __len__(self) -> int:
         """Count the peers held, including those that have expired and are not swept yet."""
         return len(self._by_source)

@@ -145,7 +145,8 @@ def _check_store(value: Any) -> str:
 
 
 def _check_address(value: Any) -> str:
-    _ensure(isinstance(value, str))
+    # Twisted opens no UDP port on an address with a scope.
+    _ensure(isinstance(value, str) and "%" not in value)
     ip_address(value)
     return str(value)
 
@@ -259,8 +260,8 @@ ORIGIN = Kind(
 )
 STORE = Kind("must be sqlite:PATH or memory:", _check_store)
 ADDRESS = Kind(
-    "must be an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1; it cannot be a host name or the name of a"
-    " network interface",
+    "must be an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1, without a scope; it cannot be a host name or the"
+    " name of a network interface",
     _check_address,
 )
 NETWORK = Kind(

@@ -15,7 +15,7 @@ import attrs
 from rendezvous.core.presence import Timers
 from rendezvous.core.protocols import Protocol
 from rendezvous.errors import StartupError
-from rendezvous.limits import SignalingLimits, SourceLimits
+from rendezvous.limits import Bounds, SignalingLimits, SourceLimits
 from rendezvous.settings.kinds import (
     ADDRESS,
     FLAG,
@@ -118,21 +118,26 @@ class Settings:
         30 * 86400.0, "seconds for which the server remembers that a credential was logged out", SECONDS
     )
     max_clients: int = option(
-        1_000_000, "number of clients that are kept; the next one is refused with 503", whole(1, _MOST)
+        1_000_000, "number of clients that are kept; the next one is refused with 503", whole(1, _MOST), reloadable=True
     )
     max_offers: int = option(
-        100_000, "number of offers and sessions that are kept; the next one is refused with 503", whole(1, _MOST)
+        100_000,
+        "number of offers and sessions that are kept; the next one is refused with 503",
+        whole(1, _MOST),
+        reloadable=True,
     )
     max_signaling_memory: int = option(
         512 * 1024**2,
         "memory for offers, sessions, answers, candidates and events, in bytes or with K, M or G; what does not fit is"
         " refused with 503",
         SIZE,
+        reloadable=True,
     )
     max_waiting: int = option(
         10_000,
         "number of requests and event streams that wait for news; the next one is refused with 503",
         whole(1, _MOST),
+        reloadable=True,
     )
     offers_per_peer: int = option(
         SignalingLimits().offers_per_peer,
@@ -155,6 +160,7 @@ class Settings:
         100_000,
         "number of tracker peers that are kept; the next one gets an error that the tracker is full",
         whole(1, _MOST),
+        reloadable=True,
     )
     udp_rate: float = option(
         50.0,
@@ -167,33 +173,39 @@ class Settings:
         SourceLimits().requests,
         "HTTP requests a second from one IPv4 address or IPv6 /64, with bursts of 8 times as many; 0 for no limit",
         RATE,
+        reloadable=True,
     )
     source_registrations: float = option(
         SourceLimits().registrations,
         "registrations a second from one IPv4 address or IPv6 /64, with bursts of 100 times as many; 0 for no limit",
         RATE,
+        reloadable=True,
     )
     source_publications: float = option(
         SourceLimits().publications,
         "offers and sessions a second from one IPv4 address or IPv6 /64, with bursts of 50 times as many; 0 for no"
         " limit",
         RATE,
+        reloadable=True,
     )
     source_waiting: int = option(
         SourceLimits().waiting,
         "requests and event streams of one IPv4 address or IPv6 /64 that wait for news at one time; 0 for no limit",
         whole(0, _MOST),
+        reloadable=True,
     )
     source_connections: int = option(
         SourceLimits().connections,
         "HTTP connections of one IPv4 address or IPv6 /64 at one time; 0 for no limit",
         whole(0, _MOST),
+        reloadable=True,
     )
     source_share: str = option(
         "10%",
         "part of each table that one IPv4 address or IPv6 /64 may hold; an IPv4 /24 or an IPv6 /48 may hold two and a"
         " half times as much; 0% for no limit",
         SHARE,
+        reloadable=True,
     )
     no_source_limits: bool = option(
         False,
@@ -210,6 +222,7 @@ class Settings:
             " for UNIX sockets (repeatable; default: none)",
             NETWORK,
             many=True,
+            reloadable=True,
         ),
     )
     without: tuple[str, ...] = attrs.field(
@@ -262,6 +275,18 @@ class Settings:
             max_waiting=self.max_waiting,
             memory=self.max_signaling_memory,
             source_share=self.share,
+        )
+
+    @property
+    def bounds(self) -> Bounds:
+        """:returns: how much the tables hold."""
+        return Bounds(
+            max_clients=self.max_clients,
+            max_offers=self.max_offers,
+            max_tracker_peers=self.max_tracker_peers,
+            signaling_memory=self.max_signaling_memory,
+            max_waiting=self.max_waiting,
+            share=self.share,
         )
 
     @property

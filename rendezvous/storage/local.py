@@ -19,6 +19,7 @@ from rendezvous.core.specs import OfferSpec
 from rendezvous.core.tracker import Replies, Source
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
+from rendezvous.limits import Bounds
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 from rendezvous.storage.durability import SETTLED, Durability
 from rendezvous.storage.notifier import Notifier, Subscription
@@ -66,6 +67,10 @@ class LocalStore:
         self._is_open = False
         self.notifier.close()
         await self._durability.close(now)
+
+    def change(self, bounds: Bounds) -> None:
+        self.tables.change(bounds)
+        self.notifier.max_waiting = bounds.max_waiting
 
     async def sweep(self, now: float) -> Swept:
         swept = self._decide(lambda: self.tables.sweep(now), now, needs_saving=False)[0]

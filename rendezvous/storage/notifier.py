@@ -79,7 +79,7 @@ class Notifier:
     """
 
     def __init__(self, max_waiting: int) -> None:
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._by_key: dict[Hashable, dict[Subscription, None]] = {}
         self._count = 0
         self._closed = False
@@ -101,7 +101,7 @@ class Notifier:
         if len(self._by_key.get(key, ())) >= WAITING_PER_KEY:
             self.refused += 1
             raise TooMany(f"At most {WAITING_PER_KEY} requests may wait for the same thing at a time.")
-        if self._count >= self._max_waiting:
+        if self._count >= self.max_waiting:
             self.refused += 1
             raise Full("The server holds as many waiting requests as it can.", code="too-many-waiting")
         subscription = Subscription(self, key)

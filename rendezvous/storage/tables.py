@@ -24,7 +24,7 @@ from rendezvous.core.sources import SourceNetwork
 from rendezvous.core.table import OfferTable
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound
-from rendezvous.limits import SignalingLimits
+from rendezvous.limits import Bounds, SignalingLimits
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 from rendezvous.wire.demux import mistakable
 
@@ -77,6 +77,7 @@ class Tables:
         self._tracker_lifetime = tracker_lifetime
         self._max_tracker_peers = max_tracker_peers
         self._source_share = source_share
+        self._bounds: Bounds | None = None
         self.wall = wall
         self.report_to(ignore_changes, ignore_changes, ignore_key)
         most = max_clients if max_logouts is None else max_logouts
@@ -110,6 +111,8 @@ class Tables:
         """Forget everything, without reporting it."""
         self.presence.clear()
         self._make_signaling()
+        if self._bounds is not None:
+            self.change(self._bounds)
 
     def report_to(self, note: Note, touch: Note, notify: Notify) -> None:
         """
@@ -120,6 +123,15 @@ class Tables:
         :param notify: called with the key of what has changed, for requests that wait.
         """
         self._note, self._touch, self._notify = note, touch, notify
+
+    def change(self, bounds: Bounds) -> None:
+        """Use other bounds from now on. What is there already stays, and is counted."""
+        self._bounds = bounds
+        self._source_share = bounds.share
+        offers, memory = share_of(bounds.max_offers, bounds.share), share_of(bounds.signaling_memory, bounds.share)
+        self.presence.change(bounds.max_clients, share_of(bounds.max_clients, bounds.share))
+        self.offers.change(bounds.max_offers, offers, bounds.signaling_memory, memory)
+        self.tracker.change(bounds.max_tracker_peers, share_of(bounds.max_tracker_peers, bounds.share))
 
     # Decisions
 

@@ -157,6 +157,8 @@ class Channel(HTTPChannel):
         self._savedTimeOut = IDLE_TIME
         self._phase = _Phase.IDLE
         self.site.connections.idle(self)
+        if self.site.connections.are_ending:
+            self.persistent = False
         super().requestDone(request)
         if not self._busyReceiving:
             self._set_deadline()

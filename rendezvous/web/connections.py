@@ -35,12 +35,14 @@ class Connections:
     :param most: how many there may be in all.
     :param shares: how many each source may have.
     :param refused: called with the reason and the source for each connection that is closed because of a limit.
+    :ivar are_ending: whether a connection is to be closed when its request is answered.
     """
 
     def __init__(self, most: int, shares: Shares, refused: Callable[[str, SourceNetwork], None]) -> None:
         self._most = most
         self._shares = shares
         self._refused = refused
+        self.are_ending = False
         self._open: dict[Connection, SourceNetwork] = {}
         # Of all connections, and of each subscriber, in the order in which they became idle.
         self._idle: dict[Connection, None] = {}
@@ -49,6 +51,16 @@ class Connections:
     def __len__(self) -> int:
         """:returns: how many are open."""
         return len(self._open)
+
+    def begin(self) -> None:
+        """Take connections, also after an end."""
+        self.are_ending = False
+
+    def end(self) -> None:
+        """Close every connection that is idle now; each other one is to be closed when its request is answered."""
+        self.are_ending = True
+        for connection in list(self._idle):
+            connection.transport.loseConnection()
 
     def opened(self, connection: Connection, source: SourceNetwork) -> bool:
         """

@@ -31,6 +31,11 @@ class Gate:
     quotas: Quotas
     refusals: Refusals
 
+    def change(self, limits: SourceLimits, trusted: Sequence[str]) -> None:
+        """Use other limits and believe other proxies from now on."""
+        self.proxies.trust(trusted)
+        self.quotas.change(limits)
+
 
 def make_gate(limits: SourceLimits, trusted: Sequence[str], clock: IReactorTime, counters: Counters) -> Gate:
     """

@@ -43,13 +43,28 @@ class Quotas:
 
     def __init__(self, limits: SourceLimits, clock: IReactorTime) -> None:
         self._seconds = clock.seconds
-        self._requests = _rate(limits.requests, 8)
-        self._registrations = _rate(limits.registrations, 100)
-        self._publications = _rate(limits.publications, 50)
-        self._waiting = _shares("requests that wait", limits.waiting, "source-waiting")
-        self._unfinished = _shares("request bodies that are being sent", limits.unfinished, "source-bodies")
+        self._requests, self._registrations, self._publications = RateLimit(0, 1), RateLimit(0, 1), RateLimit(0, 1)
+        self._waiting = Shares("requests that wait", code="source-waiting")
+        self._unfinished = Shares("request bodies that are being sent", code="source-bodies")
         self._unfinished_total = 0
-        self.connections = _shares("connections", limits.connections, "source-connections")
+        self.connections = Shares("connections", code="source-connections")
+        self.change(limits)
+
+    def change(self, limits: SourceLimits) -> None:
+        """Use other limits from now on. What a source holds already stays, and is counted."""
+        # A burst is what comes back in so many seconds.
+        for rate, limit, seconds in (
+            (limits.requests, self._requests, 8),
+            (limits.registrations, self._registrations, 100),
+            (limits.publications, self._publications, 50),
+        ):
+            limit.change(rate, max(1.0, rate * seconds))
+        for most, shares in (
+            (limits.waiting, self._waiting),
+            (limits.unfinished, self._unfinished),
+            (limits.connections, self.connections),
+        ):
+            shares.change(most, SITE_FACTOR * most)
 
     def request(self, source: SourceNetwork) -> None:
         """:raises TooMany: ``source-requests``, the source sends more requests than it may."""
@@ -114,15 +129,6 @@ class Held:
 
     def __exit__(self, *error: object) -> None:
         self._shares.remove(self._source)
-
-
-def _rate(rate: float, seconds: float) -> RateLimit:
-    """:returns: a limit whose burst is what comes back in so many seconds."""
-    return RateLimit(rate, max(1.0, rate * seconds))
-
-
-def _shares(what: str, most: int, code: str) -> Shares:
-    return Shares(what, most, SITE_FACTOR * most, code)
 
 
 def _too_fast(what: str, source: SourceNetwork, wait: float) -> TooMany:

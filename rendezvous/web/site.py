@@ -40,6 +40,16 @@ class RendezvousSite(Site):
         self.root = root
         self.connections = Connections(max_connections, root.gate.quotas.connections, root.gate.refusals.limited)
 
+    def startFactory(self) -> None:
+        """Begin, with the first port that listens."""
+        self.connections.begin()
+        super().startFactory()
+
+    def stopFactory(self) -> None:
+        """End, with the last port that listens: a connection that is kept alive would outlive the server."""
+        self.connections.end()
+        super().stopFactory()
+
     def acceptableProtocols(self) -> list[bytes]:
         """:returns: HTTP/1.1 alone: the limits are those of its channel."""
         return [b"http/1.1"]

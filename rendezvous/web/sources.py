@@ -55,6 +55,10 @@ class Proxies:
     """
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
+        self.trust(trusted)
+
+    def trust(self, trusted: Sequence[str]) -> None:
+        """Believe these proxies from now on, and no others."""
         networks = [ip_network(text, strict=False) for text in trusted if text != "unix"]
         self._trusts_unix = "unix" in trusted
         self._trusts_any = bool(networks)

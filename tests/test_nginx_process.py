@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests._rst import code_blocks
 from tests.real_server import real_server
-from tests.test_peers import require
+from tests.test_peers_process import require
 
 PAGE = Path(__file__).parent.parent / "docs" / "operating.rst"
 
