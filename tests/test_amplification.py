@@ -51,14 +51,14 @@ class Exchange:
     """
     A request, and what the server sent because of it to one receiver.
 
-    :ivar dialect: whose messages they are, as the page says it.
+    :ivar protocol: whose messages they are, as the page says it.
     :ivar request: what the page calls it.
     :ivar reply: the same of the reply.
     :ivar asked: bytes of the request.
     :ivar sent: datagrams to the receiver.
     """
 
-    dialect: str
+    protocol: str
     request: str
     reply: str
     asked: int
@@ -77,7 +77,7 @@ class Exchange:
     @property
     def row(self) -> list[str]:
         """:returns: the exchange as a row of the page's table."""
-        return [self.dialect, self.request, self.reply, str(self.asked), str(self.size), str(self.factor)]
+        return [self.protocol, self.request, self.reply, str(self.asked), str(self.size), str(self.factor)]
 
 
 class Meter:
@@ -115,7 +115,7 @@ class Meter:
 
 
 def pulses() -> Iterator[Exchange]:
-    """Measure the rendezvous dialect."""
+    """Measure the rendezvous protocol."""
     meter = Meter()
     _, key, headers = meter.server.register()
 
@@ -219,7 +219,7 @@ class AmplificationTests(SynchronousTestCase):
         self.assertEqual(table[1:], [exchange.row for exchange in measured()])
 
     def test_every_reply_is_measured(self) -> None:
-        """Each that a dialect has words for, and every code of a pulse."""
+        """Each that a variant of the tracker can send, and every code of a pulse."""
         samples: dict[type, Message] = {
             Announced: Announced("a" * 8),
             Pulsed: Pulsed(),
@@ -240,7 +240,7 @@ class AmplificationTests(SynchronousTestCase):
 
     def test_only_the_fixed_answers_are_longer_than_their_requests(self) -> None:
         """STUN's and the tracker's; a pulse gets an eighth of what it is, at most."""
-        longer = {exchange.dialect for exchange in measured() if exchange.size > exchange.asked}
+        longer = {exchange.protocol for exchange in measured() if exchange.size > exchange.asked}
         self.assertEqual(longer, {"STUN", "tracker, documented", "tracker, deployed"})
         self.assertLessEqual(max(exchange.size / exchange.asked for exchange in pulses()), 1 / 8)
 
