@@ -67,7 +67,6 @@ class Batch:
 WriteBatch = Callable[[Batch], None]
 
 
-@attrs.define(eq=False)
 class _Decision:
     """
     What one decision has noted.
@@ -77,10 +76,13 @@ class _Decision:
     :ivar keys: whom to notify after the commit.
     """
 
-    position: int
-    entries: list[object] = attrs.field(factory=list)
-    size: int = 0
-    keys: Collection[Key] = ()
+    __slots__ = ("entries", "keys", "position", "size")
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.entries: list[object] = []
+        self.size = 0
+        self.keys: Collection[Key] = ()
 
 
 class Journal:
@@ -151,8 +153,10 @@ class Journal:
 
     def begin(self, now: float) -> None:
         """A decision begins; what was noted since the last one, by a read that ended what was due, is one too."""
-        self._now = max(self._now, now)
-        self.end()
+        if now > self._now:
+            self._now = now
+        if self._current is not None or self._needed:
+            self.end()
 
     def end(self, keys: Collection[Key] = ()) -> int:
         """
@@ -185,7 +189,8 @@ class Journal:
             decision = self._deciding()
             decision.entries.append(record)
             position = self._changed[record] = decision.position
-        self._needed = max(self._needed, position)
+        if position > self._needed:
+            self._needed = position
 
     def mark_unsettled(self, record: object) -> None:
         """Let decisions about a record that was just marked as changed wait until it is on the disk."""
@@ -194,7 +199,8 @@ class Journal:
 
     def need(self, record: object) -> None:
         """Let this decision wait as long as the one that has changed the record, if that is not on the disk yet."""
-        self._needed = max(self._needed, self.unsettled.get(record, 0))
+        if record in self.unsettled:
+            self._needed = max(self._needed, self.unsettled[record])
 
     def forget(self, record: object) -> None:
         """Do not write a record any more: it has ended."""

@@ -244,7 +244,10 @@ class LocalStore:
     async def _save(self, decide: Callable[[], T], now: float) -> T:
         """Decide something that has to be kept; while nothing can be kept, it is refused before it is decided."""
         self._durability.raise_if_refusing()
-        return await self._wait(*self._decide(decide, now))
+        decided, position = self._decide(decide, now)
+        if position != SETTLED and (saved := self._durability.saved(position)) is not None:
+            await saved
+        return decided
 
     async def _keep_on(self, decide: Callable[[], T], now: float) -> T:
         """
@@ -253,12 +256,10 @@ class LocalStore:
         What it changes is kept as soon as that is possible.
         """
         decided, position = self._decide(decide, now)
-        return decided if self._durability.failing else await self._wait(decided, position)
-
-    async def _wait(self, decided: T, position: int) -> T:
-        saved = self._durability.saved(position)
-        if saved is not None:
-            await saved
+        if position != SETTLED and not self._durability.failing:
+            saved = self._durability.saved(position)
+            if saved is not None:
+                await saved
         return decided
 
     def _decide(self, decide: Callable[[], T], now: float, *, needs_saving: bool = True) -> tuple[T, int]:
