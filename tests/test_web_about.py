@@ -129,3 +129,19 @@ class CacheTests(WebTestCase):
                 response = self.ask(method, path, None, headers)
                 self.assertEqual(response.headers["vary"], "Origin", path)
                 self.assertEqual(response.headers["cache-control"], kept, path)
+
+
+class DateTests(WebTestCase):
+    """Headers that the server adds by itself."""
+
+    def test_date_is_that_of_the_second(self) -> None:
+        """In the form of RFC 9110, section 5.6.7; it goes on with the clock."""
+        self.assertEqual(self.ask("GET", "/health").headers["date"], "Fri, 15 Jan 2027 08:00:00 GMT")
+        self.server.reactor.advance(0.5)
+        self.assertEqual(self.ask("GET", "/health").headers["date"], "Fri, 15 Jan 2027 08:00:00 GMT")
+        self.server.reactor.advance(0.5)
+        self.assertEqual(self.ask("GET", "/health").headers["date"], "Fri, 15 Jan 2027 08:00:01 GMT")
+
+    def test_version_of_the_libraries_is_not_told(self) -> None:
+        """There is no Server header."""
+        self.assertNotIn("server", self.ask("GET", "/health").headers)

@@ -51,17 +51,13 @@ class AboutRoutes:
             Route("GET", "/ready", self.ready, tag="about", response="Ready"),
         ]
 
-    async def about(self, request: Request) -> dict[str, Any]:
+    async def about(self, request: Request) -> dict[str, Any] | bytes:
         """Name, version, and the facts that a client needs; with ``page`` and an Origin, what ``/topics`` answers."""
         if self._topics is not None and request.args and b"page" in request.args and request.getHeader(b"Origin"):
             # The oldest clients of the sessions protocol list topics here.
             return await self._topics(request)
-        return {
-            "version": __version__,
-            "name": "rendezvous",
-            "description": "A rendezvous and signaling server for peers behind NATs.",
-            **self._facts.fields(),
-        }
+        description = "A rendezvous and signaling server for peers behind NATs."
+        return self._facts.added_to({"version": __version__, "name": "rendezvous", "description": description})
 
     async def health(self, request: Request) -> dict[str, Any]:
         """Liveness: the process runs and answers. It says nothing about the store; see ``/ready``."""

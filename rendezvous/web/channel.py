@@ -75,6 +75,7 @@ class Channel(HTTPChannel):
     refused = False
     _phase = _Phase.NEW
     _is_proxied = False
+    _is_secure: bool | None = None
     _body_began = 0.0
     _end: IDelayedCall | None = None
 
@@ -111,6 +112,12 @@ class Channel(HTTPChannel):
         if not stays:
             self.give_way()
         return stays
+
+    def isSecure(self) -> bool:
+        """:returns: whether the connection has TLS. It is asked for twice in each request, and looked up once."""
+        if self._is_secure is None:
+            self._is_secure = bool(super().isSecure())
+        return self._is_secure
 
     # Backpressure
 

@@ -9,11 +9,12 @@ import attrs
 
 from rendezvous.core.presence import Timers
 from rendezvous.limits import SignalingLimits
+from rendezvous.web.pages import encode
 
 __all__ = ["Facts"]
 
 
-@attrs.frozen
+@attrs.define
 class Facts:
     """
     What ``GET /`` and ``POST /register`` say besides their own fields.
@@ -26,16 +27,28 @@ class Facts:
     timers: Timers = attrs.field(factory=Timers)
     limits: SignalingLimits = attrs.field(factory=SignalingLimits)
     udp_ports: Callable[[], Sequence[int]] = tuple
+    _ports: Sequence[int] | None = attrs.field(default=None, init=False)
+    _text: bytes = attrs.field(default=b"", init=False)
 
-    def fields(self) -> dict[str, Any]:
-        """:returns: the fields. Times are in seconds, but for names in ``Ms``; sizes in bytes of UTF-8."""
+    def added_to(self, fields: dict[str, Any]) -> bytes:
+        """
+        :param fields: the other fields of the answer, at least one.
+        :returns: the answer as JSON. The facts in it are encoded once, as registrations are many.
+        """
+        ports = self.udp_ports()
+        if ports != self._ports:
+            self._ports, self._text = ports, encode(self._fields(ports))[1:]
+        return encode(fields)[:-1] + b"," + self._text
+
+    def _fields(self, ports: Sequence[int]) -> dict[str, Any]:
+        """:returns: the facts. Times are in seconds, but for names in ``Ms``; sizes in bytes of UTF-8."""
         timers, limits = self.timers, self.limits
         return {
             "pulseInterval": timers.pulse_interval,
             "pulseGrace": timers.pulse_grace,
             "errorTime": timers.error_time,
             "registrationTime": timers.registration_time,
-            "udpPorts": list(self.udp_ports()),
+            "udpPorts": list(ports),
             "limits": {
                 "sdpSize": limits.sdp_size,
                 "ttlDefaultMs": limits.ttl_default_ms,

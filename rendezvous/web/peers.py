@@ -40,21 +40,21 @@ class PeerRoutes:
             known("GET", "/peer/<client_id>/udp/status", self.status, response="Status"),
         ]
 
-    async def register(self, request: Request) -> dict[str, Any]:
+    async def register(self, request: Request) -> bytes:
         """Make a client. The answer has the words of both protocols that read it, and the facts that a client needs."""
         now, source = self._seconds(), source_of(request)
         self._quotas.registration(source)
         client_id, key = await self._store.register(now, source)
         name, secret = client_id.hex(), key.hex()
-        return {
+        fields = {
             "client_id": name,
             "private_id": secret,
             "peerId": name,
             "secret": secret,
             "timestamp": self._clock.wall(),
             "ok": True,
-            **self._facts.fields(),
         }
+        return self._facts.added_to(fields)
 
     async def verify(self, request: Request) -> dict[str, Any]:
         """Take the caller back after silence."""

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
 from twisted.web.server import Request
@@ -29,6 +30,7 @@ class CappedRequest(Request):
 
     channel: Any
     content: Any
+    site: Any
     source: SourceNetwork = UNKNOWN
     received = 0
     _limit = 0
@@ -78,10 +80,22 @@ class CappedRequest(Request):
         super().requestReceived(command, target, version)
 
     def process(self) -> None:
-        """Answer."""
+        """
+        Answer.
+
+        This is what the base class does for a root that is a leaf, but it does not look for children, and sends no
+        Server header, which would tell the version of Twisted.
+        """
         if self._media:
             self.requestHeaders.setRawHeaders(b"Content-Type", self._media)
-        super().process()
+        self.site = self.channel.site
+        self.setHeader(b"Date", self.site.date())
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        try:
+            self.render(self.channel.site.root)
+        except Exception:
+            self.processingFailed(Failure())
 
     def connectionLost(self, reason: Failure) -> None:
         """Forget the body."""

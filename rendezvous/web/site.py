@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request as PlainRequest
+from twisted.web.http import datetimeToString
 from twisted.web.server import Site
 
 from rendezvous.web.channel import Channel
@@ -34,6 +35,8 @@ class RendezvousSite(Site):
     displayTracebacks = False
     noisy = False
     protocol: Any = Channel
+    _second = -1
+    _date = b""
 
     def __init__(self, root: RootResource, reactor: IReactorTime, max_connections: int = MAX_CONNECTIONS) -> None:
         super().__init__(root, requestFactory=CappedRequest, reactor=reactor)
@@ -49,6 +52,13 @@ class RendezvousSite(Site):
         """End, with the last port that listens: a connection that is kept alive would outlive the server."""
         self.connections.end()
         super().stopFactory()
+
+    def date(self) -> bytes:
+        """:returns: the ``Date`` of an answer; it is written once for all answers of one second."""
+        second = int(self.reactor.seconds())
+        if second != self._second:
+            self._second, self._date = second, datetimeToString(second)
+        return self._date
 
     def acceptableProtocols(self) -> list[bytes]:
         """:returns: HTTP/1.1 alone: the limits are those of its channel."""
