@@ -93,7 +93,7 @@ class CappedRequest(Request):
         self.prepath = []
         self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
         try:
-            self.render(self.channel.site.root)
+            self.render(self.site.resource)
         except Exception:
             self.processingFailed(Failure())
 
