@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from sortedcontainers import SortedList
 
-from rendezvous.core.bloom import hashes
 from rendezvous.core.entries import Entry
 from rendezvous.core.topics import TopicIndex
 
@@ -57,10 +56,7 @@ class Catalogue:
         if offer.answer is None:
             namespace.topics.add(entry)
         if offer.owner:
-            owned = self._owned.setdefault(offer.owner, {})
-            # The hashes of an owner are computed once, for the first of its offers.
-            entry.hashes = entry.hashes or (next(iter(owned.values())).hashes if owned else hashes(offer.owner))
-            owned[offer.id] = entry
+            self._owned.setdefault(offer.owner, {})[offer.id] = entry
         self._due.add((entry.ends_at, offer.namespace, offer.id))
 
     def remove(self, entry: Entry) -> None:

@@ -37,10 +37,11 @@ def string(text: str) -> bytes:
 
 def offer_head(id: str, owner: str, topics: Sequence[str], *, has_secret: bool, info: str | None) -> bytes:
     """:returns: the JSON object that listings show of an offer, up to the value of ``sdp``; the rest is up to them."""
-    fields = f'{{"id":{_encode(id)},"peerId":{_encode(owner)},"topics":{_encode(topics)},'
+    names = ",".join(map(encode_basestring, topics))
+    fields = f'{{"id":{encode_basestring(id)},"peerId":{encode_basestring(owner)},"topics":[{names}],'
     fields += '"hasSecret":true,' if has_secret else '"hasSecret":false,'
     if info is not None:
-        fields += f'"info":{_encode(info)},'
+        fields += f'"info":{encode_basestring(info)},'
     return f'{fields}"sdp":'.encode()
 
 

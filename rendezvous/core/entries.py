@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from rendezvous.core.bloom import hashes
 from rendezvous.core.memory import CANDIDATE_COST
 from rendezvous.core.offers import Candidate, Offer, Role, Session
 from rendezvous.core.sources import SourceNetwork
@@ -18,23 +19,28 @@ class Entry:
 
     :ivar offer: how it is now.
     :ivar ends_at: ms of server time; at most its ``expires_at``.
-    :ivar hashes: those of its owner's id in a Bloom filter; made by the catalogue.
     :ivar candidate_bytes: the payloads of both sides.
     :ivar charges: the bytes that are charged for its answer and its candidates, by source.
     """
 
-    __slots__ = ("_answerer", "_offerer", "_offerer_bytes", "candidate_bytes", "charges", "ends_at", "hashes", "offer")
+    __slots__ = ("_answerer", "_hashes", "_offerer", "_offerer_bytes", "candidate_bytes", "charges", "ends_at", "offer")
 
     def __init__(self, offer: Offer) -> None:
         self.offer = offer
         self.ends_at = offer.expires_at
-        self.hashes: tuple[int, ...] = ()
+        self._hashes: tuple[int, ...] = ()
         # No list until there is something in it: most offers never see a candidate.
         self._offerer: list[Candidate] | None = None
         self._answerer: list[Candidate] | None = None
         self._offerer_bytes = 0
         self.candidate_bytes = 0
         self.charges: dict[SourceNetwork, int] | None = None
+
+    def owner_hashes(self) -> tuple[int, ...]:
+        """The hashes of its owner's id in a Bloom filter, computed when a filter first meets it: 5 us."""
+        if not self._hashes:
+            self._hashes = hashes(self.offer.owner)
+        return self._hashes
 
     def candidates(self, role: Role) -> Sequence[Candidate]:
         """What one side has sent so far, oldest first; not to be changed."""

@@ -89,7 +89,7 @@ class Listings:
         def found() -> Iterator[tuple[int, int, Offer | None]]:
             for entry in self._newest(namespace, topic, after):
                 offer = entry.offer
-                hidden = entry.ends_at <= now_ms or (bloom is not None and bloom.holds(entry.hashes))
+                hidden = entry.ends_at <= now_ms or (bloom is not None and bloom.holds(entry.owner_hashes()))
                 yield offer.seen, offer.size + FRAME, None if hidden else offer
 
         now_ms = self._begin(topic, now)

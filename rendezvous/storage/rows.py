@@ -113,7 +113,25 @@ def _(rule: LiveOnly) -> Iterator[Statement]:
 
 @statements.register
 def _(offer: Offer) -> Iterator[Statement]:
-    yield _PUT_OFFER, tuple(_column(offer, field) for field in _OFFER_COLUMNS)
+    # Written out, in the order of _OFFER_COLUMNS: every publication pays for it.
+    yield (
+        _PUT_OFFER,
+        (
+            offer.namespace,
+            offer.id,
+            offer.owner,
+            json.dumps(offer.topics),
+            _text(offer.sdp),
+            offer.secret,
+            offer.info,
+            offer.created_at,
+            offer.expires_at,
+            offer.last_seen,
+            offer.seen,
+            offer.while_connected,
+            offer.source.subscriber,
+        ),
+    )
 
 
 @statements.register
