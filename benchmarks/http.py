@@ -28,8 +28,8 @@ def request(method: str, path: str, number: int | None = None, body: bytes = b""
 
 
 def run(report: Report) -> None:
-    """The rendezvous dialect."""
-    report.section("The rendezvous dialect over HTTP")
+    """The rendezvous protocol."""
+    report.section("The rendezvous protocol over HTTP")
     peer = client_id(2).hex()
     with server("klein") as klein, server("http", 1000) as ours:
         for what, asked in (

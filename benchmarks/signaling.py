@@ -39,8 +39,8 @@ def crowd(port: int) -> None:
 
 
 def run(report: Report) -> None:
-    """The offers dialect; the first row and the topics again with very many topics there."""
-    report.section(f"The offers dialect over HTTP, offers of {len(SDP):,} bytes")
+    """The offers protocol; the first row and the topics again with very many topics there."""
+    report.section(f"The offers protocol over HTTP, offers of {len(SDP):,} bytes")
     with server("klein") as klein, server("http", 1000) as ours:
 
         def compare(what: str, asked: bytes) -> None:
