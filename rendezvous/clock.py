@@ -30,7 +30,7 @@ class ServerClock:
     A wall clock that is set back or forward changes nothing. For example, a client that is ONLINE stays so when the
     machine's clock jumps by an hour, and when the machine sleeps for an hour.
 
-    Whoever stops a server and starts it again starts its clock again, with the time that the store gives.
+    When a server is stopped and started again, its clock is started again with the time that the store gives.
 
     :param reactor: runs what is to happen later.
     :param monotonic: seconds on a clock that only goes forward.

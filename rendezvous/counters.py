@@ -1,8 +1,8 @@
 """
 What the server counts: how often each thing happened since the process started, and the log lines about it.
 
-The counts only grow, so that several readers can each work out what is new to them: the log once a minute, and whoever
-collects metrics at times of its own.
+The counts only grow, so that several readers can each work out what is new to them: for example the
+log once a minute, and a collector of metrics at other times.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REPORT_INTERVAL = 60.0
 """Seconds between two reports to the log: a trickle must not fill it."""
 
 MAX_NETWORKS = 1000
-"""Networks that are told apart within one report; forged addresses must not fill the memory."""
+"""Networks that are counted one by one within a report; forged addresses must not fill the memory."""
 
 
 class Networks:

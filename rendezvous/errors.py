@@ -41,7 +41,7 @@ class StartupError(ValueError):
 
 
 class WireError(ValueError):
-    """Bytes from the network that are not what their dialect says they should be."""
+    """Bytes from the network that do not follow their protocol."""
 
 
 class RendezvousError(Exception):
@@ -110,7 +110,7 @@ class RequestTimeout(RendezvousError):
 
 
 class Conflict(RendezvousError):
-    """Somebody else was there first."""
+    """The request is in conflict with an earlier request."""
 
     status = 409
     default_code = "conflict"

@@ -139,7 +139,7 @@ class ISignalingStore(Interface):
         :raises Unavailable: as many wait in all as may, or the store is closed.
         """
 
-    # Offers. Whoever makes something is charged for it by its source (:mod:`rendezvous.core.sources`).
+    # Offers. Everything is charged to the source that makes it (:mod:`rendezvous.core.sources`).
 
     async def publish(owner: str, specs: Sequence[OfferSpec], now: float, source: SourceNetwork = ...) -> list[Offer]:
         """Publish offers, all or none."""

@@ -163,13 +163,13 @@ class SignalingLimits:
 
     #: The Origin header: a scheme, a host name of 253 characters and a port fit well within it.
     origin_chars: int = 512
-    #: Free text about the peer that opened a session: the sessions dialect promises 1024.
+    #: Free text about the peer that opened a session: the sessions protocol promises 1024.
     session_info_chars: int = 1024
     #: A code of the caller's own.
     code_chars: int = 256
-    #: Seconds a session lives; the dialect has no way to ask for more.
+    #: Seconds a session lives; the protocol has no way to ask for more.
     session_lifetime: float = 300.0
-    #: A page of topics in the sessions dialect when the caller names no limit.
+    #: A page of topics in the sessions protocol when the caller names no limit.
     session_page_default: int = 100
     #: The most of the sessions protocol, for pages of topics and for pages of the sessions of one topic.
     session_page_max: int = 1000

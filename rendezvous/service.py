@@ -66,7 +66,7 @@ class Rendezvous(MultiService):
     :param monotonic: seconds on a clock that only goes forward; a test gives its reactor's.
     :param wall: seconds since the epoch; a test gives its reactor's.
     :ivar clock: server time.
-    :ivar counters: what the server counts, for whoever reports it.
+    :ivar counters: what the server counts, for reports.
     :ivar settings: those in use; a reload replaces them.
     :ivar certificates: those that a reload reads again; add your own if your application listens with them.
     :raises StartupError: the secret's file cannot be used.

@@ -60,7 +60,7 @@ def main(words: Sequence[str], *, clock: Callable[[], float] = time.time) -> int
         sys.stderr.write(f"rendezvous-admin: {e}\n")
         return 1
     except BrokenPipeError:
-        # Whoever reads has had enough; what is still held back must not be written when the process ends.
+        # The reader has closed the pipe. Buffered output must not be written when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0

@@ -1,7 +1,7 @@
 """
 The Bloom filter with which a caller names the peers that it already knows.
 
-Its bits are set by JavaScript clients, so the hash runs over UTF-16 code units (the offers dialect, Bloom filter).
+Its bits are set by JavaScript clients, so the hash runs over UTF-16 code units (offers protocol, Bloom filter).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Deadlines in buckets of one second: putting one off costs nothing until its bucket comes due."""
+"""Deadlines in buckets of one second. Postponing a deadline costs nothing until its bucket is due."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 class Deadlines(Generic[T]):
     """
-    Items that want to be looked at once a moment has passed.
+    Items with deadlines, which :meth:`take` yields after their deadlines have passed.
 
-    An item is put in the bucket of its deadline as known then. Whoever moves the deadline tells nobody: when the bucket
-    comes due, ``take`` asks again, and an item that is not due goes to its new bucket. So a sign of life costs one
-    timestamp, and a sweep costs what expires plus one look at each item per lifetime.
+    An item is put into the bucket of its deadline at that time. When the deadline moves later, the item stays there.
+    When the bucket is due, ``take`` asks for the current deadline, and puts an item that is not due into a new bucket.
+    For example, a pulse writes one timestamp, and each client is checked about once per expiry period.
 
-    :param patience: how long an item is left alone at most, in seconds. Without it, a deadline that comes nearer is
-        noticed only when it would have come due before.
+    :param patience: seconds after which an item is checked again at the latest. Without it, a deadline that moves earlier
+        is noticed only at the old deadline.
     """
 
     def __init__(self, patience: float = math.inf) -> None:

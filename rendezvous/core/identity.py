@@ -39,7 +39,7 @@ def parse_client_id(text: str) -> bytes:
     """
     Read the 32 hex digits that name a client in a path.
 
-    :raises NotFound: it is something else, which by nature names nobody.
+    :raises NotFound: the text is not a client id.
     """
     if _CLIENT_ID.fullmatch(text) is None:
         raise NotFound("No such peer: a client id is 32 hex digits.")
@@ -102,7 +102,7 @@ class Keyring:
         Make a new identity.
 
         :param random: gives that many random bytes.
-        :param mistakable: whether a key could be taken for another dialect's datagram; such ids are drawn again.
+        :param mistakable: whether a key could be taken for a datagram of another protocol; such ids are drawn again.
         :returns: the client id and its key.
         """
         while True:

@@ -75,4 +75,4 @@ def ignore_changes(record: object) -> None:
 
 
 def ignore_key(key: Key) -> None:
-    """For a table whose changes nobody waits for."""
+    """For a table without requests that wait for its changes."""

@@ -41,7 +41,7 @@ class PulseCode(IntEnum):
 
 
 class PresenceState(Enum):
-    """What the timestamp says. The dialect calls ``NEW`` and ``PENDING`` by one name, PENDING."""
+    """The state of a client, which follows from its timestamp. The protocol shows ``NEW`` as PENDING."""
 
     NEW = "registered, never pulsed"
     ONLINE = "pulsed in time"
@@ -76,12 +76,12 @@ class Timers:
 
     @property
     def on_time(self) -> float:
-        """:returns: how long after a sign of life a client is ONLINE."""
+        """:returns: seconds after its last activity for which a client is ONLINE."""
         return self.pulse_interval + self.pulse_grace
 
     @property
     def kept(self) -> float:
-        """:returns: how long after a sign of life a client that has pulsed is kept at all."""
+        """:returns: seconds after its last activity for which a client that has pulsed is kept."""
         return self.error_time + self.pulse_interval
 
 
@@ -144,7 +144,7 @@ class Presence:
         self.logouts.change(max_clients, shares)
 
     def clear(self) -> None:
-        """Forget everything. It is the same table afterwards, so that whoever calls it need not look it up again."""
+        """Remove all clients. The object stays the same, so that its users can keep their references."""
         for client in self.clients():
             self._shares.remove(source_network(client.network))
         self.logouts.clear()

@@ -156,7 +156,7 @@ class Signaling:
 
     def withdraw(self, owner: str, offer_id: str, now: float) -> None:
         """
-        End an offer. Its answerer, if any, is told.
+        End an offer. Its answerer, if any, gets an event.
 
         :raises NotFound: if there is no such offer.
         :raises Forbidden: if it is another peer's.
@@ -205,7 +205,7 @@ class Signaling:
         :param field: what an error calls the description.
         :raises Malformed: if the description is out of its limits.
         :raises NotFound: if there is no such offer.
-        :raises Conflict: ``own-offer``, or ``already-answered`` (told only to those who know the secret).
+        :raises Conflict: ``own-offer``, or ``already-answered`` (shown only to callers who know the secret).
         :raises Forbidden: ``wrong-secret``.
         :raises TooMany: if the source would have more than its share.
         :raises Full: if the signaling would have more than its bound.

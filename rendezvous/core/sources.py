@@ -2,8 +2,8 @@
 Who is behind a source address: one subscriber, and the site that the subscriber belongs to.
 
 Limits count sources. One IPv4 address, or one IPv6 /64, is what one subscriber holds. A site is the next larger
-block that is usually handed out: an IPv4 /24, or an IPv6 /48. Whoever holds a whole site could otherwise take the
-limits of each of its subscribers.
+block that is usually handed out: an IPv4 /24, or an IPv6 /48. Without a limit for sites, the
+holder of a whole site could use the limits of all of its subscribers.
 """
 
 from __future__ import annotations

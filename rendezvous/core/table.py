@@ -236,7 +236,7 @@ class OfferTable:
             self.end(entry, EventKind.WITHDRAWN if early else EventKind.EXPIRED, now)
             ended += [(entry.offer, role) for role in Role]
             number += 1
-        # Only now: whoever is woken looks at once, and would end the next offer from within this one's end.
+        # Notify last: a waiter that is notified looks at once, and would end the next offer while this one is ending.
         for offer, role in ended:
             self.notify_side(offer, role)
         return number
@@ -299,7 +299,7 @@ class OfferTable:
             self.events.restore(each.peer, each.event)
         self.events.resume(horizon, now)
 
-    # Who learns of it
+    # Events and notifications
 
     def log_event(self, peer: str, event: Event, now: float) -> None:
         """Write an event down for a peer, if it has a name."""
@@ -308,12 +308,12 @@ class OfferTable:
             self.note(EventLogged(peer, event))
 
     def notify_both(self, offer: Offer) -> None:
-        """Wake whoever waits for either side."""
+        """Notify the requests that wait for either side."""
         for role in Role:
             self.notify_side(offer, role)
 
     def notify_side(self, offer: Offer, role: Role) -> None:
-        """Wake whoever waits for one side."""
+        """Notify the requests that wait for one side."""
         self.notify(OfferSide(offer.namespace, offer.id, role))
         peer = offer.peer(role)
         if peer:

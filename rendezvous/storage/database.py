@@ -239,7 +239,7 @@ def readable(path: str) -> Iterator[None]:
     """
     Read records back.
 
-    :raises StartupError: one makes no sense. What was wrong may be something that nobody is to see, so it is not told.
+    :raises StartupError: a record is not valid. The message does not show the record, which may contain a secret.
     """
     with explained(path):
         try:
@@ -249,7 +249,7 @@ def readable(path: str) -> Iterator[None]:
 
 
 def damaged(path: str, found: str) -> str:
-    """:returns: what to tell whoever has a file that is not whole."""
+    """:returns: the error message for a damaged file."""
     return (
         f"the store {path!r} is damaged, or no store at all ({found}): put a backup in its place, or move it away to"
         " start anew"

@@ -1,12 +1,12 @@
 """
 Writing down what has changed, in another thread, many decisions to one commit.
 
-While one batch is being written the next one gathers, so the disk sets the size of the batches and nobody waits for a
-timer. What queues is a list of decisions, each with the statements and the changed records that it has noted. A batch
-takes as many whole decisions as fit, so a decision is on the disk wholly or not at all.
+While one batch is being written the next one gathers, so the disk sets the size of the batches, and no request
+waits for a timer. The queue is a list of decisions, each with the statements and the changed records that it has noted.
+A batch takes as many whole decisions as fit, so a decision is on the disk completely or not at all.
 
 When a batch cannot be written, those who wait are refused, and what it held goes back to where it was. Then the file is
-probed with an empty transaction, at growing intervals, before another batch is made. Memory stays the truth, and the
+probed with a transaction of one row, at growing intervals, before another batch is made. Memory stays the truth, and the
 file catches up.
 """
 
@@ -276,7 +276,7 @@ class Journal:
 
     def _begin(self) -> Deferred[None]:
         decisions, rows = self._take()
-        # What is seen comes last, and only where there is room: nobody waits for it.
+        # The last-seen times come last and fill the rest of the batch, because no request waits for them.
         seen = self._seen.take(max(0, ROWS_PER_BATCH - len(rows)), self._now)
         meta, self._meta = {**self._meta, **self._seen.meta(self._now)}, {}
         ended: Deferred[None] = Deferred()
@@ -309,7 +309,7 @@ class Journal:
         return decisions, made
 
     def _probe(self) -> None:
-        """Write nothing but one fact, to see whether that is possible. Only then a batch is worth being made."""
+        """Write one row, to see whether writing is possible. A batch is made only after that."""
         ended: Deferred[None] = Deferred()
         self._writing = ended
         self._run(partial(self._write, Batch([], None, {"server_time": self._now}))).addCallbacks(

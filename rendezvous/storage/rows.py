@@ -180,14 +180,14 @@ def _(added: CandidatesAdded) -> Iterator[Statement]:
 
 
 @statements.register
-def _(told: EventLogged) -> Iterator[Statement]:
-    event = told.event
+def _(logged: EventLogged) -> Iterator[Statement]:
+    event = logged.event
     payload = None
     if isinstance(event.payload, Candidate):
         each = event.payload
         payload = json.dumps([each.payload.decode(), each.peer, each.role.value, each.created_at, each.seq])
     topics = json.dumps(event.topics)
-    yield _PUT_EVENT, (event.seq, told.peer, event.kind.value, event.offer_id, topics, payload)
+    yield _PUT_EVENT, (event.seq, logged.peer, event.kind.value, event.offer_id, topics, payload)
 
 
 @statements.register

@@ -1,8 +1,8 @@
 """
 What one process knows: clients, offers and sessions, tracker peers.
 
-Nothing here knows of storage or of requests that wait. The tables report what they change to three callables, which
-whoever owns them sets (:meth:`Tables.report_to`); until then nothing is reported.
+Nothing here knows of storage or of requests that wait. The tables report what they change to three callables. The
+owner of the tables sets them (:meth:`Tables.report_to`); until then nothing is reported.
 """
 
 from __future__ import annotations

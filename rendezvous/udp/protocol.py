@@ -269,7 +269,7 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def send_notice(self, notice: tracker.Message, addr: Address, *, is_caller: bool) -> None:
         """
-        Send a message that answers no request of its receiver, in this port's dialect, if that has words for it.
+        Send a message that answers no request of its receiver, if this port's dialect has such a message.
 
         :param is_caller: whether the receiver has caused it, and so is sent a second datagram for its request.
         """
@@ -283,7 +283,7 @@ class RendezvousDatagrams(DatagramProtocol):
         self._send_form(full, short, addr)
 
     def _encode(self, message: tracker.Message) -> tuple[bytes, bytes] | None:
-        """:returns: a message in full and without its multiaddr, if this port's dialect has words for it."""
+        """:returns: a message in full and without its multiaddr, if this port's dialect has such a message."""
         full = tracker.encode(message, self._dialect)
         if full is None:
             return None

@@ -25,7 +25,7 @@ class AboutRoutes:
     """
     ``protocol/http``, the server itself.
 
-    :param facts: what clients are told of the protocols.
+    :param facts: what clients learn about the protocols.
     :param topics: what answers ``GET /topics``, if the sessions protocol is on.
     """
 

@@ -40,7 +40,7 @@ def all_routes(
     quotas: Quotas | None = None,
 ) -> list[Route]:
     """
-    :param facts: what clients are told of the protocols; the defaults of the server, unless it is given.
+    :param facts: what clients learn about the protocols; the defaults of the server, unless it is given.
     :param quotas: what each source may take; as much as it likes, unless it is given.
     :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.

@@ -38,7 +38,7 @@ class OfferRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        # Anybody may call a route, or a client that we know, or whoever the offer belongs to.
+        # A route may be called by everybody, by registered clients, or by the owner of the offer.
         route = partial(Route, tag="offers")
         known = partial(route, credential=True)
         owner = partial(known, errors=(403,))

@@ -1,4 +1,4 @@
-"""The rendezvous dialect over HTTP: register, verify, logout, look up."""
+"""The rendezvous protocol over HTTP: register, verify, logout, look up."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Route:
 
 async def caller(request: Request, store: IStore, now: float) -> bytes:
     """
-    :returns: the client id of whoever sent the request.
-    :raises Unauthorized: it carries no credential that is good.
+    :returns: the client id of the sender of the request.
+    :raises Unauthorized: it has no valid credential.
     """
     return await store.authenticate(parse_authorization(header(request, b"Authorization")), now)

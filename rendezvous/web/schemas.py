@@ -2,8 +2,8 @@
 What the JSON of every route looks like, in JSON Schema (draft 2020-12), by the names that the tables of routes use.
 
 Every bound comes from :mod:`rendezvous.limits`. JSON Schema counts characters where a limit is in bytes of UTF-8; there
-it gives the characters that can fit at most, and the description says what is meant. Objects are open: whoever
-reads them must ignore keys that are not listed.
+it gives the characters that can fit at most, and the description says what is meant. Objects are open:
+readers must ignore keys that are not listed.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
 def _session_requests(limits: SignalingLimits) -> dict[str, Schema]:
     name = nullable(text(0, limits.session_info_chars))
     given: Schema = {"type": "string"}
-    # In this dialect a field that is null is absent, so it is the other one that counts.
+    # In this protocol a field that is null counts as absent, so the other field is used.
     some: Schema = {"type": ["string", "number", "boolean", "object", "array"]}
     nothing: Schema = {"type": "null"}
     return {

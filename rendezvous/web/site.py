@@ -24,7 +24,7 @@ class RendezvousSite(Site):
     """
     The site of one HTTP port, or of several.
 
-    It writes no line for each request: at a thousand requests a second nobody reads them, and the disk fills.
+    It does not log each request: at a thousand requests a second the log would fill the disk.
 
     :param root: the resource that answers everything.
     :param reactor: the clock of all deadlines.
