@@ -20,8 +20,8 @@ class Deadlines(Generic[T]):
     When the bucket is due, ``take`` asks for the current deadline, and puts an item that is not due into a new bucket.
     For example, a pulse writes one timestamp, and each client is checked about once per expiry period.
 
-    :param patience: seconds after which an item is checked again at the latest. Without it, a deadline that moves earlier
-        is noticed only at the old deadline.
+    :param patience: seconds after which an item is checked again at the latest. Without it, a deadline that moves
+        earlier is noticed only at the old deadline.
     """
 
     def __init__(self, patience: float = math.inf) -> None:

@@ -6,8 +6,8 @@ waits for a timer. The queue is a list of decisions, each with the statements an
 A batch takes as many whole decisions as fit, so a decision is on the disk completely or not at all.
 
 When a batch cannot be written, those who wait are refused, and what it held goes back to where it was. Then the file is
-probed with a transaction of one row, at growing intervals, before another batch is made. Memory stays the truth, and the
-file catches up.
+probed with a transaction of one row, at growing intervals, before another batch is made. Memory stays the truth, and
+the file catches up.
 """
 
 from __future__ import annotations
