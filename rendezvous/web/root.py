@@ -31,7 +31,7 @@ MAX_SEGMENTS = 8
 
 @lru_cache(128)
 def _is_host(text: bytes) -> bool:
-    """A server goes by few names, so nearly every request finds its own here."""
+    """Cached, because nearly all requests name one of a few hosts."""
     return _HOST.fullmatch(text) is not None
 
 
