@@ -12,13 +12,13 @@ import klein
 
 import twisted
 
-from benchmarks import against, datagrams, dialects, http, presence, signaling, store
+from benchmarks import against, datagrams, http, presence, signaling, store, udp_protocols
 from benchmarks.report import Report
 
 SUITES = {
     "presence": presence,
     "datagrams": datagrams,
-    "dialects": dialects,
+    "udp_protocols": udp_protocols,
     "http": http,
     "signaling": signaling,
     "store": store,

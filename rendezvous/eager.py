@@ -1,4 +1,4 @@
-"""Coroutines that mostly have nothing to wait for."""
+"""Coroutines that usually end without waiting."""
 
 from __future__ import annotations
 

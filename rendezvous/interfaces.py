@@ -51,7 +51,7 @@ class ILiveTable(Interface):
 
 
 class IPresenceStore(Interface):
-    """Clients: who is there, and where."""
+    """Clients, their states and their addresses."""
 
     live = Attribute("The live table of this process (:class:`ILiveTable`), the same for as long as the store is.")
 
@@ -285,7 +285,7 @@ class IStore(IPresenceStore, ISignalingStore, ITrackerStore):
         """
 
     async def close(now: float) -> None:
-        """Keep what is to be kept, and let go of every resource. The store may be opened again."""
+        """Save what has to be saved, and release all resources. The store may be opened again."""
 
     def change(bounds: Bounds) -> None:
         """Use these bounds from now on. What is there already stays, also above a new bound."""

@@ -1,4 +1,4 @@
-"""The server's own ports: which there are, where they listen, and what is said when they cannot."""
+"""The server's own ports: which ones, where they listen, and the errors when they cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server as a process of its own: its signals, and what is said when it cannot start."""
+"""The server as a process of its own: its signals, and its messages when it cannot start."""
 
 from __future__ import annotations
 

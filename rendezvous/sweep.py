@@ -72,7 +72,7 @@ class Sweep:
             self._pause.cancel()
 
     def start(self) -> None:
-        """Let passes run until nothing is due."""
+        """Run passes until nothing is due."""
         self._stopping = False
 
     def say(self) -> None:

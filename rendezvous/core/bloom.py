@@ -1,5 +1,5 @@
 """
-The Bloom filter with which a caller names the peers that it already knows.
+The Bloom filter in which a caller sends the peers that it already knows.
 
 Its bits are set by JavaScript clients, so the hash runs over UTF-16 code units (offers protocol, Bloom filter).
 """

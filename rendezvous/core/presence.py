@@ -184,11 +184,11 @@ class Presence:
 
     def keep_alive(self, key: bytes, address: Address, now: float, local_port: int = 0) -> bool:
         """
-        Take the pulse of a client that is ONLINE at the address it is known by: the whole of the common case.
+        Take the pulse of a client that is ONLINE and has not moved. This is the common case.
 
-        :param key: any datagram; what is not a known key is left to :meth:`pulse`.
+        :param key: any datagram; one that is not a known key is left to :meth:`pulse`.
         :param local_port: the UDP port of the server that it came to.
-        :returns: whether that is what it was. Then only the timestamp has changed, and ``ON_TIME`` is the answer.
+        :returns: whether the pulse was taken. Then only the timestamp has changed, and the answer is ``ON_TIME``.
         """
         client = self._clients.get(key)
         if (

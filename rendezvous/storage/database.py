@@ -1,4 +1,4 @@
-"""The file: who may have it, what version it is, and whether it is whole."""
+"""The file: its lock, its permissions, its version, and its integrity."""
 
 from __future__ import annotations
 

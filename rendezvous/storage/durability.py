@@ -1,4 +1,4 @@
-"""What a local store asks of whatever keeps its tables, and the answer of one that keeps nothing."""
+"""The interface of durability for a local store, and an implementation that saves nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Durability(Protocol):
         """
 
     async def close(self, now: float) -> None:
-        """Keep what is to be kept, and let go of every resource; ``open`` may follow."""
+        """Save what has to be saved, and release all resources; ``open`` may follow."""
 
     def note(self, record: object) -> None:
         """A record is new, has changed, or has ended."""
@@ -47,7 +47,7 @@ class Durability(Protocol):
 
     @property
     def failing(self) -> bool:
-        """Whether nothing can be kept now. Pulses go on; what they change is kept when that is possible."""
+        """Whether nothing can be saved now. Pulses are still accepted; their changes are saved as soon as possible."""
 
     def raise_if_refusing(self) -> None:
         """:raises Unavailable: nothing should be decided now that has to be kept."""
@@ -74,7 +74,7 @@ class Durability(Protocol):
         """
 
     def write_behind(self, now: float) -> None:
-        """Begin to keep what is not waited for. Called every second."""
+        """Begin to save the changes that no request waits for. Called every second."""
 
 
 class Volatile:

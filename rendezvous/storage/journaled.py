@@ -1,4 +1,4 @@
-"""Durability by a SQLite file: memory is what is read, and the file is its journal."""
+"""Durability by a SQLite file. Reads use memory, and the file is a journal of it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Journaled:
         return now
 
     async def close(self, now: float) -> None:
-        """Write all that there is, and close the file; closing what is closed does nothing."""
+        """Write everything and close the file. Closing it again does nothing."""
         journal, self._journal = self._journal, None
         if journal is None:
             return

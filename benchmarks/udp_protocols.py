@@ -1,5 +1,5 @@
 """
-The dialects that share the UDP port with the pulses: STUN beside coturn's, the tracker, and what they cost the pulses.
+The protocols that share the UDP port with the pulses: STUN beside coturn's, the tracker, and what they cost the pulses.
 
 Servers run on one core and the load on another. The limit on answers (``--udp-rate``) is off where answers of STUN and
 of the tracker are counted, since all of the load has one address; the rows say so. Beside coturn the load, a program in
