@@ -242,7 +242,7 @@ class LocalStore:
     # The rule
 
     async def _save(self, decide: Callable[[], T], now: float) -> T:
-        """Make a decision that has to be saved. While nothing can be saved, it is refused before it changes anything."""
+        """Make a decision that has to be saved. While nothing can be saved, refuse it before it changes anything."""
         self._durability.raise_if_refusing()
         decided, position = self._decide(decide, now)
         if position != SETTLED and (saved := self._durability.saved(position)) is not None:
