@@ -68,7 +68,7 @@ class ServerClock:
 
         :returns: what the wall clock shows at that moment if the server runs until then, as far as it lies ahead.
         """
-        return server_time + (self.wall() - self._now)
+        return server_time + (self.wall() - self.seconds())
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:
         """Have the reactor call something after a delay."""

@@ -137,7 +137,8 @@ class Rendezvous(MultiService):
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
-        return RendezvousSite(self.resource(), self._reactor, connections_within(raise_descriptor_limit()))
+        allowed = connections_within(raise_descriptor_limit())
+        return RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
 
     def _udp_ports(self) -> list[int]:
         """:returns: the ports that listen; before any does, those of the settings."""

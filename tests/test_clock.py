@@ -74,3 +74,10 @@ class ServerClockTests(SynchronousTestCase):
         self.assertEqual(self.clock.to_wall(160.0), WALL + 60)
         self.wall -= 3600.0
         self.assertEqual(self.clock.to_wall(160.0), WALL + 60 - 3600)
+
+    def test_moment_is_shown_the_same_between_two_readings(self) -> None:
+        """For example, ``expiresAt`` of one offer, in the answer to its publication and in a listing soon after."""
+        self.clock.start(100.0)
+        self.reactor.advance(0.25)
+        self.wall += 0.25
+        self.assertEqual(self.clock.to_wall(160.0), WALL + 60)

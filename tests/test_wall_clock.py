@@ -43,6 +43,12 @@ class WallClockTests(SynchronousTestCase):
             self.assertEqual(shown, self.server.reactor.seconds() + self.server.wall_offset)
             self.assertEqual(self.server.deliver(self.key, ADDRESS), [ON_TIME], jump)
 
+    def test_date_header_is_of_the_wall_clock(self) -> None:
+        """Whatever the reactor's clock counts: ``twistd rendezvous`` gives it seconds since the machine's start."""
+        for wall, date in ((1_800_000_000.5, "Fri, 15 Jan 2027 08:00:00 GMT"), (1.5, "Thu, 01 Jan 1970 00:00:01 GMT")):
+            self.server.wall_offset = wall - self.server.reactor.seconds()
+            self.assertEqual(self.server.request("GET", "/health").headers["date"], date)
+
     def test_wall_clock_that_is_set_delays_no_wait(self) -> None:
         """A request that is held ends after its own time."""
         for jump in (-100.0, -HOUR, HOUR):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -9,6 +10,7 @@ from twisted.web.http import Request as PlainRequest
 from twisted.web.http import datetimeToString
 from twisted.web.server import Site
 
+from rendezvous.clock import wall_clock
 from rendezvous.web.channel import Channel
 from rendezvous.web.connections import Connections
 from rendezvous.web.request import CappedRequest
@@ -29,6 +31,7 @@ class RendezvousSite(Site):
     :param root: the resource that answers everything.
     :param reactor: the clock of all deadlines.
     :param max_connections: how many connections may be open at one time.
+    :param wall: seconds since the epoch, for the ``Date`` of answers.
     :ivar connections: those that are.
     """
 
@@ -38,8 +41,15 @@ class RendezvousSite(Site):
     _second = -1
     _date = b""
 
-    def __init__(self, root: RootResource, reactor: IReactorTime, max_connections: int = MAX_CONNECTIONS) -> None:
+    def __init__(
+        self,
+        root: RootResource,
+        reactor: IReactorTime,
+        max_connections: int = MAX_CONNECTIONS,
+        wall: Callable[[], float] = wall_clock,
+    ) -> None:
         super().__init__(root, requestFactory=CappedRequest, reactor=reactor)
+        self._wall = wall
         self.root = root
         self.connections = Connections(max_connections, root.gate.quotas.connections, root.gate.refusals.limited)
 
@@ -55,7 +65,7 @@ class RendezvousSite(Site):
 
     def date(self) -> bytes:
         """:returns: the ``Date`` of an answer; it is written once for all answers of one second."""
-        second = int(self.reactor.seconds())
+        second = int(self._wall())
         if second != self._second:
             self._second, self._date = second, datetimeToString(second)
         return self._date
