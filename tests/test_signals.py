@@ -16,7 +16,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
-from rendezvous.process import CannotStart, ServerProcess, Signals, terminal_of
+from rendezvous.process import COLLECTIONS, CannotStart, ServerProcess, Signals, terminal_of
 
 
 class _Reactor:
@@ -82,6 +82,7 @@ class ProcessCase(SynchronousTestCase):
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
         for number in (signal.SIGHUP, signal.SIGUSR1):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
             signal.signal(number, signal.SIG_DFL)
@@ -133,6 +134,7 @@ class CollectionTests(ProcessCase):
         self.start()
         self.assertGreater(gc.get_freeze_count(), frozen)
         self.assertIsNone(gone())
+        self.assertEqual(gc.get_threshold(), COLLECTIONS)
 
 
 class SignalTests(ProcessCase):

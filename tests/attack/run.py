@@ -158,7 +158,7 @@ def _beside(attack: Attack, server: Server, seconds: float, shim: Shim | None) -
 
 def _judged(attack: Attack, field: Field, measured: dict[str, Any], begun: float, ended: float, logged: int) -> Result:
     samples = measured["samples"]
-    idle = {kind: _latency(kind, samples, 0.0, begun) for kind in KINDS}
+    idle = {kind: _latency(kind, samples, samples[0][1], begun) for kind in KINDS}
     under = {kind: _latency(kind, samples, begun, ended) for kind in KINDS}
     sizes = [size for at, size, *_ in measured["process"] if at >= begun - 0.2]
     whole = [each for each in measured["process"] if each[0] <= ended + 0.2]
