@@ -28,7 +28,7 @@ def _json(opening: bytes, item: bytes, closing: bytes) -> bytes:
     return opening + b",".join([item] * ((SIZE - len(opening) - len(closing)) // (len(item) + 1))) + closing
 
 
-@attack("body-lists", quick=True, memory=128 * MIB)
+@attack("body-lists", memory=128 * MIB)
 def lists(field: Field) -> None:
     """Two MiB of empty lists, to a route that needs no credential."""
     _repeat(field, request("POST", "/t/offer", _json(b"[", b"[]", b"]"), Origin="https://a.test"))

@@ -67,7 +67,7 @@ def stun(field: Field) -> None:
     _send(field, lambda: itertools.repeat(_stun()))
 
 
-@attack("udp-stun-spread", quick=True)
+@attack("udp-stun-spread")
 def stun_spread(field: Field) -> None:
     """STUN with 63 unknown attributes, from two thousand addresses that each stay within their rate."""
     _send(field, lambda: itertools.repeat(_stun()), addresses(2000, 200))

@@ -106,7 +106,7 @@ def offers(field: Field) -> None:
     _flood(field, publishing)
 
 
-@attack("offers-full", quick=True, memory=128 * MIB, options=(f"--max-offers={SMALL_OFFERS}",))
+@attack("offers-full", memory=128 * MIB, options=(f"--max-offers={SMALL_OFFERS}",))
 def offers_full(field: Field) -> None:
     """One address fills a small table with offers."""
     _flood(field, publishing)
