@@ -20,7 +20,7 @@ CRASH_ROUNDS = 300
 CRASH_SEED = 1
 FUZZ_SECONDS = 600
 ATTACK_SECONDS = 10
-# Names of attacks, or --quick for those that CI runs; all of them if it is empty.
+# Names of attacks, or quick for those that CI runs; all of them if it is empty.
 ATTACKS =
 
 # Tests of real processes, and those that wait for real time, are in modules whose names end in _process.
