@@ -227,6 +227,21 @@ class BoundTests(SynchronousTestCase):
         world.withdraw("p", "1", NOW)
         world.publish("p", [spec(id="3")], NOW, HERE)
 
+    def test_refresh_from_another_source_needs_room_there(self) -> None:
+        """What a source refreshes it holds from then on: two sources must not hold more than their two shares."""
+        limits = SignalingLimits(memory=100_000)
+        for most, size in ((20, 10), (1000, 3000)):  # The share of the offers, and that of the bytes.
+            world = World(limits, max_offers=most)
+            first = [spec("v" * size, id="1"), spec(id="2")]
+            world.publish("p", first, NOW, HERE)
+            world.publish("p", first, NOW, ELSEWHERE)
+            second = [spec("w" * size, id="3"), spec(id="4")]
+            world.publish("q", second, NOW, HERE)
+            error = self.assertRaises(TooMany, world.publish, "q", second, NOW, ELSEWHERE)
+            self.assertEqual(error.code, "source-share")
+            world.publish("q", second, NOW, HERE)
+            world.publish("p", first, NOW, ELSEWHERE)
+
     def test_no_shares_without_limits_for_sources(self) -> None:
         """The option turns them off."""
         world = World(SignalingLimits(source_share=0.0), max_offers=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.shares import Shares, share_of
+from rendezvous.core.shares import LOOKED_AT, Shares, share_of
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import TooMany
 
@@ -86,3 +86,18 @@ class SharesTests(SynchronousTestCase):
         self.assertEqual(shares.largest(), "203.0.113.1")
         shares.remove(source_network("203.0.113.1"), 5)
         self.assertEqual(shares.largest(), "192.0.2.1")
+
+    def test_of_many_networks_few_are_looked_at(self) -> None:
+        """The largest one is found nevertheless, whether it came first or last."""
+        early, late = source_network("192.0.2.1"), source_network("203.0.113.1")
+        for first, last in ((9, 0), (0, 9), (9, 8), (8, 9)):
+            shares = Shares("clients")
+            shares.add(early, first)
+            for number in range(LOOKED_AT):
+                shares.add(SourceNetwork(f"subscriber {number}", f"site {number}"))
+            shares.add(late, last)
+            self.assertEqual(shares.largest(), "192.0.2.1" if first > last else "203.0.113.1")
+            shares.remove(late, last)
+            self.assertEqual(shares.largest(), "192.0.2.1" if first else "subscriber 0")
+            shares.clear()
+            self.assertEqual((shares.largest(), len(shares)), (None, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from hypothesis import given
@@ -140,6 +141,15 @@ class ForwardedForTests(ProxiesCase):
 
 class ForwardedTests(ProxiesCase):
     """``Forwarded`` (RFC 7239)."""
+
+    def test_quotes_that_are_never_closed_take_little_time(self) -> None:
+        """A header of 16 KB that is made of them is read in some milliseconds, and what the proxy has added counts."""
+        open_quote = 'for="' + '\\"' * 8000
+        began = time.process_time()
+        self.assertEqual(self.source(Forwarded=f"{open_quote}, for={CLIENT}"), CLIENT)
+        self.assertEqual(self.source(Forwarded=f'{open_quote}, for="{CLIENT}:80";by=_x'), PROXY)
+        self.assertEqual(self.source(Forwarded=open_quote), PROXY)
+        self.assertLess(time.process_time() - began, 0.5)
 
     def test_examples_of_the_standard(self) -> None:
         """Section 4, and section 6 for the forms of addresses."""

@@ -81,8 +81,7 @@ class Logouts:
 
     def clear(self) -> None:
         """Forget everything, without noting it."""
-        for revocation in self._revoked.values():
-            self._shares.remove(source_network(revocation.network))
+        self._shares.clear()
         self._revoked.clear()
         self._endings = Deadlines()
         self._live_only_until = -math.inf

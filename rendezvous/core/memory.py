@@ -77,20 +77,22 @@ class Memory:
         self._most = most
         self.shares.change(*shares)
 
-    def check(self, source: SourceNetwork, amount: int) -> None:
+    def check(self, source: SourceNetwork, amount: int, by_source: int | None = None) -> None:
         """
         See that there is room.
 
+        :param amount: by how many bytes all together grows.
+        :param by_source: by how many bytes what the source holds grows, if that is another number.
         :raises Full: there is not.
         :raises TooMany: ``source-share``, the source would hold more than its share.
         """
-        if amount <= 0:
-            return
-        if self.held + amount > self._most:
+        if amount > 0 and self.held + amount > self._most:
             raise Full(
                 "The server keeps as many bytes of offers as it can; some will expire soon.", holder=self.shares.largest
             )
-        self.shares.check(source, amount)
+        taken = amount if by_source is None else by_source
+        if taken > 0:
+            self.shares.check(source, taken)
 
     def charge(self, source: SourceNetwork, amount: int) -> None:
         """Count what has come, also when it is more than there is room for (what was read back at the start, say)."""

@@ -145,8 +145,7 @@ class Presence:
 
     def clear(self) -> None:
         """Remove all clients. The object stays the same, so that its users can keep their references."""
-        for client in self.clients():
-            self._shares.remove(source_network(client.network))
+        self._shares.clear()
         self.logouts.clear()
         self._clients.clear()
         self._old_keys.clear()

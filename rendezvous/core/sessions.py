@@ -84,7 +84,7 @@ class Sessions:
             seen=table.place(now),
             source=source,
         )
-        table.reserve(source, 1, session.cost)
+        table.reserve(source, [session])
         if held is not None:
             table.end(held, EventKind.EXPIRED, now)
             table.notify_both(held.offer)

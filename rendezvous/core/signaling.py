@@ -74,8 +74,7 @@ class Signaling:
         if fresh and len(self._table.owned(owner, now)) + fresh > self._limits.offers_per_peer:
             raise TooMany(f"A peer may have at most {self._limits.offers_per_peer} offers at a time.")
         offers = [self._made(owner, spec, held.get(spec.id), source, now) for spec in specs]
-        size = sum(offer.cost for offer in offers) - sum(entry.offer.cost for entry in held.values())
-        self._table.reserve(source, fresh, size)
+        self._table.reserve(source, offers, [entry.offer for entry in held.values()])
         ended = self._ended(owner, specs, now)
         for entry in ended:
             self._table.end(entry, EventKind.EXPIRED, now)
@@ -221,7 +220,7 @@ class Signaling:
         if offer.answer is not None:
             raise Conflict("This offer has already been answered.", code="already-answered")
         early = entry.candidates(Role.OFFERER) if answerer else ()
-        table.reserve(source, 0, _answer_cost(offer, description, early))
+        table.memory.check(source, _answer_cost(offer, description, early))
         answer = Answer(answerer, description, table.answer_moment(now), table.events.draw(now))
         locked = table.lock(entry, answer, source)
         table.log_event(offer.owner, answered(locked, answer, source), now)
@@ -283,7 +282,7 @@ class Signaling:
             )
         sender, receiver = offer.peer(role), offer.peer(role.other)
         one = CANDIDATE_COST + (EVENT_COST + CANDIDATE_COST if receiver else 0)
-        table.reserve(source, 0, sum(one + (2 if receiver else 1) * len(payload) for payload in payloads))
+        table.memory.check(source, sum(one + (2 if receiver else 1) * len(payload) for payload in payloads))
         at = max(table.wall_ms(now), entry.last_candidate_at() + 1)
         added = tuple(
             Candidate(payload, sender, role, at + index, table.events.draw(now))

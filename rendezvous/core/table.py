@@ -139,20 +139,26 @@ class OfferTable:
 
     # Entry and change
 
-    def reserve(self, source: SourceNetwork, fresh: int, size: int) -> None:
+    def reserve(self, source: SourceNetwork, offers: Sequence[Offer], replaced: Sequence[Offer] = ()) -> None:
         """
-        See that there is room.
+        See that there is room for offers.
 
-        :param fresh: how many offers are to be inserted.
-        :param size: how many bytes are to be charged.
+        A source that publishes what another source has published holds it from then on. So it needs room for all of
+        that in its own share: two sources together could otherwise fill the table.
+
+        :param offers: what is to be held, all of it charged to the source.
+        :param replaced: what some of them take the places of.
         :raises Full: there is not.
         :raises TooMany: the source would hold more than its share.
         """
+        fresh, size = len(offers) - len(replaced), sum(offer.cost for offer in offers)
         if fresh and len(self) + fresh > self._max_offers:
             raise Full("The server holds as many offers as it can; some will expire soon.", holder=self._shares.largest)
-        if fresh:
-            self._shares.check(source, fresh)
-        self.memory.check(source, size)
+        own = [offer for offer in replaced if offer.source == source]
+        if len(offers) > len(own):
+            self._shares.check(source, len(offers) - len(own))
+        refunded = sum(offer.cost for offer in replaced)
+        self.memory.check(source, size - refunded, size - sum(offer.cost for offer in own))
 
     def insert(self, offer: Offer, now: float) -> None:
         """Take in a new offer whose id is free and for which there is room."""

@@ -24,6 +24,7 @@ MAX_HOPS = 32
 
 # RFC 7239, section 4. An element is ";"-separated pairs; the value of "for" is a token or a quoted string.
 _PAIR = re.compile(r'\s*([\w!#$%&\'*+.^`|~-]+)=([\w!#$%&\'*+.^`|~-]+|"(?:[^"\\]|\\.)*")\s*', re.ASCII)
+_QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")|".*', re.DOTALL)
 # An address with or without a port, as both headers have it: 192.0.2.1, 192.0.2.1:4711, [2001:db8::1]:4711.
 _NODE = re.compile(r"\[([0-9a-fA-F:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9a-fA-F:.]+)")
 
@@ -121,7 +122,7 @@ def _hops(request: Any) -> Iterator[str | None]:
         return
     forwarded = request.requestHeaders.getRawHeaders(b"Forwarded")
     if forwarded is not None:
-        for element in reversed(_elements(_joined(forwarded))):
+        for element in reversed(_split(_joined(forwarded), ",")):
             yield _forwarded_for(element)
 
 
@@ -129,14 +130,22 @@ def _joined(lines: Sequence[bytes]) -> str:
     return b",".join(lines).decode("latin-1")
 
 
-def _elements(text: str) -> list[str]:
-    """:returns: the parts between commas; a comma within quotes does not count."""
-    return re.findall(r'(?:[^",]|"(?:[^"\\]|\\.)*"|")+', text)
+def _split(text: str, separator: str) -> list[str]:
+    """
+    Split a text where a separator is not within quotes. A quote that is never closed is a character like any other, and
+    so are those after it; to look for the end of each of them would take time that grows with the square of the length.
+
+    :returns: the parts that are not empty.
+    """
+    hidden = _QUOTED.sub(lambda match: match[0] if match[1] is None else "-" * len(match[0]), text)
+    ends = [index for index, character in enumerate(hidden) if character == separator]
+    starts = [0, *(end + 1 for end in ends)]
+    return [text[start:end] for start, end in zip(starts, [*ends, len(text)], strict=True) if end > start]
 
 
 def _forwarded_for(element: str) -> str | None:
     found: str | None = None
-    for part in re.findall(r'(?:[^";]|"(?:[^"\\]|\\.)*"|")+', element):
+    for part in _split(element, ";"):
         pair = _PAIR.fullmatch(part)
         if pair is None:
             return None
