@@ -87,6 +87,8 @@ class LocalStore:
         return self.tables.presence.authenticate(credential, now)
 
     async def pulse(self, key: bytes, address: tuple[str, int], now: float, local_port: int = 0) -> PulseCode:
+        if self._is_open and key not in self.live:
+            return PulseCode.UNKNOWN  # There is nothing to decide, and such pulses come by the thousand.
         return await self._keep_on(lambda: self.tables.presence.pulse(key, address, now, local_port), now)
 
     async def verify(self, client_id: bytes, now: float) -> None:
