@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from types import CoroutineType
 from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred
+
 from rendezvous.core.identity import Credential
 from rendezvous.core.offers import Role
 from rendezvous.core.presence import PulseCode
@@ -395,3 +397,21 @@ class KilledTests(ClosedTests):
         # Else it would be closed with the test, and write what the dead cannot.
         durability._journal = None
         self.addCleanup(durability._writer.close)
+
+    def test_stream_that_was_ahead_of_the_file_misses_nothing(self) -> None:
+        """An event that was sent and then lost in a crash has a number that no later event comes before."""
+        start = self.cursor()
+        for offer in ("x", "y"):
+            self.publish("p", offer)
+        self.done(self.store.sweep(NOW + 10))
+        journal = journal_of(self.store)
+        assert journal is not None
+        journal._run = lambda write: Deferred()  # The disk is slow.
+        self.assertNoResult(Deferred.fromCoroutine(self.store.answer("x", "q", "sdp", None, NOW + 10.9)))
+        seen = self.done(self.store.events_since("p", start, NOW + 10.9))
+        self.assertEqual([event.offer_id for event in seen.events], ["x"])
+        self.reopen(wall=NOW + 12)
+        self.reply("y", "q", now=NOW + 10.1)
+        self.reply("x", "q", now=NOW + 11.5)
+        found = self.done(self.store.events_since("p", seen.cursor, NOW + 12))
+        self.assertEqual(([event.offer_id for event in found.events], found.complete), (["y", "x"], True))

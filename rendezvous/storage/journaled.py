@@ -177,6 +177,10 @@ class Journaled:
             tables.presence.logouts.restore_live_only(meta.get("live_only_until", 0.0))
             tables.offers.restore(read_offers(database), now)
             tables.offers.restore_events(read_events(database), meta.get("horizon", -1), now)
+            # After a crash the file lacks the last events, which a stream may have sent nevertheless. Their numbers are
+            # passed over, so that a stream that resumes from one of them misses none of the new events.
+            behind = min(max(0.0, wall - meta.get("alive", wall)), tables.limits.event_linger)
+            tables.offers.events.draw(now + behind)
             for peer in read_tracker_peers(database):
                 tables.tracker.restore(peer)
         database.execute("COMMIT")
