@@ -103,6 +103,10 @@ class Catalogue:
         """The offers of a peer, most recently seen first."""
         return list(reversed(self._owned.get(owner, {}).values()))
 
+    def count_owned(self, owner: str) -> int:
+        """How many offers of a peer there are, those that have ended but are not freed yet included."""
+        return len(self._owned.get(owner, ()))
+
     def topics(self, namespace: str) -> TopicIndex:
         """The topics of a namespace; an empty index if nothing is in it."""
         held = self._namespaces.get(namespace)

@@ -71,11 +71,13 @@ class Signaling:
         self._table.expire(now)
         held = self._held(owner, specs, now)
         fresh = len(specs) - len(held)
-        if fresh and len(self._table.owned(owner, now)) + fresh > self._limits.offers_per_peer:
+        # Offers that have ended and are not freed count only until it matters.
+        is_tight = fresh > 0 and self._table.catalogue.count_owned(owner) + fresh > self._limits.offers_per_peer
+        if is_tight and len(self._table.owned(owner, now)) + fresh > self._limits.offers_per_peer:
             raise TooMany(f"A peer may have at most {self._limits.offers_per_peer} offers at a time.")
         offers = [self._made(owner, spec, held.get(spec.id), source, now) for spec in specs]
         self._table.reserve(source, offers, [entry.offer for entry in held.values()])
-        ended = self._ended(owner, specs, now)
+        ended = self._ended(owner if is_tight else "", specs, now)
         for entry in ended:
             self._table.end(entry, EventKind.EXPIRED, now)
         for offer in offers:
@@ -107,7 +109,7 @@ class Signaling:
         return held
 
     def _ended(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Entry]:
-        """What has ended, is not freed yet, and stands in the way: offers of these ids, and of this owner."""
+        """What has ended, is not freed yet, and stands in the way: offers of these ids, and of an owner."""
         entries = [self._table.catalogue.find(OFFERS, spec.id) for spec in specs]
         mine = self._table.catalogue.owned(owner)
         ended = {id(entry): entry for entry in (*entries, *mine) if entry is not None and entry.ends_at <= now * 1000}
