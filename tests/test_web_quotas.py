@@ -251,6 +251,16 @@ class BodyTests(QuotaCase):
         self.server.reactor.advance(REFUSAL_TIME)
         self.assertEqual(self.counted(LIMITED_SOURCES), {"source-bodies": 1})
 
+    def test_one_site_may_have_half_of_all(self) -> None:
+        """However many addresses it has: the rest is there for others."""
+        self.start()
+        for number in range(32):
+            self.assertIsNone(self.begin((f"10.0.0.{number % 8 + 1}", 1), 2**20).response())
+        response = self.begin(("10.0.0.9", 1), 1).response()
+        assert response is not None
+        self.assertEqual((response.status, response.json()["code"]), (429, "source-bodies"))
+        self.assertIsNone(self.begin(ELSEWHERE, 2**20).response())
+
     def test_all_sources_together_have_64_mib(self) -> None:
         """Beyond that it is 503."""
         self.start()

@@ -59,12 +59,10 @@ class Quotas:
             (limits.publications, self._publications, 50),
         ):
             limit.change(rate, max(1.0, rate * seconds))
-        for most, shares in (
-            (limits.waiting, self._waiting),
-            (limits.unfinished, self._unfinished),
-            (limits.connections, self.connections),
-        ):
+        for most, shares in ((limits.waiting, self._waiting), (limits.connections, self.connections)):
             shares.change(most, SITE_FACTOR * most)
+        # Four times as much would be all that there is: a single site could keep every body out.
+        self._unfinished.change(limits.unfinished, min(SITE_FACTOR * limits.unfinished, MAX_UNFINISHED // 2))
 
     def request(self, source: SourceNetwork) -> None:
         """:raises TooMany: ``source-requests``, the source sends more requests than it may."""
