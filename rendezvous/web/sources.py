@@ -22,6 +22,9 @@ __all__ = ["Proxies", "source_of"]
 #: Proxies that one request may have passed; what is to the left of that many addresses is not read.
 MAX_HOPS = 32
 
+#: Characters of an address with a port: IPv6 that ends in IPv4 has 45, and there are brackets and a port.
+_LONGEST = 60
+
 # RFC 7239, section 4. An element is ";"-separated pairs; the value of "for" is a token or a quoted string.
 _PAIR = re.compile(r'\s*([\w!#$%&\'*+.^`|~-]+)=([\w!#$%&\'*+.^`|~-]+|"(?:[^"\\]|\\.)*")\s*', re.ASCII)
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")|".*', re.DOTALL)
@@ -158,7 +161,13 @@ def _forwarded_for(element: str) -> str | None:
 
 
 def _address(text: str) -> str | None:
-    match = _NODE.fullmatch(text.strip())
+    text = text.strip()
+    return _parsed(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(4096)
+def _parsed(text: str) -> str | None:
+    match = _NODE.fullmatch(text)
     if match is None:
         return None
     try:
