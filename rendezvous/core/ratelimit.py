@@ -76,17 +76,16 @@ class RateLimit:
         subscribers, sites = self._subscribers, self._sites
         subscriber, site = subscribers.spent(source.subscriber, now), sites.spent(source.site, now)
         # Both amounts are worked out before either is written: a site never pays for what a subscriber is refused.
-        by_subscriber = min(cost, subscribers.burst)
-        by_site = min(cost, sites.burst)
-        wait = max(
-            (subscriber + by_subscriber - subscribers.burst) / subscribers.rate,
-            (site + by_site - sites.burst) / sites.rate,
-        )
-        if wait > 0.0:
-            by_subscriber = by_site = 0.0
-        subscribers.remember(source.subscriber, subscriber + by_subscriber, now)
-        sites.remember(source.site, site + by_site, now)
-        return wait if wait > 0.0 else 0.0
+        by_subscriber = cost if cost < subscribers.burst else subscribers.burst
+        by_site = cost if cost < sites.burst else sites.burst
+        over, over_site = subscriber + by_subscriber - subscribers.burst, site + by_site - sites.burst
+        if over <= 0.0 and over_site <= 0.0:
+            subscribers.remember(source.subscriber, subscriber + by_subscriber, now)
+            sites.remember(source.site, site + by_site, now)
+            return 0.0
+        subscribers.remember(source.subscriber, subscriber, now)
+        sites.remember(source.site, site, now)
+        return max(over / subscribers.rate, over_site / sites.rate)
 
     def allow(self, host: str, now: float, cost: float = 1.0) -> bool:
         """
