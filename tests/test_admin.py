@@ -342,6 +342,19 @@ class BackupTests(AdminCase):
         """It goes to a directory that is not there."""
         self.assertIn("cannot be made", self.refusal("backup", self.path, str(self.directory / "no" / "copy")))
 
+    def test_disk_of_the_copy_that_is_full_is_not_blamed_on_the_store(self) -> None:
+        """The message names the copy, and there is none."""
+        full = sqlite3.OperationalError("database or disk is full")
+        full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+        def copy_database(database: sqlite3.Connection, path: str) -> None:
+            raise full
+
+        self.patch(inspection, "copy_database", copy_database)
+        refusal = self.refusal("backup", self.path, self.copy)
+        self.assertIn(f"the copy {self.copy!r} cannot be made: database or disk is full", refusal)
+        self.assertEqual(sorted(self.listing()), ["rendezvous.sqlite3"])
+
     def test_restored_copy_starts_and_has_everything(self) -> None:
         """Clients go on with what they were given, and offers are there with their answers."""
         reactor = MemoryReactor()

@@ -153,7 +153,7 @@ def backup(path: str, destination: str) -> int:
         raise StartupError(taken)
     try:
         with draft_beside(destination) as draft:
-            read_only(path, lambda database: _fill(path, database, draft))
+            read_only(path, lambda database: _fill(path, database, destination, draft))
             # Unlike renaming, this never takes the place of another file.
             os.link(draft, destination)
         sync_directory(destination)
@@ -164,11 +164,17 @@ def backup(path: str, destination: str) -> int:
         raise StartupError(f"the copy {destination!r} cannot be made: {e.strerror}") from None
 
 
-def _fill(path: str, database: sqlite3.Connection, draft: str) -> None:
+def _fill(path: str, database: sqlite3.Connection, destination: str, draft: str) -> None:
     _our_version(path, database)
     # SQLite does not copy within a transaction of the source; it keeps to one moment by itself.
     database.execute("COMMIT")
-    copy_database(database, draft)
+    try:
+        copy_database(database, draft)
+    except sqlite3.OperationalError as e:
+        if e.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        # Nothing is written but the copy.
+        raise StartupError(f"the copy {destination!r} cannot be made: {e}") from None
     _look(draft, "immutable=1", lambda copy: _whole(path, copy, "quick_check"))
 
 
