@@ -155,10 +155,39 @@ class BodyLimitTests(SynchronousTestCase):
         connection = Connection(self.site, HOME)
         self.addCleanup(connection.lose)
         connection.send(one % (1, b"x") + one % (2, b"xx") + one % (LIMIT + 1, bytes(LIMIT + 1)) + one % (3, b"xxx"))
+        self.clock.advance(0)
         self.assertEqual([response.status for response in connection.responses()], [200, 200, 413])
         self.assertEqual(self.echo.sizes, [1, 2])
         self.clock.advance(REFUSAL_TIME)
         self.assertTrue(connection.closed)
+
+    def turn(self) -> None:
+        """Make what is due now happen, but not what is due only because of that."""
+        for call in [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]:
+            self.clock.calls.remove(call)
+            call.func(*call.args, **call.kw)
+
+    def test_each_pipelined_request_has_a_turn_of_its_own(self) -> None:
+        """A packet full of requests does not hold the reactor: the server answers one and lets others go first."""
+        for one in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"):
+            connection = Connection(self.site, HOME)
+            self.addCleanup(connection.lose)
+            connection.send(one * 50)
+            for answered in range(1, 51):
+                self.assertEqual(len(connection.responses()), answered)
+                reading = "producing" if answered == 50 else "paused"
+                self.assertEqual(connection.transport.producerState, reading)
+                self.turn()
+            connection.send(one)
+            self.assertEqual(len(connection.responses()), 51)
+
+    def test_client_that_vanishes_between_pipelined_requests_is_forgotten(self) -> None:
+        """The requests that have no turn yet are not answered, and nothing is left for later."""
+        connection = Connection(self.site, HOME)
+        connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+        connection.lose()
+        self.clock.advance(0)
+        self.assertEqual((self.echo.sizes, self.clock.getDelayedCalls()), ([0], []))
 
     def test_refusal_waits_for_the_answer_before_it(self) -> None:
         """A request that takes its time is answered first, then the one behind it is refused."""
@@ -171,6 +200,7 @@ class BodyLimitTests(SynchronousTestCase):
         slow.request.setHeader(b"Content-Length", b"2")
         slow.request.write(b"ok")
         slow.request.finish()
+        self.clock.advance(0)
         self.assertEqual([response.status for response in connection.responses()], [200, 413])
 
     def test_client_that_vanishes_mid_body_is_forgotten(self) -> None:

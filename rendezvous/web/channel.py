@@ -78,6 +78,7 @@ class Channel(HTTPChannel):
     _is_secure: bool | None = None
     _body_began = 0.0
     _end: IDelayedCall | None = None
+    _turn: IDelayedCall | None = None
 
     # The connection
 
@@ -91,6 +92,9 @@ class Channel(HTTPChannel):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Forget the connection, and cancel what it had in hand."""
         self._end_in(None)
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self.site.connections.closed(self)
         super().connectionLost(reason)
 
@@ -166,9 +170,25 @@ class Channel(HTTPChannel):
         self.site.connections.idle(self)
         if self.site.connections.are_ending:
             self.persistent = False
+        # One request in each turn of the reactor: one packet may hold a thousand, and others would wait for all.
+        self.paused = True
         super().requestDone(request)
+        if self.persistent and not self.refused and self._buffer:
+            self._networkProducer.pauseProducing()
+            self._turn = self.callLater(0, self._next)
+        else:
+            self.paused = self.refused
         if not self._busyReceiving:
             self._set_deadline()
+
+    def _next(self) -> None:
+        """Read the request behind the one that was answered."""
+        self._turn = None
+        if not self.refused:
+            self.paused = False
+            if not self._waitingForTransport:
+                self._networkProducer.resumeProducing()
+            self.dataReceived(b"")
 
     def timeoutConnection(self) -> None:
         """Close the connection. A request that has begun is answered first."""
