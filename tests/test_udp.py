@@ -59,9 +59,10 @@ class PulseTests(SynchronousTestCase):
         self.assertEqual(self.server.deliver(b"0f" * 32), [UNKNOWN])
 
     def test_unknown_key_gets_1060(self) -> None:
-        """As does a known one with a bit changed, and a client's public id doubled."""
-        changed = bytes([self.key[0] ^ 1]) + self.key[1:]
-        for key in (bytes(32), b"\xff" * 32, changed, bytes.fromhex(self.client_id) * 2, b"[" * 32):
+        """As does a known one with a bit changed, and one that ends with a client's public id."""
+        # The first byte is none that makes a datagram of another protocol, whatever was drawn.
+        changed = self.key[:-1] + bytes([self.key[-1] ^ 1])
+        for key in (bytes(32), b"\xff" * 32, changed, bytes(16) + bytes.fromhex(self.client_id), b"[" * 32):
             self.assertEqual(self.server.deliver(key), [UNKNOWN], key)
 
     def test_reply_goes_to_the_source_alone(self) -> None:
