@@ -22,8 +22,8 @@ class SessionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make a signaling with a source of codes that counts."""
-        self.rings: list[Key] = []
-        self.signaling = World(LIMITS, max_offers=8, notify=self.rings.append)
+        self.notified: list[Key] = []
+        self.signaling = World(LIMITS, max_offers=8, notify=self.notified.append)
         codes = (f"code-{number}" for number in range(99))
         self.sessions = Sessions(self.signaling.table, lambda: next(codes))
 
@@ -146,7 +146,9 @@ class SessionTests(SynchronousTestCase):
         session = self.open()
         self.sessions.add_candidate(A, session.id, Role.OFFERER, 1, NOW)
         self.sessions.answer(A, session.id, Role.ANSWERER, "a", NOW)
-        self.assertEqual(self.rings, [OfferSide(A, session.id, Role.ANSWERER), OfferSide(A, session.id, Role.OFFERER)])
+        self.assertEqual(
+            self.notified, [OfferSide(A, session.id, Role.ANSWERER), OfferSide(A, session.id, Role.OFFERER)]
+        )
 
     def test_listing_is_newest_first_and_unanswered(self) -> None:
         """A topic shows the sessions of this Origin that wait for an answer."""

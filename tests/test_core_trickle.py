@@ -21,13 +21,13 @@ ANSWERER_KEY = OfferSide("", "x", Role.ANSWERER)
 
 
 class PairTestCase(SynchronousTestCase):
-    """A signaling with an offer ``x`` of ``p``, which keeps its notes and rings."""
+    """A signaling with an offer ``x`` of ``p``, which keeps its notes and notified."""
 
     def setUp(self) -> None:
         """Publish the offer."""
         self.notes: list[object] = []
-        self.rings: list[Key] = []
-        self.signaling = World(LIMITS, note=self.notes.append, notify=self.rings.append)
+        self.notified: list[Key] = []
+        self.signaling = World(LIMITS, note=self.notes.append, notify=self.notified.append)
         self.offer = publish(self.signaling, "p", "x")
 
     def answer(self, peer: str = "q", now: float = NOW) -> Answer:
@@ -255,6 +255,17 @@ class EventLogTests(SynchronousTestCase):
         self.assertFalse(log.covers("p", -1, NOW))
         self.assertTrue(log.covers("p", numbers[0], NOW))
 
+    def test_old_events_are_dropped_in_slices(self) -> None:
+        """A call drops so many of them, and the next one goes on."""
+        log = event_log()
+        self.log_of(log, *"pqpqp")
+        log.trim(NOW + 121, 2)
+        self.assertEqual(len(log), 3)
+        log.trim(NOW + 121, 0)
+        self.assertEqual(len(log), 3)
+        log.trim(NOW + 121)
+        self.assertEqual(len(log), 0)
+
     def test_forgotten_events_leave_nothing(self) -> None:
         """After the linger time, or when a peer is gone, the log is empty."""
         log = event_log(events_per_peer=2)
@@ -265,49 +276,49 @@ class EventLogTests(SynchronousTestCase):
         self.assertEqual(len(log), 0)
 
 
-class RingTests(PairTestCase):
-    """Who is woken, and when."""
+class NotificationTests(PairTestCase):
+    """Which waiters are notified, and when."""
 
-    def test_answer_rings_the_offerer(self) -> None:
+    def test_answer_notifies_the_offerer(self) -> None:
         """The offerer's side and its stream; the answerer has nothing new."""
-        del self.rings[:]
+        del self.notified[:]
         self.answer()
-        self.assertEqual(self.rings, [OFFERER_KEY, PeerEvents("p")])
+        self.assertEqual(self.notified, [OFFERER_KEY, PeerEvents("p")])
 
-    def test_answer_to_an_offer_with_candidates_rings_both(self) -> None:
+    def test_answer_to_an_offer_with_candidates_notifies_both(self) -> None:
         """The answerer has the early candidates to read."""
         self.add("p", 1)
-        del self.rings[:]
+        del self.notified[:]
         self.answer()
-        self.assertEqual(self.rings, [OFFERER_KEY, PeerEvents("p"), ANSWERER_KEY, PeerEvents("q")])
+        self.assertEqual(self.notified, [OFFERER_KEY, PeerEvents("p"), ANSWERER_KEY, PeerEvents("q")])
 
-    def test_candidates_ring_the_other_side(self) -> None:
+    def test_candidates_notify_the_other_side(self) -> None:
         """A candidate that arrives while the other side waits wakes that side only."""
         self.add("p", 1)
-        self.assertEqual(self.rings, [ANSWERER_KEY])
+        self.assertEqual(self.notified, [ANSWERER_KEY])
         self.answer()
-        del self.rings[:]
+        del self.notified[:]
         self.add("p", 1)
-        self.assertEqual(self.rings, [ANSWERER_KEY, PeerEvents("q")])
-        del self.rings[:]
+        self.assertEqual(self.notified, [ANSWERER_KEY, PeerEvents("q")])
+        del self.notified[:]
         self.add("q", 1)
-        self.assertEqual(self.rings, [OFFERER_KEY, PeerEvents("p")])
+        self.assertEqual(self.notified, [OFFERER_KEY, PeerEvents("p")])
 
-    def test_end_rings_both_sides(self) -> None:
-        """Nobody is left waiting at an offer that is gone."""
+    def test_end_notifies_both_sides(self) -> None:
+        """No waiter is left at an offer that has ended."""
         self.answer()
-        del self.rings[:]
+        del self.notified[:]
         self.signaling.expire(NOW + 300)
-        self.assertEqual(self.rings, [OFFERER_KEY, PeerEvents("p"), ANSWERER_KEY, PeerEvents("q")])
+        self.assertEqual(self.notified, [OFFERER_KEY, PeerEvents("p"), ANSWERER_KEY, PeerEvents("q")])
 
-    def test_refused_requests_ring_nobody(self) -> None:
-        """What changed nothing is no news."""
+    def test_refused_requests_notify_no_waiter(self) -> None:
+        """A request that has changed nothing notifies no waiter."""
         self.assertRaises(Forbidden, self.add, "r", 1)
         self.assertRaises(NotFound, self.signaling.withdraw, "p", "unknown", NOW)
-        self.assertEqual(self.rings, [])
+        self.assertEqual(self.notified, [])
 
-    def test_news_is_there_when_the_ring_comes(self) -> None:
-        """A waiter that reads at once, inside the ring, sees the change."""
+    def test_change_is_there_when_the_notification_comes(self) -> None:
+        """A waiter that reads at once, inside the notification, sees the change."""
         seen: list[list[str]] = []
         self.signaling.table.notify = lambda key: seen.append(self.kinds("p"))
         self.answer()

@@ -400,6 +400,18 @@ class FailingTests(JournalCase):
         meta = dict(self.rows("*", "meta"))
         self.assertEqual((meta["x"], meta["first"], meta["second"]), (3, 1, 2))
 
+    def test_facts_of_a_failed_batch_are_written_later(self) -> None:
+        """Facts about the file are kept over a failure, unless there is a newer one."""
+        self.journal.set_meta("first", 1)
+        self.journal.set_meta("second", 1)
+        self.refused(self.decide(made=[put(1)]))
+        self.thread.fail()
+        self.journal.set_meta("second", 2)
+        self.later(1)
+        self.thread.work_off()
+        meta = dict(self.rows("*", "meta"))
+        self.assertEqual((meta["first"], meta["second"]), (1, 2))
+
     def test_batch_that_raises_in_the_file_leaves_nothing_of_itself(self) -> None:
         """A statement that fails half-way takes its whole batch with it."""
         bad = ("INSERT INTO revocations VALUES (?, ?, ?)", ("a", None, ""))

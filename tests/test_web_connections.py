@@ -64,6 +64,15 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertEqual([c.gave_way for c in (other, busy, idle)], [False, False, True])
         self.assertEqual((len(self.table), self.refused), (3, [("source-connections", HOME)]))
 
+    def test_closed_connection_has_no_place_to_give(self) -> None:
+        """After an idle connection is closed, the next one that is idle gives way."""
+        closed, idle = self.open(HOME), self.open(HOME)
+        self.table.closed(closed)
+        self.open(HOME)
+        self.assertFalse(idle.gave_way)
+        self.open(HOME)
+        self.assertEqual((closed.gave_way, idle.gave_way, len(self.table)), (False, True, 2))
+
     def test_connection_is_as_old_as_its_idleness(self) -> None:
         """One that has just served a request is younger than one that never had any."""
         first, second = self.open(HOME), self.open(HOME)
