@@ -10,11 +10,14 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http
 
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import SourceNetwork, source_network
+from rendezvous.errors import TooMany
 from rendezvous.limits import SourceLimits
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, Response
 from rendezvous.web.channel import REFUSAL_TIME
-from rendezvous.web.quotas import MAX_UNFINISHED
+from rendezvous.web.quotas import MAX_UNFINISHED, Quotas
 
 NOW = 1_800_000_000
 HOME, NEIGHBOUR, ELSEWHERE = ("198.51.100.7", 1), ("198.51.100.8", 1), ("203.0.113.7", 1)
@@ -323,6 +326,36 @@ class ConnectionTests(QuotaCase):
         self.start(source_connections=1, trusted_proxy=("198.51.100.7",))
         connections = [self.server.connect(HOME) for _ in range(5)]
         self.assertFalse(any(connection.transport.disconnected for connection in connections))
+
+
+class FewConnectionsTests(SynchronousTestCase):
+    """A server that can have only a few connections."""
+
+    def held(self, limits: SourceLimits) -> list[int]:
+        """:returns: how many of 128 connections, all with a request in hand, an address and then its site can have."""
+        quotas = Quotas(limits, MemoryReactor())
+        quotas.share_connections(128)
+        quotas.change(limits)
+        return [self.fill(quotas.connections, source_network(host)) for host, _ in (HOME, NEIGHBOUR, ELSEWHERE)]
+
+    def fill(self, shares: Shares, source: SourceNetwork) -> int:
+        """:returns: how many fit."""
+        for number in range(128):
+            try:
+                shares.check(source)
+            except TooMany:
+                return number
+            shares.add(source)
+        return 128
+
+    def test_one_source_cannot_hold_them_all(self) -> None:
+        """A quarter for an address, a half for its site, also after a reload; the rest is left to others."""
+        self.assertEqual(self.held(SourceLimits()), [32, 32, 32])
+
+    def test_lower_limit_holds_as_it_is(self) -> None:
+        """A limit below the quarter is not raised; without limits there is no share either."""
+        self.assertEqual(self.held(SourceLimits(connections=5)), [5, 5, 5])
+        self.assertEqual(self.held(SourceLimits.none()), [128, 128, 128])
 
 
 class ReportTests(QuotaCase):

@@ -48,6 +48,8 @@ class Quotas:
         self._unfinished = Shares("request bodies that are being sent", code="source-bodies")
         self._unfinished_total = 0
         self.connections = Shares("connections", code="source-connections")
+        self._limits = limits
+        self._most_connections: int | None = None
         self.change(limits)
 
     def change(self, limits: SourceLimits) -> None:
@@ -59,10 +61,28 @@ class Quotas:
             (limits.publications, self._publications, 50),
         ):
             limit.change(rate, max(1.0, rate * seconds))
-        for most, shares in ((limits.waiting, self._waiting), (limits.connections, self.connections)):
-            shares.change(most, SITE_FACTOR * most)
+        self._limits = limits
+        self._waiting.change(limits.waiting, SITE_FACTOR * limits.waiting)
+        self._share_connections()
         # Four times as much would be all that there is: a single site could keep every body out.
         self._unfinished.change(limits.unfinished, min(SITE_FACTOR * limits.unfinished, MAX_UNFINISHED // 2))
+
+    def share_connections(self, most: int) -> None:
+        """
+        Keep one source from holding all connections where they are few.
+
+        :param most: how many connections there may be in all; a subscriber has a quarter of them at most, and a site a
+            half, even if its limit is higher. Of 128, for example, one address has 32.
+        """
+        self._most_connections = most
+        self._share_connections()
+
+    def _share_connections(self) -> None:
+        subscriber, site = self._limits.connections, SITE_FACTOR * self._limits.connections
+        if subscriber and self._most_connections is not None:
+            subscriber = min(subscriber, max(1, self._most_connections // 4))
+            site = min(site, max(1, self._most_connections // 2))
+        self.connections.change(subscriber, site)
 
     def request(self, source: SourceNetwork) -> None:
         """:raises TooMany: ``source-requests``, the source sends more requests than it may."""

@@ -51,6 +51,7 @@ class RendezvousSite(Site):
         super().__init__(root, requestFactory=CappedRequest, reactor=reactor)
         self._wall = wall
         self.root = root
+        root.gate.quotas.share_connections(max_connections)
         self.connections = Connections(max_connections, root.gate.quotas.connections, root.gate.refusals.limited)
 
     def startFactory(self) -> None:
