@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.logger import Logger
 
 from rendezvous.core.identity import Secret
 from rendezvous.errors import StartupError
 
-__all__ = ["SECRET_SIZE", "load_secrets", "rotate_secret"]
+__all__ = ["SECRET_SIZE", "has_changed", "load_secrets", "rotate_secret"]
 
 _log = Logger()
 
@@ -46,6 +46,21 @@ def load_secrets(path: str, random: Callable[[int], bytes], environ: Mapping[str
             return _make(path, random(SECRET_SIZE))
     except OSError as e:
         raise StartupError(f"the secret file {path!r} cannot be used: {e.strerror}") from None
+
+
+def has_changed(path: str, environ: Mapping[str, str], secrets: Sequence[Secret]) -> bool:
+    """
+    Look whether a server that starts now would use other secrets.
+
+    :param secrets: those that the running server uses.
+    :returns: ``False`` also if that cannot be found out, as when the server has changed its user since it read them.
+    """
+    if VARIABLE in environ:
+        return False  # The environment of a running process stays as it is.
+    try:
+        return _read(path) != list(secrets)
+    except (OSError, StartupError):
+        return False
 
 
 def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: float) -> None:

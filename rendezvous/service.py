@@ -31,7 +31,7 @@ from rendezvous.descriptors import connections_within, raise_descriptor_limit
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.listening import Listening, http_places, udp_place
-from rendezvous.secret import load_secrets
+from rendezvous.secret import has_changed, load_secrets
 from rendezvous.settings import Settings, compare
 from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.registry import make_store
@@ -96,7 +96,9 @@ class Rendezvous(MultiService):
         self._stops = DeferredLock()
         self._has_thread = run_blocking is None
         self._run_blocking = self._in_thread if run_blocking is None else run_blocking
-        self.store = self._make_store(Keyring(load_secrets(settings.secret_path, random, environ)), random)
+        self._environ = environ
+        self._secrets = load_secrets(settings.secret_path, random, environ)
+        self.store = self._make_store(Keyring(self._secrets), random)
         self.counters = Counters()
         self._datagrams = Datagrams(
             self.store,
@@ -168,6 +170,9 @@ class Rendezvous(MultiService):
         for certificate, options in certificates:
             certificate.use(options)
         self._change(compared.settings)
+        secret_path = self.settings.secret_path
+        if has_changed(secret_path, self._environ, self._secrets):
+            compared.refused.append(f"the secret in {secret_path}")
         for refused in compared.refused:
             self.log.warn("not reloaded: {setting}; only a restart can change this", setting=refused)
         self.log.info(

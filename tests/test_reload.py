@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
 from rendezvous.settings import Settings, compare
-from rendezvous.testing import MemoryReactor, MemoryServer, MemoryTCPPort
+from rendezvous.testing import SECRET, MemoryReactor, MemoryServer, MemoryTCPPort
 from tests.certificates import pem
 from tests.test_settings import BESIDE, FIELDS, GRID
 
@@ -60,8 +60,9 @@ class ReloadCase(SynchronousTestCase):
 
     def start(self, **settings: Any) -> None:
         """Start a server."""
+        environ = settings.pop("environ", None)
         self.settings = {"store": "memory:", "interface": "192.0.2.1", **settings}
-        self.server = MemoryServer(_Reactor(), **self.settings)
+        self.server = MemoryServer(_Reactor(), environ=environ, **self.settings)
         self.addCleanup(self.server.stop)
         self.events: list[Any] = []
         observer: Any = self.events.append
@@ -99,6 +100,19 @@ class SettingsTests(ReloadCase):
         """It says so."""
         self.start()
         self.assertEqual(self.reload(), ["reloaded: no setting has changed; 0 certificates were read again"])
+
+    def test_secret_that_was_replaced_is_refused(self) -> None:
+        """In one line that names the file and shows no secret; a file that cannot be read is not looked at."""
+        path = self.mktemp()
+        Path(path).write_text(SECRET.hex() + "\n")
+        Path(path).chmod(0o600)
+        self.start(secret_file=path, environ={})
+        self.assertEqual(len(self.reload()), 1)
+        Path(path).write_text("ab" * 32 + "\n")
+        refused, _ = self.reload()
+        self.assertEqual(refused, f"not reloaded: the secret in {path}; only a restart can change this")
+        Path(path).write_text("not a secret")
+        self.assertEqual(len(self.reload()), 1)
 
     def test_web_origins_change(self) -> None:
         """For requests from then on, on resources that are mounted already."""
