@@ -30,6 +30,11 @@ from rendezvous.storage.writer import Writer
 __all__ = ["Journaled"]
 
 
+#: Numbers of events, in microseconds, that are reserved beyond the latest in the file. The reservation is renewed every
+#: second, so it covers what is drawn while a commit takes up to 28 seconds.
+RESERVED = 30_000_000
+
+
 class Journaled:
     """
     Keeps what is decided in a file, so that it is there again after a restart, a crash, or ``kill -9``.
@@ -85,6 +90,8 @@ class Journaled:
         self._note_events(journal)
         if self._tables:
             journal.set_meta("alive", self._tables.wall(now))
+        # Nothing is lost in a clean stop, so no number has to be passed over.
+        journal.set_meta("numbered_until", self._tables.offers.events.latest)
         await journal.drain()
         # A stopped server must not answer for clients that it no longer writes down.
         self._tables.clear()
@@ -148,6 +155,7 @@ class Journaled:
         if self._tables:
             # For people. Every batch has the server time besides, and up to when it holds what was seen.
             journal.set_meta("alive", self._tables.wall(now))
+            journal.set_meta("numbered_until", self._tables.offers.events.latest + RESERVED)
         journal.flush()
 
     def _note_events(self, journal: Journal) -> None:
@@ -179,10 +187,11 @@ class Journaled:
             tables.offers.restore_events(read_events(database), meta.get("horizon", -1), now)
             # After a crash the file lacks the last events, which a stream may have sent nevertheless. Their numbers are
             # passed over, so that a stream that resumes from one of them misses none of the new events.
-            behind = min(max(0.0, wall - meta.get("alive", wall)), tables.limits.event_linger)
-            tables.offers.events.draw(now + behind)
+            events = tables.offers.events
+            events.draw(max(now, meta.get("numbered_until", 0) / 1_000_000))
             for peer in read_tracker_peers(database):
                 tables.tracker.restore(peer)
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('numbered_until', ?)", (events.latest + RESERVED,))
         database.execute("COMMIT")
         if tables:
             self.log.info(
