@@ -159,13 +159,13 @@ def wait_until_up(server: subprocess.Popen[bytes], base: str) -> None:
 
 
 @contextmanager
-def serving(directory: Path, twistd: Path, http_port: int, udp_port: int) -> Iterator[None]:
+def serving(directory: Path, twistd: Path, http_port: int, udp_port: int, *options: str) -> Iterator[None]:
     """
     Keep ``twistd rendezvous`` running for a while, then stop it as Ctrl-C does; its output goes to ``output``.
 
     :raises PackageError: if it does not start, or does not stop cleanly.
     """
-    command = [str(twistd), "-n", "rendezvous", "--http-port", str(http_port), "--udp-port", str(udp_port)]
+    command = [str(twistd), "-n", "rendezvous", "--http-port", str(http_port), "--udp-port", str(udp_port), *options]
     output = directory / "output"
     with output.open("wb") as sink:
         server = subprocess.Popen(command, cwd=directory, env=environment(), stdout=sink, stderr=subprocess.STDOUT)

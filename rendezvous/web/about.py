@@ -12,6 +12,7 @@ from rendezvous.clock import ServerClock
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
 from rendezvous.web.facts import Facts
+from rendezvous.web.fields import Query
 from rendezvous.web.openapi import describe
 from rendezvous.web.route import Route
 
@@ -53,7 +54,10 @@ class AboutRoutes:
 
     async def about(self, request: Request) -> dict[str, Any] | bytes:
         """Name, version, and the facts that a client needs; with ``page`` and an Origin, what ``/topics`` answers."""
-        if self._topics is not None and request.args and b"page" in request.args and request.getHeader(b"Origin"):
+        query = Query(request)
+        # Checked also where they mean nothing, as every parameter that the description lists is.
+        page, _ = query.integer("page", 1), query.limit(1, 1)
+        if self._topics is not None and page is not None and request.getHeader(b"Origin"):
             # The oldest clients of the sessions protocol list topics here.
             return await self._topics(request)
         description = "A rendezvous and signaling server for peers behind NATs."
