@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from OpenSSL import SSL, crypto
 from zope.interface import implementer
 
 from twisted.internet.endpoints import serverFromString
@@ -13,7 +15,10 @@ from twisted.internet.ssl import CertificateOptions
 
 from rendezvous.errors import StartupError
 
-__all__ = ["Certificate", "tls_endpoint"]
+__all__ = ["Certificate", "check_port", "tls_endpoint", "unusable"]
+
+#: The port of an endpoint that has one, given by its place or by its name.
+_PORT = re.compile(r"(?i:tcp6?|ssl):(?:(?:.*:)?port=)?([^:=]*)(?::.*)?")
 
 
 class _Capture:
@@ -67,7 +72,7 @@ class Certificate:
         try:
             return self._read()
         except Exception as e:  # Twisted, OpenSSL and the file system each have their own.
-            raise StartupError(f"--http {self._description!r} is not a usable endpoint: {one_line(e)}") from None
+            raise unusable(self._description, e) from None
 
     def use(self, options: CertificateOptions) -> None:
         """Use these files for connections that are opened from now on."""
@@ -91,6 +96,40 @@ def tls_endpoint(reactor: Any, description: str) -> tuple[Any, Certificate]:
     return serverFromString(_Listener(reactor, certificate), description), certificate
 
 
-def one_line(error: Exception) -> str:
-    """:returns: what an exception says, without line breaks; its name if it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+def check_port(description: str) -> None:
+    """
+    See that the port of an endpoint is one. Twisted finds out late, and raises what only a programmer understands.
+
+    :raises StartupError: it is not a number from 0 to 65535.
+    """
+    match = _PORT.fullmatch(description)
+    if match and not (re.fullmatch(r"[0-9]{1,5}", match[1]) and int(match[1]) <= 65535):
+        raise StartupError(
+            f"--http {description!r} is not a usable endpoint: the port must be a number from 0 to 65535,"
+            f" not {match[1]!r}"
+        )
+
+
+def unusable(description: str, error: Exception) -> StartupError:
+    """
+    :param error: what reading the description of an endpoint raised.
+    :returns: the error for the operator, whose message is one line.
+    """
+    return StartupError(f"--http {description!r} is not a usable endpoint: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, (SSL.Error, crypto.Error)):
+        # OpenSSL's errors are a list of tuples, whose last part is for people.
+        reasons = ", ".join(str(part[-1]) for parts in error.args[:1] for part in parts)
+        return f"one of its files is not a certificate or private key in PEM format, or is damaged ({reasons})"
+    if isinstance(error, (TypeError, AttributeError, LookupError)) or text.startswith("invalid literal"):
+        # Twisted passes the parts of the description to functions of its own, and Python names those.
+        return (
+            "an argument is missing, unknown or wrong; tcp:8080 and ssl:443:privateKey=key.pem:certKey=cert.pem are"
+            " examples"
+        )
+    return text or type(error).__name__

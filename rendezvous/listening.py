@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Site
 
-from rendezvous.certificates import Certificate, one_line, tls_endpoint
+from rendezvous.certificates import Certificate, check_port, tls_endpoint, unusable
 from rendezvous.errors import StartupError
 from rendezvous.settings import Settings
 
@@ -61,13 +61,14 @@ def http_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place]
     for description in settings.http:
         certificate = None
         is_tls = description.lower().startswith("ssl:")
+        check_port(description)
         try:
             if is_tls:
                 endpoint, certificate = tls_endpoint(reactor, description)
             else:
                 endpoint = serverFromString(reactor, description)
         except Exception as e:  # Each kind of endpoint raises exceptions of its own.
-            raise StartupError(f"--http {description!r} is not a usable endpoint: {one_line(e)}") from None
+            raise unusable(description, e) from None
         what = "HTTPS" if is_tls else "HTTP"
         yield Place(what, f"--http {description}", partial(endpoint.listen, site), certificate)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -45,7 +46,10 @@ def load_secrets(path: str, random: Callable[[int], bytes], environ: Mapping[str
         except FileNotFoundError:
             return _make(path, random(SECRET_SIZE))
     except OSError as e:
-        raise StartupError(f"the secret file {path!r} cannot be used: {e.strerror}") from None
+        directory = os.path.dirname(path)
+        missing = e.errno == errno.ENOENT and directory and not os.path.isdir(directory)
+        reason = f"there is no directory {directory!r}" if missing else e.strerror
+        raise StartupError(f"the secret file {path!r} cannot be used: {reason}") from None
 
 
 def has_changed(path: str, environ: Mapping[str, str], secrets: Sequence[Secret]) -> bool:

@@ -28,7 +28,7 @@ from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import Counters, Report
 from rendezvous.descriptors import connections_within, raise_descriptor_limit
-from rendezvous.errors import Unavailable
+from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.listening import Listening, http_places, udp_place
 from rendezvous.secret import has_changed, load_secrets
@@ -69,7 +69,7 @@ class Rendezvous(MultiService):
     :ivar counters: what the server counts, for reports.
     :ivar settings: those in use; a reload replaces them.
     :ivar certificates: those that a reload reads again; add your own if your application listens with them.
-    :raises StartupError: the secret's file cannot be used.
+    :raises StartupError: the secret's file cannot be used, or the store's directory is missing.
     """
 
     log = Logger()
@@ -97,6 +97,7 @@ class Rendezvous(MultiService):
         self._has_thread = run_blocking is None
         self._run_blocking = self._in_thread if run_blocking is None else run_blocking
         self._environ = environ
+        _check_directory(settings.store_path)
         self._secrets = load_secrets(settings.secret_path, random, environ)
         self.store = self._make_store(Keyring(self._secrets), random)
         self.counters = Counters()
@@ -143,10 +144,8 @@ class Rendezvous(MultiService):
         return RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
 
     def _udp_ports(self) -> list[int]:
-        """:returns: the ports that listen; before any does, those of the settings."""
-        return sorted({number % 65536 for number in self._datagrams.sockets}) or [
-            port.number for port in self.settings.udp_port
-        ]
+        """:returns: the ports that listen, this application's own included."""
+        return sorted({number % 65536 for number in self._datagrams.sockets})
 
     def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> DatagramProtocol:
         """
@@ -176,7 +175,7 @@ class Rendezvous(MultiService):
         for refused in compared.refused:
             self.log.warn("not reloaded: {setting}; only a restart can change this", setting=refused)
         self.log.info(
-            "reloaded: {changed}; {certificates} certificates were read again",
+            "reloaded: {changed}; certificates read again: {certificates}",
             changed=", ".join(compared.changed) or "no setting has changed",
             certificates=len(certificates),
         )
@@ -247,6 +246,13 @@ class Rendezvous(MultiService):
 def _udp_rate(settings: Settings) -> tuple[float, float]:
     """:returns: the rate and the burst of answers to one source."""
     return settings.udp_answers, max(1, round(2 * settings.udp_answers))
+
+
+def _check_directory(path: str | None) -> None:
+    """:raises StartupError: the store has no directory; the secret is beside it, and would be missed first."""
+    directory = os.path.dirname(path or "")
+    if directory and not os.path.isdir(directory):
+        raise StartupError(f"the store {path!r} cannot be used: there is no directory {directory!r}")
 
 
 def _store_thread() -> ThreadPool:

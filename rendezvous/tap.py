@@ -82,6 +82,15 @@ class Options(usage.Options):
         sys.stdout.write(f"rendezvous {__version__}\n")
         raise SystemExit(0)
 
+    def parseArgs(self, *words: str) -> None:
+        """
+        Take no words that are not options.
+
+        :raises UsageError: there is one.
+        """
+        if words:
+            raise usage.UsageError(f"{words[0]!r} is not an option: each option begins with --, such as --http-port")
+
     def parseOptions(self, options: Any = None) -> None:
         """
         Read the command line, the environment and the configuration file.

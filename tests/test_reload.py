@@ -99,7 +99,7 @@ class SettingsTests(ReloadCase):
     def test_nothing_new_is_one_line(self) -> None:
         """It says so."""
         self.start()
-        self.assertEqual(self.reload(), ["reloaded: no setting has changed; 0 certificates were read again"])
+        self.assertEqual(self.reload(), ["reloaded: no setting has changed; certificates read again: 0"])
 
     def test_secret_that_was_replaced_is_refused(self) -> None:
         """In one line that names the file and shows no secret; a file that cannot be read is not looked at."""
@@ -298,7 +298,7 @@ class CertificateTests(ReloadCase):
         before = self.served()
         self.write(*pem())
         [line] = self.reload()
-        self.assertEqual(line, "reloaded: no setting has changed; 1 certificates were read again")
+        self.assertEqual(line, "reloaded: no setting has changed; certificates read again: 1")
         self.assertNotEqual(self.served(), before)
 
     def test_files_that_cannot_be_used_change_nothing(self) -> None:

@@ -90,7 +90,7 @@ class TLSTests(ReloadCase):
             with self.connection(port) as unaware:
                 self.assertEqual(unaware.getpeercert(binary_form=True), first)
             self.hang_up()
-            self.wait_for("reloaded: no setting has changed; 1 certificates were read again")
+            self.wait_for("reloaded: no setting has changed; certificates read again: 1")
             with self.connection(port) as new:
                 self.assertEqual(new.getpeercert(binary_form=True), renewed)
                 self.assertEqual(self.ask(new), b"HTTP/1.1 200 OK")
@@ -111,7 +111,7 @@ class TLSTests(ReloadCase):
             self.assertEqual(connection.getpeercert(binary_form=True), first)
         renewed = self.write_certificate()
         self.hang_up()
-        self.wait_for(r"reloaded: udp_rate = 60 \(was 50\); 1 certificates were read again")
+        self.wait_for(r"reloaded: udp_rate = 60 \(was 50\); certificates read again: 1")
         with self.connection(port) as connection:
             self.assertEqual(connection.getpeercert(binary_form=True), renewed)
         self.stop(signal.SIGTERM)
@@ -151,7 +151,7 @@ class SignalTests(ReloadCase):
         self.process.send_signal(signal.SIGUSR1)
         self.wait_for("SIGUSR1 is ignored: there is no log file to rotate")
         self.hang_up()
-        self.wait_for("reloaded: no setting has changed; 0 certificates were read again")
+        self.wait_for("reloaded: no setting has changed; certificates read again: 0")
         self.assertEqual(client.pulse(), ON_TIME)
         self.stop(signal.SIGINT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 from twisted.application.service import Application, IService, IServiceCollection, MultiService
@@ -18,6 +19,7 @@ from rendezvous.errors import StartupError
 from rendezvous.listening import Listening, Place
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings, UDPPort
+from rendezvous.storage import database
 from rendezvous.testing import SECRET, Connection, MemoryReactor, MemoryServer, MemoryTCPPort, MemoryUDPPort
 from rendezvous.wire.tracker import Dialect
 from tests._service_case import clocks
@@ -362,10 +364,17 @@ class EmbeddingTests(_Case):
         port = self.reactor.listenUDP(9999, rendezvous.datagrams())
         self.assertEqual(self.reactor.tcp_ports, [])
         made = self.ask(site, "POST", "/peers/register")
+        self.assertEqual(made["udpPorts"], [9999])
         self.assertEqual(port.deliver(bytes.fromhex(made["private_id"]), HOME), [ON_TIME])
         path = f"/peers/peer/{made['client_id']}/udp"
         found = self.ask(site, "GET", path, Authorization=f"Bearer {made['private_id']}")
         self.assertEqual((found["host"], found["port"]), HOME)
+
+    def test_resource_alone_has_no_udp_ports(self) -> None:
+        """A port of the settings that nothing listens on is not shown to clients."""
+        rendezvous = self.rendezvous()
+        self.start(rendezvous)
+        self.assertEqual(self.ask(rendezvous.site(), "POST", "/register")["udpPorts"], [])
 
     def test_randomness_can_be_passed_in(self) -> None:
         """An application's own source draws the ids."""
@@ -377,3 +386,28 @@ class EmbeddingTests(_Case):
         """Before anything starts."""
         environ = {"RENDEZVOUS_SECRET": "short"}
         self.assertRaises(StartupError, make_service, Settings(), self.reactor, environ=environ)
+
+    def test_store_in_a_missing_directory_is_refused(self) -> None:
+        """The error is about the store and names the directory; the secret beside it is not blamed, nor made."""
+        directory = os.path.join(self.mktemp(), "missing")
+        for environ in ({}, ENVIRON):
+            settings = Settings(store=f"sqlite:{directory}/store.sqlite3")
+            error = self.assertRaises(StartupError, Rendezvous, settings, self.reactor, environ=environ)
+            self.assertEqual(
+                str(error),
+                f"the store '{directory}/store.sqlite3' cannot be used: there is no directory {directory!r}",
+            )
+
+    def test_schema_is_read_before_the_user_changes(self) -> None:
+        """With ``twistd --uid``, the user that the server becomes may not be able to read the installed package."""
+        path = self.mktemp()
+        server = make_service(
+            Settings(store=f"sqlite:{path}"),
+            self.reactor,
+            environ=ENVIRON,
+            **clocks(self.reactor),
+            run_blocking=maybeDeferred,
+        )
+        self.patch(database, "files", lambda package: self.fail("The files of the package are read late."))
+        self.start(server)
+        self.assertTrue(os.path.getsize(path))

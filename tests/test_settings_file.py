@@ -154,6 +154,14 @@ class ConfigurationFileTests(FileCase):
         for line in ("http_port = '80'", "pulse_interval = '20'", "store = 5", "interface = 1", "without = [1]"):
             self.assertIn(f": {line.split()[0]} must ", self.refused(line))
 
+    def test_value_in_quotes_is_refused_with_what_to_do(self) -> None:
+        """A number or a truth value is written without quotes in TOML."""
+        hint = ": write it without quotes"
+        for line in ("http_port = '80'", "pulse_interval = '20'", "max_clients = '5'", "no_source_limits = 'true'"):
+            self.assertTrue(self.refused(line).endswith(hint), line)
+        for line in ("http_port = 'x'", "http_port = '65536'", "store = 'x'", "store = 5", "http_port = true"):
+            self.assertNotIn(hint, self.refused(line))
+
     def test_file_that_is_not_toml_is_refused_with_the_line(self) -> None:
         """Whatever is wrong with it, in one line."""
         self.assertIn("is not TOML: ", self.refused("http_port = 80\nwhat is this"))
@@ -182,6 +190,17 @@ class ConfigurationFileTests(FileCase):
             self.assertIn(repr(str(path)), message)
             self.assertIn(reason, message)
             self.assertNotIn("\n", message)
+
+    def test_one_text_may_stand_without_a_list(self) -> None:
+        """An application that embeds the server names a file so; a text is not a sequence of letters."""
+        self.path.write_text("max_clients = 5", encoding="utf-8")
+        self.assertEqual(read_settings({"config": str(self.path)}, {}).max_clients, 5)
+        self.assertEqual(read_settings({"udp-port": "5025"}, {}).udp_port, (UDPPort(5025),))
+
+    def test_unknown_option_is_refused_with_the_nearest_name(self) -> None:
+        """An application may have written the name of the setting, with underscores."""
+        error = self.assertRaises(StartupError, read_settings, {"max_clients": "5"}, {})
+        self.assertEqual(str(error), "'max_clients' is not an option; the nearest one is max-clients")
 
     def test_name_of_the_file_must_be_one(self) -> None:
         """An empty text is a mistake, in either place."""

@@ -137,6 +137,10 @@ class OptionsTests(_Case):
         for line in ("--bogus", "-x", "--http-port", "extra", "--http-port 1 extra", "--help=1"):
             self.assertIn("see twistd rendezvous --help", self.refused(*line.split()))
 
+    def test_word_that_is_no_option_is_named(self) -> None:
+        """For example a port without the option before it."""
+        self.assertIn("'5025' is not an option: each option begins with --", self.refused("5025"))
+
     def test_help_lists_every_option_and_its_default(self) -> None:
         """And ends with status 0."""
         error = self.assertRaises(SystemExit, self.parse, "--help")

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -32,6 +32,9 @@ CONFIG_HELP = (
 
 CONFIG_VARIABLE = "RENDEZVOUS_CONFIG"
 
+#: Every option that names a value.
+_OPTIONS = (*(option_name(field) for field in attrs.fields(Settings)), CONFIG)
+
 #: Every variable of the environment that is ours. RENDEZVOUS_SECRET is read by :mod:`rendezvous.secret`.
 ENVIRONMENT = (*(environment_name(field) for field in attrs.fields(Settings)), CONFIG_VARIABLE, "RENDEZVOUS_SECRET")
 
@@ -44,16 +47,20 @@ _OF_A_CONTAINER = re.compile(
 MAX_FILE = 64 * 1024
 
 
-def read_settings(given: Mapping[str, list[str]], environ: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(given: Mapping[str, str | Sequence[str]], environ: Mapping[str, str] = os.environ) -> Settings:
     """
-    Read the settings of an operator.
+    Read the settings of an operator. ``read_settings({"config": "rendezvous.toml"})`` reads a file, for example.
 
-    :param given: the texts of the command line, by the option's name; a repeatable option may have several.
+    :param given: the texts of the command line, by the option's name without the dashes before it, such as
+        ``max-clients``. Each is one text, or a sequence of those that were given one after the other.
     :param environ: the environment. White space separates the values of a repeatable option there.
     :returns: the settings. What is not given anywhere has its default.
     :raises StartupError: a text, a variable or a file cannot be used. The message is one line that names the place.
     """
     _check_names(environ)
+    for name in given:
+        if name not in _OPTIONS:
+            raise StartupError(f"{name!r} is not an option{_nearest(name, _OPTIONS)}")
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
     file = config_file(given, environ)
@@ -63,14 +70,14 @@ def read_settings(given: Mapping[str, list[str]], environ: Mapping[str, str] = o
         many = field.metadata["many"]
         if name in given:
             place = f"--{name}"
-            value = _from_texts(field, given[name], place)
+            value = _from_texts(field, _several(given[name]), place)
         elif variable in environ:
             place = variable
             # An empty text is an error for every option; for a repeatable one it would otherwise mean no value at all.
             value = _from_texts(field, environ[variable].split() or [""] if many else [environ[variable]], place)
         elif field.name in in_file:
             place = f"{file}: {field.name}"
-            value = checked(field, _listed(in_file[field.name]) if many else in_file[field.name], place)
+            value = _from_file(field, in_file[field.name], place)
         else:
             continue
         values[field.name], places[field.name] = value, place
@@ -79,7 +86,11 @@ def read_settings(given: Mapping[str, list[str]], environ: Mapping[str, str] = o
     return Settings(**values)
 
 
-def _from_texts(field: attrs.Attribute[Any], texts: list[str], place: str) -> Any:
+def _several(texts: str | Sequence[str]) -> Sequence[str]:
+    return [texts] if isinstance(texts, str) else texts
+
+
+def _from_texts(field: attrs.Attribute[Any], texts: Sequence[str], place: str) -> Any:
     try:
         values = [kind_of(field).value(text, is_text=True) for text in texts]
     except ValueError as e:
@@ -87,8 +98,23 @@ def _from_texts(field: attrs.Attribute[Any], texts: list[str], place: str) -> An
     return tuple(values) if field.metadata["many"] else values[-1]
 
 
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
+def _from_file(field: attrs.Attribute[Any], value: Any, place: str) -> Any:
+    listed = value if isinstance(value, list) or not field.metadata["many"] else [value]
+    try:
+        return checked(field, listed, place)
+    except StartupError as e:
+        if isinstance(value, str) and _is_quoted(field, value):
+            raise StartupError(f"{e}: write it without quotes") from None
+        raise
+
+
+def _is_quoted(field: attrs.Attribute[Any], text: str) -> bool:
+    """:returns: whether the command line would take this text, so that the quotes of the file are the mistake."""
+    try:
+        kind_of(field).value(text, is_text=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_names(environ: Mapping[str, str]) -> None:
@@ -99,12 +125,12 @@ def _check_names(environ: Mapping[str, str]) -> None:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    alike = {each.upper(): each for each in known}
+    alike = {each.replace("-", "_").upper(): each for each in known}
     [found] = difflib.get_close_matches(name.replace("-", "_").upper(), alike, 1, 0.0)
     return f"; the nearest one is {alike[found]}"
 
 
-def config_file(given: Mapping[str, list[str]], environ: Mapping[str, str] = os.environ) -> str | None:
+def config_file(given: Mapping[str, str | Sequence[str]], environ: Mapping[str, str] = os.environ) -> str | None:
     """
     :param given: as for :func:`read_settings`.
     :returns: the name of the configuration file, or ``None`` if there is none.
@@ -116,7 +142,7 @@ def config_file(given: Mapping[str, list[str]], environ: Mapping[str, str] = os.
     if texts is None:
         return None
     try:
-        return str(WORD.value(texts[-1], is_text=True))
+        return str(WORD.value(_several(texts)[-1], is_text=True))
     except ValueError as e:
         raise StartupError(f"{place} {e}") from None
 

@@ -78,7 +78,7 @@ def open_database(path: str, steps: Mapping[int, str] | None = None) -> sqlite3.
 
     An older one is upgraded in one transaction, after a copy beside it (``PATH.vN.backup``).
 
-    :param steps: as :func:`schema_steps` gives them; another table only in tests.
+    :param steps: as :func:`schema_steps` gives them, which are read if they are not given.
     :returns: a connection that may be used from one thread at a time.
     :raises StartupError: the file cannot be used and was not touched; the message names it and says what to do.
     """

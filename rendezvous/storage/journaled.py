@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from rendezvous.core.client import Client
 from rendezvous.core.notes import Key, Moved, Removed
 from rendezvous.core.tracker import TrackerPeer
-from rendezvous.storage.database import Lock, open_database, readable
+from rendezvous.storage.database import Lock, open_database, readable, schema_steps
 from rendezvous.storage.journal import Journal, RunBlocking
 from rendezvous.storage.rows import (
     read_clients,
@@ -49,6 +49,8 @@ class Journaled:
         self._path = path
         self._run = run
         self._journal: Journal | None = None
+        # Read here and not in open(), which may run as a user that cannot read the files of this package.
+        self._steps = schema_steps()
 
     # Opening and closing
 
@@ -56,7 +58,7 @@ class Journaled:
         """Read the file back into the tables, which are emptied first."""
         lock = Lock(self._path)
         try:
-            database = open_database(self._path)
+            database = open_database(self._path, self._steps)
             try:
                 with readable(self._path):
                     tables.clear()
