@@ -127,7 +127,7 @@ class SignalTests(ReloadCase):
         self.assertEqual(client.pulse(), ON_TIME)
         self.config.write_text("udp_rate = 70\npulse_interval = 10\nstore = 'memory:'\n")
         self.hang_up()
-        self.wait_for(r"reloaded: udp_rate = 70 \(was 50\); 0 certificates")
+        self.wait_for(r"reloaded: udp_rate = 70 \(was 50\); certificates read again: 0")
         self.wait_for(r"not reloaded: pulse_interval = 10 \(was 30\); only a restart can change this")
         self.wait_for(r"not reloaded: store = memory: \(was sqlite:rendezvous.sqlite3\); only")
         for text, reason in (
