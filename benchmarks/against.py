@@ -148,7 +148,10 @@ def _never_pulsed(checkout: Path | None, directory: Path) -> Path:
     code = f"from benchmarks.store import make_file; make_file({str(path)!r}, {PULSING})"
     subprocess.run([sys.executable, "-c", code], cwd=checkout or REPOSITORY, check=True)
     with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("UPDATE clients SET host = NULL, port = 0")
+        # Addresses are in a table of their own since version 3.
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        table = "clients" if version < 3 else "client_snapshot"
+        database.execute(f"UPDATE {table} SET host = NULL, port = 0")  # noqa: S608
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path

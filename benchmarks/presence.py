@@ -29,9 +29,10 @@ def measure(size: int) -> None:
     """Fill one table in this process, and print bytes a client, ns a pulse, µs of an idle sweep, µs an expiry."""
     from rendezvous.core.identity import Keyring, Secret
     from rendezvous.core.presence import Presence, Timers
+    from rendezvous.storage.tables import pack
 
     keyring = Keyring([Secret(bytes(32))])
-    table = Presence(Timers(), keyring, max_clients=size)
+    table = Presence(Timers(), keyring, max_clients=size, pack=pack)
     gc.collect()
     before = _resident()
     for number in range(size):

@@ -19,9 +19,9 @@ from benchmarks.http import request
 from benchmarks.load import datagrams, own_socket, requests, server
 from benchmarks.report import Report, Row
 from benchmarks.servers import KEYRING, client_id
-from rendezvous.core.client import Client
+from rendezvous.core.clients import Client
 from rendezvous.storage.database import open_database
-from rendezvous.storage.rows import statements
+from rendezvous.storage.rows import PUT_SNAPSHOT, snapshot_row, statements
 
 SECONDS = 3.0
 #: As many requests at once share a commit, in a server that has many clients.
@@ -38,9 +38,9 @@ def make_file(path: str, clients: int) -> None:
     now = time.time()
     database.execute("BEGIN")
     for number in range(clients):
-        client = Client(client_id(number), now)
-        client.move((f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + number % 60_000))
-        for sql, parameters in statements(client):
+        host = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        client = Client(client_id(number), now, host=host, port=1024 + number % 60_000, slot=number + 1)
+        for sql, parameters in (*statements(client), (PUT_SNAPSHOT, snapshot_row(client))):
             database.execute(sql, parameters)
     database.execute("INSERT OR REPLACE INTO meta VALUES ('alive', ?)", (now,))
     database.execute("COMMIT")

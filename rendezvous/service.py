@@ -256,7 +256,8 @@ def _check_directory(path: str | None) -> None:
 
 
 def _store_thread() -> ThreadPool:
-    pool = ThreadPool(1, 1, "store")
+    # One for the journal, and one that flushes the clients, so that no commit waits for that.
+    pool = ThreadPool(1, 2, "store")
     # A process that ends without stopping its services must not wait for this thread.
     pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
     return pool

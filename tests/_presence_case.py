@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.client import Client
+from rendezvous.core.clients import Client
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.logouts import Logouts
 from rendezvous.core.presence import Presence, PulseCode, Timers

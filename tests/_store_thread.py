@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -16,14 +17,16 @@ class Thread:
 
     def __init__(self) -> None:
         self.batches = 0
-        self._given: tuple[Callable[[], None], Deferred[None]] | None = None
+        self._given: list[tuple[Callable[[], None], Deferred[None], bool]] = []
 
     def run(self, call: Callable[[], None]) -> Deferred[None]:
-        """Take one call; a second one before the first has ended is a fault."""
-        assert self._given is None
-        self.batches += 1
-        self._given = call, Deferred()
-        return self._given[1]
+        """Take a call: a batch of the journal, or a flush of the clients; a second of its kind is a fault."""
+        is_flush = isinstance(call, partial) and getattr(call.func, "__name__", "") == "flush"
+        assert all(is_flush != was_flush for _, _, was_flush in self._given)
+        self.batches += not is_flush
+        done: Deferred[None] = Deferred()
+        self._given.append((call, done, is_flush))
+        return done
 
     def work(self) -> None:
         """Do it."""
@@ -47,9 +50,8 @@ class Thread:
     @property
     def is_idle(self) -> bool:
         """:returns: whether there is nothing to do."""
-        return self._given is None
+        return not self._given
 
     def _take(self) -> tuple[Callable[[], None], Deferred[None]]:
-        assert self._given is not None
-        given, self._given = self._given, None
-        return given
+        call, done, _ = self._given.pop(0)
+        return call, done

@@ -40,7 +40,7 @@ ADMIN = [sys.executable, "-m", "rendezvous.commands.admin"]
 T = TypeVar("T")
 #: What is in the file of AdminCase.
 COUNTS = {
-    "version": 2,
+    "version": 3,
     "alive": NOW + 60,
     "clients": 4,
     "clients_online": 1,
@@ -257,18 +257,18 @@ class CheckTests(AdminCase):
         self.leave()
         self.assertEqual(
             self.good("check", self.path),
-            f"the store {self.path!r} is whole: version 2, the newest that this server knows; 12 records can be read\n",
+            f"the store {self.path!r} is whole: version 3, the newest that this server knows; 12 records can be read\n",
         )
 
     def test_older_and_newer_version(self) -> None:
         """An older one is upgraded by the next start; a newer one is a mistake."""
         open_database(self.path).close()
-        steps = {**schema_steps(), 3: "CREATE TABLE more (a);"}
+        steps = {**schema_steps(), 4: "CREATE TABLE more (a);"}
         self.patch(inspection, "schema_steps", lambda: steps)
-        self.assertIn("version 2, which a server upgrades to 3 when it starts", self.good("check", self.path))
+        self.assertIn("version 3, which a server upgrades to 4 when it starts", self.good("check", self.path))
         open_database(self.path, steps).close()
         self.patch(inspection, "schema_steps", schema_steps)
-        self.assertIn("has version 3, and this server knows 2 at most", self.refusal("check", self.path))
+        self.assertIn("has version 4, and this server knows 3 at most", self.refusal("check", self.path))
 
     def test_damaged_file(self) -> None:
         """Pages that make no sense, and records that make none."""
@@ -312,7 +312,7 @@ class BackupTests(AdminCase):
         self.addCleanup(os.umask, os.umask(0))
         self.assertIn("keep the server's secret with it", self.good("backup", self.path, self.copy))
         self.assertEqual(stat.S_IMODE(os.stat(self.copy).st_mode), 0o600)
-        self.assertEqual(sorted(self.listing()), ["copy.sqlite3", "rendezvous.sqlite3"])
+        self.assertEqual(sorted(self.listing()), ["copy.sqlite3", "rendezvous.sqlite3", "rendezvous.sqlite3.clients"])
         expected = self.stats()
         self.path = self.copy
         self.assertEqual(self.stats(), expected)
@@ -336,7 +336,7 @@ class BackupTests(AdminCase):
 
         self.patch(os, "link", late)
         self.assertIn("is there already", self.refusal("backup", self.path, self.copy))
-        self.assertEqual(sorted(self.listing()), ["copy.sqlite3", "rendezvous.sqlite3"])
+        self.assertEqual(sorted(self.listing()), ["copy.sqlite3", "rendezvous.sqlite3", "rendezvous.sqlite3.clients"])
 
     def test_copy_that_cannot_be_made_is_not_there(self) -> None:
         """It goes to a directory that is not there."""

@@ -31,7 +31,10 @@ class RunningServerTests(AdminCase):
         page = (DOCS / "storage.rst").read_text(encoding="utf-8")
         blocks = [block.text for block in code_blocks(page) if block.language == "shell"]
         commands = [line for text in blocks for line in text.splitlines() if line.startswith("rendezvous-admin ")]
-        self.assertEqual({shlex.split(line)[1] for line in commands}, {"check", "backup", "stats", "rotate-secret"})
+        known = {"check", "backup", "restore", "stats", "rotate-secret"}
+        self.assertEqual({shlex.split(line)[1] for line in commands}, known)
+        (restore,) = [line for line in commands if shlex.split(line)[1] == "restore"]
+        commands.remove(restore)
         with real_server(f"--store=sqlite:{self.path}") as server:
             request = urllib.request.Request(server.url + "/register", method="POST")
             with urllib.request.urlopen(request, timeout=10) as reply:
@@ -39,9 +42,13 @@ class RunningServerTests(AdminCase):
             printed = "".join(self.shell(command) for command in commands)
             self.assertEqual(self.stats()["clients"], 1)
         self.assertNotIn(client["private_id"], printed)
+        for rest in self.directory.glob("rendezvous.sqlite3*"):
+            rest.rename(self.directory / f"old.{rest.name}")
+        self.shell(restore)
+        self.assertEqual(self.stats()["clients"], 1)
         self.assertEqual(stat.S_IMODE((self.directory / "backup.sqlite3").stat().st_mode), 0o600)
         secret = f"--secret-file={self.directory / 'rendezvous.secret'}"
-        with real_server(f"--store=sqlite:{self.directory / 'backup.sqlite3'}", secret) as server:
+        with real_server(f"--store=sqlite:{self.path}", secret) as server:
             headers = {"Authorization": f"Bearer {client['private_id']}"}
             request = urllib.request.Request(server.url + "/logout", method="POST", headers=headers)
             with urllib.request.urlopen(request, timeout=10) as reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import random
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from rendezvous.core.identity import (
     Credential,
     Keyring,
     Secret,
+    keyed_hash,
     parse_client_id,
 )
 from rendezvous.core.protocols import Protocol
@@ -78,6 +80,13 @@ class KeyringTests(SynchronousTestCase):
         """RFC 4231, section 4.2: HMAC-SHA-256."""
         expected = "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
         self.assertEqual(Keyring([Secret(b"\x0b" * 20)]).key(b"Hi There").hex(), expected)
+
+    @given(st.binary(max_size=200), st.binary(max_size=200))
+    def test_keyed_hash_is_hmac(self, secret: bytes, message: bytes) -> None:
+        """Whatever the lengths, and as often as it is asked."""
+        digest = keyed_hash(secret)
+        for _ in range(2):
+            self.assertEqual(digest(message), hmac.digest(secret, message, "sha256"))
 
     def test_new_keys_use_the_secret_in_use(self) -> None:
         """After a rotation the first secret makes the keys, and all of them resolve an id, the newest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rendezvous.core.client import Client
+from rendezvous.core.endings import BLOCK
 from rendezvous.core.identity import Credential, Keyring, Secret
 from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
@@ -102,7 +102,8 @@ class CredentialTests(PresenceCase):
         """They are found, proven and logged out by the key that they were given."""
         old = KEYRING
         self.table = Presence(Timers(), Keyring([Secret(b"\x09" * 32), Secret(bytes(32), NOW + 1000)]))
-        self.table.register(ID, old.key(ID), NOW)
+        self.table.restore(Client(ID, NOW), NOW)
+        self.assertIs(self.table.pulse(old.key(ID), HERE, NOW), PulseCode.ON_TIME)
         self.assertEqual(self.good(NOW), (True, True))
         self.assertEqual(self.found(NOW).client_id, ID)
         self.table.logout(ID, NOW)
@@ -312,9 +313,7 @@ class RegistrationTests(PresenceCase):
 
     def test_restored_client_is_where_it_was(self) -> None:
         """As it was kept elsewhere, and without being noted again; it is swept like any other."""
-        client = Client(ID, NOW)
-        client.move(THERE)
-        self.table.restore(client, NOW)
+        self.table.restore(Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
         self.assertEqual(self.notes, [])
         self.assertTrue(self.table.keep_alive(KEY, THERE, NOW + 33.0))
         self.assertEqual([self.table.sweep(NOW + since, MANY) for since in (33 + 210, 33 + 211 + JUST)], [0, 1])
@@ -324,14 +323,14 @@ class Counted(Presence):
     """
     A table that counts what a sweep looks at.
 
-    :ivar looks: how many deadlines were asked for.
+    :ivar looks: how many blocks of slots.
     """
 
     looks = 0
 
-    def _deadline_of_key(self, key: bytes) -> float | None:
+    def _remove_gone_of(self, block: int, now: float, at_most: int) -> int:
         self.looks += 1
-        return super()._deadline_of_key(key)
+        return super()._remove_gone_of(block, now, at_most)
 
 
 class SweepTests(PresenceCase):
@@ -372,7 +371,7 @@ class SweepTests(PresenceCase):
             self.assertEqual(removed, [0, 1], first)
 
     def test_sweep_costs_what_expires_and_not_what_lives(self) -> None:
-        """A thousand that pulse are looked at once a lifetime; the passes in between look at nothing."""
+        """A block of clients that pulse is looked at once a lifetime; the passes in between look at nothing."""
         table = self.fill(1000)
         costs = []
         for second in range(1, 1000):
@@ -382,26 +381,45 @@ class SweepTests(PresenceCase):
             before = table.looks
             self.assertEqual(table.sweep(NOW + second, MANY), 0)
             costs.append(table.looks - before)
-        self.assertEqual({cost for cost in costs if cost}, {1000})
+        self.assertEqual({cost for cost in costs if cost}, {1})
         self.assertLessEqual(len([cost for cost in costs if cost]), 1000 // 180)
 
     def test_pass_is_bounded(self) -> None:
-        """It looks at no more deadlines than it may, and the next goes on where it stopped."""
+        """It removes no more clients than it may, and the next goes on where it stopped."""
         table = self.fill(10)
         self.assertEqual([table.sweep(NOW + 211, n) for n in (0, 4, 4, 4, 4)], [0, 4, 4, 2, 0])
-        self.assertEqual((table.looks, len(table)), (10, 0))
+        self.assertEqual((len(table), table.is_due(NOW + 1000)), (0, False))
 
     def test_pass_that_finds_life_is_bounded_too(self) -> None:
-        """Looking costs the same whether or not the client turns out to be gone."""
-        table = self.fill(10)
-        for client_id in ids(10):
+        """It looks at whole blocks, and begins none once it has looked at as many clients as it may."""
+        table = self.fill(3 * BLOCK - 1)
+        for client_id in ids(3 * BLOCK - 1):
             table.keep_alive(KEYRING.key(client_id), HERE, NOW + 30)
-        looks = []
-        for _ in range(4):
+        looks, due = [], []
+        for at_most in (0, 1, BLOCK, 2 * BLOCK, MANY):
             before = table.looks
-            table.sweep(NOW + 212, 4)
+            self.assertEqual(table.sweep(NOW + 212, at_most), 0)
             looks.append(table.looks - before)
-        self.assertEqual((looks, len(table)), ([4, 4, 2, 0], 10))
+            due.append(table.is_due(NOW + 212))
+        self.assertEqual((looks, due), ([0, 1, 1, 1, 0], [True, True, True, False, False]))
+
+    def test_pass_goes_on_in_the_block_where_it_stopped(self) -> None:
+        """Clients that live in between do not keep it from those that are gone."""
+        table = self.fill(100)
+        for client_id in ids(100)[:50]:
+            table.keep_alive(KEYRING.key(client_id), HERE, NOW + 30)
+        removed = [table.sweep(NOW + 212, 20) for _ in range(4)]
+        self.assertEqual((removed, len(table), table.is_due(NOW + 212)), ([20, 20, 10, 0], 50, False))
+
+    def test_next_end_is_known_to_the_second(self) -> None:
+        """After a look, the block is left alone until its first client may end, and is not forgotten then."""
+        table = self.fill(3)
+        for n, client_id in enumerate(ids(3)):
+            table.keep_alive(KEYRING.key(client_id), HERE, NOW + 10 * n)
+        table.sweep(NOW + 210.0 + JUST, MANY)
+        self.assertEqual(len(table), 2)
+        due = [table.is_due(NOW + since) for since in (220.0, 220.0 + JUST)]
+        self.assertEqual((due, table.sweep(NOW + 220.0 + JUST, MANY)), ([False, True], 1))
 
     def test_forgetting_logouts_is_bounded(self) -> None:
         """A clock that leaps, or a long pause, does not make one pass hold the reactor for all of them."""
@@ -441,9 +459,7 @@ class RotationTests(PresenceCase):
         self.keyring = Keyring([Secret(b"\x09" * 32), Secret(bytes(32), NOW + 100)])
         self.notes = []
         self.table = Presence(Timers(), self.keyring, max_clients=2, note=self.notes.append)
-        client = Client(ID, NOW)
-        client.move(THERE)
-        self.table.restore(client, NOW)
+        self.table.restore(Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
         self.new_key = self.keyring.key(ID)
 
     def test_client_counts_once(self) -> None:

@@ -43,11 +43,11 @@ class PlantedBugTests(SynchronousTestCase):
 
     def test_lost_moves_are_noticed(self) -> None:
         """A server that answers a move, and does not write it, is found out."""
-        self.assertIn("('client', ", self.caught("moves_are_not_written"))
+        self.assertIn("('client', ", self.caught("records_never_reach_the_file"))
 
     def test_early_answers_are_noticed(self) -> None:
         """A server that answers a repeated pulse before the first one is written is found out."""
-        self.assertIn("('client', ", self.caught("repeated_pulses_are_answered_early"))
+        self.assertIn("('client', ", self.caught("slots_are_freed_early"))
 
 
 def ignored(line: str) -> None:

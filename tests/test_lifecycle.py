@@ -266,7 +266,8 @@ class LifeTests(LifeCase):
         self.stop(first)
         directory = Path(store.removeprefix("sqlite:")).parent
         self.assertEqual(
-            sorted(path.name for path in directory.iterdir()), ["rendezvous.sqlite3", "rendezvous.sqlite3.lock"]
+            sorted(path.name for path in directory.iterdir()),
+            ["rendezvous.sqlite3", "rendezvous.sqlite3.clients", "rendezvous.sqlite3.lock"],
         )
         self.start(second)
         self.good("POST", "/verify", client["private_id"])

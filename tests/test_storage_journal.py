@@ -10,8 +10,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.client import Client
+from rendezvous.core.clients import Client
 from rendezvous.core.notes import Key, PeerEvents, Removed
+from rendezvous.core.tracker import TrackerPeer
 from rendezvous.errors import Unavailable
 from rendezvous.storage import journal as journal_module
 from rendezvous.storage.database import open_database
@@ -46,7 +47,7 @@ class JournalCase(SynchronousTestCase):
         self.thread = Thread()
         self.batches: list[Batch] = []
         self.notified: list[Key] = []
-        self.seen = LastSeen(10.0, NOW)
+        self.seen = LastSeen()
         writer = Writer(self.path, self.database)
 
         def write(batch: Batch) -> None:
@@ -58,30 +59,30 @@ class JournalCase(SynchronousTestCase):
 
         self.journal = Journal(self.path, write, self.thread.run, notify, self.seen, NOW)
 
-    def client(self, number: int, last_seen: float = NOW) -> Client:
-        """:returns: a client that has an id of its own; those of the same number modulo 256 are in one range."""
-        return Client((number % 256).to_bytes(1, "big") + number.to_bytes(15, "big"), last_seen)
+    def peer(self, number: int) -> TrackerPeer:
+        """:returns: a tracker peer of its own."""
+        return TrackerPeer(("192.0.2.1", number, 5024), "192.0.2.1", number, "abcdefgh", NOW, None)
 
     def decide(
         self,
-        *changed: Client,
+        *changed: TrackerPeer,
         made: Iterable[Statement] = (),
-        ended: Iterable[Client] = (),
+        ended: Iterable[TrackerPeer] = (),
         keys: Collection[Key] = (),
         now: float = NOW,
     ) -> int:
         """
-        Take a decision that changes these clients, makes these statements, and ends those clients.
+        Take a decision that changes these peers, makes these statements, and ends those peers.
 
         :returns: what it has to wait for.
         """
         self.journal.begin(now)
-        for client in changed:
-            self.journal.mark_changed(client)
+        for peer in changed:
+            self.journal.mark_changed(peer)
         self.journal.add(made)
-        for client in ended:
-            self.journal.forget(client)
-            self.journal.add(statements(Removed(client)))
+        for peer in ended:
+            self.journal.forget(peer)
+            self.journal.add(statements(Removed(peer)))
         return self.journal.end(keys)
 
     def wait(self, position: int) -> Deferred[None]:
@@ -100,7 +101,7 @@ class JournalCase(SynchronousTestCase):
         self.journal.end()
         self.journal.flush()
 
-    def rows(self, what: str = "client_id, last_seen", table: str = "clients") -> list[tuple[Any, ...]]:
+    def rows(self, what: str = "port, last_seen", table: str = "tracker_peers") -> list[tuple[Any, ...]]:
         """:returns: what another reader of the file sees."""
         reader = sqlite3.connect(self.path)
         try:
@@ -118,7 +119,7 @@ class WritingTests(JournalCase):
 
     def test_wait_ends_when_the_batch_is_in_the_file(self) -> None:
         """Nothing is acknowledged before another reader of the file could see it."""
-        done = self.wait(self.decide(self.client(1)))
+        done = self.wait(self.decide(self.peer(1)))
         self.assertNoResult(done)
         self.assertEqual(self.rows(), [])
         self.thread.work()
@@ -128,15 +129,15 @@ class WritingTests(JournalCase):
 
     def test_decision_that_changed_nothing_has_nothing_to_wait_for(self) -> None:
         """Whatever others wait for."""
-        self.wait(self.decide(self.client(1)))
-        self.decide(self.client(2))
+        self.wait(self.decide(self.peer(1)))
+        self.decide(self.peer(2))
         self.assertEqual(self.decide(), 0)
         self.assertIsNone(self.journal.saved(0))
         self.thread.work_off()
 
     def test_decisions_that_come_during_a_batch_share_the_next(self) -> None:
         """While one batch is written the next gathers: a hundred waits are two batches, not a hundred."""
-        dones = [self.wait(self.decide(self.client(number))) for number in range(100)]
+        dones = [self.wait(self.decide(self.peer(number))) for number in range(100)]
         self.thread.work()
         self.successResultOf(dones[0])
         self.assertNoResult(dones[1])
@@ -157,11 +158,11 @@ class WritingTests(JournalCase):
 
     def test_record_that_changes_often_is_one_row(self) -> None:
         """It is written as it is when its batch is made, and every decision waits for that batch."""
-        client = self.client(1)
-        self.wait(self.decide(self.client(2)))
-        first = self.decide(client)
-        client.last_seen = NOW + 5
-        self.assertEqual(self.decide(client), first)
+        peer = self.peer(1)
+        self.wait(self.decide(self.peer(2)))
+        first = self.decide(peer)
+        peer.last_seen = NOW + 5
+        self.assertEqual(self.decide(peer), first)
         done = self.wait(first)
         self.thread.work()
         self.thread.work()
@@ -171,10 +172,10 @@ class WritingTests(JournalCase):
 
     def test_batch_is_bounded_and_splits_no_decision(self) -> None:
         """A wait ends with the batch that has its own decision."""
-        self.wait(self.decide(self.client(0)))
-        clients = [self.client(number) for number in range(1, 2 * ROWS_PER_BATCH + 1)]
-        first = self.wait(self.decide(*clients[:ROWS_PER_BATCH]))
-        second = self.wait(self.decide(*clients[ROWS_PER_BATCH:]))
+        self.wait(self.decide(self.peer(0)))
+        peers = [self.peer(number) for number in range(1, 2 * ROWS_PER_BATCH + 1)]
+        first = self.wait(self.decide(*peers[:ROWS_PER_BATCH]))
+        second = self.wait(self.decide(*peers[ROWS_PER_BATCH:]))
         third = self.wait(self.decide(made=[put(1)]))
         self.thread.work()
         self.thread.work()
@@ -189,8 +190,8 @@ class WritingTests(JournalCase):
 
     def test_batch_has_a_bounded_number_of_decisions(self) -> None:
         """After a disk that stood still, what waited is answered in turns and not all at once."""
-        self.wait(self.decide(self.client(0)))
-        waiting = [self.wait(self.decide(self.client(1 + number))) for number in range(2 * DECISIONS_PER_BATCH + 1)]
+        self.wait(self.decide(self.peer(0)))
+        waiting = [self.wait(self.decide(self.peer(1 + number))) for number in range(2 * DECISIONS_PER_BATCH + 1)]
         self.thread.work()
         for _ in range(3):
             before = sum(not done.called for done in waiting)
@@ -200,9 +201,9 @@ class WritingTests(JournalCase):
 
     def test_client_that_ends_during_a_batch_is_removed_by_the_next(self) -> None:
         """The batch under way may still write it; the one behind it takes it out."""
-        client = self.client(1)
-        self.wait(self.decide(client))
-        self.decide(ended=[client])
+        peer = self.peer(1)
+        self.wait(self.decide(peer))
+        self.decide(ended=[peer])
         self.thread.work()
         self.assertEqual(len(self.rows()), 1)
         self.thread.work()
@@ -211,10 +212,10 @@ class WritingTests(JournalCase):
     def test_keys_are_notified_after_the_commit_of_their_decision(self) -> None:
         """In order, before the waits end, and although the one who has decided has gone away."""
         a, b = PeerEvents("a"), PeerEvents("b")
-        gone = self.wait(self.decide(self.client(1), keys=[a]))
+        gone = self.wait(self.decide(self.peer(1), keys=[a]))
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
-        self.wait(self.decide(self.client(2), keys=[b])).addCallback(lambda _: self.assertEqual(self.notified, [a, b]))
+        self.wait(self.decide(self.peer(2), keys=[b])).addCallback(lambda _: self.assertEqual(self.notified, [a, b]))
         self.assertEqual(self.notified, [])
         self.thread.work()
         self.assertEqual(self.notified, [a])
@@ -223,10 +224,10 @@ class WritingTests(JournalCase):
 
     def test_keys_of_a_decision_that_shares_a_row_are_notified_too(self) -> None:
         """It has nothing of its own to write, and something to say."""
-        client, key = self.client(1), PeerEvents("a")
-        self.wait(self.decide(self.client(2)))
-        self.decide(client)
-        self.decide(client, keys=[key])
+        peer, key = self.peer(1), PeerEvents("a")
+        self.wait(self.decide(self.peer(2)))
+        self.decide(peer)
+        self.decide(peer, keys=[key])
         self.thread.work()
         self.assertEqual(self.notified, [])
         self.thread.work()
@@ -237,13 +238,13 @@ class WaitingTests(JournalCase):
     """Those who wait for a disk."""
 
     def test_cancelling_a_wait_cancels_only_the_wait(self) -> None:
-        """A client that hangs up takes nothing back, spoils nothing for others, and leaves the list at once."""
-        position = self.decide(self.client(1))
+        """A peer that hangs up takes nothing back, spoils nothing for others, and leaves the list at once."""
+        position = self.decide(self.peer(1))
         gone, stays = self.wait(position), self.wait(position)
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
         self.assertEqual(self.journal.waiting, 1)
-        later = self.wait(self.decide(self.client(2)))
+        later = self.wait(self.decide(self.peer(2)))
         later.cancel()
         self.failureResultOf(later, CancelledError)
         self.assertEqual(self.journal.waiting, 1)
@@ -254,7 +255,7 @@ class WaitingTests(JournalCase):
     def test_as_many_wait_as_may(self) -> None:
         """One more is refused, and so is the next decision before it is taken; with room again both are not."""
         self.patch(journal_module, "MAX_WAITING", 3)
-        position = self.decide(self.client(1))
+        position = self.decide(self.peer(1))
         waits = [self.wait(position) for _ in range(2)]
         self.journal.raise_if_failing()
         waits.append(self.wait(position))
@@ -284,14 +285,14 @@ class WaitingTests(JournalCase):
 
     def test_fault_among_those_who_wait_stops_no_batch(self) -> None:
         """One of them may cancel another while both are being told."""
-        position = self.decide(self.client(1))
+        position = self.decide(self.peer(1))
         first, second = self.wait(position), self.wait(position)
         second.addErrback(lambda failure: failure.trap(CancelledError))
         first.addCallback(lambda _: second.cancel())
         self.thread.work()
         self.successResultOf(first)
         self.assertIs(self.successResultOf(second), CancelledError)
-        done = self.wait(self.decide(self.client(2)))
+        done = self.wait(self.decide(self.peer(2)))
         self.thread.work()
         self.successResultOf(done)
 
@@ -299,36 +300,36 @@ class WaitingTests(JournalCase):
 class UnsettledTests(JournalCase):
     """Records whose change is not on the disk yet."""
 
-    def need(self, client: Client) -> int:
-        """:returns: what a decision has to wait for that finds the client as it is."""
+    def need(self, peer: TrackerPeer) -> int:
+        """:returns: what a decision has to wait for that finds the peer as it is."""
         self.journal.begin(NOW)
-        self.journal.need(client)
+        self.journal.need(peer)
         return self.journal.end()
 
     def test_repeat_waits_for_the_same_commit(self) -> None:
         """Whether the batch is still to be made or under way; it causes no other, and afterwards there is no wait."""
-        self.wait(self.decide(self.client(9)))
-        client = self.client(1)
+        self.wait(self.decide(self.peer(9)))
+        peer = self.peer(1)
         self.journal.begin(NOW)
-        self.journal.mark_changed(client)
-        self.journal.mark_unsettled(client)
+        self.journal.mark_changed(peer)
+        self.journal.mark_unsettled(peer)
         first = self.journal.end()
-        self.assertEqual(self.need(client), first)
+        self.assertEqual(self.need(peer), first)
         self.thread.work()
-        done = self.wait(self.need(client))
+        done = self.wait(self.need(peer))
         self.thread.work()
         self.successResultOf(done)
-        self.assertEqual((self.need(client), self.thread.batches, self.journal.unsettled), (0, 2, {}))
+        self.assertEqual((self.need(peer), self.thread.batches, self.journal.unsettled), (0, 2, {}))
 
     def test_ended_record_is_not_waited_for(self) -> None:
         """There is nothing left of it."""
-        client = self.client(1)
+        peer = self.peer(1)
         self.journal.begin(NOW)
-        self.journal.mark_changed(client)
-        self.journal.mark_unsettled(client)
+        self.journal.mark_changed(peer)
+        self.journal.mark_unsettled(peer)
         self.journal.end()
-        self.journal.forget(client)
-        self.assertEqual((self.need(client), self.journal.unsettled), (0, {}))
+        self.journal.forget(peer)
+        self.assertEqual((self.need(peer), self.journal.unsettled), (0, {}))
 
 
 class FailingTests(JournalCase):
@@ -337,8 +338,8 @@ class FailingTests(JournalCase):
     def test_failed_batch_refuses_those_who_wait_and_is_kept(self) -> None:
         """Once it can be written it is, with what came later and its keys notified; the log has two lines."""
         key = PeerEvents("a")
-        done = self.wait(self.decide(self.client(1), keys=[key]))
-        behind = self.wait(self.decide(self.client(2)))
+        done = self.wait(self.decide(self.peer(1), keys=[key]))
+        behind = self.wait(self.decide(self.peer(2)))
         with capturedLogs() as events:
             self.thread.fail()
             for each in (done, behind):
@@ -348,7 +349,7 @@ class FailingTests(JournalCase):
             for seconds in (1, 2, 4):
                 self.later(seconds)
                 self.thread.fail()
-            self.decide(self.client(3))
+            self.decide(self.peer(3))
             self.later(10)
             self.assertEqual(self.notified, [])
             self.thread.work_off()
@@ -358,7 +359,7 @@ class FailingTests(JournalCase):
 
     def test_file_is_probed_before_a_batch_is_made_and_ever_more_seldom(self) -> None:
         """After 1 and 2 seconds, then every 4; a probe has no rows in it."""
-        self.refused(self.decide(*map(self.client, range(50))))
+        self.refused(self.decide(*map(self.peer, range(50))))
         self.thread.fail()
         probes = []
         for second in range(60):
@@ -375,7 +376,7 @@ class FailingTests(JournalCase):
 
     def test_batch_that_fails_after_a_good_probe_is_put_back(self) -> None:
         """There may be room for one fact and not for more; the error is logged once."""
-        self.refused(self.decide(self.client(1), made=[put(1)]))
+        self.refused(self.decide(self.peer(1), made=[put(1)]))
         with capturedLogs() as events:
             self.thread.fail()
             self.later(1)
@@ -423,11 +424,11 @@ class FailingTests(JournalCase):
 
     def test_client_that_ends_during_a_failing_batch_is_not_written_again(self) -> None:
         """Neither its change nor when it was last seen comes back behind its removal."""
-        seen, changed = self.client(1), self.client(2)
+        seen, changed = self.peer(1), self.peer(2)
         self.wait(self.decide(seen))
         self.thread.work()
         self.seen.add(seen)
-        self.seen.hurry()
+        self.seen.turn()
         self.refused(self.decide(changed))
         self.decide(ended=[seen, changed])
         self.thread.fail()
@@ -437,10 +438,10 @@ class FailingTests(JournalCase):
 
     def test_client_that_changes_again_during_a_failing_batch_is_written_once(self) -> None:
         """As it is by then."""
-        client = self.client(1)
-        self.refused(self.decide(client))
-        client.last_seen = NOW + 7
-        self.decide(client)
+        peer = self.peer(1)
+        self.refused(self.decide(peer))
+        peer.last_seen = NOW + 7
+        self.decide(peer)
         self.thread.fail()
         self.later(1)
         self.thread.work_off()
@@ -448,67 +449,36 @@ class FailingTests(JournalCase):
         self.assertEqual(len(self.batches[-1].statements), 1)
 
     def test_nothing_grows_while_it_fails(self) -> None:
-        """The same few clients change and pulse for an hour of failures: what is kept is theirs, once."""
-        clients = [self.client(number) for number in range(5)]
-        self.refused(self.decide(clients[0]))
+        """The same few peers change and pulse for an hour of failures: what is kept is theirs, once."""
+        peers = [self.peer(number) for number in range(5)]
+        self.refused(self.decide(peers[0]))
         self.thread.fail()
         for _ in range(3600):
-            self.decide(*clients)
-            for client in clients:
-                self.seen.add(client)
+            self.decide(*peers)
+            for peer in peers:
+                self.seen.add(peer)
             self.journal.set_meta("alive", NOW)
             self.later(1)
             if not self.thread.is_idle:
                 self.thread.fail()
         self.assertLessEqual((self.journal.pending, self.journal.waiting, self.journal.backlog), (2, 0, 0))
-        self.assertEqual(sum(map(len, self.seen.ranges)), 5)
+        self.seen.turn()
+        taken = self.seen.take(100)
+        self.assertEqual(len(taken.records), 5)
+        self.seen.put_back(taken)
         self.later(10)
         self.thread.work_off()
         self.assertEqual((len(self.rows()), self.thread.is_idle), (5, True))
 
-    def test_full_disk_costs_no_work_however_many_pulse(self) -> None:
-        """A hundred thousand clients that have pulsed are neither walked nor made into rows while it fails."""
-        self.refused(self.decide(self.client(0)))
-        self.thread.fail()
-        looked_at = 0
-
-        class Looked(Client):
-            __slots__ = ()
-
-            @property
-            def pulse_before_verify(self) -> float | None:
-                nonlocal looked_at
-                looked_at += 1
-                return None
-
-            @pulse_before_verify.setter
-            def pulse_before_verify(self, value: float | None) -> None:
-                pass
-
-        for number in range(100_000):
-            self.seen.add(Looked(number.to_bytes(4, "little") + bytes(12), NOW))
-        for second in range(1, 60):
-            self.seen.turn(NOW + second)
-            self.later(1)
-            if not self.thread.is_idle:
-                self.thread.fail()
-        self.assertEqual(looked_at, 0)
-        # One batch after a good probe, which then fails: it was bounded, and is not walked again.
-        self.later(10)
-        self.thread.work()
-        self.assertEqual(looked_at, ROWS_PER_BATCH - 1)
-        self.thread.fail()
-        self.assertEqual(sum(map(len, self.seen.ranges)), 100_000)
-
     def test_last_attempt_at_the_end_is_made_at_once(self) -> None:
         """A server that stops tries once more, and does not wait for the next probe."""
-        self.refused(self.decide(self.client(1)))
+        self.refused(self.decide(self.peer(1)))
         self.thread.fail()
         ended = Deferred.fromCoroutine(self.journal.drain())
         self.thread.work_off()
         self.successResultOf(ended)
         self.assertEqual(len(self.rows()), 1)
-        self.refused(self.decide(self.client(2)))
+        self.refused(self.decide(self.peer(2)))
         self.thread.fail()
         ended = Deferred.fromCoroutine(self.journal.drain())
         self.thread.fail()

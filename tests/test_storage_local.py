@@ -97,33 +97,34 @@ class WaitingTests(SlowDiskCase):
         self.thread.work_off()
         self.successResultOf(behind)
 
-    def test_first_pulse_and_move_wait_for_their_commit(self) -> None:
-        """So does a move to another port of the server."""
-        _, key = self.register()
+    def test_pulses_and_verifies_wait_for_nothing(self) -> None:
+        """First pulses, moves to another address or port of the server, and verifies, whatever the disk does."""
+        behind = self.stall()
+        _, key = self.register_without_waiting()
         for address, port in ((HERE, PORT), (THERE, PORT), (THERE, PORT + 1)):
             moved = self.begun(self.store.pulse(key, address, NOW, port))
-            self.assertNoResult(moved)
-            self.thread.work()
             self.assertIs(self.successResultOf(moved), PulseCode.ON_TIME)
-            self.assertTrue(self.thread.is_idle)
             self.assertTrue(self.store.live.keep_alive(key, address, NOW, port))
+        self.successResultOf(self.begun(self.store.verify(self.client_id, NOW + 40)))
+        self.assertNoResult(behind)
 
-    def test_repeated_move_waits_for_the_same_commit(self) -> None:
-        """The short way is closed until then; the repeat causes no commit of its own, wherever the first one is."""
-        for repeat_while_queued in (False, True):
-            _, key = self.register()
-            if repeat_while_queued:
-                self.begun(self.store.register(NOW))
-            batches = self.thread.batches
-            moved = self.pulse(key, THERE)
-            self.assertFalse(self.store.live.keep_alive(key, THERE, NOW + 1, PORT))
-            again = self.pulse(key, THERE, NOW + 1)
-            self.assertNoResult(again)
-            self.thread.work_off()
-            self.assertIs(self.successResultOf(moved), PulseCode.ON_TIME)
-            self.assertIs(self.successResultOf(again), PulseCode.ON_TIME)
-            self.assertEqual(self.thread.batches - batches, 1)
-            self.assertTrue(self.store.live.keep_alive(key, THERE, NOW + 2, PORT))
+    def register_without_waiting(self) -> tuple[bytes, bytes]:
+        """:returns: the id and the key of a client whose registration is on its way to the disk."""
+        self.begun(self.store.register(NOW))
+        (client,) = [each for each in self.store.tables.presence.clients() if each.slot == len(self.store.live)]
+        return client.client_id, self.store.tables.keyring.key(client.client_id)
+
+    def test_slot_of_a_client_that_left_waits_for_the_commit(self) -> None:
+        """A crash before it must find the client as it was; another one comes only after it."""
+        slot = self.store.tables.presence.columns.top
+        logout = self.begun(self.store.logout(self.client_id, NOW))
+        before = self.begun(self.store.register(NOW))
+        self.assertEqual(self.store.tables.presence.columns.client(slot).client_id, self.client_id)
+        self.thread.work_off()
+        self.successResultOf(logout)
+        self.successResultOf(before)
+        after, _ = self.register()
+        self.assertEqual(self.store.tables.presence.columns.client(slot).client_id, after)
 
     def test_repeated_announcement_waits_like_the_first(self) -> None:
         """For the same commit; and so do other requests of a peer whose entry is on its way to the disk."""
@@ -138,13 +139,13 @@ class WaitingTests(SlowDiskCase):
         self.assertEqual(self.thread.batches - batches, 1)
 
     def test_too_many_waits(self) -> None:
-        """Requests are refused before they change anything; pulses that would have to wait get no answer."""
+        """Requests are refused before they change anything; pulses go on."""
         self.patch(journal_module, "MAX_WAITING", 2)
         self.stall()
         clients = len(self.store.live)
         self.failureResultOf(self.begun(self.store.register(NOW)), Unavailable)
         self.failureResultOf(self.publish("x"), Unavailable)
-        self.failureResultOf(self.pulse(self.key, THERE), Unavailable)
+        self.assertIs(self.successResultOf(self.pulse(self.key, THERE)), PulseCode.ON_TIME)
         self.assertEqual(len(self.store.live), clients)
         self.assertIs(self.successResultOf(self.pulse(bytes(32))), PulseCode.UNKNOWN)
         self.thread.work_off()

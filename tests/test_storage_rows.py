@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
 
 import attrs
 from hypothesis import given, settings
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.client import Client
+from rendezvous.core.clients import Client
 from rendezvous.core.encoded import string
 from rendezvous.core.entries import Entry
 from rendezvous.core.events import Event, EventKind, EventLogged
@@ -23,13 +22,15 @@ from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.database import schema_steps
 from rendezvous.storage.rows import (
+    PUT_SNAPSHOT,
     read_clients,
     read_events,
     read_offers,
     read_revocations,
+    read_snapshot,
     read_tracker_peers,
-    seen_clients,
     seen_peers,
+    snapshot_row,
     statements,
 )
 
@@ -71,6 +72,7 @@ seqs = st.integers(0, 2**63 - 1)
 def database(*notes: object) -> sqlite3.Connection:
     """:returns: a file in memory with these written to it."""
     made = sqlite3.connect(":memory:", isolation_level=None)
+    made.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
     for step in schema_steps().values():
         made.executescript(step)
     write(made, *notes)
@@ -84,19 +86,9 @@ def write(made: sqlite3.Connection, *notes: object) -> None:
             made.execute(sql, parameters)
 
 
-def client(client_id: bytes = bytes(16), last_seen: float = NOW) -> Client:
+def client(client_id: bytes = bytes(16), last_seen: float = NOW, slot: int = 1) -> Client:
     """:returns: one that has pulsed."""
-    made = Client(client_id, last_seen)
-    made.move(("192.0.2.1", 4000))
-    return made
-
-
-def fields(records: Iterable[Client]) -> list[tuple[object, ...]]:
-    """:returns: all that clients consist of."""
-    return [
-        (each.client_id, each.last_seen, each.host, each.port, each.pulse_before_verify, each.local_port, each.network)
-        for each in records
-    ]
+    return Client(client_id, last_seen, host="192.0.2.1", port=4000, slot=slot)
 
 
 def entry(offer: Offer, *candidates: Candidate) -> Session:
@@ -125,12 +117,15 @@ class RoundTripTests(SynchronousTestCase):
     def test_client(
         self, client_id: bytes, last_seen: float, address: tuple[str, int] | None, earlier: float | None
     ) -> None:
-        """Without an address, with one, and with a verify after its last pulse."""
-        made = Client(client_id, last_seen, "198.51.100.7")
-        if address is not None:
-            made.move(address, 5024)
-        made.pulse_before_verify = earlier
-        self.assertEqual(fields(read_clients(database(made))), fields([made]))
+        """That it is there; in a copy all else, with an address or none, and with a verify after its last pulse."""
+        host, port = address or (None, 0)
+        made = Client(client_id, last_seen, "198.51.100.7", host, port, 5024, earlier, 7)
+        file = database(made)
+        self.assertEqual(list(read_clients(file)), [(7, client_id)])
+        self.assertEqual(list(read_snapshot(file, NOW)), [Client(client_id, NOW)])
+        file.execute(PUT_SNAPSHOT, snapshot_row(made))
+        self.assertEqual(list(read_snapshot(file, NOW)), [made])
+        self.assertEqual([each.slot for each in read_snapshot(file, NOW)], [7])
 
     @given(identities, moments)
     @settings(deadline=None)
@@ -221,11 +216,11 @@ class ChangeTests(SynchronousTestCase):
         """There is one row for each record."""
         one, published, peer = client(), offer(), tracked()
         made = database(one, published, peer)
-        one.move(("192.0.2.2", 1))
+        one = client(bytes([1]) * 16)
         published = attrs.evolve(published, sdp=b'"v=1"')
         peer.share_id = "stuvwxyz"
         write(made, one, published, peer)
-        self.assertEqual(fields(read_clients(made)), fields([one]))
+        self.assertEqual(list(read_clients(made)), [(1, one.client_id)])
         self.assertEqual([each.offer.sdp for each in read_offers(made)], [b'"v=1"'])
         self.assertEqual([each.share_id for each in read_tracker_peers(made)], ["stuvwxyz"])
 
@@ -279,42 +274,28 @@ class ChangeTests(SynchronousTestCase):
 
 
 class SeenTests(SynchronousTestCase):
-    """When clients and peers were last seen."""
+    """When tracker peers were last seen."""
 
     def test_only_the_time_is_written(self) -> None:
-        """A pulse ends what a verify had left, too; another client is as it was."""
-        one, two, peer = client(), client(bytes([2]) * 16), tracked()
-        one.pulse_before_verify = NOW - 1
-        made = database(one, two, peer)
-        one.last_seen, one.pulse_before_verify, peer.last_seen = NOW + 30, None, NOW + 40
-        for sql, parameters in (
-            *seen_clients([(one.client_id, one.last_seen)]),
-            *seen_peers([(peer.source, peer.last_seen)]),
-        ):
-            made.execute(sql, parameters)
-        self.assertEqual(fields(read_clients(made)), fields([one, two]))
-        self.assertEqual([attrs.astuple(each) for each in read_tracker_peers(made)], [attrs.astuple(peer)])
-
-    @given(st.lists(st.floats(1e9, 4e9), min_size=1, max_size=20))
-    @settings(deadline=None)
-    def test_many_are_one_statement(self, moments: list[float]) -> None:
-        """Times are kept to the microsecond at least."""
-        clients = [client(n.to_bytes(16, "big")) for n in range(len(moments))]
-        made = database(*clients)
-        for each, moment in zip(clients, moments, strict=True):
-            each.last_seen = moment
-        [(sql, parameters)] = seen_clients((each.client_id, each.last_seen) for each in clients)
+        """Of those that are in the file, many with one statement."""
+        peers = [TrackerPeer(("192.0.2.1", port, 5024), "192.0.2.1", 4001, "abcdefgh", NOW, None) for port in range(3)]
+        made = database(*peers[:2])
+        for peer in peers:
+            peer.last_seen = NOW + 40
+        [(sql, parameters)] = seen_peers((peer.source, peer.last_seen) for peer in peers[1:])
         made.execute(sql, parameters)
-        for found, moment in zip(read_clients(made), moments, strict=True):
-            self.assertApproximates(found.last_seen, moment, 1e-6)
+        peers[0].last_seen = NOW
+        self.assertEqual(
+            [attrs.astuple(each) for each in read_tracker_peers(made)], [attrs.astuple(each) for each in peers[:2]]
+        )
 
     def test_nothing_to_write(self) -> None:
         """No statement is made of none."""
-        self.assertEqual([*seen_clients([]), *seen_peers([])], [])
+        self.assertEqual([*seen_peers([])], [])
 
     def test_one_that_is_not_in_the_file(self) -> None:
         """It is not put there: a sign of life is not a registration."""
         made = database()
-        for sql, parameters in (*seen_clients([(bytes(16), NOW)]), *seen_peers([(tracked().source, NOW)])):
+        for sql, parameters in seen_peers([(tracked().source, NOW)]):
             made.execute(sql, parameters)
-        self.assertEqual((list(read_clients(made)), list(read_tracker_peers(made))), ([], []))
+        self.assertEqual(list(read_tracker_peers(made)), [])

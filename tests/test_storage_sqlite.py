@@ -59,7 +59,7 @@ class FileTests(FileCase):
         self.come_online()
         directory = os.path.dirname(self.path)
         names = [name for name in os.listdir(directory) if name.startswith(os.path.basename(self.path))]
-        self.assertEqual(len(names), 4)
+        self.assertEqual(len(names), 5)
         self.assertEqual({os.stat(os.path.join(directory, name)).st_mode & 0o777 for name in names}, {0o600})
 
     def test_no_key_is_in_the_file(self) -> None:

@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     added = command("backup", _backup, "Copy a store. A server may be running.")
     added.add_argument("store", **store)
     added.add_argument("destination", type=_store, metavar="DEST", help="the copy; it must not be there yet")
+    added = command("restore", _restore, "Put a copy where a server that is stopped shall find its store.")
+    added.add_argument("copy", type=_store, metavar="COPY", help="what backup has made")
+    added.add_argument("store", type=_store, metavar="STORE", help="the store's file; it must not be there")
     added = command("stats", _stats, "Count what is in a store. A server may be running.")
     added.add_argument("store", **store)
     added.add_argument("--json", action="store_true", help="as one JSON object")
@@ -114,12 +117,19 @@ def _check(given: argparse.Namespace, clock: Callable[[], float]) -> str:
     about = f"the store {given.store!r} is whole: version {found['version']}"
     if found["version"] < found["newest"]:
         return f"{about}, which a server upgrades to {found['newest']} when it starts"
-    return f"{about}, the newest that this server knows; {found['records']} records can be read"
+    without = found["without_record"]
+    lost = f"; {without} clients have no address until their next pulse" if without else ""
+    return f"{about}, the newest that this server knows; {found['records']} records can be read{lost}"
 
 
 def _backup(given: argparse.Namespace, clock: Callable[[], float]) -> str:
     size = inspection.backup(given.store, given.destination)
     return f"copied {size} bytes to {given.destination!r}; keep the server's secret with it"
+
+
+def _restore(given: argparse.Namespace, clock: Callable[[], float]) -> str:
+    inspection.restore(given.copy, given.store)
+    return f"put {given.copy!r} at {given.store!r}; a server that starts with the same secret goes on from there"
 
 
 def _stats(given: argparse.Namespace, clock: Callable[[], float]) -> str:

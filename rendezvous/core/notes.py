@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import attrs
 
-__all__ = ["Key", "Moved", "Note", "Notify", "OfferSide", "PeerEvents", "Removed", "ignore_changes", "ignore_key"]
+__all__ = ["Key", "Note", "Notify", "OfferSide", "PeerEvents", "Removed", "ignore_changes", "ignore_key"]
 
 
 @attrs.frozen
@@ -20,17 +20,6 @@ class Removed:
     """:ivar record: what has ended."""
 
     record: object
-
-
-@attrs.frozen
-class Moved:
-    """
-    A client has pulsed from another address than before, or for the first time.
-
-    :ivar client: the client, which has its new address already.
-    """
-
-    client: object
 
 
 @attrs.frozen

@@ -10,26 +10,37 @@ end of a remembered logout, the end of an old secret) are on the wall clock; ``w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+import math
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum, IntEnum
 
 import attrs
 
-from rendezvous.core.client import Client
-from rendezvous.core.deadlines import Deadlines
+from rendezvous.core.addresses import packed
+from rendezvous.core.clients import ADDRESS, IPV6, STEADY_IPV4, VERIFIED, WORDS, Client, ClientColumns, unpack_network
+from rendezvous.core.endings import BLOCK, Endings
 from rendezvous.core.identity import Credential, Keyring
+from rendezvous.core.keyindex import KeyIndex
 from rendezvous.core.logouts import Logouts
-from rendezvous.core.notes import Moved, Note, Removed, ignore_changes
+from rendezvous.core.notes import Note, Removed, ignore_changes
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 
-__all__ = ["Presence", "PresenceState", "PulseCode", "Timers"]
+__all__ = ["Client", "Presence", "PresenceState", "PulseCode", "Timers", "state_of"]
 
 Address = tuple[str, int]
 
-#: Clients that a registration looks at, at most, for one that is gone: about a millisecond.
-_LOOKS_FOR_ROOM = 1000
+#: Slots that a registration looks at, at most, for a client that is gone: less than a millisecond.
+_LOOKS_FOR_ROOM = 4 * BLOCK
+
+#: Networks whose clients are counted at a time when many are brought in.
+_MANY_SOURCES = 10_000
+
+#: Of a record: last seen, an IPv4 address, its port, the server's port, flags.
+_STEADY = struct.Struct("=d20x4sHHH")
 
 
 class PulseCode(IntEnum):
@@ -90,22 +101,39 @@ def same_clock(moment: float) -> float:
     return moment
 
 
+def state_of(timers: Timers, seen: float, pulsed: bool, now: float) -> PresenceState:
+    """
+    :param seen: when the client was last seen.
+    :param pulsed: whether it has an address.
+    :returns: what that means now.
+    """
+    if now > seen + (timers.kept if pulsed else timers.registration_time):
+        return PresenceState.GONE
+    if not pulsed:
+        return PresenceState.NEW
+    return PresenceState.ONLINE if now <= seen + timers.on_time else PresenceState.PENDING
+
+
 class Presence:
     """
     The live table: every client that this process knows, by key.
 
     :param timers: the times that decide a state.
-    :param keyring: resolves a client id to its key, so that no second table is needed.
+    :param keyring: resolves a client id to its key.
     :param max_clients: how many clients are kept.
     :param logouts: where logouts are remembered; by default for 30 days, and as many as there may be clients.
         Restore them through :attr:`logouts`.
     :param shares: how many of the clients each source may hold.
-    :param note: called with every record that is new, has changed otherwise than by the clock, or has ended.
-    :param touch: called with a client of which only ``last_seen`` has changed, unless ``touched`` has it already.
+    :param note: called with every client that is new, and with every one that has ended. What a pulse or a verify
+        changes is in the columns, and not noted.
     :param wall: converts server time to the wall clock.
-    :ivar touched: collects the clients of which only ``last_seen`` has changed since they were last written, in 256
-        sets by the first byte of their ids; ``None`` if nothing writes them.
-    :ivar unsettled: clients whose address is not safe yet. :meth:`keep_alive` leaves their pulses to :meth:`pulse`.
+    :param pack: turns an address as a socket shows it into 4 or 16 bytes, as
+        :func:`~rendezvous.core.addresses.packed` does.
+    :ivar max_clients: how many clients are kept.
+    :ivar columns: the clients' records.
+    :ivar index: their keys under the secret in use.
+    :ivar frees_later: whether somebody else frees the slot of a client that has ended, once its end will not be undone
+        by a crash. Until then its record stays as it was.
     """
 
     def __init__(
@@ -117,45 +145,51 @@ class Presence:
         logouts: Logouts | None = None,
         shares: Shares | None = None,
         note: Note = ignore_changes,
-        touch: Note = ignore_changes,
         wall: Callable[[float], float] = same_clock,
+        pack: Callable[[str], bytes] = packed,
     ) -> None:
         self.timers = timers
         self._on_time = timers.on_time
         self._keyring = keyring
-        self._max_clients = max_clients
+        self.max_clients = max_clients
         self._shares = Shares("clients") if shares is None else shares
         self.logouts = Logouts(30 * 86400.0, max_clients, note=note) if logouts is None else logouts
         self._note = note
-        self._touch = touch
         self._wall = wall
-        self._clients: dict[bytes, Client] = {}
-        # Second keys of clients that were restored while an old secret is honoured, and until when that is.
-        self._old_keys: dict[bytes, float] = {}
-        # The first pulse brings a deadline nearer where the registration time is the longer one, hence the patience.
-        self._deadlines: Deadlines[bytes] = Deadlines(timers.kept)
-        self.touched: list[set[Client]] | None = None
-        self.unsettled: Container[object] = frozenset()
+        self._pack = pack
+        self.frees_later = False
+        self._use(ClientColumns(max_clients))
 
     def change(self, max_clients: int, shares: tuple[int, int]) -> None:
         """Use other bounds from now on, for clients and for logouts. What is there already stays, and is counted."""
-        self._max_clients = max_clients
+        self.max_clients = max_clients
         self._shares.change(*shares)
         self.logouts.change(max_clients, shares)
 
-    def clear(self) -> None:
-        """Remove all clients. The object stays the same, so that its users can keep their references."""
+    def _use(self, columns: ClientColumns) -> None:
+        self.columns = columns
+        self._memory, self._seen = columns.memory, columns.seen
+        self.index = KeyIndex(columns.capacity)
+        self._find: Callable[[bytes], int] = self.index.find
+        # Under an old secret that is still honoured, clients of an earlier run have another key.
+        self._old: dict[float, KeyIndex] = {}
+        self._endings = Endings(columns.capacity + 1)
+
+    def clear(self, columns: ClientColumns | None = None) -> None:
+        """
+        Remove all clients. The object stays the same, so that its users can keep their references.
+
+        :param columns: records to go on with, to be brought in by :meth:`adopt`; by default empty ones in memory.
+        """
         self._shares.clear()
         self.logouts.clear()
-        self._clients.clear()
-        self._old_keys.clear()
-        self._deadlines = Deadlines(self.timers.kept)
+        self._use(ClientColumns(self.max_clients) if columns is None else columns)
 
     def __len__(self) -> int:
-        return len(self._clients) - len(self._old_keys)
+        return len(self.index)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._clients
+        return isinstance(key, bytes) and bool(self._find(key) or any(old.find(key) for old in self._old.values()))
 
     # What a client does
 
@@ -166,18 +200,24 @@ class Presence:
         :raises Full: there are as many as there may be; nothing was recorded.
         :raises TooMany: the source holds its share of the clients, or has caused its share of the logouts.
         :raises Conflict: the id is taken (it was not drawn from a random source).
+        :raises Unavailable: there is no space for its record.
         """
-        if key in self._clients or client_id in self.logouts:
+        if self._find(key) or client_id in self.logouts:
             raise Conflict("This client id is taken.")
         # A full table makes room as it is asked, so that a late sweep changes no answer.
-        if len(self) >= self._max_clients and not self._remove_gone(now, _LOOKS_FOR_ROOM):
+        if len(self) >= self.max_clients and not self._remove_gone(now, _LOOKS_FOR_ROOM):
             raise Full(
                 "The server has as many clients as it can keep; some will leave soon.", holder=self._shares.largest
             )
         self._shares.check(source)
         self.logouts.check(source)
-        client = Client(client_id, now, source.subscriber)
-        self._enter(key, client)
+        slot = self.columns.take(client_id, now, source.subscriber)
+        if not slot:
+            raise Full("The server has as many clients as it can keep; some have left just now.")
+        self.index.add(key, slot)
+        self._shares.add(source)
+        self._endings.put(slot, self._deadline(slot))
+        client = self.columns.client(slot)
         self._note(client)
         return client
 
@@ -186,25 +226,21 @@ class Presence:
         Take the pulse of a client that is ONLINE and has not moved. This is the common case.
 
         :param key: any datagram; one that is not a known key is left to :meth:`pulse`.
-        :param local_port: the UDP port of the server that it came to.
+        :param local_port: the UDP socket of the server that it came to.
         :returns: whether the pulse was taken. Then only the timestamp has changed, and the answer is ``ON_TIME``.
         """
-        client = self._clients.get(key)
-        if (
-            client is None
-            or now > client.last_seen + self._on_time
-            or client.host != address[0]
-            or client.port != address[1]
-            or client.local_port != local_port
-            or (self.unsettled and client in self.unsettled)
-            or (self._old_keys and not self._is_honoured(key, now))
-        ):
+        slot = self._find(key) or (self._old and self._find_old(key, now))
+        if not slot:
             return False
-        client.last_seen = now
-        if client.pulse_before_verify is not None:
-            client.pulse_before_verify = None
-        if self.touched is not None:
-            self.touched[client.client_id[0]].add(client)
+        seen, host, port, local, flags = _STEADY.unpack_from(self._memory, slot << 6)
+        if now > seen + self._on_time or port != address[1]:
+            return False
+        if flags == STEADY_IPV4:
+            if local != local_port or host != self._pack(address[0]):
+                return False
+        elif not self._is_steady(slot, address, local_port):
+            return False
+        self._seen[slot << 3] = now
         return True
 
     def pulse(self, key: bytes, address: Address, now: float, local_port: int = 0) -> PulseCode:
@@ -212,24 +248,23 @@ class Presence:
         Take any pulse.
 
         :param address: where it came from; recorded if the pulse is on time.
-        :param local_port: the UDP port of the server that it came to; recorded with the address.
+        :param local_port: the UDP socket of the server that it came to; recorded with the address.
         :returns: what to answer.
         """
-        client = self._clients.get(key)
-        if client is None or not self._is_honoured(key, now):
+        slot = self._find(key) or self._find_old(key, now)
+        if not slot:
             return PulseCode.UNKNOWN
-        state = self.state(client, now)
-        code = ON_PULSE[state]
-        if state is PresenceState.GONE:
-            self._remove(key, client)
+        code = ON_PULSE[self._state(slot, now)]
+        if code is PulseCode.UNKNOWN:
+            self._remove(slot)
         elif code is PulseCode.ON_TIME:
-            client.last_seen = now
-            client.pulse_before_verify = None
-            if client.is_at(address, local_port):
-                self._touch(client)
+            place = (self._pack(address[0]), address[1], local_port)
+            if self.columns.is_at(slot, *place):
+                self.columns.pulse(slot, now)
             else:
-                client.move(address, local_port)
-                self._note(Moved(client))
+                self.columns.move(slot, *place, now)
+                # The first pulse may bring the deadline nearer.
+                self._endings.put(slot, now + self.timers.kept)
         return code
 
     def authenticate(self, credential: Credential, now: float) -> bytes:
@@ -239,10 +274,13 @@ class Presence:
         """
         client_id, wall = credential.client_id, self._wall(now)
         if client_id is None:
-            client = self._live(credential.key, now)
-            if client is None or not self._keyring.proves(client.client_id, credential.key, wall):
+            slot = self._find(credential.key) or self._find_old(credential.key, now)
+            if not slot or self._is_gone(slot, now):
                 raise Unauthorized("No client with this key is here: register again.")
-            return client.client_id
+            client_id = self.columns.client_id(slot)
+            if not self._keyring.proves(client_id, credential.key, wall):
+                raise Unauthorized("No client with this key is here: register again.")
+            return client_id
         if not self._keyring.proves(client_id, credential.key, wall) or self.logouts.has_revoked(client_id, wall):
             raise Unauthorized("This credential is wrong, or was ended by a logout: register again.")
         if self.logouts.live_only(wall) and self.find(client_id, now) is None:
@@ -257,13 +295,11 @@ class Presence:
 
         :raises NotFound: the client is gone and must register again.
         """
-        client = self.find(client_id, now)
-        if client is None:
+        slot = self._slot(client_id)
+        if not slot or self._is_gone(slot, now):
             raise NotFound("This client is gone: register again.", code="not-registered")
-        client.pulse_before_verify = client.last_pulse
-        client.last_seen = now
-        self._note(client)
-        return client
+        self.columns.verify(slot, now)
+        return self.columns.client(slot)
 
     def logout(self, client_id: bytes, now: float, source: SourceNetwork = UNKNOWN) -> None:
         """
@@ -274,30 +310,22 @@ class Presence:
         """
         # A table that is full makes room as it is asked, so that a late sweep changes no answer.
         self.logouts.forget(self._wall(now), 2)
-        for key, _ in self._keyring.keys_until(client_id):
-            client = self._clients.get(key)
-            if client is not None:
-                source = source_network(client.network)
-                self._remove(key, client)
+        slot = self._slot(client_id)
+        if slot:
+            source = source_network(self.columns.network(slot))
+            self._remove(slot)
         self.logouts.add(client_id, source, self._wall(now))
 
     # What others ask
 
     def find(self, client_id: bytes, now: float) -> Client | None:
         """:returns: the client, unless it is unknown or gone."""
-        for key in self._keyring.keys(client_id, self._wall(now)):
-            client = self._live(key, now)
-            if client is not None:
-                return client
-        return None
+        slot = self._slot(client_id)
+        return None if not slot or self._is_gone(slot, now) else self.columns.client(slot)
 
     def state(self, client: Client, now: float) -> PresenceState:
         """:returns: what the client's timestamp means now."""
-        if now > self._deadline(client):
-            return PresenceState.GONE
-        if client.host is None:
-            return PresenceState.NEW
-        return PresenceState.ONLINE if now <= client.last_seen + self._on_time else PresenceState.PENDING
+        return state_of(self.timers, client.last_seen, client.host is not None, now)
 
     # What the server does
 
@@ -305,73 +333,140 @@ class Presence:
         """
         Free the memory of clients that are gone, and of logouts that need not be remembered any more.
 
-        :param at_most: how many clients, and as many logouts, to look at, so that no pass holds the reactor for long.
+        :param at_most: how many clients, and as many logouts, to look at, so that no pass holds the reactor for long;
+            clients are looked at in whole blocks (:data:`~rendezvous.core.endings.BLOCK`).
         :returns: how many clients were removed; :meth:`is_due` says whether there is more to do.
         """
         removed = self._remove_gone(now, at_most)
-        self.logouts.forget(self._wall(now), at_most)
+        wall = self._wall(now)
+        for until in [until for until in self._old if wall > until]:
+            del self._old[until]
+        self.logouts.forget(wall, at_most)
         return removed
 
     def is_due(self, now: float) -> bool:
         """:returns: whether a sweep would look at something."""
-        return self._deadlines.is_due(now) or self.logouts.is_due(self._wall(now))
-
-    def _remove_gone(self, now: float, at_most: int) -> int:
-        removed = 0
-        for key in self._deadlines.take(now, self._deadline_of_key, at_most):
-            removed += key not in self._old_keys
-            self._remove(key, self._clients[key])
-        return removed
+        return self._endings.is_due(now) or self.logouts.is_due(self._wall(now))
 
     def restore(self, client: Client, wall: float) -> None:
-        """
-        Put in a client that is already noted elsewhere.
+        """Put in a client that is already noted elsewhere, in its slot or, if it has none, in a free one."""
+        slot = self.columns.put(client)
+        self.adopt([(slot, client.client_id)], 0.0, math.inf, wall)
 
+    def adopt(self, clients: Iterable[tuple[int, bytes]], shift: float, latest: float, wall: float) -> int:
+        """
+        Bring in the clients whose records are in the columns already.
+
+        While an old secret is honoured, it is not known which key a client was given, so it is found by each of them.
+
+        :param clients: slots, ascending, and ids.
+        :param shift: is added to the times in the records.
+        :param latest: no time may be later.
         :param wall: the time on the wall clock.
-
-        While an old secret is honoured, it is not known which key the client was given, so it is found by each of them.
+        :returns: how many records were not whole: these clients have no address until their next pulse.
         """
-        for key, until in self._keyring.keys_until(client.client_id):
-            if until is None or wall <= until:
-                if until is not None:
-                    self._old_keys[key] = until
-                self._enter(key, client)
+        damaged, add, key = 0, self.index.add, self._keyring.key
+        olds = [(digest, self._old_index(until)) for digest, until in self._keyring.old_secrets(wall)]
+        sources: Counter[bytes] = Counter()
+        for slot, client_id, source, whole in self.columns.adopt_all(clients, shift, latest):
+            damaged += not whole
+            add(key(client_id), slot)
+            for digest, old in olds:
+                old.add(digest(client_id), slot)
+            sources[source] += 1
+            if len(sources) > _MANY_SOURCES:
+                self._count(sources)
+        self._count(sources)
+        # The first sweeps find out when each may end.
+        self._endings.expect_all(self.columns.top)
+        return damaged
+
+    def _old_index(self, until: float) -> KeyIndex:
+        return self._old.setdefault(until, KeyIndex(self.columns.capacity))
+
+    def _count(self, sources: Counter[bytes]) -> None:
+        for source, count in sources.items():
+            self._shares.add(source_network(unpack_network(source)), count)
+        sources.clear()
+
+    def old_indexes(self, now: float) -> list[KeyIndex]:
+        """:returns: the keys that clients of an earlier run have under old secrets that are still honoured."""
+        if not self._old:
+            return []
+        wall = self._wall(now)
+        return [old for until, old in self._old.items() if wall <= until]
 
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
-        return (client for key, client in self._clients.items() if key not in self._old_keys)
+        return map(self.columns.client, self.index.slots())
 
-    def _enter(self, key: bytes, client: Client) -> None:
-        self._clients[key] = client
-        self._deadlines.put(key, min(self._ending(key, client), client.last_seen + self.timers.kept))
-        if key not in self._old_keys:
-            self._shares.add(source_network(client.network))
+    def _slot(self, client_id: bytes) -> int:
+        return self._find(self._keyring.key(client_id))
 
-    def _is_honoured(self, key: bytes, now: float) -> bool:
-        """:returns: whether a key is of a secret that is still honoured."""
-        until = self._old_keys.get(key)
-        return until is None or self._wall(now) <= until
+    def _find_old(self, key: bytes, now: float) -> int:
+        return next(filter(None, (old.find(key) for old in self.old_indexes(now))), 0)
 
-    def _live(self, key: bytes, now: float) -> Client | None:
-        client = self._clients.get(key)
-        return None if client is None or now > self._deadline(client) else client
+    def _is_steady(self, slot: int, address: Address, local_port: int) -> bool:
+        """:returns: whether the client is at this address. If so, no pulse before a verify is remembered any more."""
+        flags = self.columns.flags(slot)
+        if flags & ~(IPV6 | VERIFIED) != STEADY_IPV4 or not self.columns.is_at(
+            slot, self._pack(address[0]), address[1], local_port
+        ):
+            return False
+        if flags & VERIFIED:
+            self.columns.forget_verify(slot)
+        return True
 
-    def _deadline(self, client: Client) -> float:
-        return client.last_seen + (self.timers.registration_time if client.host is None else self.timers.kept)
+    def _deadline(self, slot: int) -> float:
+        pulsed = self.columns.flags(slot) & ADDRESS
+        seen: float = self._seen[slot * WORDS]
+        return seen + (self.timers.kept if pulsed else self.timers.registration_time)
 
-    def _deadline_of_key(self, key: bytes) -> float | None:
-        client = self._clients.get(key)
-        return None if client is None else self._ending(key, client)
+    def _is_gone(self, slot: int, now: float) -> bool:
+        return now > self._deadline(slot)
 
-    def _ending(self, key: bytes, client: Client) -> float:
-        """:returns: when an entry may be freed: a second key, once its secret has ended."""
-        ending = self._deadline(client)
-        until = self._old_keys.get(key)
-        return ending if until is None else min(ending, until - self._wall(0.0))
+    def _state(self, slot: int, now: float) -> PresenceState:
+        return state_of(self.timers, self._seen[slot * WORDS], bool(self.columns.flags(slot) & ADDRESS), now)
 
-    def _remove(self, key: bytes, client: Client) -> None:
-        del self._clients[key]
-        # A client ends with its own key; what ends with a second one is only that way to it.
-        if self._old_keys.pop(key, None) is None:
-            self._shares.remove(source_network(client.network))
-            self._note(Removed(client))
+    def _remove(self, slot: int) -> None:
+        client = self.columns.client(slot)
+        self.index.remove(slot)
+        for old in self._old.values():
+            old.remove(slot)
+        if not self.frees_later:
+            self.columns.free(slot)
+        self._shares.remove(source_network(client.network))
+        self._note(Removed(client))
+
+    def _remove_gone(self, now: float, at_most: int) -> int:
+        removed = looked = 0
+        for block in self._endings.due(now):
+            if looked >= at_most:
+                break
+            looked += BLOCK
+            removed += self._remove_gone_of(block, now, at_most - removed)
+        return removed
+
+    def _remove_gone_of(self, block: int, now: float, at_most: int) -> int:
+        """Remove clients of a block, and find out when the next of them may end."""
+        start = max(1, block * BLOCK)
+        end = min((block + 1) * BLOCK, self.columns.top + 1)
+        shortest = min(self.timers.kept, self.timers.registration_time)
+        removed, first = 0, math.inf
+        for slot, seen in enumerate(self._seen[start * WORDS : end * WORDS : WORDS].tolist(), start):
+            if seen + shortest >= first:
+                continue
+            if not self.index.has(slot):
+                # It has ended, but may not be freed yet.
+                continue
+            deadline = self._deadline(slot)
+            if deadline >= now:
+                first = deadline
+            elif removed < at_most:
+                removed += 1
+                self._remove(slot)
+            else:
+                first = -math.inf
+                break
+        self._endings.set(block, first)
+        return removed

@@ -90,6 +90,7 @@ def open_database(path: str, steps: Mapping[int, str] | None = None) -> sqlite3.
             raise StartupError(f"the store {path!r} cannot be written to: check its owner and its mode")
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
         try:
+            database.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
             version = _checked_version(path, database, max(steps))
             if os.stat(path).st_mode & 0o027:
                 # Its group may read it, for copies.
@@ -244,6 +245,8 @@ def readable(path: str) -> Iterator[None]:
     with explained(path):
         try:
             yield
+        except StartupError:
+            raise
         except (LookupError, TypeError, ValueError) as e:
             raise StartupError(damaged(path, f"a record cannot be read: {type(e).__name__}")) from None
 

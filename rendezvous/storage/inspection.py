@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from rendezvous.core.presence import Timers
+from rendezvous.core.clients import Client
+from rendezvous.core.presence import PresenceState, Timers, state_of
 from rendezvous.errors import StartupError
+from rendezvous.storage.client_file import client_file_path, look
+from rendezvous.storage.clients import FIRST_WITH_CLIENT_FILE, GENERATION
 from rendezvous.storage.database import (
     APPLICATION_ID,
     copy_database,
@@ -25,9 +30,18 @@ from rendezvous.storage.database import (
     stored_version,
     sync_directory,
 )
-from rendezvous.storage.rows import read_clients, read_events, read_offers, read_revocations, read_tracker_peers
+from rendezvous.storage.rows import (
+    PUT_SNAPSHOT,
+    read_clients,
+    read_events,
+    read_offers,
+    read_revocations,
+    read_snapshot,
+    read_tracker_peers,
+    snapshot_row,
+)
 
-__all__ = ["backup", "check", "read_only", "stats"]
+__all__ = ["backup", "check", "read_only", "restore", "stats"]
 
 T = TypeVar("T")
 
@@ -41,8 +55,8 @@ _COUNTS = {
     "events": "SELECT count(*) FROM events",
 }
 
-# The states of rendezvous.core.presence, of all clients in one walk.
-_CLIENTS = """
+# The states of rendezvous.core.presence, of all clients in one walk, in a store of before the file of clients.
+_OLD_CLIENTS = """
     SELECT count(*),
         coalesce(sum(host IS NOT NULL AND ?1 <= last_seen + ?2), 0),
         coalesce(sum(host IS NOT NULL AND ?1 > last_seen + ?2 AND ?1 <= last_seen + ?3), 0),
@@ -88,7 +102,8 @@ def check(path: str) -> dict[str, Any]:
     """
     Look whether a file is one of ours and whole, and whether all that is in it can be read back.
 
-    :returns: ``version``, the newest one that this server knows, and how many records were read.
+    :returns: ``version``, the newest one that this server knows, how many records were read, and
+        ``without_record``, of how many clients nothing whole is recorded: they have no address until their next pulse.
     :raises StartupError: it is not, in one line.
     """
     newest = max(schema_steps())
@@ -100,9 +115,10 @@ def check(path: str) -> dict[str, Any]:
                 f"the store {path!r} has version {version}, and this server knows {newest} at most: run a newer server"
             )
         _whole(path, database, "integrity_check")
-        # One of an pulse_before_verify version is read once it is upgraded.
+        # One of an earlier version is read once it is upgraded.
         records = _read_all(path, database) if version == newest else 0
-        return {"version": version, "newest": newest, "records": records}
+        without = sum(each is None for each in _clients(path, database)) if version == newest else 0
+        return {"version": version, "newest": newest, "records": records, "without_record": without}
 
     return read_only(path, look)
 
@@ -121,9 +137,7 @@ def stats(path: str, timers: Timers) -> dict[str, Any]:
         version = _our_version(path, database)
         alive = dict(database.execute("SELECT name, value FROM meta")).get("alive")
         size = database.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
-        # Without that time nothing has ever been kept.
-        times = (alive or 0.0, timers.on_time, timers.kept, timers.registration_time)
-        clients, online, pending, new = database.execute(_CLIENTS, times).fetchone()
+        clients, online, pending, new = _count_clients(path, database, alive or 0.0, timers)
         found = {
             "version": version,
             "alive": alive,
@@ -137,6 +151,53 @@ def stats(path: str, timers: Timers) -> dict[str, Any]:
         return found | {"bytes": size, "bytes_per_client": round(size / clients) if clients else None}
 
     return read_only(path, look)
+
+
+def _count_clients(path: str, database: sqlite3.Connection, alive: float, timers: Timers) -> tuple[int, int, int, int]:
+    """:returns: how many clients there are, are online, are late, and have never pulsed."""
+    if stored_version(database) < FIRST_WITH_CLIENT_FILE:
+        times = (alive, timers.on_time, timers.kept, timers.registration_time)
+        every, online, pending, new = database.execute(_OLD_CLIENTS, times).fetchone()
+        return every, online, pending, new
+    now = _server_time(path, database)
+    states = Counter(
+        state_of(timers, each.last_seen, each.host is not None, now) if each else PresenceState.NEW
+        for each in _clients(path, database)
+    )
+    return states.total(), states[PresenceState.ONLINE], states[PresenceState.PENDING], states[PresenceState.NEW]
+
+
+def _server_time(path: str, database: sqlite3.Connection) -> float:
+    meta = dict(database.execute("SELECT name, value FROM meta"))
+    times: list[float] = [meta.get("server_time", 0.0)]
+    if GENERATION in meta:
+        with suppress(FileNotFoundError):
+            times.append(look(client_file_path(path))[0].time)
+    return max(times)
+
+
+def _clients(path: str, database: sqlite3.Connection) -> Iterator[Client | None]:
+    """
+    Yield each client as it is now, or ``None`` for one of which nothing whole is recorded.
+
+    :raises StartupError: the file of clients is not whole, or belongs to another store.
+    """
+    meta = dict(database.execute("SELECT name, value FROM meta"))
+    generation = meta.get(GENERATION)
+    if generation is None:
+        yield from read_snapshot(database, meta.get("server_time", 0.0))
+        return
+    name = client_file_path(path)
+    try:
+        header, columns = look(name)
+    except FileNotFoundError:
+        for _ in read_clients(database):
+            yield None
+        return
+    if header.generation.hex() != generation:
+        raise StartupError(f"the table of clients {name!r} belongs to another store than the one beside it")
+    for slot, client_id in read_clients(database):
+        yield columns.whole_client(slot, client_id)
 
 
 def backup(path: str, destination: str) -> int:
@@ -164,18 +225,49 @@ def backup(path: str, destination: str) -> int:
         raise StartupError(f"the copy {destination!r} cannot be made: {e.strerror}") from None
 
 
+def restore(copy: str, path: str) -> None:
+    """
+    Put a copy where a server shall find its store. Times and addresses are in it; the server makes their file from it.
+
+    :raises StartupError: there is a store, or something that belonged to one, or the copy is not whole.
+    """
+    for name in (path, path + "-wal", path + "-shm"):
+        if os.path.lexists(name):
+            raise StartupError(f"{name!r} is there already: stop the server, and move its store away")
+    check(copy)
+    backup(copy, path)
+
+
 def _fill(path: str, database: sqlite3.Connection, destination: str, draft: str) -> None:
     _our_version(path, database)
     # SQLite does not copy within a transaction of the source; it keeps to one moment by itself.
     database.execute("COMMIT")
     try:
         copy_database(database, draft)
+        if stored_version(database) >= FIRST_WITH_CLIENT_FILE:
+            _add_snapshot(path, draft)
     except sqlite3.OperationalError as e:
         if e.sqlite_errorcode != sqlite3.SQLITE_FULL:
             raise
         # Nothing is written but the copy.
         raise StartupError(f"the copy {destination!r} cannot be made: {e}") from None
     _look(draft, "immutable=1", lambda copy: _whole(path, copy, "quick_check"))
+
+
+def _add_snapshot(path: str, draft: str) -> None:
+    """Put what the file of clients says into a copy of the database, so that one file is all."""
+    copy = sqlite3.connect(draft, isolation_level=None)
+    try:
+        copy.execute("BEGIN IMMEDIATE")
+        now = _server_time(path, copy)
+        if copy.execute("SELECT count(*) FROM client_snapshot").fetchone()[0] == 0:
+            found = [each for each in _clients(path, copy) if each is not None]
+            copy.executemany(PUT_SNAPSHOT, (snapshot_row(each) for each in found))
+        copy.execute("DELETE FROM meta WHERE name = ?", (GENERATION,))
+        copy.execute("INSERT OR REPLACE INTO meta VALUES ('server_time', ?)", (now,))
+        copy.execute("COMMIT")
+    finally:
+        copy.close()
 
 
 def _our_version(path: str, database: sqlite3.Connection) -> int:
@@ -191,6 +283,12 @@ def _whole(path: str, database: sqlite3.Connection, how: str) -> None:
 
 
 def _read_all(path: str, database: sqlite3.Connection) -> int:
-    every = (read_clients, read_revocations, read_offers, read_events, read_tracker_peers)
+    every: tuple[Callable[[sqlite3.Connection], Iterator[object]], ...] = (
+        read_clients,
+        read_revocations,
+        read_offers,
+        read_events,
+        read_tracker_peers,
+    )
     with readable(path):
         return sum(1 for read in every for _ in read(database))

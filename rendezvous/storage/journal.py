@@ -55,7 +55,7 @@ class Batch:
     One transaction, ready to be written.
 
     :ivar statements: in order.
-    :ivar seen: clients and tracker peers of which only the time of their last activity has changed.
+    :ivar seen: tracker peers of which only the time of their last activity has changed.
     :ivar meta: facts about the file itself.
     """
 
@@ -74,15 +74,17 @@ class _Decision:
     :ivar entries: statements, and records whose rows are made when the batch is.
     :ivar size: bytes of text in its statements.
     :ivar keys: whom to notify after the commit.
+    :ivar after: what else is done after the commit.
     """
 
-    __slots__ = ("entries", "keys", "position", "size")
+    __slots__ = ("after", "entries", "keys", "position", "size")
 
     def __init__(self, position: int) -> None:
         self.position = position
         self.entries: list[object] = []
         self.size = 0
         self.keys: Collection[Key] = ()
+        self.after: list[Callable[[], None]] = []
 
 
 class Journal:
@@ -93,11 +95,11 @@ class Journal:
     :param write: writes a batch, in the other thread; it raises if it cannot, and then nothing of it is written.
     :param run: runs ``write`` in the other thread.
     :param notify: called with the keys of a decision after its commit.
-    :param seen: the clients and tracker peers that were seen, which are written with the batches.
+    :param seen: the tracker peers that were seen, which are written with the batches.
     :param now: server time.
     :ivar failing: whether the last attempt to write has failed.
-    :ivar unsettled: the moved clients and changed tracker peers that are not on the disk yet, and the position of the
-        decision that puts them there.
+    :ivar unsettled: the changed tracker peers that are not on the disk yet, and the position of the decision that puts
+        them there.
     """
 
     log = Logger()
@@ -209,6 +211,10 @@ class Journal:
         self.unsettled.pop(record, None)
         self._seen.forget(record)
 
+    def after(self, call: Callable[[], None]) -> None:
+        """Call this once what the decision has noted is on the disk. It must not raise."""
+        self._deciding().after.append(call)
+
     def set_meta(self, name: str, value: object) -> None:
         """Write a fact about the file itself with the next batch, in the place of the last one of that name."""
         self._meta[name] = value
@@ -268,7 +274,7 @@ class Journal:
         """Write all that there is, or try once."""
         self.end()
         self._probe_at = self._now
-        self._seen.hurry()
+        self._seen.turn()
         while (writing := self.flush()) is not None:
             await writing
             if self.failing:
@@ -277,8 +283,8 @@ class Journal:
     def _begin(self) -> Deferred[None]:
         decisions, rows = self._take()
         # The last-seen times come last and fill the rest of the batch, because no request waits for them.
-        seen = self._seen.take(max(0, ROWS_PER_BATCH - len(rows)), self._now)
-        meta, self._meta = {**self._meta, **self._seen.meta(self._now)}, {}
+        seen = self._seen.take(max(0, ROWS_PER_BATCH - len(rows)))
+        meta, self._meta = {**self._meta, "server_time": self._now}, {}
         ended: Deferred[None] = Deferred()
         self._writing = ended
         self._run(partial(self._write, Batch(rows, seen, meta))).addCallbacks(
@@ -343,6 +349,8 @@ class Journal:
         self._backlog -= sum(decision.size for decision in decisions)
         self._settle()
         for decision in decisions:
+            for call in decision.after:
+                call()
             if decision.keys:
                 self._notify(decision.keys)
         for done in [done for done, position in self._waiting.items() if position <= self._saved]:

@@ -1,22 +1,30 @@
-"""Durability by a SQLite file. Reads use memory, and the file is a journal of it."""
+"""
+Durability by a SQLite file, which is a journal of the tables in memory, and a mapped file of clients.
+
+The database holds what exists: registrations, logouts, signaling, tracker peers. The mapped file holds when clients
+were last seen, and their addresses. It needs no commit.
+"""
 
 from __future__ import annotations
 
 import gc
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from rendezvous.core.client import Client
-from rendezvous.core.notes import Key, Moved, Removed
+from rendezvous.core.clients import Client
+from rendezvous.core.notes import Key, Removed
 from rendezvous.core.tracker import TrackerPeer
+from rendezvous.storage.client_file import ClientFile
+from rendezvous.storage.clients import Clients
 from rendezvous.storage.database import Lock, open_database, readable, schema_steps
 from rendezvous.storage.journal import Journal, RunBlocking
 from rendezvous.storage.rows import (
-    read_clients,
     read_events,
     read_offers,
     read_revocations,
@@ -27,7 +35,11 @@ from rendezvous.storage.seen import LastSeen
 from rendezvous.storage.tables import Tables
 from rendezvous.storage.writer import Writer
 
-__all__ = ["Journaled"]
+__all__ = ["FLUSH_INTERVAL", "Journaled"]
+
+#: Seconds of server time between two flushes of the clients. A power cut costs no client its place, however long this
+#: is: server time goes on from the last flush. It only costs that time.
+FLUSH_INTERVAL = 30.0
 
 
 #: Numbers of events, in microseconds, that are reserved beyond the latest in the file. The reservation is renewed every
@@ -39,8 +51,8 @@ class Journaled:
     """
     Keeps what is decided in a file, so that it is there again after a restart, a crash, or ``kill -9``.
 
-    :param path: the file.
-    :param run: where to write; see :mod:`rendezvous.storage.journal`.
+    :param path: the database; the file of clients lies beside it.
+    :param run: calls what blocks elsewhere; up to two calls at a time.
     """
 
     log = Logger()
@@ -62,10 +74,12 @@ class Journaled:
             try:
                 with readable(self._path):
                     tables.clear()
-                    now = self._read_back(database, tables, wall)
+                    clients = self._read_back(database, tables, wall)
             except BaseException:
                 # What was not committed is undone: a file that cannot be read is left as it was.
                 tables.clear()
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
                 database.close()
                 raise
             writer = Writer(self._path, database)
@@ -75,10 +89,13 @@ class Journaled:
         self._lock = lock
         self._writer = writer
         self._tables = tables
-        self._seen = LastSeen(max(1.0, tables.presence.timers.pulse_interval / 3), now)
+        self._clients, now = clients, clients.now
+        self._seen = LastSeen()
+        self._flushing: Deferred[None] | None = None
+        self._flush_at = now + FLUSH_INTERVAL
+        self._flush_failed = False
         self._journal = Journal(self._path, writer.write, self._run, notify, self._seen, now)
-        tables.presence.touched = self._seen.ranges
-        tables.presence.unsettled = self._journal.unsettled
+        tables.presence.frees_later = True
         self._horizon = tables.offers.events.horizon
         self._dropped = tables.offers.events.dropped
         return now
@@ -95,9 +112,13 @@ class Journaled:
         # Nothing is lost in a clean stop, so no number has to be passed over.
         journal.set_meta("numbered_until", self._tables.offers.events.latest)
         await journal.drain()
-        # A stopped server must not answer for clients that it no longer writes down.
+        if self._flushing is not None:
+            await self._flushing
+        # A stopped server must not answer for clients whose file another process may have opened.
         self._tables.clear()
-        self._tables.presence.touched, self._tables.presence.unsettled = None, frozenset()
+        self._tables.presence.frees_later = False
+        await self._flush(self._clients.file, now)
+        self._clients.file.close()
         await self._run(self._writer.close)
         self._lock.release()
 
@@ -108,18 +129,15 @@ class Journaled:
         journal = self._journal
         if journal is None:
             return
-        if isinstance(record, Moved):
-            # A first pulse and a move are answered after their commit, because of these two lines.
-            journal.mark_changed(record.client)
-            journal.mark_unsettled(record.client)
-        elif isinstance(record, Client):
-            journal.mark_changed(record)
-        elif isinstance(record, TrackerPeer):
+        if isinstance(record, TrackerPeer):
             journal.mark_changed(record)
             journal.mark_unsettled(record)
         else:
             if isinstance(record, Removed):
                 journal.forget(record.record)
+                if isinstance(record.record, Client):
+                    # A crash before the commit undoes the end, and finds the record as it was.
+                    journal.after(partial(self._tables.presence.columns.free, record.record.slot))
             journal.add(statements(record))
 
     def touch(self, record: object) -> None:
@@ -153,12 +171,36 @@ class Journaled:
         journal.begin(now)
         self._note_events(journal)
         journal.end()
-        self._seen.turn(now)
         if self._tables:
-            # For people. Every batch has the server time besides, and up to when it holds what was seen.
+            # For people. Every batch has the server time besides.
             journal.set_meta("alive", self._tables.wall(now))
             journal.set_meta("numbered_until", self._tables.offers.events.latest + RESERVED)
         journal.flush()
+        self._clients.file.renew(now)
+        if now >= self._flush_at and self._flushing is None:
+            self._flush_at = now + FLUSH_INTERVAL
+            self._flushing = self._flush(self._clients.file, now).addCallback(self._flushed)
+
+    def _flush(self, file: ClientFile, now: float) -> Deferred[None]:
+        """Have what is recorded of clients on the disk; a failure is logged, and the next time it is tried again."""
+        return self._run(partial(file.flush, now)).addCallbacks(self._can_flush, self._cannot_flush)
+
+    def _can_flush(self, _: None) -> None:
+        if self._flush_failed:
+            self._flush_failed = False
+            self.log.info("the clients of {path} can be flushed again", path=self._path)
+
+    def _cannot_flush(self, failure: Failure) -> None:
+        if not self._flush_failed:
+            self._flush_failed = True
+            self.log.error(
+                "the clients of {path} cannot be flushed: {reason}; a power cut would set server time back",
+                path=self._path,
+                reason=failure.getErrorMessage(),
+            )
+
+    def _flushed(self, _: None) -> None:
+        self._flushing = None
 
     def _note_events(self, journal: Journal) -> None:
         """Have the file forget the events that are too old."""
@@ -172,16 +214,15 @@ class Journaled:
 
     # Reading back
 
-    def _read_back(self, database: sqlite3.Connection, tables: Tables, wall: float) -> float:
+    def _read_back(self, database: sqlite3.Connection, tables: Tables, wall: float) -> Clients:
         meta = dict(database.execute("SELECT name, value FROM meta"))
-        # Server time does not run while there is no server, so downtime counts towards no timeout.
-        now: float = meta.get("server_time", wall)
         fingerprints = tables.keyring.fingerprints()
         database.execute("BEGIN IMMEDIATE")
         database.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (fingerprints[0],))
         with _no_collection():
-            for client in _seen_later(read_clients(database), now - meta.get("seen_until", now), now):
-                tables.presence.restore(client, wall)
+            clients = Clients.open(self._path, database, meta, tables.presence, wall)
+            # Server time does not run while there is no server, so downtime counts towards no timeout.
+            now = clients.now
             for revocation in read_revocations(database):
                 tables.presence.logouts.restore(revocation)
             tables.presence.logouts.restore_live_only(meta.get("live_only_until", 0.0))
@@ -205,21 +246,20 @@ class Journaled:
                 tracker_peers=len(tables.tracker),
                 pause=max(0.0, wall - meta.get("alive", wall)),
             )
+        if clients.damaged:
+            self.log.warn(
+                "{damaged} clients in {path} have no address until their next pulse: what was recorded of them is not"
+                " whole",
+                damaged=clients.damaged,
+                path=self._path,
+            )
         if meta.get("secret") not in (None, *fingerprints) and len(tables.presence):
             self.log.warn(
                 "the secret is not the one that the clients in {path} were registered under: none of them can be"
                 " recognised, and all must register again",
                 path=self._path,
             )
-        return now
-
-
-def _seen_later(clients: Iterable[Client], late: float, now: float) -> Iterator[Client]:
-    """Take clients to have been seen as much later as the file may be behind after a crash."""
-    for client in clients:
-        if late > 0:
-            client.last_seen = min(client.last_seen + late, max(client.last_seen, now))
-        yield client
+        return clients
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class LocalStore:
         return await self._keep_on(lambda: self.tables.presence.pulse(key, address, now, local_port), now)
 
     async def verify(self, client_id: bytes, now: float) -> None:
-        await self._save(lambda: self.tables.presence.verify(client_id, now), now)
+        await self._keep_on(lambda: self.tables.presence.verify(client_id, now), now)
 
     async def logout(self, client_id: bytes, now: float, source: SourceNetwork = UNKNOWN) -> None:
         await self._save(lambda: self.tables.logout(client_id, now, source), now)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import singledispatch
 from typing import Any
 
-from rendezvous.core.client import Client
+from rendezvous.core.clients import Client
 from rendezvous.core.encoded import string
 from rendezvous.core.entries import Entry
 from rendezvous.core.events import Event, EventKind, EventLogged
@@ -19,21 +19,24 @@ from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import Source, TrackerPeer
 
 __all__ = [
+    "PUT_SNAPSHOT",
     "Statement",
     "read_clients",
     "read_events",
     "read_offers",
     "read_revocations",
+    "read_snapshot",
     "read_tracker_peers",
-    "seen_clients",
     "seen_peers",
+    "snapshot_row",
     "statements",
 ]
 
 #: SQL and its parameters.
 Statement = tuple[str, tuple[Any, ...]]
 
-_PUT_CLIENT = "INSERT OR REPLACE INTO clients VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_CLIENT = "INSERT OR REPLACE INTO clients VALUES (?, ?)"
+PUT_SNAPSHOT = "INSERT INTO client_snapshot VALUES (?, ?, ?, ?, ?, ?, ?)"
 # What an offer has in the file, field by field; of an answer, see _ANSWER.
 _OFFER_COLUMNS = {
     "namespace": "namespace",
@@ -66,11 +69,6 @@ _KEEP_ANSWER = (
     f"UPDATE events SET payload = (SELECT {_ANSWER} FROM offers WHERE answer_seq = ?1 AND namespace = ?2 AND id = ?3)"  # noqa: S608
     " WHERE seq = ?1 AND kind = 'answer'"
 )
-# A client that pulses has no earlier pulse to remember: see Client.
-_CLIENTS_SEEN = (
-    "UPDATE clients SET last_seen = seen.value, pulse_before_verify = NULL FROM json_each(?) AS seen"
-    " WHERE client_id = seen.key"
-)
 _PEERS_SEEN = (
     "UPDATE tracker_peers SET last_seen = json_extract(seen.value, '$[3]') FROM json_each(?) AS seen"
     " WHERE host = json_extract(seen.value, '$[0]') AND port = json_extract(seen.value, '$[1]')"
@@ -86,18 +84,7 @@ def statements(record: object) -> Iterator[Statement]:
 
 @statements.register
 def _(client: Client) -> Iterator[Statement]:
-    yield (
-        _PUT_CLIENT,
-        (
-            client.client_id.hex(),
-            client.last_seen,
-            client.host,
-            client.port,
-            client.pulse_before_verify,
-            client.local_port,
-            client.network,
-        ),
-    )
+    yield _PUT_CLIENT, (client.slot, client.client_id)
 
 
 @statements.register
@@ -202,7 +189,7 @@ def _(peer: TrackerPeer) -> Iterator[Statement]:
 def _(removed: Removed) -> Iterator[Statement]:
     record = removed.record
     if isinstance(record, Client):
-        yield "DELETE FROM clients WHERE client_id = ?", (record.client_id.hex(),)
+        yield "DELETE FROM clients WHERE slot = ? AND client_id = ?", (record.slot, record.client_id)
     elif isinstance(record, Revocation):
         yield "DELETE FROM revocations WHERE client_id = ?", (record.client_id.hex(),)
     elif isinstance(record, Offer):
@@ -216,23 +203,12 @@ def _(removed: Removed) -> Iterator[Statement]:
         raise TypeError(f"{type(record).__name__} has no rows")
 
 
-def seen_clients(seen: Iterable[tuple[bytes, float]]) -> Iterator[Statement]:
+def seen_peers(seen: Iterable[tuple[Source, float]]) -> Iterator[Statement]:
     """
-    Make one statement of the times when many clients were last seen, in the order of the file.
+    Make one statement of the times when many tracker peers were last seen.
 
     SQLite then walks the list itself. A statement for each row would hand the interpreter's lock to and fro for each,
     which the reactor's thread, answering pulses, would pay for.
-
-    :param seen: client ids and times. A client that is not in the file stays out of it.
-    """
-    by_id = {client_id.hex(): last_seen for client_id, last_seen in sorted(seen)}
-    if by_id:
-        yield _CLIENTS_SEEN, (json.dumps(by_id),)
-
-
-def seen_peers(seen: Iterable[tuple[Source, float]]) -> Iterator[Statement]:
-    """
-    Make one statement of the times when many tracker peers were last seen, as :func:`seen_clients` does.
 
     :param seen: sources and times.
     """
@@ -241,19 +217,39 @@ def seen_peers(seen: Iterable[tuple[Source, float]]) -> Iterator[Statement]:
         yield _PEERS_SEEN, (json.dumps(peers),)
 
 
-def read_clients(database: sqlite3.Connection) -> Iterator[Client]:
-    """Read back the clients."""
+def read_clients(database: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
+    """Read back which clients there are: slots, ascending, and ids."""
+    return database.execute("SELECT slot, client_id FROM clients ORDER BY slot")
+
+
+def read_snapshot(database: sqlite3.Connection, now: float) -> Iterator[Client]:
+    """
+    Read back clients with their times and addresses, from a copy; slots ascend.
+
+    :param now: when those were seen last of which the copy does not say it.
+    """
     rows = database.execute(
-        "SELECT client_id, last_seen, host, port, pulse_before_verify, local_port, network FROM clients"
+        "SELECT slot, client_id, last_seen, network, host, port, local_port, pulse_before_verify"
+        " FROM clients LEFT JOIN client_snapshot USING (slot) ORDER BY slot"
     )
-    # Many clients are of one network, and keep one text of it.
-    networks: dict[str, str] = {}
-    for client_id, last_seen, host, port, pulse_before_verify, local_port, network in rows:
-        client = Client(bytes.fromhex(client_id), last_seen, networks.setdefault(network, network))
-        if host is not None:
-            client.move((host, port), local_port)
-        client.pulse_before_verify = pulse_before_verify
-        yield client
+    for slot, client_id, last_seen, network, host, port, local_port, before in rows:
+        if last_seen is None:
+            yield Client(client_id, now, slot=slot)
+        else:
+            yield Client(client_id, last_seen, network, host, port, local_port, before, slot)
+
+
+def snapshot_row(client: Client) -> tuple[object, ...]:
+    """:returns: the parameters of :data:`PUT_SNAPSHOT` that keep a client for :func:`read_snapshot`."""
+    return (
+        client.slot,
+        client.last_seen,
+        client.host,
+        client.port,
+        client.local_port,
+        client.pulse_before_verify,
+        client.network,
+    )
 
 
 def read_revocations(database: sqlite3.Connection) -> Iterator[Revocation]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from socket import AF_INET6, inet_aton, inet_pton
 
 from rendezvous.core.addresses import shown
-from rendezvous.core.client import Client
+from rendezvous.core.clients import Client
 from rendezvous.core.identity import Keyring
 from rendezvous.core.listings import Listings
 from rendezvous.core.logouts import Logouts
@@ -28,13 +29,23 @@ from rendezvous.limits import Bounds, SignalingLimits
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 from rendezvous.wire.demux import mistakable
 
-__all__ = ["Tables"]
+__all__ = ["Tables", "pack"]
+
+_MAPPED = bytes(10) + b"\xff\xff"
 
 #: Deadlines of clients that one slice of a sweep looks at, at most: some 5 ms where all of them have to be removed.
 SWEEP_SIZE = 500
 
 #: Offers that one slice ends, each counted once and once more for each of its topics: some 5 ms.
 SWEEP_STEPS = 1000
+
+
+def pack(host: str) -> bytes:
+    """Do what :func:`~rendezvous.core.addresses.packed` does, several times as fast, for what sockets say."""
+    if ":" not in host:
+        return inet_aton(host)
+    address = inet_pton(AF_INET6, host.partition("%")[0])
+    return address[12:] if address.startswith(_MAPPED) else address
 
 
 class Tables:
@@ -88,8 +99,8 @@ class Tables:
             logouts=Logouts(logout_memory, most, self._shares("remembered logouts", most), self._reported),
             shares=self._shares("clients", max_clients),
             note=self._reported,
-            touch=self._touched,
             wall=wall,
+            pack=pack,
         )
         self._make_signaling()
 

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from rendezvous.storage.database import in_place
 from rendezvous.storage.journal import Batch
-from rendezvous.storage.rows import seen_clients, seen_peers
+from rendezvous.storage.rows import seen_peers
 
 __all__ = ["Writer"]
 
@@ -47,7 +47,7 @@ class Writer:
             self._database, self._inode = database, os.stat(self._path).st_ino
             self.log.warn("the store {path} had been deleted; it has been written anew", path=self._path)
         # Made here, as the reactor's thread has other things to do.
-        seen = [] if batch.seen is None else [*seen_clients(batch.seen.clients), *seen_peers(batch.seen.peers)]
+        seen = [] if batch.seen is None else seen_peers(batch.seen.peers)
         database.execute("BEGIN IMMEDIATE")
         try:
             for sql, group in groupby(chain(batch.statements, seen), itemgetter(0)):

@@ -6,33 +6,39 @@ Each function is called in the server's process before it starts, and breaks one
 
 from __future__ import annotations
 
+from mmap import MAP_PRIVATE, mmap
 from typing import Any
 
-from rendezvous.core.notes import Moved
+from rendezvous.storage import client_file
 from rendezvous.storage.journaled import Journaled
 
-__all__ = ["moves_are_not_written", "repeated_pulses_are_answered_early"]
+__all__ = ["records_never_reach_the_file", "slots_are_freed_early"]
 
 
-def moves_are_not_written() -> None:
-    """Answer a first pulse or a move, and write its address only when something else of the client changes."""
-    note = Journaled.note
+def records_never_reach_the_file() -> None:
+    """Map the file of clients privately: addresses and times end with the process."""
 
-    def forgetful(self: Journaled, record: object) -> None:
-        if not isinstance(record, Moved):
-            note(self, record)
+    class Private:
+        """What the module uses of ``mmap``."""
 
-    patched: Any = Journaled
-    patched.note = forgetful
+        ACCESS_READ = 1
+
+        @staticmethod
+        def mmap(descriptor: int, size: int) -> mmap:
+            """:returns: a mapping whose changes stay in this process."""
+            return mmap(descriptor, size, flags=MAP_PRIVATE)
+
+    patched: Any = client_file
+    patched.mmap = Private
 
 
-def repeated_pulses_are_answered_early() -> None:
-    """Answer the second of two pulses from a new address at once, while the first one waits for the disk."""
+def slots_are_freed_early() -> None:
+    """Empty the record of a client that ends before its end is on the disk, which a crash then undoes."""
     opened = Journaled.open
 
     def hasty(self: Journaled, *arguments: object) -> float:
         now = opened(self, *arguments)  # type: ignore[arg-type]
-        self._tables.presence.unsettled = frozenset()
+        self._tables.presence.frees_later = False
         return now
 
     patched: Any = Journaled

@@ -1,0 +1,159 @@
+"""
+Many pulses decided together, with NumPy.
+
+It decides what :meth:`~rendezvous.core.presence.Presence.keep_alive` decides, for many datagrams in a few calls: which
+of them are pulses of clients that are ONLINE at the address that they are known by. All are decided as things were
+before the batch. A client that has verified since its last pulse is left to the plain way.
+
+Below some thirty datagrams the plain way is faster. NumPy is optional (the extra ``fast``), and only this module
+imports it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rendezvous.core.clients import STEADY_IPV4, STEADY_IPV6, WORDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rendezvous.core.keyindex import KeyIndex
+    from rendezvous.core.presence import Presence
+
+__all__ = ["Places", "PulseBatch"]
+
+#: Of the three words of a record that say where a client is and its flags: all but the check.
+_ALL_BUT_THE_CHECK = np.array([0xFFFF] * 11 + [0], np.uint16).view(np.uint64)
+
+#: What the third quarter of an address is, and the first two are zero, if it is IPv4 (RFC 4291, section 2.5.5.2).
+_MAPPED = np.frombuffer(b"\0\0\xff\xff", np.uint32)[0]
+
+
+class Places:
+    """
+    Where datagrams came from, in the form that records have: host, port, the server's port, flags.
+
+    :param most: how many datagrams a batch has at most.
+    :param local_port: the UDP socket of the server that they came to.
+    """
+
+    def __init__(self, most: int, local_port: int) -> None:
+        self._words = np.zeros((most, 3), np.uint64)
+        self._quarters = self._words.view(np.uint32)
+        self._halves = self._words.view(np.uint16)
+        self._halves[:, 9] = local_port & 0xFFFF
+        # Which of several sockets on one port it is.
+        self._number = local_port >> 16 << 8
+
+    def ipv4(self, addresses: NDArray[np.uint32], ports: NDArray[np.uint16]) -> NDArray[np.uint64]:
+        """
+        :param addresses: shape (n,), in network order.
+        :param ports: shape (n,), in the byte order of the machine.
+        :returns: shape (n, 3), good until the next call.
+        """
+        count = len(addresses)
+        self._quarters[:count, 0:2] = 0
+        self._quarters[:count, 2] = _MAPPED
+        self._quarters[:count, 3] = addresses
+        self._halves[:count, 8] = ports
+        self._halves[:count, 10] = STEADY_IPV4 | self._number
+        return self._words[:count]
+
+    def ipv6(self, hosts: NDArray[np.uint64], ports: NDArray[np.uint16]) -> NDArray[np.uint64]:
+        """
+        :param hosts: shape (n, 2), in network order; IPv4-mapped ones count as IPv4.
+        :param ports: shape (n,), in the byte order of the machine.
+        :returns: shape (n, 3), good until the next call.
+        """
+        count = len(hosts)
+        self._words[:count, 0:2] = hosts
+        self._halves[:count, 8] = ports
+        is_ipv4 = (self._words[:count, 0] == 0) & (self._quarters[:count, 2] == _MAPPED)
+        self._halves[:count, 10] = np.where(is_ipv4, STEADY_IPV4, STEADY_IPV6) | self._number
+        return self._words[:count]
+
+
+class _Index:
+    """Arrays over the memory of a :class:`~rendezvous.core.keyindex.KeyIndex`."""
+
+    def __init__(self, index: KeyIndex) -> None:
+        self._index = index
+        self._table = np.frombuffer(index.table, np.uint32)
+        self._keys = np.frombuffer(index.keys, np.uint64).reshape(-1, 4)
+        self._beginnings = np.frombuffer(index.keys, "<i8").reshape(-1, 4)[:, 0]
+        self._mask = np.int64(index.mask)
+
+    def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """
+        :param keys: shape (n, 4), contiguous.
+        :returns: shape (n,): slots, 0 where a key is not here.
+        """
+        beginnings = keys.view("<i8")[:, 0]
+        places = beginnings & self._mask
+        slots = self._table.take(places).astype(np.int64)
+        odd = (self._beginnings[slots] != beginnings).nonzero()[0]
+        if len(odd):
+            # A few are at the second place. The rest are too few for arrays.
+            odd = odd[slots[odd] != 0]
+            second = self._table.take((places[odd] + 1) & self._mask)
+            slots[odd] = second
+            for each in odd[(self._beginnings[second] != beginnings[odd]) & (second != 0)].tolist():
+                slots[each] = self._index.find(keys[each].tobytes())
+        found = self._keys.take(slots, 0)
+        if found.tobytes() != keys.tobytes():
+            slots[(found != keys).any(1)] = 0
+        return slots
+
+
+class PulseBatch:
+    """
+    Takes batches of pulses for a live table.
+
+    :param presence: the live table.
+    """
+
+    def __init__(self, presence: Presence) -> None:
+        self._presence = presence
+        self._columns: object = None
+
+    def take(self, keys: NDArray[np.uint64], places: NDArray[np.uint64], now: float) -> NDArray[np.bool_] | None:
+        """
+        Take those pulses for which a new time is all that changes.
+
+        :param keys: shape (n, 4), contiguous: datagrams of 32 bytes, known or not.
+        :param places: shape (n, 3): where each came from, as :class:`Places` gives it.
+        :param now: server time.
+        :returns: shape (n,): which of them were such pulses, or ``None`` if all were; 1020 is the answer to them. The
+            others have changed nothing and are left to :meth:`~rendezvous.core.presence.Presence.pulse`.
+        """
+        if not len(keys):
+            return None
+        if self._presence.columns is not self._columns:
+            self._look()
+        slots = self._index.find(keys)
+        for old in self._presence.old_indexes(now):
+            missing = (slots == 0).nonzero()[0]
+            if len(missing):
+                slots[missing] = _Index(old).find(keys[missing])
+        records = self._records.take(slots, 0)
+        found = records[:, 2:5] & _ALL_BUT_THE_CHECK
+        seen = records.view(np.float64)[:, 0]
+        oldest = now - self._presence.timers.on_time
+        if found.tobytes() == places.tobytes() and seen.min() > oldest and slots.all():
+            self._seen[slots] = now
+            return None
+        steady: NDArray[np.bool_] = (found == places).all(1)
+        # As keep_alive says it, to the last bit.
+        steady &= (now <= seen + self._presence.timers.on_time) & (slots != 0)
+        self._seen[slots[steady]] = now
+        return steady
+
+    def _look(self) -> None:
+        """Look at the memory that the table has now: a store that is opened again has other memory."""
+        self._columns = columns = self._presence.columns
+        self._records = np.frombuffer(columns.memory, np.uint64).reshape(-1, WORDS)
+        self._seen = np.frombuffer(columns.memory, np.float64).reshape(-1, WORDS)[:, 0]
+        self._index = _Index(self._presence.index)

@@ -1,0 +1,418 @@
+"""
+Clients: one record of 64 bytes each, by the number of its slot, in one block of flat memory.
+
+No object stands for a client, so a million clients take 64 MB, the garbage collector has nothing to walk, and a pulse
+is one aligned store of eight bytes. The block may be private memory or a mapped file. A record is, in the byte order of
+the machine:
+
+====== ====== =====================================================================================================
+offset type   field
+====== ====== =====================================================================================================
+0      double last seen: the last accepted pulse or verify (before those, the registration), server time in seconds;
+              infinity in a free slot
+8      double the last pulse before the last verify, if ``VERIFIED`` is set; in a free slot, as an unsigned
+              integer, the next free slot
+16     16 B   the address, IPv4 in the form of RFC 4291, section 2.5.5.2 (``::ffff:192.0.2.1``)
+32     uint16 its port
+34     uint16 the UDP port of the server that the pulses go to; 0 if it is not known
+36     uint16 flags, see :data:`USED` and so on; in the high byte, which of several sockets on that port it is
+38     uint16 the check of the address: the low half of the CRC-32 of bytes 16 to 36, the client id, and the flags
+              that say what kind of address it is, with the high byte
+40     16 B   client id
+56     8 B    the network that registered it: an IPv6 /64, or four bytes of ones and an IPv4 address; all ones if it is
+              not known
+====== ====== =====================================================================================================
+
+The order of stores makes a record safe to read after the process was killed at any instruction: ``ADDRESS`` is taken
+away before an address changes and set again as the last of the stores. The check finds what else may go wrong, such
+as a power cut that kept a part of a page.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from mmap import mmap
+from zlib import crc32
+
+import attrs
+
+from rendezvous.core.addresses import packed
+from rendezvous.core.flat import flat_memory
+
+__all__ = ["RECORD_SIZE", "Client", "ClientColumns", "unpack_network"]
+
+RECORD_SIZE = 64
+
+#: Eight-byte words of a record.
+WORDS = RECORD_SIZE // 8
+
+_RECORD = struct.Struct("=dd16sHHHH16s8s")
+_ADDRESS = struct.Struct("=16sHH")
+_PORTS_AT, _FLAGS_AT, _CHECK_AT, _ID_AT, _SOURCE_AT = 32, 36, 38, 40, 56
+
+_MAPPED = bytes(10) + b"\xff\xff"
+_IPV4_SOURCE = b"\xff\xff\xff\xff"
+_UNKNOWN_SOURCE = b"\xff" * 8
+
+
+# What a record's flags say. They are plain numbers: arithmetic with an enumeration costs more than all else here.
+
+#: The slot holds a client.
+USED = 1
+#: The client has pulsed, and its address is whole.
+ADDRESS = 2
+#: The address is IPv6.
+IPV6 = 4
+#: The last thing that was accepted is a verify; the pulse before it is in its own field.
+VERIFIED = 8
+#: Reserved: an operator has ended the client.
+KICKED = 16
+#: Reserved: an operator has shut the client out.
+BANNED = 32
+#: Reserved: the times of the last signed requests are set. They stand in a block of their own.
+SIGNED = 64
+
+# As client_file reads it back: last seen, the address with its ports, flags, check, client id, network.
+_STORED = struct.Struct("=d8x20sHH16s8s")
+
+#: Flags of a client whose pulse from the known address needs nothing but a new time.
+STEADY_IPV4 = USED | ADDRESS
+STEADY_IPV6 = USED | ADDRESS | IPV6
+
+_STEADY = (STEADY_IPV4, STEADY_IPV6)
+
+#: Of the flags, what says nothing of an address.
+_NO_ADDRESS = 0xFF & ~(ADDRESS | IPV6 | VERIFIED)
+#: Of the flags, what the check covers.
+_KIND = 0xFF00 | ADDRESS | IPV6
+
+
+@attrs.frozen
+class Client:
+    """
+    One registered client, as it was when it was looked up.
+
+    :ivar client_id: 16 bytes.
+    :ivar last_seen: the last accepted pulse or verify (before those, the registration), server time.
+    :ivar network: the network that registered it, as :attr:`~rendezvous.core.sources.SourceNetwork.subscriber`; empty
+        if no limit counts it.
+    :ivar host: where its pulses come from; ``None`` until the first. IPv4 is spelled as IPv4, and without a scope.
+    :ivar port: the port of that address.
+    :ivar local_port: the UDP socket of the server that its pulses go to, by the number that the shell gives it: its
+        port, or more if several sockets share one port. 0 until the first pulse, or if it is not known.
+    :ivar pulse_before_verify: the last pulse, where a verify is what was last accepted; otherwise ``None``.
+    :ivar slot: the number of its slot, 0 if it has none.
+    """
+
+    client_id: bytes
+    last_seen: float
+    network: str = ""
+    host: str | None = None
+    port: int = 0
+    local_port: int = 0
+    pulse_before_verify: float | None = None
+    slot: int = attrs.field(default=0, eq=False)
+
+    @property
+    def last_pulse(self) -> float | None:
+        """:returns: when the last accepted pulse came, or ``None`` if none has."""
+        if self.host is None:
+            return None
+        return self.last_seen if self.pulse_before_verify is None else self.pulse_before_verify
+
+
+class ClientColumns:
+    """
+    The records, and which slots are free.
+
+    Slots are numbered from 1. A slot that was freed is given out again as late as possible, so that whatever still
+    refers to it is found to be wrong by its client id.
+
+    :param capacity: the highest number of a slot.
+    :param memory: where the records stand, from offset 0 on, ``(capacity + 1) * RECORD_SIZE`` bytes; by default private
+        memory. Of slot 0 nothing is used.
+    :param reserve: is called with a number of slots before any beyond those asked for last is written to; it returns up
+        to which slot they may be, at least the one asked for. It may raise
+        :exc:`~rendezvous.errors.RendezvousError`; then nothing has changed.
+    :ivar memory: the records.
+    :ivar seen: the same as doubles: ``seen[slot * WORDS]`` is when a client was last seen.
+    :ivar top: the highest slot that was ever in use.
+    """
+
+    __slots__ = (
+        "_first_free",
+        "_halves",
+        "_last_free",
+        "_ready",
+        "_reserve",
+        "_words",
+        "capacity",
+        "memory",
+        "seen",
+        "top",
+    )
+
+    def __init__(
+        self, capacity: int, memory: mmap | memoryview | None = None, reserve: Callable[[int], int] | None = None
+    ) -> None:
+        self.capacity = capacity
+        self.memory = flat_memory((capacity + 1) * RECORD_SIZE) if memory is None else memory
+        whole = memoryview(self.memory)
+        self.seen = whole.cast("d")
+        self._words = whole.cast("Q")
+        self._halves = whole.cast("H")
+        self._reserve = reserve
+        self._ready = capacity if reserve is None else 0
+        self.top = self._first_free = self._last_free = 0
+
+    # Slots
+
+    def take(self, client_id: bytes, now: float, network: str = "") -> int:
+        """
+        Put a client that has never pulsed into a free slot.
+
+        :returns: the slot, or 0 if there is none.
+        """
+        slot = self._first_free
+        if slot:
+            self._first_free = self._words[slot * WORDS + 1]
+        elif self.top < self.capacity:
+            slot = self.top + 1
+            self.ready(slot)
+            self.top = slot
+        else:
+            return 0
+        self.fill(slot, client_id, now, network)
+        return slot
+
+    def ready(self, slot: int) -> None:
+        """See that all slots up to this one can be written to."""
+        if slot > self._ready and self._reserve is not None:
+            self._ready = self._reserve(slot)
+
+    def fill(self, slot: int, client_id: bytes, now: float, network: str = "") -> None:
+        """Make the record of a client that has never pulsed."""
+        source = _pack_network(network)
+        _RECORD.pack_into(self.memory, slot * RECORD_SIZE, now, 0.0, bytes(16), 0, 0, USED, 0, client_id, source)
+
+    def free(self, slot: int) -> None:
+        """Empty a slot; it is given out again once all that were freed before have been."""
+        self._halves[slot * 32 + 18] = 0
+        self.seen[slot * WORDS] = math.inf
+        self._words[slot * WORDS + 1] = 0
+        if self._first_free:
+            self._words[self._last_free * WORDS + 1] = slot
+        else:
+            self._first_free = slot
+        self._last_free = slot
+
+    # Records
+
+    def flags(self, slot: int) -> int:
+        """:returns: the flags of a slot, 0 if it is free."""
+        flags: int = self._halves[slot * 32 + 18]
+        return flags & 0xFF
+
+    def client_id(self, slot: int) -> bytes:
+        """:returns: whose record it is."""
+        start = slot * RECORD_SIZE + _ID_AT
+        return bytes(self.memory[start : start + 16])
+
+    def source(self, slot: int) -> bytes:
+        """:returns: the eight bytes that stand for :attr:`Client.network`."""
+        start = slot * RECORD_SIZE + _SOURCE_AT
+        return bytes(self.memory[start : start + 8])
+
+    def network(self, slot: int) -> str:
+        """:returns: what :attr:`Client.network` says."""
+        return unpack_network(self.source(slot))
+
+    def client(self, slot: int) -> Client:
+        """:returns: the client as it is now."""
+        seen, before, host, port, local_port, flags, _, client_id, source = _RECORD.unpack_from(
+            self.memory, slot * RECORD_SIZE
+        )
+        network = unpack_network(source)
+        if not flags & ADDRESS:
+            return Client(client_id, seen, network, slot=slot)
+        shown = str(IPv6Address(host) if flags & IPV6 else IPv4Address(host[12:]))
+        local_port |= flags >> 8 << 16
+        return Client(client_id, seen, network, shown, port, local_port, before if flags & VERIFIED else None, slot)
+
+    def put(self, client: Client) -> int:
+        """
+        Write a client that is known from elsewhere.
+
+        :returns: the slot: its own, which has to be free or hold the same client, or otherwise a free one.
+        """
+        slot = client.slot or self.take(client.client_id, client.last_seen, client.network)
+        self.fill(slot, client.client_id, client.last_seen, client.network)
+        if client.host is not None and client.last_pulse is not None:
+            self.move(slot, packed(client.host), client.port, client.local_port, client.last_pulse)
+            if client.pulse_before_verify is not None:
+                self.verify(slot, client.last_seen)
+        return slot
+
+    def whole_client(self, slot: int, client_id: bytes) -> Client | None:
+        """
+        Read a record that another process may be writing to.
+
+        :returns: ``None`` if it is not of this client, or not whole.
+        """
+        for _ in range(3):
+            start = slot * RECORD_SIZE
+            copy = ClientColumns(
+                1, memoryview(bytearray(RECORD_SIZE) + bytes(self.memory[start : start + RECORD_SIZE]))
+            )
+            if slot <= self.capacity and copy.flags(1) & USED and copy.client_id(1) == client_id and copy.is_whole(1):
+                return attrs.evolve(copy.client(1), slot=slot)
+        return None
+
+    def pulse(self, slot: int, now: float) -> None:
+        """Record a pulse from the address that is known."""
+        self.forget_verify(slot)
+        self.seen[slot * WORDS] = now
+
+    def forget_verify(self, slot: int) -> None:
+        """Have the client's last pulse be when it was last seen."""
+        self._halves[slot * 32 + 18] &= ~VERIFIED
+
+    def move(self, slot: int, host: bytes, port: int, local_port: int, now: float) -> None:
+        """
+        Record a pulse from another address than before.
+
+        :param host: 4 or 16 bytes, as :func:`~rendezvous.core.addresses.packed` gives them.
+        :param local_port: below 2**24.
+        """
+        kind = (ADDRESS if len(host) == 4 else ADDRESS | IPV6) | local_port >> 16 << 8
+        content = _ADDRESS.pack(_MAPPED + host if len(host) == 4 else host, port, local_port & 0xFFFF)
+        halves, flags = self._halves, slot * 32 + 18
+        kept = halves[flags] & _NO_ADDRESS
+        halves[flags] = kept
+        start = slot * RECORD_SIZE + 16
+        self.memory[start : start + _ADDRESS.size] = content
+        halves[flags + 1] = self._check(content, self.client_id(slot), kind)
+        self.seen[slot * WORDS] = now
+        halves[flags] = kept | kind
+
+    def is_at(self, slot: int, host: bytes, port: int, local_port: int) -> bool:
+        """:returns: whether this is what :meth:`move` has recorded last."""
+        found, its_port, its_local_port = _ADDRESS.unpack_from(self.memory, slot * RECORD_SIZE + 16)
+        flags = self._halves[slot * 32 + 18]
+        return (
+            bool(flags & ADDRESS)
+            and found == (_MAPPED + host if len(host) == 4 else host)
+            and its_port == port
+            and its_local_port | flags >> 8 << 16 == local_port
+        )
+
+    def verify(self, slot: int, now: float) -> None:
+        """Record a verify; the last pulse stays known."""
+        flags = self.flags(slot)
+        if flags & ADDRESS and not flags & VERIFIED:
+            self.seen[slot * WORDS + 1] = self.seen[slot * WORDS]
+            self._halves[slot * 32 + 18] |= VERIFIED
+        self.seen[slot * WORDS] = now
+
+    def adopt(self, slot: int, client_id: bytes, shift: float, latest: float) -> bool:
+        """
+        Take over a record that an earlier process has written, as far as it can be trusted.
+
+        Slots are to be adopted in ascending order, before any is taken; those left out are free.
+
+        :param client_id: whose record it has to be.
+        :param shift: is added to its times.
+        :param latest: no time may be later; it stands in for one that makes no sense, too.
+        :returns: whether the record was whole. Otherwise the client has lost its address until its next pulse.
+        """
+        if slot != self.top + 1:
+            self.skip_to(slot)
+        if slot > self._ready:
+            self.ready(slot)
+        self.top = slot
+        seen, content, flags, check, its_id, _ = _STORED.unpack_from(self.memory, slot << 6)
+        if not flags & USED or its_id != client_id:
+            self.fill(slot, client_id, latest)
+            return False
+        if shift or not 0.0 <= seen <= latest:
+            self.seen[slot << 3] = self._shifted(seen, shift, latest)
+        if flags & VERIFIED:
+            self.seen[slot * WORDS + 1] = self._shifted(self.seen[slot * WORDS + 1], shift, latest)
+        if not flags & ADDRESS or crc32(content + client_id + (flags & _KIND).to_bytes(2, "little")) & 0xFFFF == check:
+            return True
+        self.drop_address(slot)
+        return False
+
+    def adopt_all(
+        self, clients: Iterable[tuple[int, bytes]], shift: float, latest: float
+    ) -> Iterator[tuple[int, bytes, bytes, bool]]:
+        """
+        Do :meth:`adopt` for many clients, the common case in half the time.
+
+        :param clients: slots, ascending, and ids.
+        :returns: slots, ids, networks in eight bytes, and whether the record was whole.
+        """
+        memory, unpack = self.memory, _STORED.unpack_from
+        kinds = {kind: kind.to_bytes(2, "little") for kind in (ADDRESS, ADDRESS | IPV6)}
+        for slot, client_id in clients:
+            if slot == self.top + 1 and slot <= self._ready and not shift:
+                seen, content, flags, check, its_id, source = unpack(memory, slot << 6)
+                if (
+                    flags in _STEADY
+                    and its_id == client_id
+                    and 0.0 <= seen <= latest
+                    and crc32(content + client_id + kinds[flags & _KIND]) & 0xFFFF == check
+                ):
+                    self.top = slot
+                    yield slot, client_id, source, True
+                    continue
+            whole = self.adopt(slot, client_id, shift, latest)
+            yield slot, client_id, self.source(slot), whole
+
+    @staticmethod
+    def _shifted(moment: float, shift: float, latest: float) -> float:
+        moment += shift
+        return moment if 0.0 <= moment <= latest else latest
+
+    def skip_to(self, slot: int) -> None:
+        """Go on with this slot; those that are left out are free. Slots are to be given in ascending order."""
+        self.ready(slot)
+        for free in range(self.top + 1, slot):
+            self.free(free)
+        self.top = slot
+
+    def drop_address(self, slot: int) -> None:
+        """Make it a client that has never pulsed."""
+        self._halves[slot * 32 + 18] &= _NO_ADDRESS
+
+    def is_whole(self, slot: int) -> bool:
+        """:returns: whether the address, if there is one, is as it was written."""
+        start = slot * RECORD_SIZE
+        flags, check = self._halves[slot * 32 + 18], self._halves[slot * 32 + 19]
+        if not flags & ADDRESS:
+            return True
+        content = bytes(self.memory[start + 16 : start + 36])
+        return check == self._check(content, self.client_id(slot), flags & _KIND)
+
+    @staticmethod
+    def _check(content: bytes, client_id: bytes, kind: int) -> int:
+        return crc32(content + client_id + kind.to_bytes(2, "little")) & 0xFFFF
+
+
+def _pack_network(network: str) -> bytes:
+    if not network:
+        return _UNKNOWN_SOURCE
+    address = packed(network.removesuffix("/64"))
+    return _IPV4_SOURCE + address if len(address) == 4 else address[:8]
+
+
+def unpack_network(source: bytes) -> str:
+    """:returns: what :attr:`Client.network` says, from the eight bytes in a record."""
+    if source == _UNKNOWN_SOURCE:
+        return ""
+    if source.startswith(_IPV4_SOURCE):
+        return str(IPv4Address(source[4:]))
+    return str(IPv6Network((source + bytes(8), 64)))

@@ -1,0 +1,60 @@
+"""When clients may end at the earliest, by block of slots: a pulse writes nothing here, and a sweep looks at little."""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+__all__ = ["BLOCK", "Endings"]
+
+#: Slots in a block, as a power of two.
+_BITS = 10
+
+#: Slots in a block.
+BLOCK = 1 << _BITS
+
+
+class Endings:
+    """
+    A lower bound for the first ending in each block of slots.
+
+    Whatever puts an ending off, such as a pulse, leaves the bound as it is. Once it has passed, whoever sweeps looks at
+    the block and sets the bound anew. So a block is looked at about once in the time that a silent client is kept.
+
+    :param slots: how many there are.
+    """
+
+    __slots__ = ("_first", "_soonest")
+
+    def __init__(self, slots: int) -> None:
+        self._first = array("d", [math.inf]) * ((slots >> _BITS) + 1)
+        self._soonest = math.inf
+
+    def put(self, slot: int, ending: float) -> None:
+        """Note that a slot may end at a moment, which may be earlier than what was known of it."""
+        block = slot >> _BITS
+        if ending < self._first[block]:
+            self._first[block] = ending
+            self._soonest = min(self._soonest, ending)
+
+    def set(self, block: int, ending: float) -> None:
+        """Set what looking at all of a block has shown."""
+        self._first[block] = ending
+        self._soonest = min(self._soonest, ending)
+
+    def expect_all(self, last: int) -> None:
+        """Have every block looked at, up to that of the last slot."""
+        for block in range((last >> _BITS) + 1):
+            self.set(block, -math.inf)
+
+    def is_due(self, now: float) -> bool:
+        """:returns: whether a block is to be looked at."""
+        if self._soonest < now:
+            self._soonest = min(self._first)
+        return self._soonest < now
+
+    def due(self, now: float) -> list[int]:
+        """:returns: the numbers of the blocks that are to be looked at."""
+        if not self.is_due(now):
+            return []
+        return [block for block, ending in enumerate(self._first) if ending < now]

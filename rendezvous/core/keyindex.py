@@ -1,0 +1,113 @@
+"""From a client's key to the number of its slot, without an object for each client."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from rendezvous.core.flat import flat_memory
+from rendezvous.core.identity import KEY_SIZE
+
+__all__ = ["KeyIndex"]
+
+_NO_KEY = bytes(KEY_SIZE)
+_PLACE = struct.Struct(f"<I{KEY_SIZE - 4}x")
+
+
+class KeyIndex:
+    """
+    An open-addressing hash table with linear probing over keys that are uniformly random already.
+
+    The first four bytes of a key, little-endian, say where in the table to look for it first. The table holds numbers
+    of slots, 0 for none; the keys stand in a second block, by slot. So an entry costs 32 bytes, and 8 to 16 in the
+    table, which is between a quarter and a half full at the capacity. Nothing is ever moved or made larger, so no
+    call takes long. A removal closes the gap that it leaves (Knuth, The Art of Computer Programming, volume 3, 6.4,
+    algorithm R), so the table does not fill up with marks of what was removed.
+
+    The memory is private to this process: keys never reach a file.
+
+    :param capacity: the highest number of a slot; the lowest is 1.
+    :ivar keys: the keys, 32 bytes a slot; zero where there is none.
+    :ivar table: numbers of slots.
+    :ivar mask: the length of the table, less one.
+    """
+
+    __slots__ = ("_count", "keys", "mask", "table")
+
+    def __init__(self, capacity: int) -> None:
+        # Four bytes address the table, so this many are the most.
+        if not 0 < capacity < 1 << 31:
+            raise ValueError("a table of clients has between one and 2**31 - 1 slots")
+        length = 1 << (2 * capacity - 1).bit_length()
+        self.keys = flat_memory((capacity + 1) * KEY_SIZE)
+        self.table = memoryview(flat_memory(length * 4)).cast("I")
+        self.mask = length - 1
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Count the keys."""
+        return self._count
+
+    def find(self, key: bytes) -> int:
+        """
+        :param key: any datagram.
+        :returns: the slot of this key, 0 if it is not here.
+        """
+        if len(key) != KEY_SIZE:
+            return 0
+        table, keys, mask = self.table, self.keys, self.mask
+        place: int
+        (place,) = _PLACE.unpack(key)
+        place &= mask
+        while slot := table[place]:
+            start = slot << 5
+            if keys[start : start + KEY_SIZE] == key:
+                return slot
+            place = (place + 1) & mask
+        return 0
+
+    def add(self, key: bytes, slot: int) -> None:
+        """Enter a key that is not here yet, under a slot that has none."""
+        self.keys[slot << 5 : (slot + 1) << 5] = key
+        table, mask = self.table, self.mask
+        (place,) = _PLACE.unpack(key)
+        place &= mask
+        while table[place]:
+            place = (place + 1) & mask
+        table[place] = slot
+        self._count += 1
+
+    def remove(self, slot: int) -> None:
+        """Take out the key of a slot; one that has none is left as it is."""
+        table, mask = self.table, self.mask
+        gap = self._home(slot)
+        while table[gap] != slot:
+            if not table[gap]:
+                return
+            gap = (gap + 1) & mask
+        place = (gap + 1) & mask
+        while other := table[place]:
+            # What lies behind the gap moves into it, unless that would put it before the place where its search begins.
+            if (place - self._home(other)) & mask >= (place - gap) & mask:
+                table[gap] = other
+                gap = place
+            place = (place + 1) & mask
+        table[gap] = 0
+        self.keys[slot << 5 : (slot + 1) << 5] = _NO_KEY
+        self._count -= 1
+
+    def has(self, slot: int) -> bool:
+        """:returns: whether a slot has a key."""
+        return self.key(slot) != _NO_KEY
+
+    def slots(self) -> Iterator[int]:
+        """:returns: the slots that have a key, in no order. The index must not change meanwhile."""
+        return (slot for slot in self.table if slot)
+
+    def key(self, slot: int) -> bytes:
+        """:returns: the key of a slot; 32 zero bytes if it has none."""
+        return self.keys[slot << 5 : (slot + 1) << 5]
+
+    def _home(self, slot: int) -> int:
+        place: int = _PLACE.unpack_from(self.keys, slot << 5)[0]
+        return place & self.mask

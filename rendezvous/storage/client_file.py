@@ -1,0 +1,343 @@
+"""
+The mapped file of clients: their times and addresses, beside the database that says which clients exist.
+
+What is written to a mapped file is in the system's page cache at once. It survives the end of this process, however it
+ends, without a system call. A power cut, or a crash of the system, keeps what was flushed: at least everything that was
+written before the server time ``flushed`` in the header.
+
+The file begins with a header of one page, in the byte order of the machine:
+
+====== ====== ==========================================================================================
+offset type   field
+====== ====== ==========================================================================================
+0      8 B    ``RDVZclnt``
+8      uint32 version of the layout
+12     uint32 0x01020304
+16     uint32 size of a record
+20     uint32 bytes for each client in the second block
+24     uint64 capacity: the highest number of a slot
+32     16 B   generation: equal to the one in the database, or the two do not belong together
+48     uint32 CRC-32 of bytes 0 to 48
+64     double server time, renewed each second
+72     double all that was written before this server time is on the disk
+80     16 B   the boot of the system in which the file was mapped last
+====== ====== ==========================================================================================
+
+Then come the records of :mod:`rendezvous.core.clients`, slot 0 first, from a page boundary on, and from another one the
+second block: room for the times of the last signed request on each of two ports, two doubles for each slot.
+
+The file has its full length from the start, but only slots that may be used have space on the disk, given out in steps:
+a disk that fills up is then an error when a step is asked for. A store into a mapped page without space would end the
+process (SIGBUS).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from zlib import crc32
+
+import attrs
+
+from rendezvous.core.clients import RECORD_SIZE, ClientColumns
+from rendezvous.errors import StartupError, Unavailable
+from rendezvous.storage.database import draft_beside, sync_directory
+
+__all__ = ["ClientFile", "Header", "client_file_path", "look", "read_header"]
+
+VERSION = 1
+MAGIC = b"RDVZclnt"
+_ORDER = 0x01020304
+_FIXED = struct.Struct("=8sIIIIQ16s")
+_CHECK = struct.Struct("=I")
+_PAGE = 4096
+_TIME_AT, _FLUSHED_AT, _BOOT_AT = 64, 72, 80
+
+#: Bytes for each client in the second block.
+_SIGNED_SIZE = 16
+
+#: Slots that get their space at once: somewhat more than a mebibyte.
+STEP = 16_384
+
+#: Bytes that are copied at once.
+_CHUNK = 1 << 20
+
+
+def client_file_path(store: str) -> str:
+    """:returns: the name of the file that lies beside a store."""
+    return f"{store}.clients"
+
+
+def boot() -> bytes:
+    """:returns: 16 bytes that change with each boot of the system; zero if it does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return bytes.fromhex(file.read().strip().replace("-", ""))
+    except (OSError, ValueError):
+        return bytes(16)
+
+
+@attrs.frozen
+class Header:
+    """
+    What the header says.
+
+    :ivar capacity: the highest number of a slot.
+    :ivar generation: which database the file belongs to, 16 bytes.
+    :ivar time: the last server time.
+    :ivar flushed: all that was written before this server time is on the disk.
+    :ivar boot: see :func:`boot`.
+    """
+
+    capacity: int
+    generation: bytes
+    time: float = 0.0
+    flushed: float = 0.0
+    boot: bytes = bytes(16)
+
+    @property
+    def records_end(self) -> int:
+        """:returns: where the second block begins."""
+        return _PAGE + _pages((self.capacity + 1) * RECORD_SIZE)
+
+    @property
+    def size(self) -> int:
+        """:returns: the length of the file."""
+        return self.records_end + _pages((self.capacity + 1) * _SIGNED_SIZE)
+
+    @property
+    def survived(self) -> float:
+        """
+        :returns: up to which server time the records are complete: the last one if they were in the page cache ever
+            since, otherwise the last one that is known to be on the disk.
+        """
+        return self.time if self.boot == boot() != bytes(16) else min(self.flushed, self.time)
+
+    def pack(self) -> bytes:
+        """:returns: the page."""
+        fixed = _FIXED.pack(MAGIC, VERSION, _ORDER, RECORD_SIZE, _SIGNED_SIZE, self.capacity, self.generation)
+        page = fixed + _CHECK.pack(crc32(fixed))
+        page = page.ljust(_TIME_AT, b"\0") + struct.pack("=dd16s", self.time, self.flushed, self.boot)
+        return page.ljust(_PAGE, b"\0")
+
+
+def read_header(path: str, descriptor: int) -> Header:
+    """
+    Read and check the header of a file, and its length.
+
+    :raises StartupError: it is no such file, of a newer version, or not whole.
+    """
+    page = os.pread(descriptor, _PAGE, 0)
+    if not page.startswith(MAGIC):
+        raise StartupError(f"the file {path!r} is no table of clients: move it away")
+    try:
+        _, version, order, record, signed, capacity, generation = _FIXED.unpack_from(page)
+        (check,) = _CHECK.unpack_from(page, _FIXED.size)
+        time, flushed, booted = struct.unpack_from("=dd16s", page, _TIME_AT)
+    except struct.error:
+        raise _damaged(path, "it ends within its header") from None
+    if check != crc32(page[: _FIXED.size]):
+        raise _damaged(path, "its header is not what was written")
+    if order != _ORDER:
+        raise StartupError(f"the table of clients {path!r} was written by another kind of machine: restore a backup")
+    if version > VERSION:
+        raise StartupError(
+            f"the table of clients {path!r} has version {version}, and this server knows {VERSION} at most: run a newer"
+            " server"
+        )
+    header = Header(capacity, generation, time, flushed, booted)
+    if (record, signed) != (RECORD_SIZE, _SIGNED_SIZE) or not 0.0 <= time < 1e15 or not 0.0 <= flushed < 1e15:
+        raise _damaged(path, "its header makes no sense")
+    if os.fstat(descriptor).st_size != header.size:
+        raise _damaged(path, f"it has {os.fstat(descriptor).st_size} bytes and should have {header.size}")
+    return header
+
+
+def _damaged(path: str, found: str) -> StartupError:
+    return StartupError(
+        f"the table of clients {path!r} is damaged ({found}): restore a backup, or move the file away; then all clients"
+        " stay registered, and have no address until their next pulse"
+    )
+
+
+def _pages(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE
+
+
+class ClientFile:
+    """
+    The file, mapped. Keep the store's lock while it is open.
+
+    :ivar columns: the records.
+    :ivar header: what the header said when the file was opened.
+    """
+
+    def __init__(self, path: str, descriptor: int, header: Header) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self.header = header
+        self._mapped = mmap.mmap(descriptor, header.size)
+        self._times = memoryview(self._mapped)[:_PAGE].cast("d")
+        self.columns = ClientColumns(
+            header.capacity, memoryview(self._mapped)[_PAGE : header.records_end], self._reserve
+        )
+        self._reserved = 0
+
+    @classmethod
+    def create(cls, path: str, capacity: int, generation: bytes, now: float) -> ClientFile:
+        """
+        Make a file without clients, in the place of one that may be there.
+
+        :raises StartupError: the system refuses.
+        """
+        header = Header(capacity, generation, now, now)
+        with _explained(path), draft_beside(path) as draft:
+            descriptor = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.pwrite(descriptor, header.pack(), 0)
+                os.ftruncate(descriptor, header.size)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(draft, path)
+        sync_directory(path)
+        return cls.open(path, capacity, generation)
+
+    @classmethod
+    def open(cls, path: str, capacity: int, generation: bytes) -> ClientFile:
+        """
+        Open a file that is there. One that has room for fewer clients is made larger.
+
+        :raises FileNotFoundError: there is none.
+        :raises StartupError: it is not whole, belongs to another database, or the system refuses.
+        """
+        with _explained(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                header = read_header(path, descriptor)
+                if header.generation != generation:
+                    raise StartupError(
+                        f"the table of clients {path!r} belongs to another store than the one beside it: move it away,"
+                        " or restore both from one backup"
+                    )
+                if header.capacity < capacity:
+                    header = attrs.evolve(header, capacity=capacity)
+                    descriptor = _enlarged(path, descriptor, header)
+                opened = cls(path, descriptor, header)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        return opened
+
+    def _reserve(self, slot: int) -> int:
+        upto = min(-(-slot // STEP) * STEP, self.header.capacity)
+        try:
+            for start, size in ((_PAGE, RECORD_SIZE), (self.header.records_end, _SIGNED_SIZE)):
+                begin, end = start + self._reserved * size, start + (upto + 1) * size
+                os.posix_fallocate(self._descriptor, begin, end - begin)
+        except OSError as e:
+            raise Unavailable(f"There is no room for another client: {e.strerror}.", code="unsaved") from None
+        self._reserved = upto
+        return upto
+
+    def begin(self, now: float) -> None:
+        """
+        Go on from a server time, in this boot of the system; call it once the records have been adopted.
+
+        :raises StartupError: what was adopted cannot be written.
+        """
+        with _explained(self._path):
+            self.flush(now)
+        self._mapped[_BOOT_AT : _BOOT_AT + 16] = boot()
+
+    def renew(self, now: float) -> None:
+        """Record the server time."""
+        self._times[_TIME_AT // 8] = now
+
+    def flush(self, now: float) -> None:
+        """
+        Have everything on the disk. Blocks; may be called in another thread while the records change.
+
+        :param now: the server time at the call.
+        :raises OSError: it could not be written.
+        """
+        self.renew(now)
+        if sys.platform != "linux":
+            # POSIX does not say that fdatasync covers what was written through a mapping. Linux does it, without
+            # holding the interpreter's lock as this does.
+            self._mapped.flush()
+        os.fdatasync(self._descriptor)
+        self._times[_FLUSHED_AT // 8] = now
+
+    def close(self) -> None:
+        """
+        Let go of the file, without flushing it; what was written is in the page cache.
+
+        It stays mapped until nothing refers to the columns any more.
+        """
+        os.close(self._descriptor)
+
+
+def look(path: str) -> tuple[Header, ClientColumns]:
+    """
+    Look into a file that a server may have open, or may not. Nothing is written to it.
+
+    :returns: what its header says, and the records, which may change meanwhile.
+    :raises FileNotFoundError: there is none.
+    :raises StartupError: it cannot be read, or is not whole.
+    """
+    with _explained(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            header = read_header(path, descriptor)
+            mapped = mmap.mmap(descriptor, header.size, access=mmap.ACCESS_READ)
+        finally:
+            os.close(descriptor)
+    return header, ClientColumns(header.capacity, memoryview(mapped)[_PAGE : header.records_end])
+
+
+def _enlarged(path: str, old: int, header: Header) -> int:
+    """
+    Put a larger copy in the place of a file.
+
+    :param old: is closed.
+    :returns: a descriptor of the copy.
+    """
+    with draft_beside(path) as draft:
+        new = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.ftruncate(new, header.size)
+            before = read_header(path, old)
+            _copy(old, _PAGE, before.records_end, new, _PAGE)
+            _copy(old, before.records_end, before.size, new, header.records_end)
+            os.pwrite(new, header.pack(), 0)
+            os.fsync(new)
+            os.replace(draft, path)
+        except BaseException:
+            os.close(new)
+            raise
+    sync_directory(path)
+    os.close(old)
+    return new
+
+
+def _copy(source: int, start: int, end: int, target: int, place: int) -> None:
+    for at in range(start, end, _CHUNK):
+        piece = os.pread(source, min(_CHUNK, end - at), at)
+        # A hole stays a hole.
+        if piece.strip(b"\0"):
+            os.pwrite(target, piece, place + at - start)
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise StartupError(f"the table of clients {path!r} cannot be used: {e.strerror}") from None

@@ -1,0 +1,164 @@
+"""Pulses in batches, against the same pulses one by one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from rendezvous.core.addresses import packed
+from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.presence import Presence, PulseCode, Timers
+from tests._presence_case import JUST, NOW
+
+try:
+    import numpy as np
+
+    from rendezvous.core.batch import Places, PulseBatch
+except ImportError as e:
+    raise SkipTest("this needs NumPy") from e
+
+#: Two secrets: clients that are restored are found by a key of each.
+KEYRING = Keyring([Secret(bytes(32)), Secret(b"\x09" * 32, NOW + 100)])
+ADDRESSES = [
+    ("192.0.2.1", 1),
+    ("192.0.2.1", 65535),
+    ("2001:db8::1", 1),
+    ("::", 1),
+    ("0.0.0.0", 0),
+    ("::ffff:192.0.2.1", 1),
+]
+LOCAL_PORTS = (0, 5024, 5024 + 3 * 65536)
+MAPPED = bytes(10) + b"\xff\xff"
+
+Pulse = tuple[bytes, tuple[str, int]]
+
+CLIENTS = st.integers(0, 11)
+PULSES = st.lists(st.tuples(CLIENTS, st.integers(0, 1), st.sampled_from(ADDRESSES)), max_size=20)
+PAUSES = st.sampled_from([0.0, 1.0, 33.0 - JUST, 33.0, 33.0 + JUST, 90.0, 100.0, 210.0, 300.0])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("pulses"), PULSES, st.sampled_from(LOCAL_PORTS)),
+        st.tuples(st.just("wait"), PAUSES),
+        st.tuples(st.just("verify"), CLIENTS),
+        st.tuples(st.just("logout"), CLIENTS),
+    ),
+    max_size=12,
+)
+
+
+def taken(batch: PulseBatch, pulses: Sequence[Pulse], now: float, local_port: int) -> list[bool]:
+    """:returns: which of these pulses a batch has taken."""
+    keys = np.frombuffer(b"".join(key for key, _ in pulses), np.uint64).reshape(-1, 4)
+    hosts = [packed(host) for _, (host, _) in pulses]
+    ports = np.array([port for _, (_, port) in pulses], np.uint16)
+    places = Places(5000, local_port)
+    if all(len(host) == 4 for host in hosts):
+        where = places.ipv4(np.frombuffer(b"".join(hosts), np.uint32), ports)
+    else:
+        whole = b"".join(MAPPED + host if len(host) == 4 else host for host in hosts)
+        where = places.ipv6(np.frombuffer(whole, np.uint64).reshape(-1, 2), ports)
+    steady = batch.take(keys, where, now)
+    return [True] * len(pulses) if steady is None else [bool(each) for each in steady]
+
+
+class BatchTests(SynchronousTestCase):
+    """The same pulses, one by one and together."""
+
+    def table(self) -> Presence:
+        """:returns: eight clients of this run, and four of an earlier one."""
+        table = Presence(Timers(), KEYRING, max_clients=16)
+        earlier = Presence(Timers(), Keyring([Secret(b"\x09" * 32)]), max_clients=4)
+        for n in range(12):
+            client_id = n.to_bytes(16, "big")
+            if n < 8:
+                table.register(client_id, KEYRING.key(client_id), NOW)
+            else:
+                table.restore(earlier.register(client_id, bytes([n]) * 32, NOW), NOW)
+        return table
+
+    @settings(max_examples=300, deadline=None)
+    @given(STEPS)
+    def test_batch_agrees_with_the_plain_way(self, steps: list[tuple[object, ...]]) -> None:
+        """The same pulses are taken, and leave the same records, whatever happens in between."""
+        one_by_one, together = self.table(), self.table()
+        batch, now = PulseBatch(together), NOW
+        for what, *how in steps:
+            if what == "wait":
+                now += cast(float, how[0])
+            elif what == "pulses":
+                self.compare(one_by_one, together, batch, how, now)
+            else:
+                client_id = cast(int, how[0]).to_bytes(16, "big")
+                for table in (one_by_one, together):
+                    if what == "logout":
+                        table.logout(client_id, now)
+                    elif table.find(client_id, now) is not None:
+                        table.verify(client_id, now)
+            clients = [sorted(table.clients(), key=lambda each: each.client_id) for table in (one_by_one, together)]
+            self.assertEqual(*clients)
+
+    def compare(
+        self, one_by_one: Presence, together: Presence, batch: PulseBatch, how: list[object], now: float
+    ) -> None:
+        """Give both tables some pulses: first those that a batch takes, then those that it leaves over."""
+        sent, local_port = how
+        pulses = [
+            (KEYRING.keys_until(client.to_bytes(16, "big"))[secret][0], address)
+            for client, secret, address in cast(list[tuple[int, int, tuple[str, int]]], sent)
+        ]
+        port = cast(int, local_port)
+        steady = taken(batch, pulses, now, port)
+        for (key, address), is_steady in zip(pulses, steady, strict=True):
+            self.assertTrue(not is_steady or one_by_one.keep_alive(key, address, now, port))
+        for (key, address), is_steady in zip(pulses, steady, strict=True):
+            if not is_steady:
+                plain = one_by_one.keep_alive(key, address, now, port)
+                code = PulseCode.ON_TIME if plain else one_by_one.pulse(key, address, now, port)
+                self.assertIs(together.pulse(key, address, now, port), code)
+
+    def test_many_keys_are_found_among_many(self) -> None:
+        """Also those that collide; unknown ones, and zeros, are not found."""
+        table, source = Presence(Timers(), KEYRING, max_clients=1000), random.Random(1)
+        ids = [source.randbytes(16) for _ in range(1000)]
+        for client_id in ids:
+            table.register(client_id, KEYRING.key(client_id), NOW)
+            table.pulse(KEYRING.key(client_id), ADDRESSES[0], NOW)
+        known = [(KEYRING.key(client_id), ADDRESSES[0]) for client_id in ids]
+        unknown = [(source.randbytes(32), ADDRESSES[0]) for _ in ids]
+        forged = [(key[:31] + bytes([key[31] ^ 1]), ADDRESSES[0]) for key, _ in known]
+        pulses = [*known, *unknown, *forged, (bytes(32), ADDRESSES[0])]
+        self.assertEqual(taken(PulseBatch(table), pulses, NOW + 5, 0), [True] * 1000 + [False] * 2001)
+        self.assertEqual({client.last_seen for client in table.clients()}, {NOW + 5})
+
+    def test_table_may_get_other_memory(self) -> None:
+        """As when a store is opened again."""
+        table = Presence(Timers(), KEYRING, max_clients=10)
+        batch = PulseBatch(table)
+        for _ in range(2):
+            client_id = bytes(16)
+            key = KEYRING.key(client_id)
+            table.register(client_id, key, NOW)
+            table.pulse(key, ADDRESSES[0], NOW)
+            self.assertEqual(taken(batch, [(key, ADDRESSES[0])], NOW, 0), [True])
+            table.clear()
+            self.assertEqual(taken(batch, [(key, ADDRESSES[0])], NOW, 0), [False])
+
+    def test_places_can_be_used_again(self) -> None:
+        """For either family, whatever the last batch was."""
+        places = Places(3, 5024)
+        ports = np.array([7, 8], np.uint16)
+        hosts = np.frombuffer(packed("2001:db8::1") + MAPPED + packed("192.0.2.1"), np.uint64).reshape(-1, 2)
+        addresses = np.frombuffer(packed("192.0.2.1") * 2, np.uint32)
+        for _ in range(2):
+            mixed = places.ipv6(hosts, ports).copy()
+            plain = places.ipv4(addresses, ports).copy()
+            self.assertEqual(mixed[1].tobytes(), plain[1].tobytes())
+            self.assertEqual(plain[0].tobytes()[:16], MAPPED + packed("192.0.2.1"))
+            self.assertEqual(mixed[0].tobytes()[:16], packed("2001:db8::1"))
+            self.assertEqual(mixed.view(np.uint16)[:, 8:].tolist(), [[7, 5024, 7, 0], [8, 5024, 3, 0]])

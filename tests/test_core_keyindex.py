@@ -1,0 +1,80 @@
+"""The index over keys, against a dictionary."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.keyindex import KeyIndex
+
+#: Most keys begin alike, or where the table ends, so that they collide and searches go round the end.
+BEGINNINGS = st.sampled_from([b"\x00\x00\x00\x00", b"\x01\x00\x00\x00", b"\xff\xff\xff\xff", b"\xfe\xff\xff\xff"])
+KEYS = st.builds(lambda beginning, n: beginning + bytes([n]) * 28, BEGINNINGS, st.integers(1, 6))
+STEPS = st.lists(st.tuples(KEYS, st.integers(1, 12)), max_size=60)
+
+
+class KeyIndexTests(SynchronousTestCase):
+    """Adding, finding and removing."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(STEPS)
+    def test_index_agrees_with_a_dictionary(self, steps: list[tuple[bytes, int]]) -> None:
+        """Keys that collide are added and removed in any order; each is found exactly while it is there."""
+        index, model, slots = KeyIndex(12), dict[bytes, int](), dict[int, bytes]()
+        for key, slot in steps:
+            if key in model:
+                index.remove(model[key])
+                del slots[model.pop(key)]
+            elif slot not in slots:
+                index.add(key, slot)
+                model[key], slots[slot] = slot, key
+            self.assertEqual(len(index), len(model))
+            for other, _ in steps:
+                self.assertEqual(index.find(other), model.get(other, 0))
+            for number in range(1, 13):
+                self.assertEqual(index.key(number), slots.get(number, bytes(32)))
+
+    def test_removals_leave_nothing_behind(self) -> None:
+        """A table that was full and emptied many times is as good as new: no search passes over what was removed."""
+        index, source = KeyIndex(64), random.Random(1)
+        for _ in range(50):
+            for slot in range(1, 65):
+                index.add(source.randbytes(32), slot)
+            for slot in source.sample(range(1, 65), 64):
+                index.remove(slot)
+        self.assertEqual(bytes(index.table), bytes(len(index.table) * 4))
+        self.assertEqual(index.keys[:], bytes(65 * 32))
+
+    def test_slot_without_a_key_can_be_removed(self) -> None:
+        """Nothing happens, whatever else is in the table."""
+        index = KeyIndex(4)
+        index.remove(1)
+        index.add(bytes([7]) * 32, 2)
+        index.remove(1)
+        index.remove(3)
+        self.assertEqual((len(index), index.find(bytes([7]) * 32)), (1, 2))
+
+    def test_any_datagram_may_be_looked_up(self) -> None:
+        """What has not the length of a key is no key, also where it begins like one."""
+        index = KeyIndex(4)
+        key = bytes(range(32))
+        index.add(key, 3)
+        for datagram in (b"", key[:3], key[:-1], key + b"\0", key.hex().encode(), bytes(32)):
+            self.assertEqual(index.find(datagram), 0)
+        self.assertEqual(index.find(key), 3)
+
+    def test_table_is_at_most_half_full(self) -> None:
+        """Whatever the capacity, so that searches stay short."""
+        for capacity in (1, 2, 3, 1000, 1024, 1025, 1_000_000):
+            index = KeyIndex(capacity)
+            self.assertGreaterEqual(len(index.table), 2 * capacity)
+            self.assertLess(len(index.table), max(4 * capacity, 3))
+
+    def test_capacity_is_checked(self) -> None:
+        """A table needs a slot, and a number of a slot has 31 bits."""
+        for capacity in (0, -1, 1 << 31):
+            self.assertRaises(ValueError, KeyIndex, capacity)

@@ -1,0 +1,383 @@
+"""A store whose clients' times and addresses stand in a file of their own: restarts, crashes, copies, and damage."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import struct
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.presence import PulseCode, Timers
+from rendezvous.errors import StartupError
+from rendezvous.model import ObservedAddress, PeerStatus
+from rendezvous.storage import client_file, inspection
+from rendezvous.storage.database import schema_steps
+from rendezvous.storage.local import LocalStore
+from rendezvous.storage.registry import sqlite_store
+from tests._store_case import NOW, StoreOptions
+
+T = TypeVar("T")
+
+HERE, THERE = ("198.51.100.7", 40000), ("2001:db8::9", 40001)
+KEYRING = Keyring([Secret(bytes(32))])
+ONLINE, LATE, NEW = (n.to_bytes(16, "big") for n in (1, 2, 3))
+
+
+class ClientsCase(SynchronousTestCase):
+    """A store with a client that is online at NOW + 100, one that is late, and one that has never pulsed."""
+
+    def setUp(self) -> None:
+        """Make it, and leave it as a killed process does."""
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+        self.path = os.path.join(self.directory, "store")
+        self.file = self.path + ".clients"
+        self.ids = [ONLINE, LATE, NEW]
+        self.store = self.opened(wall=NOW)
+        for _ in range(3):
+            self.done(self.store.register(NOW))
+        self.pulse(LATE, HERE, NOW)
+        self.done(self.store.verify(LATE, NOW + 1))
+        self.pulse(ONLINE, HERE, NOW)
+        self.pulse(ONLINE, THERE, NOW + 20)
+        self.pulse(ONLINE, THERE, NOW + 50)
+        self.pulse(ONLINE, THERE, NOW + 80)
+        self.done(self.store.sweep(NOW + 100))
+        self.now = NOW + 100
+
+    def opened(self, path: str | None = None, wall: float = NOW + 1_000_000, **options: Any) -> LocalStore:
+        """:returns: the store, opened; but for the first time when the wall clock is far ahead."""
+        parts = StoreOptions(case=self, keyring=KEYRING, random=lambda size: self.ids.pop(0), **options)
+        store = sqlite_store(path or self.path, maybeDeferred, **parts.parts())
+        self.now = store.open(wall)
+        return store
+
+    def killed(self) -> None:
+        """The process ends without another word. The lock goes with it."""
+        os.close(self.store._durability._lock._descriptor)  # type: ignore[attr-defined]
+
+    def done(self, verb: Coroutine[Any, Any, T]) -> T:
+        """:returns: what the verb has returned."""
+        return self.successResultOf(Deferred.fromCoroutine(verb))
+
+    def pulse(self, client_id: bytes, address: tuple[str, int], now: float) -> PulseCode:
+        """:returns: what a pulse is answered."""
+        key = KEYRING.key(client_id)
+        if self.store.live.keep_alive(key, address, now, 5024):
+            return PulseCode.ON_TIME
+        return self.done(self.store.pulse(key, address, now, 5024))
+
+    def assertAsBefore(self) -> None:
+        """All that was known is known, at the server time when the process ended."""
+        now = self.now
+        self.assertEqual(len(self.store.live), 3)
+        self.assertEqual(self.done(self.store.status(ONLINE, now)), PeerStatus(True, now - NOW - 80))
+        self.assertEqual(self.done(self.store.address(ONLINE, now)), ObservedAddress(*THERE))
+        self.assertEqual(self.done(self.store.status(LATE, now)), PeerStatus(False, now - NOW))
+        self.assertEqual(self.done(self.store.address(LATE, now)), ObservedAddress(*HERE))
+        self.assertEqual(self.done(self.store.status(NEW, now)), PeerStatus(False, None))
+        self.assertIs(self.pulse(LATE, HERE, now), PulseCode.VERIFY)
+        self.assertIs(self.pulse(ONLINE, THERE, now), PulseCode.ON_TIME)
+
+    def assertWithoutAddresses(self) -> None:
+        """All are registered, none has an address, and each next pulse is on time."""
+        for client_id in (ONLINE, LATE, NEW):
+            self.assertEqual(self.done(self.store.status(client_id, self.now)), PeerStatus(False, None))
+            self.assertIs(self.pulse(client_id, HERE, self.now + 299), PulseCode.ON_TIME)
+
+    def refusal(self, path: str | None = None) -> str:
+        """:returns: why the store is refused; no file is changed by that."""
+        before = {name: Path(self.directory, name).read_bytes() for name in os.listdir(self.directory)}
+        message = str(self.assertRaises(StartupError, self.opened, path))
+        after = {name: Path(self.directory, name).read_bytes() for name in os.listdir(self.directory)}
+        for name in before:
+            if not name.endswith(("-wal", "-shm")):
+                self.assertEqual(after[name], before[name], name)
+        self.assertNotIn("\n", message)
+        return message
+
+
+class RestartTests(ClientsCase):
+    """The next process knows what this one knew."""
+
+    def test_after_a_kill(self) -> None:
+        """Server time goes on from the last second; first pulses and moves needed no commit."""
+        self.killed()
+        self.store = self.opened()
+        self.assertEqual(self.now, NOW + 100)
+        self.assertAsBefore()
+
+    def test_after_a_stop(self) -> None:
+        """Also if the system has been started anew since."""
+        for boot in (client_file.boot(), b"another boot...."):
+            self.done(self.store.close(self.now))
+            self.patch(client_file, "boot", lambda boot=boot: boot)
+            self.store = self.opened()
+            self.assertEqual(self.now, NOW + 100)
+        self.assertAsBefore()
+
+    def test_after_a_power_cut(self) -> None:
+        """Server time goes on from the last flush, however much later the database is: nobody is late for that."""
+        self.killed()
+        for cut in (0.0, 40.0):
+            database = sqlite3.connect(self.path)
+            database.execute("UPDATE meta SET value = ? WHERE name = 'server_time'", (NOW + 100 + cut,))
+            database.commit()
+            database.close()
+            with open(self.file, "r+b") as file:
+                file.seek(64)
+                file.write(struct.pack("=dd16s", NOW + 120 + cut, NOW + 90, b"another boot...."))
+            self.store = self.opened()
+            self.assertEqual(self.now, NOW + 100 + cut)
+            self.assertEqual(self.done(self.store.status(ONLINE, self.now)), PeerStatus(True, 10.0))
+            self.killed()
+            # Next time the times have been shifted already.
+            self.pulse(ONLINE, THERE, NOW + 80)
+
+    def test_slots_are_given_out_anew_only_after_the_end_is_saved(self) -> None:
+        """A client that left is gone after a restart, its slot is used again, and the others are as they were."""
+        self.done(self.store.logout(LATE, self.now))
+        self.killed()
+        self.store = self.opened()
+        self.assertEqual(len(self.store.live), 2)
+        self.ids = [b"a fourth client."]
+        self.done(self.store.register(self.now))
+        self.assertEqual(sorted(each.slot for each in self.store.tables.presence.clients()), [1, 2, 3])
+        self.assertEqual(self.done(self.store.address(ONLINE, self.now)), ObservedAddress(*THERE))
+
+    def test_registration_that_was_not_saved_is_gone(self) -> None:
+        """Its record is there, but the database decides."""
+        columns = self.store.tables.presence.columns
+        slot = columns.take(b"never saved.....", self.now)
+        columns.move(slot, bytes(4), 1, 1, self.now)
+        self.killed()
+        self.store = self.opened()
+        self.assertEqual(len(self.store.live), 3)
+        self.assertEqual((slot, self.store.tables.presence.columns.top), (4, 3))
+        self.assertAsBefore()
+
+    def test_bound_may_be_raised_and_lowered(self) -> None:
+        """Nobody is lost, and the higher one can be used."""
+        for most in (100_000, 1, 5):
+            self.killed()
+            self.store = self.opened(max_clients=most)
+            self.assertEqual(len(self.store.live), 3)
+        self.assertAsBefore()
+
+    def test_closed_store_writes_no_more_to_the_file(self) -> None:
+        """Another process may have opened it."""
+        self.done(self.store.close(self.now))
+        before = Path(self.file).read_bytes()
+        self.assertFalse(self.store.live.keep_alive(KEYRING.key(ONLINE), THERE, self.now, 5024))
+        self.assertEqual(Path(self.file).read_bytes(), before)
+
+    def test_no_key_is_in_a_file(self) -> None:
+        """Neither as bytes nor as digits; ids are there."""
+        self.done(self.store.close(self.now))
+        for name in os.listdir(self.directory):
+            content = Path(self.directory, name).read_bytes()
+            for client_id in (ONLINE, LATE, NEW):
+                self.assertNotIn(KEYRING.key(client_id), content)
+                self.assertNotIn(KEYRING.key(client_id).hex().encode(), content)
+        self.assertIn(LATE, Path(self.file).read_bytes())
+
+
+class DamageTests(ClientsCase):
+    """A file that is not what it should be is repaired or refused, and never trusted."""
+
+    def setUp(self) -> None:
+        """The server is stopped."""
+        super().setUp()
+        self.done(self.store.close(self.now))
+
+    def warned(self) -> list[str]:
+        """:returns: what opening the store warns of."""
+        with capturedLogs() as events:
+            self.store = self.opened()
+        return [event["log_format"] for event in events if event["log_level"] is LogLevel.warn]
+
+    def test_missing_file_is_made_anew(self) -> None:
+        """The clients stay, without an address until their next pulse, for which they have the registration time."""
+        os.unlink(self.file)
+        warnings = self.warned()
+        self.assertIn("missing", warnings[0])
+        self.assertIn("have no address until their next pulse", warnings[1])
+        self.assertWithoutAddresses()
+
+    def test_missing_file_of_an_empty_store_is_no_matter(self) -> None:
+        """Nothing was in it."""
+        for client_id in (ONLINE, LATE, NEW):
+            self.store = self.opened()
+            self.done(self.store.logout(client_id, self.now))
+            self.done(self.store.close(self.now))
+        os.unlink(self.file)
+        self.assertEqual(self.warned(), [])
+
+    def test_torn_record_costs_its_client_the_address(self) -> None:
+        """The others are as they were."""
+        with open(self.file, "r+b") as file:
+            file.seek(4096 + 64 + 20)
+            file.write(b"\x55")
+        self.assertIn("have no address until their next pulse", self.warned()[0])
+        self.assertEqual(self.done(self.store.status(ONLINE, self.now)), PeerStatus(False, None))
+        self.assertIs(self.pulse(ONLINE, HERE, self.now), PulseCode.ON_TIME)
+        self.assertEqual(self.done(self.store.address(LATE, self.now)), ObservedAddress(*HERE))
+
+    def test_other_files_are_refused(self) -> None:
+        """Short, damaged, of another store, of a newer server, or none of ours at all."""
+        whole = Path(self.file).read_bytes()
+        other = whole[:40] + bytes([whole[40] ^ 1]) + whole[41:]
+        for content, reason in (
+            (whole[:-1], "damaged"),
+            (whole[:100], "damaged"),
+            (other, "damaged"),
+            (b"not ours", "no table of clients"),
+            (b"", "no table of clients"),
+        ):
+            Path(self.file).write_bytes(content)
+            self.assertIn(reason, self.refusal())
+        Path(self.file).write_bytes(whole)
+        self.store = self.opened()
+        self.assertAsBefore()
+
+    def test_file_of_another_store_is_refused(self) -> None:
+        """As when only one of the two was put back."""
+        other = os.path.join(self.directory, "other")
+        self.ids = []
+        store = self.opened(other)
+        self.done(store.close(self.now))
+        os.replace(other + ".clients", self.file)
+        self.assertIn("belongs to another store", self.refusal())
+
+    def test_new_store_takes_the_place_of_ours_and_of_nothing_else(self) -> None:
+        """A database that was moved away leaves a file behind, which is of no use."""
+        os.unlink(self.path)
+        self.assertEqual(self.warned(), [])
+        self.assertEqual(len(self.store.live), 0)
+        self.done(self.store.close(self.now))
+        os.unlink(self.path)
+        Path(self.file).write_bytes(b"precious")
+        self.assertIn("no table of clients", self.refusal())
+
+    def test_full_disk_at_the_start_is_refused(self) -> None:
+        """In one line; later it works."""
+
+        def fail(descriptor: int, offset: int, length: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        allocate = os.posix_fallocate
+        self.patch(os, "posix_fallocate", fail)
+        self.assertIn("No space left on device", str(self.assertRaises(StartupError, self.opened)))
+        self.patch(os, "posix_fallocate", allocate)
+        self.store = self.opened()
+        self.assertAsBefore()
+
+
+class CopyTests(ClientsCase):
+    """One file is a copy of both."""
+
+    def copied(self) -> str:
+        """:returns: the name of a copy."""
+        copy = os.path.join(self.directory, "copy")
+        inspection.backup(self.path, copy)
+        return copy
+
+    def test_copy_has_times_and_addresses(self) -> None:
+        """Of a running server, and of one that was stopped or killed; put anywhere it goes on from there."""
+        ends = [lambda: None, self.killed, lambda: self.done(self.store.close(self.now))]
+        for number, end in enumerate(ends):
+            end()
+            copy, place = self.copied(), os.path.join(self.directory, f"place{number}")
+            inspection.restore(copy, place)
+            os.unlink(copy)
+            running, self.store = self.store, self.opened(place)
+            self.assertEqual(self.now, NOW + 100)
+            self.assertAsBefore()
+            self.done(self.store.close(self.now))
+            self.store = self.opened() if number == 1 else running
+
+    def test_copy_goes_before_the_file_that_is_there(self) -> None:
+        """A store that is put back is as it was, whatever has become of its clients since."""
+        copy = self.copied()
+        self.pulse(ONLINE, HERE, self.now)
+        self.done(self.store.logout(LATE, self.now))
+        self.done(self.store.close(self.now + 50))
+        self.assertRaises(StartupError, inspection.restore, copy, self.path)
+        os.unlink(self.path)
+        inspection.restore(copy, self.path)
+        self.store = self.opened()
+        self.assertEqual(self.now, NOW + 100)
+        self.assertAsBefore()
+
+    def test_rest_of_a_store_is_in_the_way(self) -> None:
+        """A log that is left would be written into the copy."""
+        copy = self.copied()
+        for rest in ("-wal", "-shm"):
+            place = os.path.join(self.directory, "place")
+            Path(place + rest).write_bytes(b"")
+            self.assertIn("is there already", str(self.assertRaises(StartupError, inspection.restore, copy, place)))
+            os.unlink(place + rest)
+
+    def test_check_counts_clients_without_a_record(self) -> None:
+        """And refuses what the server would refuse."""
+        self.assertEqual(inspection.check(self.path)["without_record"], 0)
+        self.done(self.store.close(self.now))
+        whole = Path(self.file).read_bytes()
+        Path(self.file).write_bytes(whole[: 4096 + 64] + bytes(64) + whole[4096 + 128 :])
+        self.assertEqual(inspection.check(self.path)["without_record"], 1)
+        os.unlink(self.file)
+        self.assertEqual(inspection.check(self.path)["without_record"], 3)
+        Path(self.file).write_bytes(whole[:-1])
+        for look in (inspection.check, lambda path: inspection.stats(path, Timers())):
+            self.assertIn("damaged", str(self.assertRaises(StartupError, look, self.path)))
+
+    def test_stats_are_as_of_the_last_second(self) -> None:
+        """States follow from the records."""
+        self.killed()
+        found = inspection.stats(self.path, Timers())
+        counts = [found[f"clients{state}"] for state in ("", "_online", "_pending", "_never_pulsed", "_gone")]
+        self.assertEqual(counts, [3, 1, 1, 1, 0])
+
+
+class UpgradeTests(ClientsCase):
+    """A store of before."""
+
+    def test_clients_move_into_the_file(self) -> None:
+        """With all that was known of them; what a crash had cost the database is made good as it was then."""
+        self.done(self.store.close(self.now))
+        old = os.path.join(self.directory, "old")
+        database = sqlite3.connect(old, isolation_level=None)
+        steps = {version: sql for version, sql in schema_steps().items() if version < 3}
+        for sql in steps.values():
+            database.executescript(sql)
+        database.executemany(
+            "INSERT INTO clients (client_id, last_seen, host, port, pulse_before_verify, local_port, network)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (LATE.hex(), NOW - 4, *HERE, NOW - 5, 5024, "192.0.2.1"),
+                (ONLINE.hex(), NOW + 75, *THERE, None, 5024, ""),
+                (NEW.hex(), NOW, None, 0, None, 0, "2001:db8:1:2::/64"),
+            ],
+        )
+        meta = {"server_time": NOW + 100, "seen_until": NOW + 95, "alive": NOW}
+        database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
+        database.executescript(f"PRAGMA application_id = {0x5244565A}; PRAGMA user_version = 2;")
+        database.close()
+        self.store = self.opened(old)
+        self.assertEqual(self.now, NOW + 100)
+        networks = {each.client_id: each.network for each in self.store.tables.presence.clients()}
+        self.assertEqual(networks, {ONLINE: "", LATE: "192.0.2.1", NEW: "2001:db8:1:2::/64"})
+        self.assertAsBefore()
+        self.killed()
+        self.store = self.opened(old)
+        self.assertEqual(len(self.store.live), 3)
+        left = sqlite3.connect(old).execute("SELECT count(*) FROM client_snapshot").fetchone()
+        self.assertEqual(left, (0,))
