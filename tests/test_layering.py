@@ -26,7 +26,7 @@ PACKAGE = ROOT / "rendezvous"
 # fmt: off
 PLAIN = frozenset(
     {
-        "__future__", "abc", "base64", "bisect", "collections", "contextlib", "dataclasses", "datetime",
+        "__future__", "abc", "array", "base64", "bisect", "collections", "contextlib", "dataclasses", "datetime",
         "difflib", "enum", "errno", "functools", "hashlib", "heapq", "hmac", "html", "inspect", "io",
         "ipaddress", "itertools", "json", "math", "operator", "re", "stat", "string", "struct", "textwrap",
         "tomllib", "types", "typing", "urllib.parse", "zlib",

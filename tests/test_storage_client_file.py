@@ -167,6 +167,12 @@ class RefusalTests(ClientFileCase):
         message = str(self.assertRaises(StartupError, ClientFile.open, self.path, 1000, bytes(16)))
         self.assertIn("belongs to another store", message)
 
+    def test_file_that_others_may_use(self) -> None:
+        """As of the store itself."""
+        for mode in (0o620, 0o604, 0o602):
+            os.chmod(self.path, mode)
+            self.assertIn("can be read or written by others", self.refusal())
+
     def test_file_that_cannot_be_used(self) -> None:
         """The system's reason is given."""
         os.unlink(self.path)

@@ -354,6 +354,7 @@ class UpgradeTests(ClientsCase):
         """With all that was known of them; what a crash had cost the database is made good as it was then."""
         self.done(self.store.close(self.now))
         old = os.path.join(self.directory, "old")
+        os.close(os.open(old, os.O_CREAT, 0o600))
         database = sqlite3.connect(old, isolation_level=None)
         steps = {version: sql for version, sql in schema_steps().items() if version < 3}
         for sql in steps.values():

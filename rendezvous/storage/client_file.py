@@ -218,6 +218,11 @@ class ClientFile:
         with _explained(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
+                if os.fstat(descriptor).st_mode & 0o027:
+                    # Its group may read it, for copies.
+                    raise StartupError(
+                        f"the table of clients {path!r} can be read or written by others: run chmod g-w,o-rwx on it"
+                    )
                 header = read_header(path, descriptor)
                 if header.generation != generation:
                     raise StartupError(
