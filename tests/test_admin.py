@@ -353,7 +353,7 @@ class BackupTests(AdminCase):
         self.patch(inspection, "copy_database", copy_database)
         refusal = self.refusal("backup", self.path, self.copy)
         self.assertIn(f"the copy {self.copy!r} cannot be made: database or disk is full", refusal)
-        self.assertEqual(sorted(self.listing()), ["rendezvous.sqlite3"])
+        self.assertEqual(sorted(self.listing()), ["rendezvous.sqlite3", "rendezvous.sqlite3.clients"])
 
     def test_restored_copy_starts_and_has_everything(self) -> None:
         """Clients go on with what they were given, and offers are there with their answers."""

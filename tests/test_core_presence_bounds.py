@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rendezvous.core.clients import Client
 from rendezvous.core.endings import BLOCK
 from rendezvous.core.identity import Credential, Keyring, Secret
 from rendezvous.core.logouts import LiveOnly, Revocation

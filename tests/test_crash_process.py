@@ -45,8 +45,8 @@ class PlantedBugTests(SynchronousTestCase):
         """A server that answers a move, and does not write it, is found out."""
         self.assertIn("('client', ", self.caught("records_never_reach_the_file"))
 
-    def test_early_answers_are_noticed(self) -> None:
-        """A server that answers a repeated pulse before the first one is written is found out."""
+    def test_slots_that_are_freed_early_are_noticed(self) -> None:
+        """A client whose logout was not saved has lost its address."""
         self.assertIn("('client', ", self.caught("slots_are_freed_early"))
 
 

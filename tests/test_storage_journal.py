@@ -10,7 +10,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.clients import Client
 from rendezvous.core.notes import Key, PeerEvents, Removed
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.errors import Unavailable

@@ -29,12 +29,15 @@ from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 
-__all__ = ["Client", "Presence", "PresenceState", "PulseCode", "Timers", "state_of"]
+__all__ = ["SPARE_SLOTS", "Client", "Presence", "PresenceState", "PulseCode", "Timers", "state_of"]
 
 Address = tuple[str, int]
 
 #: Slots that a registration looks at, at most, for a client that is gone: less than a millisecond.
 _LOOKS_FOR_ROOM = 4 * BLOCK
+
+#: Slots beyond the bound of clients. The slot of a client that has ended is free again only after a commit.
+SPARE_SLOTS = 4096
 
 #: Networks whose clients are counted at a time when many are brought in.
 _MANY_SOURCES = 10_000
@@ -158,7 +161,7 @@ class Presence:
         self._wall = wall
         self._pack = pack
         self.frees_later = False
-        self._use(ClientColumns(max_clients))
+        self._use(ClientColumns(max_clients + SPARE_SLOTS))
 
     def change(self, max_clients: int, shares: tuple[int, int]) -> None:
         """Use other bounds from now on, for clients and for logouts. What is there already stays, and is counted."""
@@ -183,7 +186,7 @@ class Presence:
         """
         self._shares.clear()
         self.logouts.clear()
-        self._use(ClientColumns(self.max_clients) if columns is None else columns)
+        self._use(ClientColumns(self.max_clients + SPARE_SLOTS) if columns is None else columns)
 
     def __len__(self) -> int:
         return len(self.index)

@@ -11,7 +11,7 @@ import attrs
 
 from twisted.logger import Logger
 
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence import SPARE_SLOTS, Presence
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.client_file import MAGIC, ClientFile, client_file_path
 from rendezvous.storage.rows import read_clients, read_snapshot
@@ -23,9 +23,6 @@ GENERATION = "client_file"
 
 #: Version of the first database that has such a file.
 FIRST_WITH_CLIENT_FILE = 3
-
-#: Slots beyond the bound: one that was left can be used again only after a commit.
-SPARE = 4096
 
 _log = Logger()
 
@@ -59,7 +56,7 @@ class Clients:
         """
         now: float = meta.get("server_time", wall)
         last: int | None = database.execute("SELECT max(slot) FROM clients").fetchone()[0]
-        capacity = max(presence.max_clients, last or 0) + SPARE
+        capacity = max(presence.max_clients, last or 0) + SPARE_SLOTS
         path, generation = client_file_path(store), meta.get(GENERATION)
         fill = _adopt if generation else _fill_from_snapshot
         file = (

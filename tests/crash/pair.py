@@ -48,6 +48,7 @@ class Pair:
     :ivar graves: how often each thing that has ended was looked for in vain.
     :ivar auths: the credential of each client there ever was.
     :ivar done: how many operations were acknowledged, by name.
+    :ivar is_leaving: whether the caller logs out next.
     """
 
     def __init__(self, name: str, seed: int) -> None:
@@ -64,6 +65,7 @@ class Pair:
         self.callee: Member | None = None
         self.done: Counter[str] = Counter()
         self.fault: Exception | None = None
+        self.is_leaving = False
         self._drawn = 0
         self._deeds: list[Callable[[], None]] = [
             *[self._pulse] * 2, self._move, *[self._repeat] * 2, self._verify, *[self._publish] * 3, self._heartbeat,
@@ -84,7 +86,11 @@ class Pair:
             while True:
                 self.caller = self.caller or self._registered()
                 self.callee = self.callee or self._registered()
-                self.random.choice(self._deeds)()
+                if self.is_leaving:
+                    self.is_leaving = False
+                    self._leave()
+                else:
+                    self.random.choice(self._deeds)()
         except Gone:
             pass
         except Exception as e:
@@ -162,8 +168,17 @@ class Pair:
         self._act("verify", {}, lambda: self.http.expect("POST", "/verify", member.auth))
 
     def _logout_sometimes(self) -> None:
-        if self.random.random() < 0.8:
-            return
+        if self.random.random() > 0.8:
+            self._logout()
+
+    def _leave(self) -> None:
+        """Log out a caller that has an address."""
+        caller, _ = self._both
+        if caller.at is None:
+            self._move_to(caller, caller.new_socket(self.server))
+        self._logout()
+
+    def _logout(self) -> None:
         caller, callee = self._both
         ended: World = {("offer", name): None for name in self.offers()}
         told = [(callee.client_id, ("withdrawn", name, "")) for name in self.offers(answered=True)]

@@ -6,11 +6,12 @@ Each function is called in the server's process before it starts, and breaks one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from mmap import MAP_PRIVATE, mmap
 from typing import Any
 
 from rendezvous.storage import client_file
-from rendezvous.storage.journaled import Journaled
+from rendezvous.storage.journal import Journal
 
 __all__ = ["records_never_reach_the_file", "slots_are_freed_early"]
 
@@ -34,12 +35,9 @@ def records_never_reach_the_file() -> None:
 
 def slots_are_freed_early() -> None:
     """Empty the record of a client that ends before its end is on the disk, which a crash then undoes."""
-    opened = Journaled.open
+    patched: Any = Journal
+    patched.after = _at_once
 
-    def hasty(self: Journaled, *arguments: object) -> float:
-        now = opened(self, *arguments)  # type: ignore[arg-type]
-        self._tables.presence.frees_later = False
-        return now
 
-    patched: Any = Journaled
-    patched.open = hasty
+def _at_once(journal: Journal, call: Callable[[], None]) -> None:
+    call()

@@ -25,6 +25,9 @@ SLOW = (0.0, 0.0, 0.02, 0.1)
 #: Seconds for which a server may have been down, as its wall clock tells it.
 DOWN = (0.0, 1.0, 100.0, 3600.0)
 
+#: The part of the rounds in which every caller logs out just before the kill.
+LEAVING = 0.3
+
 
 def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None], plant: str = "") -> Counter[str]:
     """
@@ -47,7 +50,8 @@ def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None], p
     try:
         for number in range(1, rounds + 1):
             slow = shim.slow()
-            _load(server, pairs, chance.uniform(0.05, 0.5) + 5 * slow)
+            last = chance.uniform(0.0, 0.02 + slow) if chance.random() < LEAVING else None
+            _load(server, pairs, chance.uniform(0.05, 0.5) + 5 * slow, last)
             took, starts = _restart(server, shim, chance)
             before = total.copy()
             _compare(server, pairs, number, total)
@@ -116,12 +120,20 @@ def _operations(done: Counter[str]) -> int:
     return sum(count for name, count in done.items() if not name.startswith("in flight"))
 
 
-def _load(server: Server, pairs: list[Pair], seconds: float) -> None:
-    """Let the pairs do what they like, and kill the server in the midst of it."""
+def _load(server: Server, pairs: list[Pair], seconds: float, last: float | None) -> None:
+    """
+    Let the pairs do what they like, and kill the server in the midst of it.
+
+    :param last: if it is given, all callers log out that many seconds before the kill.
+    """
     threads = [threading.Thread(target=pair.run, args=(server,), daemon=True) for pair in pairs]
     for thread in threads:
         thread.start()
     time.sleep(seconds)
+    if last is not None:
+        for pair in pairs:
+            pair.is_leaving = True
+        time.sleep(last)
     server.kill()
     for thread in threads:
         thread.join()
