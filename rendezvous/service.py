@@ -38,12 +38,13 @@ from rendezvous.storage.registry import make_store
 from rendezvous.sweep import Sweep, sweep_service
 from rendezvous.udp.port import listen_datagrams
 from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
-from rendezvous.web.api import all_routes, router
+from rendezvous.web.api import all_routes
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
 from rendezvous.web.facts import Facts
 from rendezvous.web.gate import make_gate
 from rendezvous.web.root import RootResource
+from rendezvous.web.router import Router
 from rendezvous.web.site import RendezvousSite
 from rendezvous.wire.tracker import Dialect
 
@@ -135,7 +136,7 @@ class Rendezvous(MultiService):
         gate, settings = self._gate, self.settings
         facts = Facts(settings.timers, settings.signaling_limits, self._udp_ports)
         routes = all_routes(self.store, self.clock, settings.without, facts=facts, quotas=gate.quotas)
-        answers = router(routes, self._check_running, gate.refusals)
+        answers = Router(routes, self._check_running, gate.refusals)
         return RootResource(answers, BodyLimits(routes), self._cors, gate)
 
     def site(self) -> Site:

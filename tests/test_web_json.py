@@ -6,6 +6,8 @@ import io
 import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
@@ -15,6 +17,18 @@ from twisted.web.test.requesthelper import DummyRequest
 
 from rendezvous import errors
 from rendezvous.web._json import read_object, write_failure, write_object
+from rendezvous.web.pages import encode
+
+#: Any JSON: integers of any length, and text with any characters, halves of surrogate pairs included.
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**25), 10**25)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
 
 
 def made_request(body: bytes = b"", media: str | None = None) -> Any:
@@ -170,3 +184,51 @@ class ReadObjectTests(SynchronousTestCase):
     def test_byte_order_mark_is_refused(self) -> None:
         """RFC 8259, section 8.1: JSON carries none."""
         self.assertIn("character 0", self.refused(b"\xef\xbb\xbf{}"))
+
+    def test_what_64_bits_cannot_carry_is_read_exactly(self) -> None:
+        """Long integers keep their digits, and half of a surrogate pair is left to the routes to refuse."""
+        for number in (2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, -(10**19) + 1, 10**19, 10**99):
+            self.assertEqual(read_object(made_request(b'{"a":%d}' % number)), {"a": number})
+        self.assertEqual(read_object(made_request(b'{"a":"\\ud800"}')), {"a": "\ud800"})
+        self.assertEqual(read_object(made_request(b'{"a":1e400}')), {"a": float("inf")})
+
+    @given(VALUES, st.booleans(), st.sampled_from([None, 2]))
+    def test_every_value_is_read_as_the_standard_library_reads_it(
+        self, value: Any, ascii: bool, indent: int | None
+    ) -> None:
+        """The same types, digits, characters, keys and order, however the JSON is written."""
+        text = json.dumps({"a": value}, ensure_ascii=ascii, indent=indent, allow_nan=False)
+        data = text.encode("utf-8", "replace")
+        self.assertEqual(repr(read_object(made_request(data))), repr(json.loads(data)))
+
+    @given(st.text('{}[]":,ab\\u0Dd8\x00\n 19.eE+-truefalsnNI\u00e9', max_size=12))
+    def test_what_is_nearly_json_is_read_or_refused_as_by_the_standard_library(self, text: str) -> None:
+        """One parser is not more lenient than the other."""
+        data = b'{"a":' + text.encode() + b"}"
+        try:
+            expected = json.loads(data, parse_constant=lambda name: 1 // 0)
+        except (ValueError, ZeroDivisionError):
+            self.refused(data)
+        else:
+            self.assertEqual(repr(read_object(made_request(data))), repr(expected))
+
+    def test_of_a_repeated_key_the_last_one_counts(self) -> None:
+        """It stays where the first one was."""
+        body = read_object(made_request(b'{"a":1,"b":2,"a":3}'))
+        self.assertEqual(list(body.items()), [("a", 3), ("b", 2)])
+
+
+class EncodeTests(SynchronousTestCase):
+    """Tests of :func:`~rendezvous.web.pages.encode`."""
+
+    @given(VALUES)
+    def test_every_value_is_written_so_that_it_is_read_back(self, value: Any) -> None:
+        """Also half of a surrogate pair and integers of any length, and without spaces between values."""
+        data = encode({"a": value, "b": (1, 2)})
+        self.assertEqual(repr(json.loads(data)), repr({"a": value, "b": [1, 2]}))
+        self.assertEqual(len(data.split(b" ")), json.dumps(value, separators=(",", ":")).count(" ") + 1)
+
+    def test_characters_stay_as_they_are(self) -> None:
+        """Only what JSON demands and UTF-8 cannot carry is escaped."""
+        written = encode(['\x00\n\x1f"\\', "/\x7f\u2028\u00e9\U0001f600", "\ud800"])
+        self.assertEqual(written, '["\\u0000\\n\\u001f\\"\\\\","/\x7f\u2028\u00e9\U0001f600","\\ud800"]'.encode())

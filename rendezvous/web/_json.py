@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+import orjson
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
@@ -17,7 +17,7 @@ from twisted.web.http import Request
 from rendezvous.errors import Malformed, MethodNotAllowed, NotFound, RendezvousError, Unauthorized, UnsupportedMedia
 from rendezvous.web.pages import encode
 
-__all__ = ["error_body", "read_object", "write_failure", "write_object"]
+__all__ = ["error_body", "read_object", "write_error", "write_failure", "write_object"]
 
 _log = Logger()
 #: A body over this many bytes is looked at before it is parsed. A body up to it is parsed in less than 10 ms.
@@ -31,6 +31,10 @@ MAX_STRINGS = 20_000
 MAX_DIGITS = 100
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG = b"0" * MAX_DIGITS
+
+# Integers of 64 bits have no more digits. orjson reads longer ones as floating-point numbers, which are not exact.
+_INTEGER = b"0" * 20
+_NEGATIVE_INTEGER = b"-" + b"0" * 19
 
 
 def write_object(request: Request, body: dict[str, Any] | bytes, status: int = 200) -> bytes:
@@ -53,40 +57,48 @@ def error_body(error: RendezvousError) -> dict[str, Any]:
     return {"ok": False, "error": error.message, "code": error.code}
 
 
-def write_error(request: Request, error: RendezvousError) -> bytes:
+def write_error(request: Request, error: BaseException) -> bytes:
     """
-    Set status and headers for an error.
+    Set status and headers for whatever a route has raised. A fault of ours is logged, and not shown to the client.
 
     :returns: the body, to be written.
     """
+    return _write_error(request, _shown(request, error, None))
+
+
+def write_failure(request: Request, failure: Failure) -> bytes:
+    """
+    Answer as :func:`write_error` does, for what a Deferred has failed with.
+
+    :returns: the body, to be written.
+    """
+    return _write_error(request, _shown(request, failure.value, failure))
+
+
+def _shown(request: Request, error: BaseException | None, failure: Failure | None) -> RendezvousError:
+    """:returns: the error that the client is shown."""
+    if isinstance(error, RendezvousError):
+        return error
+    if isinstance(error, WrongMethod):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        request.setHeader(b"Allow", allowed.encode("ascii"))
+        return MethodNotAllowed(f"This path takes {allowed}.")
+    if isinstance(error, HTTPException):
+        # Whatever else the router says of a path (a redirect to a tidier one, say) means that there is nothing here.
+        return NotFound("There is nothing at this path.", code="no-such-path")
+    _log.failure("a request could not be handled", Failure(error) if failure is None else failure)
+    return RendezvousError("The server has failed; its operator can find the reason in the log.")
+
+
+def _write_error(request: Request, error: RendezvousError) -> bytes:
+    if request.startedWriting:
+        # A stream that has begun can only end.
+        return b""
     if isinstance(error, Unauthorized):
         request.setHeader(b"WWW-Authenticate", b"Bearer")
     if error.retry_after is not None:
         request.setHeader(b"Retry-After", b"%d" % error.retry_after)
     return write_object(request, error_body(error), error.status)
-
-
-def write_failure(request: Request, failure: Failure) -> bytes:
-    """
-    Answer for whatever a route raised: the caller learns what it can act on, the log what went wrong in here.
-
-    :returns: the body, to be written.
-    """
-    error = failure.value
-    if isinstance(error, WrongMethod):
-        allowed = ", ".join(sorted(error.valid_methods or ()))
-        request.setHeader(b"Allow", allowed.encode("ascii"))
-        error = MethodNotAllowed(f"This path takes {allowed}.")
-    elif isinstance(error, HTTPException):
-        # Whatever else the router says of a path (a redirect to a tidier one, say) means that there is nothing here.
-        error = NotFound("There is nothing at this path.", code="no-such-path")
-    elif not isinstance(error, RendezvousError):
-        _log.failure("a request could not be handled", failure)
-        error = RendezvousError("The server has failed; its operator can find the reason in the log.")
-    if request.startedWriting:
-        # A stream that has begun can only end.
-        return b""
-    return write_error(request, error)
 
 
 def read_object(request: Request) -> dict[str, Any]:
@@ -104,13 +116,30 @@ def read_object(request: Request) -> dict[str, Any]:
     data = content.read()
     if len(data) > LARGE and not _is_plain(data):
         raise Malformed("The body has too many values.", code="bad-json")
-    try:
-        body = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_int=_parse_int(data))
-    except (ValueError, RecursionError) as e:
-        raise Malformed(f"The body is not JSON: {_reason(e)}.", code="bad-json") from None
+    body = _loads(data)
     if not isinstance(body, dict):
         raise Malformed("The body must be a JSON object.", code="bad-json")
     return body
+
+
+def _loads(data: bytes) -> Any:
+    """
+    Read JSON with orjson. What it refuses, or reads in another way, is left to the parser of the standard library.
+
+    Half of a surrogate pair, a number beyond a double and an integer of more than 64 bits are JSON (RFC 8259), and what
+    becomes of them is for the routes to say. The standard library also gives the reason why something is not JSON.
+    """
+    digits = data.translate(_DIGITS)
+    if _INTEGER not in digits and _NEGATIVE_INTEGER not in digits:
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        parse_int = _short_int if _LONG in digits else None
+        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_int=parse_int)
+    except (ValueError, RecursionError) as e:
+        raise Malformed(f"The body is not JSON: {_reason(e)}.", code="bad-json") from None
 
 
 def _is_plain(data: bytes) -> bool:
@@ -122,11 +151,6 @@ def _is_plain(data: bytes) -> bool:
     """
     parts = data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', 2 * MAX_STRINGS)
     return len(parts) <= 2 * MAX_STRINGS and sum(map(len, parts[::2])) <= MAX_STRUCTURE
-
-
-def _parse_int(data: bytes) -> Callable[[str], int] | None:
-    """:returns: what reads integers; the parser's own, which is faster, if no number can be too long."""
-    return _short_int if _LONG in data.translate(_DIGITS) else None
 
 
 def _short_int(text: str) -> int:

@@ -14,13 +14,15 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
+
 from rendezvous.core.pages import Page
 from rendezvous.errors import Malformed
 from rendezvous.limits import MAX_INTEGER
 
 __all__ = ["encode", "listing", "name_after", "next_name", "number_after", "ranked_after", "splice"]
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode_any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 #: Characters of a position: a topic of 256 characters in base64, behind a number.
 MAX_NEXT = 1500
@@ -28,7 +30,10 @@ MAX_NEXT = 1500
 
 def encode(value: Any) -> bytes:
     """:returns: JSON in UTF-8; half of a surrogate pair, which UTF-8 cannot carry, is escaped."""
-    return _encode(value).encode("utf-8", "backslashreplace")
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return _encode_any(value).encode("utf-8", "backslashreplace")
 
 
 def splice(fields: dict[str, Any], **spliced: bytes) -> bytes:

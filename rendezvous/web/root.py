@@ -8,11 +8,10 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 
 from rendezvous.errors import Malformed, NotFound, TooMany, Unsupported
-from rendezvous.web._json import write_failure
+from rendezvous.web._json import write_error
 from rendezvous.web.bodies import BodyLimits, too_large
 from rendezvous.web.cors import Cors
 from rendezvous.web.gate import Gate
@@ -24,6 +23,9 @@ _HOST = re.compile(
     rb"(?:\[[0-9a-f]{0,4}:[\w:.%~-]{1,63}\]|(?=[^:]{0,255}(?::|\Z))(?:[\w~-]{1,63}\.)*[\w~-]{0,63})(?::[0-9]{0,5})?",
     re.IGNORECASE,
 )
+
+# RFC 3986, section 2.3: what is never percent-encoded.
+_is_unreserved = re.compile(rb"[A-Za-z0-9_.~-]*").fullmatch
 
 #: No route has more parts; a path of ten thousand slashes is not worth the time to look for one.
 MAX_SEGMENTS = 8
@@ -70,13 +72,14 @@ class RootResource(Resource):
             # A plain Site would answer what the router itself raises in HTML.
             if isinstance(error, TooMany):
                 gate.refusals.note(error, source)
-            return write_failure(request, Failure())
+            return write_error(request, error)
 
     def _route(self, request: Any) -> Any:
         # The router sees the path joined with "/" and decoded as UTF-8. So what was percent-encoded is encoded again:
         # a topic with a slash in it, or bytes that are no UTF-8, stay one segment, and routes decode their own.
         request.postpath = [
-            segment if segment.isalnum() else quote(segment, safe="").encode("ascii") for segment in request.postpath
+            segment if _is_unreserved(segment) else quote(segment, safe="").encode("ascii")
+            for segment in request.postpath
         ]
         return self._routes.render(request)
 

@@ -30,7 +30,7 @@ async def held(
     """
     Look until there is something new, or the time is over.
 
-    It ends with :exc:`~twisted.internet.defer.CancelledError` when the client leaves, since Klein cancels it then.
+    It ends with :exc:`~twisted.internet.defer.CancelledError` when the client leaves, since the router cancels it then.
 
     :param place: one of the places that a source has for requests that wait; taken only if this one does.
     :param key: what to wait for (:meth:`~rendezvous.interfaces.ISignalingStore.subscribe`).

@@ -1,0 +1,177 @@
+"""
+Finds the route of a request, and writes its answer.
+
+A request that is exactly a route's is answered straight from the table of routes. Klein, which is made from the same
+table, answers the others: ``HEAD``, 404, and 405 with the methods that the path takes. Its matching and its Deferreds
+take more time than a look-up of an address, and it leaves a reference cycle behind for each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, cast
+
+from klein import Klein
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+
+from rendezvous.eager import eager
+from rendezvous.errors import RendezvousError
+from rendezvous.refusals import Refusals
+from rendezvous.web._json import write_error, write_failure, write_object
+from rendezvous.web.route import Route
+from rendezvous.web.sources import source_of
+
+__all__ = ["RouteTable", "Router"]
+
+_log = Logger()
+
+
+class RouteTable:
+    """
+    The routes by method and path.
+
+    The paths of a method and a number of segments are put together by their shape: which of their segments are fixed.
+    ``/peer/<client_id>/udp`` and ``/offers/<offer>/answer`` have the same shape, so one look-up finds either. Where
+    shapes overlap, the one whose fixed segments come first wins, as with Klein.
+
+    :param routes: the table of routes.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._shapes: dict[tuple[bytes, int], list[_Shape]] = {}
+        for route in routes:
+            pattern = route.path.split("/")[1:]
+            fixed = [not part.startswith("<") for part in pattern]
+            shapes = self._shapes.setdefault((route.method.encode("ascii"), len(pattern)), [])
+            shape = next((shape for shape in shapes if shape.fixed == fixed), None)
+            if shape is None:
+                shape = _Shape(fixed)
+                shapes.append(shape)
+                shapes.sort(key=lambda shape: shape.fixed, reverse=True)
+            shape.routes[shape.name([part.encode("ascii") for part in pattern])] = route
+
+    def find(self, method: bytes, segments: Sequence[bytes]) -> tuple[Route, list[str]] | None:
+        """
+        :param segments: the parts of the path, percent-encoded as :func:`urllib.parse.quote` does it.
+        :returns: the route, and the parts of the path that vary; ``None`` if no route has this method and path.
+        """
+        for shape in self._shapes.get((method, len(segments)), ()):
+            route = shape.routes.get(shape.name(segments))
+            if route is not None:
+                parts = [segments[place].decode("ascii") for place in shape.varying]
+                return (route, parts) if all(parts) else None
+        return None
+
+
+class _Shape:
+    """
+    The routes of one shape.
+
+    :param fixed: which segments are fixed.
+    :ivar varying: the places of the others.
+    :ivar name: takes the fixed segments out of a path; they are the key of ``routes``.
+    """
+
+    def __init__(self, fixed: list[bool]) -> None:
+        self.fixed = fixed
+        self.varying = [place for place, is_fixed in enumerate(fixed) if not is_fixed]
+        self.name: Callable[[Sequence[bytes]], Any] = itemgetter(*(n for n, is_fixed in enumerate(fixed) if is_fixed))
+        self.routes: dict[Any, Route] = {}
+
+
+class Router(Resource):
+    """
+    The resource that finds the route of a request and writes its answer as JSON.
+
+    :param routes: the table of routes.
+    :param check_running: raises if the store cannot be used, because the server has not been started or has stopped.
+    :param refusals: counts what the routes refuse because of a limit.
+    :ivar table: what is found without Klein.
+    """
+
+    isLeaf = True
+
+    def __init__(self, routes: Sequence[Route], check_running: Callable[[], None], refusals: Refusals) -> None:
+        super().__init__()
+        self._check_running = check_running
+        self._refusals = refusals
+        self.table = RouteTable(routes)
+        self._klein = self._made_of(routes)
+
+    def render(self, request: Any) -> Any:
+        """Answer."""
+        found = self.table.find(request.method, request.postpath)
+        if found is None:
+            return self._klein.render(request)
+        route, parts = found
+        try:
+            answer = eager(self._answer(request, route, parts))
+        except Exception as error:
+            return write_error(request, error)
+        if isinstance(answer, Deferred):
+            _write_later(request, answer)
+            return NOT_DONE_YET
+        return answer
+
+    async def _answer(self, request: Request, route: Route, parts: Sequence[str]) -> bytes:
+        """:returns: the body, to be written."""
+        if route.needs_store:
+            self._check_running()
+        try:
+            body = await route.answer(request, *parts)
+        except RendezvousError as error:
+            self._refusals.note(error, source_of(request))
+            raise
+        return b"" if body is None else write_object(request, body)
+
+    def _made_of(self, routes: Sequence[Route]) -> IResource:
+        app = Klein()
+        # Klein would otherwise redirect to a tidier path; a path of ours is right as it is, or nothing is there.
+        app.url_map.merge_slashes = False
+        for number, route in enumerate(routes):
+            app.route(route.path, methods=[route.method], endpoint=f"{number}", strict_slashes=True)(
+                self._renderer(route)
+            )
+        # Klein's types ask for keywords of a function that Klein itself calls by position.
+        app.handle_errors(Exception)(cast(Any, write_failure))
+        resource: IResource = app.resource()
+        return resource
+
+    def _renderer(self, route: Route) -> Callable[..., bytes | Deferred[bytes]]:
+        def render(request: Request, **parts: str) -> bytes | Deferred[bytes]:
+            return eager(self._answer(request, route, list(parts.values())))
+
+        return render
+
+
+def _write_later(request: Any, answer: Deferred[bytes]) -> None:
+    """Write an answer when it is there. If the client leaves first, the route is cancelled."""
+    here = True
+
+    def left(reason: Failure) -> None:
+        nonlocal here
+        here = False
+        answer.cancel()
+
+    def failed(failure: Failure) -> bytes:
+        if here:
+            return write_failure(request, failure)
+        if failure.check(CancelledError, RendezvousError) is None:
+            _log.failure("a request could not be handled", failure)
+        return b""
+
+    def write(body: bytes) -> None:
+        if here:
+            request.write(body)
+            request.finish()
+
+    request.notifyFinish().addErrback(left)
+    answer.addErrback(failed).addCallback(write)
+    answer.addErrback(lambda failure: _log.failure("a request could not be handled", failure))
