@@ -12,7 +12,7 @@ import klein
 
 import twisted
 
-from benchmarks import against, datagrams, http, presence, signaling, store, udp_protocols
+from benchmarks import against, datagrams, http, many, presence, signaling, store, udp_protocols
 from benchmarks.report import Report
 
 SUITES = {
@@ -22,6 +22,7 @@ SUITES = {
     "http": http,
     "signaling": signaling,
     "store": store,
+    "many": many,
 }
 
 
@@ -38,25 +39,33 @@ def main() -> None:
     parser.add_argument("suites", metavar="SUITE", nargs="*", help=f"of {', '.join(SUITES)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each comparison is run (default: 5)")
     parser.add_argument(
-        "--against", metavar="REV", help="compare with this revision in the same run, instead of all the suites"
+        "--clients", type=int, default=1_000_000, help="how many clients are many (default: 1000000; fewer for a trial)"
+    )
+    parser.add_argument(
+        "--against",
+        metavar="REV",
+        help=f"compare with this revision in the same run; the suites for that are {', '.join(against.SUITES)}",
     )
     options = parser.parse_args()
-    unknown = set(options.suites) - set(SUITES)
+    unknown = set(options.suites) - set(against.SUITES if options.against else SUITES)
     if unknown:
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
-    report = Report(options.rounds)
-    for name in options.suites or ([] if options.against else SUITES):
-        SUITES[name].run(report)
+    report = Report(options.rounds, options.clients)
     if options.against:
-        against.run(report, options.against)
+        against.run(report, options.against, options.suites or against.SUITES)
+    else:
+        for name in options.suites or SUITES:
+            SUITES[name].run(report)
     if options.save:
         today = datetime.datetime.now(tz=datetime.UTC).date()
         heading = (
             f"Measured on {today} on {_machine()}, {platform.system()} {platform.release()}, Python"
             f" {platform.python_version()}, Twisted {twisted.__version__}, Klein {klein.__version__}. Rounds:"
-            f" {options.rounds}.\n\n"
+            f" {options.rounds}. Clients at most: {options.clients:,}.\n\n"
         )
         options.save.write_text(heading + report.as_text(), encoding="utf-8")
+        for name, drawn in report.charts.items():
+            (options.save.parent / name).write_text(drawn, encoding="utf-8")
 
 
 if __name__ == "__main__":

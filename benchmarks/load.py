@@ -27,11 +27,23 @@ BINDING = bytes.fromhex("000100002112a442") + b"benchmarking"
 _PROCESSES: dict[int, int] = {}
 
 
+def pid(port: int) -> int:
+    """:returns: the process of a running server."""
+    return _PROCESSES[port]
+
+
+def cpu_of(process: int) -> float:
+    """:returns: the seconds of CPU time that all threads of a process have used, by the kernel's accounting."""
+    total = 0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # The thread has ended.
+            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
+    return total / 1e9
+
+
 def cpu(port: int) -> float:
     """:returns: the CPU seconds that a running server has used."""
-    with open(f"/proc/{_PROCESSES[port]}/stat", encoding="ascii") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return cpu_of(pid(port))
 
 
 @contextlib.contextmanager
@@ -46,7 +58,7 @@ def server(
     :param settings: where they differ from the defaults.
     """
     command = [sys.executable, "-m", "benchmarks.servers", name, str(argument), json.dumps(settings)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=_pinned(core), cwd=checkout)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pinned(core), cwd=checkout)
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
@@ -64,6 +76,13 @@ def turnserver(core: int, relay_threads: int) -> Iterator[int | None]:
 
     :param relay_threads: 0 for a single thread.
     """
+    with turnserver_process(core, relay_threads) as running:
+        yield None if running is None else running[0]
+
+
+@contextlib.contextmanager
+def turnserver_process(core: int, relay_threads: int) -> Iterator[tuple[int, int] | None]:
+    """Run coturn's server as :func:`turnserver` does; gives its port and the number of its process."""
     program = shutil.which("turnserver")
     if program is None:
         yield None
@@ -75,17 +94,23 @@ def turnserver(core: int, relay_threads: int) -> Iterator[int | None]:
         options = ["-n", "--stun-only", "--no-tls", "--no-dtls", "--no-tcp", "--no-cli", "--no-rfc5780"]
         options += [f"--listening-port={port}", "--listening-ip=127.0.0.1", f"--relay-threads={relay_threads}"]
         options += ["--log-file=stdout", f"--pidfile={directory}/pid", f"--userdb={directory}/db"]
-        process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, preexec_fn=_pinned(core))
+        process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, preexec_fn=pinned(core))
         try:
             _wait_for(port)
-            yield port
+            yield port, process.pid
         finally:
             process.kill()
             process.wait()
 
 
-def _pinned(core: int | None) -> Callable[[], None] | None:
+def pinned(core: int | None) -> Callable[[], None] | None:
+    """:returns: what a new process calls to keep to one core."""
     return None if core is None else partial(os.sched_setaffinity, 0, {core})
+
+
+def other_core(core: int) -> int:
+    """:returns: a core for the load of a server that has this one."""
+    return min(set(range(os.cpu_count() or 1)) - {core}, default=core)
 
 
 def _wait_for(port: int) -> None:
@@ -224,7 +249,7 @@ def requests(
         for number, _ in poll.poll(1):
             sock, buffer = connections[number]
             buffer += sock.recv(1 << 20)
-            if _complete(buffer):
+            if complete(buffer):
                 if not buffer.startswith(b"HTTP/1.1 2"):
                     raise RuntimeError(buffer[:300].decode())
                 buffer.clear()
@@ -236,7 +261,8 @@ def requests(
     return count / elapsed
 
 
-def _complete(buffer: bytearray) -> bool:
+def complete(buffer: bytearray) -> bool:
+    """:returns: whether a whole answer is there."""
     head = buffer.find(b"\r\n\r\n")
     if head < 0:
         return False

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from benchmarks.chart import Bar, chart
+
 
 @attrs.frozen
 class Row:
@@ -30,11 +32,15 @@ class Report:
     Collects rows under headings.
 
     :param rounds: how often each comparison is run, the two sides in turn, so that a slow moment hits both.
+    :param clients: how many clients there are where a benchmark is about many.
+    :ivar charts: SVG documents by the name of their file.
     """
 
-    def __init__(self, rounds: int = 5) -> None:
-        self.rounds = rounds
+    def __init__(self, rounds: int = 5, clients: int = 1_000_000) -> None:
+        self.rounds, self.clients = rounds, clients
         self.sections: list[tuple[str, list[Row]]] = []
+        self.charts: dict[str, str] = {}
+        self._shown: list[str] = []
 
     def section(self, title: str) -> None:
         """Begin a table."""
@@ -73,9 +79,19 @@ class Report:
             )
         )
 
+    def chart(self, name: str, title: str, unit: str, bars: Sequence[Bar]) -> None:
+        """
+        Draw a chart, to be shown before the tables.
+
+        :param name: of its file, without ``benchmark-`` before it and the suffix behind.
+        """
+        file = f"benchmark-{name}.svg"
+        self.charts[file] = chart(title, unit, bars)
+        self._shown.append(f".. image:: {file}\n   :alt: {title}, in {unit}; the tables have the same numbers\n")
+
     def as_text(self) -> str:
-        """:returns: everything as reST tables."""
-        return "\n".join(_table(title, rows) for title, rows in self.sections)
+        """:returns: everything as reST: images and tables."""
+        return "\n".join([*self._shown, *(_table(title, rows) for title, rows in self.sections)])
 
 
 def _table(title: str, rows: list[Row]) -> str:

@@ -20,10 +20,14 @@ from twisted.web.server import Site
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
+from rendezvous.udp.port import listen_datagrams
 
 #: Known to the load as well, so that both can derive the same keys.
 SECRET = bytes(range(32))
 KEYRING = Keyring([Secret(SECRET)])
+
+#: The ways in which a UDP port can be read, by the name of the server that does it; its clients have never pulsed.
+PATHS = {"portable": listen_datagrams}
 
 
 class Echo(DatagramProtocol):
@@ -74,6 +78,7 @@ def rendezvous(**settings: object) -> Rendezvous:
     )
     made.privilegedStartService()
     made.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", made.stopService)
     return made
 
 
@@ -82,14 +87,17 @@ def client_id(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def populate(made: Rendezvous, clients: int) -> None:
+def populate(made: Rendezvous, clients: int, pulsed: bool = True) -> None:
     """Let that many clients in, their deadlines spread over the error time as they would be."""
     now = reactor.seconds()
     presence = made.store.tables.presence
     for number in range(clients):
         key = KEYRING.key(client_id(number))
         presence.register(client_id(number), key, now - number % 100)
-        presence.pulse(key, (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + number % 60000), now)
+        if pulsed:
+            presence.pulse(
+                key, (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + number % 60000), now
+            )
 
 
 def main(name: str, clients: str = "0", settings: str = "{}") -> None:
@@ -99,11 +107,11 @@ def main(name: str, clients: str = "0", settings: str = "{}") -> None:
         port = reactor.listenTCP(0, bare_klein(), interface="127.0.0.1", backlog=512)
     else:
         made = rendezvous(**json.loads(settings))
-        populate(made, int(clients))
+        populate(made, int(clients), name not in PATHS)
         if name == "both":
             print(reactor.listenTCP(0, made.site(), interface="127.0.0.1").getHost().port, end=" ")
-        if name in ("both", "datagrams"):
-            port = reactor.listenUDP(0, made.datagrams(), interface="127.0.0.1")
+        if name in PATHS or name in ("both", "datagrams"):
+            port = PATHS.get(name, listen_datagrams)(reactor, 0, made.datagrams(), "127.0.0.1")
         else:
             port = reactor.listenTCP(0, made.site(), interface="127.0.0.1", backlog=512)
     print(port.getHost().port, flush=True)
