@@ -81,8 +81,8 @@ newcomer: $(VENV)/.installed-test  ## do what the README tells to do, on a clean
 schemathesis: $(VENV)/.installed-dev  ## try a running server by its description; by chance and for longer with SECONDS=
 	@$(BIN)/python .ci/schemathesis_run.py $(SECONDS)
 
-bench: $(VENV)/.installed-test  ## run the benchmarks, or compare with another revision in the same run with BASE=
-	@$(BIN)/python -m benchmarks $(if $(BASE),--against $(BASE)) $(BENCH)
+bench: $(VENV)/.installed-test  ## run the benchmarks, some with BENCH=; compare with another revision in the same run with BASE=
+	@$(BIN)/python -m benchmarks $(if $(BASE),--against $(BASE)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
 
 fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port for FUZZ_SECONDS, 600 unless said otherwise
 	@$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1

@@ -34,6 +34,7 @@ SDIST_CONTENTS = (
     "LICENSE",
     "Makefile",
     "README.rst",
+    "benchmarks/c/load.c",
     "docs/conf.py",
     "docs/index.rst",
     "tests/test_packaging.py",

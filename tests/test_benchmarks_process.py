@@ -1,0 +1,70 @@
+"""Tests of the programs in C that the benchmarks use: a load generator that miscounts would spoil every result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections import Counter
+from pathlib import Path
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.native import Server, build, c_echo, load, write_datagrams
+
+CORE = 0
+KEYS = [(1020).to_bytes(4, "big") + bytes(28), (1060).to_bytes(4, "big") + bytes(28)]
+
+
+class LoadTests(SynchronousTestCase):
+    """The load generator and the echo."""
+
+    def setUp(self) -> None:
+        """Compile both, and start the echo."""
+        reason = build()
+        if reason:
+            if os.environ.get("CI") == "true":
+                self.fail(f"benchmarks cannot be run: {reason}")
+            raise SkipTest(reason)
+        running = contextlib.ExitStack()
+        self.addCleanup(running.close)
+        self.echo = running.enter_context(c_echo(CORE))
+
+    def keys(self) -> Path:
+        """:returns: a file of two keys."""
+        return write_datagrams(Path(self.mktemp()), KEYS)
+
+    def test_replies_are_counted_by_their_first_bytes(self) -> None:
+        """Two keys in turn, 1000 replies: half of them begin with the one and half with the other, and none is lost."""
+        found = load(self.echo, CORE, "-c", 1000, "-t", 20, keys=self.keys(), first_port=0)
+        self.assertEqual((found.codes, found.lost), ({"1020": 500, "1060": 500}, 0.0))
+        self.assertEqual((found.other_than("1020"), found.other_than("1050")), (0.5, 1.0))
+        self.assertGreater(found.cpu, 0.0)
+        self.assertTrue(0.0 < found.p50 <= found.p99 <= found.p999)
+
+    def test_each_client_has_one_socket(self) -> None:
+        """The datagrams are those of the file, in its order; with two sockets each key comes from its own."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            found = load(
+                Server(server.getsockname()[1], os.getpid()), CORE, "-r", 1000, "-t", 0.1, "-s", 2, keys=self.keys()
+            )
+            server.setblocking(False)
+            received = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    received.append(server.recvfrom(64))
+        self.assertGreater(len(received), 50)
+        self.assertEqual([key for key, _ in received[:50]], KEYS * 25)
+        self.assertEqual(len(Counter(received)), 2)
+        self.assertEqual((found.codes, found.lost), ({}, 1.0))
+
+    def test_bindings_differ(self) -> None:
+        """Without keys it sends STUN Bindings of 20 bytes, each with a transaction id of its own."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            load(Server(server.getsockname()[1], os.getpid()), CORE, "-r", 1000, "-t", 0.05)
+            received = [server.recv(64) for _ in range(20)]
+        self.assertEqual({each[:8] for each in received}, {bytes.fromhex("000100002112a442")})
+        self.assertEqual((len(set(received)), {len(each) for each in received}), (20, {20}))
