@@ -34,8 +34,10 @@ class Catalogue:
         self._namespaces: dict[str, _Namespace] = {}
         # By id, least recently seen first, as in a topic.
         self._owned: dict[str, dict[str, Entry]] = {}
-        # A heap would keep what was withdrawn until its time came; here an offer leaves at once.
-        self._due: SortedList[tuple[int, str, str]] = SortedList()
+        # By when they end, then in the order in which they came. A heap would keep what was withdrawn until its time
+        # came; here an offer leaves at once.
+        self._due: SortedList[tuple[int, int, Entry]] = SortedList()
+        self._entered = 0
 
     def __len__(self) -> int:
         """How many offers and sessions there are, in all namespaces."""
@@ -57,7 +59,9 @@ class Catalogue:
             namespace.topics.add(entry)
         if offer.owner:
             self._owned.setdefault(offer.owner, {})[offer.id] = entry
-        self._due.add((entry.ends_at, offer.namespace, offer.id))
+        self._entered += 1
+        entry.number = self._entered
+        self._due.add((entry.ends_at, entry.number, entry))
 
     def remove(self, entry: Entry) -> None:
         """Take an offer out of everything; it must be as it was entered, or as :meth:`lock` left it."""
@@ -73,7 +77,7 @@ class Catalogue:
             del owned[offer.id]
             if not owned:
                 del self._owned[offer.owner]
-        self._due.remove((entry.ends_at, offer.namespace, offer.id))
+        self._due.remove((entry.ends_at, entry.number, entry))
 
     def lock(self, entry: Entry) -> None:
         """Take an offer out of its topics; to be called before it gets its answer."""
@@ -89,10 +93,9 @@ class Catalogue:
 
     def reschedule(self, entry: Entry, ends_at: int) -> None:
         """Have an offer end at another moment."""
-        offer = entry.offer
-        self._due.remove((entry.ends_at, offer.namespace, offer.id))
+        self._due.remove((entry.ends_at, entry.number, entry))
         entry.ends_at = ends_at
-        self._due.add((ends_at, offer.namespace, offer.id))
+        self._due.add((ends_at, entry.number, entry))
 
     def find(self, namespace: str, offer_id: str) -> Entry | None:
         """The offer with an id in a namespace."""
@@ -114,7 +117,7 @@ class Catalogue:
 
     def due(self, now_ms: int) -> Entry | None:
         """The next offer to end, if its moment has come."""
-        if not self._due or self._due[0][0] > now_ms:
+        if not self._due:
             return None
-        _, namespace, offer_id = self._due[0]
-        return self._namespaces[namespace].offers[offer_id]
+        ends_at, _, entry = self._due[0]
+        return entry if ends_at <= now_ms else None

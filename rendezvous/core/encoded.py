@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from json.encoder import encode_basestring
+
+import orjson
 
 __all__ = ["compact", "offer_head", "session_head", "string"]
 
@@ -28,25 +29,23 @@ def compact(value: object) -> str:
 
 def string(text: str) -> bytes:
     """
-    Write a JSON string in UTF-8.
+    Write a JSON string in UTF-8, exactly as ``JSON.stringify`` does.
 
-    :raises UnicodeEncodeError: the text holds half of a surrogate pair.
+    :raises TypeError: the text holds half of a surrogate pair.
     """
-    return encode_basestring(text).encode()
+    # A copy, because orjson leaves its result in a buffer of up to eight times the size.
+    return b"%b" % orjson.dumps(text)
 
 
 def offer_head(id: str, owner: str, topics: Sequence[str], *, has_secret: bool, info: str | None) -> bytes:
     """:returns: the JSON object that listings show of an offer, up to the value of ``sdp``; the rest is up to them."""
-    names = ",".join(map(encode_basestring, topics))
-    fields = f'{{"id":{encode_basestring(id)},"peerId":{encode_basestring(owner)},"topics":[{names}],'
-    fields += '"hasSecret":true,' if has_secret else '"hasSecret":false,'
+    fields: dict[str, object] = {"id": id, "peerId": owner, "topics": topics, "hasSecret": has_secret}
     if info is not None:
-        fields += f'"info":{encode_basestring(info)},'
-    return f'{fields}"sdp":'.encode()
+        fields["info"] = info
+    return orjson.dumps(fields)[:-1] + b',"sdp":'
 
 
 def session_head(code: str, info: str | None) -> bytes:
     """:returns: the JSON object that listings show of a session, up to the value of ``offer``."""
     # Three generations of clients: the name of the peer is info to some and peerId to others.
-    name = _encode(info)
-    return f'{{"code":{_encode(code)},"info":{name},"peerId":{name},"offer":'.encode()
+    return orjson.dumps({"code": code, "info": info, "peerId": info})[:-1] + b',"offer":'

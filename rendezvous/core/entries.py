@@ -21,9 +21,20 @@ class Entry:
     :ivar ends_at: ms of server time; at most its ``expires_at``.
     :ivar candidate_bytes: the payloads of both sides.
     :ivar charges: the bytes that are charged for its answer and its candidates, by source.
+    :ivar number: given by the catalogue when it enters the entry; no other entry there has the same.
     """
 
-    __slots__ = ("_answerer", "_hashes", "_offerer", "_offerer_bytes", "candidate_bytes", "charges", "ends_at", "offer")
+    __slots__ = (
+        "_answerer",
+        "_hashes",
+        "_offerer",
+        "_offerer_bytes",
+        "candidate_bytes",
+        "charges",
+        "ends_at",
+        "number",
+        "offer",
+    )
 
     def __init__(self, offer: Offer) -> None:
         self.offer = offer
@@ -35,6 +46,7 @@ class Entry:
         self._offerer_bytes = 0
         self.candidate_bytes = 0
         self.charges: dict[SourceNetwork, int] | None = None
+        self.number = 0
 
     def owner_hashes(self) -> tuple[int, ...]:
         """The hashes of its owner's id in a Bloom filter, computed when a filter first meets it: 5 us."""

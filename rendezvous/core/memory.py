@@ -37,17 +37,15 @@ CANDIDATE_COST = 160
 EVENT_COST = 320
 
 
-def text_size(text: str | None) -> int:
+def text_size(text: str) -> int:
     """
     Measure a text.
 
     ``sys.getsizeof`` would not do: a text that is not ASCII grows when it is encoded for the first time, as the encoded
     form is kept with it.
 
-    :returns: the most bytes that it takes in memory; 0 without a text.
+    :returns: the most bytes that it takes in memory.
     """
-    if text is None:
-        return 0
     return 56 + (len(text) if text.isascii() else 8 * len(text))
 
 

@@ -13,7 +13,7 @@ import enum
 import attrs
 
 from rendezvous.core.encoded import offer_head, session_head
-from rendezvous.core.memory import NAMESPACE_COST, OFFER_COST, TOPIC_COST, text_size, texts_size
+from rendezvous.core.memory import NAMESPACE_COST, OFFER_COST, TOPIC_COST, text_size
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 
 __all__ = ["Answer", "Candidate", "CandidatesAdded", "Offer", "OfferChanged", "Role", "Session"]
@@ -114,9 +114,15 @@ class Offer:
 
     @cost.default
     def _cost(self) -> int:
-        base = OFFER_COST + NAMESPACE_COST if self.namespace else OFFER_COST
-        texts = text_size(self.id) + text_size(self.secret) + text_size(self.info) + texts_size(self.topics)
-        return base + len(self.head) + len(self.sdp) + texts + TOPIC_COST * len(self.topics)
+        cost = OFFER_COST + NAMESPACE_COST if self.namespace else OFFER_COST
+        cost += len(self.head) + len(self.sdp) + text_size(self.id)
+        for topic in self.topics:
+            cost += TOPIC_COST + text_size(topic)
+        if self.secret is not None:
+            cost += text_size(self.secret)
+        if self.info is not None:
+            cost += text_size(self.info)
+        return cost
 
     @property
     def size(self) -> int:

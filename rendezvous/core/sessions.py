@@ -71,16 +71,16 @@ class Sessions:
         held = table.catalogue.find(namespace, session_code)
         if held is not None and held.ends_at > now * 1000:
             raise Conflict("This code is taken.", code="code-taken")
-        now_ms = int(now * 1000)
+        wall_ms = table.wall_ms(now)
         session = Offer(
             id=session_code,
             namespace=namespace,
             topics=(topic,),
             sdp=description,
             info=info,
-            created_at=table.wall_ms(now),
-            expires_at=now_ms + int(self._limits.session_lifetime * 1000),
-            last_seen=table.moment(now),
+            created_at=wall_ms,
+            expires_at=int(now * 1000) + int(self._limits.session_lifetime * 1000),
+            last_seen=table.moment(wall_ms),
             seen=table.place(now),
             source=source,
         )

@@ -69,25 +69,30 @@ class Signaling:
         :raises Full: if the signaling would have more than its bound.
         """
         self._table.expire(now)
-        held = self._held(owner, specs, now)
+        held, ended = self._held(owner, specs, now)
         fresh = len(specs) - len(held)
-        # Offers that have ended and are not freed count only until it matters.
-        is_tight = fresh > 0 and self._table.catalogue.count_owned(owner) + fresh > self._limits.offers_per_peer
-        if is_tight and len(self._table.owned(owner, now)) + fresh > self._limits.offers_per_peer:
-            raise TooMany(f"A peer may have at most {self._limits.offers_per_peer} offers at a time.")
+        if fresh and self._table.catalogue.count_owned(owner) + fresh > self._limits.offers_per_peer:
+            # Offers that have ended and are not freed count only until it matters.
+            owned = self._table.catalogue.owned(owner)
+            ended |= {id(entry): entry for entry in owned if entry.ends_at <= now * 1000}
+            if sum(entry.ends_at > now * 1000 for entry in owned) + fresh > self._limits.offers_per_peer:
+                raise TooMany(f"A peer may have at most {self._limits.offers_per_peer} offers at a time.")
         offers = [self._made(owner, spec, held.get(spec.id), source, now) for spec in specs]
         self._table.reserve(source, offers, [entry.offer for entry in held.values()])
-        ended = self._ended(owner if is_tight else "", specs, now)
-        for entry in ended:
+        for entry in ended.values():
             self._table.end(entry, EventKind.EXPIRED, now)
         for offer in offers:
             self._put(held.get(offer.id), offer, now)
-        for entry in ended:
+        for entry in ended.values():
             self._table.notify_both(entry.offer)
         return offers
 
-    def _held(self, owner: str, specs: Sequence[OfferSpec], now: float) -> dict[str, Entry]:
-        """Check that every offer of a request may be published; give those that are there already."""
+    def _held(self, owner: str, specs: Sequence[OfferSpec], now: float) -> tuple[dict[str, Entry], dict[int, Entry]]:
+        """
+        Check that every offer of a request may be published.
+
+        :returns: by id, those that are there already; and those that have ended and still have the id of one of them.
+        """
         if not specs:
             raise Malformed("offers must not be empty.", code="empty")
         if len(specs) > self._limits.offers_per_request:
@@ -95,40 +100,39 @@ class Signaling:
             raise Malformed(f"offers must be at most {most} in one request.", code="too-long")
         ids = [spec.id for spec in specs]
         held: dict[str, Entry] = {}
+        ended: dict[int, Entry] = {}
         for index, offer_id in enumerate(ids):
             if ids.index(offer_id) < index:
                 raise Malformed(f"offers[{index}] is the same as offers[{ids.index(offer_id)}].", code="duplicate")
             entry = self._table.catalogue.find(OFFERS, offer_id)
-            if entry is None or entry.ends_at <= now * 1000:
+            if entry is None:
+                continue
+            if entry.ends_at <= now * 1000:
+                ended[id(entry)] = entry
                 continue
             if entry.offer.owner != owner:
                 raise Conflict(f"offers[{index}].id is taken by another peer.", code="id-taken")
             if entry.offer.answer is not None:
                 raise Conflict(f"offers[{index}] has already been answered.", code="already-answered")
             held[offer_id] = entry
-        return held
-
-    def _ended(self, owner: str, specs: Sequence[OfferSpec], now: float) -> list[Entry]:
-        """What has ended, is not freed yet, and stands in the way: offers of these ids, and of an owner."""
-        entries = [self._table.catalogue.find(OFFERS, spec.id) for spec in specs]
-        mine = self._table.catalogue.owned(owner)
-        ended = {id(entry): entry for entry in (*entries, *mine) if entry is not None and entry.ends_at <= now * 1000}
-        return list(ended.values())
+        return held, ended
 
     def _made(self, owner: str, spec: OfferSpec, held: Entry | None, source: SourceNetwork, now: float) -> Offer:
-        refreshed = held is not None and held.offer.sdp == spec.sdp
+        table = self._table
+        wall_ms = table.wall_ms(now)
+        same = held.offer if held is not None and held.offer.sdp == spec.sdp else None
         return Offer(
             id=spec.id,
             owner=owner,
             topics=spec.topics,
-            sdp=held.offer.sdp if held is not None and refreshed else spec.sdp,
+            sdp=spec.sdp if same is None else same.sdp,
             secret=spec.secret,
             info=spec.info,
             while_connected=spec.while_connected,
-            created_at=held.offer.created_at if held is not None and refreshed else self._table.wall_ms(now),
+            created_at=wall_ms if same is None else same.created_at,
             expires_at=int(now * 1000) + spec.ttl_ms,
-            last_seen=self._table.moment(now),
-            seen=self._table.place(now),
+            last_seen=table.moment(wall_ms),
+            seen=table.place(now),
             source=source,
         )
 
@@ -151,8 +155,9 @@ class Signaling:
         :raises Forbidden: if it is another peer's.
         """
         entry = self._own(owner, offer_id, now)
-        seen = attrs.evolve(entry.offer, last_seen=self._table.moment(now), seen=self._table.place(now))
-        self._table.touch(entry, seen)
+        table = self._table
+        seen = attrs.evolve(entry.offer, last_seen=table.moment(table.wall_ms(now)), seen=table.place(now))
+        table.touch(entry, seen)
         return seen
 
     def withdraw(self, owner: str, offer_id: str, now: float) -> None:

@@ -9,6 +9,7 @@ status 413 is kept for the body as a whole.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from rendezvous.errors import Malformed
 from rendezvous.limits import SignalingLimits
 
 __all__ = ["OfferSpec", "candidate_json", "candidates_json", "characters", "offer_id", "sdp_json"]
+
+_RESERVED = frozenset({".", "..", "by-topic"})
+_NOT_IN_AN_ID = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
 def characters(value: str, field: str, most: int, *, least: int = 1) -> str:
@@ -34,7 +38,8 @@ def characters(value: str, field: str, most: int, *, least: int = 1) -> str:
         raise Malformed(f"{field} must not be empty.", code="empty")
     if len(value) > most:
         raise Malformed(f"{field} must be at most {most} characters.", code="too-long")
-    _utf8(value, field)
+    if not value.isascii():
+        _utf8(value, field)
     return value
 
 
@@ -201,8 +206,8 @@ def _own_id(value: str, field: str, limits: SignalingLimits) -> str:
     proxies; ``by-topic`` would make ``/offers/by-topic/ice-candidates`` mean two things.
     """
     characters(value, field, limits.id_chars)
-    if value in {".", "..", "by-topic"}:
+    if value in _RESERVED:
         raise Malformed(f"{field} is a reserved word.")
-    if any(char in "/\\" or char < " " or char == "\x7f" for char in value):
+    if _NOT_IN_AN_ID.search(value):
         raise Malformed(f"{field} must not hold slashes, backslashes or control characters.")
     return value

@@ -122,14 +122,16 @@ class OfferTable:
         """The wall clock in ms."""
         return int(self.wall(now) * 1000)
 
-    def moment(self, now: float) -> int:
+    def moment(self, wall_ms: int) -> int:
         """The wall clock in ms, never earlier than before: what was seen later must not look older."""
-        self._latest_ms = max(self._latest_ms, self.wall_ms(now))
+        if wall_ms > self._latest_ms:
+            self._latest_ms = wall_ms
         return self._latest_ms
 
     def place(self, now: float) -> int:
         """A place in the listings before all others: it rises strictly."""
-        self._latest_seen = max(self._latest_seen + 1, int(now * 1_000_000))
+        place = int(now * 1_000_000)
+        self._latest_seen = place if place > self._latest_seen else self._latest_seen + 1
         return self._latest_seen
 
     def answer_moment(self, now: float) -> int:
@@ -151,14 +153,18 @@ class OfferTable:
         :raises Full: there is not.
         :raises TooMany: the source would hold more than its share.
         """
-        fresh, size = len(offers) - len(replaced), sum(offer.cost for offer in offers)
-        if fresh and len(self) + fresh > self._max_offers:
+        fresh, size = len(offers) - len(replaced), sum([offer.cost for offer in offers])
+        if fresh and len(self.catalogue) + fresh > self._max_offers:
             raise Full("The server holds as many offers as it can; some will expire soon.", holder=self._shares.largest)
-        own = [offer for offer in replaced if offer.source == source]
-        if len(offers) > len(own):
-            self._shares.check(source, len(offers) - len(own))
-        refunded = sum(offer.cost for offer in replaced)
-        self.memory.check(source, size - refunded, size - sum(offer.cost for offer in own))
+        refunded, kept, own_size = 0, 0, 0
+        for offer in replaced:
+            refunded += offer.cost
+            if offer.source == source:
+                kept += 1
+                own_size += offer.cost
+        if len(offers) > kept:
+            self._shares.check(source, len(offers) - kept)
+        self.memory.check(source, size - refunded, size - own_size)
 
     def insert(self, offer: Offer, now: float) -> None:
         """Take in a new offer whose id is free and for which there is room."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from sortedcontainers import SortedDict, SortedList
+from sortedcontainers import SortedList
 
 from rendezvous.core.entries import Entry
 
@@ -44,8 +44,8 @@ class TopicIndex:
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}
         self._names: SortedList[str] = SortedList()
-        # By number of active peers. Sessions have none, and there may be a namespace for each of them.
-        self._activity: SortedDict[int, SortedList[str]] | None = None
+        # By falling number of active peers, then by name. Sessions have none, and there may be a namespace for each.
+        self._ranked: SortedList[tuple[int, str]] | None = None
 
     def __len__(self) -> int:
         """How many topics have offers."""
@@ -95,17 +95,12 @@ class TopicIndex:
             offers[offer.id] = entry
 
     def _rank(self, name: str, before: int, after: int) -> None:
-        if self._activity is None:
-            self._activity = SortedDict()
+        if self._ranked is None:
+            self._ranked = SortedList()
         if before:
-            names = self._activity[before]
-            names.remove(name)
-            if not names:
-                del self._activity[before]
+            self._ranked.remove((-before, name))
         if after:
-            if after not in self._activity:
-                self._activity[after] = SortedList()
-            self._activity[after].add(name)
+            self._ranked.add((-after, name))
 
     def newest(self, name: str, after: int | None = None) -> Iterator[Entry]:
         """
@@ -144,7 +139,9 @@ class TopicIndex:
 
     def matching(self, prefix: str = "") -> int:
         """How many topics have a prefix."""
-        start, stop = _run(self._names, prefix)
+        beyond = _successor(prefix)
+        start: int = self._names.bisect_left(prefix)
+        stop: int = len(self._names) if beyond is None else self._names.bisect_left(beyond)
         return stop - start
 
     def by_activity(
@@ -160,24 +157,19 @@ class TopicIndex:
         :param offset: how many to skip.
         :param after: only those behind this number of peers and this name; then nothing is skipped.
         """
-        activity = self._activity or SortedDict()
-        for active in reversed(activity):
-            names = activity[active]
-            start, stop = _run(names, prefix)
-            if after is None:
-                start, offset = min(stop, start + offset), max(0, offset - (stop - start))
-            elif active > after[0]:
-                continue
-            elif active == after[0]:
-                start = max(start, names.bisect_right(after[1]))
-            for name in names.islice(start, max(start, stop)):
-                yield name, active
-
-
-def _run(names: SortedList[str], prefix: str) -> tuple[int, int]:
-    """Where the names with a prefix begin and end in a list of names."""
-    after = _successor(prefix)
-    return names.bisect_left(prefix), len(names) if after is None else names.bisect_left(after)
+        ranked = self._ranked or SortedList()
+        at, offset = (0, offset) if after is None else (ranked.bisect_right((-after[0], after[1])), 0)
+        beyond = _successor(prefix)
+        while at < len(ranked):
+            rank = ranked[at][0]
+            # The shorter of two tuples comes first, so this is where the next rank begins.
+            next_rank = ranked.bisect_left((rank + 1,))
+            start = max(at, ranked.bisect_left((rank, prefix))) if prefix else at
+            stop = next_rank if beyond is None else max(start, ranked.bisect_left((rank, beyond)))
+            start, offset = min(stop, start + offset), max(0, offset - (stop - start))
+            for _, name in ranked.islice(start, stop):
+                yield name, -rank
+            at = next_rank
 
 
 def _successor(prefix: str) -> str | None:
