@@ -19,6 +19,7 @@ __all__ = [
     "Bounds",
     "SignalingLimits",
     "SourceLimits",
+    "UnreadLimits",
 ]
 
 #: Bytes of an HTTP body: ten offers of 64 KiB each, twice over for what JSON escapes, with room for topics.
@@ -66,6 +67,20 @@ class SourceLimits:
     def none(cls) -> SourceLimits:
         """:returns: no limits at all."""
         return cls(**dict.fromkeys((field.name for field in attrs.fields(cls)), 0))
+
+
+@attrs.frozen(kw_only=True)
+class UnreadLimits:
+    """
+    What clients may leave unread of the answers and events that are longer than 16 KiB.
+
+    :ivar most: bytes in all.
+    :ivar share: the part of them that one subscriber may leave unread, from 0 to 1; 0 for no limit.
+    """
+
+    #: 128 of the longest pages: what a hundred people read at the same moment, each over a slow line.
+    most: int = 128 * 1024 * 1024
+    share: float = 0.1
 
 
 @attrs.frozen(kw_only=True)

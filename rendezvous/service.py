@@ -110,7 +110,9 @@ class Rendezvous(MultiService):
             self.counters,
         )
         self.store.change(settings.bounds)
-        self._gate = make_gate(settings.source_limits, settings.trusted_proxy, self.clock, self.counters)
+        self._gate = make_gate(
+            settings.source_limits, settings.unread_limits, settings.trusted_proxy, self.clock, self.counters
+        )
         self._datagrams.run(False)
         sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
 
@@ -135,8 +137,10 @@ class Rendezvous(MultiService):
         """:returns: the whole HTTP side, to be put below any path."""
         gate, settings = self._gate, self.settings
         facts = Facts(settings.timers, settings.signaling_limits, self._udp_ports)
-        routes = all_routes(self.store, self.clock, settings.without, facts=facts, quotas=gate.quotas)
-        answers = Router(routes, self._check_running, gate.refusals)
+        routes = all_routes(
+            self.store, self.clock, settings.without, facts=facts, quotas=gate.quotas, sender=gate.sender
+        )
+        answers = Router(routes, self._check_running, gate)
         return RootResource(answers, BodyLimits(routes), self._cors, gate)
 
     def site(self) -> Site:
@@ -185,7 +189,7 @@ class Rendezvous(MultiService):
         self.settings = settings
         self._cors.allow(settings.cors_origin)
         self._datagrams.limit.change(*_udp_rate(settings))
-        self._gate.change(settings.source_limits, settings.trusted_proxy)
+        self._gate.change(settings.source_limits, settings.unread_limits, settings.trusted_proxy)
         self.store.change(settings.bounds)
 
     def startService(self) -> None:

@@ -311,6 +311,7 @@ class MemoryServer:
         """Stop the server, its connections lost; fails if it leaves something that was to happen later."""
         while self._connections:
             self._connections.pop().lose()
+        self.reactor.advance(0)  # What is left for the next turn of the reactor takes no time.
         stopped: list[object] = []
         self.service.stopService().addBoth(stopped.append)
         assert len(stopped) == 1, "the server is still stopping"
@@ -363,6 +364,8 @@ class MemoryServer:
         :returns: the answer.
         """
         connection = self.start_request(method, path, body, headers)
+        if connection.response() is None:
+            self.reactor.advance(0)  # A long answer takes several turns of the reactor.
         response = connection.response()
         assert response is not None, "the request was not answered at once"
         connection.lose()

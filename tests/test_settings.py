@@ -22,6 +22,24 @@ SECONDS = {"90": 90.0, "0.001": 0.001, "1e3": 1000.0, "31622400": 31622400.0}
 NO_SECONDS = ["0", "-1", "-0.0", "31622400.5", "nan", "inf", "-inf", "1e999", "30s", "", "9" * 5000]
 
 COUNTS = {"1": 1, "07": 7, "1000000000": 10**9}
+SIZES = {"512M": 512 * 2**20, "1": 1, "1K": 1024, "3G": 3 * 2**30, "1000": 1000, "1048576G": 2**50}
+NO_SIZES = [
+    "0",
+    "0M",
+    "-1",
+    "1048577G",
+    "1.5G",
+    "512MB",
+    "512MiB",
+    "512m",
+    "M",
+    "1T",
+    " 1K",
+    "1 K",
+    "1e6",
+    "",
+    "9" * 5000,
+]
 NO_COUNTS = ["0", "-1", "1000000001", "1.5", "1e6", "", "9" * 5000]
 
 #: For each setting, texts that it takes with the values they mean (the first needs no other setting beside it), and
@@ -71,26 +89,8 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "logout_memory": (SECONDS, NO_SECONDS),
     "max_clients": (COUNTS, NO_COUNTS),
     "max_offers": (COUNTS, NO_COUNTS),
-    "max_signaling_memory": (
-        {"512M": 512 * 2**20, "1": 1, "1K": 1024, "3G": 3 * 2**30, "1000": 1000, "1048576G": 2**50},
-        [
-            "0",
-            "0M",
-            "-1",
-            "1048577G",
-            "1.5G",
-            "512MB",
-            "512MiB",
-            "512m",
-            "M",
-            "1T",
-            " 1K",
-            "1 K",
-            "1e6",
-            "",
-            "9" * 5000,
-        ],
-    ),
+    "max_signaling_memory": (SIZES, NO_SIZES),
+    "max_unread_memory": (SIZES, NO_SIZES),
     "max_waiting": (COUNTS, NO_COUNTS),
     "offers_per_peer": ({"1": 1, "1000000": 10**6}, ["0", "-1", "1000001", "1.5", "1e6", ""]),
     "session_lifetime": (SECONDS, NO_SECONDS),
@@ -241,6 +241,7 @@ class PrecedenceTests(SynchronousTestCase):
                 "max_clients": 1000000,
                 "max_offers": 100000,
                 "max_signaling_memory": 536870912,
+                "max_unread_memory": 134217728,
                 "max_waiting": 10000,
                 "offers_per_peer": 100,
                 "session_lifetime": 300.0,

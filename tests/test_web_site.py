@@ -13,7 +13,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from rendezvous.counters import Counters
-from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SMALL_BODY, SourceLimits
+from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SMALL_BODY, SourceLimits, UnreadLimits
 from rendezvous.testing import Connection, MemoryServer
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.channel import REFUSAL_TIME
@@ -28,7 +28,7 @@ HOME = ("198.51.100.7", 50000)
 
 def in_front_of(routes: IResource) -> RootResource:
     """:returns: a root resource that takes bodies up to the limit, without limits of sources."""
-    gate = make_gate(SourceLimits.none(), (), Clock(), Counters())
+    gate = make_gate(SourceLimits.none(), UnreadLimits(), (), Clock(), Counters())
     return RootResource(routes, BodyLimits(default=LIMIT), Cors(()), gate)
 
 

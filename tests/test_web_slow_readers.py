@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rendezvous.web.events import PIECE
+from rendezvous.web.sending import PIECE
 from tests._events_case import EventsTestCase
 from tests._web_case import LIMITS
 

@@ -15,7 +15,7 @@ import attrs
 from rendezvous.core.presence import Timers
 from rendezvous.core.protocols import Protocol
 from rendezvous.errors import StartupError
-from rendezvous.limits import Bounds, SignalingLimits, SourceLimits
+from rendezvous.limits import Bounds, SignalingLimits, SourceLimits, UnreadLimits
 from rendezvous.settings.kinds import (
     ADDRESS,
     FLAG,
@@ -130,6 +130,13 @@ class Settings:
         512 * 1024**2,
         "memory for offers, sessions, answers, candidates and events, in bytes or with K, M or G; what does not fit is"
         " refused with 503",
+        SIZE,
+        reloadable=True,
+    )
+    max_unread_memory: int = option(
+        UnreadLimits().most,
+        "memory for answers and events of more than 16K that clients have not read yet, in bytes or with K, M or G; a"
+        " further one is refused with 503, or waits if it is an event",
         SIZE,
         reloadable=True,
     )
@@ -301,6 +308,11 @@ class Settings:
             waiting=self.source_waiting,
             connections=self.source_connections,
         )
+
+    @property
+    def unread_limits(self) -> UnreadLimits:
+        """:returns: what clients may leave unread."""
+        return UnreadLimits(most=self.max_unread_memory, share=self.share)
 
     @property
     def udp_answers(self) -> float:

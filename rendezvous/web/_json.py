@@ -17,7 +17,7 @@ from twisted.web.http import Request
 from rendezvous.errors import Malformed, MethodNotAllowed, NotFound, RendezvousError, Unauthorized, UnsupportedMedia
 from rendezvous.web.pages import encode
 
-__all__ = ["error_body", "read_object", "write_error", "write_failure", "write_object"]
+__all__ = ["error_body", "read_object", "write_error", "write_failure", "write_head", "write_object"]
 
 _log = Logger()
 #: A body over this many bytes is looked at before it is parsed. A body up to it is parsed in less than 10 ms.
@@ -47,9 +47,18 @@ def write_object(request: Request, body: dict[str, Any] | bytes, status: int = 2
     data = body if isinstance(body, bytes) else encode(body)
     if status != 200:
         request.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
-    request.setHeader(b"Content-Type", b"application/json")
-    request.setHeader(b"Content-Length", b"%d" % len(data))
+    write_head(request, len(data))
     return data
+
+
+def write_head(request: Request, size: int) -> None:
+    """
+    Set the headers of a JSON answer.
+
+    :param size: of its body, in bytes.
+    """
+    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Content-Length", b"%d" % size)
 
 
 def error_body(error: RendezvousError) -> dict[str, Any]:

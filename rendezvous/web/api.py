@@ -14,6 +14,7 @@ from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
 from rendezvous.web.quotas import Quotas
 from rendezvous.web.route import Route
+from rendezvous.web.sending import Sender
 from rendezvous.web.sessions import SessionRoutes
 
 __all__ = ["all_routes"]
@@ -26,10 +27,12 @@ def all_routes(
     *,
     facts: Facts | None = None,
     quotas: Quotas | None = None,
+    sender: Sender | None = None,
 ) -> list[Route]:
     """
     :param facts: what clients learn about the protocols; the defaults of the server, unless it is given.
     :param quotas: what each source may take; as much as it likes, unless it is given.
+    :param sender: sends events; one with its defaults, unless it is given.
     :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.
     """
@@ -40,7 +43,7 @@ def all_routes(
         *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics).routes(),
         *PeerRoutes(store, clock, facts, quotas).routes(),
         *OfferRoutes(store, clock, quotas).routes(),
-        *EventRoutes(store, clock, quotas).routes(),
+        *EventRoutes(store, clock, quotas, sender or Sender(clock)).routes(),
         *sessions.routes(),
     ]
     routes = [route for route in every if route.is_served(without)]

@@ -17,6 +17,7 @@ from twisted.web.http import HTTPChannel
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import HeadersTooLarge, LineTooLong, Malformed, RendezvousError, RequestTimeout, Unsupported
 from rendezvous.web._json import error_body
+from rendezvous.web.sending import SMALL
 
 if TYPE_CHECKING:
     from rendezvous.web.site import RendezvousSite
@@ -76,6 +77,7 @@ class Channel(HTTPChannel):
     _phase = _Phase.NEW
     _is_proxied = False
     _is_secure: bool | None = None
+    _is_held = False
     _body_began = 0.0
     _end: IDelayedCall | None = None
     _turn: IDelayedCall | None = None
@@ -87,6 +89,8 @@ class Channel(HTTPChannel):
         self._is_proxied = _has_proxy_header(self.transport)
         if self._may_stay(self.site.connections.opened, is_known=not self._is_proxied):
             super().connectionMade()
+            # By default it would hold 64 KiB of an answer for a client that reads nothing before it asks for a pause.
+            _innermost(self.transport).bufferSize = SMALL
             self.setTimeout(FIRST_BYTE_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -134,6 +138,9 @@ class Channel(HTTPChannel):
         """Go on: the client has read everything."""
         self._end_in(None)
         super().resumeProducing()
+        if self._is_held:
+            self._is_held = False
+            self._turn = self.callLater(0, self._next)
 
     def _end_in(self, seconds: float | None) -> None:
         """Abort the connection after some time, however much is unsent then; or do not."""
@@ -184,10 +191,12 @@ class Channel(HTTPChannel):
     def _next(self) -> None:
         """Read the request behind the one that was answered."""
         self._turn = None
-        if not self.refused:
+        if self._waitingForTransport:
+            # One packet may hold a thousand requests: their answers would gather while the client reads none of them.
+            self._is_held = True
+        elif not self.refused:
             self.paused = False
-            if not self._waitingForTransport:
-                self._networkProducer.resumeProducing()
+            self._networkProducer.resumeProducing()
             self.dataReceived(b"")
 
     def timeoutConnection(self) -> None:
@@ -286,6 +295,13 @@ def _has_proxy_header(transport: Any) -> bool:
             return True
         transport = transport.transport
     return False
+
+
+def _innermost(transport: Any) -> Any:
+    """:returns: the transport that has the socket, below TLS and the PROXY protocol."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
 
 
 def _source(peer: Any) -> SourceNetwork:

@@ -99,7 +99,7 @@ class OfferRoutes:
             ),
         ]
 
-    async def by_topic(self, request: Request, topic: str) -> bytes:
+    async def by_topic(self, request: Request, topic: str) -> list[bytes]:
         """The offers in a topic that can still be answered, most recently seen first."""
         name, query = decode_segment(topic, "topic"), Query(request)
         limit = query.limit(self._limits.page_default, self._limits.page_max)
@@ -109,7 +109,7 @@ class OfferRoutes:
         fields = {"topic": name, "total": page.total, "returned": len(page.items)}
         return listing(fields, "offers", [offer_json(offer, self._to_wall) for offer in page.items], page)
 
-    async def of_peer(self, request: Request, peer: str) -> bytes:
+    async def of_peer(self, request: Request, peer: str) -> list[bytes]:
         """The offers of a peer that can still be answered, and their topics."""
         # As in every path, a client id may be written with capital letters.
         name = decode_segment(peer, "peerId").lower()
@@ -133,7 +133,7 @@ class OfferRoutes:
             ]
         }
 
-    async def mine(self, request: Request) -> bytes:
+    async def mine(self, request: Request) -> list[bytes]:
         """The caller's own offers, with what others are not shown."""
         now = self._seconds()
         owner = (await caller(request, self._store, now)).hex()
@@ -141,7 +141,7 @@ class OfferRoutes:
         offers = [own_offer_json(offer, self._to_wall) for offer in page.items]
         return listing({"peerId": owner}, "offers", offers, page)
 
-    async def answers(self, request: Request) -> bytes:
+    async def answers(self, request: Request) -> list[bytes]:
         """The answers to the caller's offers, the earliest first; with ``wait``, as soon as there is one."""
         owner = (await caller(request, self._store, self._seconds())).hex()
         query = Query(request)
@@ -157,7 +157,7 @@ class OfferRoutes:
             may=lambda: caller(request, self._store, self._seconds()),
         )
         return listing(
-            {}, "answers", [answer_json(offer.id, offer.topics, answer) for offer, answer in page.items], page
+            {}, "answers", [(answer_json(offer.id, offer.topics, answer),) for offer, answer in page.items], page
         )
 
     async def heartbeat(self, request: Request, offer: str) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class OfferRoutes:
         added = await self._store.add_candidates(name, peer, values, now, source_of(request))
         return {"offerId": name, "candidatesAdded": added}
 
-    async def candidates(self, request: Request, offer: str) -> bytes:
+    async def candidates(self, request: Request, offer: str) -> list[bytes]:
         """The other side's candidates, oldest first; with ``wait``, as soon as there is one."""
         peer = (await caller(request, self._store, self._seconds())).hex()
         query, name = Query(request), decode_segment(offer, "id")
@@ -208,7 +208,7 @@ class OfferRoutes:
             is_news=lambda page: bool(page.items),
             may=lambda: caller(request, self._store, self._seconds()),
         )
-        return listing({"offerId": name}, "candidates", map(candidate_json, page.items), page)
+        return listing({"offerId": name}, "candidates", [(candidate_json(each),) for each in page.items], page)
 
     def _spec(self, fields: Body) -> OfferSpec:
         return OfferSpec.check(

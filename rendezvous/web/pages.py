@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -48,20 +48,27 @@ def splice(fields: dict[str, Any], **spliced: bytes) -> bytes:
 
 
 def listing(
-    fields: dict[str, Any], name: str, items: Iterable[bytes], page: Page[Any, Any], next: str | None = None
-) -> bytes:
+    fields: dict[str, Any], name: str, items: Iterable[Sequence[bytes]], page: Page[Any, Any], next: str | None = None
+) -> list[bytes]:
     """
     Make the answer that holds a page.
 
     :param fields: what it has besides.
     :param name: what its items are called.
-    :param items: their JSON.
+    :param items: their JSON, each in parts.
     :param next: the position of the next page, if it is not a number.
+    :returns: its JSON, in parts: those of the items are not copied.
     """
     more: dict[str, Any] = {"hasMore": page.next is not None}
     if page.next is not None:
         more["next"] = str(page.next) if next is None else next
-    return splice({**fields, **more}, **{name: b"[%b]" % b",".join(items)})
+    separator = encode({**fields, **more})[:-1] + b',"%b":[' % name.encode("ascii")
+    parts: list[bytes] = []
+    for item in items:
+        parts.append(separator)
+        parts += item
+        separator = b","
+    return [*parts, b"]}"] if parts else [separator, b"]}"]
 
 
 def number_after(text: str | None) -> int | None:

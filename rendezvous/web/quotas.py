@@ -22,6 +22,7 @@ CODES = (
     "source-registrations",
     "source-requests",
     "source-share",
+    "source-unread",
     "source-waiting",
 )
 

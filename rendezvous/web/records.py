@@ -24,6 +24,9 @@ __all__ = [
 
 ToWall = Callable[[float], float]
 
+#: JSON in parts. Most of its bytes are those of the store, and are not copied.
+Parts = tuple[bytes, ...]
+
 
 def wall_of(clock: object) -> ToWall:
     """:returns: what converts a clock's time to the wall clock; the time itself where there is but one clock."""
@@ -40,13 +43,12 @@ def ends_at(offer: Offer, to_wall: ToWall) -> int:
     return round(to_wall(offer.expires_at / 1000) * 1000)
 
 
-def offer_json(offer: Offer, to_wall: ToWall) -> bytes:
+def offer_json(offer: Offer, to_wall: ToWall) -> Parts:
     """:returns: an offer as anybody sees it."""
-    times = b',"expiresAt":%d,"lastSeen":%d}' % (ends_at(offer, to_wall), offer.last_seen)
-    return b"".join((offer.head, offer.sdp, times))
+    return offer.head, offer.sdp, b',"expiresAt":%d,"lastSeen":%d}' % (ends_at(offer, to_wall), offer.last_seen)
 
 
-def own_offer_json(offer: Offer, to_wall: ToWall) -> bytes:
+def own_offer_json(offer: Offer, to_wall: ToWall) -> Parts:
     """:returns: an offer as its owner sees it."""
     answer = offer.answer
     rest = {
@@ -58,7 +60,8 @@ def own_offer_json(offer: Offer, to_wall: ToWall) -> bytes:
     }
     if offer.info is None:
         rest["info"] = None
-    return offer_json(offer, to_wall)[:-1] + b"," + encode(rest)[1:]
+    head, sdp, times = offer_json(offer, to_wall)
+    return head, sdp, times[:-1] + b"," + encode(rest)[1:]
 
 
 def answer_json(offer_id: str, topics: tuple[str, ...], answer: Answer) -> bytes:
@@ -87,9 +90,9 @@ def payloads(candidates: Iterable[Candidate]) -> bytes:
     return b"[%b]" % b",".join(candidate.payload for candidate in candidates)
 
 
-def session_json(session: Session, to_wall: ToWall) -> bytes:
+def session_json(session: Session, to_wall: ToWall) -> Parts:
     """:returns: a session as anybody of its Origin sees it."""
     offer = session.offer
     times = b',"createdAt":%d,"expiresAt":%d}' % (offer.created_at, ends_at(offer, to_wall))
     candidates = payloads(session.candidates(Role.OFFERER))
-    return b"".join((offer.head, offer.sdp, b',"offerCandidates":', candidates, times))
+    return offer.head, offer.sdp, b',"offerCandidates":', candidates, times

@@ -20,8 +20,9 @@ __all__ = ["SHARED", "Route", "RouteResult", "caller"]
 #: The tags that are not protocols, with the protocols that need their routes; without any, they are always served.
 SHARED = {"about": (), "identity": (), "topics": (Protocol.OFFERS, Protocol.SESSIONS)}
 
-#: What a route gives: the JSON object of a 200 answer, or its JSON in UTF-8; nothing if it has written for itself.
-RouteResult = Coroutine[Any, Any, dict[str, Any] | bytes | None]
+#: What a route gives: the JSON object of a 200 answer, or its JSON in UTF-8, whole or in parts; nothing if it has
+#: written for itself.
+RouteResult = Coroutine[Any, Any, dict[str, Any] | bytes | list[bytes] | None]
 
 
 @attrs.frozen

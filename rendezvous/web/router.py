@@ -23,9 +23,11 @@ from twisted.web.server import NOT_DONE_YET
 
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError
-from rendezvous.refusals import Refusals
 from rendezvous.web._json import write_error, write_failure, write_object
+from rendezvous.web.gate import Gate
+from rendezvous.web.pages import encode
 from rendezvous.web.route import Route
+from rendezvous.web.sending import SMALL
 from rendezvous.web.sources import source_of
 
 __all__ = ["RouteTable", "Router"]
@@ -92,16 +94,16 @@ class Router(Resource):
 
     :param routes: the table of routes.
     :param check_running: raises if the store cannot be used, because the server has not been started or has stopped.
-    :param refusals: counts what the routes refuse because of a limit.
+    :param gate: sends what is long, and counts what the routes refuse because of a limit.
     :ivar table: what is found without Klein.
     """
 
     isLeaf = True
 
-    def __init__(self, routes: Sequence[Route], check_running: Callable[[], None], refusals: Refusals) -> None:
+    def __init__(self, routes: Sequence[Route], check_running: Callable[[], None], gate: Gate) -> None:
         super().__init__()
         self._check_running = check_running
-        self._refusals = refusals
+        self._gate = gate
         self.table = RouteTable(routes)
         self._klein = self._made_of(routes)
 
@@ -126,10 +128,17 @@ class Router(Resource):
             self._check_running()
         try:
             body = await route.answer(request, *parts)
+            if body is None:
+                return b""
+            if isinstance(body, list):
+                return await self._gate.sender.send(request, body)
+            data = body if isinstance(body, bytes) else encode(body)
+            if len(data) > SMALL:
+                return await self._gate.sender.send(request, [data])
         except RendezvousError as error:
-            self._refusals.note(error, source_of(request))
+            self._gate.refusals.note(error, source_of(request))
             raise
-        return b"" if body is None else write_object(request, body)
+        return write_object(request, data)
 
     def _made_of(self, routes: Sequence[Route]) -> IResource:
         app = Klein()

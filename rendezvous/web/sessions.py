@@ -89,7 +89,7 @@ class SessionRoutes:
             "pagination": _pagination(page, limit, found.total, next),
         }
 
-    async def sessions(self, request: Request, topic: str) -> bytes:
+    async def sessions(self, request: Request, topic: str) -> list[bytes]:
         """The unanswered sessions in a topic, newest first."""
         after = number_after(Query(request).text("next"))
         page = await self._store.sessions(_origin(request), decode_segment(topic, "topic"), self._seconds(), after)
