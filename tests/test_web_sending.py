@@ -86,7 +86,7 @@ class SlowClient:
     @property
     def answers(self) -> int:
         """How many answers have begun."""
-        return self.transport.value().count(b"HTTP/1.1 ")
+        return int(self.transport.value().count(b"HTTP/1.1 "))
 
     @property
     def status(self) -> int:
