@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sqlite3
+import sys
 import tracemalloc
 from collections.abc import Callable
 
@@ -14,8 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.memory import Memory, text_size
 from rendezvous.core.offers import Role
 from rendezvous.core.sessions import Sessions
+from rendezvous.core.shares import Shares
 from rendezvous.core.signaling import OFFERS
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Full, RendezvousError, TooMany
@@ -28,6 +31,66 @@ IDS = st.sampled_from(["1", "2", "3"])
 PEERS = st.sampled_from(["p", "q", "r"])
 SOURCES = st.sampled_from([HERE, NEIGHBOUR, ELSEWHERE])
 SIZES = st.sampled_from([1, 300, 2000])
+
+
+class TextSizeTests(SynchronousTestCase):
+    """What a text is charged, compared with what it takes."""
+
+    def measured(self, text: str) -> int:
+        """:returns: the bytes of a text that SQLite has read, with which Python keeps the encoded form then."""
+        sqlite3.connect(":memory:").execute("SELECT ?", (text,)).fetchall()
+        return sys.getsizeof(text)
+
+    def test_no_text_is_charged_less_than_it_takes(self) -> None:
+        """Whatever its characters are, and however short it is."""
+        for character in "aé日😀":
+            for length in (1, 2, 10, 1000):
+                text = "".join([character] * length)
+                self.assertGreaterEqual(text_size(text), self.measured(text), (character, length))
+
+    def test_charge_is_not_far_above(self) -> None:
+        """It is exact within a tenth for ASCII, as nearly all texts are, and for the characters that take most."""
+        for character in "a😀":
+            text = "".join([character] * 1000)
+            self.assertLess(text_size(text), 1.1 * self.measured(text), character)
+
+    def test_no_text_is_charged_nothing(self) -> None:
+        """A text that is empty is an object nevertheless."""
+        self.assertGreater(text_size(""), 0)
+
+
+class BoundsTests(SynchronousTestCase):
+    """The bounds of what is charged."""
+
+    def setUp(self) -> None:
+        """Have 100 bytes in all, 50 for a subscriber and 60 for a site."""
+        self.memory = Memory(100, Shares("memory", 50, 60))
+
+    def test_bytes_of_all_sources_together(self) -> None:
+        """What fits exactly fits; one byte more does not."""
+        self.memory.charge(HERE, 40)
+        self.memory.check(ELSEWHERE, 60, 1)
+        self.assertRaises(Full, self.memory.check, ELSEWHERE, 61, 1)
+
+    def test_bytes_of_one_source(self) -> None:
+        """It may be charged for more or less than all together grows."""
+        self.memory.charge(HERE, 49)
+        self.memory.check(HERE, 1)
+        self.assertRaises(TooMany, self.memory.check, HERE, 2)
+        self.assertRaises(TooMany, self.memory.check, HERE, 0, 2)
+        self.assertRaises(TooMany, self.memory.check, HERE, -10, 2)
+
+    def test_what_does_not_grow_fits_always(self) -> None:
+        """Also where more is held than may be: after a restart, or a reload with a lower bound."""
+        self.memory.charge(HERE, 90)
+        self.memory.change(10, (5, 5))
+        for amount in (0, -1):
+            self.memory.check(HERE, amount)
+        self.assertRaises(Full, self.memory.check, ELSEWHERE, 1)
+        self.memory.change(1000, (5, 5))
+        self.assertRaises(TooMany, self.memory.check, HERE, 1)
+        self.memory.change(1000, (500, 500))
+        self.memory.check(HERE, 1)
 
 
 class MemoryMachine(RuleBasedStateMachine):

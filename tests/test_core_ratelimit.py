@@ -46,6 +46,13 @@ class TokenTests(SynchronousTestCase):
         allowed(limit, HOST, NOW)
         self.assertEqual(allowed(limit, HOST, NOW + 3600), 10)
 
+    def test_time_that_fills_a_bucket_is_not_saved_up(self) -> None:
+        """A bucket that has been full for half a token's time waits for the next token as long as any other."""
+        limit = RateLimit(1, 1)
+        self.assertEqual(limit.take(source_network(HOST), NOW), 0.0)
+        self.assertEqual(limit.take(source_network(HOST), NOW + 1.5), 0.0)
+        self.assertEqual(limit.take(source_network(HOST), NOW + 1.5), 1.0)
+
     def test_refusals_cost_nothing(self) -> None:
         """A source that was refused many times regains tokens as fast as any."""
         limit = RateLimit(4, 1)
@@ -63,6 +70,16 @@ class TokenTests(SynchronousTestCase):
         allowed(limit, HOST, NOW)
         self.assertFalse(limit.allow(HOST, NOW - 3600))
         self.assertEqual(allowed(limit, HOST, NOW - 3599), 4)
+
+    def test_changed_parameters_are_checked_too(self) -> None:
+        """Those in use stay when others are refused; a burst of 1 is the least."""
+        limit = RateLimit(4, 2)
+        for rate, burst in ((-1, 2), (float("inf"), 2), (float("nan"), 2), (1, 0.9)):
+            self.assertRaises(ValueError, limit.change, rate, burst)
+        self.assertEqual(allowed(limit, HOST, NOW), 2)
+        limit.change(4, 1)
+        self.assertEqual(allowed(limit, HOST, NOW + 3600), 1)
+        self.assertEqual(limit.take(source_network(HOST), NOW + 3600), 0.25)
 
     def test_parameters_out_of_range_are_refused(self) -> None:
         """A negative or endless rate, no burst and no table are value errors; the least of each is not."""
@@ -220,6 +237,14 @@ class BoundTests(SynchronousTestCase):
         for number in range(100):
             limit.allow(host(number), NOW)
             self.assertFalse(limit.allow(HOST, NOW))
+
+    def test_site_that_keeps_sending_is_kept(self) -> None:
+        """A site stays limited while many others pass through the table, though all that it sends is refused."""
+        limit = RateLimit(1, 1, 10, site_factor=1)
+        limit.allow("192.0.2.1", NOW)
+        for number in range(100):
+            limit.allow(host(number), NOW)
+            self.assertFalse(limit.allow("192.0.2.2", NOW), number)
 
     def test_busy_source_has_no_others_forgotten(self) -> None:
         """Many requests of one source take one place in the table, and others stay limited meanwhile."""

@@ -62,6 +62,15 @@ class SharesTests(SynchronousTestCase):
         self.shares.remove(self.one)
         self.assertEqual(len(self.shares), 0)
 
+    def test_one_is_taken_and_given_back_by_default(self) -> None:
+        """A table counts its entries without naming an amount."""
+        for held in (1, 2, 3):
+            self.shares.add(self.one)
+            self.assertEqual(self.shares.held(self.one), held)
+        for held in (2, 1, 0):
+            self.shares.remove(self.one)
+            self.assertEqual(self.shares.held(self.one), held)
+
     def test_without_limits_everything_fits(self) -> None:
         """0 means no limit; an unknown source is never counted."""
         Shares("clients").check(self.one, 10**9)

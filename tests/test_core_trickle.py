@@ -6,11 +6,8 @@ from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.events import Event, EventKind, EventLog
-from rendezvous.core.memory import Memory
 from rendezvous.core.notes import Key, OfferSide, PeerEvents
 from rendezvous.core.offers import Answer, CandidatesAdded, Role
-from rendezvous.core.shares import Shares
 from rendezvous.core.signaling import OFFERS
 from rendezvous.errors import Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
@@ -215,65 +212,6 @@ class EventTests(PairTestCase):
                 for _ in range(5):
                     self.add("q", *range(50))
         self.assertLess(costs[1], costs[0] + 12)
-
-
-def event_log(**limits: int) -> EventLog:
-    """An empty log with these limits, without any of memory."""
-    return EventLog(SignalingLimits(**limits), Memory(1 << 40, Shares("memory")))
-
-
-class EventLogTests(SynchronousTestCase):
-    """The bounds of the log."""
-
-    def log_of(self, log: EventLog, *peers: str) -> list[int]:
-        """Add an event for each peer in turn; their numbers."""
-        numbers = []
-        for peer in peers:
-            event = Event(log.draw(NOW), EventKind.EXPIRED, "x", ())
-            log.add(peer, event, NOW)
-            numbers.append(event.seq)
-        return numbers
-
-    def test_events_per_peer(self) -> None:
-        """At the bound nothing is lost; beyond it the peer's oldest goes, and only that peer's cursor is too old."""
-        log = event_log(events_per_peer=2)
-        numbers = self.log_of(log, "p", "q", "p")
-        self.assertTrue(log.covers("p", -1, NOW))
-        more = self.log_of(log, "p")
-        self.assertEqual([event.seq for event in log.since("p", -1, NOW)], [numbers[2], more[0]])
-        self.assertFalse(log.covers("p", numbers[0] - 1, NOW))
-        self.assertTrue(log.covers("p", numbers[0], NOW))
-        self.assertTrue(log.covers("q", -1, NOW))
-
-    def test_events_kept_for_all(self) -> None:
-        """At the bound nothing is lost; beyond it the oldest of all goes, and the window begins after it."""
-        log = event_log(events_kept=3)
-        numbers = self.log_of(log, "p", "q", "q")
-        self.assertTrue(log.covers("p", -1, NOW))
-        self.log_of(log, "q")
-        self.assertEqual((len(log), log.since("p", -1, NOW), log.horizon), (3, [], numbers[0]))
-        self.assertFalse(log.covers("p", -1, NOW))
-        self.assertTrue(log.covers("p", numbers[0], NOW))
-
-    def test_old_events_are_dropped_in_slices(self) -> None:
-        """A call drops so many of them, and the next one goes on."""
-        log = event_log()
-        self.log_of(log, *"pqpqp")
-        log.trim(NOW + 121, 2)
-        self.assertEqual(len(log), 3)
-        log.trim(NOW + 121, 0)
-        self.assertEqual(len(log), 3)
-        log.trim(NOW + 121)
-        self.assertEqual(len(log), 0)
-
-    def test_forgotten_events_leave_nothing(self) -> None:
-        """After the linger time, or when a peer is gone, the log is empty."""
-        log = event_log(events_per_peer=2)
-        self.log_of(log, "p", "p", "p", "q")
-        log.forget("q")
-        self.assertEqual(len(log), 2)
-        log.trim(NOW + 121)
-        self.assertEqual(len(log), 0)
 
 
 class NotificationTests(PairTestCase):

@@ -46,7 +46,8 @@ def text_size(text: str) -> int:
 
     :returns: the most bytes that it takes in memory.
     """
-    return 56 + (len(text) if text.isascii() else 8 * len(text))
+    # 4 bytes for each character that is not ASCII, and 4 bytes at most for its encoded form.
+    return 56 + len(text) if text.isascii() else 80 + 8 * len(text)
 
 
 def texts_size(texts: Iterable[str]) -> int:

@@ -7,15 +7,12 @@ How fast one source may act: token buckets by subscriber and by site, in tables 
 from __future__ import annotations
 
 from rendezvous.core.buckets import Buckets
-from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
+from rendezvous.core.sources import SITE_FACTOR, UNKNOWN, SourceNetwork, source_network
 
-__all__ = ["MAX_SOURCES", "SITE_FACTOR", "RateLimit"]
+__all__ = ["MAX_SOURCES", "RateLimit"]
 
 MAX_SOURCES = 65_536
 """Networks remembered at once by each of the two tables: about 20 MB for both when they are full of IPv6 networks."""
-
-SITE_FACTOR = 4
-"""How many times the rate and the burst of one subscriber a whole site has."""
 
 
 class RateLimit:
@@ -38,14 +35,12 @@ class RateLimit:
     def __init__(
         self, rate: float, burst: float, max_sources: int = MAX_SOURCES, site_factor: float = SITE_FACTOR
     ) -> None:
-        if not 0 <= rate < float("inf") or burst < 1 or max_sources < 2 or site_factor < 1:
-            raise ValueError(
-                "a rate is 0 or more, a burst and a site's factor at least 1, and the table holds at least 2 sources"
-            )
-        self._rate = rate
+        if max_sources < 2 or site_factor < 1:
+            raise ValueError("the table holds at least 2 sources, and a site's factor is at least 1")
         self._site_factor = site_factor
         self._subscribers: Buckets[str] = Buckets(rate, burst, max_sources)
-        self._sites: Buckets[str] = Buckets(rate * site_factor, burst * site_factor, max_sources)
+        self._sites: Buckets[str] = Buckets(rate, burst, max_sources)
+        self.change(rate, burst)
 
     def change(self, rate: float, burst: float) -> None:
         """

@@ -8,10 +8,11 @@ from itertools import islice
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import TooMany
 
-__all__ = ["Shares", "share_of"]
+__all__ = ["SITE_SHARE", "Shares", "share_of"]
 
-#: How many times as much as a subscriber a site may hold.
-SITE_FACTOR = 2.5
+#: How many times as much of a table as a subscriber a site may hold. It is less than
+#: :data:`~rendezvous.core.sources.SITE_FACTOR`: with a share of a tenth, three sites could fill the table otherwise.
+SITE_SHARE = 2.5
 
 #: Networks that are looked at for the largest one: some 5 ms. A table of a million clients has more of them.
 LOOKED_AT = 10_000
@@ -28,7 +29,7 @@ def share_of(total: int, part: float) -> tuple[int, int]:
     if not part:
         return 0, 0
     # Rounded first: a tenth of ten is one, though 0.1 is not exactly a tenth.
-    subscriber, site = round(total * part, 6), round(total * part * SITE_FACTOR, 6)
+    subscriber, site = round(total * part, 6), round(total * part * SITE_SHARE, 6)
     return max(1, int(subscriber)), max(1, min(total, int(site)))
 
 
@@ -53,7 +54,7 @@ class Shares:
         # Of the networks that have grown, one that was larger then than the one that stood here before.
         self._grown = ""
 
-    def change(self, subscriber: int = 0, site: int = 0) -> None:
+    def change(self, subscriber: int, site: int) -> None:
         """Use other shares from now on. What a source holds already stays, and is counted."""
         self._subscriber, self._site = subscriber, site
 

@@ -15,7 +15,11 @@ import attrs
 
 from rendezvous.core.addresses import packed
 
-__all__ = ["UNKNOWN", "SourceNetwork", "source_network"]
+__all__ = ["SITE_FACTOR", "UNKNOWN", "SourceNetwork", "source_network"]
+
+#: How many times as much as one subscriber a site may do in a time, or have open at one time. Of what a table holds a
+#: site may have less: see :data:`rendezvous.core.shares.SITE_SHARE`.
+SITE_FACTOR = 4
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.core.shares import Shares
-from rendezvous.core.sources import SourceNetwork
+from rendezvous.core.sources import SITE_FACTOR, SourceNetwork
 from rendezvous.errors import Full, TooMany
 from rendezvous.limits import SourceLimits
 
@@ -29,9 +29,6 @@ CODES = (
 #: Bytes of bodies that have not arrived whole, of all connections together.
 MAX_UNFINISHED = 64 * 1024 * 1024
 
-#: How many times as much a site may hold as a subscriber.
-SITE_FACTOR = 4
-
 
 class Quotas:
     """
@@ -49,7 +46,6 @@ class Quotas:
         self._unfinished = Shares("request bodies that are being sent", code="source-bodies")
         self._unfinished_total = 0
         self.connections = Shares("connections", code="source-connections")
-        self._limits = limits
         self._most_connections: int | None = None
         self.change(limits)
 
