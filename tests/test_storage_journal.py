@@ -15,7 +15,7 @@ from rendezvous.core.tracker import TrackerPeer
 from rendezvous.errors import Unavailable
 from rendezvous.storage import journal as journal_module
 from rendezvous.storage.database import open_database
-from rendezvous.storage.journal import DECISIONS_PER_BATCH, ROWS_PER_BATCH, Batch, Journal
+from rendezvous.storage.journal import DECISIONS_PER_BATCH, REFUSALS_PER_TURN, ROWS_PER_BATCH, Batch, Journal
 from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen
 from rendezvous.storage.writer import Writer
@@ -92,7 +92,11 @@ class JournalCase(SynchronousTestCase):
 
     def refused(self, position: int) -> Deferred[None]:
         """:returns: what fires when the wait for this has been refused."""
-        return self.wait(position).addErrback(lambda failure: failure.trap(Unavailable) and None)
+        return self.refused_wait(self.wait(position))
+
+    def refused_wait(self, wait: Deferred[None]) -> Deferred[None]:
+        """:returns: what fires when a wait has been refused or cancelled."""
+        return wait.addErrback(lambda failure: failure.trap(Unavailable, CancelledError) and None)
 
     def later(self, seconds: float) -> None:
         """Let time pass, and a sweep come."""
@@ -411,6 +415,41 @@ class FailingTests(JournalCase):
         self.thread.work_off()
         meta = dict(self.rows("*", "meta"))
         self.assertEqual((meta["first"], meta["second"]), (1, 2))
+
+    def test_record_without_a_row_is_a_failure_like_any_other(self) -> None:
+        """Its batch is refused and kept, not lost, and writing goes on once the row can be made."""
+
+        def faulty(record: object) -> Iterable[Statement]:
+            raise TypeError("no row")
+
+        self.patch(journal_module, "statements", faulty)
+        with capturedLogs() as events:
+            done = self.wait(self.decide(self.peer(1), made=[put(1)]))
+            self.assertEqual(self.failureResultOf(done, Unavailable).value.code, "unsaved")
+            self.later(1)
+            self.thread.work()
+            self.assertTrue(self.journal.failing)
+            self.patch(journal_module, "statements", statements)
+            self.later(2)
+            self.thread.work_off()
+        self.assertEqual((len(self.rows()), self.value(), self.journal.failing), (1, 1, False))
+        self.assertIn("no row", events[0]["reason"])
+
+    def test_many_waits_are_refused_some_at_a_time(self) -> None:
+        """The reactor has a turn after each few; the file is not probed before all are refused."""
+        position = self.decide(self.peer(1))
+        waits = [self.wait(position) for _ in range(3 * REFUSALS_PER_TURN)]
+        refused = [self.refused_wait(done) for done in waits]
+        self.thread.fail()
+        refused[-1].cancel()
+        for turn in range(1, 4):
+            self.assertEqual(sum(done.called for done in waits[:-1]), min(turn * REFUSALS_PER_TURN, len(waits) - 1))
+            self.later(10)
+            if turn < 3:
+                self.thread.work()
+        self.assertEqual((self.journal.waiting, self.journal.failing), (0, True))
+        self.thread.work_off()
+        self.assertEqual(len(self.rows()), 1)
 
     def test_batch_that_raises_in_the_file_leaves_nothing_of_itself(self) -> None:
         """A statement that fails half-way takes its whole batch with it."""

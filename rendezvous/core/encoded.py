@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import orjson
 
-__all__ = ["compact", "offer_head", "session_head", "string"]
+__all__ = ["array", "compact", "offer_head", "session_head", "string", "text_of"]
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -35,6 +35,17 @@ def string(text: str) -> bytes:
     """
     # A copy, because orjson leaves its result in a buffer of up to eight times the size.
     return b"%b" % orjson.dumps(text)
+
+
+def text_of(encoded: bytes) -> str:
+    """:returns: the text that :func:`string` has written."""
+    text: str = orjson.loads(encoded)
+    return text
+
+
+def array(values: Sequence[str | int]) -> str:
+    """Write a JSON list of texts and of integers that fit into 64 bits."""
+    return orjson.dumps(values).decode()
 
 
 def offer_head(id: str, owner: str, topics: Sequence[str], *, has_secret: bool, info: str | None) -> bytes:

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from itertools import islice
 
 import attrs
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -40,6 +41,9 @@ DECISIONS_PER_BATCH = 200
 
 #: Requests and datagrams that may wait for commits. Each costs 2 or 3 KB, and full collections of garbage look at all.
 MAX_WAITING = 4000
+
+#: Waits that are refused in one turn of the reactor when a batch could not be written, at some 0.15 ms each.
+REFUSALS_PER_TURN = 64
 
 #: Bytes of text that may queue. Beyond, nothing is taken in that has to be saved.
 MAX_BACKLOG = 64 * 1024 * 1024
@@ -182,7 +186,7 @@ class Journal:
         for statement in made:
             decision = self._deciding()
             decision.entries.append(statement)
-            decision.size += sum(len(value) for value in statement[1] if isinstance(value, str))
+            decision.size += sum([len(value) for value in statement[1] if isinstance(value, str)])
 
     def mark_changed(self, record: object) -> None:
         """Write a record as it will be when its batch is made: many changes of one are one row."""
@@ -281,21 +285,21 @@ class Journal:
                 break
 
     def _begin(self) -> Deferred[None]:
-        decisions, rows = self._take()
+        decisions, made, records = self._take()
         # The last-seen times come last and fill the rest of the batch, because no request waits for them.
-        seen = self._seen.take(max(0, ROWS_PER_BATCH - len(rows)))
+        seen = self._seen.take(max(0, ROWS_PER_BATCH - len(made) - len(records)))
         meta, self._meta = {**self._meta, "server_time": self._now}, {}
         ended: Deferred[None] = Deferred()
         self._writing = ended
-        self._run(partial(self._write, Batch(rows, seen, meta))).addCallbacks(
+        maybeDeferred(self._hand_over, made, records, seen, meta).addCallbacks(
             lambda _: self._written(decisions), lambda failure: self._failed(failure, decisions, seen, meta)
         ).addErrback(lambda failure: self.log.failure("the journal has a fault", failure)).addCallback(
             lambda _: self._end(ended)
         )
         return ended
 
-    def _take(self) -> tuple[list[_Decision], list[Statement]]:
-        """Take the decisions of a batch. Their rows are made here, on the reactor's thread, where nothing changes."""
+    def _take(self) -> tuple[list[_Decision], list[Statement], list[object]]:
+        """:returns: the decisions of a batch, their statements, and the records whose rows are still to be made."""
         decisions: list[_Decision] = []
         made: list[Statement] = []
         records: list[object] = []
@@ -309,10 +313,19 @@ class Journal:
                     del self._changed[entry]
                     records.append(entry)
         self._in_flight = set(records)
+        return decisions, made, records
+
+    def _hand_over(
+        self, made: list[Statement], records: list[object], seen: Taken | None, meta: dict[str, object]
+    ) -> Deferred[None]:
+        """
+        Make the rows of records, on the reactor's thread, where nothing changes meanwhile, and begin to write.
+
+        :raises Exception: a row cannot be made. That is a failure like any other: nothing of the batch is lost.
+        """
         # A record's row may follow the removal of another one at its place, and never comes before it.
-        for record in records:
-            made += statements(record)
-        return decisions, made
+        rows = [*made, *(row for record in records for row in statements(record))]
+        return self._run(partial(self._write, Batch(rows, seen, meta)))
 
     def _probe(self) -> None:
         """Write one row, to see whether writing is possible. A batch is made only after that."""
@@ -365,7 +378,7 @@ class Journal:
 
     def _failed(
         self, failure: Failure, decisions: list[_Decision], seen: Taken | None, meta: dict[str, object]
-    ) -> None:
+    ) -> Deferred[None] | None:
         if not self.failing:
             self.failing = True
             self.log.error(
@@ -382,10 +395,15 @@ class Journal:
         self._meta = meta | self._meta
         # Those that move go on without waiting.
         self.unsettled.clear()
-        waiting, self._waiting = self._waiting, {}
-        for done in waiting:
-            if not done.called:
+        return self._refuse()
+
+    def _refuse(self) -> Deferred[None] | None:
+        """Refuse those who wait, some in each turn of the reactor. A call in the other thread ends in another turn."""
+        for done in list(islice(self._waiting, REFUSALS_PER_TURN)):
+            # One of those before may have cancelled it.
+            if self._waiting.pop(done, None) is not None:
                 done.errback(Unavailable("The server could not save this; it keeps trying.", code="unsaved"))
+        return self._run(_do_nothing).addBoth(lambda _: self._refuse()) if self._waiting else None
 
     def _put_back(self, decisions: list[_Decision]) -> None:
         """Statements stay as they are, in order; records will be written as they are then."""
@@ -396,3 +414,7 @@ class Journal:
                     # One that has changed again meanwhile is written by the later decision.
                     self._changed.setdefault(entry, decision.position)
         self._in_flight = set()
+
+
+def _do_nothing() -> None:
+    """Give the reactor a turn."""

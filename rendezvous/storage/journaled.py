@@ -134,8 +134,9 @@ class Journaled:
             journal.mark_unsettled(record)
         else:
             if isinstance(record, Removed):
-                journal.forget(record.record)
-                if isinstance(record.record, Client):
+                if isinstance(record.record, TrackerPeer):
+                    journal.forget(record.record)
+                elif isinstance(record.record, Client):
                     # A crash before the commit undoes the end, and finds the record as it was.
                     journal.after(partial(self._tables.presence.columns.free, record.record.slot))
             journal.add(statements(record))

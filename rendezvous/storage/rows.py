@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from functools import singledispatch
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, singledispatch
+from operator import attrgetter
 from typing import Any
 
 from rendezvous.core.clients import Client
-from rendezvous.core.encoded import string
+from rendezvous.core.encoded import array, string, text_of
 from rendezvous.core.entries import Entry
 from rendezvous.core.events import Event, EventKind, EventLogged
 from rendezvous.core.logouts import LiveOnly, Revocation
@@ -32,7 +33,8 @@ __all__ = [
     "statements",
 ]
 
-#: SQL and its parameters.
+#: SQL about one table, and its parameters. Of two statements about different tables either may come first. Where the
+#: SQL has a list of ``VALUES``, many statements can be made one (:func:`~rendezvous.storage.writer.execute_many`).
 Statement = tuple[str, tuple[Any, ...]]
 
 _PUT_CLIENT = "INSERT OR REPLACE INTO clients VALUES (?, ?)"
@@ -54,21 +56,28 @@ _OFFER_COLUMNS = {
     "source": "network",
 }
 _ANSWER_COLUMNS = "answerer, answer_sdp, answered_at_ms, answer_seq"
+_VALUES: dict[str, Callable[[Offer], Any]] = {
+    **{field: attrgetter(field) for field in _OFFER_COLUMNS},
+    "topics": lambda offer: array(offer.topics),
+    "sdp": lambda offer: text_of(offer.sdp),
+    "source": attrgetter("source.subscriber"),
+}
 _COLUMNS = ", ".join(_OFFER_COLUMNS.values())
 _PUT_OFFER = f"INSERT OR REPLACE INTO offers ({_COLUMNS}) VALUES ({', '.join('?' * len(_OFFER_COLUMNS))})"  # noqa: S608
 _PUT_CANDIDATE = "INSERT OR REPLACE INTO candidates VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_TRACKER_PEER = "INSERT OR REPLACE INTO tracker_peers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
-_SET_ANSWER = (
-    "UPDATE offers SET answerer = ?, answer_sdp = ?, answered_at_ms = ?, answer_seq = ? WHERE namespace = ? AND id = ?"
-)
 # The event of an answer is kept without the answer for as long as the offer has it.
 _ANSWER = f"json_array({_ANSWER_COLUMNS})"
 _KEEP_ANSWER = (
-    f"UPDATE events SET payload = (SELECT {_ANSWER} FROM offers WHERE answer_seq = ?1 AND namespace = ?2 AND id = ?3)"  # noqa: S608
-    " WHERE seq = ?1 AND kind = 'answer'"
+    "UPDATE events SET payload = new.column2 FROM (VALUES (?, ?)) AS new WHERE seq = new.column1 AND kind = 'answer'"
 )
+# SQLite looks up each row of such a list by the index. With a bare list of VALUES it would read the whole table.
+_LISTED = "IN (SELECT column1, column2 FROM (VALUES (?, ?)))"
+_DROP_CLIENT = f"DELETE FROM clients WHERE (slot, client_id) {_LISTED}"  # noqa: S608
+_DROP_OFFER = f"DELETE FROM offers WHERE (namespace, id) {_LISTED}"  # noqa: S608
+_DROP_CANDIDATES = f"DELETE FROM candidates WHERE (namespace, offer_id) {_LISTED}"  # noqa: S608
 _PEERS_SEEN = (
     "UPDATE tracker_peers SET last_seen = json_extract(seen.value, '$[3]') FROM json_each(?) AS seen"
     " WHERE host = json_extract(seen.value, '$[0]') AND port = json_extract(seen.value, '$[1]')"
@@ -107,8 +116,8 @@ def _(offer: Offer) -> Iterator[Statement]:
             offer.namespace,
             offer.id,
             offer.owner,
-            json.dumps(offer.topics),
-            _text(offer.sdp),
+            array(offer.topics),
+            text_of(offer.sdp),
             offer.secret,
             offer.info,
             offer.created_at,
@@ -124,29 +133,27 @@ def _(offer: Offer) -> Iterator[Statement]:
 @statements.register
 def _(changed: OfferChanged) -> Iterator[Statement]:
     offer, answer = changed.offer, changed.offer.answer
-    if "answer" in changed.fields and answer is not None:
-        values = (answer.answerer, _text(answer.sdp), answer.answered_at, answer.seq)
-        yield _SET_ANSWER, (*values, offer.namespace, offer.id)
-    columns = [field for field in changed.fields if field in _OFFER_COLUMNS]
-    if columns:
-        assignments = ", ".join(f"{_OFFER_COLUMNS[field]} = ?" for field in columns)
-        values = tuple(_column(offer, field) for field in columns)
-        yield f"UPDATE offers SET {assignments} WHERE namespace = ? AND id = ?", (*values, offer.namespace, offer.id)  # noqa: S608
+    if changed.fields == ("answer",):
+        if answer is not None:
+            values = (answer.answerer, text_of(answer.sdp), answer.answered_at, answer.seq)
+            yield (
+                _update("answerer", "answer_sdp", "answered_at_ms", "answer_seq"),
+                (offer.namespace, offer.id, *values),
+            )
+        return
+    columns = _update(*(_OFFER_COLUMNS[field] for field in changed.fields))
+    yield columns, (offer.namespace, offer.id, *[_VALUES[field](offer) for field in changed.fields])
 
 
-def _column(offer: Offer, field: str) -> Any:
-    value = getattr(offer, field)
-    if field == "topics":
-        return json.dumps(value)
-    if field == "source":
-        return value.subscriber
-    return _text(value) if field == "sdp" else value
-
-
-def _text(encoded: bytes) -> str:
-    """:returns: what a JSON string says: people may want to read the file."""
-    text: str = json.loads(encoded)
-    return text
+@cache
+def _update(*columns: str) -> str:
+    """:returns: what sets some columns of offers; namespace and id are the first of its parameters."""
+    assignments = ", ".join(f"{column} = new.column{number}" for number, column in enumerate(columns, 3))
+    row = ", ".join("?" * (2 + len(columns)))
+    return (
+        f"UPDATE offers SET {assignments} FROM (VALUES ({row})) AS new"  # noqa: S608
+        " WHERE namespace = new.column1 AND id = new.column2"
+    )
 
 
 @statements.register
@@ -172,9 +179,8 @@ def _(logged: EventLogged) -> Iterator[Statement]:
     payload = None
     if isinstance(event.payload, Candidate):
         each = event.payload
-        payload = json.dumps([each.payload.decode(), each.peer, each.role.value, each.created_at, each.seq])
-    topics = json.dumps(event.topics)
-    yield _PUT_EVENT, (event.seq, logged.peer, event.kind.value, event.offer_id, topics, payload)
+        payload = array([each.payload.decode(), each.peer, each.role.value, each.created_at, each.seq])
+    yield _PUT_EVENT, (event.seq, logged.peer, event.kind.value, event.offer_id, array(event.topics), payload)
 
 
 @statements.register
@@ -189,14 +195,16 @@ def _(peer: TrackerPeer) -> Iterator[Statement]:
 def _(removed: Removed) -> Iterator[Statement]:
     record = removed.record
     if isinstance(record, Client):
-        yield "DELETE FROM clients WHERE slot = ? AND client_id = ?", (record.slot, record.client_id)
+        yield _DROP_CLIENT, (record.slot, record.client_id)
     elif isinstance(record, Revocation):
         yield "DELETE FROM revocations WHERE client_id = ?", (record.client_id.hex(),)
     elif isinstance(record, Offer):
-        if record.answer is not None:
-            yield _KEEP_ANSWER, (record.answer.seq, record.namespace, record.id)
-        yield "DELETE FROM offers WHERE namespace = ? AND id = ?", (record.namespace, record.id)
-        yield "DELETE FROM candidates WHERE namespace = ? AND offer_id = ?", (record.namespace, record.id)
+        answer = record.answer
+        if answer is not None:
+            kept = array([answer.answerer, text_of(answer.sdp), answer.answered_at, answer.seq])
+            yield _KEEP_ANSWER, (answer.seq, kept)
+        yield _DROP_OFFER, (record.namespace, record.id)
+        yield _DROP_CANDIDATES, (record.namespace, record.id)
     elif isinstance(record, TrackerPeer):
         yield "DELETE FROM tracker_peers WHERE host = ? AND port = ? AND local_port = ?", record.source
     else:

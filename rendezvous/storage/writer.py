@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+from functools import cache
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
@@ -12,7 +14,7 @@ from twisted.logger import Logger
 
 from rendezvous.storage.database import in_place
 from rendezvous.storage.journal import Batch
-from rendezvous.storage.rows import seen_peers
+from rendezvous.storage.rows import Statement, seen_peers
 
 __all__ = ["Writer"]
 
@@ -50,7 +52,8 @@ class Writer:
         seen = [] if batch.seen is None else seen_peers(batch.seen.peers)
         database.execute("BEGIN IMMEDIATE")
         try:
-            for sql, group in groupby(chain(batch.statements, seen), itemgetter(0)):
+            # Each table for itself, in order: then more statements of one kind stand together.
+            for sql, group in groupby(sorted([*batch.statements, *seen], key=_table), itemgetter(0)):
                 execute_many(database, sql, [parameters for _, parameters in group])
             database.executemany(_PUT_META, batch.meta.items())
             database.execute("COMMIT")
@@ -66,18 +69,47 @@ class Writer:
 
 def execute_many(database: sqlite3.Connection, sql: str, rows: list[tuple[Any, ...]]) -> None:
     """
-    Execute a statement for each row, inserts many at a time.
+    Execute a statement for each row, many at a time if it has a list of ``VALUES``.
 
     Each step of SQLite hands the interpreter's lock over and takes it back, for which the reactor's thread waits. So
     many rows go into one step: as many as there are, in powers of two, that the connection's cache may know the text.
     """
-    head, values, row = sql.rpartition(" VALUES ")
-    if not values:
+    head, row, tail, keys = _shape(sql)
+    if not row:
         database.executemany(sql, rows)
         return
+    if keys:
+        # One step changes a row of the file once, so only the last of its changes may be in the list.
+        rows = list({values[:keys]: values for values in rows}.values())
     done, most = 0, MAX_VARIABLES // len(rows[0])
     while done < len(rows):
         count = 1 << (min(len(rows) - done, most).bit_length() - 1)
         piece = rows[done : done + count]
-        database.execute(f"{head} VALUES {', '.join([row] * count)}", list(chain.from_iterable(piece)))
+        database.execute(f"{head}{', '.join([row] * count)}{tail}", list(chain.from_iterable(piece)))
         done += count
+
+
+@cache
+def _shape(sql: str) -> tuple[str, str, str, int]:
+    """
+    Take a statement apart.
+
+    :returns: what stands before the list of values, one row of the list, and what stands behind; then how many of the
+        first values say which row an ``UPDATE`` changes. The row is empty if there is no list.
+    """
+    found = re.fullmatch(r"(.* ?\(?VALUES )(\([?, ]+\))(.*)", sql)
+    if found is None:
+        return sql, "", "", 0
+    head, row, tail = found.groups()
+    return head, row, tail, tail.count("new.column")
+
+
+def _table(statement: Statement) -> str:
+    return _table_of(statement[0])
+
+
+@cache
+def _table_of(sql: str) -> str:
+    """:returns: which table a statement changes."""
+    found = re.match(r"(?:INSERT(?: OR REPLACE)? INTO|UPDATE|DELETE FROM) (\w+)", sql)
+    return found[1] if found else ""
