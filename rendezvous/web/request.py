@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
-from twisted.web.server import Request
+from twisted.web.http import parse_qs
+from twisted.web.server import NOT_DONE_YET, Request
 
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Malformed, RendezvousError
@@ -34,7 +34,10 @@ class CappedRequest(Request):
     source: SourceNetwork = UNKNOWN
     received = 0
     _limit = 0
-    _media: Sequence[bytes] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fields: dict[bytes, bytes] = {}
 
     def gotLength(self, length: int | None) -> None:
         """Refuse a body whose announced length is over the limit before any of it is read."""
@@ -73,11 +76,15 @@ class CappedRequest(Request):
         if target is None:
             self.channel.refuse(Malformed("The target is neither a path nor a URL.", code="bad-target"))
             return
-        if command == b"POST":
-            # The base class would read forms, and answer for a broken one in words of its own. No route takes a form.
-            self._media = self.requestHeaders.getRawHeaders(b"Content-Type", [])
-            self.requestHeaders.removeHeader(b"Content-Type")
-        super().requestReceived(command, target, version)
+        # Unlike the base class, this reads no forms: no route takes one.
+        self.content.seek(0)
+        self.method, self.uri, self.clientproto = command, target, version
+        self.path, _, query = target.partition(b"?")
+        self.args = parse_qs(query, keep_blank_values=True) if query else {}
+        self.process()
+
+    def parseCookies(self) -> None:
+        """Leave cookies alone: no route reads one."""
 
     def process(self) -> None:
         """
@@ -86,16 +93,43 @@ class CappedRequest(Request):
         This is what the base class does for a root that is a leaf, but it does not look for children, and sends no
         Server header, which would tell the version of Twisted.
         """
-        if self._media:
-            self.requestHeaders.setRawHeaders(b"Content-Type", self._media)
         self.site = self.channel.site
-        self.setHeader(b"Date", self.site.date())
+        self._fields[b"Date"] = self.site.date()
         self.prepath = []
-        self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        path = self.path[1:].split(b"/")
+        self.postpath = [unquote_to_bytes(part) for part in path] if b"%" in self.path else path
         try:
-            self.render(self.site.resource)
+            body = self.site.resource.render(self)
+            if body is not NOT_DONE_YET:
+                self._answer(body)
         except Exception:
             self.processingFailed(Failure())
+
+    def setHeader(self, name: bytes, value: bytes) -> None:
+        """Keep a header of the answer until the answer is written."""
+        if b"\n" in value or b"\r" in value:
+            raise ValueError("The value of a header is one line.")
+        self._fields[name] = value
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of an answer whose length need not be known."""
+        if not self.startedWriting:
+            for name, value in self._fields.items():
+                self.responseHeaders.setRawHeaders(name, [value])
+        super().write(data)
+
+    def _answer(self, body: bytes) -> None:
+        """Write a whole answer in one piece. The base class looks at each header of it, and writes two pieces."""
+        fields = self._fields
+        fields.setdefault(b"Content-Length", b"%d" % len(body))
+        lines = [b"%b %d %b" % (self.clientproto, self.code, self.code_message)]
+        lines += [b"%b: %b" % field for field in fields.items()]
+        lines += [b"%b: %b" % (name, v) for name, values in self.responseHeaders.getAllRawHeaders() for v in values]
+        head = b"\r\n".join(lines) + b"\r\n\r\n"
+        self.startedWriting = 1
+        self.sentLength = len(body)
+        self.channel.writeSequence((head,) if self.method == b"HEAD" else (head, body))
+        self.finish()
 
     def connectionLost(self, reason: Failure) -> None:
         """Forget the body."""

@@ -77,10 +77,9 @@ class RootResource(Resource):
     def _route(self, request: Any) -> Any:
         # The router sees the path joined with "/" and decoded as UTF-8. So what was percent-encoded is encoded again:
         # a topic with a slash in it, or bytes that are no UTF-8, stay one segment, and routes decode their own.
-        request.postpath = [
-            segment if _is_unreserved(segment) else quote(segment, safe="").encode("ascii")
-            for segment in request.postpath
-        ]
+        path = request.postpath
+        if not _is_unreserved(b"".join(path)):
+            request.postpath = [quote(segment, safe="").encode("ascii") for segment in path]
         return self._routes.render(request)
 
     def _check(self, request: Any) -> None:

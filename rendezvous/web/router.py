@@ -117,10 +117,10 @@ class Router(Resource):
             answer = eager(self._answer(request, route, parts))
         except Exception as error:
             return write_error(request, error)
-        if isinstance(answer, Deferred):
-            _write_later(request, answer)
-            return NOT_DONE_YET
-        return answer
+        if isinstance(answer, bytes):
+            return answer
+        _write_later(request, answer)
+        return NOT_DONE_YET
 
     async def _answer(self, request: Request, route: Route, parts: Sequence[str]) -> bytes:
         """:returns: the body, to be written."""
