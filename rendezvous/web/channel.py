@@ -81,6 +81,10 @@ class Channel(HTTPChannel):
     _body_began = 0.0
     _end: IDelayedCall | None = None
     _turn: IDelayedCall | None = None
+    _timer: IDelayedCall | None = None
+    _due: float | None = None
+    _peer: Any = None
+    _host: Any = None
 
     # The connection
 
@@ -101,6 +105,9 @@ class Channel(HTTPChannel):
             self._turn = None
         self.site.connections.closed(self)
         super().connectionLost(reason)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def loseConnection(self) -> None:
         """Close the connection once all is sent, or when the client does not read it."""
@@ -127,6 +134,18 @@ class Channel(HTTPChannel):
             self._is_secure = bool(super().isSecure())
         return self._is_secure
 
+    def getPeer(self) -> Any:
+        """:returns: the address of the client. Each request asks for it, and a transport makes it anew each time."""
+        if self._peer is None:
+            self._peer = super().getPeer()
+        return self._peer
+
+    def getHost(self) -> Any:
+        """:returns: the address that the client has connected to."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
+
     # Backpressure
 
     def pauseProducing(self) -> None:
@@ -149,6 +168,38 @@ class Channel(HTTPChannel):
         self._end = None if seconds is None else self.callLater(seconds, self.transport.abortConnection)
 
     # Deadlines
+
+    def setTimeout(self, period: float | None) -> float | None:
+        """
+        Have :meth:`timeoutConnection` called after a time, or not at all.
+
+        A deadline is set and cleared with each request. So a timer that runs already is left alone, unless the new
+        deadline is earlier; when it ends, it is started again for the rest of the time.
+
+        :returns: what was set before.
+        """
+        before, self.timeOut = self.timeOut, period  # type: ignore[assignment]
+        if period is None:
+            self._due = None
+            return before
+        now = self.site.reactor.seconds()
+        self._due = now + period
+        if self._timer is None:
+            self._timer = self.callLater(period, self._timer_ended)
+        elif self._timer.getTime() > self._due:
+            self._timer.reset(period)
+        return before
+
+    def _timer_ended(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        left = self._due - self.site.reactor.seconds()
+        if left > 0:
+            self._timer = self.callLater(left, self._timer_ended)
+        else:
+            self._due = None
+            self.timeoutConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Read on. Unlike the base class, this does not restart the timeout with each byte."""
