@@ -33,13 +33,13 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from mmap import mmap
 from zlib import crc32
 
 import attrs
 
-from rendezvous.core.addresses import packed
+from rendezvous.core.addresses import ipv4_text, packed
 from rendezvous.core.flat import flat_memory
 
 __all__ = ["RECORD_SIZE", "Client", "ClientColumns", "unpack_network"]
@@ -238,7 +238,7 @@ class ClientColumns:
         network = unpack_network(source)
         if not flags & ADDRESS:
             return Client(client_id, seen, network, slot=slot)
-        shown = str(IPv6Address(host) if flags & IPV6 else IPv4Address(host[12:]))
+        shown = str(IPv6Address(host)) if flags & IPV6 else ipv4_text(host[12:])
         local_port |= flags >> 8 << 16
         return Client(client_id, seen, network, shown, port, local_port, before if flags & VERIFIED else None, slot)
 
@@ -414,5 +414,5 @@ def unpack_network(source: bytes) -> str:
     if source == _UNKNOWN_SOURCE:
         return ""
     if source.startswith(_IPV4_SOURCE):
-        return str(IPv4Address(source[4:]))
+        return ipv4_text(source[4:])
     return str(IPv6Network((source + bytes(8), 64)))
