@@ -17,7 +17,7 @@ from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment
 from rendezvous.web.pages import listing, number_after
 from rendezvous.web.quotas import Quotas
-from rendezvous.web.records import answer_json, candidate_json, ends_at, offer_json, own_offer_json, wall_of
+from rendezvous.web.records import ahead_of, answer_json, candidate_json, ends_at, offer_json, own_offer_json
 from rendezvous.web.route import Route, caller
 from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import held
@@ -33,7 +33,7 @@ class OfferRoutes:
         self._clock = clock
         self._quotas = quotas
         self._seconds = clock.seconds
-        self._to_wall = wall_of(clock)
+        self._ahead = ahead_of(clock)
         self._limits: SignalingLimits = store.limits
 
     def routes(self) -> list[Route]:
@@ -107,7 +107,8 @@ class OfferRoutes:
         bloom = None if filter is None else Bloom.parse(filter, self._limits.bloom_size)
         page = await self._store.by_topic(name, limit, bloom, self._seconds(), number_after(query.text("next")))
         fields = {"topic": name, "total": page.total, "returned": len(page.items)}
-        return listing(fields, "offers", [offer_json(offer, self._to_wall) for offer in page.items], page)
+        ahead = self._ahead()
+        return listing(fields, "offers", [offer_json(offer, ahead) for offer in page.items], page)
 
     async def of_peer(self, request: Request, peer: str) -> list[bytes]:
         """The offers of a peer that can still be answered, and their topics."""
@@ -115,7 +116,8 @@ class OfferRoutes:
         name = decode_segment(peer, "peerId").lower()
         page = await self._store.of_peer(name, self._seconds(), number_after(Query(request).text("next")))
         fields = {"peerId": name, "topics": sorted({topic for offer in page.items for topic in offer.topics})}
-        return listing(fields, "offers", [offer_json(offer, self._to_wall) for offer in page.items], page)
+        ahead = self._ahead()
+        return listing(fields, "offers", [offer_json(offer, ahead) for offer in page.items], page)
 
     async def publish(self, request: Request) -> dict[str, Any]:
         """Publish offers, all or none; publishing one again refreshes it."""
@@ -126,9 +128,10 @@ class OfferRoutes:
         source = source_of(request)
         self._quotas.publications(source, len(specs))
         offers = await self._store.publish(owner, specs, now, source)
+        ahead = self._ahead()
         return {
             "offers": [
-                {"id": offer.id, "peerId": owner, "topics": offer.topics, "expiresAt": ends_at(offer, self._to_wall)}
+                {"id": offer.id, "peerId": owner, "topics": offer.topics, "expiresAt": ends_at(offer, ahead)}
                 for offer in offers
             ]
         }
@@ -138,7 +141,8 @@ class OfferRoutes:
         now = self._seconds()
         owner = (await caller(request, self._store, now)).hex()
         page = await self._store.mine(owner, now, number_after(Query(request).text("next")))
-        offers = [own_offer_json(offer, self._to_wall) for offer in page.items]
+        ahead = self._ahead()
+        offers = [own_offer_json(offer, ahead) for offer in page.items]
         return listing({"peerId": owner}, "offers", offers, page)
 
     async def answers(self, request: Request) -> list[bytes]:

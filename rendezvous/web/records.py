@@ -1,17 +1,19 @@
 """
 The JSON of offers, answers and candidates, spliced from what is stored.
 
-``to_wall`` converts server time, by which things end, to the wall clock, which is shown.
+``ahead`` is how many seconds the wall clock, which is shown, is ahead of server time, by which things end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
 from rendezvous.web.pages import encode, splice
 
 __all__ = [
+    "ahead_of",
     "answer_json",
     "candidate_json",
     "ends_at",
@@ -19,36 +21,29 @@ __all__ = [
     "own_offer_json",
     "payloads",
     "session_json",
-    "wall_of",
 ]
-
-ToWall = Callable[[float], float]
 
 #: JSON in parts. Most of its bytes are those of the store, and are not copied.
 Parts = tuple[bytes, ...]
 
 
-def wall_of(clock: object) -> ToWall:
-    """:returns: what converts a clock's time to the wall clock; the time itself where there is but one clock."""
-    to_wall: ToWall = getattr(clock, "to_wall", _same)
-    return to_wall
+def ahead_of(clock: object) -> Callable[[], float]:
+    """:returns: tells how far the wall clock is ahead of a clock; by nothing where there is but one clock."""
+    to_wall: Callable[[float], float] | None = getattr(clock, "to_wall", None)
+    return float if to_wall is None else partial(to_wall, 0.0)
 
 
-def _same(moment: float) -> float:
-    return moment
-
-
-def ends_at(offer: Offer, to_wall: ToWall) -> int:
+def ends_at(offer: Offer, ahead: float) -> int:
     """:returns: when an offer expires, in ms of the wall clock."""
-    return round(to_wall(offer.expires_at / 1000) * 1000)
+    return round((offer.expires_at / 1000 + ahead) * 1000)
 
 
-def offer_json(offer: Offer, to_wall: ToWall) -> Parts:
+def offer_json(offer: Offer, ahead: float) -> Parts:
     """:returns: an offer as anybody sees it."""
-    return offer.head, offer.sdp, b',"expiresAt":%d,"lastSeen":%d}' % (ends_at(offer, to_wall), offer.last_seen)
+    return offer.head, offer.sdp, b',"expiresAt":%d,"lastSeen":%d}' % (ends_at(offer, ahead), offer.last_seen)
 
 
-def own_offer_json(offer: Offer, to_wall: ToWall) -> Parts:
+def own_offer_json(offer: Offer, ahead: float) -> Parts:
     """:returns: an offer as its owner sees it."""
     answer = offer.answer
     rest = {
@@ -60,7 +55,7 @@ def own_offer_json(offer: Offer, to_wall: ToWall) -> Parts:
     }
     if offer.info is None:
         rest["info"] = None
-    head, sdp, times = offer_json(offer, to_wall)
+    head, sdp, times = offer_json(offer, ahead)
     return head, sdp, times[:-1] + b"," + encode(rest)[1:]
 
 
@@ -90,9 +85,9 @@ def payloads(candidates: Iterable[Candidate]) -> bytes:
     return b"[%b]" % b",".join(candidate.payload for candidate in candidates)
 
 
-def session_json(session: Session, to_wall: ToWall) -> Parts:
+def session_json(session: Session, ahead: float) -> Parts:
     """:returns: a session as anybody of its Origin sees it."""
     offer = session.offer
-    times = b',"createdAt":%d,"expiresAt":%d}' % (offer.created_at, ends_at(offer, to_wall))
+    times = b',"createdAt":%d,"expiresAt":%d}' % (offer.created_at, ends_at(offer, ahead))
     candidates = payloads(session.candidates(Role.OFFERER))
     return offer.head, offer.sdp, b',"offerCandidates":', candidates, times

@@ -308,6 +308,10 @@ def _pieces(parts: Sequence[bytes]) -> Iterator[bytes]:
     gathered: list[bytes] = []
     room = PIECE
     for part in parts:
+        if len(part) < room:
+            gathered.append(part)
+            room -= len(part)
+            continue
         start = 0
         while len(part) - start >= room:
             gathered.append(part[start : start + room] if start or len(part) > room else part)
@@ -316,5 +320,5 @@ def _pieces(parts: Sequence[bytes]) -> Iterator[bytes]:
         if start < len(part):
             gathered.append(part[start:] if start else part)
             room -= len(part) - start
-    if gathered:
+    if room < PIECE:
         yield b"".join(gathered)

@@ -17,7 +17,7 @@ from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment, header
 from rendezvous.web.pages import listing, name_after, next_name, number_after, ranked_after, splice
 from rendezvous.web.quotas import Quotas
-from rendezvous.web.records import payloads, session_json, wall_of
+from rendezvous.web.records import ahead_of, payloads, session_json
 from rendezvous.web.route import Route
 from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import held
@@ -33,7 +33,7 @@ class SessionRoutes:
         self._clock = clock
         self._quotas = quotas
         self._seconds = clock.seconds
-        self._to_wall = wall_of(clock)
+        self._ahead = ahead_of(clock)
         self._limits: SignalingLimits = store.limits
 
     def routes(self) -> list[Route]:
@@ -93,7 +93,8 @@ class SessionRoutes:
         """The unanswered sessions in a topic, newest first."""
         after = number_after(Query(request).text("next"))
         page = await self._store.sessions(_origin(request), decode_segment(topic, "topic"), self._seconds(), after)
-        return listing({}, "sessions", [session_json(session, self._to_wall) for session in page.items], page)
+        ahead = self._ahead()
+        return listing({}, "sessions", [session_json(session, ahead) for session in page.items], page)
 
     async def open(self, request: Request, topic: str) -> dict[str, Any]:
         """Open a session."""
