@@ -6,11 +6,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.clients import Client
+from rendezvous.core.client import Client
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.logouts import Logouts
-from rendezvous.core.presence import Presence, PulseCode, Timers
+from rendezvous.core.presence import Presence
 from rendezvous.core.shares import Shares
+from rendezvous.core.states import PulseCode, Timers
 
 #: Exactly representable, as are the moments around it that differ by multiples of JUST.
 NOW = 1_700_000_000.0

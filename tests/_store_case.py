@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.pages import Page
-from rendezvous.core.presence import Timers
+from rendezvous.core.states import Timers
 from rendezvous.errors import RendezvousError
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits

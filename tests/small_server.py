@@ -16,8 +16,8 @@ from twisted.internet.task import Clock
 
 from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.presence import PulseCode, Timers
 from rendezvous.core.ratelimit import RateLimit
+from rendezvous.core.states import PulseCode, Timers
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.limits import SignalingLimits
 from rendezvous.storage.registry import memory_store

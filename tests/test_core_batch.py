@@ -13,7 +13,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.addresses import packed
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.presence import Presence, PulseCode, Timers
+from rendezvous.core.presence import Presence
+from rendezvous.core.states import PulseCode, Timers
 from tests._presence_case import JUST, NOW
 
 try:

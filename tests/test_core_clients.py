@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.clients import ADDRESS, IPV6, RECORD_SIZE, USED, Client, ClientColumns
+from rendezvous.core.client import Client
+from rendezvous.core.clients import ADDRESS, IPV6, RECORD_SIZE, USED, ClientColumns
 from rendezvous.core.flat import flat_memory
 from rendezvous.errors import Unavailable
 

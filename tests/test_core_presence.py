@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rendezvous.core.client import Client
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.notes import Removed
-from rendezvous.core.presence import Client, PresenceState, PulseCode, Timers
+from rendezvous.core.states import PresenceState, PulseCode, Timers
 from rendezvous.errors import NotFound
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
 
@@ -160,12 +161,13 @@ class PulseTests(PresenceCase):
             self.assertIs(self.table.pulse(key, HERE, NOW), UNKNOWN)
         self.assertEqual(len(self.table), 1)
 
-    def test_pulse_of_a_client_that_is_gone_frees_it(self) -> None:
-        """There is no need to wait for the sweep, which then finds nothing to do."""
+    def test_pulse_of_a_client_that_is_gone_is_unknown(self) -> None:
+        """However often it comes; the next sweep frees the client."""
         self.come_online()
-        self.table.pulse(KEY, HERE, NOW + 210.0 + JUST)
+        for since in (210.0 + JUST, 211.0, 500.0):
+            self.assertIs(self.table.pulse(KEY, HERE, NOW + since), UNKNOWN)
+        self.assertEqual(self.table.sweep(NOW + 210.0 + JUST, 100), 1)
         self.assertEqual((len(self.table), KEY in self.table), (0, False))
-        self.assertEqual(self.table.sweep(NOW + 1000, 100), 0)
 
     def test_only_the_end_of_a_client_is_noted(self) -> None:
         """A first pulse, a move, and a pulse from the known address change the columns alone."""
@@ -177,8 +179,10 @@ class PulseTests(PresenceCase):
             self.table.pulse(KEY, address, NOW + since, port)
         client = self.found(NOW + 101.0)
         self.assertEqual((client.host, client.port, client.local_port, self.notes), (*THERE, 5024, []))
+        self.table.pulse(KEY, HERE, NOW + 1.0 + 210 + JUST)
+        self.assertEqual(self.notes, [])
         for since in (1.0 + 210 + JUST, 500.0):
-            self.table.pulse(KEY, HERE, NOW + since)
+            self.table.sweep(NOW + since, 100)
             self.assertEqual(self.notes, [Removed(client)])
 
 

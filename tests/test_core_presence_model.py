@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Credential
 from rendezvous.core.logouts import Logouts
-from rendezvous.core.presence import Presence, PresenceState, PulseCode, Timers
+from rendezvous.core.presence import Presence
+from rendezvous.core.states import PresenceState, PulseCode, Timers
 from rendezvous.errors import Full, NotFound, Unauthorized
 from tests._presence_case import JUST, KEYRING, NOW
 

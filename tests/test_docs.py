@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import rendezvous
 from rendezvous import errors
-from rendezvous.core.presence import ON_PULSE, PulseCode, Timers
+from rendezvous.core.states import ON_PULSE, PulseCode, Timers
 from rendezvous.limits import MAX_BODY
 from rendezvous.settings import CONFIG, Settings, option_name
 from rendezvous.testing import MemoryServer

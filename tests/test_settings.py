@@ -8,7 +8,7 @@ import attrs
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.presence import Timers
+from rendezvous.core.states import Timers
 from rendezvous.errors import StartupError
 from rendezvous.limits import SignalingLimits
 from rendezvous.settings import Settings, UDPPort, environment_name, option_name, read_settings

@@ -17,7 +17,8 @@ import attrs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.clients import RECORD_SIZE, Client
+from rendezvous.core.client import Client
+from rendezvous.core.clients import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage import client_file
 from rendezvous.storage.client_file import STEP, ClientFile, client_file_path, read_header

@@ -15,7 +15,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.presence import PulseCode, Timers
+from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import StartupError
 from rendezvous.model import ObservedAddress, PeerStatus
 from rendezvous.storage import client_file, inspection

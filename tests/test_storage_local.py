@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.offers import Offer
-from rendezvous.core.presence import PulseCode
 from rendezvous.core.specs import OfferSpec
+from rendezvous.core.states import PulseCode
 from rendezvous.errors import NotFound, Unavailable
 from rendezvous.limits import SignalingLimits
 from rendezvous.storage import journal as journal_module

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.clients import Client
+from rendezvous.core.client import Client
 from rendezvous.core.encoded import string
 from rendezvous.core.entries import Entry
 from rendezvous.core.events import Event, EventKind, EventLogged

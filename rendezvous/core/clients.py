@@ -33,16 +33,17 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 from mmap import mmap
 from zlib import crc32
 
 import attrs
 
 from rendezvous.core.addresses import ipv4_text, packed
+from rendezvous.core.client import Client, pack_network, unpack_network
 from rendezvous.core.flat import flat_memory
 
-__all__ = ["RECORD_SIZE", "Client", "ClientColumns", "unpack_network"]
+__all__ = ["RECORD_SIZE", "ClientColumns"]
 
 RECORD_SIZE = 64
 
@@ -54,8 +55,6 @@ _ADDRESS = struct.Struct("=16sHH")
 _PORTS_AT, _FLAGS_AT, _CHECK_AT, _ID_AT, _SOURCE_AT = 32, 36, 38, 40, 56
 
 _MAPPED = bytes(10) + b"\xff\xff"
-_IPV4_SOURCE = b"\xff\xff\xff\xff"
-_UNKNOWN_SOURCE = b"\xff" * 8
 
 
 # What a record's flags say. They are plain numbers: arithmetic with an enumeration costs more than all else here.
@@ -88,40 +87,6 @@ _STEADY = (STEADY_IPV4, STEADY_IPV6)
 _NO_ADDRESS = 0xFF & ~(ADDRESS | IPV6 | VERIFIED)
 #: Of the flags, what the check covers.
 _KIND = 0xFF00 | ADDRESS | IPV6
-
-
-@attrs.frozen
-class Client:
-    """
-    One registered client, as it was when it was looked up.
-
-    :ivar client_id: 16 bytes.
-    :ivar last_seen: the last accepted pulse or verify (before those, the registration), server time.
-    :ivar network: the network that registered it, as :attr:`~rendezvous.core.sources.SourceNetwork.subscriber`; empty
-        if no limit counts it.
-    :ivar host: where its pulses come from; ``None`` until the first. IPv4 is spelled as IPv4, and without a scope.
-    :ivar port: the port of that address.
-    :ivar local_port: the UDP socket of the server that its pulses go to, by the number that the shell gives it: its
-        port, or more if several sockets share one port. 0 until the first pulse, or if it is not known.
-    :ivar pulse_before_verify: the last pulse, where a verify is what was last accepted; otherwise ``None``.
-    :ivar slot: the number of its slot, 0 if it has none.
-    """
-
-    client_id: bytes
-    last_seen: float
-    network: str = ""
-    host: str | None = None
-    port: int = 0
-    local_port: int = 0
-    pulse_before_verify: float | None = None
-    slot: int = attrs.field(default=0, eq=False)
-
-    @property
-    def last_pulse(self) -> float | None:
-        """:returns: when the last accepted pulse came, or ``None`` if none has."""
-        if self.host is None:
-            return None
-        return self.last_seen if self.pulse_before_verify is None else self.pulse_before_verify
 
 
 class ClientColumns:
@@ -195,7 +160,7 @@ class ClientColumns:
 
     def fill(self, slot: int, client_id: bytes, now: float, network: str = "") -> None:
         """Make the record of a client that has never pulsed."""
-        source = _pack_network(network)
+        source = pack_network(network)
         _RECORD.pack_into(self.memory, slot * RECORD_SIZE, now, 0.0, bytes(16), 0, 0, USED, 0, client_id, source)
 
     def free(self, slot: int) -> None:
@@ -400,19 +365,3 @@ class ClientColumns:
     @staticmethod
     def _check(content: bytes, client_id: bytes, kind: int) -> int:
         return crc32(content + client_id + kind.to_bytes(2, "little")) & 0xFFFF
-
-
-def _pack_network(network: str) -> bytes:
-    if not network:
-        return _UNKNOWN_SOURCE
-    address = packed(network.removesuffix("/64"))
-    return _IPV4_SOURCE + address if len(address) == 4 else address[:8]
-
-
-def unpack_network(source: bytes) -> str:
-    """:returns: what :attr:`Client.network` says, from the eight bytes in a record."""
-    if source == _UNKNOWN_SOURCE:
-        return ""
-    if source.startswith(_IPV4_SOURCE):
-        return ipv4_text(source[4:])
-    return str(IPv6Network((source + bytes(8), 64)))

@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from rendezvous.core.clients import Client
-from rendezvous.core.presence import PresenceState, Timers, state_of
+from rendezvous.core.client import Client
+from rendezvous.core.states import PresenceState, Timers, state_of
 from rendezvous.errors import StartupError
 from rendezvous.storage.client_file import client_file_path, look
 from rendezvous.storage.clients import FIRST_WITH_CLIENT_FILE, GENERATION
@@ -55,7 +55,7 @@ _COUNTS = {
     "events": "SELECT count(*) FROM events",
 }
 
-# The states of rendezvous.core.presence, of all clients in one walk, in a store of before the file of clients.
+# The states of rendezvous.core.states, of all clients in one walk, in a store of before the file of clients.
 _OLD_CLIENTS = """
     SELECT count(*),
         coalesce(sum(host IS NOT NULL AND ?1 <= last_seen + ?2), 0),

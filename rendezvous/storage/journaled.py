@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rendezvous.core.clients import Client
+from rendezvous.core.client import Client
 from rendezvous.core.notes import Key, Removed
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.client_file import ClientFile

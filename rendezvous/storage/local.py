@@ -12,10 +12,11 @@ from rendezvous.core.identity import Credential
 from rendezvous.core.notes import Key
 from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
 from rendezvous.core.pages import Page
-from rendezvous.core.presence import Presence, PulseCode
+from rendezvous.core.presence import Presence
 from rendezvous.core.signaling import OFFERS
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.core.specs import OfferSpec
+from rendezvous.core.states import PulseCode
 from rendezvous.core.tracker import Replies, Source
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
@@ -87,9 +88,10 @@ class LocalStore:
         return self.tables.presence.authenticate(credential, now)
 
     async def pulse(self, key: bytes, address: tuple[str, int], now: float, local_port: int = 0) -> PulseCode:
-        if self._is_open and key not in self.live:
-            return PulseCode.UNKNOWN  # There is nothing to decide, and such pulses come by the thousand.
-        return await self._keep_on(lambda: self.tables.presence.pulse(key, address, now, local_port), now)
+        if not self._is_open:
+            raise Unavailable("The server is not running.")
+        # What a pulse changes is in the columns at once. Nothing of it has to be saved.
+        return self.live.pulse(key, address, now, local_port)
 
     async def verify(self, client_id: bytes, now: float) -> None:
         await self._keep_on(lambda: self.tables.presence.verify(client_id, now), now)

@@ -9,7 +9,7 @@ from functools import cache, singledispatch
 from operator import attrgetter
 from typing import Any
 
-from rendezvous.core.clients import Client
+from rendezvous.core.client import Client
 from rendezvous.core.encoded import array, string, text_of
 from rendezvous.core.entries import Entry
 from rendezvous.core.events import Event, EventKind, EventLogged

@@ -12,16 +12,17 @@ from collections.abc import Callable
 from socket import AF_INET6, inet_aton, inet_pton
 
 from rendezvous.core.addresses import shown
-from rendezvous.core.clients import Client
+from rendezvous.core.client import Client
 from rendezvous.core.identity import Keyring
 from rendezvous.core.listings import Listings
 from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key
-from rendezvous.core.presence import Presence, PresenceState, Timers, same_clock
+from rendezvous.core.presence import Presence, same_clock
 from rendezvous.core.sessions import Sessions
 from rendezvous.core.shares import Shares, share_of
 from rendezvous.core.signaling import Signaling
 from rendezvous.core.sources import SourceNetwork
+from rendezvous.core.states import PresenceState, Timers
 from rendezvous.core.table import OfferTable
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound

@@ -6,7 +6,7 @@ What is refused is refused as early as it can be: a request over its source's ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -20,10 +20,10 @@ from twisted.python.failure import Failure
 
 from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.buckets import Buckets
-from rendezvous.core.presence import PulseCode
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import MAX_SOURCES, RateLimit
 from rendezvous.core.sources import source_network
+from rendezvous.core.states import PulseCode
 from rendezvous.core.tracker import Pushed, PushNotice, Replies, Source
 from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.eager import eager
@@ -158,38 +158,70 @@ class RendezvousDatagrams(DatagramProtocol):
         self.shared.sockets.pop(self._number, None)
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
-        """Answer at once the pulse of a client that is ONLINE where it is known to be; sort out all else."""
-        try:
-            if self._keep_alive(datagram, addr, self._seconds(), self._number):
-                self._send(_ON_TIME, addr)
-            else:
-                self._sort(datagram, addr)
-        except Exception:
-            # The last resort: a fault of ours, which one datagram must not turn into the end of the port.
-            self._log.failure("a datagram could not be handled")
+        """Answer one datagram."""
+        self.datagrams_received(((datagram, addr),))
+
+    def datagrams_received(self, datagrams: Iterable[tuple[bytes, Any]]) -> None:
+        """
+        Answer datagrams that were there at the same moment.
+
+        The pulse of a client that is ONLINE where it is known to be is answered here, and all else is sorted out.
+
+        :param datagrams: each with the address that the socket has shown.
+        """
+        keep_alive, now, number, transport = self._keep_alive, self._seconds(), self._number, self.transport
+        write = self._send if transport is None else transport.write
+        for datagram, address in datagrams:
+            addr = address[:2]
+            try:
+                if keep_alive(datagram, addr, now, number):
+                    write(_ON_TIME, addr)
+                else:
+                    self._sort(datagram, addr)
+            except OSError:
+                self._drop(Drop.UNSENDABLE)
+            except Exception:
+                # The last resort: a fault of ours, which one datagram must not turn into the end of the port.
+                self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
         if not self.shared.is_running:
             self._drop(Drop.STORE_UNAVAILABLE)
             return
-        protocol = Protocol.RENDEZVOUS if datagram in self._store.live else classify(datagram)
+        is_known = datagram in self._store.live
+        protocol = Protocol.RENDEZVOUS if is_known else classify(datagram)
         if protocol is None:
             self._dropped[Drop.UNREADABLE] += 1
         elif (take := self._takers.get(protocol)) is None:
             self._dropped[Drop.PROTOCOL_OFF] += 1
+        elif is_known:
+            self._take_known_key(datagram, addr)
         else:
             take(datagram, addr)
 
     # One for each protocol
 
     def _take_pulse(self, datagram: bytes, addr: Address) -> None:
-        key, now = pulse.decode(datagram), self._seconds()
-        if len(datagram) > len(key) and self._keep_alive(key, addr, now, self._number):
+        """Answer a pulse in hex, or one with an unknown key."""
+        key = pulse.decode(datagram)
+        if len(datagram) == len(key):
+            self._ask_presence(key, addr, self._seconds())
+        elif self._keep_alive(key, addr, self._seconds(), self._number):
             self._send(_ON_TIME, addr)
-            return
-        if key in self._store.live and not self.shared.moves.take(key, now):
+        elif key in self._store.live:
+            self._take_known_key(key, addr)
+        else:
+            self._ask_presence(key, addr, self._seconds())
+
+    def _take_known_key(self, key: bytes, addr: Address) -> None:
+        """Answer a first or late pulse, or one from a new address."""
+        now = self._seconds()
+        if self.shared.moves.take(key, now):
+            self._ask_presence(key, addr, now)
+        else:
             self._drop(Drop.PULSE_LIMIT)
-            return
+
+    def _ask_presence(self, key: bytes, addr: Address, now: float) -> None:
         self._decide(
             self._store.pulse(key, addr, now, self._number),
             lambda code: self._send(_PULSE_REPLIES[code], addr),
