@@ -110,12 +110,17 @@ class Header:
         return self.records_end + _pages((self.capacity + 1) * _SIGNED_SIZE)
 
     @property
+    def is_complete(self) -> bool:
+        """:returns: whether the system has run ever since the file was mapped last, so that nothing is missing."""
+        return self.boot == boot() != bytes(16)
+
+    @property
     def survived(self) -> float:
         """
         :returns: up to which server time the records are complete: the last one if they were in the page cache ever
             since, otherwise the last one that is known to be on the disk.
         """
-        return self.time if self.boot == boot() != bytes(16) else min(self.flushed, self.time)
+        return self.time if self.is_complete else min(self.flushed, self.time)
 
     def pack(self) -> bytes:
         """:returns: the page."""

@@ -96,7 +96,9 @@ def _made(path: str, capacity: int, generation: bytes, now: float) -> ClientFile
 def _adopt(
     file: ClientFile, database: sqlite3.Connection, meta: dict[str, Any], presence: Presence, now: float, wall: float
 ) -> int:
-    return presence.adopt(read_clients(database), now - file.header.survived, now, wall)
+    # The database may know a later server time than a complete file, by up to a second. That makes no record older.
+    lost = 0.0 if file.header.is_complete else now - file.header.survived
+    return presence.adopt(read_clients(database), lost, now, wall)
 
 
 def _fill_from_snapshot(
