@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.crash.fleet import crash_fleet
 from tests.crash.rounds import crash
 from tests.crash.wire import Violation
 
 ROUNDS = 20
+#: Clients that pulse while the server is killed.
+FLEET = 1000
 #: What every client does in some round; a run that leaves one of them out has shown nothing of it.
 DEEDS = {
     "announce", "answer", "candidates", "heartbeat", "logout", "move", "override", "publish", "pulse", "register",
@@ -29,6 +33,28 @@ class CrashTests(SynchronousTestCase):
         self.assertEqual(len(said), ROUNDS)
         self.assertEqual({deed for deed in DEEDS if done[deed] < ROUNDS // 4}, set())
         self.assertGreater(done["checked"], ROUNDS * 50)
+
+
+class FleetTests(SynchronousTestCase):
+    """``kill -9`` under pulses of many clients."""
+
+    def crash(self, rounds: int, plant: str = "") -> Counter[str]:
+        """Kill a server that often, and compare its file."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        return crash_fleet(directory, rounds, FLEET, 1, plant)
+
+    def test_every_acknowledged_pulse_is_in_the_file(self) -> None:
+        """With its address and its time, of each client; and all of them are on time after the restart."""
+        done = self.crash(3)
+        self.assertEqual(done["compared"], 3 * FLEET)
+        self.assertEqual({kind for kind in ("first", "steady", "move") if done[kind] < FLEET // 10}, set())
+
+    def test_lost_pulses_are_noticed(self) -> None:
+        """Where the address, or only the time, does not reach the file."""
+        for plant in ("records_never_reach_the_file", "pulses_are_recorded_late"):
+            violation = self.assertRaises(Violation, self.crash, 3, plant)
+            self.assertRegex(str(violation), "is not in the file|the file says|got")
 
 
 class PlantedBugTests(SynchronousTestCase):

@@ -34,8 +34,8 @@ __all__ = ["Tables", "pack"]
 
 _MAPPED = bytes(10) + b"\xff\xff"
 
-#: Deadlines of clients that one slice of a sweep looks at, at most: some 5 ms where all of them have to be removed.
-SWEEP_SIZE = 500
+#: Deadlines of clients that one slice of a sweep looks at, at most: 2 to 3 ms where all of them have to be removed.
+SWEEP_SIZE = 300
 
 #: Offers that one slice ends, each counted once and once more for each of its topics: some 5 ms.
 SWEEP_STEPS = 1000

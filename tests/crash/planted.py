@@ -10,10 +10,12 @@ from collections.abc import Callable
 from mmap import MAP_PRIVATE, mmap
 from typing import Any
 
+from rendezvous.core.clients import WORDS
+from rendezvous.core.presence import Presence
 from rendezvous.storage import client_file
 from rendezvous.storage.journal import Journal
 
-__all__ = ["records_never_reach_the_file", "slots_are_freed_early"]
+__all__ = ["pulses_are_recorded_late", "records_never_reach_the_file", "slots_are_freed_early"]
 
 
 def records_never_reach_the_file() -> None:
@@ -41,3 +43,19 @@ def slots_are_freed_early() -> None:
 
 def _at_once(journal: Journal, call: Callable[[], None]) -> None:
     call()
+
+
+def pulses_are_recorded_late() -> None:
+    """Answer a steady pulse, and leave the time of the last one in the file."""
+    plain = Presence.keep_alive
+
+    def forgetful(self: Presence, key: bytes, *arguments: Any) -> bool:
+        slot = self.index.find(key)
+        before = self.columns.seen[slot * WORDS]
+        taken = plain(self, key, *arguments)
+        if taken:
+            self.columns.seen[slot * WORDS] = before
+        return taken
+
+    patched: Any = Presence
+    patched.keep_alive = forgetful
