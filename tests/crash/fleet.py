@@ -31,6 +31,8 @@ from tests.crash.wire import Violation, ask, udp_socket
 __all__ = ["crash_fleet"]
 
 SECRET = bytes(range(32))
+#: Server time at first.
+START = 1_700_000_000.0
 #: Sockets, each with one pulse in flight, so that a reply belongs to a pulse.
 SOCKETS = 64
 #: The part of the pulses that come from another socket than the one before.
@@ -70,8 +72,9 @@ class _Fleet:
         secret.write_text(SECRET.hex() + "\n")
         secret.chmod(0o600)
         database = open_database(self.path)
-        now = time.time()
+        now = START
         database.execute("BEGIN")
+        database.execute("INSERT OR REPLACE INTO meta VALUES ('server_time', ?)", (now,))
         for slot, each in enumerate(self.clients, 1):
             each.slot = slot
             record = Client(each.client_id, now, slot=slot)
@@ -79,57 +82,55 @@ class _Fleet:
                 database.execute(sql, parameters)
         database.execute("COMMIT")
         database.close()
-        # The server time of which it is known that the clock had it when the server was ready, at the latest.
+        # The server's clock has this time when the server is ready, or a later one.
         self.server_time = now
         self.done: Counter[str] = Counter()
+        self._waiting: dict[int, tuple[_Client, float]] = {}
+        self._busy: set[bytes] = set()
 
     def load(self, server: Server, sockets: dict[int, socket.socket], seconds: float) -> None:
         """Pulse until the server is dead."""
         self.ready = time.monotonic()
         selector = selectors.DefaultSelector()
-        waiting: dict[int, tuple[_Client, float]] = {}
+        self._waiting.clear()
+        self._busy.clear()
         for port, each in sockets.items():
             each.setblocking(False)
             selector.register(each, selectors.EVENT_READ, port)
-        busy: set[bytes] = set()
         threading.Timer(seconds, server.kill).start()
         while not server.down.is_set():
-            for port in sockets.keys() - waiting.keys():
-                self._send(sockets[port], port, waiting, busy)
+            for port in sockets.keys() - self._waiting.keys():
+                self._send(sockets[port], port)
             for found, _ in selector.select(0.01):
-                self._receive(sockets[found.data], found.data, waiting, busy)
-            for port, (client, sent) in list(waiting.items()):
+                self._receive(sockets[found.data], found.data)
+            for port, (client, sent) in list(self._waiting.items()):
                 if time.monotonic() > sent + PATIENCE:
                     # Its reply may come yet, and belong to no other: this socket is not used again.
                     sockets.pop(port)
-                    del waiting[port]
-                    busy.discard(client.client_id)
+                    del self._waiting[port]
+                    self._busy.discard(client.client_id)
         selector.close()
 
-    def _send(
-        self, sock: socket.socket, port: int, waiting: dict[int, tuple[_Client, float]], busy: set[bytes]
-    ) -> None:
+    def _send(self, sock: socket.socket, port: int) -> None:
         client = self.chance.choice(self.clients)
-        if client.client_id in busy or (client.at not in (None, port) and self.chance.random() > MOVING):
+        if client.client_id in self._busy or (client.at not in (None, port) and self.chance.random() > MOVING):
             return
         try:
             # What is sent may be taken, whatever comes of it here.
             client.unsure.add(port)
-            waiting[port] = (client, time.monotonic())
-            busy.add(client.client_id)
+            self._waiting[port] = (client, time.monotonic())
+            self._busy.add(client.client_id)
             sock.send(client.key)
         except OSError:
             return  # The server is gone, which the loop will see.
 
-    def _receive(
-        self, sock: socket.socket, port: int, waiting: dict[int, tuple[_Client, float]], busy: set[bytes]
-    ) -> None:
+    def _receive(self, sock: socket.socket, port: int) -> None:
         try:
             reply = sock.recv(64)
         except OSError:
             return
-        client, sent = waiting.pop(port)
-        busy.discard(client.client_id)
+        client, sent = self._waiting.pop(port)
+        self._busy.discard(client.client_id)
         if reply != ON_TIME:
             raise Violation(f"{client.client_id.hex()} pulsed on time and got {reply.hex()}")
         self.done["first" if client.at is None else "steady" if client.at == port else "move"] += 1
