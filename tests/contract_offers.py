@@ -327,6 +327,16 @@ class EventContract(OfferCase):
         future = self.done(self.store.events_since("p", late.cursor + 10**9, NOW + 121))
         self.assertEqual((future.complete, future.cursor), (False, late.cursor))
 
+    def test_offer_of_a_stream_ends_after_it(self) -> None:
+        """It lasts while its owner has a stream, and 5 s longer; of several streams the last one counts."""
+        for _ in range(2):
+            self.store.stream_opened("p", NOW)
+        self.publish("p", "x", "t", while_connected=True)
+        self.store.stream_closed("p", NOW + 20)
+        self.assertEqual(self.mine("p", NOW + 30), ["x"])
+        self.store.stream_closed("p", NOW + 40)
+        self.assertEqual([self.mine("p", NOW + now) for now in (44, 45)], [["x"], []])
+
     def test_whoever_waits_is_woken_by_news(self) -> None:
         """Of its own events and its own side, and by nothing else; a logout wakes, too."""
         client_id, _ = self.done(self.store.register(NOW))

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from twisted.application.service import Application, IService, IServiceCollection, MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import formatEvent, globalLogPublisher
@@ -16,7 +16,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from rendezvous.errors import StartupError
-from rendezvous.listening import Listening, Place
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings, UDPPort
 from rendezvous.storage import database
@@ -164,49 +163,6 @@ class LifeTests(_Case):
         _, key, _ = one.register()
         self.assertEqual(one.deliver(key), [ON_TIME])
         self.assertNotEqual(other.deliver(key), [ON_TIME])
-
-
-class ListeningTests(_Case):
-    """Tests of endpoints that take their time."""
-
-    def setUp(self) -> None:
-        """Start to listen, with no answer yet."""
-        super().setUp()
-        self.cancelled: list[object] = []
-        self.opening: Deferred[Any] = Deferred(self.cancelled.append)
-        self.asked = 0
-
-        def listen() -> Deferred[Any]:
-            self.asked += 1
-            return self.opening
-
-        self.service = Listening(Place("HTTP", "--http tcp:80", listen), self.reactor)
-        self.service.privilegedStartService()
-        self.service.startService()
-
-    def test_port_is_asked_for_once(self) -> None:
-        """The start that follows the privileged one does not listen a second time."""
-        self.assertEqual(self.asked, 1)
-
-    def test_port_that_opens_late_is_told_and_closed(self) -> None:
-        """As any other."""
-        port = self.reactor.listenTCP(80, Site(Resource(), reactor=self.reactor), interface="192.0.2.1")
-        self.opening.callback(port)
-        self.assertEqual(self.lines()[-1:], ["HTTP on 192.0.2.1:80"])
-        self.successResultOf(self.service.stopService())
-        self.assertFalse(port.listening)
-
-    def test_port_that_fails_late_is_logged(self) -> None:
-        """Nobody waits for it any more who could be told otherwise."""
-        self.opening.errback(CannotListenError("192.0.2.1", 80, OSError(errno.EADDRINUSE, "in use")))
-        self.assertEqual(len(self.flushLoggedErrors(CannotListenError)), 1)
-        self.successResultOf(self.service.stopService())
-
-    def test_stop_gives_up_waiting(self) -> None:
-        """The endpoint is told to stop trying, and that is no error."""
-        self.successResultOf(self.service.stopService())
-        self.assertEqual(self.cancelled, [self.opening])
-        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class PlaceTests(_Case):

@@ -199,6 +199,14 @@ class ViewTests(SlowDiskCase):
         self.successResultOf(self.begun(self.store.sweep(NOW + 60)))
         self.successResultOf(changed)
 
+    def test_expiry_that_a_read_finds_is_notified_too(self) -> None:
+        """A listing between two sweeps ends what is due. Those who wait for it need no sweep."""
+        self.publish("x")
+        self.thread.work_off()
+        changed = self.store.subscribe(PeerEvents(self.client_id.hex())).changed()
+        self.successResultOf(self.begun(self.store.by_topic("t", 9, None, NOW + 60)))
+        self.successResultOf(changed)
+
 
 class FullDiskTests(SlowDiskCase):
     """Nothing can be written."""
@@ -218,21 +226,22 @@ class FullDiskTests(SlowDiskCase):
         self.assertIs(self.successResultOf(self.pulse(self.key, THERE)), PulseCode.ON_TIME)
         self.assertTrue(self.store.live.keep_alive(self.key, THERE, NOW, PORT))
 
-        def tracker_pulse(override: bool) -> Deferred[Any]:
-            port = 9 if override else None
-            return self.begun(
-                self.store.tracker_pulse(
-                    SOURCE, NOW, override=override, ip=None, port=port, multiaddr=None, renew_share_id=False
-                )
-            )
+        def tracker_pulse(**changes: Any) -> Deferred[Any]:
+            asked = {"override": False, "ip": None, "port": None, "multiaddr": None, "renew_share_id": False, **changes}
+            return self.begun(self.store.tracker_pulse(SOURCE, NOW, **asked))
 
         for verb in (
             self.begun(self.store.alive(SOURCE, NOW)),
             self.begun(self.store.push(SOURCE, NOW, reply.share_id)),
-            tracker_pulse(override=False),
+            tracker_pulse(),
         ):
             self.successResultOf(verb)
-        for verb in (self.begun(self.store.announce(OTHER, NOW)), tracker_pulse(override=True)):
+        for verb in (
+            self.begun(self.store.announce(OTHER, NOW)),
+            tracker_pulse(override=True, port=9),
+            tracker_pulse(multiaddr="/ip4/192.0.2.1"),
+            tracker_pulse(renew_share_id=True),
+        ):
             self.failureResultOf(verb, Unavailable)
 
     def test_store_that_never_was_open_refuses(self) -> None:

@@ -126,6 +126,29 @@ class SweepServiceTests(_Case):
         counts = [line.split()[1] for line in self.lines("swept")]
         self.assertEqual(counts, ["1", "60", "2"])
 
+    def test_each_kind_has_its_own_line(self) -> None:
+        """Tracker peers alone are a line too; nothing is no line."""
+        for swept, said in (
+            (Swept(), []),
+            (Swept(tracker_peers=3), ["swept: 3 tracker peers had fallen silent"]),
+            (Swept(offers=2), ["swept: 2 offers had expired"]),
+        ):
+            self.store.results = [swept]
+            before = len(self.lines(""))
+            self.service.startService()
+            self.successResultOf(self.service.stopService())
+            self.assertEqual(self.lines("")[before:], said)
+
+    def test_stop_during_a_slice_makes_it_the_last(self) -> None:
+        """However much is left to free: the next start goes on with it."""
+        slow: Deferred[Swept] = Deferred()
+        self.store.results = [slow, Swept(more=True)]
+        self.service.startService()
+        stopped = self.service.stopService()
+        slow.callback(Swept(more=True))
+        self.successResultOf(stopped)
+        self.assertEqual((len(self.store.passes), self.clock.getDelayedCalls()), (1, []))
+
     def test_stop_waits_for_the_pass_under_way(self) -> None:
         """What the pass writes is written before the store is closed."""
         slow: Deferred[Swept] = Deferred()

@@ -84,6 +84,11 @@ class PeerTests(ProxiesCase):
         self.assertIs(self.proxies.source(_Request(UNIXAddress("/run/x"))), UNKNOWN)
         self.assertEqual(self.source(PROXY, X_Forwarded_For=CLIENT), PROXY)
 
+    def test_peer_that_is_no_socket_of_ours_is_not_trusted(self) -> None:
+        """An address without a host that is not a UNIX socket's may say nothing of others."""
+        self.proxies = Proxies(("unix",))
+        self.assertIs(self.proxies.source(_Request(object(), X_Forwarded_For=CLIENT)), UNKNOWN)
+
     def test_request_that_was_not_looked_at_has_no_source(self) -> None:
         """No limit counts it."""
         self.assertIs(source_of(object()), UNKNOWN)
@@ -111,6 +116,10 @@ class ForwardedForTests(ProxiesCase):
     def test_lines_are_one_list(self) -> None:
         """The last element of the last line is the nearest."""
         self.assertEqual(self.source(X_Forwarded_For=["192.0.2.66", CLIENT, "10.9.9.9"]), CLIENT)
+
+    def test_the_other_header_is_not_read_after_it(self) -> None:
+        """A client that comes from within the trusted networks could name any address in it."""
+        self.assertEqual(self.source(X_Forwarded_For="10.1.1.1", Forwarded="for=192.0.2.66"), "10.1.1.1")
 
     def test_malformed_element_ends_the_reading(self) -> None:
         """The source is the last address that could be read: the proxy that wrote it."""

@@ -187,6 +187,7 @@ class CodecTests(SynchronousTestCase):
             "USERHASH": (bytes(31), bytes(33)),
             "ERROR-CODE": (
                 bytes(3),
+                b"\0\0\4",
                 b"\0\0\2\0",
                 b"\0\0\7\0",
                 b"\0\0\4\x64",

@@ -1,0 +1,102 @@
+"""Tests of :mod:`rendezvous.listening`: ports that open late, and the errors of those that do not open."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from rendezvous.errors import StartupError
+from rendezvous.listening import Listening, Place
+from rendezvous.testing import MemoryReactor
+
+
+class ListeningCase(SynchronousTestCase):
+    """A reactor in memory, and what is logged."""
+
+    def setUp(self) -> None:
+        """Listen to the log."""
+        self.reactor = MemoryReactor()
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def lines(self) -> list[str]:
+        """:returns: what was logged."""
+        return [formatEvent(event) for event in self.events]
+
+
+class ListeningTests(ListeningCase):
+    """Tests of endpoints that take their time."""
+
+    def setUp(self) -> None:
+        """Start to listen, with no answer yet."""
+        super().setUp()
+        self.cancelled: list[object] = []
+        self.opening: Deferred[Any] = Deferred(self.cancelled.append)
+        self.asked = 0
+
+        def listen() -> Deferred[Any]:
+            self.asked += 1
+            return self.opening
+
+        self.service = Listening(Place("HTTP", "--http tcp:80", listen), self.reactor)
+        self.service.privilegedStartService()
+        self.service.startService()
+
+    def test_port_is_asked_for_once(self) -> None:
+        """The start that follows the privileged one does not listen a second time."""
+        self.assertEqual(self.asked, 1)
+
+    def test_port_that_opens_late_is_logged_and_closed(self) -> None:
+        """As any other."""
+        port = self.reactor.listenTCP(80, Site(Resource(), reactor=self.reactor), interface="192.0.2.1")
+        self.opening.callback(port)
+        self.assertEqual(self.lines()[-1:], ["HTTP on 192.0.2.1:80"])
+        self.successResultOf(self.service.stopService())
+        self.assertFalse(port.listening)
+
+    def test_port_that_fails_late_is_logged(self) -> None:
+        """The start is over by then, so it cannot fail."""
+        self.opening.errback(CannotListenError("192.0.2.1", 80, OSError(errno.EADDRINUSE, "in use")))
+        self.assertEqual(len(self.flushLoggedErrors(CannotListenError)), 1)
+        self.successResultOf(self.service.stopService())
+
+    def test_stop_gives_up_waiting(self) -> None:
+        """The attempt is cancelled, and that is no error."""
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.cancelled, [self.opening])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class ListenErrorTests(ListeningCase):
+    """What an operator reads when a port cannot be opened."""
+
+    def refused(self, error: Exception) -> str:
+        """:returns: the message for what the reactor has raised."""
+
+        def listen() -> None:
+            raise error
+
+        service = Listening(Place("HTTP", "--http tcp:80", listen), self.reactor)
+        return str(self.assertRaises(StartupError, service.privilegedStartService))
+
+    def test_place_and_reason_are_named(self) -> None:
+        """Also where there is no address, or the reason has no text of the system's own."""
+        for error, where, reason in (
+            (CannotListenError("::1", 80, OSError(errno.EACCES, "Permission denied")), "[::1]:80", "Permission denied"),
+            (CannotListenError("", 80, OSError("no reason")), "any:80", "no reason"),
+        ):
+            self.assertEqual(self.refused(error), f"cannot listen for HTTP on {where} (--http tcp:80): {reason}")
+
+    def test_error_without_a_place_names_the_option(self) -> None:
+        """As an endpoint that is not of a port raises it."""
+        for error, reason in ((OSError(errno.EACCES, "Permission denied"), "Permission denied"), (OSError("x"), "x")):
+            self.assertEqual(self.refused(error), f"cannot listen for HTTP on --http tcp:80: {reason}")
