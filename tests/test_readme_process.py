@@ -153,6 +153,17 @@ class ReadmeCase(SynchronousTestCase):
             check=False,
         )
 
+    def run_bash(self, text: str) -> list[str]:
+        """:returns: the lines that an example for bash writes, beside a server that has just been started."""
+        for program in ("bash", "curl"):
+            if shutil.which(program) is None:
+                if os.environ.get("CI") == "true":
+                    self.fail(f"CI must have {program}")
+                raise SkipTest(f"{program} is not installed here")
+        ran = self.run_pasted(["bash", "-e", "-u", "-o", "pipefail"], with_ports(text, self.start_server()))
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        return ran.stdout.splitlines()
+
     def save(self, name: str, text: str) -> str:
         """:returns: the name of a file in the directory that now holds the text."""
         (Path(self.directory) / name).write_text(text, encoding="utf-8")
@@ -182,15 +193,7 @@ class QuickStartTests(ReadmeCase):
 
     def test_curl(self) -> None:
         """The lines for bash show a pulse on time, the address, the status, and the end."""
-        for program in ("bash", "curl"):
-            if shutil.which(program) is None:
-                if os.environ.get("CI") == "true":
-                    self.fail(f"CI must have {program}")
-                raise SkipTest(f"{program} is not installed here")
-        ports = self.start_server()
-        ran = self.run_pasted(["bash", "-e", "-u", "-o", "pipefail"], with_ports(example("Quick start", "bash"), ports))
-        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
-        pulse, *answers = ran.stdout.splitlines()
+        pulse, *answers = self.run_bash(example("Quick start", "bash"))
         self.assertEqual(pulse.split(), ["00", "00", "03", "fc"])
         address, status, verified, ended, missing = map(json.loads, answers)
         self.check(address, status, verified, ended)
@@ -244,8 +247,37 @@ class ClientPageTests(ReadmeCase):
         second.expect(r"received (hello to you) from 127\.0\.0\.1 \d+$")
 
 
+class ProtocolPageTests(ReadmeCase):
+    """The examples of ``docs/protocol/offers.rst`` and ``docs/protocol/sessions.rst``."""
+
+    def answers(self, name: str) -> list[Any]:
+        """:returns: the answers that the example of a page shows."""
+        page = (ROOT / "docs" / "protocol" / f"{name}.rst").read_text(encoding="utf-8")
+        [text] = [block.text for block in code_blocks(page) if block.language == "bash"]
+        return list(map(json.loads, self.run_bash(text)))
+
+    def test_offers(self) -> None:
+        """The offer is found and answered; its owner reads the answer and the candidate."""
+        listed, answered, added, answers, candidates = self.answers("offers")
+        [offer] = listed["offers"]
+        self.assertEqual(offer["sdp"], "v=0 from Alice")
+        self.assertEqual((answered["offerId"], added["candidatesAdded"]), (offer["id"], 1))
+        [answer] = answers["answers"]
+        self.assertEqual((answer["offerId"], answer["sdp"]), (offer["id"], "v=0 from Bob"))
+        [candidate] = candidates["candidates"]
+        self.assertEqual((candidate["role"], candidate["peerId"]), ("answerer", answered["answererId"]))
+
+    def test_sessions(self) -> None:
+        """The session is found by its topic and answered; a poll shows the answer."""
+        listed, answered, polled = self.answers("sessions")
+        [session] = listed["sessions"]
+        self.assertEqual((session["info"], session["offer"]), ("Alice", "v=0 from Alice"))
+        self.assertTrue(answered["success"])
+        self.assertEqual(polled["answer"], "v=0 from Bob")
+
+
 class EmbeddingTests(ReadmeCase):
-    """The server inside somebody else's application."""
+    """The server inside another application."""
 
     def start_application(self, text: str) -> Running:
         """Start a ``.tac`` file."""
@@ -275,10 +307,13 @@ class EmbeddingTests(ReadmeCase):
         application = self.start_application(site + ports)
         http = application.expect(r"Site starting on (\d+)$")
         udp = application.expect(r"RendezvousDatagrams starting on (\d+)$")
-        self.assertEqual(self.pulse(self.register(f"http://127.0.0.1:{http}/rendezvous"), udp), 1020)
+        registered = self.register(f"http://127.0.0.1:{http}/rendezvous")
+        self.assertEqual(registered["udpPorts"], [int(udp)])
+        self.assertEqual(self.pulse(registered, udp), 1020)
 
     def test_resource_alone(self) -> None:
         """The second example is complete without the third."""
         application = self.start_application(example("Embedding", "python", 1))
         http = application.expect(r"Site starting on (\d+)$")
-        self.assertTrue(self.register(f"http://127.0.0.1:{http}/rendezvous")["ok"])
+        registered = self.register(f"http://127.0.0.1:{http}/rendezvous")
+        self.assertEqual((registered["ok"], registered["udpPorts"]), (True, []))
