@@ -155,6 +155,26 @@ class SettingsTests(ReloadCase):
         self.assertEqual(self.server.request("POST", "/register").status, 503)
         self.assertEqual(self.server.request("POST", "/verify", None, headers).status, 200)
 
+    def test_number_of_remembered_logouts_changes(self) -> None:
+        """
+        It is that of clients. One that has grown makes room for a second logout; without room the first is forgotten,
+        and the credential of a client that has expired is refused from then on.
+        """
+        for most, status in ((1, 401), (2, 200)):
+            self.start(max_clients=1)
+            _, _, first = self.server.register()
+            self.server.request("POST", "/logout", None, first)
+            self.reload(max_clients=most)
+            for _ in range(2):
+                _, _, headers = self.server.register()
+                self.server.reactor.advance(400)
+            self.assertEqual(self.server.request("POST", "/logout", None, headers).status, 200)
+            self.assertEqual(self.server.request("POST", "/logout", None, headers).status, 401)
+            _, _, expired = self.server.register()
+            self.server.reactor.advance(400)
+            self.assertEqual(self.server.request("POST", "/logout", None, expired).status, status)
+            self.assertEqual(self.server.request("POST", "/logout", None, first).status, 401)
+
     def test_places_of_the_tracker_change(self) -> None:
         """As those of clients do."""
         self.start(max_tracker_peers=1)

@@ -118,7 +118,10 @@ class Settings:
         30 * 86400.0, "seconds for which the server remembers that a credential was logged out", SECONDS
     )
     max_clients: int = option(
-        1_000_000, "number of clients that are kept; the next one is refused with 503", whole(1, _MOST), reloadable=True
+        1_000_000,
+        "number of clients that are kept, and of logouts that are remembered; the next client is refused with 503",
+        whole(1, _MOST),
+        reloadable=True,
     )
     max_offers: int = option(
         100_000,
