@@ -37,7 +37,7 @@ class PresenceCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        """Begin with nobody."""
+        """Begin with an empty table."""
         self.notes: list[object] = []
         self.table = self.make_table()
 

@@ -69,7 +69,7 @@ class StoreCase(SynchronousTestCase):
         raise NotImplementedError
 
     def setUp(self) -> None:
-        """Begin with nobody."""
+        """Begin with an empty table."""
         self.keyring = Keyring([Secret(bytes(32)), Secret(b"\x09" * 32, until=NOW + 10_000 * DAY)])
         self.store = self.opened()
 

@@ -1,4 +1,4 @@
-"""What every store must do: offers, answers, candidates, and what peers are told of them."""
+"""What every store must do: offers, answers, candidates, and the events that peers get of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ A, B = PeerEvents("a"), PeerEvents("b")
 
 
 class OfferCase(StoreCase):
-    """Offers of made-up peers: a store takes the word of its caller for who somebody is."""
+    """Offers of made-up peers: a store takes the word of its caller for who a peer is."""
 
     def publish(self, owner: str, id: str, *topics: str, now: float = NOW, **asked: Any) -> Offer:
         """:returns: an offer that was published under this id."""
@@ -240,7 +240,7 @@ class AnswerContract(OfferCase):
         self.assertEqual(self.listed(self.store.answers("q", NOW, -1)), [])
 
     def test_answer_that_may_not_be_is_refused(self) -> None:
-        """And leaves the offer to be answered by somebody else."""
+        """And leaves the offer to be answered by another peer."""
         self.publish("p", "x", secret="s", ttl_ms=60_000)
         self.refusals(
             (self.store.answer("y", "q", "v=1", None, NOW), NotFound, "not-found"),
@@ -303,7 +303,7 @@ class EventContract(OfferCase):
         self.assertEqual(self.told("p", None), [])
         self.assertEqual(self.done(self.store.events_since("q", start, NOW)).cursor, events.cursor)
 
-    def test_end_is_told_to_whom_it_concerns(self) -> None:
+    def test_end_is_an_event_for_those_it_concerns(self) -> None:
         """An expiry to both sides, a withdrawal to the one that did not do it."""
         start = self.cursor()
         for name in ("x", "y"):
@@ -337,7 +337,7 @@ class EventContract(OfferCase):
         self.store.stream_closed("p", NOW + 40)
         self.assertEqual([self.mine("p", NOW + now) for now in (44, 45)], [["x"], []])
 
-    def test_whoever_waits_is_woken_by_news(self) -> None:
+    def test_waiters_are_notified_of_what_happens(self) -> None:
         """Of its own events and its own side, and by nothing else; a logout wakes, too."""
         client_id, _ = self.done(self.store.register(NOW))
         peer = client_id.hex()

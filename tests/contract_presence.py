@@ -20,7 +20,7 @@ THERE = ("2001:db8::9", 40001)
 
 ON_TIME, VERIFY, UNKNOWN = PulseCode.ON_TIME, PulseCode.VERIFY, PulseCode.UNKNOWN
 
-#: Of a client that has pulsed: seconds since its last sign of life, whether it is online (``None``: gone), and what a
+#: Of a client that has pulsed: seconds since its last activity, whether it is online (``None``: gone), and what a
 #: pulse is answered.
 STATES = [
     (0.0, True, ON_TIME),
@@ -78,7 +78,7 @@ class RegisterContract(PresenceCase):
         """The same seed makes the same clients."""
         self.assertEqual(self.done(self.opened().register(NOW)), self.register())
 
-    def test_mistakable_key_is_given_to_nobody(self) -> None:
+    def test_mistakable_key_is_given_to_no_client(self) -> None:
         """An id whose key looks like another dialect's datagram is drawn again."""
         drawn = [n.to_bytes(16, "big") for n in range(2000)]
         bad = next(client_id for client_id in drawn if mistakable(self.keyring.key(client_id)))

@@ -43,7 +43,7 @@ class TrackerCase(StoreCase):
         return self.store.tracker_pulse(source, now, **(plain | asked))
 
     def is_alive(self, source: Source, now: float = NOW) -> bool:
-        """:returns: what a peer that asks is told; its question is a sign of life."""
+        """:returns: the answer to a peer that asks; its question counts as activity."""
         ((reply, to),) = self.done(self.store.alive(source, now))
         self.assertIn(reply, (StillAlive(), Expired()))
         self.assertEqual(to, source)
@@ -68,7 +68,7 @@ class TrackerContract(TrackerCase):
             self.assertRegex(name, r"\A[0-9A-Za-z]{8}\Z")
 
     def test_peer_lives_for_its_lifetime(self) -> None:
-        """Five minutes from its last sign of life, whichever that was."""
+        """Five minutes from its last activity, whichever that was."""
         bob = self.announce(BOB)
         self.announce(ALICE)
         now = NOW

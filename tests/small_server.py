@@ -55,7 +55,7 @@ MAX_REPLY = 400
 
 
 def counting() -> Any:
-    """:returns: a source of bytes that nobody would call random, the same for each server."""
+    """:returns: a source of bytes that are not random, the same for each server."""
     drawn = 0
 
     def draw(size: int) -> bytes:

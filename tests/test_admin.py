@@ -327,7 +327,7 @@ class BackupTests(AdminCase):
         self.assertIn("is there already", self.refusal("backup", self.path, str(link)))
 
     def test_copy_that_appears_meanwhile_is_kept(self) -> None:
-        """Whoever was first wins."""
+        """The first one wins."""
         link = os.link
 
         def late(source: str, destination: str) -> None:
@@ -452,7 +452,7 @@ class CommandLineTests(AdminCase):
         for hidden in (ANSWER_SECRET, OWNER, SECRET.hex()):
             self.assertNotIn(hidden, shown)
 
-    def test_program_ends_quietly_when_nobody_reads(self) -> None:
+    def test_program_ends_quietly_when_its_output_is_closed(self) -> None:
         """A pipe that is closed is no reason for a traceback."""
         self.leave()
         reading, writing = os.pipe()

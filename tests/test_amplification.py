@@ -209,7 +209,7 @@ class AmplificationTests(SynchronousTestCase):
     """The port is a poor amplifier, and the page on security says how poor."""
 
     def setUp(self) -> None:
-        """Start a server that limits nobody."""
+        """Start a server without limits of sources."""
         self.meter = Meter()
         self.addCleanup(self.meter.server.stop)
 

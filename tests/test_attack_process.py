@@ -56,7 +56,7 @@ class LoadTests(SynchronousTestCase):
             self.assertEqual(len({each.rpartition(".")[0] for each in made}), sites or count)
 
     def test_refused_connection_is_an_error(self) -> None:
-        """A request to a port where nobody listens raises OSError."""
+        """A request to a closed port raises OSError."""
         self.assertRaises(OSError, fetch, 1, request("GET", "/"), ONE[0])
 
     def test_answer_reads_json(self) -> None:

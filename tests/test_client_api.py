@@ -278,7 +278,7 @@ class RefusalTests(SynchronousTestCase):
             self.refused(CannedServer(404, refusal("not-found")), PeerNotFound, route)
 
     def test_peer_that_never_pulsed_has_no_address(self) -> None:
-        """A peer without an address is told from one that is unknown."""
+        """A peer without an address has another error than one that is unknown."""
         self.refused(CannedServer(404, refusal("no-address")), PeerHasNoAddress)
 
     def test_404_that_is_not_about_a_peer_is_the_servers_error(self) -> None:

@@ -32,7 +32,7 @@ class ServerClockTests(SynchronousTestCase):
         self.reactor.advance(3.0)
         self.assertEqual(called, [1])
 
-    def test_it_begins_where_it_is_told(self) -> None:
+    def test_it_begins_at_the_time_given(self) -> None:
         """Before that, at the wall clock's time; time before the start does not count."""
         self.assertEqual(self.clock.seconds(), WALL)
         self.reactor.advance(7.0)

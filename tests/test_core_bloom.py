@@ -72,7 +72,7 @@ class BloomTests(SynchronousTestCase):
         self.assertEqual(code_units("a\U0001f600"), (0x61, 0xD83D, 0xDE00))
         self.assertEqual(code_units("\ud83d"), (0xD83D,))
 
-    def test_all_ones_hold_everybody_and_zeros_nobody(self) -> None:
+    def test_all_ones_hold_every_peer_and_zeros_none(self) -> None:
         """A full filter holds any peer, an empty array none, not even the empty name."""
         for peer in ("", "a", "0" * 32):
             self.assertIn(peer, Bloom(b"\xff" * 3))

@@ -82,7 +82,7 @@ class DeadlinesTests(SynchronousTestCase):
         self.assertEqual(len(self.watched.take(NOW + 1e6)), 100)
 
     def test_moved_deadline_is_noticed_when_its_bucket_comes_due(self) -> None:
-        """Putting a deadline off tells nobody, and costs one look."""
+        """Putting a deadline off changes no order, and costs one look."""
         self.watched.put("a", NOW)
         self.watched.at["a"] = NOW + 100
         self.assertEqual(self.watched.take(NOW + 99), [])

@@ -57,7 +57,7 @@ class ClientIdTests(SynchronousTestCase):
         """32 of them."""
         self.assertEqual([parse_client_id(text) for text in (ID.hex(), ID.hex().upper())], [ID, ID])
 
-    def test_everything_else_names_nobody(self) -> None:
+    def test_everything_else_names_no_client(self) -> None:
         """A text that cannot be an id is a peer that cannot exist."""
         text = ID.hex()
         for wrong in ("", text[1:], text + "0", text[:-1] + "g", text + "\n", " " + text, text[:-1] + "\u0661"):

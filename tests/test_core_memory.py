@@ -322,7 +322,7 @@ class BoundTests(SynchronousTestCase):
         self.assertRaises(TooMany, world.add_candidates, OFFERS, "x", "p", [1], NOW)
 
     def test_events_of_a_peer(self) -> None:
-        """Beyond its bytes a peer's oldest events go, and its stream is told."""
+        """Beyond its bytes a peer's oldest events go, and its stream gets a reset."""
         world = World(SignalingLimits(event_bytes_per_peer=10_000))
         start = world.latest
         for n in range(4):

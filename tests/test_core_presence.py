@@ -11,7 +11,7 @@ from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THE
 
 ON_TIME, VERIFY, UNKNOWN = PulseCode.ON_TIME, PulseCode.VERIFY, PulseCode.UNKNOWN
 
-#: Seconds since the last sign of life of a client that has pulsed, and its state: each boundary, and just past it.
+#: Seconds since the last activity of a client that has pulsed, and its state: each boundary, and just past it.
 STATES = [
     (0.0, PresenceState.ONLINE),
     (30.0, PresenceState.ONLINE),
@@ -100,7 +100,7 @@ class StateTests(PresenceCase):
         self.assertIsNone(self.table.find(ID, earlier + 210.0 + JUST))
 
     def test_verify_on_a_clock_that_goes_back_is_harmless(self) -> None:
-        """The last pulse then lies in the future, which is for whoever shows it to mind."""
+        """The last pulse then lies in the future, which the code that shows it has to mind."""
         self.come_online()
         client = self.table.verify(ID, NOW - 1000.0)
         self.assertEqual((client.last_seen, client.last_pulse), (NOW - 1000.0, NOW))
@@ -134,7 +134,7 @@ class PulseTests(PresenceCase):
             self.assertEqual((client.host, client.last_pulse), recorded, since)
 
     def test_late_pulses_never_bring_a_client_back(self) -> None:
-        """However many come: they are not signs of life, so the client is gone when it would have been anyway."""
+        """However many come: they do not count as activity, so the client is gone when it would have been anyway."""
         self.come_online()
         late = [self.table.pulse(KEY, HERE, NOW + since) for since in (34.0, 64.0, 94.0, 124.0, 154.0, 184.0, 210.0)]
         self.assertEqual(late, [VERIFY] * 7)
@@ -242,7 +242,7 @@ class VerifyTests(PresenceCase):
             self.assertEqual((client.host, client.port), HERE)
 
     def test_verify_starts_the_times_anew(self) -> None:
-        """A verify is a sign of life like a pulse."""
+        """A verify counts as activity like a pulse."""
         self.come_online()
         client = self.table.verify(ID, NOW + 210.0)
         for since, state in STATES:
@@ -265,7 +265,7 @@ class VerifyTests(PresenceCase):
             self.assertIs(self.table.state(client, NOW + 300.0 + since), state, since)
 
     def test_verify_before_the_first_pulse_does_not_outlast_its_time(self) -> None:
-        """Nobody who was not there is taken back."""
+        """A client that was not there is not taken back."""
         self.register()
         self.assertRaises(NotFound, self.table.verify, ID, NOW + 300.0 + JUST)
         self.assertRaises(NotFound, self.table.verify, OTHER, NOW)

@@ -361,7 +361,7 @@ class SweepTests(PresenceCase):
         removed = [self.table.sweep(NOW + since, MANY) for since in (211.0, 300.0, 301.0)]
         self.assertEqual((removed, len(self.table)), ([0, 0, 1], 0))
 
-    def test_long_registration_time_keeps_nobody_who_has_pulsed(self) -> None:
+    def test_long_registration_time_keeps_no_client_that_has_pulsed(self) -> None:
         """The first pulse brings the deadline nearer, whenever it comes, and memory is free just as soon."""
         for first in (0.0, 100.0, 209.0, 211.0, 1000.0, 5000.0):
             self.table = self.make_table(Timers(registration_time=1e6))
@@ -446,7 +446,7 @@ class SweepTests(PresenceCase):
         answers = {table.pulse(key, HERE, NOW + 1e3) for table in (swept, never) for key in keys}
         self.assertEqual(answers, {PulseCode.UNKNOWN})
 
-    def test_clock_that_goes_back_sweeps_nobody(self) -> None:
+    def test_clock_that_goes_back_sweeps_no_client(self) -> None:
         """And once it has caught up, everybody goes as usual."""
         table = self.fill(3)
         self.assertEqual([table.sweep(NOW + since, MANY) for since in (-1e6, -1.0, 0.0, 211.0)], [0, 0, 0, 3])

@@ -187,7 +187,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     @invariant()
     def table_is_bounded(self) -> None:
-        """Nobody who lives is missing, and there are never too many."""
+        """No live client is missing, and there are never too many."""
         assert self.live <= len(self.table) <= ROOM
         assert len(list(self.table.clients())) == len(self.table)
 

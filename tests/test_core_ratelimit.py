@@ -257,7 +257,7 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual(len(limit), 2 * 5)
 
     def test_forgotten_source_starts_anew(self) -> None:
-        """A source that was pushed out has the whole burst again, so a flood locks nobody out."""
+        """A source that was pushed out has the whole burst again, so a flood locks no source out."""
         limit = RateLimit(1, 2, 10)
         allowed(limit, HOST, NOW)
         for number in range(10):

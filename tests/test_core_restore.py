@@ -56,7 +56,7 @@ class RestoreTests(PairTestCase):
         self.assertEqual(publish(signaling, "q", "y").id, "y")
 
     def test_what_expired_meanwhile_is_ended_and_noted(self) -> None:
-        """The first verb ends it, its owner is told, and the journal may delete it."""
+        """The first verb ends it, its owner gets the event, and the journal may delete it."""
         signaling = self.restored(NOW + 301)
         self.assertEqual(signaling.mine("p", NOW + 301), [])
         (event,) = signaling.events_since("p", -1, NOW + 301)
@@ -64,7 +64,7 @@ class RestoreTests(PairTestCase):
         self.assertEqual(self.notes, [Removed(self.offer), EventLogged("p", event)])
 
     def test_streams_resume_without_loss_or_repeat(self) -> None:
-        """From every number, each side is told exactly what it would have been told without the restart."""
+        """From every number, each side reads exactly what it would have read without the restart."""
         cursors = self.busy()
         signaling = self.restored(NOW + 5)
         self.assertEqual(signaling.latest, int((NOW + 5) * 1_000_000))
@@ -109,7 +109,7 @@ class RestoreTests(PairTestCase):
         self.assertEqual([event.seq for event in signaling.events_since("p", cursor, NOW)], numbers[1:])
 
     def test_sessions_have_no_events(self) -> None:
-        """A session is restored like an offer, and tells nobody."""
+        """A session is restored like an offer, and has no events."""
         session = Offer(
             id="s",
             namespace="https://a.example",

@@ -91,7 +91,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.topics(9, 0, "x" * 512), ([], 0))
 
     def test_unknown_expired_and_foreign_codes_are_alike(self) -> None:
-        """One and the same message, so nobody learns what other origins have."""
+        """One and the same message, so an origin does not learn what other origins have."""
         self.open(B, code="theirs")
         self.open(A, code="old", now=NOW - 300)
         publish(self.signaling, "p", "offer")

@@ -158,7 +158,7 @@ class OwnerTests(SynchronousTestCase):
         self.assertEqual(ids(self.signaling.by_topic(OFFERS, "t", 9, None, NOW + 4)[0]), ["3", "2"])
 
     def test_clock_that_steps_back_keeps_the_order(self) -> None:
-        """Whoever was seen last stays first, with a time no earlier than the others'."""
+        """The peer that was seen last stays first, with a time no earlier than the others'."""
         self.signaling.heartbeat("p", "1", NOW - 3600)
         page = self.signaling.by_topic(OFFERS, "t", 9, None, NOW)[0]
         self.assertEqual(ids(page), ["1", "3", "2"])
@@ -171,7 +171,7 @@ class OwnerTests(SynchronousTestCase):
             self.assertRaises(NotFound, verb, "p", "unknown", NOW)
 
     def test_withdrawn_offer_is_gone_at_once(self) -> None:
-        """It is in no listing, and nobody finds or answers it."""
+        """It is in no listing, and no peer can find or answer it."""
         self.signaling.withdraw("p", "1", NOW)
         self.assertEqual(ids(self.signaling.mine("p", NOW)), ["2"])
         self.assertEqual(self.signaling.count(OFFERS, "t", NOW), 2)
@@ -264,14 +264,14 @@ class AnswerTests(SynchronousTestCase):
         self.assertIn(OfferChanged(offer, ("answer",)), self.notes)
 
     def test_first_of_two_answerers_wins(self) -> None:
-        """The second is told of a conflict, and the first answer stands."""
+        """The second gets a conflict, and the first answer stands."""
         offer = self.answer("open")
         self.assertEqual(self.assertRaises(Conflict, self.answer, "open", "r").code, "already-answered")
         self.assertEqual(self.assertRaises(Conflict, self.answer, "open", "q").code, "already-answered")
         self.assertEqual(offer.peer(Role.ANSWERER), "q")
 
     def test_offer_that_expires_between_look_up_and_answer(self) -> None:
-        """Whoever saw it a moment ago cannot answer it any more; in the ms before, it could."""
+        """A peer that saw it a moment ago cannot answer it any more; in the ms before, it could."""
         offer = publish(self.signaling, "p", "brief", ttl_ms=60_000)
         self.assertIn(offer, self.signaling.by_topic(OFFERS, "t", 9, None, NOW + 59.999)[0])
         self.assertRaises(NotFound, self.answer, "brief", now=NOW + 60)

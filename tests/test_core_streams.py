@@ -73,7 +73,7 @@ class StreamsTests(SynchronousTestCase):
         self.streams.closed("p", NOW + 7)
         self.assertEqual(sorted(self.alive(NOW + 20)), ["other", "plain", "x"])
 
-    def test_the_answerer_is_told_of_a_withdrawal(self) -> None:
+    def test_the_answerer_gets_an_event_of_a_withdrawal(self) -> None:
         """The owner has left; whether it said so or its stream ended is the same to the other side."""
         self.streams.opened("p", NOW)
         self.publish()
@@ -84,7 +84,7 @@ class StreamsTests(SynchronousTestCase):
         self.assertEqual([event.kind for event in self.world.events_since("p", start, NOW + 6)], ["answer"])
 
     def test_expiry_is_an_expiry(self) -> None:
-        """When its lifetime ends while the stream is open, both sides are told so."""
+        """When its lifetime ends while the stream is open, both sides get the event."""
         self.streams.opened("p", NOW)
         self.publish(ttl_ms=60_000)
         start = self.world.latest

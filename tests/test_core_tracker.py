@@ -355,7 +355,7 @@ class PulseTests(TrackerTestCase):
         self.assertEqual(self.recorded(), ("10.0.0.1", 7000))
 
     def test_new_name_replaces_the_old(self) -> None:
-        """The new name is told and works; the old one does not any more."""
+        """The new name is in the answer and works; the old one does not any more."""
         ((reply, _),) = self.tracker.pulse(ALICE, NOW, renew_share_id=True)
         assert isinstance(reply, Pulsed)
         self.assertFalse(reply.overridden)
@@ -404,7 +404,7 @@ class PushTests(TrackerTestCase):
         self.assertEqual(self.tracker.push(ALICE, NOW, bob), expected)
 
     def test_nothing_is_sent_to_an_address_that_was_only_claimed(self) -> None:
-        """The target is told at its source, and the caller answered at its own."""
+        """The target gets its message at its source, and the caller its answer at its own."""
         bob = self.announce(BOB)
         self.announce(ALICE)
         self.tracker.pulse(BOB, NOW, override=True, ip="10.0.0.2", port=53)
@@ -420,7 +420,7 @@ class PushTests(TrackerTestCase):
         self.assertEqual((seen, to), (Pushed(PeerInfo("192.0.2.1", 4000, name)), mapped))
 
     def test_unknown_and_expired_targets_are_refused(self) -> None:
-        """Nobody is told of a peer that is not live."""
+        """No peer learns of a peer that is not live."""
         bob = self.announce(BOB)
         self.announce(ALICE, NOW + 200)
         for name, now in (("00000000", NOW + 200), ("", NOW + 200), (bob, NOW + 301)):

@@ -65,7 +65,7 @@ class JournalTests(TrackerTestCase):
         self.assertEqual(len(self.notes), noted)
 
     def test_strangers_are_neither_noted_nor_touched(self) -> None:
-        """A request that is refused, or that asks about nobody, is no sign of life of anyone."""
+        """A request that is refused, or that asks about an unknown peer, counts as activity of no peer."""
         self.assertRaises(NotFound, self.tracker.pulse, ALICE, NOW)
         self.assertRaises(NotFound, self.tracker.push, ALICE, NOW, "nobody")
         self.tracker.alive(ALICE, NOW)

@@ -80,7 +80,7 @@ class CandidateTests(PairTestCase):
         self.assertEqual(seen, ["0", "1", "2", "3", "4"])
 
     def test_strangers_are_forbidden(self) -> None:
-        """Neither side is anyone's but the owner's and the answerer's, who is nobody before its answer."""
+        """Only the owner and the answerer have a side; before the answer there is no answerer."""
         for peer in ("q", "r", ""):
             self.assertEqual(self.assertRaises(Forbidden, self.add, peer, 1).code, "not-a-side")
             self.assertRaises(Forbidden, self.payloads, peer)
@@ -120,7 +120,7 @@ class CandidateTests(PairTestCase):
 
 
 class EventTests(PairTestCase):
-    """What a stream tells a peer."""
+    """What a stream sends to a peer."""
 
     def test_events_go_to_the_other_side(self) -> None:
         """The offerer hears of the answer and its candidates; the answerer of the offerer's."""
@@ -175,7 +175,7 @@ class EventTests(PairTestCase):
         self.assertEqual(self.kinds("p", now=NOW + 420), [])
 
     def test_withdrawal_is_told_to_the_answerer(self) -> None:
-        """The owner knows; the answerer is told; what was told before stays."""
+        """The owner knows; the answerer gets an event; earlier events stay."""
         self.answer()
         self.add("p", 1)
         self.signaling.withdraw("p", "x", NOW)
@@ -183,7 +183,7 @@ class EventTests(PairTestCase):
         self.assertEqual(self.kinds("q"), ["candidate", "withdrawn"])
 
     def test_departed_peer_has_no_events(self) -> None:
-        """Logging out forgets a peer's events and tells its answerers."""
+        """Logging out forgets a peer's events, and its answerers get an event."""
         self.answer()
         self.signaling.end_peer("p", NOW)
         self.assertEqual((self.kinds("p"), self.kinds("q")), ([], ["withdrawn"]))

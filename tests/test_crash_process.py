@@ -24,7 +24,7 @@ DEEDS = {
 class CrashTests(SynchronousTestCase):
     """``kill -9`` at random moments, under load from several clients."""
 
-    def test_crash_costs_nobody_anything(self) -> None:
+    def test_crash_loses_nothing_that_was_answered(self) -> None:
         """What was acknowledged is there after each restart, what was ended stays ended, and no event is missed."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)

@@ -290,7 +290,7 @@ class LifeTests(LifeCase):
 
 
 class NotRunningTests(LifeCase):
-    """Tests of a server that does not run: its parts are mounted, and nobody started it, or it was stopped."""
+    """Tests of a server that does not run: its parts are mounted, and it was never started, or it was stopped."""
 
     def assert_not_running(self, rendezvous: Rendezvous, site: Any) -> None:
         """Check that what needs the state is refused, and that what does not is served."""

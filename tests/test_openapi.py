@@ -311,7 +311,7 @@ class RequestTests(DescribedCase):
         self.assertEqual((self.is_valid(schema, value), status != 400), (allowed, allowed), f"{value!r:.200}")
 
     def test_offers(self) -> None:
-        """Every field of a new offer at its limits and beyond, with wrong types, null, and what nobody asked for."""
+        """Every field of a new offer at its limits and beyond, with wrong types, null, and unknown fields."""
         many = LIMITS.topics_per_offer
         cases: list[Case] = [
             (True, {"secret": None, "info": None, "id": None, "ttl": None, "unknown": 1}),

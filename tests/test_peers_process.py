@@ -129,7 +129,7 @@ class AioiceTests(_PeerTests):
             )
             request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
             request.attributes.update(attributes)
-            request.add_message_integrity(b"known to nobody here")  # which adds FINGERPRINT as well
+            request.add_message_integrity(b"known to no one here")  # which adds FINGERPRINT as well
             try:
                 own = transport.get_extra_info("sockname")[:2]
                 response, _ = await protocol.request(request, (host, self.server.udp_ports[DEPLOYED]))

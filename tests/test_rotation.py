@@ -98,7 +98,7 @@ class RotatedTests(RotationCase):
         self.assertEqual(self.server.deliver(self.key), [UNKNOWN])
 
     def test_time_goes_on_while_no_server_runs(self) -> None:
-        """A restart after the stated time finds no old client, though a pause counts against nobody."""
+        """A restart after the stated time finds no old client, though a pause counts towards no timeout."""
         until = self.rotate()
         self.server.stop()
         self.reactor.pause(until - self.reactor.seconds() + JUST)
@@ -156,7 +156,7 @@ class LostTests(RotationCase):
     """A secret that does not fit the store."""
 
     def test_it_is_warned_of(self) -> None:
-        """Once, naming the store, and no secret; nobody is recognised."""
+        """Once, naming the store, and no secret; no client is recognised."""
         old = Path(self.secret).read_text().strip()
         os.unlink(self.secret)
         [warned] = self.restart()

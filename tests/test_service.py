@@ -142,14 +142,14 @@ class LifeTests(_Case):
         self.successResultOf(service.stopService())
         self.assert_stopped()
 
-    def test_each_port_is_told_to_the_log(self) -> None:
+    def test_each_port_is_logged(self) -> None:
         """Two plain lines say where the server listens."""
         self.start(self.make(interface="192.0.2.1"))
         lines = self.lines()
         self.assertIn("HTTP on 192.0.2.1:5025", lines)
         self.assertIn("UDP on 192.0.2.1:5024", lines)
 
-    def test_port_without_a_number_is_told_by_its_address(self) -> None:
+    def test_port_without_a_number_is_logged_with_its_address(self) -> None:
         """Such as a UNIX socket."""
         self.start(self.make(http=("unix:/run/rendezvous.sock",)))
         (line,) = [line for line in self.lines() if line.startswith("HTTP on ")]
@@ -195,7 +195,7 @@ class PlaceTests(_Case):
             self.assertEqual(reactor.asked, ["::"])
 
     def test_machine_without_both_is_refused(self) -> None:
-        """The second refusal is what is told."""
+        """The second refusal is the one that is reported."""
         reactor = _Refusing(six=errno.EAFNOSUPPORT, four=errno.EADDRINUSE)
         error = self.assertRaises(StartupError, self.make(reactor).privilegedStartService)
         self.assertEqual(error.__cause__.socketError.errno, errno.EADDRINUSE)
@@ -259,7 +259,7 @@ class PlaceTests(_Case):
 
 
 class EmbeddingTests(_Case):
-    """Tests of the three ways into somebody else's application."""
+    """Tests of the three ways to embed the server in an application."""
 
     def rendezvous(self, **parts: Any) -> Rendezvous:
         """:returns: a server without ports."""
@@ -311,7 +311,7 @@ class EmbeddingTests(_Case):
         self.successResultOf(parent.stopService())
 
     def test_resource_and_datagrams_go_where_they_are_put(self) -> None:
-        """The resource below a path of somebody's site, the protocol on somebody's port: one server."""
+        """The resource below a path of the application's site, the protocol on a port of its own: one server."""
         rendezvous = self.rendezvous()
         self.start(rendezvous)
         root = Resource()

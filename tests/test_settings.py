@@ -1,4 +1,4 @@
-"""The settings: what each option takes, where it comes from, and what an operator is told."""
+"""The settings: what each option takes, where it comes from, and the errors for operators."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class ReadingTests(SynchronousTestCase):
                     read_settings({}, {variable: text})
                 self.assertRegex(str(caught.exception), rf"\A{variable} must [^\n]*, not [^\n]*\Z")
 
-    def test_bounds_are_told(self) -> None:
+    def test_bounds_are_in_the_message(self) -> None:
         """Who goes past one learns where it is."""
         bounds = {
             "http_port": ["0", "65535"],
@@ -283,7 +283,7 @@ class PrecedenceTests(SynchronousTestCase):
             self.assertEqual(unlike, read_settings(beside, {}), f"{name} changes something else")
 
     def test_environment_that_is_overruled_is_not_even_read(self) -> None:
-        """A mistake in what does not count stops nobody."""
+        """A mistake in what does not count stops no server."""
         settings = read_settings({"http-port": ["80"]}, {"RENDEZVOUS_HTTP_PORT": "eighty"})
         self.assertEqual(settings.http_port, 80)
 

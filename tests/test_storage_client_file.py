@@ -297,7 +297,7 @@ class SpaceTests(ClientFileCase):
         self.assertEqual(os.stat(path).st_size, read_header(path, opened._descriptor).size)
 
     def test_full_disk_is_an_error_and_recovers(self) -> None:
-        """Nobody is let in, everybody else goes on, and when there is room again there is room."""
+        """No new client is taken in, the others go on, and new ones are taken in when there is room again."""
         opened = self.opened()
         self.adopt(opened)
         path = self.mktemp()

@@ -125,7 +125,7 @@ class RestartTests(ClientsCase):
         self.assertAsBefore()
 
     def test_after_a_power_cut(self) -> None:
-        """Server time goes on from the last flush, however much later the database is: nobody is late for that."""
+        """Server time goes on from the last flush, however much later the database is: no client is late."""
         self.killed()
         for cut in (0.0, 40.0):
             database = sqlite3.connect(self.path)
@@ -165,7 +165,7 @@ class RestartTests(ClientsCase):
         self.assertAsBefore()
 
     def test_bound_may_be_raised_and_lowered(self) -> None:
-        """Nobody is lost, and the higher one can be used."""
+        """No client is lost, and the higher one can be used."""
         for most in (100_000, 1, 5):
             self.killed()
             self.store = self.opened(max_clients=most)

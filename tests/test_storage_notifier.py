@@ -26,7 +26,7 @@ class NotifierTests(SynchronousTestCase):
         self.assertNoResult(other)
 
     def test_a_notification_wakes_once(self) -> None:
-        """Whoever waits again waits for the next notification."""
+        """A waiter that waits again waits for the next notification."""
         subscription = self.notifier.subscribe("a")
         self.successResultOf(self.woken(subscription))
         self.assertNoResult(subscription.changed())

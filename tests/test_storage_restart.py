@@ -1,4 +1,4 @@
-"""The SQLite store: all that it has acknowledged is there after a restart, and the pause counts against nobody."""
+"""The SQLite store: all that it has acknowledged is there after a restart, and the pause counts towards no timeout."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ class ClosedTests(FileCase):
         self.assertEqual(self.done(self.store.sweep(BACK + 301)), Swept(tracker_peers=1))
 
     def test_streams_go_on_from_their_numbers(self) -> None:
-        """Each event once, whether it was told before the end or not; what comes now has a greater number."""
+        """Each event once, whether it was sent before the end or not; what comes now has a greater number."""
         start = self.cursor()
         self.publish("p", "x")
         self.publish("p", "y")
@@ -237,7 +237,7 @@ class ClosedTests(FileCase):
         self.assertEqual(self.told("p", before["p"].cursor, BACK), ["candidate"])
 
     def test_stream_from_before_the_horizon_is_told_of_its_loss(self) -> None:
-        """What was too old to be told before the end is so after it."""
+        """What was too old to be sent before the end is so after it."""
         start = self.cursor()
         self.publish("p", "x")
         self.reply("x", "q")
@@ -270,7 +270,7 @@ class ClosedTests(FileCase):
         self.assertFalse(self.is_alive(ALICE, now))
 
     def test_bounds_hold_after_a_restart(self) -> None:
-        """What is back counts; more than a lower bound allows is kept, and nobody new is let in."""
+        """What is back counts; more than a lower bound allows is kept, and nothing new is taken in."""
         self.register()
         self.register()
         self.publish("p", "x")
@@ -282,7 +282,7 @@ class ClosedTests(FileCase):
         self.assertEqual(self.mine("p", BACK), ["y", "x"])
 
     def test_clock_that_was_set_back_is_harmless(self) -> None:
-        """Nobody is gone, and nothing is told twice."""
+        """No client is gone, and no event is sent twice."""
         client_id, key = self.come_online()
         self.publish("p", "x")
         self.reply("x", "q")
@@ -332,7 +332,7 @@ class ClosedTests(FileCase):
             self.refused(self.store.authenticate(Credential(key, client_id), BACK), Unauthorized)
 
     def test_second_pause_adds_to_the_first(self) -> None:
-        """Nobody ages while nobody is there, although nothing was written in between."""
+        """No client ages while there are no requests, although nothing was written in between."""
         client_id, _ = self.come_online()
         new, _ = self.register()
         self.publish("p", "x")

@@ -294,7 +294,7 @@ class SeenTests(SynchronousTestCase):
         self.assertEqual([*seen_peers([])], [])
 
     def test_one_that_is_not_in_the_file(self) -> None:
-        """It is not put there: a sign of life is not a registration."""
+        """It is not put there: activity is not a registration."""
         made = database()
         for sql, parameters in seen_peers([(tracked().source, NOW)]):
             made.execute(sql, parameters)

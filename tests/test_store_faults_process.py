@@ -179,7 +179,7 @@ class FileTests(_Case):
         self.assertEqual(self.mine(auth), {"before", "after"})
 
     def test_other_file_in_its_place_is_left_alone(self) -> None:
-        """Writes are refused until the file is back or gone, and nobody's file is written over."""
+        """Writes are refused until the file is back or gone, and no other program's file is written over."""
         self.begin()
         auth, _ = self.register()
         path = self.directory / "rendezvous.sqlite3"

@@ -95,7 +95,7 @@ class OptionsTests(_Case):
     def test_command_line_wins_over_the_environment(self) -> None:
         """Wholly: repeatable options are not joined."""
         self.set("RENDEZVOUS_UDP_PORT", "1 2 3")
-        self.set("RENDEZVOUS_HTTP_PORT", "nonsense that nobody looks at")
+        self.set("RENDEZVOUS_HTTP_PORT", "nonsense that is not read")
         settings = self.parse("--udp-port", "4", "--http-port", "5")
         self.assertEqual((settings.udp_port, settings.http_port), ((UDPPort(4),), 5))
 

@@ -145,7 +145,7 @@ class MemoryServerTests(SynchronousTestCase):
     """Tests of :class:`MemoryServer`."""
 
     def test_stop_fails_on_what_is_left_for_later(self) -> None:
-        """Whoever scheduled it has forgotten to cancel it."""
+        """The code that scheduled it has forgotten to cancel it."""
         server = MemoryServer()
         call = server.reactor.callLater(5, lambda: None)
         self.assertRaises(AssertionError, server.stop)

@@ -135,7 +135,7 @@ class PulseTests(SynchronousTestCase):
 
 
 class _Presence:
-    """A live table that knows nobody."""
+    """A live table without clients."""
 
     def keep_alive(self, key: bytes, address: tuple[str, int], now: float, local_port: int) -> bool:
         return False

@@ -32,7 +32,7 @@ class OrderTests(UDPTestCase):
     """A datagram belongs to the first dialect that fits."""
 
     def known(self, key: bytes) -> None:
-        """Make a client with a key that is drawn for nobody."""
+        """Make a client with a key that is drawn for no client."""
         local(self.server.rendezvous.store).tables.presence.register(bytes(16), key, self.server.reactor.seconds())
 
     def test_known_key_comes_before_everything(self) -> None:
@@ -59,7 +59,7 @@ class OrderTests(UDPTestCase):
         self.assertEqual(self.dropped(), {"malformed tracker request": 1})
 
     def test_anything_of_a_keys_size_is_a_pulse_at_last(self) -> None:
-        """32 bytes, and 64 hex digits of either case, get 1060 if nobody has that key."""
+        """32 bytes, and 64 hex digits of either case, get 1060 if no client has that key."""
         for datagram in (bytes(32), b"\xff" * 32, b"0f" * 32, b"0F" * 32):
             self.assertEqual(self.server.deliver(datagram), [UNKNOWN])
 
@@ -97,7 +97,7 @@ class STUNTests(UDPTestCase):
                 self.assertEqual(self.server.udp_ports[port].sent[-1][1], source)
 
     def test_fingerprint_is_answered_with_one(self) -> None:
-        """Whoever sends one gets one, as RFC 8489, section 7.3.1 asks."""
+        """A sender that uses one gets one, as RFC 8489, section 7.3.1 asks."""
         for fingerprint in (False, True):
             [reply] = self.server.deliver(request(fingerprint=fingerprint), ALICE)
             self.assertEqual(stun.decode(reply).fingerprint, fingerprint)

@@ -53,7 +53,7 @@ class RateTests(UDPTestCase):
         self.assertEqual(self.answered(ALICE, 1000), 1000)
 
     def test_rate_below_one_answers_one(self) -> None:
-        """The burst is never less than one, or nobody would be answered at all."""
+        """The burst is never less than one, or no request would be answered at all."""
         self.start(udp_rate=0.1)
         self.assertEqual(self.answered(ALICE, 2), 1)
         self.later(9.9)
@@ -89,7 +89,7 @@ class RateTests(UDPTestCase):
         self.assertEqual(self.dropped(), {"rate limit": 5})
 
     def test_request_over_the_rate_does_nothing(self) -> None:
-        """It is dropped before it is looked at: it enters nobody and is no sign of life."""
+        """It is dropped before it is looked at: it adds no peer and counts as no activity."""
         self.answered(ALICE, 4)
         self.ask(ALICE, "announce")
         self.later(1)
@@ -241,7 +241,7 @@ class IncomeTests(UDPTestCase):
         self.assertEqual(self.incomes(), 1)
 
     def test_target_that_is_told_nothing_pays_nothing(self) -> None:
-        """The documented dialect has no word for it, so nobody can use up the answers of a peer that speaks it."""
+        """The documented dialect has no word for it, so others cannot use up the answers of a peer that speaks it."""
         name = self.announce(BOB, DOCUMENTED)
         self.announce(ALICE)
         for _ in range(3):

@@ -78,7 +78,7 @@ class DialectTests(UDPTestCase):
         self.assertEqual(self.ask(ALICE, "alive", DOCUMENTED), [{"action": "expired"}])
         self.assertEqual(self.ask(ALICE, "alive", DEPLOYED), [{"action": "alived"}])
 
-    def test_port_that_was_closed_tells_nobody(self) -> None:
+    def test_port_that_was_closed_sends_nothing(self) -> None:
         """The caller still gets its answer, and nothing raises."""
         self.announce(ALICE, DOCUMENTED)
         bob = self.announce(BOB, DEPLOYED)
@@ -115,7 +115,7 @@ class ErrorTests(UDPTestCase):
         self.assertEqual(self.ask(ALICE, "pulse", DEPLOYED), ANNOUNCE_FIRST)
 
     def test_unknown_share_id_is_told(self) -> None:
-        """A name that nobody has, or has no longer."""
+        """A name that no peer has, or has no longer."""
         self.announce(ALICE)
         for name in ("zzzzzzzz", "", "x" * 900):
             self.assertEqual(self.ask(ALICE, "push", shareId=name), UNKNOWN_SHARE_ID)
@@ -217,7 +217,7 @@ class OverrideTests(UDPTestCase):
         assert isinstance(peeraddr, str)
         return peeraddr
 
-    def test_nobody_points_peers_at_an_address_that_is_not_theirs(self) -> None:
+    def test_no_peer_points_others_at_an_address_that_is_not_its_own(self) -> None:
         """Another's host, a name, loopback, multicast and broadcast are refused, and the record stays."""
         for ip in (
             "192.0.2.1",

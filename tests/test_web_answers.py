@@ -151,7 +151,7 @@ class CandidateTests(WebTestCase):
         self.assertEqual(len(self.read(self.alice, "?since=0")), 5)
 
     def test_offerers_candidates_from_before_the_answer_are_there(self) -> None:
-        """What the offerer trickled while nobody had answered waits for the answerer."""
+        """What the offerer trickled before there was an answer waits for the answerer."""
         early = self.publish(sdp="v=8")
         self.trickle(early, "early", headers=self.alice)
         self.answer(early)

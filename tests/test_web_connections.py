@@ -82,7 +82,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertEqual((first.gave_way, second.gave_way), (False, True))
 
     def test_oldest_idle_of_all_gives_way_to_a_fifth(self) -> None:
-        """Whoever it belongs to, a source that is not counted included."""
+        """It may belong to any source, also to one that is not counted."""
         first, second = self.open(UNKNOWN, busy=True), self.open(UNKNOWN)
         self.open(HOME)
         self.open(ELSEWHERE)

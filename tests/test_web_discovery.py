@@ -66,7 +66,7 @@ class DiscoveryTests(WebTestCase):
         self.assertIs(offer["hasSecret"], False)
 
     def test_unknown_topics_and_peers_are_empty(self) -> None:
-        """Nobody there is an empty list, not an error."""
+        """An empty topic is an empty list, not an error."""
         listing = self.good("GET", "/offers/by-topic/nothing")
         self.assertEqual(listing, {"topic": "nothing", "offers": [], "total": 0, "returned": 0, "hasMore": False})
         self.assertEqual(
@@ -151,7 +151,7 @@ class DiscoveryTests(WebTestCase):
             self.assertRefused(response, 400, "malformed", "limit")
 
     def test_bloom_filter_leaves_out_whom_it_holds(self) -> None:
-        """A filter with every bit set leaves everybody out, one with none nobody; the total still counts all."""
+        """A filter with every bit set leaves every peer out, one with none no peer; the total still counts all."""
         self.publish()
         for bloom, returned in (("AA==", 1), ("/w==", 0), ("%2Fw%3D%3D", 0), ("AAAA", 1)):
             listing = self.good("GET", f"/offers/by-topic/chess?bloom={bloom}")
@@ -164,5 +164,5 @@ class DiscoveryTests(WebTestCase):
             self.assertRefused(response, 400, "malformed", "bloom")
 
     def test_unknown_parameters_are_ignored(self) -> None:
-        """A parameter nobody knows changes nothing."""
+        """An unknown parameter changes nothing."""
         self.good("GET", "/offers/by-topic/chess?colour=red&limit=1")

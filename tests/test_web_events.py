@@ -12,7 +12,7 @@ class FrameTests(EventsTestCase):
     """What is written."""
 
     def test_head_of_a_stream(self) -> None:
-        """A stream says what it is, and that nobody should keep or collect it."""
+        """A stream says what it is, and that no cache or proxy should keep or collect it."""
         head = self.listen().transport.value().partition(b"\r\n\r\n")[0].decode().lower().split("\r\n")
         for line in ("content-type: text/event-stream", "cache-control: no-store", "x-accel-buffering: no"):
             self.assertIn(line, head)
@@ -54,7 +54,7 @@ class FrameTests(EventsTestCase):
         self.assertEqual(told, self.good("GET", "/offers/answers", None, self.alice)["answers"][0])
 
     def test_answerer_hears_of_early_and_late_candidates(self) -> None:
-        """What the offerer trickled before the answer is told to the answerer right after it."""
+        """What the offerer trickled before the answer is sent to the answerer right after it."""
         offer_id = self.publish()
         stream = self.listen(self.bob)
         self.trickle(offer_id, "early", headers=self.alice)
@@ -64,8 +64,8 @@ class FrameTests(EventsTestCase):
         self.trickle(offer_id, "own")
         self.assertEqual(self.heard(stream), [("candidate", "early"), ("candidate", "late")])
 
-    def test_both_sides_hear_of_an_expiry_though_nobody_calls(self) -> None:
-        """Within a second of its end both sides are told that an offer has expired, without any request."""
+    def test_both_sides_get_an_expiry_without_any_request(self) -> None:
+        """Within a second of its end both sides get an event that the offer has expired."""
         offer_id = self.publish(ttl=60_000, topics=["a", "b"])
         self.answer(offer_id)
         streams = [self.listen(headers) for headers in (self.alice, self.bob)]
@@ -79,14 +79,14 @@ class FrameTests(EventsTestCase):
             )
 
     def test_an_offer_without_answer_expires_for_its_owner(self) -> None:
-        """The owner of an offer that nobody answered is told, nobody else is."""
+        """The owner of an offer without an answer gets the event, and no other peer does."""
         offer_id = self.publish(ttl=60_000)
         alice, bob = self.listen(), self.listen(self.bob)
         self.advance(60)
         self.assertEqual((self.heard(alice), self.heard(bob)), ([("expired", offer_id)], []))
 
     def test_the_answerer_hears_of_a_withdrawal(self) -> None:
-        """Whoever has answered is told when the owner withdraws the offer or logs out."""
+        """The answerer gets an event when the owner withdraws the offer or logs out."""
         offers = [self.publish(), self.publish(sdp="v=2")]
         for offer_id in offers:
             self.answer(offer_id)
@@ -113,7 +113,7 @@ class FrameTests(EventsTestCase):
             size = len(self.text(stream))
 
     def test_several_streams_hear_the_same(self) -> None:
-        """Two pages of one peer are both told everything, another peer nothing."""
+        """Two pages of one peer both get everything, another peer nothing."""
         offer_id = self.publish()
         first, second, carol = self.listen(), self.listen(), self.listen(self.server.register()[2])
         self.answer(offer_id)
@@ -134,7 +134,7 @@ class ResumeTests(EventsTestCase):
         self.answer(self.offer)
 
     def test_neither_loss_nor_repeat(self) -> None:
-        """However often a stream breaks, and however much comes between, all of it is told once and in order."""
+        """However often a stream breaks, and however much comes between, all of it is sent once and in order."""
         told = self.heard(self.stream)
         last_id = self.leave(self.stream)
         sent = 0
@@ -158,7 +158,7 @@ class ResumeTests(EventsTestCase):
             self.assertEqual(again, found[place + 1 :])
 
     def test_ends_are_resumed_too(self) -> None:
-        """An expiry that came while nobody listened is told on return."""
+        """An expiry that came while the peer had no stream is sent when it returns."""
         last_id = self.leave(self.stream)
         self.advance(300)
         self.assertEqual(self.heard(self.listen(last_id=last_id)), [("expired", self.offer)])
@@ -216,7 +216,7 @@ class EndTests(EventsTestCase):
     """How a stream ends, or does not begin."""
 
     def test_a_client_that_vanishes_leaves_nothing(self) -> None:
-        """No notification and no timer is left, and what comes later is written to nobody."""
+        """No notification and no timer is left, and what comes later is not written."""
         timers = len(self.server.reactor.getDelayedCalls())
         offer_id = self.publish()
         stream = self.listen()

@@ -141,7 +141,7 @@ class ReadObjectTests(SynchronousTestCase):
         return str(error.message)
 
     def test_object_is_read_from_its_beginning(self) -> None:
-        """Whoever looked at the body before does not matter."""
+        """It does not matter what has read the body before."""
         request = made_request(b'{"a": [1, "\xc3\xa9"]}')
         request.content.read()
         self.assertEqual(read_object(request), {"a": [1, "\u00e9"]})

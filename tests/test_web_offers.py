@@ -200,7 +200,7 @@ class PublishTests(WebTestCase):
         self.assertEqual(offers[0]["createdAt"], NOW_MS)
 
     def test_the_same_content_of_another_peer_conflicts(self) -> None:
-        """The derived id belongs to whoever published first."""
+        """The derived id belongs to the peer that published first."""
         self.publish()
         spec = {"sdp": "v=0", "topics": ["chess"]}
         self.refused(409, "id-taken", "POST", "/offers", {"offers": [spec]}, self.bob)
@@ -338,7 +338,7 @@ class OwnerTests(WebTestCase):
             self.assertEqual(self.good("DELETE", path, None, self.alice), {"deleted": True})
 
     def test_logout_ends_the_offers(self) -> None:
-        """A peer that logs out takes its offers and nobody else's with it."""
+        """A peer that logs out takes its own offers with it, and no others."""
         gone, stays = self.publish(), self.publish(self.bob, sdp="v=5")
         self.good("POST", "/logout", None, self.alice)
         self.assertEqual([o["id"] for o in self.good("GET", "/offers/by-topic/chess")["offers"]], [stays])

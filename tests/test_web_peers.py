@@ -310,7 +310,7 @@ class LogoutTests(_Case):
         self.assertEqual((response.status, response.json()), (200, {"client_id": self.client_id, "ok": True}))
 
     def test_both_forms_of_the_credential_end(self) -> None:
-        """After a logout neither form opens anything, a second logout included, and a pulse finds nobody."""
+        """After a logout neither form opens anything, a second logout included, and a pulse finds no client."""
         self.pulse()
         self.ask("POST", "/logout")
         for headers in (self.headers, self.bare):

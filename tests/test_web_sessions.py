@@ -166,7 +166,7 @@ class OriginTests(WebTestCase):
                 self.refused(400, "origin-required", method, path, body, headers)
 
     def test_health_needs_none(self) -> None:
-        """Only health may be asked by nobody in particular."""
+        """Only health needs no Origin."""
         self.good("GET", "/health")
 
     def test_length_of_an_origin(self) -> None:
@@ -177,7 +177,7 @@ class OriginTests(WebTestCase):
             self.refused(400, "malformed", method, path, body, {"Origin": "http://\xff"})
 
     def test_one_and_the_same_message(self) -> None:
-        """An unknown, an expired and another Origin's code cannot be told apart."""
+        """An unknown, an expired and another Origin's code get the same answer."""
         expired = self.open_session()
         self.advance(300)
         elsewhere = self.open_session(headers=OTHER_ORIGIN)

@@ -71,7 +71,7 @@ class SlowReaderTests(EventsTestCase):
         self.assertEqual(len(chunks), 360_000 // PIECE + 1)
 
     def test_pausing_again_and_again(self) -> None:
-        """However the transport's buffer comes and goes, everything is told once."""
+        """However the transport's buffer comes and goes, everything is sent once."""
         for number in range(20):
             self.trickle("o0", number)
             self.resume(self.stream)
@@ -95,7 +95,7 @@ class SlowReaderTests(EventsTestCase):
         self.assertEqual(self.heard(self.stream), [("candidate", n) for n in range(LIMITS.events_per_peer)])
 
     def test_more_than_is_kept_is_told_as_a_reset(self) -> None:
-        """One event more, and the reader is told to look anew, before what is still there."""
+        """One event more, and the reader gets a reset, before what is still there."""
         self.trickle_many(LIMITS.events_per_peer + 1)
         self.resume(self.stream)
         kept = [("candidate", n) for n in range(1, LIMITS.events_per_peer + 1)]

@@ -26,7 +26,7 @@ class StateTests(SynchronousTestCase):
 
     @contextmanager
     def aged(self, seconds: float, *, pulsed: bool = True, **settings: Any) -> Iterator[None]:
-        """For a while, have a server and a client whose last sign of life was that long ago."""
+        """For a while, have a server and a client whose last activity was that long ago."""
         self.server = MemoryServer(**settings)
         self.server.reactor.advance(START)
         self.client_id, self.key, self.headers = self.server.register()
@@ -81,7 +81,7 @@ class StateTests(SynchronousTestCase):
                 self.assertEqual((self.status(), self.address()), ("PENDING", HOME), seconds)
 
     def test_gone_after_that(self) -> None:
-        """After 210 s nobody finds it, a pulse gets 1060, and verify says to register again."""
+        """After 210 s no look-up finds it, a pulse gets 1060, and verify says to register again."""
         for seconds in (210 + MOMENT, 211, 212, 5000):
             with self.aged(seconds):
                 self.assertEqual((self.status(), self.address()), ("not-found", "not-found"), seconds)
@@ -153,7 +153,7 @@ class StateTests(SynchronousTestCase):
                 self.assertEqual((self.status(), self.address()), ("ONLINE", HOME), seconds)
 
     def test_new_client_is_gone_after_the_registration_time(self) -> None:
-        """A moment after 300 s nobody finds it, and its pulse gets 1060."""
+        """A moment after 300 s no look-up finds it, and its pulse gets 1060."""
         for seconds in (300 + MOMENT, 302):
             with self.aged(seconds, pulsed=False):
                 self.assertEqual((self.status(), self.address()), ("not-found", "not-found"), seconds)

@@ -46,7 +46,7 @@ class AnswersTests(WaitingTestCase):
     """``GET /offers/answers?wait``."""
 
     def test_held_until_there_is_an_answer(self) -> None:
-        """Who waits is told at once when an answer comes, in the same words as who asks later."""
+        """A request that waits is answered at once when an answer comes, in the same words as a later one."""
         offer_id = self.publish()
         waiting = self.held("GET", "/offers/answers?wait=30")
         self.advance(10)
@@ -70,7 +70,7 @@ class AnswersTests(WaitingTestCase):
             )
 
     def test_wait_that_is_no_number_of_seconds(self) -> None:
-        """A wait that is negative or no number is 400, and nobody waits."""
+        """A wait that is negative or no number is 400, and no request waits."""
         offer_id = self.publish()
         for wait in ("-1", "x", "", "1e", "e3", "NaN", "inf", ".5", "1.", "%2B1", "-1e3", "0x1", "%D9%A1"):
             for path in ("/offers/answers", f"/offers/{offer_id}/ice-candidates"):
@@ -78,7 +78,7 @@ class AnswersTests(WaitingTestCase):
                 self.assertRefused(response, 400, "malformed", "wait")
 
     def test_what_is_there_is_told_at_once(self) -> None:
-        """Nobody waits for what has already come; since makes it wait for what comes after."""
+        """A request does not wait for what has already come; since makes it wait for what comes after."""
         self.answer(self.publish(id="first"))
         seen = self.good("GET", "/offers/answers?wait=30", None, self.alice)["answers"]
         self.assertEqual([answer["offerId"] for answer in seen], ["first"])
@@ -87,7 +87,7 @@ class AnswersTests(WaitingTestCase):
         self.assertEqual([answer["offerId"] for answer in self.told(waiting)["answers"]], ["second"])
 
     def test_other_news_does_not_end_it(self) -> None:
-        """A candidate, an end or another peer's answer wakes nobody who waits for answers."""
+        """A candidate, an end or another peer's answer does not wake a request that waits for answers."""
         offer_id, other = self.publish(), self.publish(self.bob, sdp="v=7")
         since = self.answer(offer_id)["answeredAt"]
         waiting = self.held("GET", f"/offers/answers?wait=30&since={since}")
@@ -105,7 +105,7 @@ class AnswersTests(WaitingTestCase):
         self.assertEqual(self.told(pages[0]), self.told(pages[1]))
 
     def test_logout_ends_it(self) -> None:
-        """Who logs out while waiting is told so at once, with offers or without."""
+        """A client that logs out while it waits gets the error at once, with offers or without."""
         for publish in (False, True):
             _, _, headers = self.server.register()
             if publish:
@@ -126,7 +126,7 @@ class CandidatesTests(WaitingTestCase):
         self.path = f"/offers/{self.offer}/ice-candidates"
 
     def test_a_candidate_that_arrives_while_both_sides_wait(self) -> None:
-        """Each side is told of the other's candidate at once, and not of its own."""
+        """Each side gets the other's candidate at once, and not its own."""
         alice = self.held("GET", f"{self.path}?wait=30")
         bob = self.held("GET", f"{self.path}?wait=30", headers=self.bob)
         self.trickle(self.offer, "from bob")
@@ -136,7 +136,7 @@ class CandidatesTests(WaitingTestCase):
         self.assertEqual([entry["candidate"] for entry in self.told(bob)["candidates"]], ["from alice"])
 
     def test_waiting_in_a_row_misses_nothing(self) -> None:
-        """Reading on with since, each candidate is told once, in order, whether it came before or during the wait."""
+        """Reading on with since, each candidate is sent once, in order, whether it came before or during the wait."""
         seen: list[Any] = []
         since = 0
         for turn in range(10):
@@ -158,7 +158,7 @@ class CandidatesTests(WaitingTestCase):
         self.assertEqual(self.assertEndsAt(waiting, 5), {"offerId": self.offer, "candidates": [], "hasMore": False})
 
     def test_an_offer_that_expires_while_one_waits(self) -> None:
-        """Both sides get 404 as soon as the offer has ended, though nobody calls."""
+        """Both sides get 404 as soon as the offer has ended, without another request."""
         self.advance(280)
         held = [self.held("GET", f"{self.path}?wait=30", headers=headers) for headers in (self.alice, self.bob)]
         self.advance(19)
@@ -260,7 +260,7 @@ class PollTests(WaitingTestCase):
         for connection in held:
             self.assertEqual(self.assertRefused(connection.response(), 404, "not-found"), unknown)
 
-    def test_the_same_code_in_another_origin_wakes_nobody(self) -> None:
+    def test_the_same_code_in_another_origin_wakes_no_request(self) -> None:
         """Notifier of one Origin is not heard in another."""
         for headers in (ORIGIN, OTHER_ORIGIN):
             self.open_session(code="x", headers=headers)
@@ -269,7 +269,7 @@ class PollTests(WaitingTestCase):
         self.assertHeld(waiting)
 
     def test_many_sessions_that_end_at_once(self) -> None:
-        """Hundreds that wait are all told when everything they wait for ends in one moment."""
+        """Hundreds that wait are all answered when everything they wait for ends in one moment."""
         codes = [self.open_session() for _ in range(500)]
         self.advance(290)
         held = [self.wait_poll(code, "offerer") for code in codes]
@@ -282,7 +282,7 @@ class CrowdTests(WaitingTestCase):
     """Many who wait, and those who vanish."""
 
     def test_a_thousand_that_vanish_leave_nothing(self) -> None:
-        """Whoever waits and goes away is forgotten at once: no notification, no timer."""
+        """A client that goes away while it waits is forgotten at once: no notification, no timer."""
         timers = len(self.server.reactor.getDelayedCalls())
         connections = []
         for number in range(250):
@@ -303,7 +303,7 @@ class CrowdTests(WaitingTestCase):
         self.assertEqual(len(self.server.reactor.getDelayedCalls()), timers)
 
     def test_news_for_one_who_has_vanished(self) -> None:
-        """What comes after somebody has left is written to nobody, and is there for who asks again."""
+        """What comes after a client has left is not written, and is there for the next request."""
         offer_id = self.publish()
         waiting = self.held("GET", "/offers/answers?wait=30")
         waiting.lose()
@@ -313,7 +313,7 @@ class CrowdTests(WaitingTestCase):
         self.assertEqual(len(self.good("GET", "/offers/answers", None, self.alice)["answers"]), 1)
 
     def test_as_many_as_may_wait_for_one_thing(self) -> None:
-        """Sixteen wait; the next is 429 with Retry-After and disturbs nobody; when one has left there is room."""
+        """Sixteen wait; the next is 429 with Retry-After and disturbs no other; when one has left there is room."""
         code = self.open_session()
         crowds: list[tuple[str, str, Any, Headers]] = [
             ("GET", "/offers/answers?wait=30", None, self.alice),

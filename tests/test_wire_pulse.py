@@ -45,7 +45,7 @@ class PulseDecodeTests(SynchronousTestCase):
             self.assertRaises(WireError, decode, datagram)
 
     def test_32_hex_digits_are_32_bytes(self) -> None:
-        """A text as long as a raw key is one: it is half a key, so nobody's."""
+        """A text as long as a raw key is one: it is half a key, so no client has it."""
         self.assertEqual(decode(b"0123456789abcdef" * 2), b"0123456789abcdef" * 2)
 
     @given(KEYS)

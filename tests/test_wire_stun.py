@@ -139,7 +139,7 @@ class CodecTests(SynchronousTestCase):
 
     @given(_MESSAGE)
     def test_encode_then_decode_is_identity(self, message: Message) -> None:
-        """Any valid message is read back as it was written, and is STUN to whoever looks."""
+        """Any valid message is read back as it was written, and is recognised as STUN."""
         datagram = encode(message)
         self.assertTrue(looks_like(datagram))
         self.assertEqual(decode(datagram), message)

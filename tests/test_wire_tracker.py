@@ -67,7 +67,7 @@ class RequestTests(SynchronousTestCase):
         """Clients that write every field write null for those they have nothing for."""
         self.assertEqual(decode(written("pulse", override=None, ip=None, port=None, multiaddr=None)), PulseRequest())
 
-    def test_fields_nobody_knows_are_ignored(self) -> None:
+    def test_unknown_fields_are_ignored(self) -> None:
         """Later clients may say more."""
         self.assertEqual(decode(written("announce", data={"x": [1]}, port="?")), Announce())
 
@@ -88,7 +88,7 @@ class RefusalTests(SynchronousTestCase):
     """Requests that are answered with an error, and datagrams that are not answered at all."""
 
     def test_bad_fields_are_to_be_answered(self) -> None:
-        """A known action with a wrong field is the client's mistake, and it is told which field."""
+        """A known action with a wrong field is the client's mistake, and the error names the field."""
         wrong: dict[str, list[Any]] = {
             "override": [1, 0, "yes", "True", "", [], {}],
             "shareId": [1, "a1B2c3D4", []],
@@ -224,7 +224,7 @@ class MessageTests(SynchronousTestCase):
         )
 
     def test_income_is_of_the_deployed_dialect(self) -> None:
-        """The documented dialect tells the target nothing."""
+        """In the documented dialect the target gets no message."""
         deployed = '{"action":"income","data":{"peeraddr":"192.0.2.1:4000","peerShareId":"a1B2c3D4"}}'
         self.assert_written(PushNotice(PeerInfo(*IPV4)), None, deployed)
 

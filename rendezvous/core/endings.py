@@ -18,7 +18,7 @@ class Endings:
     """
     A lower bound for the first ending in each block of slots.
 
-    Whatever puts an ending off, such as a pulse, leaves the bound as it is. Once it has passed, whoever sweeps looks at
+    Whatever puts an ending off, such as a pulse, leaves the bound as it is. Once it has passed, the sweep looks at
     the block and sets the bound anew. So a block is looked at about once in the time that a silent client is kept.
 
     :param slots: how many there are.

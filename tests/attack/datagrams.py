@@ -21,7 +21,7 @@ SLOW_RATE = 5_000
 
 
 def unknown_keys() -> Iterator[bytes]:
-    """Draw keys that nobody has."""
+    """Draw keys that no client has."""
     return map(random.randbytes, itertools.repeat(32))
 
 
@@ -30,7 +30,7 @@ def _hex_keys() -> Iterator[bytes]:
 
 
 def _stun() -> bytes:
-    """A Binding with as many comprehension-required attributes that nobody knows as a datagram takes here."""
+    """A Binding with as many unknown comprehension-required attributes as a datagram takes here."""
     attributes = b"".join(struct.pack("!HH", 0x4000 + number, 0) for number in range(63))
     return struct.pack("!HHI12s", 1, len(attributes), 0x2112A442, b"attack attac") + attributes
 
@@ -51,13 +51,13 @@ def _close(sockets: Sequence[socket.socket]) -> None:
 
 @attack("udp-unknown-keys")
 def keys(field: Field) -> None:
-    """Pulses with keys that nobody has."""
+    """Pulses with keys that no client has."""
     _send(field, unknown_keys)
 
 
 @attack("udp-hex-keys")
 def hex_keys(field: Field) -> None:
-    """Pulses in hex with keys that nobody has."""
+    """Pulses in hex with keys that no client has."""
     _send(field, _hex_keys)
 
 

@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 SECRET = bytes(range(32))
 PULSING = 50_000
-#: Where the clients of a prepared store pulse from, so that their pulses move nobody.
+#: Where the clients of a prepared store pulse from, so that their pulses move no client.
 PORT = 40_404
 
 

@@ -136,7 +136,7 @@ def listing_unread(field: Field) -> None:
 
 @attack("streams-unread", memory=256 * MIB)
 def streams_unread(field: Field) -> None:
-    """A thousand event streams of a hundred peers, each with much to be sent, that nobody reads."""
+    """A thousand event streams of a hundred peers, each with much to be sent, that are not read."""
     starts, sources = [], addresses(100)
     sdp = "v" * 60_000
     for source in sources:

@@ -81,7 +81,7 @@ class Checker:
         raise Violation(f"round {self._round}, {pair.name}: after the restart\n{told}")
 
     def _withdraw_doubtful(self, pair: Pair, observed: World) -> None:
-        """Withdraw an offer whose candidates were in flight: before it is answered nobody can say whether they came."""
+        """Withdraw an offer whose candidates were in flight: before its answer it cannot be known whether they came."""
         for key in pair.pending:
             if key[0] == "offer" and observed[key] and not observed[key]["answer"] and pair.caller is not None:
                 self._http.expect("DELETE", f"/offers/{key[1]}", pair.caller.auth)
@@ -122,7 +122,7 @@ class Checker:
             **{field: found[field] for field in ("sdp", "topics", "info", "secret", "lastSeen")},
             "answer": answer and {field: answer[field] for field in ("sdp", "answererId", "answeredAt")},
             "answerer": self._candidates(name, caller),
-            # Until there is an answer nobody may read the offerer's.
+            # Until there is an answer no peer may read the offerer's.
             "offerer": self._candidates(name, pair.callee) if answer and pair.callee else ANY,
         }
 
@@ -146,7 +146,7 @@ class Checker:
         }
 
     def _tracked(self, share_id: str) -> Any:
-        """:returns: the recorded port of whoever has this name."""
+        """:returns: the recorded port of the peer with this name."""
         answer = ask_tracker(self.server, self._tracker, action="push", shareId=share_id)
         return None if answer["action"] == "error" else int(answer["data"]["peeraddr"].rpartition(":")[2])
 
@@ -219,7 +219,7 @@ def _told(kind: str, data: Any) -> Told:
 
 
 def _learn(pair: Pair, observed: World) -> None:
-    """Remember the times that nobody was told, and forget what has been found ended."""
+    """Remember the times that no answer contained, and forget what has been found ended."""
     for key, found in observed.items():
         held = pair.world.get(key)
         if key[0] == "offer" and held is not None:

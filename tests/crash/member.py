@@ -17,7 +17,7 @@ class Member:
     :ivar sockets: where its pulses come from, by port; while a move is in flight there are two.
     :ivar at: the port that its last acknowledged pulse came from; ``None`` before the first.
     :ivar tracked: the socket that the tracker knows it by.
-    :ivar share_id: its name in the tracker, or ``None`` when nobody knows.
+    :ivar share_id: its name in the tracker, or ``None`` when it is not known.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Member:
             self.sockets.pop(other).close()
 
     def drain(self) -> None:
-        """Throw away what came for requests that nobody waits for any more."""
+        """Throw away what came for requests that are no longer waited for."""
         for sock in (*self.sockets.values(), self.tracked):
             sock.setblocking(False)
             while True:
@@ -54,10 +54,10 @@ class Member:
                 except BlockingIOError:
                     break
                 except OSError:
-                    continue  # Told of the time when nobody listened.
+                    continue  # An event of the time when no stream was open.
             sock.settimeout(0.05)
 
     def close(self) -> None:
-        """Close all but the socket of the tracker: whoever got its port would be taken for us there."""
+        """Close all but the socket of the tracker: another process that got its port would be taken for us there."""
         self.stream.close()
         self.stay(None)

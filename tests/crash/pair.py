@@ -76,7 +76,7 @@ class Pair:
     # The loop
 
     def run(self, server: Server) -> None:
-        """Do one thing after the other until the server is killed; what goes wrong is kept for whoever joins us."""
+        """Do one thing after the other until the server is killed; what goes wrong is kept for the caller of join."""
         self.server = server
         self.http = Connection(server)
         for member in (self.caller, self.callee):

@@ -18,7 +18,7 @@ PATIENCE = 20.0
 
 
 class Gone(Exception):
-    """The server has been killed, so nobody knows what became of this request."""
+    """The server has been killed, so it is not known what became of this request."""
 
 
 class Violation(AssertionError):
