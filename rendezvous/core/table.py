@@ -194,10 +194,12 @@ class OfferTable:
             self.catalogue.remove(entry)
             entry.offer, entry.ends_at = offer, self.streams.end_of(offer, now)
             self.catalogue.add(entry)
-        self._shares.remove(held.source)
-        self._shares.add(offer.source)
-        self.memory.refund(held.source, held.cost)
-        self.memory.charge(offer.source, offer.cost)
+        if held.source is not offer.source:
+            self._shares.remove(held.source)
+            self._shares.add(offer.source)
+        if held.source is not offer.source or held.cost != offer.cost:
+            self.memory.refund(held.source, held.cost)
+            self.memory.charge(offer.source, offer.cost)
         self.note(OfferChanged(offer, fields))
 
     def touch(self, entry: Entry, offer: Offer) -> None:

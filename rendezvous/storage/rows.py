@@ -133,19 +133,20 @@ def _(offer: Offer) -> Iterator[Statement]:
 @statements.register
 def _(changed: OfferChanged) -> Iterator[Statement]:
     offer, answer = changed.offer, changed.offer.answer
-    if changed.fields == ("answer",):
-        if answer is not None:
-            values = (answer.answerer, text_of(answer.sdp), answer.answered_at, answer.seq)
-            yield (
-                _update("answerer", "answer_sdp", "answered_at_ms", "answer_seq"),
-                (offer.namespace, offer.id, *values),
-            )
-        return
-    columns = _update(*(_OFFER_COLUMNS[field] for field in changed.fields))
-    yield columns, (offer.namespace, offer.id, *[_VALUES[field](offer) for field in changed.fields])
+    if changed.fields != ("answer",):
+        sql, values = _set_fields(changed.fields)
+        yield sql, (offer.namespace, offer.id, *[value(offer) for value in values])
+    elif answer is not None:
+        written = (answer.answerer, text_of(answer.sdp), answer.answered_at, answer.seq)
+        yield _SET_ANSWER, (offer.namespace, offer.id, *written)
 
 
 @cache
+def _set_fields(fields: tuple[str, ...]) -> tuple[str, tuple[Callable[[Offer], Any], ...]]:
+    """:returns: what sets some fields of offers, and what gives the values behind namespace and id."""
+    return _update(*map(_OFFER_COLUMNS.__getitem__, fields)), tuple(map(_VALUES.__getitem__, fields))
+
+
 def _update(*columns: str) -> str:
     """:returns: what sets some columns of offers; namespace and id are the first of its parameters."""
     assignments = ", ".join(f"{column} = new.column{number}" for number, column in enumerate(columns, 3))
@@ -154,6 +155,9 @@ def _update(*columns: str) -> str:
         f"UPDATE offers SET {assignments} FROM (VALUES ({row})) AS new"  # noqa: S608
         " WHERE namespace = new.column1 AND id = new.column2"
     )
+
+
+_SET_ANSWER = _update(*_ANSWER_COLUMNS.split(", "))
 
 
 @statements.register
