@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from rendezvous.core.notes import Key
     from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
     from rendezvous.core.pages import Page
+    from rendezvous.core.replies import Replies, Source
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.core.specs import OfferSpec
     from rendezvous.core.states import PulseCode
-    from rendezvous.core.tracker import Replies, Source
     from rendezvous.limits import Bounds
     from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from rendezvous.core.tracker import (
+from rendezvous.core.replies import (
     Announced,
     Expired,
     PeerInfo,

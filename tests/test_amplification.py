@@ -15,16 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.amplification import FACTOR
 from rendezvous.core.protocols import Protocol
-from rendezvous.core.tracker import (
-    MAX_MULTIADDR,
-    Announced,
-    Expired,
-    PeerInfo,
-    Pulsed,
-    Pushed,
-    PushNotice,
-    StillAlive,
-)
+from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, StillAlive
+from rendezvous.core.tracker import MAX_MULTIADDR
 from rendezvous.testing import MemoryServer
 from rendezvous.wire.demux import classify
 from rendezvous.wire.tracker import Dialect, Failed, Message, encode

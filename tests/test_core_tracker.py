@@ -7,20 +7,9 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, Source, StillAlive
 from rendezvous.core.shares import Shares
-from rendezvous.core.tracker import (
-    MAX_MULTIADDR,
-    Announced,
-    Expired,
-    PeerInfo,
-    Pulsed,
-    Pushed,
-    PushNotice,
-    Source,
-    StillAlive,
-    Tracker,
-    TrackerPeer,
-)
+from rendezvous.core.tracker import MAX_MULTIADDR, Tracker, TrackerPeer
 from rendezvous.errors import Full, Malformed, NotFound, RendezvousError, TooMany
 
 NOW = 1_800_000_000.0

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.notes import Removed
-from rendezvous.core.tracker import Announced, Expired, PeerInfo, Pulsed, Pushed, StillAlive, Tracker, TrackerPeer
+from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, StillAlive
+from rendezvous.core.tracker import Tracker, TrackerPeer
 from rendezvous.errors import Full, NotFound
 from tests.test_core_tracker import ALICE, BOB, CAROL, NOW, TrackerTestCase, counting
 

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 
 from rendezvous.core.identity import Credential
 from rendezvous.core.offers import Role
+from rendezvous.core.replies import PeerInfo, Pulsed, Pushed
 from rendezvous.core.states import PulseCode
-from rendezvous.core.tracker import PeerInfo, Pulsed, Pushed
 from rendezvous.errors import Conflict, Forbidden, Full, NotFound, Unauthorized
 from rendezvous.model import ObservedAddress, PeerStatus, Swept
 from rendezvous.storage.journal import Journal

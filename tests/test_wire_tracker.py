@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.tracker import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, StillAlive
+from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, StillAlive
 from rendezvous.errors import WireError
 from rendezvous.wire.tracker import (
     MAX_SIZE,

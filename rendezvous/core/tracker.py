@@ -14,10 +14,21 @@ from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from attrs import define, frozen
+from attrs import define
 
 from rendezvous.core.addresses import is_private, packed, shown
 from rendezvous.core.notes import Note, Removed, ignore_changes
+from rendezvous.core.replies import (
+    Announced,
+    Expired,
+    PeerInfo,
+    Pulsed,
+    Pushed,
+    PushNotice,
+    Replies,
+    Source,
+    StillAlive,
+)
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Full, Malformed, NotFound, TooMany
@@ -27,16 +38,6 @@ __all__ = [
     "MAX_MULTIADDR",
     "MAX_PEERS",
     "SHARE_ID_SIZE",
-    "Announced",
-    "Expired",
-    "PeerInfo",
-    "Pulsed",
-    "PushNotice",
-    "Pushed",
-    "Replies",
-    "Reply",
-    "Source",
-    "StillAlive",
     "Tracker",
     "TrackerPeer",
 ]
@@ -53,12 +54,6 @@ SHARE_ID_SIZE = 8
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # Random bytes from here on would make some characters likelier than others.
 _FAIR = 256 - 256 % len(_ALPHABET)
-
-Source = tuple[str, int, int]
-"""
-Where a datagram came from: host and port as the socket shows them, and the number of the server's socket that it came
-to, which is the local port while no two sockets have the same one.
-"""
 
 
 @define(eq=False, weakref_slot=False)
@@ -80,82 +75,6 @@ class TrackerPeer:
     share_id: str
     last_seen: float
     multiaddr: str | None = None
-
-
-@frozen
-class Announced:
-    """The caller is in the table, under this name."""
-
-    share_id: str
-
-
-@frozen
-class Pulsed:
-    """
-    The caller's pulse was taken.
-
-    :ivar refused: an override was asked for and not allowed, so that the pulse has only kept the peer alive.
-    :ivar overridden: an override was asked for and made.
-    :ivar share_id: the new name, if one was asked for.
-    """
-
-    refused: bool = False
-    overridden: bool = False
-    share_id: str | None = None
-
-
-@frozen
-class StillAlive:
-    """The caller is in the table."""
-
-
-@frozen
-class Expired:
-    """The caller is not in the table, or no longer."""
-
-
-@frozen
-class PeerInfo:
-    """
-    What one peer learns about another.
-
-    :ivar ip: the recorded host.
-    :ivar port: the recorded port.
-    :ivar share_id: the name.
-    :ivar multiaddr: text that the peer wants passed on, if any.
-    """
-
-    ip: str
-    port: int
-    share_id: str
-    multiaddr: str | None = None
-
-
-@frozen
-class Pushed:
-    """
-    The answer to a push.
-
-    :ivar peer: the target.
-    """
-
-    peer: PeerInfo
-
-
-@frozen
-class PushNotice:
-    """
-    The notice to the target of a push.
-
-    :ivar peer: the caller.
-    """
-
-    peer: PeerInfo
-
-
-Reply = Announced | Pulsed | StillAlive | Expired | Pushed | PushNotice
-Replies = tuple[tuple[Reply, Source], ...]
-"""Messages, each with the source that it is for; the first is the answer to the caller."""
 
 
 class Tracker:

@@ -13,11 +13,11 @@ from rendezvous.core.notes import Key
 from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
 from rendezvous.core.pages import Page
 from rendezvous.core.presence import Presence
+from rendezvous.core.replies import Replies, Source
 from rendezvous.core.signaling import OFFERS
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.core.specs import OfferSpec
 from rendezvous.core.states import PulseCode
-from rendezvous.core.tracker import Replies, Source
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
 from rendezvous.limits import Bounds

@@ -16,8 +16,9 @@ from rendezvous.core.events import Event, EventKind, EventLogged
 from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
 from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role
+from rendezvous.core.replies import Source
 from rendezvous.core.sources import source_network
-from rendezvous.core.tracker import Source, TrackerPeer
+from rendezvous.core.tracker import TrackerPeer
 
 __all__ = [
     "PUT_SNAPSHOT",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import attrs
 
-from rendezvous.core.tracker import Source, TrackerPeer
+from rendezvous.core.replies import Source
+from rendezvous.core.tracker import TrackerPeer
 
 __all__ = ["LastSeen", "Taken"]
 

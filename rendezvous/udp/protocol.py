@@ -22,9 +22,9 @@ from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.buckets import Buckets
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import MAX_SOURCES, RateLimit
+from rendezvous.core.replies import Pushed, PushNotice, Replies, Source
 from rendezvous.core.sources import source_network
 from rendezvous.core.states import PulseCode
-from rendezvous.core.tracker import Pushed, PushNotice, Replies, Source
 from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 
-from rendezvous.core.tracker import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, Reply, StillAlive
+from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, Reply, StillAlive
 from rendezvous.errors import WireError
 
 __all__ = [
