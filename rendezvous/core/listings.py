@@ -12,14 +12,11 @@ from rendezvous.core.bloom import Bloom
 from rendezvous.core.encoded import string
 from rendezvous.core.entries import Entry
 from rendezvous.core.offers import Answer, Offer, Session
-from rendezvous.core.pages import Page, cut
+from rendezvous.core.pages import FRAME, Page, cut
 from rendezvous.core.specs import characters
 from rendezvous.core.table import OfferTable
 
 __all__ = ["Listings"]
-
-#: Bytes of an offer or a session in a listing besides its texts: names of fields, numbers, ids of peers.
-FRAME = 160
 
 
 class Listings:

@@ -12,7 +12,17 @@ from urllib.parse import quote
 
 import attrs
 
-__all__ = ["Key", "Note", "Notify", "OfferSide", "PeerEvents", "Removed", "ignore_changes", "ignore_key"]
+__all__ = [
+    "Key",
+    "Note",
+    "Notify",
+    "OfferSide",
+    "PeerEvents",
+    "Removed",
+    "ignore_changes",
+    "ignore_key",
+    "same_clock",
+]
 
 
 @attrs.frozen
@@ -65,3 +75,8 @@ def ignore_changes(record: object) -> None:
 
 def ignore_key(key: Key) -> None:
     """For a table without requests that wait for its changes."""
+
+
+def same_clock(moment: float) -> float:
+    """Convert server time to the wall clock where both are one, as in most tests."""
+    return moment

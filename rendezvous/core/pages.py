@@ -7,7 +7,10 @@ from typing import Generic, TypeVar
 
 import attrs
 
-__all__ = ["Page", "cut"]
+__all__ = ["FRAME", "Page", "cut"]
+
+#: Bytes of an item of a listing besides its texts: names of fields, numbers, ids of peers.
+FRAME = 160
 
 T = TypeVar("T")
 P = TypeVar("P")

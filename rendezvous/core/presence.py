@@ -22,13 +22,13 @@ from rendezvous.core.endings import BLOCK, Endings
 from rendezvous.core.identity import KEY_SIZE, Credential, Keyring
 from rendezvous.core.keyindex import KeyIndex
 from rendezvous.core.logouts import Logouts
-from rendezvous.core.notes import Note, Removed, ignore_changes
+from rendezvous.core.notes import Note, Removed, ignore_changes, same_clock
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.core.states import ON_PULSE, PresenceState, PulseCode, Timers, state_of
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 
-__all__ = ["SPARE_SLOTS", "Presence", "same_clock"]
+__all__ = ["SPARE_SLOTS", "Presence"]
 
 Address = tuple[str, int]
 
@@ -46,11 +46,6 @@ _steady = struct.Struct("=d20x4sHHH").unpack_from
 
 #: The first four bytes of a key, as :class:`~rendezvous.core.keyindex.KeyIndex` reads them.
 _beginning = struct.Struct(f"<I{KEY_SIZE - 4}x").unpack
-
-
-def same_clock(moment: float) -> float:
-    """Convert server time to the wall clock where both are one, as in most tests."""
-    return moment
 
 
 class Presence:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rendezvous.core.entries import Entry
 from rendezvous.core.events import EventKind
 from rendezvous.core.listings import Listings
 from rendezvous.core.offers import Offer, Role, Session
@@ -84,12 +85,16 @@ class Sessions:
             seen=table.place(now),
             source=source,
         )
-        table.reserve(source, [session])
-        if held is not None:
-            table.end(held, EventKind.EXPIRED, now)
-            table.notify_both(held.offer)
-        table.insert(session, now)
+        self._enter(session, held, now)
         return session
+
+    def _enter(self, session: Offer, ended: Entry | None, now: float) -> None:
+        """Take a session in, and end the one that has had its code until now."""
+        self._table.reserve(session.source, [session])
+        if ended is not None:
+            self._table.end(ended, EventKind.EXPIRED, now)
+            self._table.notify_both(ended.offer)
+        self._table.insert(session, now)
 
     def answer(
         self, origin: str, code: str, side: Role, answer: str, now: float, source: SourceNetwork = UNKNOWN

@@ -18,7 +18,7 @@ from rendezvous.core.entries import Entry
 from rendezvous.core.events import EventKind, answered, event_cost, trickled
 from rendezvous.core.memory import ANSWER_COST, CANDIDATE_COST, EVENT_COST, texts_size
 from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Role
-from rendezvous.core.pages import Page, cut
+from rendezvous.core.pages import FRAME, Page, cut
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.core.specs import OfferSpec, candidates_json, sdp_json
 from rendezvous.core.table import OfferTable
@@ -28,9 +28,6 @@ __all__ = ["OFFERS", "Signaling"]
 
 #: The namespace of the offers protocol. No Origin is empty, so no session is in it.
 OFFERS = ""
-
-#: Bytes of a candidate in a listing besides its payload.
-FRAME = 160
 
 
 class Signaling:

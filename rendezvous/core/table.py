@@ -26,7 +26,7 @@ from rendezvous.core.catalogue import Catalogue
 from rendezvous.core.entries import Entry, candidates_cost
 from rendezvous.core.events import Event, EventKind, EventLog, EventLogged
 from rendezvous.core.memory import ANSWER_COST, Memory
-from rendezvous.core.notes import Note, Notify, OfferSide, PeerEvents, Removed, ignore_changes, ignore_key
+from rendezvous.core.notes import Note, Notify, OfferSide, PeerEvents, Removed, ignore_changes, ignore_key, same_clock
 from rendezvous.core.offers import Answer, Candidate, Offer, OfferChanged, Role
 from rendezvous.core.shares import Shares, share_of
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
@@ -39,11 +39,6 @@ __all__ = ["ENDS_IN_A_VERB", "OfferTable"]
 #: What a verb ends of the offers that are due, in steps: one for an offer and one for each of its topics. It is enough
 #: to make room for a whole request of the largest offers.
 ENDS_IN_A_VERB = 256
-
-
-def same_time(now: float) -> float:
-    """For tables whose server time is the wall clock."""
-    return now
 
 
 class OfferTable:
@@ -66,7 +61,7 @@ class OfferTable:
         max_offers: int = 100_000,
         note: Note = ignore_changes,
         notify: Notify = ignore_key,
-        wall: Callable[[float], float] = same_time,
+        wall: Callable[[float], float] = same_clock,
     ) -> None:
         self.limits = limits
         self.notify = notify

@@ -16,8 +16,8 @@ from rendezvous.core.client import Client
 from rendezvous.core.identity import Keyring
 from rendezvous.core.listings import Listings
 from rendezvous.core.logouts import Logouts
-from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key
-from rendezvous.core.presence import Presence, same_clock
+from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key, same_clock
+from rendezvous.core.presence import Presence
 from rendezvous.core.sessions import Sessions
 from rendezvous.core.shares import Shares, share_of
 from rendezvous.core.signaling import Signaling
