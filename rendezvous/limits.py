@@ -88,9 +88,11 @@ class Bounds:
     """
     How much the tables hold. A running server can change it.
 
-    :ivar signaling_memory: bytes.
-    :ivar max_waiting: requests and event streams that wait.
-    :ivar share: the part of each table that one subscriber may hold, from 0 to 1; 0 for no limit.
+    :ivar max_offers: offers and sessions together.
+    :ivar signaling_memory: bytes of offers, sessions, answers, candidates and events together.
+    :ivar max_waiting: requests and event streams that wait, each with a connection and a timer of its own.
+    :ivar share: the part of each table that one subscriber may hold, from 0 to 1; 0 for no limit. A site may hold 2.5
+        times as much.
     """
 
     max_clients: int
@@ -164,17 +166,11 @@ class SignalingLimits:
     #: Events kept for all peers together, so that a flood ends the replay window early instead of the memory.
     events_kept: int = 200_000
 
-    #: Bytes of offers, sessions, answers, candidates and events together: 100,000 offers of a usual size.
-    memory: int = 512 * 1024 * 1024
-    #: The part of the offers and of their memory that one subscriber may hold; a site 2.5 times as much.
-    source_share: float = 0.1
     #: Seconds within which the owner of an offer that ends with its streams must open the first one: a slow start of a
     #: page, and the time to reconnect after a restart of the server.
     connect_time: float = 10.0
     #: Seconds after which such an offer ends when the last stream has closed: a reconnecting page is back by then.
     disconnect_time: float = 5.0
-    #: Held requests and event streams in all, each with a connection and a timer of its own.
-    max_waiting: int = 10_000
 
     #: The Origin header: a scheme, a host name of 253 characters and a port fit well within it.
     origin_chars: int = 512

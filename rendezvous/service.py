@@ -109,7 +109,6 @@ class Rendezvous(MultiService):
             frozenset(Protocol).difference(settings.without),
             self.counters,
         )
-        self.store.change(settings.bounds)
         self._gate = make_gate(
             settings.source_limits, settings.unread_limits, settings.trusted_proxy, self.clock, self.counters
         )
@@ -122,13 +121,10 @@ class Rendezvous(MultiService):
             "keyring": keyring,
             "random": random,
             "timers": settings.timers,
-            "max_clients": settings.max_clients,
+            "bounds": settings.bounds,
             "logout_memory": settings.logout_memory,
             "limits": settings.signaling_limits,
-            "max_offers": settings.max_offers,
             "tracker_lifetime": settings.tracker_lifetime,
-            "max_tracker_peers": settings.max_tracker_peers,
-            "source_share": settings.share,
             "wall": self.clock.to_wall,
         }
         return make_store(settings.store, self._run_blocking, **parts)

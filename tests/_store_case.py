@@ -16,7 +16,7 @@ from rendezvous.core.pages import Page
 from rendezvous.core.states import Timers
 from rendezvous.errors import RendezvousError
 from rendezvous.interfaces import IStore
-from rendezvous.limits import SignalingLimits
+from rendezvous.limits import Bounds, SignalingLimits
 from rendezvous.storage.local import LocalStore
 
 T = TypeVar("T")
@@ -49,7 +49,16 @@ class StoreOptions:
 
     def parts(self) -> dict[str, Any]:
         """:returns: what the constructors of our own stores take."""
-        return {field.name: getattr(self, field.name) for field in attrs.fields(StoreOptions) if field.name != "case"}
+        parts = {field.name: getattr(self, field.name) for field in attrs.fields(StoreOptions) if field.name != "case"}
+        bounds = Bounds(
+            max_clients=parts.pop("max_clients"),
+            max_offers=parts.pop("max_offers"),
+            max_tracker_peers=parts.pop("max_tracker_peers"),
+            signaling_memory=512 * 1024 * 1024,
+            max_waiting=10_000,
+            share=0.0,
+        )
+        return {**parts, "bounds": bounds}
 
 
 def local(store: IStore) -> LocalStore:

@@ -31,8 +31,11 @@ class World(Signaling):
         max_offers: int = 100_000,
         note: Note = ignore_changes,
         notify: Notify = ignore_key,
+        *,
+        memory: int = 512 * 1024 * 1024,
+        share: float = 0.1,
     ) -> None:
-        self.table = OfferTable(limits, max_offers, note, notify)
+        self.table = OfferTable(limits, max_offers, memory, share, note, notify)
         self.limits = limits
         super().__init__(self.table)
         self.pages = Listings(self.table)

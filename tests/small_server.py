@@ -20,6 +20,7 @@ from rendezvous.core.ratelimit import RateLimit
 from rendezvous.core.states import PulseCode, Timers
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.limits import SignalingLimits
+from rendezvous.settings import Settings
 from rendezvous.storage.registry import memory_store
 from rendezvous.testing import MemoryUDPPort
 from rendezvous.udp.protocol import Datagrams, Drop, RendezvousDatagrams
@@ -82,12 +83,12 @@ class SmallServer:
             keyring=keyring,
             random=draw,
             timers=Timers(pulse_interval=1e6, pulse_grace=0.0),
-            max_clients=1,
+            bounds=Settings(
+                max_clients=1, max_offers=1, max_tracker_peers=MAX_TRACKER_PEERS, no_source_limits=True
+            ).bounds,
             logout_memory=1.0,
             limits=SignalingLimits(),
-            max_offers=1,
             tracker_lifetime=10.0,
-            max_tracker_peers=MAX_TRACKER_PEERS,
         )
         self.store.open(self.clock.seconds())
         client_id, self.key = keyring.draw(draw, mistakable)

@@ -71,12 +71,10 @@ def make_store(path: str) -> LocalStore:
         keyring=Keyring([Secret(SECRET)]),
         random=os.urandom,
         timers=settings.timers,
-        max_clients=100,
+        bounds=settings.bounds,
         logout_memory=3600.0,
         limits=SignalingLimits(),
-        max_offers=100,
         tracker_lifetime=300.0,
-        max_tracker_peers=100,
     )
     store.open(NOW)
     return store

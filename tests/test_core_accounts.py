@@ -7,7 +7,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.signaling import OFFERS
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Full
-from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import NOW, World, spec
 
 HERE, ELSEWHERE = source_network("192.0.2.1"), source_network("198.51.100.1")
@@ -47,7 +46,7 @@ class ChargeTests(SynchronousTestCase):
     def test_refresh_needs_no_more_than_it_adds(self) -> None:
         """Where the memory is full, an offer can be published again as it is, and not as one that is larger."""
         size = self.world.table.memory.held
-        world = World(SignalingLimits(memory=size, source_share=0.0))
+        world = World(memory=size, share=0.0)
         for _ in range(2):
             world.publish("p", [spec("v=0", id="x")], NOW, HERE)
         self.assertEqual(world.table.memory.held, size)

@@ -100,7 +100,6 @@ class MemoryMachine(RuleBasedStateMachine):
         super().__init__()
         limits = SignalingLimits(
             ttl_min_ms=1,
-            memory=60_000,
             offers_per_peer=3,
             candidate_bytes_per_offer=3000,
             event_bytes_per_peer=6000,
@@ -109,7 +108,7 @@ class MemoryMachine(RuleBasedStateMachine):
             event_linger=2.0,
             session_lifetime=2.0,
         )
-        self.world = World(limits, max_offers=6)
+        self.world = World(limits, max_offers=6, memory=60_000)
         self.sessions = Sessions(self.world.table, lambda: "unused")
         self.now = NOW
 
@@ -189,11 +188,11 @@ class MemoryModelTests(SynchronousTestCase):
 
 def grown(fill: Callable[[World], None]) -> tuple[int, int]:
     """:returns: how many bytes a world really takes, and how many it is charged."""
-    limits = SignalingLimits(offers_per_peer=10**6, memory=1 << 40, source_share=0.0)
+    limits = SignalingLimits(offers_per_peer=10**6)
     gc.collect()
     tracemalloc.start()
     try:
-        world = World(limits)
+        world = World(limits, memory=1 << 40, share=0.0)
         gc.collect()
         before = tracemalloc.get_traced_memory()[0]
         fill(world)
@@ -263,7 +262,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """Offers, answers and candidates that do not fit are refused and change nothing; there is room again later."""
-        world = World(SignalingLimits(memory=20_000, source_share=0.0))
+        world = World(memory=20_000, share=0.0)
         publish(world, "p", "x", ttl_ms=60_000)
         held = world.table.memory.held
         self.assertRaises(Full, world.publish, "q", [spec("v" * 20_000, id="y")], NOW)
@@ -275,7 +274,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_share_of_a_source(self) -> None:
         """One network gets a tenth of the bytes and of the offers, its site a quarter; another is not concerned."""
-        world = World(SignalingLimits(memory=100_000), max_offers=20)
+        world = World(max_offers=20, memory=100_000)
         world.publish("p", [spec(id="1")], NOW, HERE)
         self.assertEqual(
             self.assertRaises(TooMany, world.publish, "p", [spec("v" * 10_000, id="2")], NOW, HERE).code, "source-share"
@@ -292,9 +291,8 @@ class BoundTests(SynchronousTestCase):
 
     def test_refresh_from_another_source_needs_room_there(self) -> None:
         """What a source refreshes it holds from then on: two sources must not hold more than their two shares."""
-        limits = SignalingLimits(memory=100_000)
         for most, size in ((20, 10), (1000, 3000)):  # The share of the offers, and that of the bytes.
-            world = World(limits, max_offers=most)
+            world = World(max_offers=most, memory=100_000)
             first = [spec("v" * size, id="1"), spec(id="2")]
             world.publish("p", first, NOW, HERE)
             world.publish("p", first, NOW, ELSEWHERE)
@@ -307,7 +305,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_no_shares_without_limits_for_sources(self) -> None:
         """The option turns them off."""
-        world = World(SignalingLimits(source_share=0.0), max_offers=3)
+        world = World(max_offers=3, share=0.0)
         world.publish("p", [spec(id="1"), spec(id="2"), spec(id="3")], NOW, HERE)
 
     def test_candidates_of_an_offer(self) -> None:

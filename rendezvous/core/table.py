@@ -47,6 +47,8 @@ class OfferTable:
 
     :param limits: every bound but the following.
     :param max_offers: the most offers and sessions at one time.
+    :param memory: the most bytes that all of it may take.
+    :param share: the part of each of the two that one subscriber may hold (:func:`~rendezvous.core.shares.share_of`).
     :param note: called with each record that was created, changed or removed.
     :param wall: converts server time to the wall clock.
     :ivar notify: called with the key of what has changed; may be set later.
@@ -58,7 +60,9 @@ class OfferTable:
     def __init__(
         self,
         limits: SignalingLimits,
-        max_offers: int = 100_000,
+        max_offers: int,
+        memory: int,
+        share: float,
         note: Note = ignore_changes,
         notify: Notify = ignore_key,
         wall: Callable[[float], float] = same_clock,
@@ -68,23 +72,20 @@ class OfferTable:
         self.note = note
         self.wall = wall
         self.catalogue = Catalogue()
-        part = limits.source_share
         self._max_offers = max_offers
-        self._shares = Shares("offers and sessions", *share_of(max_offers, part))
-        self.memory = Memory(limits.memory, Shares("memory for offers", *share_of(limits.memory, part)))
+        self._shares = Shares("offers and sessions", *share_of(max_offers, share))
+        self.memory = Memory(memory, Shares("memory for offers", *share_of(memory, share)))
         self.events = EventLog(limits, self.memory)
         self.streams = Streams(self.catalogue, limits)
         self._latest_seen = 0
         self._latest_ms = 0
         self._latest_answer_ms = 0
 
-    def change(
-        self, max_offers: int, offer_shares: tuple[int, int], memory: int, memory_shares: tuple[int, int]
-    ) -> None:
+    def change(self, max_offers: int, memory: int, share: float) -> None:
         """Use other bounds from now on. What is there already stays, and is counted."""
         self._max_offers = max_offers
-        self._shares.change(*offer_shares)
-        self.memory.change(memory, memory_shares)
+        self._shares.change(*share_of(max_offers, share))
+        self.memory.change(memory, share_of(memory, share))
 
     def __len__(self) -> int:
         """How many offers and sessions there are, those that have ended but are not freed yet included."""

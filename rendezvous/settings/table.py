@@ -282,9 +282,6 @@ class Settings:
         return SignalingLimits(
             offers_per_peer=self.offers_per_peer,
             session_lifetime=self.session_lifetime,
-            max_waiting=self.max_waiting,
-            memory=self.max_signaling_memory,
-            source_share=self.share,
         )
 
     @property

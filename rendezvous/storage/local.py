@@ -53,7 +53,7 @@ class LocalStore:
         self.limits = tables.limits
         self.live = tables.presence
         self._durability = durability
-        self.notifier = Notifier(tables.limits.max_waiting)
+        self.notifier = Notifier(tables.bounds.max_waiting)
         self._keys: dict[Key, None] | None = None
         self._is_open = False
 

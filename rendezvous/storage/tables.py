@@ -55,9 +55,10 @@ class Tables:
 
     :param random: gives that many random bytes.
     :param max_logouts: how many logouts are remembered; ``None`` for as many as there may be clients.
-    :param source_share: the part of a table that one subscriber may hold (:func:`~rendezvous.core.shares.share_of`).
+    :param bounds: how much is held; :meth:`change` gives others.
     :param wall: converts server time to the wall clock.
     :ivar wall: converts server time to the wall clock.
+    :ivar bounds: how much is held.
     :ivar presence: the clients; always the same object, also after :meth:`clear`.
     :ivar offers: offers and sessions, and the events that they cause.
     :ivar signaling: the verbs of peers on ``offers``.
@@ -72,33 +73,27 @@ class Tables:
         random: Callable[[int], bytes],
         timers: Timers,
         *,
-        max_clients: int,
+        bounds: Bounds,
         logout_memory: float,
         limits: SignalingLimits,
-        max_offers: int,
         tracker_lifetime: float,
-        max_tracker_peers: int,
         max_logouts: int | None = None,
-        source_share: float = 0.0,
         wall: Callable[[float], float] = same_clock,
     ) -> None:
         self.keyring = keyring
         self.limits = limits
         self._random = random
-        self._max_offers = max_offers
+        self.bounds = bounds
         self._tracker_lifetime = tracker_lifetime
-        self._max_tracker_peers = max_tracker_peers
-        self._source_share = source_share
-        self._bounds: Bounds | None = None
         self.wall = wall
         self.report_to(ignore_changes, ignore_changes, ignore_key)
-        most = max_clients if max_logouts is None else max_logouts
+        most = bounds.max_clients if max_logouts is None else max_logouts
         self.presence = Presence(
             timers,
             keyring,
-            max_clients=max_clients,
+            max_clients=bounds.max_clients,
             logouts=Logouts(logout_memory, most, self._shares("remembered logouts", most), self._reported),
-            shares=self._shares("clients", max_clients),
+            shares=self._shares("clients", bounds.max_clients),
             note=self._reported,
             wall=wall,
             pack=pack,
@@ -106,15 +101,24 @@ class Tables:
         self._make_signaling()
 
     def _make_signaling(self) -> None:
-        self.offers = OfferTable(self.limits, self._max_offers, self._reported, self._notified, self.wall)
+        bounds = self.bounds
+        self.offers = OfferTable(
+            self.limits,
+            bounds.max_offers,
+            bounds.signaling_memory,
+            bounds.share,
+            self._reported,
+            self._notified,
+            self.wall,
+        )
         self.signaling = Signaling(self.offers)
         self.listings = Listings(self.offers)
         self.sessions = Sessions(self.offers, self._new_code)
         self.tracker = Tracker(
             self._random,
             lifetime=self._tracker_lifetime,
-            max_peers=self._max_tracker_peers,
-            shares=self._shares("tracker peers", self._max_tracker_peers),
+            max_peers=bounds.max_tracker_peers,
+            shares=self._shares("tracker peers", bounds.max_tracker_peers),
             note=self._reported,
             touch=self._touched,
         )
@@ -123,8 +127,6 @@ class Tables:
         """Forget everything, without reporting it."""
         self.presence.clear()
         self._make_signaling()
-        if self._bounds is not None:
-            self.change(self._bounds)
 
     def report_to(self, note: Note, touch: Note, notify: Notify) -> None:
         """
@@ -138,11 +140,9 @@ class Tables:
 
     def change(self, bounds: Bounds) -> None:
         """Use other bounds from now on. What is there already stays, and is counted."""
-        self._bounds = bounds
-        self._source_share = bounds.share
-        offers, memory = share_of(bounds.max_offers, bounds.share), share_of(bounds.signaling_memory, bounds.share)
+        self.bounds = bounds
         self.presence.change(bounds.max_clients, share_of(bounds.max_clients, bounds.share))
-        self.offers.change(bounds.max_offers, offers, bounds.signaling_memory, memory)
+        self.offers.change(bounds.max_offers, bounds.signaling_memory, bounds.share)
         self.tracker.change(bounds.max_tracker_peers, share_of(bounds.max_tracker_peers, bounds.share))
 
     # Decisions
@@ -208,7 +208,7 @@ class Tables:
         return client
 
     def _shares(self, what: str, size: int) -> Shares:
-        return Shares(what, *share_of(size, self._source_share))
+        return Shares(what, *share_of(size, self.bounds.share))
 
     def _new_code(self) -> str:
         return str(uuid.UUID(bytes=self._random(16), version=4))
