@@ -108,6 +108,8 @@ class Channel(HTTPChannel):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # It refers to this channel: a body that did not arrive whole would stay until the garbage is collected.
+        self._transferDecoder = None
 
     def loseConnection(self) -> None:
         """Close the connection once all is sent, or when the client does not read it."""

@@ -174,6 +174,8 @@ def _write_later(request: Any, answer: Deferred[bytes]) -> None:
             return write_failure(request, failure)
         if failure.check(CancelledError, RendezvousError) is None:
             _log.failure("a request could not be handled", failure)
+        # The frames of the traceback refer to the failure: they would stay until the garbage is collected.
+        failure.cleanFailure()
         return b""
 
     def write(body: bytes) -> None:

@@ -169,6 +169,8 @@ class Outlet:
         # If the client is gone, so is the channel that would be asked.
         if self._request.channel is not None and not self._is_over:
             self._request.unregisterProducer()
+        # The request still refers to this producer, if its client is gone.
+        del self._request
 
     @property
     def is_closed(self) -> bool:
