@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
+from contextlib import suppress
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -17,13 +19,14 @@ from twisted.web.http import HTTPChannel
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import HeadersTooLarge, LineTooLong, Malformed, RendezvousError, RequestTimeout, Unsupported
 from rendezvous.web._json import error_body
+from rendezvous.web.request import Refused
 from rendezvous.web.sending import SMALL
 
 if TYPE_CHECKING:
     from rendezvous.web.site import RendezvousSite
 
 __all__ = ["BODY_RATE", "BODY_TIME", "FIRST_BYTE_TIME", "HEADER_TIME", "IDLE_TIME", "REFUSAL_TIME", "UNREAD_TIME"]
-__all__ += ["Channel"]
+__all__ += ["REST_TIME", "Channel"]
 
 #: Seconds that a new connection has to send its first byte. A TLS handshake is part of that.
 FIRST_BYTE_TIME = 10.0
@@ -45,6 +48,9 @@ UNREAD_TIME = 60.0
 
 #: Seconds that a refused client has to read why, before the connection is closed on what it still sends.
 REFUSAL_TIME = 1.0
+
+#: Seconds for which a connection is not read after ``source-requests``: its answers cost time as well.
+REST_TIME = 1.0
 
 #: Seconds that are as good as none: sums of times are not exact.
 _INSTANT = 0.001
@@ -77,14 +83,21 @@ class Channel(HTTPChannel):
     _phase = _Phase.NEW
     _is_proxied = False
     _is_secure: bool | None = None
+    _is_gone = False
     _is_held = False
+    _is_queued = False
+    _who: Hashable = None
     _body_began = 0.0
     _end: IDelayedCall | None = None
-    _turn: IDelayedCall | None = None
     _timer: IDelayedCall | None = None
     _due: float | None = None
     _peer: Any = None
     _host: Any = None
+    _rest: IDelayedCall | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arrived: list[bytes] = []
 
     # The connection
 
@@ -100,9 +113,11 @@ class Channel(HTTPChannel):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Forget the connection, and cancel what it had in hand."""
         self._end_in(None)
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
+        self._is_gone = True
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        self._arrived.clear()
         self.site.connections.closed(self)
         super().connectionLost(reason)
         if self._timer is not None:
@@ -125,7 +140,10 @@ class Channel(HTTPChannel):
     def _may_stay(self, count: Any, *, is_known: bool = True) -> bool:
         peer = self.transport.getPeer()
         is_counted = is_known and not self.site.root.gate.proxies.trusts(peer)
-        stays: bool = count(self, _source(peer) if is_counted else UNKNOWN)
+        source = _source(peer) if is_counted else UNKNOWN
+        # Behind one proxy are many sources: each of its connections counts as one.
+        self._who = id(self) if source is UNKNOWN else source.subscriber
+        stays: bool = count(self, source)
         if not stays:
             self.give_way()
         return stays
@@ -161,7 +179,7 @@ class Channel(HTTPChannel):
         super().resumeProducing()
         if self._is_held:
             self._is_held = False
-            self._turn = self.callLater(0, self._next)
+            self._queue()
 
     def _end_in(self, seconds: float | None) -> None:
         """Abort the connection after some time, however much is unsent then; or do not."""
@@ -212,9 +230,50 @@ class Channel(HTTPChannel):
             self._is_proxied = False
             if not self._may_stay(self.site.connections.belongs_to):
                 return
+        turns = self.site.turns
+        if self._is_queued or turns.are_over:
+            self._arrived.append(data)
+            self._networkProducer.pauseProducing()
+            self._queue()
+        else:
+            turns.run(self._who, self._read, data)
+
+    def _read(self, data: bytes) -> None:
         LineReceiver.dataReceived(self, data)
         if not self._busyReceiving:
             self._set_deadline()
+
+    def _queue(self) -> None:
+        """Go on in a later turn of the reactor."""
+        if not self._is_queued:
+            self._is_queued = True
+            self.site.turns.add(self._who, self._go_on)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._is_queued = False
+        self._queue()
+
+    def _go_on(self) -> None:
+        """Read what has arrived, and the request behind the one that was answered."""
+        self._is_queued = False
+        if self._is_gone or self.refused:
+            return
+        if self._waitingForTransport:
+            # One packet may hold a thousand requests: their answers would gather while the client reads none of them.
+            self._is_held = True
+            return
+        data = b"".join(self._arrived)
+        self._arrived.clear()
+        if not self._handlingRequest:
+            self.paused = False
+        self._networkProducer.resumeProducing()
+        self.site.turns.run(self._who, self._read, data)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Read a part of a body, unless it is refused."""
+        with suppress(Refused):
+            super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
         """Answer a whole request; no deadline holds while that takes."""
@@ -224,7 +283,7 @@ class Channel(HTTPChannel):
             super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
-        """Wait for the next request."""
+        """Wait for the next request; for a while, if the source sends more of them than it may."""
         self._savedTimeOut = IDLE_TIME
         self._phase = _Phase.IDLE
         self.site.connections.idle(self)
@@ -233,24 +292,18 @@ class Channel(HTTPChannel):
         # One request in each turn of the reactor: one packet may hold a thousand, and others would wait for all.
         self.paused = True
         super().requestDone(request)
-        if self.persistent and not self.refused and self._buffer:
+        goes_on = self.persistent and not self.refused
+        if goes_on and request.is_too_early:
+            self._is_queued = True
             self._networkProducer.pauseProducing()
-            self._turn = self.callLater(0, self._next)
+            self._rest = self.callLater(REST_TIME, self._rested)
+        elif goes_on and self._buffer:
+            self._networkProducer.pauseProducing()
+            self._queue()
         else:
             self.paused = self.refused
         if not self._busyReceiving:
             self._set_deadline()
-
-    def _next(self) -> None:
-        """Read the request behind the one that was answered."""
-        self._turn = None
-        if self._waitingForTransport:
-            # One packet may hold a thousand requests: their answers would gather while the client reads none of them.
-            self._is_held = True
-        elif not self.refused:
-            self.paused = False
-            self._networkProducer.resumeProducing()
-            self.dataReceived(b"")
 
     def timeoutConnection(self) -> None:
         """Close the connection. A request that has begun is answered first."""

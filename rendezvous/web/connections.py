@@ -11,8 +11,9 @@ from rendezvous.errors import TooMany
 
 __all__ = ["Connection", "Connections"]
 
-#: Connections that the port accepts in one turn of the reactor. Those that give way are closed in the next turn.
-ACCEPTS = 100
+#: Connections that the port accepts in one turn of the reactor, in some 5 ms. Those that give way are closed in the
+#: next turn.
+ACCEPTS = 40
 
 
 class Connection(Protocol):

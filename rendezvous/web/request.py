@@ -15,10 +15,20 @@ from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Malformed, RendezvousError
 from rendezvous.web.bodies import too_large
 
-__all__ = ["CappedRequest"]
+__all__ = ["CappedRequest", "Refused"]
 
 # RFC 9112, section 3.2.2.
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+
+#: Bytes that the chunks of a body must have on average; each takes some 3 us, however short it is.
+CHUNK = 64
+
+#: Chunks that a body may have besides.
+FREE_CHUNKS = 128
+
+
+class Refused(Exception):
+    """Nothing more is read of a body: the request has been refused."""
 
 
 class CappedRequest(Request):
@@ -26,6 +36,7 @@ class CappedRequest(Request):
     A request whose body is read no further than its route's limit.
 
     :ivar received: bytes of the body so far.
+    :ivar is_too_early: whether it is refused because its source sends more requests than it may.
     """
 
     channel: Any
@@ -33,6 +44,8 @@ class CappedRequest(Request):
     site: Any
     source: SourceNetwork = UNKNOWN
     received = 0
+    is_too_early = False
+    _chunks = 0
     _limit = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -53,9 +66,23 @@ class CappedRequest(Request):
             channel.refuse(too_large(self._limit))
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Refuse a body that turns out to be over the limit, or for which there is no room."""
+        """
+        Refuse a body that turns out to be over the limit, or for which there is no room.
+
+        :raises Refused: it has been refused.
+        """
         channel = self.channel
-        if channel is None or channel.refused:
+        if channel is None:
+            return
+        self._take(channel, data)
+        if channel.refused:
+            # The decoder of chunks would go on to the end of what it has: ten thousand chunks may be in one packet.
+            raise Refused
+
+    def _take(self, channel: Any, data: bytes) -> None:
+        self._chunks += 1
+        if self._chunks > FREE_CHUNKS + self.received // CHUNK:
+            channel.refuse(Malformed(f"The chunks of the body have less than {CHUNK} bytes.", code="bad-request"))
             return
         if self.received + len(data) > self._limit:
             channel.refuse(too_large(self._limit))

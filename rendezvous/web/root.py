@@ -63,7 +63,9 @@ class RootResource(Resource):
         gate = self.gate
         source = gate.proxies.source(request)
         try:
+            request.is_too_early = True
             gate.quotas.request(source)
+            request.is_too_early = False
             if request.method == b"OPTIONS":
                 return self.cors.preflight(request)
             self._check(request)

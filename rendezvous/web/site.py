@@ -15,6 +15,7 @@ from rendezvous.web.channel import Channel
 from rendezvous.web.connections import Connections
 from rendezvous.web.request import CappedRequest
 from rendezvous.web.root import RootResource
+from rendezvous.web.turns import Turns
 
 __all__ = ["RendezvousSite"]
 
@@ -33,6 +34,7 @@ class RendezvousSite(Site):
     :param max_connections: how many connections may be open at one time.
     :param wall: seconds since the epoch, for the ``Date`` of answers.
     :ivar connections: those that are.
+    :ivar turns: how they share the reactor's time.
     """
 
     displayTracebacks = False
@@ -51,6 +53,7 @@ class RendezvousSite(Site):
         super().__init__(root, requestFactory=CappedRequest, reactor=reactor)
         self._wall = wall
         self.root = root
+        self.turns = Turns(reactor)
         root.gate.quotas.share_connections(max_connections)
         self.connections = Connections(max_connections, root.gate.quotas.connections, root.gate.refusals.limited)
 
