@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable
 from contextlib import suppress
 from enum import Enum
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.protocols.basic import LineReceiver
-from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
+from rendezvous.core.sources import UNKNOWN
 from rendezvous.errors import HeadersTooLarge, LineTooLong, Malformed, RendezvousError, RequestTimeout, Unsupported
-from rendezvous.web._json import error_body
 from rendezvous.web.request import Refused
 from rendezvous.web.sending import SMALL
+from rendezvous.web.transports import has_proxy_header, innermost, source_of_peer, written
 
 if TYPE_CHECKING:
     from rendezvous.web.site import RendezvousSite
@@ -103,11 +99,11 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         """Begin, unless there are too many connections."""
-        self._is_proxied = _has_proxy_header(self.transport)
+        self._is_proxied = has_proxy_header(self.transport)
         if self._may_stay(self.site.connections.opened, is_known=not self._is_proxied):
             super().connectionMade()
             # By default it would hold 64 KiB of an answer for a client that reads nothing before it asks for a pause.
-            _innermost(self.transport).bufferSize = SMALL
+            innermost(self.transport).bufferSize = SMALL
             self.setTimeout(FIRST_BYTE_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -140,7 +136,7 @@ class Channel(HTTPChannel):
     def _may_stay(self, count: Any, *, is_known: bool = True) -> bool:
         peer = self.transport.getPeer()
         is_counted = is_known and not self.site.root.gate.proxies.trusts(peer)
-        source = _source(peer) if is_counted else UNKNOWN
+        source = source_of_peer(peer) if is_counted else UNKNOWN
         # Behind one proxy are many sources: each of its connections counts as one.
         self._who = id(self) if source is UNKNOWN else source.subscriber
         stays: bool = count(self, source)
@@ -351,7 +347,7 @@ class Channel(HTTPChannel):
         self.paused = True  # The loop that reads lines ends.
         self.setTimeout(None)
         request = self.requests[-1] if self.requests else None
-        self.transport.writeSequence(_written(error, self.site.root.cors.headers(request)))
+        self.transport.writeSequence(written(error, self.site.root.cors.headers(request)))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         self.transport.pauseProducing()
         self._end_in(REFUSAL_TIME)
@@ -392,35 +388,3 @@ class Channel(HTTPChannel):
     def _send100Continue(self) -> None:
         if not self.refused:
             super()._send100Continue()
-
-
-def _has_proxy_header(transport: Any) -> bool:
-    """:returns: whether a connection begins with a header of the PROXY protocol, below TLS or alone."""
-    while isinstance(transport, ProtocolWrapper):
-        if isinstance(transport, HAProxyProtocolWrapper):
-            return True
-        transport = transport.transport
-    return False
-
-
-def _innermost(transport: Any) -> Any:
-    """:returns: the transport that has the socket, below TLS and the PROXY protocol."""
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    return transport
-
-
-def _source(peer: Any) -> SourceNetwork:
-    host = getattr(peer, "host", None)
-    return UNKNOWN if host is None else source_network(host)
-
-
-def _written(error: RendezvousError, headers: dict[bytes, bytes]) -> list[bytes]:
-    """:returns: a whole response, after which the connection is closed."""
-    body = json.dumps(error_body(error)).encode("ascii")
-    written = [b"HTTP/1.1 %d %b\r\n" % (error.status, HTTPStatus(error.status).phrase.encode("ascii"))]
-    if error.retry_after is not None:
-        headers = {**headers, b"Retry-After": b"%d" % error.retry_after}
-    written += [b"%b: %b\r\n" % header for header in headers.items()]
-    written += [b"Connection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body), body]
-    return written
