@@ -141,7 +141,9 @@ class Rendezvous(MultiService):
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
-        allowed = connections_within(raise_descriptor_limit())
+        files = raise_descriptor_limit()
+        allowed = connections_within(files)
+        self.log.info("up to {connections} connections: {files} files may be open", connections=allowed, files=files)
         return RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
 
     def _udp_ports(self) -> list[int]:

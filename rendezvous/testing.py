@@ -87,11 +87,12 @@ class MemoryTCPPort:
     """
     A TCP port that only remembers what it was opened with.
 
+    :ivar backlog: connections that the kernel would keep until they are accepted.
     :ivar listening: whether it is open.
     """
 
-    def __init__(self, port: int, factory: Any, interface: str) -> None:
-        self.port, self.factory, self.interface = port, factory, interface
+    def __init__(self, port: int, factory: Any, interface: str, backlog: int) -> None:
+        self.port, self.factory, self.interface, self.backlog = port, factory, interface, backlog
         self.listening = True
         factory.doStart()
 
@@ -146,7 +147,7 @@ class MemoryReactor(MemoryReactorClock):
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> MemoryTCPPort:
         """Open a port in memory."""
-        opened = MemoryTCPPort(port or 49152 + len(self.tcp_ports), factory, interface)
+        opened = MemoryTCPPort(port or 49152 + len(self.tcp_ports), factory, interface, backlog)
         self.tcp_ports.append(opened)
         return opened
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import resource
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.descriptors import connections_within, raise_descriptor_limit
+from rendezvous.testing import MemoryServer
 
 
 class BoundTests(SynchronousTestCase):
@@ -16,6 +18,19 @@ class BoundTests(SynchronousTestCase):
         """Around the number from which on the reserve is fixed, and at the least."""
         bounds = {1: 1, 2: 1, 256: 128, 511: 256, 512: 256, 513: 257, 20_000: 19_744}
         self.assertEqual({number: connections_within(number) for number in bounds}, bounds)
+
+
+class LogTests(SynchronousTestCase):
+    """What the log says of it."""
+
+    def test_the_limits_are_logged(self) -> None:
+        """How many files there may be, as they were raised, and how many connections."""
+        self.patch(resource, "getrlimit", lambda which: (1024, 20_000))
+        self.patch(resource, "setrlimit", lambda which, limits: None)
+        with capturedLogs() as logs:
+            MemoryServer().stop()
+        lines = [formatEvent(event) for event in logs]
+        self.assertIn("up to 19744 connections: 20000 files may be open", lines)
 
 
 class LimitTests(SynchronousTestCase):

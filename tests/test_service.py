@@ -178,6 +178,11 @@ class PlaceTests(_Case):
         self.start(self.make())
         self.assertEqual(self.places(self.reactor), [("::", 5025), ("::", 5024)])
 
+    def test_the_kernel_keeps_many_connections(self) -> None:
+        """After a restart all clients come back at once; Twisted's own default is 50."""
+        self.start(self.make())
+        self.assertEqual([port.backlog for port in self.reactor.tcp_ports], [1024])
+
     def test_machine_without_ipv6_gets_ipv4(self) -> None:
         """Only if the system says that it has no such addresses."""
         for code in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):

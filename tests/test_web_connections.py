@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
+from rendezvous.testing import MemoryServer
 from rendezvous.web.connections import ACCEPTS, Connections
 
 HOME, NEIGHBOUR, ELSEWHERE = map(source_network, ("198.51.100.7", "198.51.100.8", "203.0.113.7"))
@@ -131,3 +132,45 @@ class ConnectionsTests(SynchronousTestCase):
             connection.transport.server.numberAccepts = number
             self.table.opened(connection, UNKNOWN)
             self.assertEqual(connection.transport.server.numberAccepts, left)
+
+
+class EndTests(SynchronousTestCase):
+    """What becomes of connections when the last port of a site closes, and when one opens again."""
+
+    REQUEST = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    def setUp(self) -> None:
+        """Start a server."""
+        self.server = MemoryServer()
+        self.addCleanup(self.server.stop)
+
+    def test_idle_connections_are_closed(self) -> None:
+        """New ones, kept ones, and those with a part of a request."""
+        connections = [self.server.connect() for _ in range(3)]
+        connections[1].send(self.REQUEST)
+        connections[2].send(self.REQUEST[:9])
+        self.assertEqual([connection.closed for connection in connections], [False] * 3)
+        self.server.site.stopFactory()
+        self.assertEqual([connection.closed for connection in connections], [True] * 3)
+
+    def test_a_request_in_hand_is_answered_first(self) -> None:
+        """Then its connection is closed as well."""
+        _, _, alice = self.server.register()
+        connection = self.server.start_request("GET", "/offers/answers?wait=5", None, alice)
+        self.server.site.stopFactory()
+        self.assertFalse(connection.closed)
+        self.server.reactor.advance(5)
+        response = connection.response()
+        assert response is not None
+        self.assertEqual(response.status, 200)
+        self.assertTrue(connection.closed)
+
+    def test_after_another_start_connections_are_kept(self) -> None:
+        """As if nothing had been."""
+        self.server.site.stopFactory()
+        self.server.site.startFactory()
+        connection = self.server.connect()
+        connection.send(self.REQUEST)
+        connection.send(self.REQUEST)
+        self.assertFalse(connection.closed)
+        self.assertEqual(len(connection.transport.value().split(b"HTTP/1.1 200 OK")), 3)

@@ -151,6 +151,19 @@ class ForwardedForTests(ProxiesCase):
 class ForwardedTests(ProxiesCase):
     """``Forwarded`` (RFC 7239)."""
 
+    def test_a_quote_that_is_open_at_the_end_of_a_line(self) -> None:
+        """It hides nothing of the lines that proxies have added behind it."""
+        for line in ('for="192.0.2.66', 'for="', '"', 'for=192.0.2.66;by="x'):
+            added = f'for={CLIENT};by="_proxy"'
+            self.assertEqual(self.source(Forwarded=[line, added]), CLIENT, line)
+            self.assertEqual(self.source(Forwarded=[line, added, 'for="10.5.5.5";by="_y"']), CLIENT, line)
+
+    def test_several_lines_are_one_list(self) -> None:
+        """The last element of the last line was added last."""
+        self.assertEqual(
+            self.source(Forwarded=["for=192.0.2.66", f"for={CLIENT}, for=10.1.1.1", "for=10.2.2.2"]), CLIENT
+        )
+
     def test_quotes_that_are_never_closed_take_little_time(self) -> None:
         """A header of 16 KB that is made of them is read in some milliseconds, and what the proxy has added counts."""
         open_quote = 'for="' + '\\"' * 8000

@@ -120,17 +120,14 @@ def _hops(request: Any) -> Iterator[str | None]:
     """:returns: the addresses that proxies have added, the last one first; ``None`` for what is not an address."""
     x_forwarded = request.requestHeaders.getRawHeaders(b"X-Forwarded-For")
     if x_forwarded is not None:
-        for text in reversed(_joined(x_forwarded).split(",")):
+        for text in reversed(b",".join(x_forwarded).decode("latin-1").split(",")):
             yield _address(text)
         return
-    forwarded = request.requestHeaders.getRawHeaders(b"Forwarded")
-    if forwarded is not None:
-        for element in reversed(_split(_joined(forwarded), ",")):
+    # Each line by itself: a quoted string does not go on in the next line (RFC 9110, sections 5.3 and 5.6.4). If they
+    # were joined, an open quote in the line of a client would hide what a proxy has added behind it.
+    for line in reversed(request.requestHeaders.getRawHeaders(b"Forwarded") or ()):
+        for element in reversed(_split(line.decode("latin-1"), ",")):
             yield _forwarded_for(element)
-
-
-def _joined(lines: Sequence[bytes]) -> str:
-    return b",".join(lines).decode("latin-1")
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -111,7 +111,7 @@ def _fill_listing(field: Field) -> None:
     field.note(f"opening sessions of 64 KiB that JSON makes larger: {dict(opened)}")
 
 
-@attack("listing", quick=True, memory=256 * MIB, options=("--max-signaling-memory=128M",))
+@attack("listing", memory=256 * MIB, options=("--max-signaling-memory=128M",))
 def listing(field: Field) -> None:
     """Four readers of a topic with a thousand sessions of 64 KiB that JSON makes larger."""
     _fill_listing(field)
@@ -124,7 +124,7 @@ def listing(field: Field) -> None:
     field.note(f"pages read: {dict(sorted(counts.items()))}")
 
 
-@attack("listing-unread", memory=384 * MIB, options=("--max-signaling-memory=128M",))
+@attack("listing-unread", quick=True, memory=256 * MIB, options=("--max-signaling-memory=128M",))
 def listing_unread(field: Field) -> None:
     """A thousand connections of a hundred addresses ask for that topic, and read nothing."""
     _fill_listing(field)
@@ -134,7 +134,7 @@ def listing_unread(field: Field) -> None:
     _ended(field, held)
 
 
-@attack("streams-unread", memory=256 * MIB)
+@attack("streams-unread", quick=True, memory=192 * MIB)
 def streams_unread(field: Field) -> None:
     """A thousand event streams of a hundred peers, each with much to be sent, that are not read."""
     starts, sources = [], addresses(100)

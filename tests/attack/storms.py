@@ -103,7 +103,7 @@ def small_chunks(field: Field) -> None:
     _flood(field, sending, addresses(50), 200)
 
 
-@attack("reconnections", quick=True)
+@attack("reconnections")
 def reconnections(field: Field) -> None:
     """A hundred addresses open a connection for each request, as fast as they can."""
     asked = request("GET", "/health", Connection="close")
