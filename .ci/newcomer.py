@@ -114,7 +114,7 @@ def quick_start(clone: Path, blocks: dict[tuple[str, str], list[str]], environme
     [command] = blocks["Quick start", "shell"]
     ports = [f"HTTP_PORT={HTTP_PORT}", f"UDP_PORT={UDP_PORT}"]
     with running([*command.split(), *ports], clone, environment) as server:
-        server.expect(rf"UDP on \S+:({UDP_PORT})$", INSTALLING)
+        server.expect(rf"UDP on \S+:({UDP_PORT})\b", INSTALLING)
         said = run(["bash", "-eu"], clone, environment, with_ports(blocks["Quick start", "bash"][0]))
         if " 00 00 03 fc\n" not in said or said.count('"ok":true') != 4:
             raise SystemExit(f"the lines for bash printed:\n{said}")
@@ -132,7 +132,7 @@ def install(clone: Path, home: Path, blocks: dict[tuple[str, str], list[str]], e
     (home / "peer.py").write_text(with_ports(blocks["A client", "python"][0]), encoding="utf-8")
     ports = [f"--http-port={HTTP_PORT}", f"--udp-port={UDP_PORT}"]
     with running([*serving.split(), *ports], home, environment) as server:
-        server.expect(rf"UDP on \S+:({UDP_PORT})$", PATIENCE)
+        server.expect(rf"UDP on \S+:({UDP_PORT})\b", PATIENCE)
         with running(["python", "peer.py"], home, environment) as first:
             peer = first.expect(r"^I am ([0-9a-f]{32})$", PATIENCE)
             with running(["python", "peer.py", peer], home, environment) as second:

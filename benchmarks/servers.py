@@ -20,14 +20,15 @@ from twisted.web.server import Site
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
-from rendezvous.udp.port import listen_datagrams
+from rendezvous.udp.fast import listen_fast
+from rendezvous.udp.mmsg import load_calls
 
 #: Known to the load as well, so that both can derive the same keys.
 SECRET = bytes(range(32))
 KEYRING = Keyring([Secret(SECRET)])
 
-#: The ways in which a UDP port can be read, by the name of the server that does it; its clients have never pulsed.
-PATHS = {"portable": listen_datagrams}
+#: The paths of UDP, by the name of the server that takes one, and its system calls. Its clients have never pulsed.
+PATHS = {"fast": load_calls, "portable": lambda: None}
 
 
 class Echo(DatagramProtocol):
@@ -111,7 +112,8 @@ def main(name: str, clients: str = "0", settings: str = "{}") -> None:
         if name == "both":
             print(reactor.listenTCP(0, made.site(), interface="127.0.0.1").getHost().port, end=" ")
         if name in PATHS or name in ("both", "datagrams"):
-            port = PATHS.get(name, listen_datagrams)(reactor, 0, made.datagrams(), "127.0.0.1")
+            calls = PATHS.get(name, load_calls)()
+            port = listen_fast(reactor, 0, made.datagrams(), calls, "127.0.0.1")
         else:
             port = reactor.listenTCP(0, made.site(), interface="127.0.0.1", backlog=512)
     print(port.getHost().port, flush=True)

@@ -169,7 +169,9 @@ class Listening(Service):
         return port
 
     def _say(self, port: IListeningPort) -> None:
-        self.log.info("{what} on {address}", what=self._place.what, address=_plain(port.getHost()))
+        path = getattr(port, "udp_path", "")
+        how = f", {path}" if path else ""
+        self.log.info("{what} on {address}{how}", what=self._place.what, address=_plain(port.getHost()), how=how)
 
 
 def _plain(address: Any) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -36,7 +35,8 @@ from rendezvous.settings import Settings, compare
 from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.registry import make_store
 from rendezvous.sweep import Sweep, sweep_service
-from rendezvous.udp.port import listen_datagrams
+from rendezvous.udp.fast import listen_fast
+from rendezvous.udp.mmsg import Calls
 from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
 from rendezvous.web.api import all_routes
 from rendezvous.web.bodies import BodyLimits
@@ -150,7 +150,7 @@ class Rendezvous(MultiService):
         """:returns: the ports that listen, this application's own included."""
         return sorted({number % 65536 for number in self._datagrams.sockets})
 
-    def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> DatagramProtocol:
+    def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> RendezvousDatagrams:
         """
         :param dialect: which of the tracker's dialects it speaks.
         :returns: a protocol for one UDP port.
@@ -283,10 +283,12 @@ class Server(MultiService):
         self.rendezvous.reload(settings)
 
 
-def make_service(settings: Settings, reactor: Any, **parts: Any) -> Server:
+def make_service(settings: Settings, reactor: Any, calls: Calls | None = None, **parts: Any) -> Server:
     """
     Make the server that ``twistd rendezvous`` runs.
 
+    :param calls: system calls for the fast path of UDP (:func:`~rendezvous.udp.mmsg.load_calls`); without them UDP
+        ports take one datagram at a time.
     :param parts: passed on to :class:`Rendezvous`.
     :returns: the :class:`Rendezvous` and a service for each port.
     :raises StartupError: a setting cannot be used.
@@ -298,6 +300,6 @@ def make_service(settings: Settings, reactor: Any, **parts: Any) -> Server:
         if place.certificate is not None:
             rendezvous.certificates.append(place.certificate)
     for port in settings.udp_port:
-        listen = partial(listen_datagrams, reactor, port.number, rendezvous.datagrams(port.dialect))
+        listen = partial(listen_fast, reactor, port.number, rendezvous.datagrams(port.dialect), calls)
         Listening(udp_place(settings, listen), reactor).setServiceParent(service)
     return service

@@ -132,14 +132,17 @@ def makeService(options: Options) -> IService:
     signals = Signals(reactor)
 
     from rendezvous.service import make_service
+    from rendezvous.udp.mmsg import load_calls
 
     # The process is ours: let its timers follow a clock that only goes forward. Twisted's own follow the machine's
     # clock, and when that is set back by an hour, they wait for an hour.
     clocked: Any = reactor
     clocked.seconds = time.monotonic
+    # NumPy's linear algebra, which nothing here uses, would start a thread for each core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     try:
-        server = make_service(options.settings, reactor)
+        server = make_service(options.settings, reactor, load_calls())
     except StartupError as e:
         signals.stop()
         raise SystemExit(f"twistd rendezvous: {e}") from None

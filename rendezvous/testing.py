@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings
+from rendezvous.udp.mmsg import Calls
 
 __all__ = ["SECRET", "Connection", "MemoryReactor", "MemoryServer", "MemoryTCPPort", "MemoryUDPPort", "Response"]
 
@@ -267,6 +268,7 @@ class MemoryServer:
     The server as ``twistd rendezvous`` makes it, started, on a reactor in memory.
 
     :param environ: the environment, in which a secret may be; without one there, ``secret_file`` is used.
+    :param calls: system calls for the fast path of UDP; ``None`` for the portable path.
     :param settings: as for :class:`~rendezvous.settings.Settings`. Source limits are off unless they turn
         them on.
     :ivar reactor: advance it to let time pass.
@@ -279,7 +281,12 @@ class MemoryServer:
     wall_offset = 0.0
 
     def __init__(
-        self, reactor: MemoryReactor | None = None, *, environ: Mapping[str, str] | None = None, **settings: Any
+        self,
+        reactor: MemoryReactor | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        calls: Calls | None = None,
+        **settings: Any,
     ) -> None:
         self.reactor = MemoryReactor() if reactor is None else reactor
         if environ is None:
@@ -292,6 +299,7 @@ class MemoryServer:
         self.service = make_service(
             Settings(**settings),
             self.reactor,
+            calls,
             environ=environ,
             run_blocking=maybeDeferred,
             monotonic=self.reactor.seconds,

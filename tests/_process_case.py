@@ -68,7 +68,7 @@ class ProcessCase(SynchronousTestCase):
         """:returns: the HTTP port and the UDP port that the server says it listens on."""
 
         def found() -> tuple[int, int] | None:
-            ports = [re.search(rf"{what} on \S+:([0-9]+)\n", self.log()) for what in ("HTTP", "UDP")]
+            ports = [re.search(rf"{what} on \S+:([0-9]+)[,\n]", self.log()) for what in ("HTTP", "UDP")]
             return (int(ports[0][1]), int(ports[1][1])) if ports[0] and ports[1] else None
 
         found_ports: tuple[int, int] = self.eventually(found, "listening")

@@ -21,7 +21,7 @@ CHECKOUT = Path(rendezvous.__file__).parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
-_LISTENING = re.compile(r"\b(HTTP|UDP) on \S+:(\d+)$")
+_LISTENING = re.compile(r"\b(HTTP|UDP) on \S+:(\d+)\b")
 
 
 @attrs.frozen

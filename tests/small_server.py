@@ -8,9 +8,10 @@ many bytes, or as many as are left. Any bytes are a script. Equal scripts do equ
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.task import Clock
 
@@ -23,11 +24,14 @@ from rendezvous.limits import SignalingLimits
 from rendezvous.settings import Settings
 from rendezvous.storage.registry import memory_store
 from rendezvous.testing import MemoryUDPPort
+from rendezvous.udp import together
+from rendezvous.udp.fast import listen_fast
 from rendezvous.udp.protocol import Datagrams, Drop, RendezvousDatagrams
 from rendezvous.wire.demux import mistakable
 from rendezvous.wire.pulse import encode_reply
 from rendezvous.wire.stun import BINDING, Message, MessageClass, encode
 from rendezvous.wire.tracker import Dialect
+from tests._memory_fast import FastMemoryPort, FastMemoryReactor
 
 __all__ = ["SAMPLES", "SmallServer", "as_script", "play", "records", "share_ids", "work"]
 
@@ -71,11 +75,13 @@ class SmallServer:
     """
     All dialects on two ports, in memory, with one client that is ONLINE.
 
+    :param reactor: one whose ports take the fast path, if they should.
+    :param rate: of the limit on answers.
     :ivar key: the client's.
     :ivar heard: every source that has sent something.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: FastMemoryReactor | None = None, rate: float = 10.0) -> None:
         self.clock = Clock()
         self.clock.advance(1_800_000_000)
         keyring, draw = Keyring([Secret(bytes(32))]), counting()
@@ -93,12 +99,16 @@ class SmallServer:
         self.store.open(self.clock.seconds())
         client_id, self.key = keyring.draw(draw, mistakable)
         self.store.tables.presence.register(client_id, self.key, self.clock.seconds())
-        self.limit = RateLimit(10.0, 40, MAX_SOURCES)
+        self.limit = RateLimit(rate, 40, MAX_SOURCES)
         self.shared = Datagrams(self.store, self.clock, self.limit, amplification=AmplificationLimit(MAX_SOURCES))
-        self.ports = [
-            MemoryUDPPort(number, RendezvousDatagrams(self.shared, dialect), "::")
-            for number, dialect in enumerate(Dialect, 5000)
-        ]
+        protocols = [RendezvousDatagrams(self.shared, dialect) for dialect in Dialect]
+        self.ports: Sequence[MemoryUDPPort]
+        if reactor is None:
+            self.ports = [MemoryUDPPort(number, protocol, "::") for number, protocol in enumerate(protocols, 5000)]
+        else:
+            for number, protocol in enumerate(protocols, 5000):
+                listen_fast(reactor, number, protocol, reactor.system, "::")
+            self.ports = reactor.udp_ports
         self.heard: set[Source] = set()
         self.deliver(self.key)
 
@@ -106,11 +116,28 @@ class SmallServer:
         """Have a datagram arrive, and hold all that is sent to what any of it has to be."""
         self.heard.add(source)
         replies = self.ports[port].deliver(datagram, source)
+        for reply in self.take_sent():
+            assert len(reply) <= len(datagram) or len(datagram) not in (32, 64) or reply[:1] != b"\0", reply
+        return replies
+
+    def deliver_all(self, datagrams: Sequence[tuple[bytes, Source]], port: int = 0) -> None:
+        """Have datagrams arrive as one batch on a port that takes the fast path, decided together however few."""
+        self.heard.update(source for _, source in datagrams)
+        to = self.ports[port]
+        assert isinstance(to, FastMemoryPort)
+        with patch.object(together, "FEW", 1):
+            to.deliver_all(datagrams)
+        replies = self.take_sent()
+        assert len(replies) <= 2 * len(datagrams), f"{len(replies)} replies to {len(datagrams)} datagrams"
+
+    def take_sent(self) -> list[bytes]:
+        """:returns: all that was sent since the last call, which is held to what any of it has to be."""
+        replies = []
         for each in self.ports:
             for reply, destination in each.sent:
                 assert destination in self.heard, f"{destination} has never said anything"
                 assert len(reply) <= MAX_REPLY, f"a reply of {len(reply)} bytes"
-                assert len(reply) <= len(datagram) or len(datagram) not in (32, 64) or reply[:1] != b"\0", reply
+                replies.append(reply)
             each.sent.clear()
         return replies
 
@@ -165,19 +192,33 @@ def as_script(steps: Iterable[Record]) -> bytes:
 
 def play(script: bytes) -> None:
     """
-    Play a script to a new server.
+    Play a script to a new server on each path of UDP, and to one that takes what comes without a pause as one batch.
 
     The low three bits of an action choose the source, the next one the port, and two more a pause before it, if the
     highest is set.
 
-    :raises AssertionError: if the server is not as it has to be afterwards.
+    :raises AssertionError: if a server is not as it has to be afterwards, or if the paths have not answered alike.
     """
-    server = SmallServer()
+    portable, fast, batches = SmallServer(), SmallServer(FastMemoryReactor()), SmallServer(FastMemoryReactor())
+    batch: list[tuple[bytes, Source]] = []
+    batch_port = 0
     for action, data in records(script):
-        if action & 0x80:
-            server.clock.advance(PAUSES[action >> 4 & 3])
-        server.deliver(data, SOURCES[action & 7], action >> 3 & 1)
-    server.check()
+        pause = PAUSES[action >> 4 & 3] if action & 0x80 else 0.0
+        source, port = SOURCES[action & 7], action >> 3 & 1
+        replies = []
+        for server in (portable, fast):
+            server.clock.advance(pause)
+            replies.append(server.deliver(data, source, port))
+        assert replies[0] == replies[1], "the fast path answers otherwise than the portable one"
+        if batch and (pause or port != batch_port):
+            batches.deliver_all(batch, batch_port)
+            batch.clear()
+        batches.clock.advance(pause)
+        batch.append((data, source))
+        batch_port = port
+    batches.deliver_all(batch, batch_port)
+    for server in (portable, fast, batches):
+        server.check()
 
 
 def share_ids() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
@@ -21,6 +22,7 @@ try:
     import numpy as np
 
     from rendezvous.core.batch import Places, PulseBatch
+    from rendezvous.core.batchmoves import MayMove, never
 except ImportError as e:
     raise SkipTest("this needs NumPy") from e
 
@@ -53,7 +55,14 @@ STEPS = st.lists(
 )
 
 
-def taken(batch: PulseBatch, pulses: Sequence[Pulse], now: float, local_port: int) -> list[bool]:
+def taken(
+    batch: PulseBatch,
+    pulses: Sequence[Pulse],
+    now: float,
+    local_port: int,
+    may_move: MayMove = never,
+    elsewhere: Sequence[bytes] = (),
+) -> list[bool]:
     """:returns: which of these pulses a batch has taken."""
     keys = np.frombuffer(b"".join(key for key, _ in pulses), np.uint64).reshape(-1, 4)
     hosts = [packed(host) for _, (host, _) in pulses]
@@ -64,7 +73,7 @@ def taken(batch: PulseBatch, pulses: Sequence[Pulse], now: float, local_port: in
     else:
         whole = b"".join(MAPPED + host if len(host) == 4 else host for host in hosts)
         where = places.ipv6(np.frombuffer(whole, np.uint64).reshape(-1, 2), ports)
-    steady = batch.take(keys, where, now)
+    steady = batch.take(keys, where, now, may_move, elsewhere)
     return [True] * len(pulses) if steady is None else [bool(each) for each in steady]
 
 
@@ -107,21 +116,67 @@ class BatchTests(SynchronousTestCase):
     def compare(
         self, one_by_one: Presence, together: Presence, batch: PulseBatch, how: list[object], now: float
     ) -> None:
-        """Give both tables some pulses: first those that a batch takes, then those that it leaves over."""
+        """Give both tables some pulses: to one in their order, to the other what a batch takes before the rest."""
         sent, local_port = how
         pulses = [
             (KEYRING.keys_until(client.to_bytes(16, "big"))[secret][0], address)
             for client, secret, address in cast(list[tuple[int, int, tuple[str, int]]], sent)
         ]
         port = cast(int, local_port)
-        steady = taken(batch, pulses, now, port)
-        for (key, address), is_steady in zip(pulses, steady, strict=True):
-            self.assertTrue(not is_steady or one_by_one.keep_alive(key, address, now, port))
-        for (key, address), is_steady in zip(pulses, steady, strict=True):
-            if not is_steady:
-                plain = one_by_one.keep_alive(key, address, now, port)
-                code = PulseCode.ON_TIME if plain else one_by_one.pulse(key, address, now, port)
-                self.assertIs(together.pulse(key, address, now, port), code)
+        asked: list[bytes] = []
+
+        def may_move(key: bytes) -> bool:
+            asked.append(key)
+            return key[0] & 1 == 0
+
+        steady = taken(batch, pulses, now, port, may_move)
+        moved = Counter(asked)
+        for (key, address), is_taken in zip(pulses, steady, strict=True):
+            plain = one_by_one.keep_alive(key, address, now, port)
+            code = PulseCode.ON_TIME if plain else one_by_one.pulse(key, address, now, port)
+            if is_taken:
+                self.assertIs(code, PulseCode.ON_TIME)
+                self.assertTrue(plain or (key[0] & 1 == 0 and moved[key] == 1))
+            else:
+                again = together.keep_alive(key, address, now, port)
+                self.assertIs(PulseCode.ON_TIME if again else together.pulse(key, address, now, port), code)
+        known = {KEYRING.keys_until(n.to_bytes(16, "big"))[secret][0] for n in range(12) for secret in (0, 1)}
+        self.assertTrue(known.issuperset(asked))
+
+    def test_pulses_of_one_client_keep_their_order(self) -> None:
+        """A client that moves and comes back within a batch is left to the plain way, all three times."""
+        home, away = ADDRESSES[0], ADDRESSES[2]
+        for elsewhere in ([], [KEYRING.key(bytes(16))]):
+            table = Presence(Timers(), KEYRING, max_clients=10)
+            key = KEYRING.key(bytes(16))
+            table.register(bytes(16), key, NOW)
+            table.pulse(key, home, NOW)
+            pulses = [(key, home), (key, away), (key, home)]
+            self.assertEqual(taken(PulseBatch(table), pulses, NOW, 0, lambda key: True), [False] * 3)
+            self.assertEqual(taken(PulseBatch(table), pulses[:1], NOW, 0, lambda key: True, elsewhere), [not elsewhere])
+
+    def test_clients_move_together(self) -> None:
+        """First pulses and moves are recorded whole; one that may not move, is late, or is unknown is left."""
+        table, now = Presence(Timers(), KEYRING, max_clients=100), NOW
+        ids = [n.to_bytes(16, "big") for n in range(60)]
+        keys = [KEYRING.key(each) for each in ids]
+        for client_id, key in zip(ids, keys, strict=True):
+            table.register(client_id, key, now)
+        for key in keys[:20]:
+            table.pulse(key, ADDRESSES[0], now)
+        now += 34
+        for key in keys[20:40]:
+            table.pulse(key, ADDRESSES[0], now)
+        pulses = [(key, ADDRESSES[2]) for key in [*keys, bytes(32)]]
+        done = taken(PulseBatch(table), pulses, now, 5024, lambda key: key != keys[30])
+        self.assertEqual(done, [20 <= n < 60 and n != 30 for n in range(61)])
+        for n, client_id in enumerate(ids):
+            client = table.find(client_id, now)
+            assert client is not None
+            self.assertEqual((client.host, client.port), ADDRESSES[2] if done[n] else ADDRESSES[0])
+            self.assertTrue(table.columns.is_whole(client.slot))
+        self.assertEqual(table.sweep(now + 209, 10_000), 20)
+        self.assertEqual(table.sweep(now + 211, 10_000), 40)
 
     def test_many_keys_are_found_among_many(self) -> None:
         """Also those that collide; unknown ones, and zeros, are not found."""

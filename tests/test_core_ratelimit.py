@@ -145,6 +145,29 @@ class CostTests(SynchronousTestCase):
         self.assertEqual(len(self.limit), 0)
 
 
+class SomeTests(SynchronousTestCase):
+    """Tokens for several requests that came at once."""
+
+    @given(
+        st.sampled_from([(0.0, 1.0), (0.7, 1.0), (2.0, 4.0), (3.3, 6.6), (50.0, 100.0)]),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1", "unix"]),
+                st.sampled_from([0.0, 0.1, 1 / 3, 1.0, 60.0]),
+                st.integers(1, 30),
+            ),
+            max_size=30,
+        ),
+    )
+    def test_as_many_as_one_by_one(self, rate: tuple[float, float], asked: list[tuple[str, float, int]]) -> None:
+        """The first so many are allowed, and what is left afterwards is the same."""
+        together, one_by_one, now = RateLimit(*rate), RateLimit(*rate), NOW
+        for name, pause, count in asked:
+            now += pause
+            taken = together.take_some(source_network(name), now, count)
+            self.assertEqual([one_by_one.allow(name, now) for _ in range(count)], [n < taken for n in range(count)])
+
+
 class SiteTests(SynchronousTestCase):
     """The bucket that the subscribers of one site share."""
 

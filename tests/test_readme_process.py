@@ -298,7 +298,7 @@ class EmbeddingTests(ReadmeCase):
     def test_whole_server(self) -> None:
         """As a child service it serves on both its ports."""
         application = self.start_application(example("Embedding", "python", 0))
-        http, udp = application.expect(r"HTTP on .*:(\d+)$"), application.expect(r"UDP on .*:(\d+)$")
+        http, udp = application.expect(r"HTTP on .*:(\d+)$"), application.expect(r"UDP on \S+:(\d+)\b")
         self.assertEqual(self.pulse(self.register(f"http://127.0.0.1:{http}"), udp), 1020)
 
     def test_resource_and_datagrams(self) -> None:

@@ -205,7 +205,7 @@ class FaultTests(SynchronousTestCase):
     def test_live_table_that_fails_is_logged(self) -> None:
         """A fault on the shortest way ends the datagram, and not the port."""
         port = self.port()
-        self.patch(self.protocol, "_keep_alive", lambda *args: 1 // 0)
+        self.patch(self.protocol, "keep_alive", lambda *args: 1 // 0)
         self.assertEqual(port.deliver(bytes(32), HOME), [])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 

@@ -2,19 +2,21 @@
 Many pulses decided together, with NumPy.
 
 It decides what :meth:`~rendezvous.core.presence.Presence.keep_alive` decides, for many datagrams in a few calls: which
-of them are pulses of clients that are ONLINE at the address that they are known by. All are decided as things were
-before the batch. A client that has verified since its last pulse is left to the plain way.
+of them are pulses of clients that are ONLINE at the address that they are known by. With
+:class:`~rendezvous.core.batchmoves.MoveBatch` it decides first pulses and moves as well. A client that has verified
+since its last pulse is left to the plain way.
 
-Below some thirty datagrams the plain way is faster. NumPy is optional (the extra ``fast``), and only this module
-imports it.
+For a few datagrams the plain way is faster. NumPy is optional (the extra ``fast``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rendezvous.core.batchmoves import MayMove, MoveBatch, never
 from rendezvous.core.clients import STEADY_IPV4, STEADY_IPV6, WORDS
 
 if TYPE_CHECKING:
@@ -118,14 +120,27 @@ class PulseBatch:
     def __init__(self, presence: Presence) -> None:
         self._presence = presence
         self._columns: object = None
+        self._moves = MoveBatch(presence)
 
-    def take(self, keys: NDArray[np.uint64], places: NDArray[np.uint64], now: float) -> NDArray[np.bool_] | None:
+    def take(
+        self,
+        keys: NDArray[np.uint64],
+        places: NDArray[np.uint64],
+        now: float,
+        may_move: MayMove = never,
+        elsewhere: Sequence[bytes] = (),
+    ) -> NDArray[np.bool_] | None:
         """
-        Take those pulses for which a new time is all that changes.
+        Take those pulses for which a new time is all that changes, and those that are on time from a new address.
+
+        A client that has several pulses in the batch, of which one is neither, has all of them left, so that the plain
+        way can take them in their order.
 
         :param keys: shape (n, 4), contiguous: datagrams of 32 bytes, known or not.
         :param places: shape (n, 3): where each came from, as :class:`Places` gives it.
         :param now: server time.
+        :param may_move: says of a key whether its client may pulse from a new address now, and counts that it does.
+        :param elsewhere: keys of pulses that came at the same time in another form. Those of the same clients are left.
         :returns: shape (n,): which of them were such pulses, or ``None`` if all were; 1020 is the answer to them. The
             others have changed nothing and are left to :meth:`~rendezvous.core.presence.Presence.pulse`.
         """
@@ -133,23 +148,44 @@ class PulseBatch:
             return None
         if self._presence.columns is not self._columns:
             self._look()
-        slots = self._index.find(keys)
-        for old in self._presence.old_indexes(now):
-            missing = (slots == 0).nonzero()[0]
-            if len(missing):
-                slots[missing] = _Index(old).find(keys[missing])
+        slots = self._find(keys, now)
         records = self._records.take(slots, 0)
         found = records[:, 2:5] & _ALL_BUT_THE_CHECK
         seen = records.view(np.float64)[:, 0]
         oldest = now - self._presence.timers.on_time
-        if found.tobytes() == places.tobytes() and seen.min() > oldest and slots.all():
+        if not elsewhere and found.tobytes() == places.tobytes() and seen.min() > oldest and slots.all():
             self._seen[slots] = now
             return None
         steady: NDArray[np.bool_] = (found == places).all(1)
         # As keep_alive says it, to the last bit.
         steady &= (now <= seen + self._presence.timers.on_time) & (slots != 0)
+        alone = self._alone(slots, elsewhere, now)
+        if alone is None:
+            left = ~steady & (slots != 0)
+        else:
+            steady &= alone
+            left = ~steady & (slots != 0) & alone
         self._seen[slots[steady]] = now
+        if may_move is not never and left.any():
+            steady[self._moves.take(keys, slots, places, left.nonzero()[0], now, may_move)] = True
         return steady
+
+    def _find(self, keys: NDArray[np.uint64], now: float) -> NDArray[np.int64]:
+        slots = self._index.find(keys)
+        for old in self._presence.old_indexes(now):
+            missing = (slots == 0).nonzero()[0]
+            if len(missing):
+                slots[missing] = _Index(old).find(keys[missing])
+        return slots
+
+    def _alone(self, slots: NDArray[np.int64], elsewhere: Sequence[bytes], now: float) -> NDArray[np.bool_] | None:
+        """:returns: which pulses are the only ones of their clients, or ``None`` if that is so for all."""
+        ordered = np.sort(slots)
+        repeated = ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)]
+        if elsewhere:
+            others = self._find(np.frombuffer(b"".join(elsewhere), np.uint64).reshape(-1, 4), now)
+            repeated = np.concatenate((repeated, others[others != 0]))
+        return ~np.isin(slots, repeated) if len(repeated) else None
 
     def _look(self) -> None:
         """Look at the memory that the table has now: a store that is opened again has other memory."""

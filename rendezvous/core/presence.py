@@ -210,8 +210,7 @@ class Presence:
                 self.columns.pulse(slot, now)
             else:
                 self.columns.move(slot, *place, now)
-                # The first pulse may bring the deadline nearer.
-                self._endings.put(slot, now + self.timers.kept)
+                self.expect_end(slot, now)
         return code
 
     def authenticate(self, credential: Credential, now: float) -> bytes:
@@ -335,6 +334,10 @@ class Presence:
         for source, count in sources.items():
             self._shares.add(source_network(unpack_network(source)), count)
         sources.clear()
+
+    def expect_end(self, slot: int, now: float) -> None:
+        """Note when a client ends that has pulsed now: the first pulse may bring its deadline nearer."""
+        self._endings.put(slot, now + self.timers.kept)
 
     def old_indexes(self, now: float) -> list[KeyIndex]:
         """:returns: the keys that clients of an earlier run have under old secrets that are still honoured."""

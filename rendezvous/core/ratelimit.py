@@ -58,6 +58,11 @@ class RateLimit:
         """Count the entries held, which is never more than twice ``max_sources``."""
         return len(self._subscribers) + len(self._sites)
 
+    @property
+    def is_on(self) -> bool:
+        """:returns: whether anything is limited at all."""
+        return self._rate > 0
+
     def take(self, source: SourceNetwork, now: float, cost: float = 1.0) -> float:
         """
         Take tokens from the buckets of a source.
@@ -81,6 +86,26 @@ class RateLimit:
         subscribers.remember(source.subscriber, subscriber, now)
         sites.remember(source.site, site, now)
         return max(over / subscribers.rate, over_site / sites.rate)
+
+    def take_some(self, source: SourceNetwork, now: float, count: int) -> int:
+        """
+        Take one token for each of several requests that came at once, as calls of :meth:`take` in turn would.
+
+        :param count: requests, at least 1.
+        :returns: for how many of them, from the first on, there were tokens.
+        """
+        if not self._rate or source is UNKNOWN:
+            return count
+        subscribers, sites = self._subscribers, self._sites
+        left = min(
+            subscribers.burst - subscribers.spent(source.subscriber, now), sites.burst - sites.spent(source.site, now)
+        )
+        if left >= count and not self.take(source, now, count):
+            return count
+        for taken in range(count):
+            if self.take(source, now):
+                return taken
+        return count
 
     def allow(self, host: str, now: float, cost: float = 1.0) -> bool:
         """

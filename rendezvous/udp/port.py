@@ -40,9 +40,14 @@ _SO_RCVBUFFORCE = 33
 
 
 class FairPort(Port):
-    """A UDP port that reads a bounded number of datagrams a turn, however short they are."""
+    """
+    A UDP port that reads a bounded number of datagrams a turn, however short they are.
+
+    :ivar udp_path: what the line about the port at start-up says of it.
+    """
 
     log = Logger()
+    udp_path = "portable path"
 
     def startListening(self) -> None:
         """Bind the socket, enlarge its buffer, and begin to read."""

@@ -61,6 +61,7 @@ class Drop(StrEnum):
     AMPLIFICATION_LIMIT = "amplification limit"
     STORE_UNAVAILABLE = "store unavailable"
     UNSENDABLE = "unsendable"
+    UNRECEIVABLE = "receive error"
 
 
 def _keep_none_alive(datagram: bytes, addr: Address, now: float, local_port: int) -> bool:
@@ -113,11 +114,13 @@ class RendezvousDatagrams(DatagramProtocol):
     :param shared: the parts that all ports share.
     :ivar shared: the same.
     :param dialect: which of the tracker's dialects this port speaks.
+    :ivar keep_alive: takes the pulse of a client that is ONLINE where it is known to be, and says whether it was one.
+    :ivar number: of the socket, by which the tracker's peers and the clients refer to it.
     """
 
     noisy = False
     _log = Logger()
-    _number = 0
+    number = 0
 
     def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
         self.shared = shared
@@ -139,9 +142,16 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def choose(self) -> None:
         """Choose what keeps clients alive: so that being able to turn pulses off costs a pulse nothing."""
-        shared = self.shared
-        is_on = shared.is_running and Protocol.RENDEZVOUS in shared.protocols
-        self._keep_alive = shared.store.live.keep_alive if is_on else _keep_none_alive
+        self.keep_alive = self._store.live.keep_alive if self.is_on(Protocol.RENDEZVOUS) else _keep_none_alive
+
+    def is_on(self, protocol: Protocol) -> bool:
+        """:returns: whether datagrams of a protocol are answered at present."""
+        return self.shared.is_running and protocol in self.shared.protocols
+
+    @property
+    def is_limited(self) -> bool:
+        """:returns: whether answers cost tokens at present."""
+        return self.shared.limit.is_on
 
     def startProtocol(self) -> None:
         """Take a number, by which other sockets find this one."""
@@ -149,13 +159,13 @@ class RendezvousDatagrams(DatagramProtocol):
         number = transport.getHost().port
         while number in self.shared.sockets:
             number += _PORT_NUMBERS
-        self._number = number
+        self.number = number
         self.shared.sockets[number] = self
         self.choose()
 
     def stopProtocol(self) -> None:
         """Give the number back."""
-        self.shared.sockets.pop(self._number, None)
+        self.shared.sockets.pop(self.number, None)
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Answer one datagram."""
@@ -169,7 +179,7 @@ class RendezvousDatagrams(DatagramProtocol):
 
         :param datagrams: each with the address that the socket has shown.
         """
-        keep_alive, now, number, transport = self._keep_alive, self._seconds(), self._number, self.transport
+        keep_alive, now, number, transport = self.keep_alive, self._seconds(), self.number, self.transport
         write = self._send if transport is None else transport.write
         for datagram, address in datagrams:
             addr = address[:2]
@@ -183,6 +193,13 @@ class RendezvousDatagrams(DatagramProtocol):
             except Exception:
                 # The last resort: a fault of ours, which one datagram must not turn into the end of the port.
                 self._log.failure("a datagram could not be handled")
+
+    def sort(self, datagram: bytes, addr: Address) -> None:
+        """Take a datagram for which :attr:`keep_alive` was asked already, and which it has not taken."""
+        try:
+            self._sort(datagram, addr)
+        except Exception:
+            self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
         if not self.shared.is_running:
@@ -206,7 +223,7 @@ class RendezvousDatagrams(DatagramProtocol):
         key = pulse.decode(datagram)
         if len(datagram) == len(key):
             self._ask_presence(key, addr, self._seconds())
-        elif self._keep_alive(key, addr, self._seconds(), self._number):
+        elif self.keep_alive(key, addr, self._seconds(), self.number):
             self._send(_ON_TIME, addr)
         elif key in self._store.live:
             self._take_known_key(key, addr)
@@ -223,7 +240,7 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def _ask_presence(self, key: bytes, addr: Address, now: float) -> None:
         self._decide(
-            self._store.pulse(key, addr, now, self._number),
+            self._store.pulse(key, addr, now, self.number),
             lambda code: self._send(_PULSE_REPLIES[code], addr),
             # Silence is the honest answer: the client asks again, and the store may be back by then.
             lambda error: self._drop(Drop.STORE_UNAVAILABLE),
@@ -241,7 +258,7 @@ class RendezvousDatagrams(DatagramProtocol):
     def _take_tracker(self, datagram: bytes, addr: Address) -> None:
         if not self._pay(addr):
             return
-        source, size = (addr[0], addr[1], self._number), len(datagram)
+        source, size = (addr[0], addr[1], self.number), len(datagram)
         try:
             request = tracker.decode(datagram)
         except tracker.FieldError as error:
@@ -340,9 +357,19 @@ class RendezvousDatagrams(DatagramProtocol):
         tokens = -(-size // BYTES_A_TOKEN)
         if tokens <= 0 or self.shared.limit.allow(addr[0], self._seconds(), tokens):
             return True
+        self._refuse_rate(addr)
+        return False
+
+    def pay_for_some(self, addr: Address, count: int) -> int:
+        """:returns: for how many of so many short answers, from the first on, the receiver has the tokens."""
+        paid = self.shared.limit.take_some(source_network(addr[0]), self._seconds(), count)
+        for _ in range(count - paid):
+            self._refuse_rate(addr)
+        return paid
+
+    def _refuse_rate(self, addr: Address) -> None:
         self._drop(Drop.RATE_LIMIT)
         self._limited.add(source_network(addr[0]).subscriber)
-        return False
 
     def _drop(self, reason: Drop) -> None:
         self._dropped[reason] += 1

@@ -81,7 +81,7 @@ class Server:
         began = time.monotonic()
         self._process = self.popen()
         while True:
-            found = [re.search(rf"\b{what} on \S+:(\d+)\n", self.log()) for what in ("HTTP", "UDP")]
+            found = [re.search(rf"\b{what} on \S+:(\d+)[,\n]", self.log()) for what in ("HTTP", "UDP")]
             if found[0] and found[1]:
                 break
             late = time.monotonic() - began > PATIENCE

@@ -1,0 +1,226 @@
+"""
+The common cases of a batch decided together, with NumPy: pulses of known clients, and plain STUN Bindings.
+
+A Binding is plain if it is 20 bytes long: it has no attributes. Nearly all are; the others are left to
+:mod:`rendezvous.wire.stun`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rendezvous.core.identity import KEY_SIZE
+from rendezvous.core.states import PulseCode
+from rendezvous.errors import WireError
+from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, NAME_SIZE, Batch
+from rendezvous.wire import pulse
+
+if TYPE_CHECKING:
+    from rendezvous.udp.fast import Decide
+
+__all__ = ["FEW", "Pulses", "Rates", "Together"]
+
+#: With fewer datagrams a plain loop is faster.
+FEW = 12
+
+_BINDING = bytes.fromhex("000100002112a442")
+_BINDING_SIZE = 20
+_IPV4_RESPONSE, _IPV6_RESPONSE = 32, 44
+_MAPPED = int(np.frombuffer(bytes(2) + b"\xff\xff", np.uint32)[0])
+
+
+class Pulses(Protocol):
+    """Decides pulses of a batch together. It is made for one batch and one live table."""
+
+    def __call__(
+        self, which: slice | NDArray[np.intp], now: float, elsewhere: Sequence[bytes] = ()
+    ) -> NDArray[np.bool_] | None:
+        """
+        Take pulses.
+
+        :param which: the rows of the batch that hold 32 bytes: known keys or not.
+        :param now: server time.
+        :param elsewhere: the keys of pulses in other rows. Those of the same clients are not taken.
+        :returns: for each of them whether it is recorded and ``ON_TIME`` is the answer, or ``None`` if that is so for
+            all. The others have changed nothing.
+        """
+
+
+class Rates(Protocol):
+    """Limits how many Bindings are answered."""
+
+    @property
+    def is_limited(self) -> bool:
+        """:returns: whether answers cost tokens at present."""
+
+    def pay_for_some(self, addr: tuple[str, int], count: int) -> int:
+        """:returns: for how many of so many Bindings of one source, from the first on, there are tokens."""
+
+
+class Together:
+    """
+    Decides the pulses and plain Bindings of a batch.
+
+    Datagrams of one source that depend on each other are decided in their order: pulses of one client, and requests
+    that take tokens of one limit.
+
+    :param batch: where they are.
+    :param one_by_one: decides a few datagrams, and those that are not decided together.
+    :param pulses: gives what decides pulses together at present, or ``None`` if nothing does.
+    :param rates: limits answers.
+    :param has_stun: says whether Bindings are answered here at present; if not, they are left to the protocol.
+    """
+
+    way = "with NumPy"
+
+    def __init__(
+        self,
+        batch: Batch,
+        one_by_one: Decide,
+        pulses: Callable[[], Pulses | None],
+        rates: Rates,
+        has_stun: Callable[[], bool],
+    ) -> None:
+        size = batch.size
+        self._batch, self._one_by_one, self._pulses, self._rates = batch, one_by_one, pulses, rates
+        self._has_stun = has_stun
+        self._lengths = _words(batch.received.messages, np.uint32, MESSAGE_SIZE)[:, LENGTH_OFFSET // 4]
+        self._first = _words(batch.received.buffers, np.uint64, batch.received.room)[:, 0]
+        self._binding = np.frombuffer(_BINDING, np.uint64)[0]
+        reply = pulse.encode_reply(PulseCode.ON_TIME)
+        on_time = batch.rows(len(reply), len(reply))
+        on_time.buffers[:] = reply * size
+        self._on_time = _words(on_time.messages, np.uint64, MESSAGE_SIZE)
+        self._bindings = _Bindings(batch)
+
+    def __call__(self, rows: Sequence[int], now: float) -> int:
+        """Decide; see :class:`rendezvous.udp.fast.Decide`."""
+        count = len(rows)
+        if count < FEW:
+            return self._one_by_one(rows, now)
+        is_key = self._lengths[:count] == KEY_SIZE
+        if not is_key.all():
+            return self._sort(count, is_key, now)
+        pulses = self._pulses()
+        if pulses is None:
+            return self._one_by_one(rows, now)
+        done = pulses(slice(count), now)
+        if done is None:
+            self._batch.queue(self._on_time[:count].tobytes())
+            return 0
+        self._batch.queue(self._on_time[:count][done].tobytes())
+        return self._one_by_one(np.flatnonzero(~done).tolist(), now)
+
+    def _sort(self, count: int, is_key: NDArray[np.bool_], now: float) -> int:
+        """Decide a batch of several kinds of datagrams."""
+        is_binding = (self._lengths[:count] == _BINDING_SIZE) & (self._first[:count] == self._binding)
+        left = np.ones(count, np.bool_)
+        others = np.flatnonzero(~(is_key | is_binding)).tolist()
+        if self._has_stun() and is_binding.any():
+            decided, paid = self._pay(np.flatnonzero(is_binding), others)
+            left[decided] = False
+            self._bindings.answer(paid)
+        pulses = self._pulses()
+        keys = np.flatnonzero(is_key)
+        if pulses is not None and len(keys):
+            done = pulses(keys, now, self._keys_in_hex(others))
+            taken = keys if done is None else keys[done]
+            self._batch.queue(self._on_time[taken].tobytes())
+            left[taken] = False
+        return self._one_by_one(np.flatnonzero(left).tolist(), now)
+
+    def _pay(self, rows: NDArray[np.intp], others: Sequence[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """
+        Ask the limit of answers once for each source of Bindings.
+
+        Those of sources that have sent other datagrams as well are left, since these may take tokens too.
+
+        :param rows: of Bindings.
+        :param others: rows of datagrams that are neither Bindings nor keys.
+        :returns: the rows that are decided, and those of them that are to be answered.
+        """
+        if not self._rates.is_limited:
+            return rows, rows
+        batch = self._batch
+        mixed = {batch.raw_host(row) for row in others}
+        by_host: dict[bytes, list[int]] = {}
+        for row in rows.tolist():
+            by_host.setdefault(batch.raw_host(row), []).append(row)
+        decided: list[int] = []
+        paid: list[int] = []
+        for host, its_rows in by_host.items():
+            if host not in mixed:
+                decided += its_rows
+                paid += its_rows[: self._rates.pay_for_some(batch.source(its_rows[0]), len(its_rows))]
+        return np.array(decided, np.intp), np.array(paid, np.intp)
+
+    def _keys_in_hex(self, others: Sequence[int]) -> list[bytes]:
+        """:returns: the keys that some rows hold as hex digits."""
+        keys = []
+        for row in others:
+            if self._batch.length(row) == 2 * KEY_SIZE:
+                with suppress(WireError):
+                    keys.append(pulse.decode(self._batch.datagram(row)))
+        return keys
+
+
+class _Bindings:
+    """Success responses to plain Bindings (RFC 8489, sections 6.3.1 and 14.2)."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._is_ipv4 = batch.family == socket.AF_INET
+        responses = batch.rows(48, _IPV4_RESPONSE)
+        responses.buffers[:] = bytes.fromhex("0101000c2112a442").ljust(20, b"\0").ljust(48, b"\0") * batch.size
+        self._out = _words(responses.buffers, np.uint32, responses.room)
+        self._sizes = _words(responses.vectors, np.uintp, len(responses.vectors) // batch.size)[:, 1]
+        self._messages = _words(responses.messages, np.uint64, MESSAGE_SIZE)
+        self._requests = _words(batch.received.buffers, np.uint32, batch.received.room)[:, :5]
+        self._names = _words(batch.names, np.uint32, NAME_SIZE)
+        self._cookie = np.frombuffer(_BINDING, np.uint32)[1]
+        # XOR-MAPPED-ADDRESS: its head; then the family and the port, which is masked with half of the cookie.
+        self._heads = [
+            np.frombuffer(bytes.fromhex(text), np.uint32) for text in ("0101000c00200008", "0101001800200014")
+        ]
+        self._families = [np.frombuffer(bytes.fromhex(text), np.uint32)[0] for text in ("00012112", "00022112")]
+        # What of the first word of a socket address is the port.
+        self._port = np.frombuffer(bytes.fromhex("0000ffff"), np.uint32)[0]
+
+    def answer(self, which: NDArray[np.intp]) -> None:
+        """Queue the responses to some rows."""
+        if not len(which):
+            return
+        names = self._names[which]
+        if self._is_ipv4:
+            self._write(which, names[:, 0], names[:, 1:2])
+        else:
+            mapped = (names[:, 2] == 0) & (names[:, 3] == 0) & (names[:, 4] == _MAPPED)
+            if mapped.all():
+                self._write(which, names[:, 0], names[:, 5:6])
+            else:
+                self._write(which[mapped], names[mapped, 0], names[mapped, 5:6])
+                self._write(which[~mapped], names[~mapped, 0], names[~mapped, 2:6])
+        self._batch.queue(self._messages[which].tobytes())
+
+    def _write(self, which: NDArray[np.intp], firsts: NDArray[np.uint32], hosts: NDArray[np.uint32]) -> None:
+        words = hosts.shape[1]
+        family = int(words == 4)
+        masks = self._requests[which, 1:]
+        out = self._out
+        out[which, 0] = self._heads[family][0]
+        out[which, 1:5] = masks
+        out[which, 5] = self._heads[family][1]
+        out[which, 6] = (firsts & self._port) ^ self._families[family]
+        out[which, 7 : 7 + words] = hosts ^ masks[:, :words]
+        self._sizes[which] = (_IPV4_RESPONSE, _IPV6_RESPONSE)[family]
+
+
+def _words(buffer: bytearray, kind: Any, row: int) -> NDArray[Any]:
+    """:returns: a buffer as a table of words, with rows of so many bytes."""
+    return np.frombuffer(buffer, kind).reshape(len(buffer) // row, -1)

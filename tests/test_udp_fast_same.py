@@ -1,0 +1,73 @@
+"""The tests of the UDP ports once more, on the fast path: it answers as the portable path does."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.udp import together
+from tests import (
+    _udp_case,
+    test_amplification,
+    test_udp,
+    test_udp_protocols,
+    test_udp_rate,
+    test_udp_tracker,
+    test_udp_waiting,
+)
+from tests._memory_fast import fast_server
+
+__all__: list[str] = []
+
+MODULES: tuple[ModuleType, ...] = (
+    test_amplification,
+    test_udp,
+    test_udp_protocols,
+    test_udp_rate,
+    test_udp_tracker,
+    test_udp_waiting,
+)
+#: These have protocols on ports of their own, or break a port's ``write``.
+OWN_PORT = frozenset({test_udp.FaultTests, test_udp.OnlineFaultTests})
+
+
+class OneByOne:
+    """Has the tests of another case ask a server whose ports take the fast path."""
+
+    def setUp(self) -> None:
+        """Have a fast server made where a plain one would be."""
+        case: Any = self
+        for module in (*MODULES, _udp_case):
+            if hasattr(module, "MemoryServer"):
+                case.patch(module, "MemoryServer", fast_server)
+        super().setUp()  # type: ignore[misc]
+
+
+class Together(OneByOne):
+    """The same, and what can be decided together is, even if it is a single datagram."""
+
+    def setUp(self) -> None:
+        """Leave no batch to the loop."""
+        case: Any = self
+        case.patch(together, "FEW", 1)
+        super().setUp()
+
+
+def again(way: type, case: type) -> type:
+    """:returns: a case of tests that are another's."""
+    return type(f"{way.__name__}{case.__name__}", (way, case), {"__doc__": case.__doc__, "__module__": __name__})
+
+
+CASES = [
+    case
+    for module in MODULES
+    for case in vars(module).values()
+    if isinstance(case, type) and issubclass(case, SynchronousTestCase) and case.__module__ == module.__name__
+]
+# The loader finds cases by their names in this module.
+for made in [again(way, case) for way in (OneByOne, Together) for case in CASES if case not in OWN_PORT]:
+    setattr(sys.modules[__name__], made.__name__, made)
+del made
