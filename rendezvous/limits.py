@@ -11,6 +11,7 @@ import attrs
 
 __all__ = [
     "CANDIDATES_BODY",
+    "GROWTH",
     "MAX_BODY",
     "MAX_INTEGER",
     "MAX_WAIT",
@@ -36,6 +37,9 @@ SMALL_BODY = 4 * 1024
 
 #: The greatest integer of a request: every JSON reader keeps it exactly (RFC 8259, section 6).
 MAX_INTEGER = 2**53 - 1
+
+#: As many times the ``max_clients`` of the start, at most, may a reload allow. So much address space is set aside.
+GROWTH = 2
 
 #: Seconds that a request may wait for news: under the idle time-out of the usual proxies, 60 s.
 MAX_WAIT = 30.0

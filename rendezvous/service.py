@@ -90,6 +90,7 @@ class Rendezvous(MultiService):
     ) -> None:
         super().__init__()
         self.settings = settings
+        self._clients_at_start = settings.max_clients
         self._reactor = reactor
         self.clock = ServerClock(reactor, monotonic, wall)
         self.certificates: list[Certificate] = []
@@ -167,7 +168,7 @@ class Rendezvous(MultiService):
         :raises StartupError: a certificate cannot be used, or the new settings contradict those that stay. Nothing has
             changed then.
         """
-        compared = compare(self.settings, settings)
+        compared = compare(self.settings, settings, self._clients_at_start)
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
         for certificate, options in certificates:
             certificate.use(options)

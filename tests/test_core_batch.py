@@ -192,6 +192,20 @@ class BatchTests(SynchronousTestCase):
         self.assertEqual(taken(PulseBatch(table), pulses, NOW + 5, 0), [True] * 1000 + [False] * 2001)
         self.assertEqual({client.last_seen for client in table.clients()}, {NOW + 5})
 
+    def test_reload_may_move_the_table(self) -> None:
+        """Pulses of clients that are there before and after it are taken, by either way."""
+        table, source = Presence(Timers(), KEYRING, max_clients=2), random.Random(1)
+        batch, keys = PulseBatch(table), []
+        for most in (2, 4):
+            table.change(most, (0, 0))
+            for _ in range(2):
+                client_id = source.randbytes(16)
+                keys.append(KEYRING.key(client_id))
+                table.register(client_id, keys[-1], NOW)
+                table.pulse(keys[-1], ADDRESSES[0], NOW)
+            self.assertEqual(taken(batch, [(key, ADDRESSES[0]) for key in keys], NOW, 0), [True] * most)
+            self.assertTrue(all(table.keep_alive(key, ADDRESSES[0], NOW) for key in keys))
+
     def test_table_may_get_other_memory(self) -> None:
         """As when a store is opened again."""
         table = Presence(Timers(), KEYRING, max_clients=10)

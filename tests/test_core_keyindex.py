@@ -74,6 +74,22 @@ class KeyIndexTests(SynchronousTestCase):
             self.assertGreaterEqual(len(index.table), 2 * capacity)
             self.assertLess(len(index.table), max(4 * capacity, 3))
 
+    def test_table_grows_for_more_keys(self) -> None:
+        """When more are expected, and where more are kept than were expected; all are found before and after."""
+        for expected in (4, 500):
+            index, source = KeyIndex(1000, 4), random.Random(1)
+            self.assertEqual(len(index.table), 8)
+            keys = [source.randbytes(32) for _ in range(501)]
+            for slot, key in enumerate(keys[:3], 1):
+                index.add(key, slot)
+            index.remove(2)
+            index.expect(expected)
+            self.assertEqual(len(index.table), 8 if expected == 4 else 1024)
+            for slot, key in enumerate(keys[3:], 4):
+                index.add(key, slot)
+            self.assertEqual([index.find(key) for key in keys], [1, 0, *range(3, 502)])
+            self.assertGreaterEqual(len(index.table), 2 * len(index))
+
     def test_capacity_is_checked(self) -> None:
         """A table needs a slot, and a number of a slot has 31 bits."""
         for capacity in (0, -1, 1 << 31):

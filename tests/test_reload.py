@@ -28,7 +28,7 @@ class CompareTests(SynchronousTestCase):
         for name, (good, _) in GRID.items():
             value = next(value for value in good.values() if value != FIELDS[name].default)
             wanted = attrs.evolve(Settings(), **{name: value})
-            compared = compare(Settings(), wanted)
+            compared = compare(Settings(), wanted, 1_000_000)
             expected = wanted if FIELDS[name].metadata["reloadable"] else Settings()
             self.assertEqual(compared.settings, expected, name)
             texts = compared.changed + compared.refused
@@ -38,13 +38,13 @@ class CompareTests(SynchronousTestCase):
 
     def test_same_settings_change_nothing(self) -> None:
         """And nothing is refused."""
-        compared = compare(Settings(), Settings())
+        compared = compare(Settings(), Settings(), 1_000_000)
         self.assertEqual((compared.settings, compared.changed, compared.refused), (Settings(), [], []))
 
     def test_values_are_shown_as_they_are_given(self) -> None:
         """A list in brackets, a size with its unit, a flag as true or false."""
         wanted = Settings(cors_origin=("https://a.example", "null"), no_source_limits=True, interface="::1")
-        compared = compare(Settings(), wanted)
+        compared = compare(Settings(), wanted, 1_000_000)
         self.assertEqual(
             sorted(compared.changed + compared.refused),
             [
@@ -174,6 +174,19 @@ class SettingsTests(ReloadCase):
             self.server.reactor.advance(400)
             self.assertEqual(self.server.request("POST", "/logout", None, expired).status, status)
             self.assertEqual(self.server.request("POST", "/logout", None, first).status, 401)
+
+    def test_clients_can_be_twice_as_many_as_at_the_start(self) -> None:
+        """The memory of the table is made for that. A larger number is refused, also after another reload."""
+        self.start(max_clients=2)
+        for most, taken in ((4, 4), (5, 4), (1, 1), (4, 4), (5, 4)):
+            lines = self.reload(max_clients=most)
+            refused = [str(line) for line in lines if "not reloaded" in str(line)]
+            self.assertEqual(len(refused), int(most != taken), most)
+            self.assertEqual(self.server.rendezvous.settings.max_clients, taken)
+        self.assertIn("max_clients = 5 (was 4); only a restart can change this", refused[0])
+        for _ in range(4):
+            self.server.register()
+        self.assertEqual(self.server.request("POST", "/register").status, 503)
 
     def test_places_of_the_tracker_change(self) -> None:
         """As those of clients do."""

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import attrs
 
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.addresses import packed
@@ -277,6 +278,53 @@ class ServerTimeTests(ClientFileCase):
         self.assertIn("Input/output error", message)
 
 
+class DeletedFileTests(ClientFileCase):
+    """A file that somebody deletes while it is open."""
+
+    def setUp(self) -> None:
+        """Delete it, after a move that is in it, and before another."""
+        super().setUp()
+        self.file = self.opened()
+        self.adopt(self.file)
+        self.file.begin(NOW + 2)
+        self.file.columns.move(1, packed(HERE[0]), 1, 0, NOW + 3)
+        os.unlink(self.path)
+
+    def test_flush_writes_a_copy(self) -> None:
+        """One line says so; each flush writes a newer one. It is taken for what was there at the flush."""
+        with capturedLogs() as events:
+            self.file.flush(NOW + 4)
+            self.file.columns.move(1, packed(HERE[0]), 2, 0, NOW + 5)
+            self.file.flush(NOW + 6)
+            self.file.columns.move(1, packed(HERE[0]), 3, 0, NOW + 7)
+            self.file.renew(NOW + 8)
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.warn])
+        opened = self.opened()
+        self.assertEqual((opened.header.survived, opened.header.is_complete), (NOW + 6, False))
+        self.adopt(opened)
+        self.assertEqual(opened.columns.client(1).port, 2)
+
+    def test_another_file_in_its_place_stays(self) -> None:
+        """The flush fails; also where a copy has been replaced."""
+        for _ in range(2):
+            Path(self.path).write_text("mine")
+            self.assertRaises(FileExistsError, self.file.flush, NOW + 4)
+            self.assertEqual(Path(self.path).read_text(), "mine")
+            os.unlink(self.path)
+            self.file.flush(NOW + 4)
+            Path(self.path).rename(self.path + ".moved")
+
+    def test_copy_that_cannot_be_written_is_an_error(self) -> None:
+        """There is no copy then."""
+        self.patch(client_file, "draft_beside", _no_space)
+        self.assertRaises(OSError, self.file.flush, NOW + 4)
+        self.assertFalse(Path(self.path).exists())
+
+
+def _no_space(path: str) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class SpaceTests(ClientFileCase):
     """Space on the disk."""
 
@@ -310,8 +358,11 @@ class SpaceTests(ClientFileCase):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         self.patch(os, "posix_fallocate", fail)
-        error = self.assertRaises(Unavailable, opened.columns.ready, STEP + 1)
-        self.assertIn("No space left on device", error.message)
+        with capturedLogs() as events:
+            for _ in range(2):
+                error = self.assertRaises(Unavailable, opened.columns.ready, STEP + 1)
+                self.assertIn("No space left on device", error.message)
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.error])
         opened.columns.move(1, packed(HERE[0]), HERE[1], 0, NOW)
         self.assertEqual(opened.columns.take(OTHER, NOW), 2)
         self.patch(os, "posix_fallocate", allocate)

@@ -119,7 +119,7 @@ class PulseBatch:
 
     def __init__(self, presence: Presence) -> None:
         self._presence = presence
-        self._columns: object = None
+        self._table: object = None
         self._moves = MoveBatch(presence)
 
     def take(
@@ -146,7 +146,7 @@ class PulseBatch:
         """
         if not len(keys):
             return None
-        if self._presence.columns is not self._columns:
+        if self._presence.index.table is not self._table:
             self._look()
         slots = self._find(keys, now)
         records = self._records.take(slots, 0)
@@ -188,8 +188,8 @@ class PulseBatch:
         return ~np.isin(slots, repeated) if len(repeated) else None
 
     def _look(self) -> None:
-        """Look at the memory that the table has now: a store that is opened again has other memory."""
-        self._columns = columns = self._presence.columns
+        """Look at the memory that the table has now: a reload may move it, and so does a new opening."""
+        self._table, columns = self._presence.index.table, self._presence.columns
         self._records = np.frombuffer(columns.memory, np.uint64).reshape(-1, WORDS)
         self._seen = np.frombuffer(columns.memory, np.float64).reshape(-1, WORDS)[:, 0]
         self._index = _Index(self._presence.index)

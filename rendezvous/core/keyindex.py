@@ -20,13 +20,15 @@ class KeyIndex:
 
     The first four bytes of a key, little-endian, say where in the table to look for it first. The table holds numbers
     of slots, 0 for none; the keys stand in a second block, by slot. So an entry costs 32 bytes, and 8 to 16 in the
-    table, which is between a quarter and a half full at the capacity. Nothing is ever moved or made larger, so no
-    call takes long. A removal closes the gap that it leaves (Knuth, The Art of Computer Programming, volume 3, 6.4,
-    algorithm R), so the table does not fill up with marks of what was removed.
+    table, which is between a quarter and a half full at the expected number. Nothing is moved and the table keeps its
+    size, unless :meth:`expect` is called or it becomes half full, so no other call takes long. A removal closes the gap
+    that it leaves (Knuth, The Art of Computer Programming, volume 3, 6.4, algorithm R), so the table does not fill up
+    with marks of what was removed.
 
     The memory is private to this process: keys never reach a file.
 
     :param capacity: the highest number of a slot; the lowest is 1.
+    :param expected: how many keys the table is made for; by default as many as there are slots.
     :ivar keys: the keys, 32 bytes a slot; zero where there is none.
     :ivar table: numbers of slots.
     :ivar mask: the length of the table, less one.
@@ -34,15 +36,31 @@ class KeyIndex:
 
     __slots__ = ("_count", "keys", "mask", "table")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, expected: int = 0) -> None:
         # Four bytes address the table, so this many are the most.
         if not 0 < capacity < 1 << 31:
             raise ValueError("a table of clients has between one and 2**31 - 1 slots")
-        length = 1 << (2 * capacity - 1).bit_length()
         self.keys = flat_memory((capacity + 1) * KEY_SIZE)
+        self._count = 0
+        self._make_table(expected or capacity)
+
+    def _make_table(self, expected: int) -> None:
+        length = 1 << (2 * expected - 1).bit_length()
         self.table = memoryview(flat_memory(length * 4)).cast("I")
         self.mask = length - 1
-        self._count = 0
+
+    def expect(self, expected: int) -> None:
+        """
+        Have room for more keys: a table that is too small for them is made anew, which takes 0.4 s for a million keys.
+
+        :attr:`table` and :attr:`mask` are others afterwards.
+        """
+        if 2 * expected <= len(self.table):
+            return
+        old = self.table
+        self._make_table(expected)
+        for slot in filter(None, old):
+            self._enter(self._home(slot), slot)
 
     def __len__(self) -> int:
         """Count the keys."""
@@ -68,14 +86,19 @@ class KeyIndex:
 
     def add(self, key: bytes, slot: int) -> None:
         """Enter a key that is not here yet, under a slot that has none."""
+        if 2 * self._count >= len(self.table):
+            # More have been kept than are expected now.
+            self.expect(len(self.table))
         self.keys[slot << 5 : (slot + 1) << 5] = key
-        table, mask = self.table, self.mask
         (place,) = _PLACE.unpack(key)
-        place &= mask
+        self._enter(place & self.mask, slot)
+        self._count += 1
+
+    def _enter(self, place: int, slot: int) -> None:
+        table, mask = self.table, self.mask
         while table[place]:
             place = (place + 1) & mask
         table[place] = slot
-        self._count += 1
 
     def remove(self, slot: int) -> None:
         """Take out the key of a slot; one that has none is left as it is."""

@@ -27,8 +27,9 @@ from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.core.states import ON_PULSE, PresenceState, PulseCode, Timers, state_of
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
+from rendezvous.limits import GROWTH
 
-__all__ = ["SPARE_SLOTS", "Presence"]
+__all__ = ["Presence", "slots_for"]
 
 Address = tuple[str, int]
 
@@ -36,7 +37,7 @@ Address = tuple[str, int]
 _LOOKS_FOR_ROOM = 4 * BLOCK
 
 #: Slots beyond the bound of clients. The slot of a client that has ended is free again only after a commit.
-SPARE_SLOTS = 4096
+_SPARE_SLOTS = 4096
 
 #: Networks whose clients are counted at a time when many are brought in.
 _MANY_SOURCES = 10_000
@@ -46,6 +47,11 @@ _steady = struct.Struct("=d20x4sHHH").unpack_from
 
 #: The first four bytes of a key, as :class:`~rendezvous.core.keyindex.KeyIndex` reads them.
 _beginning = struct.Struct(f"<I{KEY_SIZE - 4}x").unpack
+
+
+def slots_for(max_clients: int) -> int:
+    """:returns: how many slots a table of so many clients has, so that it can grow without being moved."""
+    return GROWTH * max_clients + _SPARE_SLOTS
 
 
 class Presence:
@@ -92,24 +98,31 @@ class Presence:
         self._wall = wall
         self._pack = pack
         self.frees_later = False
-        self._use(ClientColumns(max_clients + SPARE_SLOTS))
+        self._use(ClientColumns(slots_for(max_clients)))
 
     def change(self, max_clients: int, shares: tuple[int, int]) -> None:
         """Use other bounds from now on, for clients and for logouts. What is there already stays, and is counted."""
         self.max_clients = max_clients
+        for index in (self.index, *self._old.values()):
+            index.expect(max_clients)
+        self._bind()
         self._shares.change(*shares)
         self.logouts.change(max_clients, shares)
 
     def _use(self, columns: ClientColumns) -> None:
         self.columns = columns
         self._seen = columns.seen
-        self.index = index = KeyIndex(columns.capacity)
-        self._find: Callable[[bytes], int] = index.find
-        # What keep_alive reads, so that it looks up one attribute instead of six.
-        self._common = index.table, index.keys, index.mask, columns.memory, columns.seen, self._on_time, self._pack
+        self.index = KeyIndex(columns.capacity, self.max_clients)
+        self._find: Callable[[bytes], int] = self.index.find
         # Under an old secret that is still honoured, clients of an earlier run have another key.
         self._old: dict[float, KeyIndex] = {}
         self._endings = Endings(columns.capacity + 1)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Put together what keep_alive reads, so that it looks up one attribute instead of six."""
+        index, columns = self.index, self.columns
+        self._common = index.table, index.keys, index.mask, columns.memory, columns.seen, self._on_time, self._pack
 
     def clear(self, columns: ClientColumns | None = None) -> None:
         """
@@ -119,7 +132,7 @@ class Presence:
         """
         self._shares.clear()
         self.logouts.clear()
-        self._use(ClientColumns(self.max_clients + SPARE_SLOTS) if columns is None else columns)
+        self._use(ClientColumns(slots_for(self.max_clients)) if columns is None else columns)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -323,12 +336,13 @@ class Presence:
             if len(sources) > _MANY_SOURCES:
                 self._count(sources)
         self._count(sources)
+        self._bind()
         # The first sweeps find out when each may end.
         self._endings.expect_all(self.columns.top)
         return damaged
 
     def _old_index(self, until: float) -> KeyIndex:
-        return self._old.setdefault(until, KeyIndex(self.columns.capacity))
+        return self._old.setdefault(until, KeyIndex(self.columns.capacity, self.max_clients))
 
     def _count(self, sources: Counter[bytes]) -> None:
         for source, count in sources.items():

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from rendezvous.limits import GROWTH
 from rendezvous.settings.table import Settings, kind_of
 
 __all__ = ["Reload", "compare"]
@@ -26,8 +27,9 @@ class Reload:
     refused: list[str]
 
 
-def compare(running: Settings, wanted: Settings) -> Reload:
+def compare(running: Settings, wanted: Settings, clients_at_start: int) -> Reload:
     """
+    :param clients_at_start: ``max_clients`` when the server was started. A reload can raise it to twice this number.
     :returns: what changes, and what cannot.
     :raises StartupError: what can change contradicts what cannot.
     """
@@ -38,7 +40,7 @@ def compare(running: Settings, wanted: Settings) -> Reload:
         if was == is_to_be:
             continue
         text = f"{field.name} = {_shown(field, is_to_be)} (was {_shown(field, was)})"
-        if field.metadata["reloadable"]:
+        if field.metadata["reloadable"] and (field.name != "max_clients" or is_to_be <= GROWTH * clients_at_start):
             changes[field.name] = is_to_be
             changed.append(text)
         else:

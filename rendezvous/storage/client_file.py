@@ -33,6 +33,7 @@ process (SIGBUS).
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -43,11 +44,15 @@ from zlib import crc32
 
 import attrs
 
+from twisted.logger import Logger
+
 from rendezvous.core.clients import RECORD_SIZE, ClientColumns
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.database import draft_beside, sync_directory
 
 __all__ = ["ClientFile", "Header", "client_file_path", "look", "read_header"]
+
+_log = Logger()
 
 VERSION = 1
 MAGIC = b"RDVZclnt"
@@ -191,6 +196,9 @@ class ClientFile:
             header.capacity, memoryview(self._mapped)[_PAGE : header.records_end], self._reserve
         )
         self._reserved = 0
+        self._is_full = False
+        # Of the copy that stands in the place of a file that was deleted.
+        self._copy_inode: int | None = None
 
     @classmethod
     def create(cls, path: str, capacity: int, generation: bytes, now: float) -> ClientFile:
@@ -250,7 +258,11 @@ class ClientFile:
                 begin, end = start + self._reserved * size, start + (upto + 1) * size
                 os.posix_fallocate(self._descriptor, begin, end - begin)
         except OSError as e:
+            if not self._is_full:
+                self._is_full = True
+                _log.error("there is no space for more clients in {path}: {reason}", path=self._path, reason=e.strerror)
             raise Unavailable(f"There is no room for another client: {e.strerror}.", code="unsaved") from None
+        self._is_full = False
         self._reserved = upto
         return upto
 
@@ -282,6 +294,30 @@ class ClientFile:
             self._mapped.flush()
         os.fdatasync(self._descriptor)
         self._times[_FLUSHED_AT // 8] = now
+        if os.fstat(self._descriptor).st_nlink == 0:
+            self._write_anew()
+
+    def _write_anew(self) -> None:
+        """Put a copy in the place of a file that has been deleted. It lacks what is written from now on."""
+        with draft_beside(self._path) as draft:
+            copy = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.ftruncate(copy, self.header.size)
+                _copy(self._descriptor, 0, self.header.size, copy, 0)
+                # Without the boot, what is read back counts as complete up to this flush and not longer.
+                os.pwrite(copy, bytes(16), _BOOT_AT)
+                os.fsync(copy)
+            finally:
+                os.close(copy)
+            found = os.lstat(self._path).st_ino if os.path.lexists(self._path) else None
+            if found not in (None, self._copy_inode):
+                raise FileExistsError(errno.EEXIST, "another file has been put in its place")
+            os.replace(draft, self._path)
+        sync_directory(self._path)
+        if self._copy_inode is None:
+            text = "the table of clients {path} had been deleted; a copy is written with each flush"
+            _log.warn(text, path=self._path)
+        self._copy_inode = os.stat(self._path).st_ino
 
     def close(self) -> None:
         """

@@ -11,7 +11,7 @@ import attrs
 
 from twisted.logger import Logger
 
-from rendezvous.core.presence import SPARE_SLOTS, Presence
+from rendezvous.core.presence import Presence, slots_for
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.client_file import MAGIC, ClientFile, client_file_path
 from rendezvous.storage.rows import read_clients, read_snapshot
@@ -56,7 +56,7 @@ class Clients:
         """
         now: float = meta.get("server_time", wall)
         last: int | None = database.execute("SELECT max(slot) FROM clients").fetchone()[0]
-        capacity = max(presence.max_clients, last or 0) + SPARE_SLOTS
+        capacity = max(slots_for(presence.max_clients), (last or 0) + 1)
         path, generation = client_file_path(store), meta.get(GENERATION)
         fill = _adopt if generation else _fill_from_snapshot
         file = (
