@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rendezvous.core import presence
 from rendezvous.core.client import Client
-from rendezvous.core.endings import BLOCK
+from rendezvous.core.endings import BLOCK, gone_in
 from rendezvous.core.identity import Credential, Keyring, Secret
 from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
@@ -321,26 +322,23 @@ class RegistrationTests(PresenceCase):
         self.assertEqual([self.table.sweep(NOW + since, MANY) for since in (33 + 210, 33 + 211 + JUST)], [0, 1])
 
 
-class Counted(Presence):
-    """
-    A table that counts what a sweep looks at.
-
-    :ivar looks: how many blocks of slots.
-    """
-
-    looks = 0
-
-    def _remove_gone_of(self, block: int, now: float, at_most: int) -> int:
-        self.looks += 1
-        return super()._remove_gone_of(block, now, at_most)
-
-
 class SweepTests(PresenceCase):
     """Freeing memory, which is all that a sweep does."""
 
-    def fill(self, count: int, **options: Any) -> Counted:
+    def setUp(self) -> None:
+        """Count the blocks of slots that are looked at."""
+        super().setUp()
+        self.looks = 0
+
+        def counted(*arguments: Any) -> tuple[list[int], float]:
+            self.looks += 1
+            return gone_in(*arguments)
+
+        self.patch(presence, "gone_in", counted)
+
+    def fill(self, count: int, **options: Any) -> Presence:
         """:returns: a table of that many clients, which came online at NOW."""
-        table = Counted(Timers(), KEYRING, note=self.notes.append, **options)
+        table = Presence(Timers(), KEYRING, note=self.notes.append, **options)
         for client_id in ids(count):
             table.register(client_id, KEYRING.key(client_id), NOW)
             table.pulse(KEYRING.key(client_id), HERE, NOW)
@@ -380,9 +378,9 @@ class SweepTests(PresenceCase):
             if second % 25 == 0:
                 for client_id in ids(1000):
                     self.assertTrue(table.keep_alive(KEYRING.key(client_id), HERE, NOW + second))
-            before = table.looks
+            before = self.looks
             self.assertEqual(table.sweep(NOW + second, MANY), 0)
-            costs.append(table.looks - before)
+            costs.append(self.looks - before)
         self.assertEqual({cost for cost in costs if cost}, {1})
         self.assertLessEqual(len([cost for cost in costs if cost]), 1000 // 180)
 
@@ -399,9 +397,9 @@ class SweepTests(PresenceCase):
             table.keep_alive(KEYRING.key(client_id), HERE, NOW + 30)
         looks, due = [], []
         for at_most in (0, 1, BLOCK, 2 * BLOCK, MANY):
-            before = table.looks
+            before = self.looks
             self.assertEqual(table.sweep(NOW + 212, at_most), 0)
-            looks.append(table.looks - before)
+            looks.append(self.looks - before)
             due.append(table.is_due(NOW + 212))
         self.assertEqual((looks, due), ([0, 1, 1, 1, 0], [True, True, True, False, False]))
 

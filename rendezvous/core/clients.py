@@ -42,10 +42,14 @@ import attrs
 from rendezvous.core.addresses import ipv4_text, packed
 from rendezvous.core.client import Client, pack_network, unpack_network
 from rendezvous.core.flat import flat_memory
+from rendezvous.limits import GROWTH
 
-__all__ = ["RECORD_SIZE", "ClientColumns"]
+__all__ = ["RECORD_SIZE", "ClientColumns", "slots_for"]
 
 RECORD_SIZE = 64
+
+#: Slots beyond the bound of clients. The slot of a client that has ended is free again only after a commit.
+_SPARE_SLOTS = 4096
 
 #: Eight-byte words of a record.
 WORDS = RECORD_SIZE // 8
@@ -87,6 +91,11 @@ _STEADY = (STEADY_IPV4, STEADY_IPV6)
 _NO_ADDRESS = 0xFF & ~(ADDRESS | IPV6 | VERIFIED)
 #: Of the flags, what the check covers.
 _KIND = 0xFF00 | ADDRESS | IPV6
+
+
+def slots_for(max_clients: int) -> int:
+    """:returns: how many slots a table of so many clients has, so that it can grow without being moved."""
+    return GROWTH * max_clients + _SPARE_SLOTS
 
 
 class ClientColumns:
@@ -240,6 +249,15 @@ class ClientColumns:
         """Record a pulse from the address that is known."""
         self.forget_verify(slot)
         self.seen[slot * WORDS] = now
+
+    def take_steady(self, slot: int, host: bytes, port: int, local_port: int) -> bool:
+        """:returns: whether the client is at this address. If so, no pulse before a verify is remembered any more."""
+        flags = self.flags(slot)
+        if flags & ~(IPV6 | VERIFIED) != STEADY_IPV4 or not self.is_at(slot, host, port, local_port):
+            return False
+        if flags & VERIFIED:
+            self.forget_verify(slot)
+        return True
 
     def forget_verify(self, slot: int) -> None:
         """Have the client's last pulse be when it was last seen."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Callable
 
-__all__ = ["BLOCK", "Endings"]
+from rendezvous.core.clients import WORDS, ClientColumns
+
+__all__ = ["BLOCK", "Endings", "gone_in"]
 
 #: Slots in a block, as a power of two.
 _BITS = 10
@@ -58,3 +61,30 @@ class Endings:
         if not self.is_due(now):
             return []
         return [block for block, ending in enumerate(self._first) if ending < now]
+
+
+def gone_in(
+    block: int, columns: ClientColumns, deadline: Callable[[int], float], shortest: float, now: float, at_most: int
+) -> tuple[list[int], float]:
+    """
+    Look at all slots of a block.
+
+    :param deadline: gives when the client of a slot ends; infinity if it has none.
+    :param shortest: the shortest time between when a client is last seen and its end.
+    :param at_most: how many slots to find.
+    :returns: slots whose clients are gone, and when the next of the others may end.
+    """
+    start = max(1, block * BLOCK)
+    end = min((block + 1) * BLOCK, columns.top + 1)
+    gone, first = list[int](), math.inf
+    for slot, seen in enumerate(columns.seen[start * WORDS : end * WORDS : WORDS].tolist(), start):
+        if seen + shortest >= first:
+            continue
+        ending = deadline(slot)
+        if ending >= now:
+            first = min(first, ending)
+        elif len(gone) == at_most:
+            return gone, -math.inf
+        else:
+            gone.append(slot)
+    return gone, first

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client, unpack_network
-from rendezvous.core.clients import ADDRESS, IPV6, STEADY_IPV4, VERIFIED, WORDS, ClientColumns
-from rendezvous.core.endings import BLOCK, Endings
+from rendezvous.core.clients import ADDRESS, STEADY_IPV4, WORDS, ClientColumns, slots_for
+from rendezvous.core.endings import BLOCK, Endings, gone_in
 from rendezvous.core.identity import KEY_SIZE, Credential, Keyring
 from rendezvous.core.keyindex import KeyIndex
 from rendezvous.core.logouts import Logouts
@@ -27,17 +27,13 @@ from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.core.states import ON_PULSE, PresenceState, PulseCode, Timers, state_of
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
-from rendezvous.limits import GROWTH
 
-__all__ = ["Presence", "slots_for"]
+__all__ = ["Presence"]
 
 Address = tuple[str, int]
 
 #: Slots that a registration looks at, at most, for a client that is gone: less than a millisecond.
 _LOOKS_FOR_ROOM = 4 * BLOCK
-
-#: Slots beyond the bound of clients. The slot of a client that has ended is free again only after a commit.
-_SPARE_SLOTS = 4096
 
 #: Networks whose clients are counted at a time when many are brought in.
 _MANY_SOURCES = 10_000
@@ -47,11 +43,6 @@ _steady = struct.Struct("=d20x4sHHH").unpack_from
 
 #: The first four bytes of a key, as :class:`~rendezvous.core.keyindex.KeyIndex` reads them.
 _beginning = struct.Struct(f"<I{KEY_SIZE - 4}x").unpack
-
-
-def slots_for(max_clients: int) -> int:
-    """:returns: how many slots a table of so many clients has, so that it can grow without being moved."""
-    return GROWTH * max_clients + _SPARE_SLOTS
 
 
 class Presence:
@@ -90,6 +81,7 @@ class Presence:
     ) -> None:
         self.timers = timers
         self._on_time = timers.on_time
+        self._shortest = min(timers.kept, timers.registration_time)
         self._keyring = keyring
         self.max_clients = max_clients
         self._shares = Shares("clients") if shares is None else shares
@@ -200,7 +192,7 @@ class Presence:
         if flags == STEADY_IPV4:
             if local != local_port or host != pack(address[0]):
                 return False
-        elif not self._is_steady(slot, address, local_port):
+        elif not self.columns.take_steady(slot, pack(address[0]), address[1], local_port):
             return False
         times[slot << 3] = now
         return True
@@ -370,18 +362,9 @@ class Presence:
     def _find_old(self, key: bytes, now: float) -> int:
         return next(filter(None, (old.find(key) for old in self.old_indexes(now))), 0)
 
-    def _is_steady(self, slot: int, address: Address, local_port: int) -> bool:
-        """:returns: whether the client is at this address. If so, no pulse before a verify is remembered any more."""
-        flags = self.columns.flags(slot)
-        if flags & ~(IPV6 | VERIFIED) != STEADY_IPV4 or not self.columns.is_at(
-            slot, self._pack(address[0]), address[1], local_port
-        ):
-            return False
-        if flags & VERIFIED:
-            self.columns.forget_verify(slot)
-        return True
-
     def _deadline(self, slot: int) -> float:
+        if not self.index.has(slot):
+            return math.inf  # It has ended, but may not be freed yet.
         pulsed = self.columns.flags(slot) & ADDRESS
         seen: float = self._seen[slot * WORDS]
         return seen + (self.timers.kept if pulsed else self.timers.registration_time)
@@ -408,29 +391,9 @@ class Presence:
             if looked >= at_most:
                 break
             looked += BLOCK
-            removed += self._remove_gone_of(block, now, at_most - removed)
-        return removed
-
-    def _remove_gone_of(self, block: int, now: float, at_most: int) -> int:
-        """Remove clients of a block, and find out when the next of them may end."""
-        start = max(1, block * BLOCK)
-        end = min((block + 1) * BLOCK, self.columns.top + 1)
-        shortest = min(self.timers.kept, self.timers.registration_time)
-        removed, first = 0, math.inf
-        for slot, seen in enumerate(self._seen[start * WORDS : end * WORDS : WORDS].tolist(), start):
-            if seen + shortest >= first:
-                continue
-            if not self.index.has(slot):
-                # It has ended, but may not be freed yet.
-                continue
-            deadline = self._deadline(slot)
-            if deadline >= now:
-                first = deadline
-            elif removed < at_most:
-                removed += 1
+            gone, ending = gone_in(block, self.columns, self._deadline, self._shortest, now, at_most - removed)
+            self._endings.set(block, ending)
+            removed += len(gone)
+            for slot in gone:
                 self._remove(slot)
-            else:
-                first = -math.inf
-                break
-        self._endings.set(block, first)
         return removed

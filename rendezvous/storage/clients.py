@@ -11,7 +11,8 @@ import attrs
 
 from twisted.logger import Logger
 
-from rendezvous.core.presence import Presence, slots_for
+from rendezvous.core.clients import slots_for
+from rendezvous.core.presence import Presence
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.client_file import MAGIC, ClientFile, client_file_path
 from rendezvous.storage.rows import read_clients, read_snapshot
