@@ -315,8 +315,9 @@ class ClientFile:
             os.replace(draft, self._path)
         sync_directory(self._path)
         if self._copy_inode is None:
-            text = "the table of clients {path} had been deleted; a copy is written with each flush"
-            _log.warn(text, path=self._path)
+            _log.warn(
+                "the table of clients {path} had been deleted; a copy is written with each flush", path=self._path
+            )
         self._copy_inode = os.stat(self._path).st_ino
 
     def close(self) -> None:
