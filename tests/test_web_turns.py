@@ -85,6 +85,18 @@ class TurnsTests(SynchronousTestCase):
         self.assertRaises(ValueError, self.turns.run, "a", fail, b"")
         self.assertTrue(self.turns.are_over)
 
+    def test_work_that_fails_does_not_stop_the_others(self) -> None:
+        """Neither those of its source nor those of other sources."""
+
+        def fail() -> None:
+            raise ValueError
+
+        self.turns.add("a", fail)
+        self.later("a1")
+        self.later("b1")
+        self.assertRaises(ValueError, self.turn)
+        self.assertEqual([self.turn(), self.turn()], [["b1"], ["a1"]])
+
     def test_what_is_added_waits_for_the_next_turn(self) -> None:
         """Also what the work itself adds, however short it is."""
 

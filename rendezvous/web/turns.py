@@ -95,22 +95,33 @@ class Turns:
     def _begin(self) -> None:
         self._next = None
         self._spent = 0.0
-        # What is added meanwhile waits for the next turn, even if no time seems to pass.
-        for _ in range(self._waiting):
-            if self._spent >= BUDGET:
-                break
-            self._now, _, source = heappop(self._order)
-            works = self._works[source]
-            self._waiting -= 1
+        try:
+            # What is added meanwhile waits for the next turn, even if no time seems to pass.
+            for _ in range(self._waiting):
+                if self._spent >= BUDGET:
+                    break
+                self._serve()
+        finally:
+            self._forget()
+            if self._works:
+                self._schedule()
+
+    def _serve(self) -> None:
+        """Do one thing for the source that has used the least time."""
+        self._now, _, source = heappop(self._order)
+        works = self._works[source]
+        self._waiting -= 1
+        try:
             works.popleft()()
+        finally:
             if works:
                 self._enter(source)
             else:
                 del self._works[source]
-        if self._works:
-            self._schedule()
-            if len(self._used) > REMEMBERED:
-                self._used = {source: used for source, used in self._used.items() if used > self._now}
-        else:
+
+    def _forget(self) -> None:
+        if not self._works:
             self._now = 0.0
             self._used.clear()
+        elif len(self._used) > REMEMBERED:
+            self._used = {source: used for source, used in self._used.items() if used > self._now}
