@@ -29,7 +29,7 @@ def _flood(field: Field, script: Script, sources: Sequence[str], connections: in
     field.note(f"answers: {dict(sorted(counts.items()))}")
 
 
-@attack("pipelined", quick=True)
+@attack("pipelined")
 def pipelined(field: Field) -> None:
     """Two hundred connections of fifty addresses send a hundred requests in each packet, and read the answers."""
     asked = request("GET", "/topics") * 100
@@ -91,7 +91,7 @@ def registrations_ipv6(field: Field) -> None:
     field.stranger_gets_in()
 
 
-@attack("small-chunks", quick=True, memory=96 * MIB)
+@attack("small-chunks", memory=96 * MIB)
 def small_chunks(field: Field) -> None:
     """Two hundred connections of fifty addresses send bodies in chunks of one byte."""
     head = b"POST /t/offer HTTP/1.1\r\nHost: a\r\nOrigin: https://a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
