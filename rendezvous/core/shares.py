@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice
 
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
@@ -50,7 +49,7 @@ class Shares:
         self._code = code
         self._subscriber = subscriber
         self._site = site
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
         # Of the networks that have grown, one that was larger then than the one that stood here before.
         self._grown = ""
 
@@ -64,7 +63,7 @@ class Shares:
 
     def held(self, source: SourceNetwork) -> int:
         """:returns: what a subscriber holds."""
-        return self._held[source.subscriber]
+        return self._held.get(source.subscriber, 0)
 
     def largest(self) -> str | None:
         """
@@ -94,16 +93,17 @@ class Shares:
         if source is UNKNOWN:
             return
         for network, most in ((source.subscriber, self._subscriber), (source.site, self._site)):
-            if most and self._held[network] + amount > most:
+            if most and self._held.get(network, 0) + amount > most:
                 raise TooMany(f"The network {network} holds its full share of the {self._what}.", code=self._code)
 
     def add(self, source: SourceNetwork, amount: int = 1) -> None:
         """Count what a source has taken, also when that is more than its share (an entry that was restored, say)."""
         if source is UNKNOWN:
             return
+        held = self._held
         for network in (source.subscriber, source.site):
-            self._held[network] += amount
-            if self._held[network] > self._held[self._grown]:
+            now_held = held[network] = held.get(network, 0) + amount
+            if now_held > held.get(self._grown, 0):
                 self._grown = network
 
     def remove(self, source: SourceNetwork, amount: int = 1) -> None:
@@ -111,8 +111,8 @@ class Shares:
         if source is UNKNOWN:
             return
         for network in (source.subscriber, source.site):
-            left = self._held[network] - amount
+            left = self._held.get(network, 0) - amount
             if left > 0:
                 self._held[network] = left
             else:
-                del self._held[network]
+                self._held.pop(network, None)

@@ -155,7 +155,7 @@ class OfferTable:
         refunded, kept, own_size = 0, 0, 0
         for offer in replaced:
             refunded += offer.cost
-            if offer.source == source:
+            if offer.source is source or offer.source == source:
                 kept += 1
                 own_size += offer.cost
         if len(offers) > kept:
