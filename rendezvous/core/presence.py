@@ -160,7 +160,7 @@ class Presence:
         self.index.add(key, slot)
         self._shares.add(source)
         self._endings.put(slot, self._deadline(slot))
-        client = self.columns.client(slot)
+        client = Client(client_id, now, source.subscriber, slot=slot)
         self._note(client)
         return client
 
