@@ -14,10 +14,12 @@ from rendezvous.core.notes import Key, PeerEvents, Removed
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.errors import Unavailable
 from rendezvous.storage import journal as journal_module
+from rendezvous.storage import waits as waits_module
 from rendezvous.storage.database import open_database
-from rendezvous.storage.journal import DECISIONS_PER_BATCH, REFUSALS_PER_TURN, ROWS_PER_BATCH, Batch, Journal
+from rendezvous.storage.journal import DECISIONS_PER_BATCH, ROWS_PER_BATCH, Batch, Journal
 from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen
+from rendezvous.storage.waits import REFUSALS_PER_TURN
 from rendezvous.storage.writer import Writer
 from tests._store_thread import Thread
 
@@ -257,7 +259,7 @@ class WaitingTests(JournalCase):
 
     def test_as_many_wait_as_may(self) -> None:
         """One more is refused, and so is the next decision before it is taken; with room again both are not."""
-        self.patch(journal_module, "MAX_WAITING", 3)
+        self.patch(waits_module, "MAX_WAITING", 3)
         position = self.decide(self.peer(1))
         waits = [self.wait(position) for _ in range(2)]
         self.journal.raise_if_failing()

@@ -16,7 +16,7 @@ from rendezvous.core.specs import OfferSpec
 from rendezvous.core.states import PulseCode
 from rendezvous.errors import NotFound, Unavailable
 from rendezvous.limits import SignalingLimits
-from rendezvous.storage import journal as journal_module
+from rendezvous.storage import waits as waits_module
 from rendezvous.storage.registry import sqlite_store
 from tests._store_case import StoreOptions
 from tests._store_thread import Thread
@@ -140,7 +140,7 @@ class WaitingTests(SlowDiskCase):
 
     def test_too_many_waits(self) -> None:
         """Requests are refused before they change anything; pulses go on."""
-        self.patch(journal_module, "MAX_WAITING", 2)
+        self.patch(waits_module, "MAX_WAITING", 2)
         self.stall()
         clients = len(self.store.live)
         self.failureResultOf(self.begun(self.store.register(NOW)), Unavailable)

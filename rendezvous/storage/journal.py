@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from itertools import islice
 
 import attrs
 
@@ -24,9 +23,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.core.notes import Key
-from rendezvous.errors import Unavailable
 from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen, Taken
+from rendezvous.storage.waits import Waits, unsaved
 
 __all__ = ["Batch", "Journal", "RunBlocking", "WriteBatch"]
 
@@ -38,12 +37,6 @@ ROWS_PER_BATCH = 5000
 
 #: Decisions of one batch. All that waited for them is answered in one turn of the reactor, at some 0.15 ms each.
 DECISIONS_PER_BATCH = 200
-
-#: Requests and datagrams that may wait for commits. Each costs 2 or 3 KB, and full collections of garbage look at all.
-MAX_WAITING = 4000
-
-#: Waits that are refused in one turn of the reactor when a batch could not be written, at some 0.15 ms each.
-REFUSALS_PER_TURN = 64
 
 #: Bytes of text that may queue. Beyond, nothing is taken in that has to be saved.
 MAX_BACKLOG = 64 * 1024 * 1024
@@ -133,7 +126,8 @@ class Journal:
         self._changed: dict[object, int] = {}
         self._in_flight: set[object] = set()
         self._meta: dict[str, object] = {}
-        self._waiting: dict[Deferred[None], int] = {}
+        # A call in the other thread ends in another turn of the reactor.
+        self._waits = Waits(lambda: run(_do_nothing))
         self._writing: Deferred[None] | None = None
         self._probe_at = now
         self._probe_interval = FIRST_PROBE
@@ -148,7 +142,7 @@ class Journal:
     @property
     def waiting(self) -> int:
         """:returns: how many wait for a commit."""
-        return len(self._waiting)
+        return len(self._waits)
 
     @property
     def backlog(self) -> int:
@@ -234,8 +228,8 @@ class Journal:
 
     def raise_if_failing(self) -> None:
         """:raises Unavailable: nothing can be written now, or not soon, so nothing should be begun that has to be."""
-        if self.failing or self._backlog > MAX_BACKLOG or len(self._waiting) >= MAX_WAITING:
-            raise Unavailable("The server cannot save anything now; it keeps trying.", code="unsaved")
+        if self.failing or self._backlog > MAX_BACKLOG or self._waits.is_full:
+            raise unsaved()
 
     def saved(self, position: int) -> Deferred[None] | None:
         """
@@ -247,15 +241,9 @@ class Journal:
         """
         if position <= self._saved:
             return None
-        if len(self._waiting) >= MAX_WAITING:
-            raise Unavailable("The server cannot save anything now; it keeps trying.", code="unsaved")
-        done: Deferred[None] = Deferred(self._wait_no_longer)
-        self._waiting[done] = position
+        done = self._waits.add(position)
         self.flush()
         return done
-
-    def _wait_no_longer(self, done: Deferred[None]) -> None:
-        self._waiting.pop(done, None)
 
     # Writing
 
@@ -366,10 +354,7 @@ class Journal:
                 call()
             if decision.keys:
                 self._notify(decision.keys)
-        for done in [done for done, position in self._waiting.items() if position <= self._saved]:
-            # One of those before may have cancelled it.
-            if self._waiting.pop(done, None) is not None:
-                done.callback(None)
+        self._waits.end(self._saved)
 
     def _settle(self) -> None:
         saved = self._saved
@@ -395,15 +380,7 @@ class Journal:
         self._meta = meta | self._meta
         # Those that move go on without waiting.
         self.unsettled.clear()
-        return self._refuse()
-
-    def _refuse(self) -> Deferred[None] | None:
-        """Refuse those who wait, some in each turn of the reactor. A call in the other thread ends in another turn."""
-        for done in list(islice(self._waiting, REFUSALS_PER_TURN)):
-            # One of those before may have cancelled it.
-            if self._waiting.pop(done, None) is not None:
-                done.errback(Unavailable("The server could not save this; it keeps trying.", code="unsaved"))
-        return self._run(_do_nothing).addBoth(lambda _: self._refuse()) if self._waiting else None
+        return self._waits.refuse()
 
     def _put_back(self, decisions: list[_Decision]) -> None:
         """Statements stay as they are, in order; records will be written as they are then."""
