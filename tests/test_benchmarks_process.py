@@ -48,7 +48,16 @@ class LoadTests(SynchronousTestCase):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
             server.bind(("127.0.0.1", 0))
             found = load(
-                Server(server.getsockname()[1], os.getpid()), CORE, "-r", 1000, "-t", 0.1, "-s", 2, keys=self.keys()
+                Server(server.getsockname()[1], os.getpid()),
+                CORE,
+                "-r",
+                1000,
+                "-t",
+                0.1,
+                "-s",
+                2,
+                keys=self.keys(),
+                first_port=0,
             )
             server.setblocking(False)
             received = []
@@ -64,7 +73,7 @@ class LoadTests(SynchronousTestCase):
         """Without keys it sends STUN Bindings of 20 bytes, each with a transaction id of its own."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
             server.bind(("127.0.0.1", 0))
-            load(Server(server.getsockname()[1], os.getpid()), CORE, "-r", 1000, "-t", 0.05)
+            load(Server(server.getsockname()[1], os.getpid()), CORE, "-r", 1000, "-t", 0.05, first_port=0)
             received = [server.recv(64) for _ in range(20)]
         self.assertEqual({each[:8] for each in received}, {bytes.fromhex("000100002112a442")})
         self.assertEqual((len(set(received)), {len(each) for each in received}), (20, {20}))
