@@ -128,7 +128,9 @@ class CappedRequest(Request):
         try:
             body = self.site.resource.render(self)
             if body is not NOT_DONE_YET:
-                self._answer(body)
+                self._fields.setdefault(b"Content-Length", b"%d" % len(body))
+                self.write(body)
+                self.finish()
         except Exception:
             self.processingFailed(Failure())
 
@@ -139,24 +141,32 @@ class CappedRequest(Request):
         self._fields[name] = value
 
     def write(self, data: bytes) -> None:
-        """Write a piece of an answer whose length need not be known."""
-        if not self.startedWriting:
-            for name, value in self._fields.items():
-                self.responseHeaders.setRawHeaders(name, [value])
-        super().write(data)
+        """Write a piece of the answer, behind its headers if it is the first one."""
+        if self.startedWriting or b"Content-Length" not in self._fields:
+            if not self.startedWriting:
+                for name, value in self._fields.items():
+                    self.responseHeaders.setRawHeaders(name, [value])
+            super().write(data)
+        elif not self._disconnected:
+            self._begin(data)
 
-    def _answer(self, body: bytes) -> None:
-        """Write a whole answer in one piece. The base class looks at each header of it, and writes two pieces."""
-        fields = self._fields
-        fields.setdefault(b"Content-Length", b"%d" % len(body))
-        lines = [b"%b %d %b" % (self.clientproto, self.code, self.code_message)]
-        lines += [b"%b: %b" % field for field in fields.items()]
-        lines += [b"%b: %b" % (name, v) for name, values in self.responseHeaders.getAllRawHeaders() for v in values]
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
+    def _begin(self, data: bytes) -> None:
+        """
+        Write the headers and what follows them in one piece.
+
+        The base class looks at each header again, and hands over more than twenty pieces.
+        """
         self.startedWriting = 1
-        self.sentLength = len(body)
-        self.channel.writeSequence((head,) if self.method == b"HEAD" else (head, body))
-        self.finish()
+        lines = [b"%b %d %b" % (self.clientproto, self.code, self.code_message)]
+        lines += [b"%b: %b" % (name, v) for name, values in self.responseHeaders.getAllRawHeaders() for v in values]
+        lines += [b"%b: %b" % field for field in self._fields.items()]
+        head = b"\r\n".join(lines) + b"\r\n\r\n"
+        if self.method == b"HEAD":
+            self.channel.write(head)
+            self.write = _drop  # type: ignore[method-assign]
+        else:
+            self.sentLength = len(data)
+            self.channel.writeSequence((head, data))
 
     def connectionLost(self, reason: Failure) -> None:
         """Forget the body."""
@@ -194,3 +204,7 @@ class CappedRequest(Request):
             if site is not None:
                 site.root.gate.quotas.received(self.source, self.received)
             self.received = 0
+
+
+def _drop(data: bytes) -> None:
+    """Write nothing: an answer to ``HEAD`` has no body."""

@@ -7,8 +7,10 @@ client has read the one before. Meanwhile its bytes are counted, by source and i
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from zope.interface import implementer
@@ -307,20 +309,13 @@ def _transport(request: Request) -> Any:
 
 def _pieces(parts: Sequence[bytes]) -> Iterator[bytes]:
     """:returns: the same bytes, in pieces of :data:`PIECE`; the last one may be shorter."""
-    gathered: list[bytes] = []
-    room = PIECE
-    for part in parts:
-        if len(part) < room:
-            gathered.append(part)
-            room -= len(part)
-            continue
-        start = 0
-        while len(part) - start >= room:
-            gathered.append(part[start : start + room] if start or len(part) > room else part)
-            yield b"".join(gathered)
-            start, room, gathered = start + room, PIECE, []
-        if start < len(part):
-            gathered.append(part[start:] if start else part)
-            room -= len(part) - start
-    if room < PIECE:
-        yield b"".join(gathered)
+    ends = list(accumulate(map(len, parts)))
+    size = ends[-1] if ends else 0
+    for start in range(0, size, PIECE):
+        end = min(start + PIECE, size)
+        # The parts that hold the first and the last byte of the piece.
+        first, last = bisect_right(ends, start), bisect_left(ends, end)
+        held = list(parts[first : last + 1])
+        held[-1] = held[-1][: len(held[-1]) - (ends[last] - end)]
+        held[0] = held[0][start - (ends[first] - len(parts[first])) :]
+        yield b"".join(held)
