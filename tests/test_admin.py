@@ -401,6 +401,7 @@ class RotateTests(AdminCase):
         self.assertIn("No such file", self.refusal("rotate-secret", str(self.file) + "x", "--keep=1"))
         self.file.write_text(SECRET.hex()[1:])
         self.assertNotIn(SECRET.hex()[1:9], self.refusal("rotate-secret", str(self.file), "--keep=1"))
+        self.file.write_text(SECRET.hex())
         self.file.chmod(0o644)
         self.assertIn("can be read by others", self.refusal("rotate-secret", str(self.file), "--keep=1"))
 

@@ -175,6 +175,13 @@ class SecretFileTests(SecretCase):
         with open(self.path) as file:
             self.assertEqual(file.read(), SECRET.hex())
 
+    def test_file_of_another_program_is_not_to_be_changed(self) -> None:
+        """A wrong option may name any file, such as ``/etc/passwd``. The error does not advise to run chmod on it."""
+        self.write("root:x:0:0:root:/root:/bin/sh", 0o644)
+        message = self.refusal()
+        self.assertIn("must hold 64 hex digits", message)
+        self.assertNotIn("chmod", message)
+
     def test_file_of_another_user_is_warned_of(self) -> None:
         """Root reads it, and says whose it is; a file of its own is no reason for a line."""
         if os.geteuid() != 0:

@@ -128,7 +128,11 @@ class ConfigurationFileTests(FileCase):
             message = self.refused(f"{key} = 'xyzzy'")
             self.assertIn(f"{key!r} is not a setting; the nearest one is {nearest}", message)
             self.assertNotIn("xyzzy", message)
-        self.assertIn("'server' is not a setting", self.refused("[server]\nhttp_port = 80"))
+
+    def test_table_is_refused_with_what_to_do(self) -> None:
+        """Other programs have their settings in tables. No setting is near the name of one."""
+        message = self.refused("[server]\nhttp_port = 80")
+        self.assertIn("'server' is not a setting; settings are in no table, so leave [server] out", message)
 
     def test_value_of_another_type_is_refused_with_file_and_key(self) -> None:
         """Every type of TOML that a setting does not take."""

@@ -159,8 +159,12 @@ def _read_file(path: str) -> dict[str, Any]:
         reason = str(e).replace("\n", " ") if isinstance(e, tomllib.TOMLDecodeError) else "a value is too large"
         raise StartupError(f"the configuration file {path!r} is not TOML: {reason}") from None
     names = [field.name for field in attrs.fields(Settings)]
-    for name in values:
+    for name, value in values.items():
         if name not in names:
+            if isinstance(value, dict):
+                raise StartupError(
+                    f"{path}: {name!r} is not a setting; settings are in no table, so leave [{name}] out"
+                )
             raise StartupError(f"{path}: {name!r} is not a setting{_nearest(name, names)}")
     return values
 
