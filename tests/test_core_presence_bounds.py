@@ -477,6 +477,19 @@ class RotationTests(PresenceCase):
         self.assertIs(self.table.pulse(KEY, THERE, NOW + 102), PulseCode.UNKNOWN)
         self.assertEqual((len(self.table), self.notes), (1, []))
 
+    def test_old_secrets_may_end_at_the_same_moment(self) -> None:
+        """The keys of each are honoured until then, and all of them end with the client."""
+        old = [Secret(bytes([n]) * 32, NOW + 100) for n in (1, 2, 3)]
+        self.table = Presence(Timers(), Keyring([Secret(b"\x09" * 32), *old]), max_clients=2)
+        self.table.restore(Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
+        keys = [Keyring([Secret(secret.value)]).key(ID) for secret in old]
+        for key in keys:
+            self.assertTrue(self.table.keep_alive(key, THERE, NOW + 1))
+        self.table.logout(ID, NOW + 2)
+        for key in keys:
+            self.assertNotIn(key, self.table)
+        self.assertEqual([len(index) for index in self.table.old_indexes(NOW + 2)], [0, 0, 0])
+
     def test_silent_client_ends_once(self) -> None:
         """However many keys lead to it."""
         self.assertEqual(self.table.sweep(NOW + 10_000, MANY), 1)

@@ -95,7 +95,7 @@ class Presence:
     def change(self, max_clients: int, shares: tuple[int, int]) -> None:
         """Use other bounds from now on, for clients and for logouts. What is there already stays, and is counted."""
         self.max_clients = max_clients
-        for index in (self.index, *self._old.values()):
+        for index in (self.index, *(old for _, old in self._old.values())):
             index.expect(max_clients)
         self._bind()
         self._shares.change(*shares)
@@ -107,7 +107,8 @@ class Presence:
         self.index = KeyIndex(columns.capacity, self.max_clients)
         self._find: Callable[[bytes], int] = self.index.find
         # Under an old secret that is still honoured, clients of an earlier run have another key.
-        self._old: dict[float, KeyIndex] = {}
+        # By what gives the keys: two secrets may end at the same moment.
+        self._old: dict[Callable[[bytes], bytes], tuple[float, KeyIndex]] = {}
         self._endings = Endings(columns.capacity + 1)
         self._bind()
 
@@ -132,7 +133,7 @@ class Presence:
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, bytes):
             return False
-        return bool(self._find(key) or (self._old and any(old.find(key) for old in self._old.values())))
+        return bool(self._find(key) or (self._old and any(old.find(key) for _, old in self._old.values())))
 
     # What a client does
 
@@ -290,8 +291,8 @@ class Presence:
         """
         removed = self._remove_gone(now, at_most)
         wall = self._wall(now)
-        for until in [until for until in self._old if wall > until]:
-            del self._old[until]
+        for digest in [digest for digest, (until, _) in self._old.items() if wall > until]:
+            del self._old[digest]
         self.logouts.forget(wall, at_most)
         return removed
 
@@ -317,7 +318,7 @@ class Presence:
         :returns: how many records were not whole: these clients have no address until their next pulse.
         """
         damaged, add, key = 0, self.index.add, self._keyring.key
-        olds = [(digest, self._old_index(until)) for digest, until in self._keyring.old_secrets(wall)]
+        olds = [(digest, self._old_index(digest, until)) for digest, until in self._keyring.old_secrets(wall)]
         sources: Counter[bytes] = Counter()
         for slot, client_id, source, whole in self.columns.adopt_all(clients, shift, latest):
             damaged += not whole
@@ -333,8 +334,10 @@ class Presence:
         self._endings.expect_all(self.columns.top)
         return damaged
 
-    def _old_index(self, until: float) -> KeyIndex:
-        return self._old.setdefault(until, KeyIndex(self.columns.capacity, self.max_clients))
+    def _old_index(self, digest: Callable[[bytes], bytes], until: float) -> KeyIndex:
+        if digest not in self._old:
+            self._old[digest] = until, KeyIndex(self.columns.capacity, self.max_clients)
+        return self._old[digest][1]
 
     def _count(self, sources: Counter[bytes]) -> None:
         for source, count in sources.items():
@@ -350,7 +353,7 @@ class Presence:
         if not self._old:
             return []
         wall = self._wall(now)
-        return [old for until, old in self._old.items() if wall <= until]
+        return [old for until, old in self._old.values() if wall <= until]
 
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
@@ -378,7 +381,7 @@ class Presence:
     def _remove(self, slot: int) -> None:
         client = self.columns.client(slot)
         self.index.remove(slot)
-        for old in self._old.values():
+        for _, old in self._old.values():
             old.remove(slot)
         if not self.frees_later:
             self.columns.free(slot)
