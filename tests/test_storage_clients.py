@@ -317,6 +317,16 @@ class CopyTests(ClientsCase):
         self.assertEqual(self.now, NOW + 100)
         self.assertAsBefore()
 
+    def test_copy_with_a_record_that_makes_no_sense_is_refused(self) -> None:
+        """In one line: a port that is none, and an address that is none."""
+        for column, value in (("port", 70_000), ("local_port", -1), ("host", "nowhere"), ("network", "nowhere")):
+            copy = self.copied()
+            database = sqlite3.connect(copy, isolation_level=None)
+            database.execute(f"UPDATE client_snapshot SET {column} = ? WHERE host IS NOT NULL", (value,))  # noqa: S608
+            database.close()
+            self.assertIn("a record cannot be read", str(self.assertRaises(StartupError, self.opened, copy)))
+            os.unlink(copy)
+
     def test_rest_of_a_store_is_in_the_way(self) -> None:
         """A log that is left would be written into the copy."""
         copy = self.copied()

@@ -60,6 +60,10 @@ _ORDER = 0x01020304
 _FIXED = struct.Struct("=8sIIIIQ16s")
 _CHECK = struct.Struct("=I")
 _PAGE = 4096
+
+#: No server time is as late: in microseconds, with which events are numbered, it fits into 63 bits.
+MOST = 1e12
+
 _TIME_AT, _FLUSHED_AT, _BOOT_AT = 64, 72, 80
 
 #: Bytes for each client in the second block.
@@ -160,7 +164,7 @@ def read_header(path: str, descriptor: int) -> Header:
             " server"
         )
     header = Header(capacity, generation, time, flushed, booted)
-    if (record, signed) != (RECORD_SIZE, _SIGNED_SIZE) or not 0.0 <= time < 1e15 or not 0.0 <= flushed < 1e15:
+    if (record, signed) != (RECORD_SIZE, _SIGNED_SIZE) or not 0.0 <= time < MOST or not 0.0 <= flushed < MOST:
         raise _damaged(path, "its header makes no sense")
     if os.fstat(descriptor).st_size != header.size:
         raise _damaged(path, f"it has {os.fstat(descriptor).st_size} bytes and should have {header.size}")

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import sqlite3
+import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -247,7 +248,7 @@ def readable(path: str) -> Iterator[None]:
             yield
         except StartupError:
             raise
-        except (LookupError, TypeError, ValueError) as e:
+        except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as e:
             raise StartupError(damaged(path, f"a record cannot be read: {type(e).__name__}")) from None
 
 
