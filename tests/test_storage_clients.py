@@ -281,6 +281,34 @@ class DamageTests(ClientsCase):
         self.assertAsBefore()
 
 
+class LinkTests(ClientsCase):
+    """A store that is named by a symbolic link."""
+
+    def setUp(self) -> None:
+        """The link is in another directory, and has another name."""
+        super().setUp()
+        self.link = os.path.join(self.directory, "elsewhere", "link")
+        os.mkdir(os.path.dirname(self.link))
+        os.symlink(os.path.abspath(self.path), self.link)
+
+    def test_second_server_does_not_start(self) -> None:
+        """Whichever name it uses."""
+        self.assertIn("in use by another server", str(self.assertRaises(StartupError, self.opened, self.link)))
+
+    def test_clients_are_found(self) -> None:
+        """Their file lies beside the store, not beside the link."""
+        self.killed()
+        self.store = self.opened(self.link)
+        self.assertAsBefore()
+
+    def test_copy_has_times_and_addresses(self) -> None:
+        """Also if it is taken by the link."""
+        copy = os.path.join(self.directory, "copy")
+        inspection.backup(self.link, copy)
+        self.store = self.opened(copy)
+        self.assertAsBefore()
+
+
 class CopyTests(ClientsCase):
     """One file is a copy of both."""
 

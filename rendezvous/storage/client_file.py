@@ -48,7 +48,7 @@ from twisted.logger import Logger
 
 from rendezvous.core.clients import RECORD_SIZE, ClientColumns
 from rendezvous.errors import StartupError, Unavailable
-from rendezvous.storage.database import draft_beside, sync_directory
+from rendezvous.storage.database import draft_beside, sync_directory, target
 
 __all__ = ["ClientFile", "Header", "client_file_path", "look", "read_header"]
 
@@ -78,7 +78,7 @@ _CHUNK = 1 << 20
 
 def client_file_path(store: str) -> str:
     """:returns: the name of the file that lies beside a store."""
-    return f"{store}.clients"
+    return f"{target(store)}.clients"
 
 
 def boot() -> bytes:

@@ -28,6 +28,7 @@ __all__ = [
     "schema_steps",
     "stored_version",
     "sync_directory",
+    "target",
 ]
 
 #: ``PRAGMA application_id`` of our files: "RDVZ".
@@ -42,6 +43,11 @@ def schema_steps() -> dict[int, str]:
         if match:
             steps[int(match[1])] = file.read_text(encoding="utf-8")
     return dict(sorted(steps.items()))
+
+
+def target(path: str) -> str:
+    """:returns: the file that a path leads to: what lies beside a store is named after the store, not after a link."""
+    return os.path.realpath(path) if os.path.islink(path) else path
 
 
 class Lock:

@@ -29,6 +29,7 @@ from rendezvous.storage.database import (
     schema_steps,
     stored_version,
     sync_directory,
+    target,
 )
 from rendezvous.storage.rows import (
     PUT_SNAPSHOT,
@@ -72,6 +73,7 @@ def read_only(path: str, look: Callable[[sqlite3.Connection], T]) -> T:
     :param look: it may be called twice: a server may start while it looks into the file of none.
     :raises StartupError: the file cannot be read.
     """
+    path = target(path)
     with explained(path):
         os.stat(path)
         while True:

@@ -22,7 +22,7 @@ from rendezvous.core.notes import Key, Removed
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.client_file import ClientFile
 from rendezvous.storage.clients import Clients
-from rendezvous.storage.database import Lock, open_database, readable, schema_steps
+from rendezvous.storage.database import Lock, open_database, readable, schema_steps, target
 from rendezvous.storage.journal import Journal, RunBlocking
 from rendezvous.storage.rows import (
     read_events,
@@ -58,7 +58,7 @@ class Journaled:
     log = Logger()
 
     def __init__(self, path: str, run: RunBlocking) -> None:
-        self._path = path
+        self._path = target(path)
         self._run = run
         self._journal: Journal | None = None
         # Read here and not in open(), which may run as a user that cannot read the files of this package.
