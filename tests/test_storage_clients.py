@@ -212,6 +212,32 @@ class DamageTests(ClientsCase):
         self.assertIn("have no address until their next pulse", warnings[1])
         self.assertWithoutAddresses()
 
+    def test_older_copy_of_the_file_makes_no_client_late(self) -> None:
+        """Also in the same boot of the system: what the copy lacks counts as after a power cut."""
+        copy = Path(self.file).read_bytes()
+        self.store = self.opened()
+        for second in range(10, 300, 20):
+            self.assertIs(self.pulse(ONLINE, THERE, self.now + second), PulseCode.ON_TIME)
+            self.done(self.store.sweep(self.now + second))
+        self.killed()
+        os.unlink(self.file)
+        Path(self.file).touch(0o600)
+        Path(self.file).write_bytes(copy)
+        last = self.now + second
+        self.store = self.opened()
+        self.assertEqual(self.now, last)
+        self.assertIs(self.pulse(ONLINE, THERE, self.now + 13), PulseCode.ON_TIME)
+
+    def test_file_that_was_moved_away_is_written_anew(self) -> None:
+        """As one that was deleted."""
+        self.store = self.opened()
+        os.rename(self.file, self.file + ".moved")
+        self.pulse(ONLINE, HERE, self.now)
+        self.done(self.store.sweep(self.now + 31))
+        self.killed()
+        self.store = self.opened()
+        self.assertEqual(self.done(self.store.address(ONLINE, self.now)), ObservedAddress(*HERE))
+
     def test_missing_file_of_an_empty_store_is_no_matter(self) -> None:
         """Nothing was in it."""
         for client_id in (ONLINE, LATE, NEW):

@@ -298,11 +298,17 @@ class ClientFile:
             self._mapped.flush()
         os.fdatasync(self._descriptor)
         self._times[_FLUSHED_AT // 8] = now
-        if os.fstat(self._descriptor).st_nlink == 0:
+        if not self._is_in_place():
             self._write_anew()
 
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
+
     def _write_anew(self) -> None:
-        """Put a copy in the place of a file that has been deleted. It lacks what is written from now on."""
+        """Put a copy in the place of a file that has been deleted or moved. It lacks what is written from now on."""
         with draft_beside(self._path) as draft:
             copy = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
             try:

@@ -22,6 +22,10 @@ __all__ = ["FIRST_WITH_CLIENT_FILE", "GENERATION", "Clients"]
 #: Name of the fact that ties the database and the file together: the file's generation, in hex.
 GENERATION = "client_file"
 
+#: Seconds of server time within which the time in the file of a running server is renewed: every second, and later if
+#: the sweep has much to do.
+RENEWED = 10.0
+
 #: Version of the first database that has such a file.
 FIRST_WITH_CLIENT_FILE = 3
 
@@ -97,8 +101,11 @@ def _made(path: str, capacity: int, generation: bytes, now: float) -> ClientFile
 def _adopt(
     file: ClientFile, database: sqlite3.Connection, meta: dict[str, Any], presence: Presence, now: float, wall: float
 ) -> int:
-    # The database may know a later server time than a complete file, by up to a second. That makes no record older.
-    lost = 0.0 if file.header.is_complete else now - file.header.survived
+    # The database may know a later server time than a complete file, by a second or little more. That makes no record
+    # older. If it knows a much later one, this is not the file that the server wrote to: an older copy of it, say.
+    lost = now - file.header.survived
+    if file.header.is_complete and lost <= RENEWED:
+        lost = 0.0
     return presence.adopt(read_clients(database), lost, now, wall)
 
 
