@@ -183,6 +183,23 @@ class ChannelTests(WebTestCase):
         self.assertEqual(response.status, 200)
         self.assertEqual(connection.transport.producerState, "producing")
 
+    def test_data_that_comes_behind_a_held_request(self) -> None:
+        """A request of which one part was read, and the other waits for its turn, is read in its order."""
+        offer = self.publish()
+        connection = self.start("GET", "/offers/answers?wait=5", None, self.alice)
+        connection._methods.append("GET")
+        connection.send(b"GET /health HTTP/1.1\r\nHo")
+        turns = self.server.site.turns
+        turns._used["198.51.100.7"] = turns._spent = BUDGET
+        connection.send(b"st: a\r\n\r\n")
+        # Another source has used less time: its request is next, and ends the one that is held.
+        body = b'{"sdp":"v=1"}'
+        headers = {"Host": "a", "Content-Length": str(len(body)), **self.bob}
+        self.server.connect(("192.0.2.1", 1)).request("POST", f"/offers/{offer}/answer", headers, body)
+        self.server.reactor.advance(0)
+        self.server.reactor.advance(0)
+        self.assertEqual([each.status for each in connection.responses()], [200, 200])
+
     def test_a_client_that_leaves_while_it_waits_for_its_turn(self) -> None:
         """What it has sent is not looked at."""
         connection = self.server.connect(("192.0.2.1", 1))

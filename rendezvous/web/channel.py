@@ -239,6 +239,16 @@ class Channel(HTTPChannel):
         if not self._busyReceiving:
             self._set_deadline()
 
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """
+        Read requests again.
+
+        :param extra: what came behind a request while it was in hand. It came before what waits for its turn.
+        """
+        # Unlike the base class, this reads nothing yet: requestDone says when.
+        self.line_mode = 1
+        self._buffer = extra + self._buffer
+
     def _queue(self) -> None:
         """Go on in a later turn of the reactor."""
         if not self._is_queued:
