@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.web.server import Site
 
+from rendezvous.web.channel import REFUSAL_TIME
 from tests._web_case import WebTestCase
 
 #: Bytes of a line, without its end.
@@ -36,6 +37,20 @@ class LineTests(WebTestCase):
         self.assertRefused(connection.response(), 431, "headers-too-large", str(LONGEST))
         self.server.reactor.advance(1)
         connection.lose()
+
+    def test_a_refusal_that_fills_the_transport(self) -> None:
+        """The connection is closed after its time, whether the client reads the refusal or not."""
+        for is_read in (True, False):
+            connection = self.server.connect()
+            connection.send(b"nonsense\r\n\r\n")
+            producer = connection.transport.producer
+            assert producer is not None
+            producer.pauseProducing()
+            if is_read:
+                producer.resumeProducing()
+            self.server.reactor.advance(REFUSAL_TIME)
+            self.assertTrue(connection.transport.disconnected)
+            connection.lose()
 
     def test_only_http_1_is_offered(self) -> None:
         """No TLS client is led to a version of HTTP for which these limits do not hold."""

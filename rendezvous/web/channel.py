@@ -167,11 +167,13 @@ class Channel(HTTPChannel):
     def pauseProducing(self) -> None:
         """Stop writing; if the client reads nothing for too long, close."""
         super().pauseProducing()
-        self._end_in(UNREAD_TIME)
+        if not self.refused:
+            self._end_in(UNREAD_TIME)
 
     def resumeProducing(self) -> None:
-        """Go on: the client has read everything."""
-        self._end_in(None)
+        """Go on: the client has read everything. A connection that is being closed is closed all the same."""
+        if not self.refused:
+            self._end_in(None)
         super().resumeProducing()
         if self._is_held:
             self._is_held = False
