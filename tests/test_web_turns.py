@@ -224,6 +224,15 @@ class ChannelTests(WebTestCase):
         connection.request("GET", "/health", {"Host": "a"})
         self.assertEqual(connection.responses()[-1].status, 200)
 
+    def test_a_connection_of_a_proxy_is_read_on(self) -> None:
+        """The next request on it may be of another source, which has sent only one."""
+        self.server.site.root.gate.proxies.trust(["192.0.2.1"])
+        connection = self.server.connect(("192.0.2.1", 1))
+        for _ in range(9):
+            connection.request("GET", "/health", {"Host": "a", "X-Forwarded-For": "203.0.113.1"})
+        connection.request("GET", "/health", {"Host": "a", "X-Forwarded-For": "203.0.113.2"})
+        self.assertEqual([each.status for each in connection.responses()], [200] * 8 + [429, 200])
+
     def test_leaving_during_that_second(self) -> None:
         """Nothing is left."""
         connection = self.server.connect(("192.0.2.1", 1))

@@ -301,7 +301,8 @@ class Channel(HTTPChannel):
         self.paused = True
         super().requestDone(request)
         goes_on = self.persistent and not self.refused
-        if goes_on and request.is_too_early:
+        # A connection of a proxy carries requests of other sources as well, which must not wait for this one.
+        if goes_on and request.is_too_early and not self.site.root.gate.proxies.trusts(self.getPeer()):
             self._is_queued = True
             self._networkProducer.pauseProducing()
             self._rest = self.callLater(REST_TIME, self._rested)
