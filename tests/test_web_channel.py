@@ -38,6 +38,15 @@ class LineTests(WebTestCase):
         self.server.reactor.advance(1)
         connection.lose()
 
+    def test_folded_header_is_refused(self) -> None:
+        """A line that begins with a space or a tab goes on with the header before it, which no client sends."""
+        for fold in (b" ", b"\t", b" b"):
+            connection = self.server.connect()
+            connection.send(b"GET /health HTTP/1.1\r\nHost: a\r\nX: a\r\n" + fold + b"\r\n\r\n")
+            self.assertRefused(connection.response(), 400, "bad-request")
+            self.server.reactor.advance(REFUSAL_TIME)
+            connection.lose()
+
     def test_a_refusal_that_fills_the_transport(self) -> None:
         """The connection is closed after its time, whether the client reads the refusal or not."""
         for is_read in (True, False):

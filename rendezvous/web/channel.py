@@ -365,6 +365,14 @@ class Channel(HTTPChannel):
         self.transport.pauseProducing()
         self._end_in(REFUSAL_TIME)
 
+    def lineReceived(self, line: bytes) -> None:
+        """Read a line. One that goes on with the header before it is refused (RFC 9112, section 5.2)."""
+        if line[:1] in (b" ", b"\t"):
+            # To join 16 000 of them takes 20 ms, and proxies do not agree on what such a header means.
+            self.refuse(Malformed("A header is on more than one line.", code="bad-request"))
+        else:
+            super().lineReceived(line)
+
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line that is too long."""
         if self.requests:
