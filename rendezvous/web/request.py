@@ -15,7 +15,7 @@ from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Malformed, RendezvousError
 from rendezvous.web.bodies import too_large
 
-__all__ = ["CappedRequest", "Refused"]
+__all__ = ["MAX_SEGMENTS", "CappedRequest", "Refused"]
 
 # RFC 9112, section 3.2.2.
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
@@ -25,6 +25,10 @@ CHUNK = 64
 
 #: Chunks that a body may have besides.
 FREE_CHUNKS = 128
+
+
+#: No route has more parts; to decode a path of ten thousand takes 6 ms. The root resource refuses one with more.
+MAX_SEGMENTS = 8
 
 
 class Refused(Exception):
@@ -123,7 +127,7 @@ class CappedRequest(Request):
         self.site = self.channel.site
         self._fields[b"Date"] = self.site.date()
         self.prepath = []
-        path = self.path[1:].split(b"/")
+        path = self.path[1:].split(b"/", MAX_SEGMENTS)
         self.postpath = [unquote_to_bytes(part) for part in path] if b"%" in self.path else path
         try:
             body = self.site.resource.render(self)

@@ -15,6 +15,7 @@ from rendezvous.web._json import write_error
 from rendezvous.web.bodies import BodyLimits, too_large
 from rendezvous.web.cors import Cors
 from rendezvous.web.gate import Gate
+from rendezvous.web.request import MAX_SEGMENTS
 
 __all__ = ["RootResource"]
 
@@ -26,9 +27,6 @@ _HOST = re.compile(
 
 # RFC 3986, section 2.3: what is never percent-encoded.
 _is_unreserved = re.compile(rb"[A-Za-z0-9_.~-]*").fullmatch
-
-#: No route has more parts; a path of ten thousand slashes is not worth the time to look for one.
-MAX_SEGMENTS = 8
 
 
 @lru_cache(128)
