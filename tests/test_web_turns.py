@@ -272,6 +272,14 @@ class ChunkTests(WebTestCase):
         answer = self.sent(*[b" " * CHUNK] * (4096 // CHUNK))
         self.assertIn(b"bad-json", answer)
 
+    def test_a_body_that_is_not_chunked_may_come_in_any_pieces(self) -> None:
+        """A client that writes byte by byte has no chunks. Its deadline is that of every body."""
+        connection = self.server.connect()
+        connection.send(b"POST /poll HTTP/1.1\r\nHost: a\r\nOrigin: https://a.test\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(1000):
+            connection.send(b" ")
+        self.assertIn(b"bad-json", connection.transport.value())
+
     def test_what_follows_is_not_looked_at(self) -> None:
         """The decoder stops at the first chunk too many."""
         connection = self.server.connect()

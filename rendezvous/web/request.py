@@ -84,7 +84,7 @@ class CappedRequest(Request):
             raise Refused
 
     def _take(self, channel: Any, data: bytes) -> None:
-        self._chunks += 1
+        self._chunks += channel.length is None
         if self._chunks > FREE_CHUNKS + self.received // CHUNK:
             channel.refuse(Malformed(f"The chunks of the body have less than {CHUNK} bytes.", code="bad-request"))
             return
