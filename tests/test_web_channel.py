@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.web.server import Site
 
 from rendezvous.web.channel import REFUSAL_TIME
+from rendezvous.web.request import MAX_FIELDS
 from tests._web_case import WebTestCase
 
 #: Bytes of a line, without its end.
@@ -60,6 +61,14 @@ class LineTests(WebTestCase):
             self.server.reactor.advance(REFUSAL_TIME)
             self.assertTrue(connection.transport.disconnected)
             connection.lose()
+
+    def test_query_with_many_fields_is_refused(self) -> None:
+        """A held request would keep them all; as many as may be are read."""
+        fields = "&".join(f"{number}=" for number in range(MAX_FIELDS))
+        self.assertEqual(self.ask("GET", f"/health?{fields}").status, 200)
+        connection = self.server.start_request("GET", f"/health?{fields}&a=")
+        self.assertRefused(connection.response(), 400, "bad-target", str(MAX_FIELDS))
+        self.server.reactor.advance(REFUSAL_TIME)
 
     def test_only_http_1_is_offered(self) -> None:
         """No TLS client is led to a version of HTTP for which these limits do not hold."""

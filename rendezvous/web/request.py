@@ -27,6 +27,9 @@ CHUNK = 64
 FREE_CHUNKS = 128
 
 
+#: Equals signs of a query: no route has as many fields. A request that is held would keep 600 KiB of them otherwise.
+MAX_FIELDS = 64
+
 #: No route has more parts; to decode a path of ten thousand takes 6 ms. The root resource refuses one with more.
 MAX_SEGMENTS = 8
 
@@ -111,6 +114,9 @@ class CappedRequest(Request):
         self.content.seek(0)
         self.method, self.uri, self.clientproto = command, target, version
         self.path, _, query = target.partition(b"?")
+        if query.count(b"=") > MAX_FIELDS:
+            self.channel.refuse(Malformed(f"The query has more than {MAX_FIELDS} fields.", code="bad-target"))
+            return
         self.args = parse_qs(query, keep_blank_values=True) if query else {}
         self.process()
 
