@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.web.server import Site
 
-from rendezvous.web.channel import REFUSAL_TIME
+from rendezvous.web.channel import HEADER_TIME, REFUSAL_TIME
 from rendezvous.web.request import MAX_FIELDS
 from tests._web_case import WebTestCase
 
@@ -69,6 +71,25 @@ class LineTests(WebTestCase):
         connection = self.server.start_request("GET", f"/health?{fields}&a=")
         self.assertRefused(connection.response(), 400, "bad-target", str(MAX_FIELDS))
         self.server.reactor.advance(REFUSAL_TIME)
+
+    def test_a_request_behind_an_unread_answer_is_not_late(self) -> None:
+        """It is there, and is answered when the client has read the answer before it, also after more than 10 s."""
+        connection = self.server.connect()
+        producer: Any = connection.transport.producer
+        write = connection.transport.writeSequence
+
+        def fill(pieces: Any) -> None:
+            write(pieces)
+            producer.pauseProducing()
+
+        self.patch(connection.transport, "writeSequence", fill)
+        connection.send(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+        self.server.reactor.advance(0)
+        self.server.reactor.advance(HEADER_TIME + 1)
+        self.assertEqual([each.status for each in connection.responses()], [200])
+        producer.resumeProducing()
+        self.server.reactor.advance(0)
+        self.assertEqual([each.status for each in connection.responses()], [200, 200])
 
     def test_only_http_1_is_offered(self) -> None:
         """No TLS client is led to a version of HTTP for which these limits do not hold."""

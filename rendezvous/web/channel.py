@@ -316,7 +316,11 @@ class Channel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """Close the connection. A request that has begun is answered first."""
-        if self._phase is _Phase.HEADER:
+        if self.paused:
+            # The next request may be there already: it waits for its turn, or for the client to read.
+            self._phase = _Phase.IDLE
+            self.setTimeout(IDLE_TIME)
+        elif self._phase is _Phase.HEADER:
             self.refuse(RequestTimeout(f"The headers did not arrive within {HEADER_TIME:g} s."))
         elif self._phase is _Phase.BODY:
             # More of a chunked body may have come since the deadline was set.
