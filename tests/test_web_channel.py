@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
+from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
 from rendezvous.web.channel import HEADER_TIME, REFUSAL_TIME
 from rendezvous.web.request import MAX_FIELDS
+from rendezvous.web.transports import KERNEL_BUFFER, keep_little_unread
 from tests._web_case import WebTestCase
 
 #: Bytes of a line, without its end.
@@ -90,6 +93,15 @@ class LineTests(WebTestCase):
         producer.resumeProducing()
         self.server.reactor.advance(0)
         self.assertEqual([each.status for each in connection.responses()], [200, 200])
+
+    def test_the_kernel_takes_little(self) -> None:
+        """What it takes of an answer is not counted as unread, so it must not be a whole page."""
+        connected = socket.socket()
+        self.addCleanup(connected.close)
+        transport: Any = StringTransport()
+        transport.socket = connected
+        keep_little_unread(transport)
+        self.assertLessEqual(connected.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF), 2 * KERNEL_BUFFER)
 
     def test_only_http_1_is_offered(self) -> None:
         """No TLS client is led to a version of HTTP for which these limits do not hold."""

@@ -16,7 +16,7 @@ from rendezvous.core.sources import UNKNOWN
 from rendezvous.errors import HeadersTooLarge, LineTooLong, Malformed, RendezvousError, RequestTimeout, Unsupported
 from rendezvous.web.request import Refused
 from rendezvous.web.sending import SMALL
-from rendezvous.web.transports import has_proxy_header, innermost, source_of_peer, written
+from rendezvous.web.transports import has_proxy_header, innermost, keep_little_unread, source_of_peer, written
 
 if TYPE_CHECKING:
     from rendezvous.web.site import RendezvousSite
@@ -104,6 +104,7 @@ class Channel(HTTPChannel):
             super().connectionMade()
             # By default it would hold 64 KiB of an answer for a client that reads nothing before it asks for a pause.
             innermost(self.transport).bufferSize = SMALL
+            keep_little_unread(self.transport)
             self.setTimeout(FIRST_BYTE_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]

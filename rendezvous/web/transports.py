@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +15,10 @@ from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import RendezvousError
 from rendezvous.web._json import error_body
 
-__all__ = ["has_proxy_header", "innermost", "source_of_peer", "written"]
+__all__ = ["has_proxy_header", "innermost", "keep_little_unread", "source_of_peer", "written"]
+
+#: Bytes of a socket's send buffer. Linux doubles it for what it needs itself.
+KERNEL_BUFFER = 64 * 1024
 
 
 def has_proxy_header(transport: Any) -> bool:
@@ -30,6 +35,14 @@ def innermost(transport: Any) -> Any:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport
+
+
+def keep_little_unread(transport: Any) -> None:
+    """Bound what the kernel takes for a client that does not read: Linux takes up to 4 MiB, which nothing counts."""
+    connected = getattr(innermost(transport), "socket", None)
+    if connected is not None:
+        with suppress(OSError):  # The client may have left already.
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
 
 
 def source_of_peer(peer: Any) -> SourceNetwork:
