@@ -21,7 +21,7 @@ from tests._presence_case import JUST, NOW
 try:
     import numpy as np
 
-    from rendezvous.core.batch import Places, PulseBatch
+    from rendezvous.core.batch import LEFT, Places, PulseBatch
     from rendezvous.core.batchmoves import MayMove, never
 except ImportError as e:
     raise SkipTest("this needs NumPy") from e
@@ -38,6 +38,7 @@ ADDRESSES = [
 ]
 LOCAL_PORTS = (0, 5024, 5024 + 3 * 65536)
 MAPPED = bytes(10) + b"\xff\xff"
+ON_TIME, UNKNOWN = 1020, 1060
 
 Pulse = tuple[bytes, tuple[str, int]]
 
@@ -55,15 +56,15 @@ STEPS = st.lists(
 )
 
 
-def taken(
+def answers(
     batch: PulseBatch,
     pulses: Sequence[Pulse],
     now: float,
     local_port: int,
     may_move: MayMove = never,
     elsewhere: Sequence[bytes] = (),
-) -> list[bool]:
-    """:returns: which of these pulses a batch has taken."""
+) -> list[int]:
+    """:returns: how a batch answers these pulses."""
     keys = np.frombuffer(b"".join(key for key, _ in pulses), np.uint64).reshape(-1, 4)
     hosts = [packed(host) for _, (host, _) in pulses]
     ports = np.array([port for _, (_, port) in pulses], np.uint16)
@@ -73,8 +74,8 @@ def taken(
     else:
         whole = b"".join(MAPPED + host if len(host) == 4 else host for host in hosts)
         where = places.ipv6(np.frombuffer(whole, np.uint64).reshape(-1, 2), ports)
-    steady = batch.take(keys, where, now, may_move, elsewhere)
-    return [True] * len(pulses) if steady is None else [bool(each) for each in steady]
+    codes = batch.take(keys, where, now, may_move, elsewhere)
+    return [ON_TIME] * len(pulses) if codes is None else codes.tolist()
 
 
 class BatchTests(SynchronousTestCase):
@@ -129,14 +130,14 @@ class BatchTests(SynchronousTestCase):
             asked.append(key)
             return key[0] & 1 == 0
 
-        steady = taken(batch, pulses, now, port, may_move)
+        answered = answers(batch, pulses, now, port, may_move)
         moved = Counter(asked)
-        for (key, address), is_taken in zip(pulses, steady, strict=True):
+        for (key, address), answer in zip(pulses, answered, strict=True):
             plain = one_by_one.keep_alive(key, address, now, port)
             code = PulseCode.ON_TIME if plain else one_by_one.pulse(key, address, now, port)
-            if is_taken:
-                self.assertIs(code, PulseCode.ON_TIME)
-                self.assertTrue(plain or (key[0] & 1 == 0 and moved[key] == 1))
+            if answer != LEFT:
+                self.assertEqual(answer, code)
+                self.assertTrue(plain or answer == UNKNOWN or (key[0] & 1 == 0 and moved[key] == 1))
             else:
                 again = together.keep_alive(key, address, now, port)
                 self.assertIs(PulseCode.ON_TIME if again else together.pulse(key, address, now, port), code)
@@ -152,11 +153,12 @@ class BatchTests(SynchronousTestCase):
             table.register(bytes(16), key, NOW)
             table.pulse(key, home, NOW)
             pulses = [(key, home), (key, away), (key, home)]
-            self.assertEqual(taken(PulseBatch(table), pulses, NOW, 0, lambda key: True), [False] * 3)
-            self.assertEqual(taken(PulseBatch(table), pulses[:1], NOW, 0, lambda key: True, elsewhere), [not elsewhere])
+            self.assertEqual(answers(PulseBatch(table), pulses, NOW, 0, lambda key: True), [LEFT] * 3)
+            first = answers(PulseBatch(table), pulses[:1], NOW, 0, lambda key: True, elsewhere)
+            self.assertEqual(first, [LEFT if elsewhere else ON_TIME])
 
     def test_clients_move_together(self) -> None:
-        """First pulses and moves are recorded whole; one that may not move, is late, or is unknown is left."""
+        """First pulses and moves are recorded whole; one that may not move or is late is left."""
         table, now = Presence(Timers(), KEYRING, max_clients=100), NOW
         ids = [n.to_bytes(16, "big") for n in range(60)]
         keys = [KEYRING.key(each) for each in ids]
@@ -168,18 +170,18 @@ class BatchTests(SynchronousTestCase):
         for key in keys[20:40]:
             table.pulse(key, ADDRESSES[0], now)
         pulses = [(key, ADDRESSES[2]) for key in [*keys, bytes(32)]]
-        done = taken(PulseBatch(table), pulses, now, 5024, lambda key: key != keys[30])
-        self.assertEqual(done, [20 <= n < 60 and n != 30 for n in range(61)])
+        done = answers(PulseBatch(table), pulses, now, 5024, lambda key: key != keys[30])
+        self.assertEqual(done, [ON_TIME if n >= 20 and n != 30 else LEFT for n in range(60)] + [UNKNOWN])
         for n, client_id in enumerate(ids):
             client = table.find(client_id, now)
             assert client is not None
-            self.assertEqual((client.host, client.port), ADDRESSES[2] if done[n] else ADDRESSES[0])
+            self.assertEqual((client.host, client.port), ADDRESSES[2] if done[n] == ON_TIME else ADDRESSES[0])
             self.assertTrue(table.columns.is_whole(client.slot))
         self.assertEqual(table.sweep(now + 209, 10_000), 20)
         self.assertEqual(table.sweep(now + 211, 10_000), 40)
 
     def test_many_keys_are_found_among_many(self) -> None:
-        """Also those that collide; unknown ones, and zeros, are not found."""
+        """Also those that collide; unknown ones, and zeros, are answered 1060."""
         table, source = Presence(Timers(), KEYRING, max_clients=1000), random.Random(1)
         ids = [source.randbytes(16) for _ in range(1000)]
         for client_id in ids:
@@ -189,7 +191,7 @@ class BatchTests(SynchronousTestCase):
         unknown = [(source.randbytes(32), ADDRESSES[0]) for _ in ids]
         forged = [(key[:31] + bytes([key[31] ^ 1]), ADDRESSES[0]) for key, _ in known]
         pulses = [*known, *unknown, *forged, (bytes(32), ADDRESSES[0])]
-        self.assertEqual(taken(PulseBatch(table), pulses, NOW + 5, 0), [True] * 1000 + [False] * 2001)
+        self.assertEqual(answers(PulseBatch(table), pulses, NOW + 5, 0), [ON_TIME] * 1000 + [UNKNOWN] * 2001)
         self.assertEqual({client.last_seen for client in table.clients()}, {NOW + 5})
 
     def test_reload_may_move_the_table(self) -> None:
@@ -203,7 +205,7 @@ class BatchTests(SynchronousTestCase):
                 keys.append(KEYRING.key(client_id))
                 table.register(client_id, keys[-1], NOW)
                 table.pulse(keys[-1], ADDRESSES[0], NOW)
-            self.assertEqual(taken(batch, [(key, ADDRESSES[0]) for key in keys], NOW, 0), [True] * most)
+            self.assertEqual(answers(batch, [(key, ADDRESSES[0]) for key in keys], NOW, 0), [ON_TIME] * most)
             self.assertTrue(all(table.keep_alive(key, ADDRESSES[0], NOW) for key in keys))
 
     def test_table_may_get_other_memory(self) -> None:
@@ -215,9 +217,9 @@ class BatchTests(SynchronousTestCase):
             key = KEYRING.key(client_id)
             table.register(client_id, key, NOW)
             table.pulse(key, ADDRESSES[0], NOW)
-            self.assertEqual(taken(batch, [(key, ADDRESSES[0])], NOW, 0), [True])
+            self.assertEqual(answers(batch, [(key, ADDRESSES[0])], NOW, 0), [ON_TIME])
             table.clear()
-            self.assertEqual(taken(batch, [(key, ADDRESSES[0])], NOW, 0), [False])
+            self.assertEqual(answers(batch, [(key, ADDRESSES[0])], NOW, 0), [UNKNOWN])
 
     def test_places_can_be_used_again(self) -> None:
         """For either family, whatever the last batch was."""

@@ -108,6 +108,21 @@ class MixedTests(BatchCase):
         self.assertEqual(sum(sent.values()), 15)
         self.assertEqual(self.dropped(), {Drop.UNREADABLE: 3})
 
+    def test_unknown_keys_and_what_is_as_long(self) -> None:
+        """Datagrams of 32 bytes: keys of no client are answered 1060; Bindings and tracker requests as such."""
+        with_attribute = stun.encode(
+            stun.Message(stun.BINDING, stun.MessageClass.REQUEST, b"transactions", ((0x8022, "clients."),))
+        )
+        alive = b'{"action":"alive"}'.ljust(32)
+        self.assertEqual({len(with_attribute), len(alive)}, {32})
+        unknown = [(bytes([number]) * 32, AWAY) for number in range(1, 21)]
+        binding = stun.answer(with_attribute, HOME)
+        assert binding is not None
+        answers = Counter({(UNKNOWN, AWAY): 20, (binding, HOME): 1, (b'{"action":"expired"}', HOME): 1})
+        for others in ([], [(BINDING, FAR)]):
+            sent = Counter(self.deliver([(with_attribute, HOME), *unknown, (alive, HOME), *others]))
+            self.assertEqual(Counter({each: count for each, count in sent.items() if each[1] != FAR}), answers)
+
     def test_every_size(self) -> None:
         """Batches of 1 to 300 datagrams, kinds in turn, are answered whole."""
         for size in (1, 2, 7, 8, 9, 127, 128, 129, 300):

@@ -3,8 +3,8 @@ Many pulses decided together, with NumPy.
 
 It decides what :meth:`~rendezvous.core.presence.Presence.keep_alive` decides, for many datagrams in a few calls: which
 of them are pulses of clients that are ONLINE at the address that they are known by. With
-:class:`~rendezvous.core.batchmoves.MoveBatch` it decides first pulses and moves as well. A client that has verified
-since its last pulse is left to the plain way.
+:class:`~rendezvous.core.batchmoves.MoveBatch` it decides first pulses and moves as well. It also says which keys are
+unknown. A client that has verified since its last pulse is left to the plain way.
 
 For a few datagrams the plain way is faster. NumPy is optional (the extra ``fast``).
 """
@@ -18,6 +18,7 @@ import numpy as np
 
 from rendezvous.core.batchmoves import MayMove, MoveBatch, never
 from rendezvous.core.clients import STEADY_IPV4, STEADY_IPV6, WORDS
+from rendezvous.core.states import PulseCode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from rendezvous.core.keyindex import KeyIndex
     from rendezvous.core.presence import Presence
 
-__all__ = ["Places", "PulseBatch"]
+__all__ = ["LEFT", "Places", "PulseBatch"]
+
+#: Stands for the answer to a pulse that is left to the plain way.
+LEFT = 0
 
 #: Of the three words of a record that say where a client is and its flags: all but the check.
 _ALL_BUT_THE_CHECK = np.array([0xFFFF] * 11 + [0], np.uint16).view(np.uint64)
@@ -129,7 +133,7 @@ class PulseBatch:
         now: float,
         may_move: MayMove = never,
         elsewhere: Sequence[bytes] = (),
-    ) -> NDArray[np.bool_] | None:
+    ) -> NDArray[np.uint16] | None:
         """
         Take those pulses for which a new time is all that changes, and those that are on time from a new address.
 
@@ -141,8 +145,9 @@ class PulseBatch:
         :param now: server time.
         :param may_move: says of a key whether its client may pulse from a new address now, and counts that it does.
         :param elsewhere: keys of pulses that came at the same time in another form. Those of the same clients are left.
-        :returns: shape (n,): which of them were such pulses, or ``None`` if all were; 1020 is the answer to them. The
-            others have changed nothing and are left to :meth:`~rendezvous.core.presence.Presence.pulse`.
+        :returns: shape (n,): 1020 for those that were taken, 1060 for keys that no client has, and :data:`LEFT` for
+            those that have changed nothing and are left to :meth:`~rendezvous.core.presence.Presence.pulse`. ``None``
+            stands for 1020 everywhere.
         """
         if not len(keys):
             return None
@@ -168,7 +173,9 @@ class PulseBatch:
         self._seen[slots[steady]] = now
         if may_move is not never and left.any():
             steady[self._moves.take(keys, slots, places, left.nonzero()[0], now, may_move)] = True
-        return steady
+        codes = np.where(steady, np.uint16(PulseCode.ON_TIME), np.uint16(LEFT))
+        codes[slots == 0] = PulseCode.UNKNOWN
+        return codes
 
     def _find(self, keys: NDArray[np.uint64], now: float) -> NDArray[np.int64]:
         slots = self._index.find(keys)

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rendezvous.core.batch import Places, PulseBatch
+from rendezvous.core.batch import LEFT, Places, PulseBatch
 from rendezvous.core.batchmoves import MayMove
 from rendezvous.core.presence import Presence
+from rendezvous.core.states import PulseCode
 from rendezvous.udp.mmsg import NAME_SIZE, Batch
+from rendezvous.wire.demux import mistakable
 
 __all__ = ["ColumnPulses"]
 
@@ -39,8 +41,8 @@ class ColumnPulses:
 
     def __call__(
         self, which: slice | NDArray[np.intp], now: float, elsewhere: Sequence[bytes] = ()
-    ) -> NDArray[np.bool_] | None:
-        """Decide steady pulses, first pulses and moves."""
+    ) -> NDArray[np.uint16] | None:
+        """Decide steady pulses, first pulses and moves, and pulses with unknown keys."""
         ports = self._ports[which]
         places = (
             self._places.ipv4(self._ipv4[which], ports)
@@ -48,7 +50,14 @@ class ColumnPulses:
             else self._places.ipv6(self._ipv6[which], ports)
         )
         may_move: MayMove = partial(_at, self._may_move, now)
-        return self._pulses.take(np.ascontiguousarray(self._keys[which]), places, now, may_move, elsewhere)
+        keys = np.ascontiguousarray(self._keys[which])
+        codes = self._pulses.take(keys, places, now, may_move, elsewhere)
+        if codes is not None:
+            # What is no key may be a datagram of another protocol.
+            for row in (codes == PulseCode.UNKNOWN).nonzero()[0].tolist():
+                if mistakable(keys[row].tobytes()):
+                    codes[row] = LEFT
+        return codes
 
 
 def _at(may_move: Callable[[bytes, float], bool], now: float, key: bytes) -> bool:

@@ -40,15 +40,15 @@ class Pulses(Protocol):
 
     def __call__(
         self, which: slice | NDArray[np.intp], now: float, elsewhere: Sequence[bytes] = ()
-    ) -> NDArray[np.bool_] | None:
+    ) -> NDArray[np.uint16] | None:
         """
         Take pulses.
 
         :param which: the rows of the batch that hold 32 bytes: known keys or not.
         :param now: server time.
         :param elsewhere: the keys of pulses in other rows. Those of the same clients are not taken.
-        :returns: for each of them whether it is recorded and ``ON_TIME`` is the answer, or ``None`` if that is so for
-            all. The others have changed nothing.
+        :returns: the answer to each of them: 1020 if it is recorded, 1060 if no client has its key, or 0 if it has
+            changed nothing and is left. ``None`` stands for 1020 everywhere.
         """
 
 
@@ -87,16 +87,12 @@ class Together:
         rates: Rates,
         has_stun: Callable[[], bool],
     ) -> None:
-        size = batch.size
         self._batch, self._one_by_one, self._pulses, self._rates = batch, one_by_one, pulses, rates
         self._has_stun = has_stun
         self._lengths = _words(batch.received.messages, np.uint32, MESSAGE_SIZE)[:, LENGTH_OFFSET // 4]
         self._first = _words(batch.received.buffers, np.uint64, batch.received.room)[:, 0]
         self._binding = np.frombuffer(_BINDING, np.uint64)[0]
-        reply = pulse.encode_reply(PulseCode.ON_TIME)
-        on_time = batch.rows(len(reply), len(reply))
-        on_time.buffers[:] = reply * size
-        self._on_time = _words(on_time.messages, np.uint64, MESSAGE_SIZE)
+        self._replies = {code: _replies(batch, code) for code in (PulseCode.ON_TIME, PulseCode.UNKNOWN)}
         self._bindings = _Bindings(batch)
 
     def __call__(self, rows: Sequence[int], now: float) -> int:
@@ -110,12 +106,17 @@ class Together:
         pulses = self._pulses()
         if pulses is None:
             return self._one_by_one(rows, now)
-        done = pulses(slice(count), now)
-        if done is None:
-            self._batch.queue(self._on_time[:count].tobytes())
+        codes = pulses(slice(count), now)
+        if codes is None:
+            self._batch.queue(self._replies[PulseCode.ON_TIME][:count].tobytes())
             return 0
-        self._batch.queue(self._on_time[:count][done].tobytes())
-        return self._one_by_one(np.flatnonzero(~done).tolist(), now)
+        self._reply(np.arange(count), codes)
+        return self._one_by_one(np.flatnonzero(codes == 0).tolist(), now)
+
+    def _reply(self, rows: NDArray[np.intp], codes: NDArray[np.uint16]) -> None:
+        """Queue the replies to pulses; 0 is no reply."""
+        for code, replies in self._replies.items():
+            self._batch.queue(replies[rows[codes == code]].tobytes())
 
     def _sort(self, count: int, is_key: NDArray[np.bool_], now: float) -> int:
         """Decide a batch of several kinds of datagrams."""
@@ -129,10 +130,11 @@ class Together:
         pulses = self._pulses()
         keys = np.flatnonzero(is_key)
         if pulses is not None and len(keys):
-            done = pulses(keys, now, self._keys_in_hex(others))
-            taken = keys if done is None else keys[done]
-            self._batch.queue(self._on_time[taken].tobytes())
-            left[taken] = False
+            codes = pulses(keys, now, self._keys_in_hex(others))
+            if codes is None:
+                codes = np.full(len(keys), PulseCode.ON_TIME, np.uint16)
+            self._reply(keys, codes)
+            left[keys[codes != 0]] = False
         return self._one_by_one(np.flatnonzero(left).tolist(), now)
 
     def _pay(self, rows: NDArray[np.intp], others: Sequence[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -168,6 +170,14 @@ class Together:
                 with suppress(WireError):
                     keys.append(pulse.decode(self._batch.datagram(row)))
         return keys
+
+
+def _replies(batch: Batch, code: PulseCode) -> NDArray[np.uint64]:
+    """:returns: messages that send a reply to the source of each row."""
+    reply = pulse.encode_reply(code)
+    rows = batch.rows(len(reply), len(reply))
+    rows.buffers[:] = reply * batch.size
+    return _words(rows.messages, np.uint64, MESSAGE_SIZE)
 
 
 class _Bindings:
