@@ -48,9 +48,9 @@ class AmplificationLimit:
         :param received: bytes of the request.
         :param answered: bytes of the answer, which is sent in any case.
         """
-        credit = min(self._credit.pop(address, 0) + FACTOR * received - answered, MAX_CREDIT)
+        credit = self._credit.pop(address, 0) + FACTOR * received - answered
         if credit > 0:
-            self._credit[address] = credit
+            self._credit[address] = credit if credit < MAX_CREDIT else MAX_CREDIT
             if len(self._credit) > self._max_addresses:
                 self._credit.popitem(last=False)
 

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.buckets import Buckets
+from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import MAX_SOURCES, RateLimit
 from rendezvous.core.replies import Pushed, PushNotice, Replies, Source
@@ -142,6 +143,7 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def choose(self) -> None:
         """Choose what keeps clients alive: so that being able to turn pulses off costs a pulse nothing."""
+        self._is_running = self.shared.is_running
         self.keep_alive = self._store.live.keep_alive if self.is_on(Protocol.RENDEZVOUS) else _keep_none_alive
 
     def is_on(self, protocol: Protocol) -> bool:
@@ -202,10 +204,10 @@ class RendezvousDatagrams(DatagramProtocol):
             self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
-        if not self.shared.is_running:
+        if not self._is_running:
             self._drop(Drop.STORE_UNAVAILABLE)
             return
-        is_known = datagram in self._store.live
+        is_known = len(datagram) == KEY_SIZE and datagram in self._store.live
         protocol = Protocol.RENDEZVOUS if is_known else classify(datagram)
         if protocol is None:
             self._dropped[Drop.UNREADABLE] += 1
@@ -336,7 +338,7 @@ class RendezvousDatagrams(DatagramProtocol):
         full = tracker.encode(message, self._dialect)
         if full is None:
             return None
-        if isinstance(message, Pushed | PushNotice) and message.peer.multiaddr:
+        if isinstance(message, (Pushed, PushNotice)) and message.peer.multiaddr:
             return full, tracker.encode(message, self._dialect, with_multiaddr=False) or full
         return full, full
 
@@ -346,7 +348,7 @@ class RendezvousDatagrams(DatagramProtocol):
 
         :param paid: for how many bytes the receiver has paid tokens already.
         """
-        datagram = full if self.shared.amplification.spend(addr, len(full) - len(short)) else short
+        datagram = full if full is short or self.shared.amplification.spend(addr, len(full) - len(short)) else short
         if self._pay(addr, len(datagram) - paid):
             self._send(datagram, addr)
 
@@ -354,8 +356,8 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def _pay(self, addr: Address, size: int = BYTES_A_TOKEN) -> bool:
         """:returns: whether the receiver of an answer of so many bytes has the tokens for it, which are taken."""
-        tokens = -(-size // BYTES_A_TOKEN)
-        if tokens <= 0 or self.shared.limit.allow(addr[0], self._seconds(), tokens):
+        limit = self.shared.limit
+        if size <= 0 or not limit.is_on or limit.allow(addr[0], self._seconds(), -(-size // BYTES_A_TOKEN)):
             return True
         self._refuse_rate(addr)
         return False

@@ -16,10 +16,11 @@ __all__ = ["classify", "mistakable"]
 
 def classify(datagram: bytes) -> Protocol | None:
     """:returns: the protocol that the datagram belongs to, or ``None``: then it is dropped."""
-    if stun.looks_like(datagram):
-        return Protocol.STUN
+    # No STUN message begins with this byte: its two highest bits are not zero.
     if datagram[:1] == b"{":
         return Protocol.TRACKER
+    if stun.looks_like(datagram):
+        return Protocol.STUN
     try:
         pulse.decode(datagram)
     except WireError:

@@ -116,7 +116,7 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def decode(datagram: bytes) -> Request:
@@ -127,6 +127,8 @@ def decode(datagram: bytes) -> Request:
     :raises WireError: for what deserves no answer: over :data:`MAX_SIZE`, not UTF-8, not a JSON object, without an
         ``action``, or with one that is not a request.
     """
+    if (common := _COMMON.get(datagram)) is not None:
+        return common
     if len(datagram) > MAX_SIZE:
         raise WireError("too long for a tracker request")
     try:
@@ -146,6 +148,14 @@ def decode(datagram: bytes) -> Request:
             raise FieldError("shareId is missing.")
         return Push(share_id)
     raise WireError("not a tracker request")
+
+
+# What nearly all datagrams are: requests without a field, as the usual encoders write them.
+_COMMON: dict[bytes, Request] = {
+    json.dumps({"action": action}, separators=separators).encode(): request
+    for action, request in (("announce", Announce()), ("alive", Alive()), ("pulse", PulseRequest()))
+    for separators in ((",", ":"), (", ", ": "))
+}
 
 
 def _decode_pulse(fields: dict[str, Any]) -> PulseRequest:
@@ -205,8 +215,11 @@ def encode(reply: Message, dialect: Dialect, *, with_multiaddr: bool = True) -> 
     action, data = _form(reply, dialect is Dialect.DEPLOYED)
     if not with_multiaddr:
         data.pop("multiaddr", None)
-    message = {"action": action, "data": data} if data else {"action": action}
-    return _COMPACT.encode(message).encode()
+    if not data:
+        return f'{{"action":"{action}"}}'.encode()
+    # All values are text. The encoder of the standard library takes four times as long for the whole object.
+    fields = ",".join([f'"{name}":{_quoted(value)}' for name, value in data.items()])
+    return f'{{"action":"{action}","data":{{{fields}}}}}'.encode()
 
 
 def _form(reply: Message, deployed: bool) -> tuple[str, dict[str, str]]:
