@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from zope.interface import classImplements, implementer
 
@@ -212,10 +212,12 @@ class LocalStore:
 
     # The tracker
 
-    async def announce(self, source: Source, now: float) -> Replies:
-        return await self._save(lambda: self.tables.tracker.announce(source, now), now)
+    # These four return a coroutine and are none themselves: a coroutine within another costs as much as the decision.
 
-    async def tracker_pulse(
+    def announce(self, source: Source, now: float) -> Coroutine[Any, Any, Replies]:
+        return self._save(lambda: self.tables.tracker.announce(source, now), now)
+
+    def tracker_pulse(
         self,
         source: Source,
         now: float,
@@ -225,20 +227,20 @@ class LocalStore:
         port: int | None,
         multiaddr: str | None,
         renew_share_id: bool,
-    ) -> Replies:
+    ) -> Coroutine[Any, Any, Replies]:
         changes = override or multiaddr is not None or renew_share_id
-        return await (self._save if changes else self._keep_on)(
+        return (self._save if changes else self._keep_on)(
             lambda: self.tables.tracker.pulse(
                 source, now, override=override, ip=ip, port=port, multiaddr=multiaddr, renew_share_id=renew_share_id
             ),
             now,
         )
 
-    async def alive(self, source: Source, now: float) -> Replies:
-        return await self._keep_on(lambda: self.tables.tracker.alive(source, now), now)
+    def alive(self, source: Source, now: float) -> Coroutine[Any, Any, Replies]:
+        return self._keep_on(lambda: self.tables.tracker.alive(source, now), now)
 
-    async def push(self, source: Source, now: float, share_id: str) -> Replies:
-        return await self._keep_on(lambda: self.tables.tracker.push(source, now, share_id), now)
+    def push(self, source: Source, now: float, share_id: str) -> Coroutine[Any, Any, Replies]:
+        return self._keep_on(lambda: self.tables.tracker.push(source, now, share_id), now)
 
     def check_ready(self) -> None:
         self._durability.raise_if_refusing()

@@ -277,12 +277,6 @@ class RendezvousDatagrams(DatagramProtocol):
     def _ask_tracker(self, request: tracker.Request, source: Source) -> Coroutine[Any, Any, Replies]:
         now = self._seconds()
         match request:
-            case tracker.Announce():
-                return self._store.announce(source, now)
-            case tracker.Alive():
-                return self._store.alive(source, now)
-            case tracker.Push(share_id):
-                return self._store.push(source, now, share_id)
             case tracker.PulseRequest():
                 return self._store.tracker_pulse(
                     source,
@@ -293,6 +287,12 @@ class RendezvousDatagrams(DatagramProtocol):
                     multiaddr=request.multiaddr,
                     renew_share_id=request.renew_share_id,
                 )
+            case tracker.Announce():
+                return self._store.announce(source, now)
+            case tracker.Alive():
+                return self._store.alive(source, now)
+            case tracker.Push(share_id):
+                return self._store.push(source, now, share_id)
 
     def _send_replies(self, replies: Replies, caller: Source, size: int) -> None:
         """Send what a request of so many bytes has led to: its answer, and notices to others."""

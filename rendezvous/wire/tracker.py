@@ -227,7 +227,9 @@ def _form(reply: Message, deployed: bool) -> tuple[str, dict[str, str]]:
     match reply:
         case Pulsed():
             data = {"status": "1" if reply.refused else "0", "overriden": "true" if reply.overridden else "false"}
-            return "pulseReceived", data | ({"shareId": reply.share_id} if reply.share_id else {})
+            if reply.share_id:
+                data["shareId"] = reply.share_id
+            return "pulseReceived", data
         case Announced():
             return "announced" if deployed else "announceReceived", {"shareId": reply.share_id}
         case StillAlive():
