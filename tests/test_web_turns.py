@@ -97,6 +97,21 @@ class TurnsTests(SynchronousTestCase):
         self.assertRaises(ValueError, self.turn)
         self.assertEqual([self.turn(), self.turn()], [["b1"], ["a1"]])
 
+    def test_work_that_ends_a_turn_counts_against_its_source(self) -> None:
+        """It was done while nothing waited, and those that wait now come before its source."""
+        self.work("a", 3 * BUDGET)
+        self.later("a1")
+        self.later("b1")
+        self.later("b2")
+        self.assertEqual([self.turn() for _ in range(3)], [["b1"], ["b2"], ["a1"]])
+
+    def test_short_work_is_forgotten_while_nothing_waits(self) -> None:
+        """Then its source waits like one that has done nothing, in the order of arrival."""
+        self.work("a", BUDGET / 2)
+        self.later("a1")
+        self.later("b1")
+        self.assertEqual([self.turn() for _ in range(2)], [["a1"], ["b1"]])
+
     def test_what_is_added_waits_for_the_next_turn(self) -> None:
         """Also what the work itself adds, however short it is."""
 

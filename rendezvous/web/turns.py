@@ -26,7 +26,8 @@ class Turns:
     For example, fifty sources send bodies of which each piece takes 3 ms, and another one looks up an address, which
     takes 0.3 ms. The look-up is next, because its source has used less time than those that wait.
 
-    What arrives while nothing waits is done at once.
+    What arrives while nothing waits is done at once. It is counted against its source if it ends the turn, and is
+    otherwise too short to count: all such work of a turn takes less than the budget.
 
     :param reactor: the clock that work is measured on, and what calls later.
     """
@@ -60,10 +61,13 @@ class Turns:
             work(data)
         finally:
             took = self._seconds() - began
-            self._used[source] = self._start(source) + took
-            self._spent += took
-            if self._spent >= BUDGET:
-                self._schedule()
+            spent = self._spent = self._spent + took
+            # What is done while nothing waits keeps nothing back until the turn is over. Until then it is less than
+            # the budget, and is not remembered.
+            if self._works or spent >= BUDGET:
+                self._used[source] = self._start(source) + took
+                if spent >= BUDGET:
+                    self._schedule()
 
     def add(self, source: Hashable, work: Callable[[], None]) -> None:
         """
