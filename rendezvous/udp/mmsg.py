@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 from functools import lru_cache
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from rendezvous.udp.port import MAX_DATAGRAM
 
@@ -88,7 +88,11 @@ _WORDS = MESSAGE_SIZE // 4
 #: Where in a packed :class:`Message` the length of a datagram is, 4 bytes in the machine's order.
 LENGTH_OFFSET = Message.length.offset
 _LENGTH = LENGTH_OFFSET // 4
-_POINTER = ctypes.sizeof(ctypes.c_void_p)
+_MESSAGE_POINTERS = MESSAGE_SIZE // ctypes.sizeof(ctypes.c_void_p)
+
+
+# As a plain number: the enumeration's members are converted each time that they are passed on.
+_DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 class Calls(Protocol):
@@ -131,18 +135,18 @@ class LibcCalls:
 
     def receive(self, fd: int, messages: int, count: int) -> int:
         """Call ``recvmmsg``."""
-        return _checked(self._recvmmsg(fd, messages, count, socket.MSG_DONTWAIT, None))
+        received: int = self._recvmmsg(fd, messages, count, _DONTWAIT, None)
+        return received if received >= 0 else _fail()
 
     def send(self, fd: int, messages: int, count: int) -> int:
         """Call ``sendmmsg``."""
-        return _checked(self._sendmmsg(fd, messages, count, socket.MSG_DONTWAIT))
+        sent: int = self._sendmmsg(fd, messages, count, _DONTWAIT)
+        return sent if sent >= 0 else _fail()
 
 
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
+def _fail() -> NoReturn:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
 
 
 def load_calls() -> Calls | None:
@@ -221,7 +225,9 @@ class Batch:
         self._queued: list[bytes | bytearray] = []
         self._outgoing = bytearray(2 * size * MESSAGE_SIZE)
         self._sending = _address(self._outgoing)
-        self._used = self._failed = 0
+        self._sending_own = _address(self._own.messages)
+        # Of the own messages, how many are filled, and how many of these are in the queue already.
+        self._used = self._joined = self._failed = 0
 
     def rows(self, room: int, length: int) -> Rows:
         """
@@ -293,9 +299,7 @@ class Batch:
         self._own.buffers[start : start + len(reply)] = reply
         # Of a vector the length is the second of two words; of a message the address is the first.
         self._own_vectors[2 * slot + 1] = len(reply)
-        start = slot * MESSAGE_SIZE
-        self._own_messages[start // _POINTER] = self._names + row * NAME_SIZE
-        self._queued.append(self._own.messages[start : start + MESSAGE_SIZE])
+        self._own_messages[slot * _MESSAGE_POINTERS] = self._names + row * NAME_SIZE
 
     def queue(self, messages: bytes | bytearray) -> None:
         """
@@ -303,7 +307,14 @@ class Batch:
 
         :param messages: some of the :attr:`Rows.messages` that :meth:`rows` has made.
         """
+        self._join_own()
         self._queued.append(messages)
+
+    def _join_own(self) -> None:
+        """Put the replies that are not in the queue yet behind what is there."""
+        if self._joined < self._used:
+            self._queued.append(self._own.messages[self._joined * MESSAGE_SIZE : self._used * MESSAGE_SIZE])
+            self._joined = self._used
 
     def flush(self, fd: int) -> int:
         """
@@ -316,16 +327,20 @@ class Batch:
         return failed
 
     def _send(self, fd: int) -> None:
-        if not self._queued:
-            return
-        queued = b"".join(self._queued)
-        self._queued.clear()
-        self._used = 0
-        self._outgoing[: len(queued)] = queued
-        count, sent, tried = len(queued) // MESSAGE_SIZE, 0, False
+        if self._queued:
+            self._join_own()
+            queued = b"".join(self._queued)
+            self._queued.clear()
+            self._outgoing[: len(queued)] = queued
+            first, count = self._sending, len(queued) // MESSAGE_SIZE
+        else:
+            # They lie one after the other already.
+            first, count = self._sending_own, self._used
+        self._used = self._joined = 0
+        sent, tried = 0, False
         while sent < count:
             try:
-                sent += self._calls.send(fd, self._sending + sent * MESSAGE_SIZE, count - sent)
+                sent += self._calls.send(fd, first + sent * MESSAGE_SIZE, count - sent)
                 tried = False
             except OSError as e:
                 tried = not tried and e.errno in _TRY_AGAIN
