@@ -11,7 +11,7 @@ from collections import deque
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.udp import mmsg
-from rendezvous.udp.mmsg import MAX_REPLY, Batch, Calls, load_calls
+from rendezvous.udp.mmsg import MAX_REPLY, MESSAGE_SIZE, Batch, Calls, load_calls
 from rendezvous.udp.port import MAX_DATAGRAM
 from tests._memory_fast import MemoryCalls, name, shown
 
@@ -233,6 +233,24 @@ class ErrorTests(SynchronousTestCase):
                 self.batch.reply(3, row, self.batch.datagram(row))
         self.assertEqual(self.batch.flush(3), 0)
         self.assertEqual(self.sent(), [0, 1, 2] * 100)
+
+    def test_prepared_messages_keep_their_place(self) -> None:
+        """They are sent between the replies that came before them and those that came after."""
+        prepared = self.batch.rows(1, 1)
+        prepared.buffers[:] = b"1" * self.batch.size
+        to_the_second = prepared.messages[MESSAGE_SIZE : 2 * MESSAGE_SIZE]
+        self.fill(2)
+        self.batch.reply(3, 0, b"0")
+        self.batch.queue(to_the_second)
+        self.batch.reply(3, 0, b"2")
+        self.batch.reply(3, 1, b"3")
+        self.batch.queue(to_the_second)
+        self.batch.reply(3, 0, b"4")
+        self.assertEqual(self.batch.flush(3), 0)
+        self.assertEqual(self.sent(), [0, 1, 2, 3, 1, 4])
+        self.batch.reply(3, 1, b"5")
+        self.assertEqual(self.batch.flush(3), 0)
+        self.assertEqual(self.sent(), [0, 1, 2, 3, 1, 4, 5])
 
     def test_failures_before_the_last_call_are_counted(self) -> None:
         """Where a batch needs two calls to send, the errors of both are in the count."""

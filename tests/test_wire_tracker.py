@@ -46,6 +46,18 @@ class RequestTests(SynchronousTestCase):
         }
         self.assertEqual([decode(datagram) for datagram in requests], list(requests.values()))
 
+    def test_spaces_change_nothing(self) -> None:
+        """The usual spellings of requests without fields are looked up, and all others are read."""
+        for action, request in (("announce", Announce()), ("pulse", PulseRequest()), ("alive", Alive())):
+            for form in (
+                '{"action":"%s"}',
+                '{"action": "%s"}',
+                '{ "action":"%s"}',
+                '{"action":"%s"}\n',
+                '{"a":1,"action":"%s"}',
+            ):
+                self.assertEqual(decode((form % action).encode()), request)
+
     def test_pulse_with_every_field(self) -> None:
         """All that a pulse may carry."""
         datagram = written("pulse", override=True, ip="10.0.0.1", port=7000, multiaddr="/ip4/10.0.0.1", shareId=True)
@@ -244,6 +256,17 @@ class MessageTests(SynchronousTestCase):
         without = encode(Pushed(PeerInfo(*IPV4)), Dialect.DEPLOYED)
         self.assertEqual(encode(Pushed(PeerInfo(*IPV4, "")), Dialect.DEPLOYED), without)
         self.assertEqual(encode(Pushed(PeerInfo(*IPV4, "/a")), Dialect.DEPLOYED, with_multiaddr=False), without)
+
+    @given(st.text(st.characters(exclude_categories=["C"]), max_size=30), st.booleans())
+    def test_answers_are_compact_json(self, text: str, deployed: bool) -> None:
+        """Whatever printable text is in them: they are what the encoder of the standard library writes."""
+        dialect = Dialect.DEPLOYED if deployed else Dialect.DOCUMENTED
+        for reply in (Failed(text), Announced(text), Pulsed(False, True, text), Pushed(PeerInfo(*IPV4, text))):
+            answer = encode(reply, dialect)
+            assert answer is not None
+            again = json.dumps(json.loads(answer), ensure_ascii=False, separators=(",", ":"))
+            self.assertEqual(answer.decode(), again)
+            self.assertIn(text, [*json.loads(answer)["data"].values(), ""])
 
     def test_error(self) -> None:
         """An error is one sentence, the same in both."""

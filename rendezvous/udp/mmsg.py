@@ -121,7 +121,8 @@ class LibcCalls:
     The system calls by way of the C library.
 
     They are made without releasing Python's lock: they never wait, a batch takes some 100 us, and taking the lock back
-    from a busy thread could take 5 ms each time.
+    from a busy thread could take 5 ms each time. The types of their parameters are not declared, because checking them
+    would take as long as a call: an ``int`` is passed as C's ``int``, and an address has to be a ``c_void_p``.
 
     :raises AttributeError: the C library has no such functions.
     """
@@ -129,18 +130,15 @@ class LibcCalls:
     def __init__(self) -> None:
         libc = ctypes.PyDLL(None, use_errno=True)
         self._recvmmsg, self._sendmmsg = libc.recvmmsg, libc.sendmmsg
-        common = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
-        self._recvmmsg.argtypes = (*common, ctypes.c_void_p)
-        self._sendmmsg.argtypes = common
 
     def receive(self, fd: int, messages: int, count: int) -> int:
         """Call ``recvmmsg``."""
-        received: int = self._recvmmsg(fd, messages, count, _DONTWAIT, None)
+        received: int = self._recvmmsg(fd, ctypes.c_void_p(messages), count, _DONTWAIT, None)
         return received if received >= 0 else _fail()
 
     def send(self, fd: int, messages: int, count: int) -> int:
         """Call ``sendmmsg``."""
-        sent: int = self._sendmmsg(fd, messages, count, _DONTWAIT)
+        sent: int = self._sendmmsg(fd, ctypes.c_void_p(messages), count, _DONTWAIT)
         return sent if sent >= 0 else _fail()
 
 

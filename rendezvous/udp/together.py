@@ -121,8 +121,11 @@ class Together:
     def _sort(self, count: int, is_key: NDArray[np.bool_], now: float) -> int:
         """Decide a batch of several kinds of datagrams."""
         is_binding = (self._lengths[:count] == _BINDING_SIZE) & (self._first[:count] == self._binding)
+        is_common = is_key | is_binding
+        if not is_common.any():
+            return self._one_by_one(range(count), now)
         left = np.ones(count, np.bool_)
-        others = np.flatnonzero(~(is_key | is_binding)).tolist()
+        others = np.flatnonzero(~is_common).tolist()
         if self._has_stun() and is_binding.any():
             decided, paid = self._pay(np.flatnonzero(is_binding), others)
             left[decided] = False
