@@ -84,7 +84,7 @@ class RegisterContract(PresenceCase):
         bad = next(client_id for client_id in drawn if mistakable(self.keyring.key(client_id)))
         good = next(client_id for client_id in drawn if not mistakable(self.keyring.key(client_id)))
         ids = [bad, bad, good]
-        store = self.opened(random=lambda size: ids.pop(0))
+        store = self.opened(random=lambda size: ids.pop(0) if size == 16 else bytes(size))
         self.assertEqual(self.done(store.register(NOW)), (good, self.keyring.key(good)))
 
     def test_full_store_refuses_and_records_nothing(self) -> None:

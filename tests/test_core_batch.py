@@ -181,8 +181,13 @@ class BatchTests(SynchronousTestCase):
         self.assertEqual(table.sweep(now + 211, 10_000), 40)
 
     def test_many_keys_are_found_among_many(self) -> None:
-        """Also those that collide; unknown ones, and zeros, are answered 1060."""
-        table, source = Presence(Timers(), KEYRING, max_clients=1000), random.Random(1)
+        """Also those that collide; unknown ones, and zeros, are answered 1060, wherever the searches begin."""
+        for salt in (0, 1, (1 << 64) - 1):
+            self.look_up_many(Presence(Timers(), KEYRING, max_clients=1000, salt=salt))
+
+    def look_up_many(self, table: Presence) -> None:
+        """See that a batch finds clients in an empty table, and nothing else."""
+        source = random.Random(1)
         ids = [source.randbytes(16) for _ in range(1000)]
         for client_id in ids:
             table.register(client_id, KEYRING.key(client_id), NOW)

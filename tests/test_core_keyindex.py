@@ -11,20 +11,30 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.keyindex import KeyIndex
 
-#: Most keys begin alike, or where the table ends, so that they collide and searches go round the end.
-BEGINNINGS = st.sampled_from([b"\x00\x00\x00\x00", b"\x01\x00\x00\x00", b"\xff\xff\xff\xff", b"\xfe\xff\xff\xff"])
-KEYS = st.builds(lambda beginning, n: beginning + bytes([n]) * 28, BEGINNINGS, st.integers(1, 6))
+#: The table of 12 keys has 32 places, and its spread is 31 or 29. Most keys begin at the first two places of these, or
+#: at the last two, so that they collide and searches go round the end.
+BEGINNINGS = st.sampled_from([0, 1, 27, 28, 30, 31 * 29 - 1, 31 * 29, (1 << 64) - 1])
+KEYS = st.builds(lambda beginning, n: beginning.to_bytes(8, "little") + bytes([n]) * 24, BEGINNINGS, st.integers(1, 6))
 STEPS = st.lists(st.tuples(KEYS, st.integers(1, 12)), max_size=60)
+
+
+def longest_search(index: KeyIndex) -> int:
+    """:returns: the most places that one search may look at: the longest run of places that are in use."""
+    longest = run = 0
+    for slot in index.table:
+        run = run + 1 if slot else 0
+        longest = max(longest, run)
+    return longest
 
 
 class KeyIndexTests(SynchronousTestCase):
     """Adding, finding and removing."""
 
     @settings(max_examples=300, deadline=None)
-    @given(STEPS)
-    def test_index_agrees_with_a_dictionary(self, steps: list[tuple[bytes, int]]) -> None:
+    @given(STEPS, st.sampled_from([0, 1]))
+    def test_index_agrees_with_a_dictionary(self, steps: list[tuple[bytes, int]], salt: int) -> None:
         """Keys that collide are added and removed in any order; each is found exactly while it is there."""
-        index, model, slots = KeyIndex(12), dict[bytes, int](), dict[int, bytes]()
+        index, model, slots = KeyIndex(12, salt=salt), dict[bytes, int](), dict[int, bytes]()
         for key, slot in steps:
             if key in model:
                 index.remove(model[key])
@@ -89,6 +99,38 @@ class KeyIndexTests(SynchronousTestCase):
                 index.add(key, slot)
             self.assertEqual([index.find(key) for key in keys], [1, 0, *range(3, 502)])
             self.assertGreaterEqual(len(index.table), 2 * len(index))
+
+    def test_chosen_keys_do_not_make_searches_long(self) -> None:
+        """
+        An attacker keeps those clients whose keys begin with numbers in one range, and lets the others expire.
+
+        The range is one of the low bits, of the low bits modulo another spread, or of the high bits.
+        """
+        source, most = random.Random(1), 10_000
+        length = 1 << 15
+        other = KeyIndex(most, salt=1).spread
+        chosen = {
+            "low bits": lambda: source.getrandbits(32) << 32 | source.randrange(most // 4),
+            "more low bits": lambda: source.getrandbits(48) << 16 | source.randrange(most // 4),
+            "another spread": lambda: source.getrandbits(48) * other + source.randrange(most // 4),
+            "high bits": lambda: source.randrange(most // 4) << 50 | source.getrandbits(50),
+            "multiples": lambda: source.getrandbits(60) << 4,
+        }
+        for salt in (0, 0x1F2E3D4C5B6A7988):
+            for name, choose in chosen.items():
+                index = KeyIndex(most, salt=salt)
+                self.assertEqual(len(index.table), length)
+                for slot in range(1, most // 4 + 1):
+                    index.add(choose().to_bytes(8, "little") + source.randbytes(24), slot)
+                self.assertLess(longest_search(index), 30, (salt, name))
+
+    def test_salt_decides_where_a_search_begins(self) -> None:
+        """Each salt gives an odd spread between seven eighths of the table's length and the length."""
+        for capacity in (1, 2, 4, 100, 1_000_000):
+            spreads = {KeyIndex(capacity, salt=salt).spread for salt in range(20)}
+            length = len(KeyIndex(capacity).table)
+            self.assertTrue(all(spread % 2 and 7 * length <= 8 * spread + 8 <= 8 * length for spread in spreads))
+            self.assertEqual(len(spreads), min(20, max(1, length // 16)))
 
     def test_capacity_is_checked(self) -> None:
         """A table needs a slot, and a number of a slot has 31 bits."""

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring, Secret
 from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import StartupError
 from rendezvous.model import ObservedAddress, PeerStatus
@@ -55,10 +55,14 @@ class ClientsCase(SynchronousTestCase):
 
     def opened(self, path: str | None = None, wall: float = NOW + 1_000_000, **options: Any) -> LocalStore:
         """:returns: the store, opened; but for the first time when the wall clock is far ahead."""
-        parts = StoreOptions(case=self, keyring=KEYRING, random=lambda size: self.ids.pop(0), **options)
+        parts = StoreOptions(case=self, keyring=KEYRING, random=self.draw, **options)
         store = sqlite_store(path or self.path, maybeDeferred, **parts.parts())
         self.now = store.open(wall)
         return store
+
+    def draw(self, size: int) -> bytes:
+        """:returns: the next id, and zeros where something else is drawn."""
+        return self.ids.pop(0) if size == CLIENT_ID_SIZE else bytes(size)
 
     def killed(self) -> None:
         """The process ends without another word. The lock goes with it."""

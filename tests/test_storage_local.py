@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -251,3 +251,13 @@ class FullDiskTests(SlowDiskCase):
         error = self.failureResultOf(self.begun(store.register(NOW)), Unavailable).value
         self.assertEqual(error.message, "The server is not running.")
         self.successResultOf(self.begun(store.close(NOW)))
+
+    def test_each_process_has_another_index(self) -> None:
+        """Where a search for a key begins is drawn when the process starts, so that clients cannot know it."""
+
+        def spread(random: Callable[[int], bytes]) -> int:
+            options = StoreOptions(case=self, keyring=Keyring([Secret(bytes(32))]), random=random, max_clients=1000)
+            return sqlite_store(self.mktemp(), self.thread.run, **options.parts()).tables.presence.index.spread
+
+        self.assertEqual(spread(bytes), spread(bytes))
+        self.assertNotEqual(spread(bytes), spread(lambda count: b"\x07" * count))

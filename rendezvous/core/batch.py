@@ -91,6 +91,7 @@ class _Index:
         self._keys = np.frombuffer(index.keys, np.uint64).reshape(-1, 4)
         self._beginnings = np.frombuffer(index.keys, "<i8").reshape(-1, 4)[:, 0]
         self._mask = np.int64(index.mask)
+        self._spread = np.uint64(index.spread)
 
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
         """
@@ -98,7 +99,7 @@ class _Index:
         :returns: shape (n,): slots, 0 where a key is not here.
         """
         beginnings = keys.view("<i8")[:, 0]
-        places = beginnings & self._mask
+        places = (keys.view("<u8")[:, 0] % self._spread).astype(np.int64)
         slots = self._table.take(places).astype(np.int64)
         odd = (self._beginnings[slots] != beginnings).nonzero()[0]
         if len(odd):

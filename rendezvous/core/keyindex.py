@@ -8,52 +8,65 @@ from collections.abc import Iterator
 from rendezvous.core.flat import flat_memory
 from rendezvous.core.identity import KEY_SIZE
 
-__all__ = ["KeyIndex"]
+__all__ = ["BEGINNING", "KeyIndex"]
 
 _NO_KEY = bytes(KEY_SIZE)
-_PLACE = struct.Struct(f"<I{KEY_SIZE - 4}x")
+
+#: The first eight bytes of a key.
+BEGINNING = struct.Struct(f"<Q{KEY_SIZE - 8}x")
 
 
 class KeyIndex:
     """
     An open-addressing hash table with linear probing over keys that are uniformly random already.
 
-    The first four bytes of a key, little-endian, say where in the table to look for it first. The table holds numbers
-    of slots, 0 for none; the keys stand in a second block, by slot. So an entry costs 32 bytes, and 8 to 16 in the
-    table, which is between a quarter and a half full at the expected number. Nothing is moved and the table keeps its
-    size, unless :meth:`expect` is called or it becomes half full, so no other call takes long. A removal closes the gap
-    that it leaves (Knuth, The Art of Computer Programming, volume 3, 6.4, algorithm R), so the table does not fill up
-    with marks of what was removed.
+    The first eight bytes of a key, an unsigned little-endian number, modulo :attr:`spread` are the place in the table
+    where a search begins. ``spread`` is secret: it is an odd number between seven eighths of the table's length and the
+    length, chosen by ``salt``. Clients know their keys, and an attacker can keep only those of many registrations that
+    suit it. Without knowing ``spread`` it cannot keep keys that stand side by side, which would make searches long. For
+    example, keys whose low bits lie in one range are spread over the whole table. A modulo costs the plain way no more
+    than a mask would, and NumPy computes the same.
+
+    The table holds numbers of slots, 0 for none; the keys stand in a second block, by slot. So an entry costs 32 bytes,
+    and 8 to 16 in the table, which is between a quarter and a half full at the expected number. Nothing is moved and
+    the table keeps its size, unless :meth:`expect` is called or it becomes half full, so no other call takes long. A
+    removal closes the gap that it leaves (Knuth, The Art of Computer Programming, volume 3, 6.4, algorithm R), so the
+    table does not fill up with marks of what was removed.
 
     The memory is private to this process: keys never reach a file.
 
     :param capacity: the highest number of a slot; the lowest is 1.
     :param expected: how many keys the table is made for; by default as many as there are slots.
+    :param salt: a random number of 64 bits that is kept secret.
     :ivar keys: the keys, 32 bytes a slot; zero where there is none.
     :ivar table: numbers of slots.
     :ivar mask: the length of the table, less one.
+    :ivar spread: see above.
     """
 
-    __slots__ = ("_count", "keys", "mask", "table")
+    __slots__ = ("_count", "_salt", "keys", "mask", "spread", "table")
 
-    def __init__(self, capacity: int, expected: int = 0) -> None:
-        # Four bytes address the table, so this many are the most.
+    def __init__(self, capacity: int, expected: int = 0, *, salt: int = 0) -> None:
+        # The table has numbers of four bytes.
         if not 0 < capacity < 1 << 31:
             raise ValueError("a table of clients has between one and 2**31 - 1 slots")
         self.keys = flat_memory((capacity + 1) * KEY_SIZE)
         self._count = 0
+        self._salt = salt
         self._make_table(expected or capacity)
 
     def _make_table(self, expected: int) -> None:
         length = 1 << (2 * expected - 1).bit_length()
         self.table = memoryview(flat_memory(length * 4)).cast("I")
         self.mask = length - 1
+        # An odd number has no divisor in common with the powers of two by which an attacker may pick keys.
+        self.spread = length - 1 - 2 * (self._salt % max(1, length // 16))
 
     def expect(self, expected: int) -> None:
         """
         Have room for more keys: a table that is too small for them is made anew, which takes 0.4 s for a million keys.
 
-        :attr:`table` and :attr:`mask` are others afterwards.
+        :attr:`table`, :attr:`mask` and :attr:`spread` are others afterwards.
         """
         if 2 * expected <= len(self.table):
             return
@@ -74,9 +87,7 @@ class KeyIndex:
         if len(key) != KEY_SIZE:
             return 0
         table, keys, mask = self.table, self.keys, self.mask
-        place: int
-        (place,) = _PLACE.unpack(key)
-        place &= mask
+        place: int = BEGINNING.unpack(key)[0] % self.spread
         while slot := table[place]:
             start = slot << 5
             if keys[start : start + KEY_SIZE] == key:
@@ -90,8 +101,7 @@ class KeyIndex:
             # More have been kept than are expected now.
             self.expect(len(self.table))
         self.keys[slot << 5 : (slot + 1) << 5] = key
-        (place,) = _PLACE.unpack(key)
-        self._enter(place & self.mask, slot)
+        self._enter(self._home(slot), slot)
         self._count += 1
 
     def _enter(self, place: int, slot: int) -> None:
@@ -132,5 +142,5 @@ class KeyIndex:
         return self.keys[slot << 5 : (slot + 1) << 5]
 
     def _home(self, slot: int) -> int:
-        place: int = _PLACE.unpack_from(self.keys, slot << 5)[0]
-        return place & self.mask
+        place: int = BEGINNING.unpack_from(self.keys, slot << 5)[0] % self.spread
+        return place

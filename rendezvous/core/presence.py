@@ -20,7 +20,7 @@ from rendezvous.core.client import Client, unpack_network
 from rendezvous.core.clients import ADDRESS, STEADY_IPV4, WORDS, ClientColumns, slots_for
 from rendezvous.core.endings import BLOCK, Endings, gone_in
 from rendezvous.core.identity import KEY_SIZE, Credential, Keyring
-from rendezvous.core.keyindex import KeyIndex
+from rendezvous.core.keyindex import BEGINNING, KeyIndex
 from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Note, Removed, ignore_changes, same_clock
 from rendezvous.core.shares import Shares
@@ -41,8 +41,7 @@ _MANY_SOURCES = 10_000
 #: Of a record: last seen, an IPv4 address, its port, the server's port, flags.
 _steady = struct.Struct("=d20x4sHHH").unpack_from
 
-#: The first four bytes of a key, as :class:`~rendezvous.core.keyindex.KeyIndex` reads them.
-_beginning = struct.Struct(f"<I{KEY_SIZE - 4}x").unpack
+_beginning = BEGINNING.unpack
 
 
 class Presence:
@@ -60,6 +59,7 @@ class Presence:
     :param wall: converts server time to the wall clock.
     :param pack: turns an address as a socket shows it into 4 or 16 bytes, as
         :func:`~rendezvous.core.addresses.packed` does.
+    :param salt: a random number of 64 bits that is kept secret, for :class:`~rendezvous.core.keyindex.KeyIndex`.
     :ivar max_clients: how many clients are kept.
     :ivar columns: the clients' records.
     :ivar index: their keys under the secret in use.
@@ -78,6 +78,7 @@ class Presence:
         note: Note = ignore_changes,
         wall: Callable[[float], float] = same_clock,
         pack: Callable[[str], bytes] = packed,
+        salt: int = 0,
     ) -> None:
         self.timers = timers
         self._on_time = timers.on_time
@@ -89,6 +90,7 @@ class Presence:
         self._note = note
         self._wall = wall
         self._pack = pack
+        self._salt = salt
         self.frees_later = False
         self._use(ClientColumns(slots_for(max_clients)))
 
@@ -104,7 +106,7 @@ class Presence:
     def _use(self, columns: ClientColumns) -> None:
         self.columns = columns
         self._seen = columns.seen
-        self.index = KeyIndex(columns.capacity, self.max_clients)
+        self.index = KeyIndex(columns.capacity, self.max_clients, salt=self._salt)
         self._find: Callable[[bytes], int] = self.index.find
         # Under an old secret that is still honoured, clients of an earlier run have another key.
         # By what gives the keys: two secrets may end at the same moment.
@@ -113,9 +115,10 @@ class Presence:
         self._bind()
 
     def _bind(self) -> None:
-        """Put together what keep_alive reads, so that it looks up one attribute instead of six."""
+        """Put together what keep_alive reads, so that it looks up one attribute instead of eight."""
         index, columns = self.index, self.columns
-        self._common = index.table, index.keys, index.mask, columns.memory, columns.seen, self._on_time, self._pack
+        search = index.table, index.keys, index.mask, index.spread
+        self._common = *search, columns.memory, columns.seen, self._on_time, self._pack
 
     def clear(self, columns: ClientColumns | None = None) -> None:
         """
@@ -173,11 +176,11 @@ class Presence:
         :param local_port: the UDP socket of the server that it came to.
         :returns: whether the pulse was taken. Then only the timestamp has changed, and the answer is ``ON_TIME``.
         """
-        table, keys, mask, memory, times, on_time, pack = self._common
+        table, keys, mask, spread, memory, times, on_time, pack = self._common
         # This is KeyIndex.find. A call of it would cost as much as all the rest.
         if len(key) != KEY_SIZE:
             return False
-        place: int = _beginning(key)[0] & mask
+        place: int = _beginning(key)[0] % spread
         while slot := table[place]:
             start = slot << 5
             if keys[start : start + KEY_SIZE] == key:
@@ -336,7 +339,7 @@ class Presence:
 
     def _old_index(self, digest: Callable[[bytes], bytes], until: float) -> KeyIndex:
         if digest not in self._old:
-            self._old[digest] = until, KeyIndex(self.columns.capacity, self.max_clients)
+            self._old[digest] = until, KeyIndex(self.columns.capacity, self.max_clients, salt=self._salt)
         return self._old[digest][1]
 
     def _count(self, sources: Counter[bytes]) -> None:

@@ -97,6 +97,7 @@ class Tables:
             note=self._reported,
             wall=wall,
             pack=pack,
+            salt=int.from_bytes(random(8)),
         )
         self._make_signaling()
 
