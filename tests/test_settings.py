@@ -144,9 +144,10 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 #: Other settings that a value needs beside it, because the two would contradict each other otherwise.
 BESIDE: dict[str, dict[str, list[str]]] = {
-    "pulse_interval": {"pulse-grace": ["0"]},
-    "pulse_grace": {"error-time": ["86400"]},
+    "pulse_interval": {"pulse-grace": ["0"], "registration-time": ["31622400"]},
+    "pulse_grace": {"error-time": ["86400"], "registration-time": ["31622400"]},
     "error_time": {"pulse-grace": ["0"]},
+    "registration_time": {"pulse-interval": ["0.001"], "pulse-grace": ["0"]},
 }
 
 
@@ -340,6 +341,19 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(Settings(pulse_grace="600%").timers.pulse_grace, 180.0)
         for wrong in (180.001, "600.01%"):
             self.assertRaises(StartupError, Settings, pulse_grace=wrong)
+
+    def test_registration_time_lasts_until_the_first_pulse_is_late(self) -> None:
+        """Otherwise a client that has lost its address in a crash would be gone while it is still on time."""
+        self.assertEqual(Settings(registration_time=33.0).timers.registration_time, 33.0)
+        for wrong in (
+            {"registration_time": 32.999},
+            {"pulse_interval": 273.0},
+            {"pulse_grace": 280.0, "error_time": 280.0},
+        ):
+            self.assertRaises(StartupError, Settings, **wrong)
+        message = str(self.assertRaises(StartupError, read_settings, {"registration-time": ["10"]}, {}))
+        expected = "registration-time (10 s) must not be shorter than pulse-interval and pulse-grace together (33 s)"
+        self.assertEqual(message, expected)
 
     def test_contradiction_names_both_settings_and_shows_their_values(self) -> None:
         """The grace may have grown with the interval, without being mentioned at all."""

@@ -160,18 +160,18 @@ class StateTests(SynchronousTestCase):
                 self.assertEqual(self.pulse(), PulseCode.UNKNOWN, seconds)
 
     def test_timers_are_settings(self) -> None:
-        """Other timers move the boundaries: here 10 + 0 s, 20 + 10 s, and 5 s."""
+        """Other timers move the boundaries: here 10 + 0 s, 20 + 10 s, and 15 s."""
         timers: dict[str, Any] = {
             "pulse_interval": 10.0,
             "pulse_grace": 0.0,
             "error_time": 20.0,
-            "registration_time": 5.0,
+            "registration_time": 15.0,
         }
         expected = ((10, "ONLINE"), (10 + MOMENT, "PENDING"), (30, "PENDING"), (30 + MOMENT, "not-found"))
         for seconds, status in expected:
             with self.aged(seconds, **timers):
                 self.assertEqual(self.status(), status, seconds)
-        for seconds, status in ((5, "PENDING"), (5 + MOMENT, "not-found")):
+        for seconds, status in ((15, "PENDING"), (15 + MOMENT, "not-found")):
             with self.aged(seconds, pulsed=False, **timers):
                 self.assertEqual(self.status(), status, seconds)
 

@@ -113,7 +113,11 @@ class Settings:
     error_time: float = option(
         180.0, "seconds of silence, in addition to one interval, after which a client is logged out", SECONDS
     )
-    registration_time: float = option(300.0, "seconds within which a new client must send its first pulse", SECONDS)
+    registration_time: float = option(
+        300.0,
+        "seconds within which a new client must send its first pulse; at least pulse-interval and pulse-grace together",
+        SECONDS,
+    )
     logout_memory: float = option(
         30 * 86400.0, "seconds for which the server remembers that a credential was logged out", SECONDS
     )
@@ -258,9 +262,16 @@ class Settings:
         self._check_contradictions()
 
     def _check_contradictions(self) -> None:
-        late, kept = self.timers.pulse_grace, self.timers.error_time
+        timers = self.timers
+        late, kept = timers.pulse_grace, timers.error_time
         if late > kept:
             raise StartupError(f"pulse-grace ({late:.10g} s) must not be longer than error-time ({kept:.10g} s)")
+        # A client whose address a crash has damaged is as if it had never pulsed. It must not be gone while on time.
+        if timers.registration_time < timers.on_time:
+            raise StartupError(
+                f"registration-time ({timers.registration_time:.10g} s) must not be shorter than pulse-interval and"
+                f" pulse-grace together ({timers.on_time:.10g} s)"
+            )
         if set(self.without) == set(Protocol):
             raise StartupError("without must leave at least one protocol on, and turns off all of them")
         if self.http and self.http_port != attrs.fields(Settings).http_port.default:

@@ -18,7 +18,13 @@ from tests.crash.server import Server
 __all__ = ["OPTIONS", "crash"]
 
 #: Nothing ends by itself while the test runs, but what is ended; one host is not held back for being many.
-OPTIONS = ("--no-source-limits", "--session-lifetime=86400", "--tracker-lifetime=86400", "--pulse-interval=600")
+OPTIONS = (
+    "--no-source-limits",
+    "--session-lifetime=86400",
+    "--tracker-lifetime=86400",
+    "--pulse-interval=600",
+    "--registration-time=660",
+)
 PAIRS = 4
 #: Seconds that a sync of the disk may take longer, drawn anew for each round.
 SLOW = (0.0, 0.0, 0.02, 0.1)
