@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
 
@@ -44,12 +45,20 @@ class ClientFileCase(SynchronousTestCase):
         made.columns.move(1, packed(HERE[0]), HERE[1], 5024, NOW + 1)
         made.begin(NOW + 1)
         made.close()
+        self._ends: list[Callable[[], None]] = []
+        self.addCleanup(self.end)
 
     def opened(self, capacity: int = 1000) -> ClientFile:
-        """:returns: the file, which is closed when the test is over."""
+        """:returns: the file, as a new process finds it: one that has it open has ended."""
+        self.end()
         opened = ClientFile.open(self.path, capacity, GENERATION)
-        self.addCleanup(opened.close)
+        self._ends.append(opened.close)
         return opened
+
+    def end(self) -> None:
+        """Let go of the file, if it is open."""
+        while self._ends:
+            self._ends.pop()()
 
     def adopt(self, opened: ClientFile, shift: float = 0.0, latest: float = NOW + 1) -> list[bool]:
         """:returns: whether each of the two clients was whole."""

@@ -18,8 +18,10 @@ from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring, Secret
 from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import StartupError
 from rendezvous.model import ObservedAddress, PeerStatus
-from rendezvous.storage import client_file, inspection
+from rendezvous.storage import client_file, inspection, journaled
+from rendezvous.storage.client_file import ClientFile
 from rendezvous.storage.database import schema_steps
+from rendezvous.storage.journaled import Journaled
 from rendezvous.storage.local import LocalStore
 from rendezvous.storage.registry import sqlite_store
 from tests._store_case import NOW, StoreOptions
@@ -65,8 +67,11 @@ class ClientsCase(SynchronousTestCase):
         return self.ids.pop(0) if size == CLIENT_ID_SIZE else bytes(size)
 
     def killed(self) -> None:
-        """The process ends without another word. The lock goes with it."""
-        os.close(self.store._durability._lock._descriptor)  # type: ignore[attr-defined]
+        """The process ends without another word. Its locks go with it."""
+        durability = self.store._durability
+        assert isinstance(durability, Journaled)
+        durability._lock.release()
+        durability._clients.file.close()
 
     def done(self, verb: Coroutine[Any, Any, T]) -> T:
         """:returns: what the verb has returned."""
@@ -309,6 +314,45 @@ class DamageTests(ClientsCase):
         self.patch(os, "posix_fallocate", allocate)
         self.store = self.opened()
         self.assertAsBefore()
+
+
+class SecondServerTests(ClientsCase):
+    """Somebody deletes the lock file of a server that runs, and starts another server with its store."""
+
+    def setUp(self) -> None:
+        """Delete it."""
+        super().setUp()
+        os.unlink(self.path + ".lock")
+
+    def test_clients_are_not_shared(self) -> None:
+        """The second server does not start, also if it would need a larger file; the first one goes on."""
+        expected = f"the table of clients {self.file!r} is in use by another server: stop it, or give another --store"
+        for options in ({}, {"max_clients": 100_000}):
+            error = self.assertRaises(StartupError, self.opened, **options)
+            self.assertEqual(str(error), expected)
+        self.assertAsBefore()
+
+    def test_file_in_use_is_not_replaced(self) -> None:
+        """Also if the database has been deleted too."""
+        os.unlink(self.path)
+        self.assertIn("in use by another server", self.refusal())
+
+    def test_file_is_free_after_a_stop_a_kill_and_a_refusal(self) -> None:
+        """The next server has it at once."""
+        self.killed()
+        self.store = self.opened()
+        self.done(self.store.close(self.now))
+        # What is read after the clients cannot be read.
+        patch = self.patch(journaled, "read_tracker_peers", _not_readable)
+        self.assertIn("is damaged", str(self.assertRaises(StartupError, self.opened)))
+        patch.restore()
+        self.store = self.opened(max_clients=100_000)
+        self.assertAsBefore()
+        self.assertIn("in use", str(self.assertRaises(StartupError, ClientFile.open, self.file, 1, bytes(16))))
+
+
+def _not_readable(database: sqlite3.Connection) -> None:
+    raise ValueError
 
 
 class LinkTests(ClientsCase):

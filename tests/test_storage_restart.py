@@ -394,6 +394,7 @@ class KilledTests(ClosedTests):
         durability = self.store._durability
         assert isinstance(durability, Journaled)
         durability._lock.release()
+        durability._clients.file.close()
         # Else it would be closed with the test, and write what the dead cannot.
         durability._journal = None
         self.addCleanup(durability._writer.close)

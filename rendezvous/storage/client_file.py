@@ -34,6 +34,7 @@ process (SIGBUS).
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import struct
@@ -50,7 +51,7 @@ from rendezvous.core.clients import RECORD_SIZE, ClientColumns
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.database import draft_beside, sync_directory, target
 
-__all__ = ["ClientFile", "Header", "client_file_path", "look", "read_header"]
+__all__ = ["ClientFile", "Header", "client_file_path", "lock_client_file", "look", "read_header"]
 
 _log = Logger()
 
@@ -184,7 +185,9 @@ def _pages(size: int) -> int:
 
 class ClientFile:
     """
-    The file, mapped. Keep the store's lock while it is open.
+    The file, mapped and locked: two servers that write to the same records would damage them.
+
+    The store has a lock in a file of its own. This one also holds if somebody deletes that file while a server runs.
 
     :ivar columns: the records.
     :ivar header: what the header said when the file was opened.
@@ -230,7 +233,7 @@ class ClientFile:
         Open a file that is there. One that has room for fewer clients is made larger.
 
         :raises FileNotFoundError: there is none.
-        :raises StartupError: it is not whole, belongs to another database, or the system refuses.
+        :raises StartupError: it is not whole, belongs to another database or is in use, or the system refuses.
         """
         with _explained(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -240,6 +243,7 @@ class ClientFile:
                     raise StartupError(
                         f"the table of clients {path!r} can be read or written by others: run chmod g-w,o-rwx on it"
                     )
+                lock_client_file(path, descriptor)
                 header = read_header(path, descriptor)
                 if header.generation != generation:
                     raise StartupError(
@@ -336,7 +340,24 @@ class ClientFile:
 
         It stays mapped until nothing refers to the columns any more.
         """
+        # The mapping has a copy of the descriptor, with which the lock would stay.
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         os.close(self._descriptor)
+
+
+def lock_client_file(path: str, descriptor: int) -> None:
+    """
+    Lock a file until the descriptor and all copies of it are closed.
+
+    :raises StartupError: another server has the lock.
+    :raises OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StartupError(
+            f"the table of clients {path!r} is in use by another server: stop it, or give another --store"
+        ) from None
 
 
 def look(path: str) -> tuple[Header, ClientColumns]:
@@ -362,7 +383,7 @@ def _enlarged(path: str, old: int, header: Header) -> int:
     Put a larger copy in the place of a file.
 
     :param old: is closed.
-    :returns: a descriptor of the copy.
+    :returns: a descriptor of the copy, which is locked.
     """
     with draft_beside(path) as draft:
         new = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
@@ -373,6 +394,7 @@ def _enlarged(path: str, old: int, header: Header) -> int:
             _copy(old, before.records_end, before.size, new, header.records_end)
             os.pwrite(new, header.pack(), 0)
             os.fsync(new)
+            lock_client_file(path, new)
             os.replace(draft, path)
         except BaseException:
             os.close(new)

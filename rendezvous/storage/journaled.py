@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -220,8 +220,9 @@ class Journaled:
         fingerprints = tables.keyring.fingerprints()
         database.execute("BEGIN IMMEDIATE")
         database.execute("INSERT OR REPLACE INTO meta VALUES ('secret', ?)", (fingerprints[0],))
-        with _no_collection():
+        with _no_collection(), ExitStack() as undo:
             clients = Clients.open(self._path, database, meta, tables.presence, wall)
+            undo.callback(clients.file.close)
             # Server time does not run while there is no server, so downtime counts towards no timeout.
             now = clients.now
             for revocation in read_revocations(database):
@@ -235,8 +236,9 @@ class Journaled:
             events.draw(max(now, meta.get("numbered_until", 0) / 1_000_000))
             for peer in read_tracker_peers(database):
                 tables.tracker.restore(peer)
-        database.execute("INSERT OR REPLACE INTO meta VALUES ('numbered_until', ?)", (events.latest + RESERVED,))
-        database.execute("COMMIT")
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('numbered_until', ?)", (events.latest + RESERVED,))
+            database.execute("COMMIT")
+            undo.pop_all()
         if tables:
             self.log.info(
                 "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
