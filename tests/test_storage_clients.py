@@ -435,7 +435,12 @@ class CopyTests(ClientsCase):
         for rest in ("-wal", "-shm"):
             place = os.path.join(self.directory, "place")
             Path(place + rest).write_bytes(b"")
-            self.assertIn("is there already", str(self.assertRaises(StartupError, inspection.restore, copy, place)))
+            error = self.assertRaises(StartupError, inspection.restore, copy, place)
+            self.assertEqual(
+                str(error),
+                f"{place + rest!r} is there already: stop the server, and move {place!r} away together with the files"
+                " beside it whose names end in -wal, -shm and .clients",
+            )
             os.unlink(place + rest)
 
     def test_check_counts_clients_without_a_record(self) -> None:

@@ -84,7 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("destination", type=_store, metavar="DEST", help="the copy; it must not be there yet")
     added = command("restore", _restore, "Put a copy where a server that is stopped shall find its store.")
     added.add_argument("copy", type=_store, metavar="COPY", help="what backup has made")
-    added.add_argument("store", type=_store, metavar="STORE", help="the store's file; it must not be there")
+    added.add_argument(
+        "store",
+        type=_store,
+        metavar="STORE",
+        help="the store's file; it must not be there: move an old one away together with its -wal, -shm and .clients",
+    )
     added = command("stats", _stats, "Count what is in a store. A server may be running.")
     added.add_argument("store", **store)
     added.add_argument("--json", action="store_true", help="as one JSON object")

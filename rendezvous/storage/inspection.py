@@ -235,7 +235,10 @@ def restore(copy: str, path: str) -> None:
     """
     for name in (path, path + "-wal", path + "-shm"):
         if os.path.lexists(name):
-            raise StartupError(f"{name!r} is there already: stop the server, and move its store away")
+            raise StartupError(
+                f"{name!r} is there already: stop the server, and move {path!r} away together with the files beside it"
+                " whose names end in -wal, -shm and .clients"
+            )
     check(copy)
     backup(copy, path)
 
