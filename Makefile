@@ -24,7 +24,8 @@ ATTACK_SECONDS = 10
 ATTACKS =
 
 # Tests of real processes, and those that wait for real time, are in modules whose names end in _process.
-TESTS = $(if $(FAST),$(filter-out %_process.py,$(wildcard tests/test_*.py)),tests)
+QUICK_TESTS = $(filter-out %_process.py,$(wildcard tests/test_*.py))
+TESTS = $(if $(FAST),$(QUICK_TESTS),tests)
 
 # What an installation depends on. The project is installed editable, so a change to its code asks for no new one.
 METADATA := setup.cfg pyproject.toml rendezvous/_version.py
@@ -72,8 +73,8 @@ package: $(VENV)/.installed-dev  ## build the wheel and the sdist, and run the w
 	@rm -f build.log
 	@$(BIN)/python .ci/check_package.py dist
 
-lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we allow
-	@$(LOWEST)/bin/python -m twisted.trial --temp-directory=$(LOWEST)/trial tests
+lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we allow, but for those of real processes and real time
+	@$(LOWEST)/bin/python -m twisted.trial -j2 --temp-directory=$(LOWEST)/trial $(QUICK_TESTS)
 
 newcomer: $(VENV)/.installed-test  ## do what the README tells to do, on a clean copy
 	@$(BIN)/python .ci/newcomer.py
