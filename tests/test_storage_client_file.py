@@ -22,8 +22,9 @@ from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client
 from rendezvous.core.clients import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
-from rendezvous.storage import client_file
-from rendezvous.storage.client_file import STEP, ClientFile, client_file_path, read_header
+from rendezvous.storage import client_file, client_header
+from rendezvous.storage.client_file import STEP, ClientFile, client_file_path
+from rendezvous.storage.client_header import read_header
 
 NOW = 1_700_000_000.0
 ID = b"a client's id..."
@@ -268,7 +269,7 @@ class ServerTimeTests(ClientFileCase):
         opened = self.opened()
         opened.renew(NOW + 50)
         for now in (bytes(16), b"another boot....", b"yet another one."):
-            self.patch(client_file, "boot", lambda now=now: now)
+            self.patch(client_header, "boot", lambda now=now: now)
             self.assertEqual(self.opened().header.survived, NOW + 1)
         opened.flush(NOW + 60)
         self.assertEqual(self.opened().header.survived, NOW + 60)

@@ -18,7 +18,7 @@ from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring, Secret
 from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import StartupError
 from rendezvous.model import ObservedAddress, PeerStatus
-from rendezvous.storage import client_file, inspection, journaled
+from rendezvous.storage import client_header, inspection, journaled
 from rendezvous.storage.client_file import ClientFile
 from rendezvous.storage.database import schema_steps
 from rendezvous.storage.journaled import Journaled
@@ -126,9 +126,9 @@ class RestartTests(ClientsCase):
 
     def test_after_a_stop(self) -> None:
         """Also if the system has been started anew since."""
-        for boot in (client_file.boot(), b"another boot...."):
+        for boot in (client_header.boot(), b"another boot...."):
             self.done(self.store.close(self.now))
-            self.patch(client_file, "boot", lambda boot=boot: boot)
+            self.patch(client_header, "boot", lambda boot=boot: boot)
             self.store = self.opened()
             self.assertEqual(self.now, NOW + 100)
         self.assertAsBefore()

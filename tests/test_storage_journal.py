@@ -274,13 +274,13 @@ class WaitingTests(JournalCase):
 
     def test_what_queues_is_bounded_in_bytes(self) -> None:
         """Beyond the bound nothing is begun that has to be saved; what is written gives its bytes back."""
-        self.patch(journal_module, "MAX_BACKLOG", 1000)
-        text = "t" * 499
+        self.patch(journal_module, "MAX_BACKLOG", 2000)
+        text = "t" * 599
         for name in ("a", "b"):
             self.decide(made=[(PUT_META, (name, text))])
             self.journal.raise_if_failing()
         self.decide(made=[put(1)])
-        self.assertEqual(self.journal.backlog, 1001)
+        self.assertEqual(self.journal.backlog, 2 * (400 + 600) + 401)
         self.assertRaises(Unavailable, self.journal.raise_if_failing)
         self.journal.flush()
         self.assertRaises(Unavailable, self.journal.raise_if_failing)

@@ -16,6 +16,8 @@ from rendezvous.core.specs import OfferSpec
 from rendezvous.core.states import PulseCode
 from rendezvous.errors import NotFound, Unavailable
 from rendezvous.limits import SignalingLimits
+from rendezvous.model import Swept
+from rendezvous.storage import journal
 from rendezvous.storage import waits as waits_module
 from rendezvous.storage.registry import sqlite_store
 from tests._store_case import StoreOptions
@@ -206,6 +208,23 @@ class ViewTests(SlowDiskCase):
         changed = self.store.subscribe(PeerEvents(self.client_id.hex())).changed()
         self.successResultOf(self.begun(self.store.by_topic("t", 9, None, NOW + 60)))
         self.successResultOf(changed)
+
+
+class FreeingTests(SlowDiskCase):
+    """What has ended adds to what is to be written, once it is freed."""
+
+    def test_nothing_is_freed_while_the_disk_is_behind(self) -> None:
+        """It stays until the disk has caught up, and is not found meanwhile."""
+        later = NOW + 100_000
+        self.stall()
+        self.patch(journal, "SWEEP_BACKLOG", 2 * journal.STATEMENT_SIZE)
+        self.assertEqual(self.successResultOf(self.begun(self.store.sweep(NOW))), Swept())
+        self.begun(self.store.register(NOW))
+        self.assertEqual(self.successResultOf(self.begun(self.store.sweep(later))), Swept())
+        self.assertEqual(len(self.store.live), 4)
+        self.failureResultOf(self.begun(self.store.status(self.client_id, later)), NotFound)
+        self.thread.work_off()
+        self.assertEqual(self.successResultOf(self.begun(self.store.sweep(later))).clients, 4)
 
 
 class FullDiskTests(SlowDiskCase):

@@ -5,26 +5,9 @@ What is written to a mapped file is in the system's page cache at once. It survi
 ends, without a system call. A power cut, or a crash of the system, keeps what was flushed: at least everything that was
 written before the server time ``flushed`` in the header.
 
-The file begins with a header of one page, in the byte order of the machine:
-
-====== ====== ==========================================================================================
-offset type   field
-====== ====== ==========================================================================================
-0      8 B    ``RDVZclnt``
-8      uint32 version of the layout
-12     uint32 0x01020304
-16     uint32 size of a record
-20     uint32 bytes for each client in the second block
-24     uint64 capacity: the highest number of a slot
-32     16 B   generation: equal to the one in the database, or the two do not belong together
-48     uint32 CRC-32 of bytes 0 to 48
-64     double server time, renewed each second
-72     double all that was written before this server time is on the disk
-80     16 B   the boot of the system in which the file was mapped last
-====== ====== ==========================================================================================
-
-Then come the records of :mod:`rendezvous.core.clients`, slot 0 first, from a page boundary on, and from another one the
-second block: room for the times of the last signed request on each of two ports, two doubles for each slot.
+The file begins with a header of one page (:mod:`rendezvous.storage.client_header`). Then come the records of
+:mod:`rendezvous.core.clients`, slot 0 first, from a page boundary on, and from another one the second block: room for
+the times of the last signed request on each of two ports, two doubles for each slot.
 
 The file has its full length from the start, but only slots that may be used have space on the disk, given out in steps:
 a disk that fills up is then an error when a step is asked for. A store into a mapped page without space would end the
@@ -37,11 +20,9 @@ import errno
 import fcntl
 import mmap
 import os
-import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from zlib import crc32
 
 import attrs
 
@@ -49,26 +30,21 @@ from twisted.logger import Logger
 
 from rendezvous.core.clients import RECORD_SIZE, ClientColumns
 from rendezvous.errors import StartupError, Unavailable
+from rendezvous.storage.client_header import (
+    BOOT_AT,
+    FLUSHED_AT,
+    PAGE,
+    SIGNED_SIZE,
+    TIME_AT,
+    Header,
+    mark_boot,
+    read_header,
+)
 from rendezvous.storage.database import draft_beside, sync_directory, target
 
-__all__ = ["ClientFile", "Header", "client_file_path", "lock_client_file", "look", "read_header"]
+__all__ = ["STEP", "ClientFile", "client_file_path", "lock_client_file", "look"]
 
 _log = Logger()
-
-VERSION = 1
-MAGIC = b"RDVZclnt"
-_ORDER = 0x01020304
-_FIXED = struct.Struct("=8sIIIIQ16s")
-_CHECK = struct.Struct("=I")
-_PAGE = 4096
-
-#: No server time is as late: in microseconds, with which events are numbered, it fits into 63 bits.
-MOST = 1e12
-
-_TIME_AT, _FLUSHED_AT, _BOOT_AT = 64, 72, 80
-
-#: Bytes for each client in the second block.
-_SIGNED_SIZE = 16
 
 #: Slots that get their space at once: somewhat more than a mebibyte.
 STEP = 16_384
@@ -80,107 +56,6 @@ _CHUNK = 1 << 20
 def client_file_path(store: str) -> str:
     """:returns: the name of the file that lies beside a store."""
     return f"{target(store)}.clients"
-
-
-def boot() -> bytes:
-    """:returns: 16 bytes that change with each boot of the system; zero if it does not say."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return bytes.fromhex(file.read().strip().replace("-", ""))
-    except (OSError, ValueError):
-        return bytes(16)
-
-
-@attrs.frozen
-class Header:
-    """
-    What the header says.
-
-    :ivar capacity: the highest number of a slot.
-    :ivar generation: which database the file belongs to, 16 bytes.
-    :ivar time: the last server time.
-    :ivar flushed: all that was written before this server time is on the disk.
-    :ivar boot: see :func:`boot`.
-    """
-
-    capacity: int
-    generation: bytes
-    time: float = 0.0
-    flushed: float = 0.0
-    boot: bytes = bytes(16)
-
-    @property
-    def records_end(self) -> int:
-        """:returns: where the second block begins."""
-        return _PAGE + _pages((self.capacity + 1) * RECORD_SIZE)
-
-    @property
-    def size(self) -> int:
-        """:returns: the length of the file."""
-        return self.records_end + _pages((self.capacity + 1) * _SIGNED_SIZE)
-
-    @property
-    def is_complete(self) -> bool:
-        """:returns: whether the system has run ever since the file was mapped last, so that nothing is missing."""
-        return self.boot == boot() != bytes(16)
-
-    @property
-    def survived(self) -> float:
-        """
-        :returns: up to which server time the records are complete: the last one if they were in the page cache ever
-            since, otherwise the last one that is known to be on the disk.
-        """
-        return self.time if self.is_complete else min(self.flushed, self.time)
-
-    def pack(self) -> bytes:
-        """:returns: the page."""
-        fixed = _FIXED.pack(MAGIC, VERSION, _ORDER, RECORD_SIZE, _SIGNED_SIZE, self.capacity, self.generation)
-        page = fixed + _CHECK.pack(crc32(fixed))
-        page = page.ljust(_TIME_AT, b"\0") + struct.pack("=dd16s", self.time, self.flushed, self.boot)
-        return page.ljust(_PAGE, b"\0")
-
-
-def read_header(path: str, descriptor: int) -> Header:
-    """
-    Read and check the header of a file, and its length.
-
-    :raises StartupError: it is no such file, of a newer version, or not whole.
-    """
-    page = os.pread(descriptor, _PAGE, 0)
-    if not page.startswith(MAGIC):
-        raise StartupError(f"the file {path!r} is no table of clients: move it away")
-    try:
-        _, version, order, record, signed, capacity, generation = _FIXED.unpack_from(page)
-        (check,) = _CHECK.unpack_from(page, _FIXED.size)
-        time, flushed, booted = struct.unpack_from("=dd16s", page, _TIME_AT)
-    except struct.error:
-        raise _damaged(path, "it ends within its header") from None
-    if check != crc32(page[: _FIXED.size]):
-        raise _damaged(path, "its header is not what was written")
-    if order != _ORDER:
-        raise StartupError(f"the table of clients {path!r} was written by another kind of machine: restore a backup")
-    if version > VERSION:
-        raise StartupError(
-            f"the table of clients {path!r} has version {version}, and this server knows {VERSION} at most: run a newer"
-            " server"
-        )
-    header = Header(capacity, generation, time, flushed, booted)
-    if (record, signed) != (RECORD_SIZE, _SIGNED_SIZE) or not 0.0 <= time < MOST or not 0.0 <= flushed < MOST:
-        raise _damaged(path, "its header makes no sense")
-    if os.fstat(descriptor).st_size != header.size:
-        raise _damaged(path, f"it has {os.fstat(descriptor).st_size} bytes and should have {header.size}")
-    return header
-
-
-def _damaged(path: str, found: str) -> StartupError:
-    return StartupError(
-        f"the table of clients {path!r} is damaged ({found}): restore a backup, or move the file away; then all clients"
-        " stay registered, and have no address until their next pulse"
-    )
-
-
-def _pages(size: int) -> int:
-    return -(-size // _PAGE) * _PAGE
 
 
 class ClientFile:
@@ -198,9 +73,9 @@ class ClientFile:
         self._descriptor = descriptor
         self.header = header
         self._mapped = mmap.mmap(descriptor, header.size)
-        self._times = memoryview(self._mapped)[:_PAGE].cast("d")
+        self._times = memoryview(self._mapped)[:PAGE].cast("d")
         self.columns = ClientColumns(
-            header.capacity, memoryview(self._mapped)[_PAGE : header.records_end], self._reserve
+            header.capacity, memoryview(self._mapped)[PAGE : header.records_end], self._reserve
         )
         self._reserved = 0
         self._is_full = False
@@ -262,7 +137,7 @@ class ClientFile:
     def _reserve(self, slot: int) -> int:
         upto = min(-(-slot // STEP) * STEP, self.header.capacity)
         try:
-            for start, size in ((_PAGE, RECORD_SIZE), (self.header.records_end, _SIGNED_SIZE)):
+            for start, size in ((PAGE, RECORD_SIZE), (self.header.records_end, SIGNED_SIZE)):
                 begin, end = start + self._reserved * size, start + (upto + 1) * size
                 os.posix_fallocate(self._descriptor, begin, end - begin)
         except OSError as e:
@@ -282,11 +157,11 @@ class ClientFile:
         """
         with _explained(self._path):
             self.flush(now)
-        self._mapped[_BOOT_AT : _BOOT_AT + 16] = boot()
+        mark_boot(self._mapped)
 
     def renew(self, now: float) -> None:
         """Record the server time."""
-        self._times[_TIME_AT // 8] = now
+        self._times[TIME_AT // 8] = now
 
     def flush(self, now: float) -> None:
         """
@@ -301,7 +176,7 @@ class ClientFile:
             # holding the interpreter's lock as this does.
             self._mapped.flush()
         os.fdatasync(self._descriptor)
-        self._times[_FLUSHED_AT // 8] = now
+        self._times[FLUSHED_AT // 8] = now
         if not self._is_in_place():
             self._write_anew()
 
@@ -319,7 +194,7 @@ class ClientFile:
                 os.ftruncate(copy, self.header.size)
                 _copy(self._descriptor, 0, self.header.size, copy, 0)
                 # Without the boot, what is read back counts as complete up to this flush and not longer.
-                os.pwrite(copy, bytes(16), _BOOT_AT)
+                os.pwrite(copy, bytes(16), BOOT_AT)
                 os.fsync(copy)
             finally:
                 os.close(copy)
@@ -375,7 +250,7 @@ def look(path: str) -> tuple[Header, ClientColumns]:
             mapped = mmap.mmap(descriptor, header.size, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
-    return header, ClientColumns(header.capacity, memoryview(mapped)[_PAGE : header.records_end])
+    return header, ClientColumns(header.capacity, memoryview(mapped)[PAGE : header.records_end])
 
 
 def _enlarged(path: str, old: int, header: Header) -> int:
@@ -390,7 +265,7 @@ def _enlarged(path: str, old: int, header: Header) -> int:
         try:
             os.ftruncate(new, header.size)
             before = read_header(path, old)
-            _copy(old, _PAGE, before.records_end, new, _PAGE)
+            _copy(old, PAGE, before.records_end, new, PAGE)
             _copy(old, before.records_end, before.size, new, header.records_end)
             os.pwrite(new, header.pack(), 0)
             os.fsync(new)

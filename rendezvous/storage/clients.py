@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from rendezvous.core.clients import slots_for
 from rendezvous.core.presence import Presence
 from rendezvous.errors import StartupError, Unavailable
-from rendezvous.storage.client_file import MAGIC, ClientFile, client_file_path, lock_client_file
+from rendezvous.storage.client_file import ClientFile, client_file_path, lock_client_file
+from rendezvous.storage.client_header import MAGIC
 from rendezvous.storage.rows import read_clients, read_snapshot
 
 __all__ = ["FIRST_WITH_CLIENT_FILE", "GENERATION", "Clients"]

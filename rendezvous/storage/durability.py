@@ -49,6 +49,10 @@ class Durability(Protocol):
     def failing(self) -> bool:
         """Whether nothing can be saved now. Pulses are still accepted; their changes are saved as soon as possible."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is still to be saved that what has ended should not be freed yet."""
+
     def raise_if_refusing(self) -> None:
         """:raises Unavailable: nothing should be decided now that has to be kept."""
 
@@ -81,6 +85,7 @@ class Volatile:
     """Keeps nothing. The tables last as long as the process, and survive ``close`` and ``open``."""
 
     failing = False
+    is_behind = False
 
     def __init__(self) -> None:
         self._server_time: float | None = None

@@ -38,8 +38,14 @@ ROWS_PER_BATCH = 5000
 #: Decisions of one batch. All that waited for them is answered in one turn of the reactor, at some 0.15 ms each.
 DECISIONS_PER_BATCH = 200
 
-#: Bytes of text that may queue. Beyond, nothing is taken in that has to be saved.
+#: Bytes that may queue. Beyond, nothing is taken in that has to be saved.
 MAX_BACKLOG = 64 * 1024 * 1024
+
+#: Bytes in the queue beyond which the sweep frees nothing: what it frees adds to the queue, and no request waits for it.
+SWEEP_BACKLOG = MAX_BACKLOG // 4
+
+#: Bytes that a statement takes in the queue besides its text.
+STATEMENT_SIZE = 400
 
 #: Seconds until a file that could not be written is probed, at first, and at most: with room again on the disk, all
 #: is well within 5 seconds.
@@ -69,7 +75,7 @@ class _Decision:
     What one decision has noted.
 
     :ivar entries: statements, and records whose rows are made when the batch is.
-    :ivar size: bytes of text in its statements.
+    :ivar size: bytes that its statements take.
     :ivar keys: whom to notify after the commit.
     :ivar after: what else is done after the commit.
     """
@@ -146,8 +152,13 @@ class Journal:
 
     @property
     def backlog(self) -> int:
-        """:returns: bytes of text that are queued or being written."""
+        """:returns: bytes of statements that are queued or being written."""
         return self._backlog
+
+    @property
+    def is_behind(self) -> bool:
+        """:returns: whether so much is queued that what can wait should."""
+        return self._backlog > SWEEP_BACKLOG
 
     # What a decision notes
 
@@ -180,7 +191,7 @@ class Journal:
         for statement in made:
             decision = self._deciding()
             decision.entries.append(statement)
-            decision.size += sum([len(value) for value in statement[1] if isinstance(value, str)])
+            decision.size += STATEMENT_SIZE + sum([len(value) for value in statement[1] if isinstance(value, str)])
 
     def mark_changed(self, record: object) -> None:
         """Write a record as it will be when its batch is made: many changes of one are one row."""

@@ -151,6 +151,10 @@ class Journaled:
     def failing(self) -> bool:
         return self._journal is not None and self._journal.failing
 
+    @property
+    def is_behind(self) -> bool:
+        return self._journal is not None and self._journal.is_behind
+
     def raise_if_refusing(self) -> None:
         if self._journal is not None:
             self._journal.raise_if_failing()

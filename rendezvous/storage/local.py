@@ -74,7 +74,10 @@ class LocalStore:
         self.notifier.max_waiting = bounds.max_waiting
 
     async def sweep(self, now: float) -> Swept:
-        swept = self._decide(lambda: self.tables.sweep(now), now, needs_saving=False)[0]
+        if self._durability.is_behind:
+            swept = Swept()
+        else:
+            swept = self._decide(lambda: self.tables.sweep(now), now, needs_saving=False)[0]
         if not swept.more:
             self._durability.write_behind(now)
         return swept

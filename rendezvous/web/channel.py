@@ -21,8 +21,17 @@ from rendezvous.web.transports import has_proxy_header, innermost, keep_little_u
 if TYPE_CHECKING:
     from rendezvous.web.site import RendezvousSite
 
-__all__ = ["BODY_RATE", "BODY_TIME", "FIRST_BYTE_TIME", "HEADER_TIME", "IDLE_TIME", "REFUSAL_TIME", "UNREAD_TIME"]
-__all__ += ["REST_TIME", "Channel"]
+__all__ = [
+    "BODY_RATE",
+    "BODY_TIME",
+    "FIRST_BYTE_TIME",
+    "HEADER_TIME",
+    "IDLE_TIME",
+    "REFUSAL_TIME",
+    "REST_TIME",
+    "UNREAD_TIME",
+    "Channel",
+]
 
 #: Seconds that a new connection has to send its first byte. A TLS handshake is part of that.
 FIRST_BYTE_TIME = 10.0
@@ -303,7 +312,7 @@ class Channel(HTTPChannel):
         super().requestDone(request)
         goes_on = self.persistent and not self.refused
         # A connection of a proxy carries requests of other sources as well, which must not wait for this one.
-        if goes_on and request.is_too_early and not self.site.root.gate.proxies.trusts(self.getPeer()):
+        if goes_on and request.is_over_rate and not self.site.root.gate.proxies.trusts(self.getPeer()):
             self._is_queued = True
             self._networkProducer.pauseProducing()
             self._rest = self.callLater(REST_TIME, self._rested)

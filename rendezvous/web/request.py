@@ -43,7 +43,7 @@ class CappedRequest(Request):
     A request whose body is read no further than its route's limit.
 
     :ivar received: bytes of the body so far.
-    :ivar is_too_early: whether it is refused because its source sends more requests than it may.
+    :ivar is_over_rate: whether it is refused because its source sends more requests than it may.
     """
 
     channel: Any
@@ -51,7 +51,7 @@ class CappedRequest(Request):
     site: Any
     source: SourceNetwork = UNKNOWN
     received = 0
-    is_too_early = False
+    is_over_rate = False
     _chunks = 0
     _limit = 0
 

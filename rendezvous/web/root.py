@@ -61,9 +61,11 @@ class RootResource(Resource):
         gate = self.gate
         source = gate.proxies.source(request)
         try:
-            request.is_too_early = True
-            gate.quotas.request(source)
-            request.is_too_early = False
+            try:
+                gate.quotas.request(source)
+            except TooMany:
+                request.is_over_rate = True
+                raise
             if request.method == b"OPTIONS":
                 return self.cors.preflight(request)
             self._check(request)

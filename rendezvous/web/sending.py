@@ -28,8 +28,7 @@ from rendezvous.web._json import write_head, write_object
 from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import fires_within
 
-__all__ = ["PIECE", "PIECES", "SMALL", "STALL_TIME", "YIELD_TIME", "Outlet", "Sender", "Stalled"]
-__all__ += ["aborted"]
+__all__ = ["PIECE", "PIECES", "SMALL", "STALL_TIME", "YIELD_TIME", "Outlet", "Sender", "Stalled", "aborted"]
 
 #: Bytes that one connection may leave unread without being counted. A transport with more asks for a pause.
 SMALL = 16 * 1024

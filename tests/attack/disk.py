@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rendezvous.core.identity import Keyring, Secret
@@ -13,14 +13,12 @@ from tests.attack.datagrams import unknown_keys
 from tests.attack.field import Field, attack, until
 from tests.attack.floods import identities, registering
 from tests.attack.load import ONE, addresses, blast, flood, udp_sockets
-from tests.attack.stores import Row, copies, store_with
+from tests.attack.stores import put_clients, store_with
 
 __all__: list[str] = []
 
 SECRET = bytes(range(32))
 PULSING = 50_000
-#: Where the clients of a prepared store pulse from, so that their pulses move no client.
-PORT = 40_404
 
 
 def _together(*doings: Callable[[], object]) -> None:
@@ -66,26 +64,20 @@ def slow(field: Field) -> None:
 def _pulsing(directory: Path, prefix: Sequence[str]) -> None:
     (directory / "rendezvous.secret").write_text(SECRET.hex() + "\n")
     os.chmod(directory / "rendezvous.secret", 0o600)
-    made = store_with(directory, prefix)
-
-    def changed(row: Row) -> Iterator[Row]:
-        del row
-        for number in range(PULSING):
-            yield {"client_id": f"{number:032x}", "host": ONE[0], "port": PORT}
-
-    copies(directory, "clients", f"client_id = '{made['id']}'", changed)
+    store_with(directory, prefix)
+    put_clients(directory, (number.to_bytes(16, "big") for number in range(PULSING)))
 
 
 @attack("disk-full", quick=True, shim=True, prepare=_pulsing)
 def full(field: Field) -> None:
-    """Nothing can be written, while fifty thousand clients pulse and others try to register."""
+    """Nothing can be written, while fifty thousand clients pulse, first and again, and others try to register."""
     keyring = Keyring([Secret(SECRET)])
     keys = [keyring.key(number.to_bytes(16, "big")) for number in range(PULSING)]
-    sockets = udp_sockets(field.udp, ONE, PORT)
+    sockets = udp_sockets(field.udp, ONE)
     field.shim.full(True)
     _together(
         lambda: field.note(flood(field.http, registering, field.seconds, connections=4)),
-        lambda: blast(sockets, itertools.cycle(keys), 5_000, field.seconds),
+        lambda: blast(sockets, itertools.cycle(keys), 10_000, field.seconds),
     )
     refused = field.ask("POST", "/register")
     field.expect(f"registering is refused while the disk is full: {refused.status}", holds=refused.status == 503)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.attack.field import MIB, Field, attack
-from tests.attack.stores import Row, copies, sooner, store_with
+from tests.attack.stores import Row, copies, put_clients, sooner, store_with
 
 __all__: list[str] = []
 
@@ -61,14 +61,8 @@ def _tracker_peers(directory: Path, prefix: Sequence[str]) -> None:
 
 
 def _clients(directory: Path, prefix: Sequence[str]) -> None:
-    made = store_with(directory, prefix)
-
-    def changed(row: Row) -> Iterator[Row]:
-        del row
-        for number in range(CLIENTS):
-            yield {"client_id": f"{number:032x}"}
-
-    copies(directory, "clients", f"client_id = '{made['id']}'", changed)
+    store_with(directory, prefix)
+    put_clients(directory, (number.to_bytes(16, "big") for number in range(CLIENTS)))
 
 
 @attack("ends-offers", quick=True, least=LEFT + 3.0, prepare=_offers, options=("--max-offers=200000",))

@@ -270,16 +270,12 @@ class hold:  # noqa: N801 - used as a function
         self._poll.close()
 
 
-def udp_sockets(port: int, sources: Iterable[str], at: int = 0) -> list[socket.socket]:
-    """
-    Make a connected socket for each source.
-
-    :param at: the port of each; 0 for any.
-    """
+def udp_sockets(port: int, sources: Iterable[str]) -> list[socket.socket]:
+    """Make a connected socket for each source."""
     made = []
     for source in sources:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.bind((source, at))
+        sock.bind((source, 0))
         sock.connect(("127.0.0.1", port))
         sock.setblocking(False)
         made.append(sock)

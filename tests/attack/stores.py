@@ -1,7 +1,8 @@
 """
 Stores with very many rows, made by copying one row that a server wrote itself.
 
-So nothing here knows the schema but the names of the columns that have to differ from row to row.
+So nothing here knows the schema but the names of the columns that have to differ from row to row, and how a store says
+which clients there are.
 """
 
 from __future__ import annotations
@@ -16,18 +17,14 @@ from typing import Any
 from tests.attack.load import ONE, fetch, request
 from tests.crash.server import Server
 
-__all__ = ["Row", "copies", "store_with"]
+__all__ = ["Row", "copies", "put_clients", "sooner", "store_with"]
 
 STORE = "rendezvous.sqlite3"
 Row = Mapping[str, Any]
 
 
-def store_with(directory: Path, prefix: Sequence[str]) -> dict[str, str]:
-    """
-    Run a server for a moment, let it keep a client, an offer of 20 topics, a session and a tracker peer, and stop it.
-
-    :returns: the client's ``id`` and credential as ``auth``.
-    """
+def store_with(directory: Path, prefix: Sequence[str]) -> None:
+    """Run a server until it keeps a client, an offer of 20 topics, a session and a tracker peer, and stop it."""
     server = Server(directory, prefix=prefix)
     server.start()
     try:
@@ -42,7 +39,6 @@ def store_with(directory: Path, prefix: Sequence[str]) -> dict[str, str]:
             sock.connect(("127.0.0.1", server.udp_port))
             sock.send(b'{"action":"announce"}')
             sock.recv(2048)
-        return {"id": made["client_id"], "auth": auth}
     finally:
         server.stop()
 
@@ -65,6 +61,23 @@ def copies(directory: Path, table: str, where: str, changed: Callable[[Row], Ite
             ([*{**row, **each}.values()] for each in changed(row)),
         )
     database.close()
+
+
+def put_clients(directory: Path, ids: Iterable[bytes]) -> None:
+    """
+    Put clients that have never pulsed into the place of those of a store, all seen last when the store was.
+
+    The file of clients is removed: the server makes it anew, as after a restore.
+
+    :param ids: of 16 bytes each.
+    """
+    database = sqlite3.connect(directory / STORE)
+    with database:
+        database.execute("DELETE FROM meta WHERE name = 'client_file'")
+        database.execute("DELETE FROM clients")
+        database.executemany("INSERT INTO clients (slot, client_id) VALUES (?, ?)", enumerate(ids, 1))
+    database.close()
+    (directory / f"{STORE}.clients").unlink()
 
 
 def sooner(row: Row, column: str, seconds: float) -> Row:
