@@ -41,7 +41,7 @@ DECISIONS_PER_BATCH = 200
 #: Bytes that may queue. Beyond, nothing is taken in that has to be saved.
 MAX_BACKLOG = 64 * 1024 * 1024
 
-#: Bytes in the queue beyond which the sweep frees nothing: what it frees adds to the queue, and no request waits for it.
+#: Bytes in the queue beyond which the sweep frees nothing: what it frees adds to the queue, and no request needs it.
 SWEEP_BACKLOG = MAX_BACKLOG // 4
 
 #: Bytes that a statement takes in the queue besides its text.
