@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,10 +86,21 @@ def main() -> None:
         parser.error(f"no such attack: {', '.join(sorted(unknown))}")
     asked = set(options.names or ATTACKS)
     names = [name for name, each in ATTACKS.items() if name in asked or (each.quick and "quick" in asked)]
-    results = [result for name in names if (result := tried(name, options))]
-    failed = [result.name for result in results if result.faults]
-    if options.save:
-        options.save.write_text(table(results), encoding="utf-8")
+    results: list[Result] = []
+    failed: list[str] = []
+    for name in names:
+        try:
+            result = tried(name, options)
+        except Exception:
+            # An attack that cannot even be made keeps no other from being measured.
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        if result is not None:
+            results.append(result)
+            failed += [name] if result.faults else []
+        if options.save:
+            options.save.write_text(table(results), encoding="utf-8")
     say(f"{len(names)} attacks, {len(failed)} failed{': ' if failed else ''}{', '.join(failed)}")
     sys.exit(bool(failed))
 

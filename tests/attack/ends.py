@@ -35,7 +35,7 @@ def _offers(directory: Path, prefix: Sequence[str]) -> None:
             topics = json.dumps([f"topic-{number}-{each}" for each in range(20)])
             yield {**end, "id": f"offer-{number}", "topics": topics}
 
-    copies(directory, "offers", "owner IN (SELECT client_id FROM clients)", changed)
+    copies(directory, "offers", "namespace = ''", changed)
 
 
 def _sessions(directory: Path, prefix: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ def _sessions(directory: Path, prefix: Sequence[str]) -> None:
         for number in range(SESSIONS):
             yield {**end, "id": f"session-{number}"}
 
-    copies(directory, "offers", "owner NOT IN (SELECT client_id FROM clients)", changed)
+    copies(directory, "offers", "namespace <> ''", changed)
 
 
 def _tracker_peers(directory: Path, prefix: Sequence[str]) -> None:
