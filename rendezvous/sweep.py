@@ -84,14 +84,14 @@ class Sweep:
         self._clients = self._offers = self._tracker_peers = 0
         if clients:
             self.log.info(
-                "swept: {clients} clients had fallen silent, {live} are left",
+                "swept: clients that had fallen silent: {clients}; clients that are left: {live}",
                 clients=clients,
                 live=len(self._store.live),
             )
         if offers:
-            self.log.info("swept: {offers} offers had expired", offers=offers)
+            self.log.info("swept: offers that had expired: {offers}", offers=offers)
         if peers:
-            self.log.info("swept: {peers} tracker peers had fallen silent", peers=peers)
+            self.log.info("swept: tracker peers that had fallen silent: {peers}", peers=peers)
 
 
 class _SweepService(TimerService):

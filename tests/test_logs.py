@@ -114,6 +114,6 @@ class SecrecyTests(SynchronousTestCase):
             "HTTP on 0.0.0.0:5025",
             "UDP on 0.0.0.0:5024",
             "dropped datagrams: {'unreadable': 2}",
-            "swept: 1 clients had fallen silent, 0 are left",
+            "swept: clients that had fallen silent: 1; clients that are left: 0",
         ):
             self.assertIn(line, lines)

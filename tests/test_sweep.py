@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -101,7 +102,11 @@ class SweepServiceTests(_Case):
         self.clock.advance(0)
         self.assertEqual(self.store.passes, [0, 0, 0])
         self.assertEqual(
-            self.lines(""), ["swept: 5 clients had fallen silent, 7 are left", "swept: 1 offers had expired"]
+            self.lines(""),
+            [
+                "swept: clients that had fallen silent: 5; clients that are left: 7",
+                "swept: offers that had expired: 1",
+            ],
         )
 
     def test_stop_does_not_wait_for_what_is_due(self) -> None:
@@ -110,7 +115,7 @@ class SweepServiceTests(_Case):
         self.service.startService()
         self.successResultOf(self.service.stopService())
         self.assertEqual((len(self.store.passes), self.clock.getDelayedCalls()), (1, []))
-        self.assertEqual(self.lines(""), ["swept: 2 clients had fallen silent, 7 are left"])
+        self.assertEqual(self.lines(""), ["swept: clients that had fallen silent: 2; clients that are left: 7"])
         self.store.results = []
         self.service.startService()
         self.clock.advance(1)
@@ -123,15 +128,15 @@ class SweepServiceTests(_Case):
         self.service.startService()
         self.clock.pump([1] * 62)
         self.successResultOf(self.service.stopService())
-        counts = [line.split()[1] for line in self.lines("swept")]
-        self.assertEqual(counts, ["1", "60", "2"])
+        counts = [re.findall(r"silent: ([0-9]+);", line) for line in self.lines("swept")]
+        self.assertEqual(counts, [["1"], ["60"], ["2"]])
 
     def test_each_kind_has_its_own_line(self) -> None:
         """Tracker peers alone are a line too; nothing is no line."""
         for swept, said in (
             (Swept(), []),
-            (Swept(tracker_peers=3), ["swept: 3 tracker peers had fallen silent"]),
-            (Swept(offers=2), ["swept: 2 offers had expired"]),
+            (Swept(tracker_peers=3), ["swept: tracker peers that had fallen silent: 3"]),
+            (Swept(offers=2), ["swept: offers that had expired: 2"]),
         ):
             self.store.results = [swept]
             before = len(self.lines(""))
@@ -197,7 +202,7 @@ class SweepServiceTests(_Case):
         self.store.results = [Swept(), Swept(clients=3), Swept()]
         self.start()
         self.clock.pump([1] * 3)
-        self.assertEqual(self.lines(""), ["swept: 3 clients had fallen silent, 7 are left"])
+        self.assertEqual(self.lines(""), ["swept: clients that had fallen silent: 3; clients that are left: 7"])
 
     def test_dropped_datagrams_are_reported_once(self) -> None:
         """One line a minute at most, for all that was dropped since the last, by reason; none when none was."""
@@ -241,9 +246,11 @@ class ServerSweepTests(_Case):
             self.server.reactor.advance(1)
             self.server.deliver(keys[0])
         self.assertEqual(len(self.presence), 1)
-        self.assertEqual(self.lines("swept"), ["swept: 2 clients had fallen silent, 3 are left"])
+        self.assertEqual(self.lines("swept"), ["swept: clients that had fallen silent: 2; clients that are left: 3"])
         self.server.reactor.advance(60)
-        self.assertEqual(self.lines("swept")[1:], ["swept: 3 clients had fallen silent, 0 are left"])
+        self.assertEqual(
+            self.lines("swept")[1:], ["swept: clients that had fallen silent: 3; clients that are left: 0"]
+        )
 
     def test_junk_is_counted_over_all_ports_and_reported_once(self) -> None:
         """However much arrives in a second, there is one line."""
