@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 
 from rendezvous.errors import StartupError
+from rendezvous.settings import Endpoint
 
 __all__ = ["Certificate", "check_port", "tls_endpoint", "unusable"]
 
@@ -50,12 +51,12 @@ class Certificate:
 
     New connections use what was read last. Connections that are open keep what they began with.
 
-    :param description: a Twisted endpoint that begins with ``ssl:``.
+    :param endpoint: an endpoint whose description begins with ``ssl:``.
     :raises Exception: it cannot be read; which exception depends on the reason.
     """
 
-    def __init__(self, description: str) -> None:
-        self._description = description
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._options = self._read()
 
     def serverConnectionForTLS(self, protocol: Any) -> Any:
@@ -72,7 +73,7 @@ class Certificate:
         try:
             return self._read()
         except Exception as e:  # Twisted, OpenSSL and the file system each have their own.
-            raise unusable(self._description, e) from None
+            raise unusable(self._endpoint, e) from None
 
     def use(self, options: CertificateOptions) -> None:
         """Use these files for connections that are opened from now on."""
@@ -81,7 +82,7 @@ class Certificate:
     def _read(self) -> CertificateOptions:
         capture = _Capture()
         failures: list[Any] = []
-        serverFromString(capture, self._description).listen(Factory()).addErrback(failures.append)
+        serverFromString(capture, self._endpoint.description).listen(Factory()).addErrback(failures.append)
         if failures:
             failures[0].raiseException()
         assert capture.options is not None, "an ssl: endpoint listens with TLS"  # noqa: S101 - Twisted's own
@@ -90,32 +91,32 @@ class Certificate:
         return capture.options
 
 
-def tls_endpoint(reactor: Any, description: str) -> tuple[Any, Certificate]:
-    """:returns: the endpoint of a description that begins with ``ssl:``, and its certificate."""
-    certificate = Certificate(description)
-    return serverFromString(_Listener(reactor, certificate), description), certificate
+def tls_endpoint(reactor: Any, endpoint: Endpoint) -> tuple[Any, Certificate]:
+    """:returns: Twisted's endpoint for a description that begins with ``ssl:``, and its certificate."""
+    certificate = Certificate(endpoint)
+    return serverFromString(_Listener(reactor, certificate), endpoint.description), certificate
 
 
-def check_port(description: str) -> None:
+def check_port(endpoint: Endpoint) -> None:
     """
     See that the port of an endpoint is one. Twisted finds out late, and raises what only a programmer understands.
 
     :raises StartupError: it is not a number from 0 to 65535.
     """
-    match = _PORT.fullmatch(description)
+    match = _PORT.fullmatch(endpoint.description)
     if match and not (re.fullmatch(r"[0-9]{1,5}", match[1]) and int(match[1]) <= 65535):
         raise StartupError(
-            f"--http {description!r} is not a usable endpoint: the port must be a number from 0 to 65535,"
-            f" not {match[1]!r}"
+            f"{endpoint.place} {endpoint.description!r} is not a usable endpoint: the port must be a number from 0 to"
+            f" 65535, not {match[1]!r}"
         )
 
 
-def unusable(description: str, error: Exception) -> StartupError:
+def unusable(endpoint: Endpoint, error: Exception) -> StartupError:
     """
-    :param error: what reading the description of an endpoint raised.
+    :param error: what reading the description of the endpoint raised.
     :returns: the error for the operator, whose message is one line.
     """
-    return StartupError(f"--http {description!r} is not a usable endpoint: {_reason(error)}")
+    return StartupError(f"{endpoint.place} {endpoint.description!r} is not a usable endpoint: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

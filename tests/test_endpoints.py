@@ -1,4 +1,4 @@
-"""What an operator reads when an endpoint of ``--http`` cannot be used."""
+"""What an operator reads when an HTTP endpoint cannot be used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.errors import StartupError
 from rendezvous.listening import http_places
 from rendezvous.service import Rendezvous
-from rendezvous.settings import Settings
+from rendezvous.settings import Settings, read_settings
 from rendezvous.testing import MemoryReactor
 from tests.certificates import pem
 
@@ -28,7 +28,7 @@ class EndpointErrorTests(SynchronousTestCase):
         """:returns: why an endpoint is refused."""
         places = http_places(Settings(http=description), self.reactor, self.rendezvous.site())
         message = str(self.assertRaises(StartupError, list, places))
-        prefix = f"--http {description!r} is not a usable endpoint: "
+        prefix = f"http {description!r} is not a usable endpoint: "
         self.assertEqual(message[: len(prefix)], prefix)
         self.assertEqual(message.splitlines(), [message])
         return message[len(prefix) :]
@@ -62,6 +62,25 @@ class EndpointErrorTests(SynchronousTestCase):
                 "an argument is missing, unknown or wrong; tcp:8080 and ssl:443:privateKey=key.pem:certKey=cert.pem are"
                 " examples",
             )
+
+    def test_error_names_the_place_where_the_endpoint_was_written(self) -> None:
+        """The option, the variable of the environment, or the configuration file; in code it is the setting."""
+        file = self.file("server.toml", b"http = 'tcp:x'")
+        for settings, place in (
+            (read_settings({"http": ["tcp:1", "tcp:x"]}, {}), "--http"),
+            (read_settings({}, {"RENDEZVOUS_HTTP": "tcp:x tcp:1"}), "RENDEZVOUS_HTTP"),
+            (read_settings({"config": file}, {}), f"{file}: http"),
+            (Settings(http=("tcp:x",)), "http"),
+        ):
+            places = http_places(settings, self.reactor, self.rendezvous.site())
+            message = str(self.assertRaises(StartupError, list, places))
+            self.assertTrue(message.startswith(f"{place} 'tcp:x' is not a usable endpoint: "), message)
+
+    def test_error_of_a_port_in_use_names_the_place_too(self) -> None:
+        """With the endpoint."""
+        file = self.file("server.toml", b"http = 'tcp:8080'")
+        [place] = http_places(read_settings({"config": file}, {}), self.reactor, self.rendezvous.site())
+        self.assertEqual(place.options, f"{file}: http tcp:8080")
 
     def test_unknown_kind_is_named(self) -> None:
         """For example a kind that needs a plugin which is not installed."""

@@ -312,7 +312,7 @@ class CertificateTests(ReloadCase):
         self.write(*pem())
         description = f"ssl:443:privateKey={self.key}:certKey={self.certificate}"
         self.start(http=(description,), udp_rate=5)
-        self.prefix = f"--http {description!r} is not a usable endpoint: "
+        self.prefix = f"http {description!r} is not a usable endpoint: "
 
     def write(self, certificate: bytes, key: bytes) -> None:
         """Replace the files."""

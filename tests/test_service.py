@@ -252,7 +252,7 @@ class PlaceTests(_Case):
             "8080",
         ):
             error = self.assertRaises(StartupError, self.make, http=("tcp:0", description))
-            self.assertTrue(str(error).startswith(f"--http {description!r} is not a usable endpoint: "), str(error))
+            self.assertTrue(str(error).startswith(f"http {description!r} is not a usable endpoint: "), str(error))
             self.assertNotIn("\n", str(error))
 
     def test_endpoint_that_cannot_listen_raises(self) -> None:
@@ -260,7 +260,7 @@ class PlaceTests(_Case):
         reactor = _Refusing(other=errno.EADDRINUSE)
         service = self.make(reactor, http=("tcp:80:interface=192.0.2.1",))
         error = self.assertRaises(StartupError, service.privilegedStartService)
-        self.assertIn("--http tcp:80:interface=192.0.2.1", str(error))
+        self.assertIn("(http tcp:80:interface=192.0.2.1)", str(error))
 
 
 class EmbeddingTests(_Case):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.states import Timers
 from rendezvous.errors import StartupError
 from rendezvous.limits import SignalingLimits
-from rendezvous.settings import Settings, UDPPort, environment_name, option_name, read_settings
+from rendezvous.settings import Endpoint, Settings, UDPPort, environment_name, option_name, read_settings
 from rendezvous.wire.tracker import Dialect
 
 FIELDS = {field.name: field for field in attrs.fields(Settings)}
@@ -51,7 +51,7 @@ RATES: tuple[dict[str, Any], list[str]] = (
 
 GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "http_port": (PORTS, NO_PORTS),
-    "http": ({"tcp:80": "tcp:80", "ssl:443:privateKey=key.pem": "ssl:443:privateKey=key.pem"}, ["", " "]),
+    "http": ({text: Endpoint(text) for text in ("tcp:80", "ssl:443:privateKey=key.pem")}, ["", " "]),
     "udp_port": (
         {**{text: UDPPort(number) for text, number in PORTS.items()}, "0:deployed": UDPPort(0, Dialect.DEPLOYED)},
         [*NO_PORTS, "1:", ":deployed", "1:Deployed", "1:other", "1:deployed:", "65536:deployed"],
@@ -303,7 +303,8 @@ class PrecedenceTests(SynchronousTestCase):
         one, two, three = UDPPort(1), UDPPort(2), UDPPort(3)
         self.assertEqual(read_settings({"udp-port": ["1", "2", "1"]}, {}).udp_port, (one, two, one))
         self.assertEqual(read_settings({}, {"RENDEZVOUS_UDP_PORT": " 1\t2\n3 "}).udp_port, (one, two, three))
-        self.assertEqual(read_settings({}, {"RENDEZVOUS_HTTP": "tcp:1 tcp:2"}).http, ("tcp:1", "tcp:2"))
+        endpoints = (Endpoint("tcp:1"), Endpoint("tcp:2"))
+        self.assertEqual(read_settings({}, {"RENDEZVOUS_HTTP": "tcp:1 tcp:2"}).http, endpoints)
         self.assertEqual(read_settings({"udp-port": ["1"]}, {"RENDEZVOUS_UDP_PORT": "2 3"}).udp_port, (one,))
 
     def test_one_bad_text_of_several_is_refused(self) -> None:

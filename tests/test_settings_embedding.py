@@ -11,7 +11,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
-from rendezvous.settings import FLAG, Settings, UDPPort, default_text, kind_of, option_name, read_settings
+from rendezvous.settings import FLAG, Endpoint, Settings, UDPPort, default_text, kind_of, option_name, read_settings
 from rendezvous.wire.tracker import Dialect
 from tests.test_settings import BESIDE, FIELDS, GRID
 
@@ -127,7 +127,7 @@ class EmbeddingTests(SynchronousTestCase):
         """So ``cors_origin="https://a.example"`` allows that origin."""
         self.assertEqual(Settings(cors_origin="https://a.example").cors_origin, ("https://a.example",))
         self.assertEqual(Settings(without="stun").without, ("stun",))
-        self.assertEqual(Settings(http="tcp:80").http, ("tcp:80",))
+        self.assertEqual(Settings(http="tcp:80").http, (Endpoint("tcp:80"),))
         self.assertEqual(Settings(trusted_proxy="127.0.0.1").trusted_proxy, ("127.0.0.1/32",))
         self.assertEqual(Settings(cors_origin=["https://a.example"]).cors_origin, ("https://a.example",))
 
@@ -161,7 +161,7 @@ class EmbeddingTests(SynchronousTestCase):
         """One of them would be ignored."""
         message = str(self.assertRaises(StartupError, Settings, http_port=80, http=("tcp:81",)))
         self.assertEqual(message, "http and http-port contradict each other: give one of them")
-        self.assertEqual(Settings(http=("tcp:81",)).http, ("tcp:81",))
+        self.assertEqual(Settings(http=("tcp:81",)).http, (Endpoint("tcp:81"),))
 
     def test_copy_with_a_change_is_checked_too(self) -> None:
         """As :func:`attrs.evolve` makes one."""

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
-from rendezvous.settings import Settings, UDPPort, environment_name, option_name, read_settings
+from rendezvous.settings import Endpoint, Settings, UDPPort, environment_name, option_name, read_settings
 from rendezvous.wire.tracker import Dialect
 from tests.test_settings import BESIDE, FIELDS, GRID
 
@@ -63,7 +63,7 @@ class ConfigurationFileTests(FileCase):
                 f"{other.replace('-', '_')} = {texts[0]}\n" for other, texts in BESIDE.get(name, {}).items()
             )
             values = list(good.values())
-            given = [str(value) if isinstance(value, UDPPort) else value for value in values]
+            given = [str(value) if isinstance(value, (Endpoint, UDPPort)) else value for value in values]
             if FIELDS[name].metadata["many"]:
                 settings = self.read(f"{name} = {toml(given[:-1])}\n{beside}")
                 self.assertEqual(getattr(settings, name), tuple(values[:-1]), name)
@@ -105,7 +105,7 @@ class ConfigurationFileTests(FileCase):
             (first, one), (second, other) = list(good.items())[:2]
             many = FIELDS[name].metadata["many"]
             beside = others(name)
-            text = f"{name} = {toml(str(one) if isinstance(one, UDPPort) else one)}\n{beside}"
+            text = f"{name} = {toml(str(one) if isinstance(one, (Endpoint, UDPPort)) else one)}\n{beside}"
             environ = {environment_name(FIELDS[name]): second}
             self.assertEqual(getattr(self.read(text, environ), name), (other,) if many else other, name)
             given = {option_name(FIELDS[name]): [first]}

@@ -3,13 +3,14 @@
 from rendezvous.settings.kinds import FLAG
 from rendezvous.settings.reading import CONFIG, CONFIG_HELP, CONFIG_VARIABLE, config_file, read_settings
 from rendezvous.settings.reloading import Reload, compare
-from rendezvous.settings.table import Settings, UDPPort, default_text, environment_name, kind_of, option_name
+from rendezvous.settings.table import Endpoint, Settings, UDPPort, default_text, environment_name, kind_of, option_name
 
 __all__ = [
     "CONFIG",
     "CONFIG_HELP",
     "CONFIG_VARIABLE",
     "FLAG",
+    "Endpoint",
     "Reload",
     "Settings",
     "UDPPort",

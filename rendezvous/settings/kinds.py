@@ -18,6 +18,7 @@ from rendezvous.wire.tracker import Dialect
 
 __all__ = [
     "ADDRESS",
+    "ENDPOINT",
     "FLAG",
     "GRACE",
     "NETWORK",
@@ -30,6 +31,7 @@ __all__ = [
     "STORE",
     "UDP_PORT",
     "WORD",
+    "Endpoint",
     "Kind",
     "UDPPort",
     "one_of",
@@ -213,6 +215,30 @@ class UDPPort:
         return str(self.number) if self.dialect is Dialect.DOCUMENTED else f"{self.number}:{self.dialect.value}"
 
 
+@attrs.frozen
+class Endpoint:
+    """
+    A Twisted endpoint to listen on.
+
+    :ivar description: how Twisted spells it, such as ``tcp:8080``.
+    :ivar place: where it was written, such as ``--http``. Some mistakes in it are found only when it is used, and their
+        errors name this place.
+    """
+
+    description: str
+    place: str = attrs.field(default="http", eq=False)
+
+    def __str__(self) -> str:
+        return self.description
+
+
+def _check_endpoint(value: Any) -> Endpoint:
+    if isinstance(value, Endpoint):
+        _check_word(value.description)
+        return value
+    return Endpoint(_check_word(value))
+
+
 PORT = whole(0, 65535)
 
 
@@ -255,6 +281,7 @@ FLAG = Kind(
     lambda value: "true" if value else "false",
 )
 WORD = Kind("must be a text that is not empty and has no control characters", _check_word)
+ENDPOINT = Kind(WORD.must, _check_endpoint)
 ORIGIN = Kind(
     "must be an origin as browsers send it, such as https://app.example or http://localhost:8080", _check_origin
 )

@@ -18,6 +18,7 @@ from rendezvous.errors import StartupError
 from rendezvous.limits import Bounds, SignalingLimits, SourceLimits, UnreadLimits
 from rendezvous.settings.kinds import (
     ADDRESS,
+    ENDPOINT,
     FLAG,
     GRACE,
     NETWORK,
@@ -30,13 +31,14 @@ from rendezvous.settings.kinds import (
     STORE,
     UDP_PORT,
     WORD,
+    Endpoint,
     Kind,
     UDPPort,
     one_of,
     whole,
 )
 
-__all__ = ["Settings", "UDPPort", "default_text", "environment_name", "kind_of", "option_name"]
+__all__ = ["Endpoint", "Settings", "UDPPort", "default_text", "environment_name", "kind_of", "option_name"]
 
 #: The most entries that any table may be set to hold.
 _MOST = 1_000_000_000
@@ -63,6 +65,10 @@ def _texts(given: str | Sequence[str]) -> tuple[str, ...]:
     return _as_tuple(given)
 
 
+def _endpoints(given: str | Endpoint | Sequence[str | Endpoint]) -> tuple[Endpoint, ...]:
+    return _as_tuple(given)
+
+
 def _udp_ports(given: int | str | UDPPort | Sequence[int | str | UDPPort]) -> tuple[UDPPort, ...]:
     return _as_tuple(given)
 
@@ -77,19 +83,19 @@ class Settings:
     How the server is to run. Durations are in seconds.
 
     A repeatable setting takes a sequence of values, or one value. ``udp_port`` takes integers, texts such as
-    ``"5024:deployed"``, and :class:`UDPPort`.
+    ``"5024:deployed"``, and :class:`UDPPort`. ``http`` takes texts, and :class:`Endpoint`.
 
     :raises StartupError: a value is not one that the setting takes, or two settings contradict each other.
     """
 
     http_port: int = option(5025, "TCP port for HTTP; 0 takes any free one", PORT)
-    http: tuple[str, ...] = attrs.field(
+    http: tuple[Endpoint, ...] = attrs.field(
         default=(),
-        converter=_texts,
+        converter=_endpoints,
         metadata=_about(
             "listen for HTTP on this Twisted endpoint instead of --http-port, for example"
             " ssl:443:privateKey=key.pem:certKey=cert.pem (repeatable)",
-            WORD,
+            ENDPOINT,
             many=True,
         ),
     )
