@@ -8,21 +8,26 @@ from functools import partial
 from typing import Any
 
 import attrs
+from zope.interface import provider
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, InvalidAddressError
 from twisted.internet.interfaces import IListeningPort
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from rendezvous.certificates import Certificate, check_port, tls_endpoint, unusable
+from rendezvous.counters import Counters
 from rendezvous.errors import StartupError
 from rendezvous.settings import Settings
 
-__all__ = ["Listening", "Place", "http_places", "udp_place"]
+__all__ = ["UNACCEPTED", "Listening", "Place", "http_places", "udp_place"]
+
+UNACCEPTED = "unaccepted connections"
+"""The family of connections that the system did not let a port accept; its reasons are the names of errors."""
 
 #: Connections that the kernel keeps until they are accepted: after a restart all clients come back at once.
 BACKLOG = 1024
@@ -58,19 +63,19 @@ def http_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place]
             _options(settings, "--http-port"),
             partial(_everywhere, settings.interface, listen),
         )
-    for description in settings.http:
+    for wanted in settings.http:
         certificate = None
-        is_tls = description.lower().startswith("ssl:")
-        check_port(description)
+        is_tls = wanted.description.lower().startswith("ssl:")
+        check_port(wanted)
         try:
             if is_tls:
-                endpoint, certificate = tls_endpoint(reactor, description)
+                endpoint, certificate = tls_endpoint(reactor, wanted)
             else:
-                endpoint = serverFromString(reactor, description)
+                endpoint = serverFromString(reactor, wanted.description)
         except Exception as e:  # Each kind of endpoint raises exceptions of its own.
-            raise unusable(description, e) from None
+            raise unusable(wanted, e) from None
         what = "HTTPS" if is_tls else "HTTP"
-        yield Place(what, f"--http {description}", partial(endpoint.listen, site), certificate)
+        yield Place(what, f"{wanted.place} {wanted}", partial(endpoint.listen, site), certificate)
 
 
 def udp_place(settings: Settings, listen: Callable[..., IListeningPort]) -> Place:
@@ -103,14 +108,16 @@ class Listening(Service):
 
     :param place: what to listen on.
     :param reactor: the reactor that runs it.
+    :param counters: what the server counts.
     """
 
     log = Logger()
     _opening: Deferred[Any] | None = None
 
-    def __init__(self, place: Place, reactor: Any) -> None:
+    def __init__(self, place: Place, reactor: Any, counters: Counters) -> None:
         self._place = place
         self._reactor = reactor
+        self._counters = counters
 
     def privilegedStartService(self) -> None:
         """
@@ -163,10 +170,27 @@ class Listening(Service):
         raise StartupError(f"cannot listen for {place.what} on {where}: {reason}") from error
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
+        self._count_unaccepted(port)
         # It is logged once the reactor runs: a program that reads the line may send a signal at once, and only then is
         # that a clean stop.
         self._reactor.callWhenRunning(self._say, port)
         return port
+
+    def _count_unaccepted(self, port: Any) -> None:
+        """Count the connections that cannot be accepted, where Twisted would log up to three lines for each of them."""
+        if not isinstance(getattr(port, "_logger", None), Logger):
+            return  # No TCP port.
+        counts = self._counters.family(UNACCEPTED)
+
+        @provider(ILogObserver)
+        def count(event: LogEvent) -> None:
+            if "acceptError" in event:
+                counts[event["acceptError"]] += 1
+            elif "address" in event:
+                # No descriptor was left: Twisted has accepted the connection with a spare one, and closed it.
+                counts["EMFILE"] += 1
+
+        port._logger = Logger(port._logger.namespace, observer=count)
 
     def _say(self, port: IListeningPort) -> None:
         path = getattr(port, "udp_path", "")

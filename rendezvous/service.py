@@ -297,10 +297,10 @@ def make_service(settings: Settings, reactor: Any, calls: Calls | None = None, *
     rendezvous = Rendezvous(settings, reactor, **parts)
     service = Server(rendezvous)
     for place in http_places(settings, reactor, rendezvous.site()):
-        Listening(place, reactor).setServiceParent(service)
+        Listening(place, reactor, rendezvous.counters).setServiceParent(service)
         if place.certificate is not None:
             rendezvous.certificates.append(place.certificate)
     for port in settings.udp_port:
         listen = partial(listen_fast, reactor, port.number, rendezvous.datagrams(port.dialect), calls)
-        Listening(udp_place(settings, listen), reactor).setServiceParent(service)
+        Listening(udp_place(settings, listen), reactor, rendezvous.counters).setServiceParent(service)
     return service

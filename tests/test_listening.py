@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Port
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from rendezvous.counters import Counters
 from rendezvous.errors import StartupError
-from rendezvous.listening import Listening, Place
+from rendezvous.listening import UNACCEPTED, Listening, Place
 from rendezvous.testing import MemoryReactor
 
 
@@ -23,6 +27,7 @@ class ListeningCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Listen to the log."""
         self.reactor = MemoryReactor()
+        self.counters = Counters()
         self.events: list[Any] = []
         observer: Any = self.events.append
         globalLogPublisher.addObserver(observer)
@@ -47,7 +52,7 @@ class ListeningTests(ListeningCase):
             self.asked += 1
             return self.opening
 
-        self.service = Listening(Place("HTTP", "--http tcp:80", listen), self.reactor)
+        self.service = Listening(Place("HTTP", "--http tcp:80", listen), self.reactor, self.counters)
         self.service.privilegedStartService()
         self.service.startService()
 
@@ -76,6 +81,35 @@ class ListeningTests(ListeningCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
+class _Busy:
+    """A listening socket from which nothing can be accepted."""
+
+    def __init__(self, error: int) -> None:
+        self._error = error
+
+    def accept(self) -> None:
+        """Fail."""
+        raise OSError(self._error, "for a test")
+
+
+class UnacceptedTests(ListeningCase):
+    """Connections that the system does not let a port accept; ``test_web_process`` has real ones."""
+
+    def test_they_are_counted_and_not_logged(self) -> None:
+        """However often the reactor tries, by the name of the error."""
+        port: Any = Port(80, Factory(), reactor=self.reactor)
+        port.numberAccepts = 1
+        port.getHost = lambda: IPv4Address("TCP", "192.0.2.1", 80)
+        service = Listening(Place("HTTP", "--http tcp:80", lambda: port), self.reactor, self.counters)
+        service.privilegedStartService()
+        before = len(self.events)
+        for error in (errno.ENFILE, errno.ENFILE, errno.ENOMEM):
+            port.socket = _Busy(error)
+            port.doRead()
+        self.assertEqual(self.counters.totals()[UNACCEPTED], {"ENFILE": 2, "ENOMEM": 1})
+        self.assertEqual(self.lines()[before:], [])
+
+
 class ListenErrorTests(ListeningCase):
     """What an operator reads when a port cannot be opened."""
 
@@ -85,7 +119,7 @@ class ListenErrorTests(ListeningCase):
         def listen() -> None:
             raise error
 
-        service = Listening(Place("HTTP", "--http tcp:80", listen), self.reactor)
+        service = Listening(Place("HTTP", "--http tcp:80", listen), self.reactor, self.counters)
         return str(self.assertRaises(StartupError, service.privilegedStartService))
 
     def test_place_and_reason_are_named(self) -> None:

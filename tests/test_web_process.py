@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import resource
 import socket
 import struct
@@ -128,3 +129,20 @@ class DescriptorTests(SynchronousTestCase):
             self.assertNotIn("EMFILE", log)
             self.assertNotIn("Traceback", log)
             self.assertNotIn("Timing out", log)
+
+    def test_connections_that_cannot_be_accepted_are_one_line(self) -> None:
+        """No descriptor is left: each of them is closed, and counted. When there are descriptors again, all is well."""
+        with server("--http=tcp:0:interface=127.0.0.1") as (port, process):
+            before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+            in_use = len(os.listdir(f"/proc/{process.pid}/fd"))
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (in_use, before[1]))
+            for _ in range(50):
+                with socket.create_connection(("127.0.0.1", port), 5) as connection:
+                    self.assertEqual(connection.recv(1), b"")
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, before)
+            self.assertEqual(ask(port, REGISTER), 200)
+            process.terminate()
+            assert process.stdout is not None
+            lines = [line for line in process.stdout.read().splitlines() if "EMFILE" in line]
+        self.assertEqual(len(lines), 1)
+        self.assertTrue(lines[0].endswith("unaccepted connections: {'EMFILE': 50}"), lines)
