@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -189,11 +189,12 @@ class ISignalingStore(Interface):
         They tell whether some before them are lost, and where to go on.
         """
 
-    def stream_opened(peer: str, now: float) -> None:
-        """A peer has opened an event stream: its offers that end with its streams go on."""
+    def stream_opened(peer: str, now: float) -> Callable[[float], None]:
+        """
+        A peer has opened an event stream: its offers that end with its streams go on.
 
-    def stream_closed(peer: str, now: float) -> None:
-        """An event stream of a peer has closed; to be called once for each that was opened."""
+        It returns what is to be called once, with the time, when that stream has closed.
+        """
 
     # Sessions
 

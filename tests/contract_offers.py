@@ -329,13 +329,24 @@ class EventContract(OfferCase):
 
     def test_offer_of_a_stream_ends_after_it(self) -> None:
         """It lasts while its owner has a stream, and 5 s longer; of several streams the last one counts."""
-        for _ in range(2):
-            self.store.stream_opened("p", NOW)
+        closed, last_closed = (self.store.stream_opened("p", NOW) for _ in range(2))
         self.publish("p", "x", "t", while_connected=True)
-        self.store.stream_closed("p", NOW + 20)
+        closed(NOW + 20)
         self.assertEqual(self.mine("p", NOW + 30), ["x"])
-        self.store.stream_closed("p", NOW + 40)
+        last_closed(NOW + 40)
         self.assertEqual([self.mine("p", NOW + now) for now in (44, 45)], [["x"], []])
+
+    def test_stream_that_outlives_a_stop_counts_for_nothing_after_it(self) -> None:
+        """Its owner has another one in the second life, and that alone keeps the offer."""
+        old_closed = self.store.stream_opened("p", NOW)
+        self.done(self.store.close(NOW))
+        self.store.open(NOW)
+        closed = self.store.stream_opened("p", NOW)
+        self.publish("p", "x", "t", while_connected=True)
+        old_closed(NOW + 1)
+        self.assertEqual(self.mine("p", NOW + 100), ["x"])
+        closed(NOW + 100)
+        self.assertEqual([self.mine("p", NOW + now) for now in (104, 105)], [["x"], []])
 
     def test_waiters_are_notified_of_what_happens(self) -> None:
         """Of its own events and its own side, and by nothing else; a logout wakes, too."""

@@ -106,3 +106,14 @@ class NotifierTests(SynchronousTestCase):
             subscription.close()
         self.assertEqual(len(self.notifier), 0)
         self.assertRaises(Unavailable, self.notifier.subscribe, "c")
+
+    def test_subscription_does_not_outlive_a_stop(self) -> None:
+        """When the notifier opens again, it can still not wait, and has no place among those of the second life."""
+        old = self.notifier.subscribe("a")
+        self.notifier.close()
+        self.notifier.open()
+        self.notifier.subscribe("a")
+        self.assertRaises(Unavailable, old.changed)
+        self.assertEqual(len(self.notifier), 1)
+        old.close()
+        self.assertEqual(len(self.notifier), 1)

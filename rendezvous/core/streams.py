@@ -9,6 +9,8 @@ A restart closes every stream, so each owner then has that time again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 from rendezvous.core.catalogue import Catalogue
 from rendezvous.core.offers import Offer
@@ -40,16 +42,19 @@ class Streams:
             return min(offer.expires_at, int((now + self._limits.connect_time) * 1000))
         return offer.expires_at
 
-    def opened(self, peer: str, now: float) -> None:
-        """A peer has opened a stream: its offers last until their ``expires_at``."""
+    def opened(self, peer: str, now: float) -> Callable[[float], None]:
+        """
+        Count a stream that a peer has opened: its offers last until their ``expires_at``.
+
+        :returns: to be called once, with the time, when the stream has closed. After the last one the offers soon end.
+            A server that was stopped and started again may have another :class:`Streams`. It is not concerned then.
+        """
         self._open[peer] += 1
         if self._open[peer] == 1:
             self._limit(peer, now, None)
+        return partial(self._closed, peer)
 
-    def closed(self, peer: str, now: float) -> None:
-        """A stream of a peer has closed. After the last one its offers soon end."""
-        if peer not in self._open:
-            return  # It was opened before the server was stopped and started again.
+    def _closed(self, peer: str, now: float) -> None:
         self._open[peer] -= 1
         if not self._open[peer]:
             del self._open[peer]

@@ -169,11 +169,8 @@ class LocalStore:
     async def events_since(self, peer: str, seq: int | None, now: float) -> Events:
         return self.tables.events_since(peer, seq, now)
 
-    def stream_opened(self, peer: str, now: float) -> None:
-        self.tables.offers.streams.opened(peer, now)
-
-    def stream_closed(self, peer: str, now: float) -> None:
-        self.tables.offers.streams.closed(peer, now)
+    def stream_opened(self, peer: str, now: float) -> Callable[[float], None]:
+        return self.tables.offers.streams.opened(peer, now)
 
     async def open_session(
         self,

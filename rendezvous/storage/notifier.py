@@ -20,16 +20,16 @@ class Subscription:
     A place among those that wait for one key, from :meth:`Notifier.subscribe` to :meth:`close`.
 
     It counts against both limits as long as it is open, whether or not it waits at the moment. As a context manager it
-    closes itself.
+    closes itself. When the server stops it ends, and stays so if the server is started again.
     """
 
-    __slots__ = ("_changed", "_key", "_missed", "_notifier")
+    __slots__ = ("_changed", "_has_ended", "_key", "_missed", "_notifier")
 
     def __init__(self, notifier: Notifier, key: Hashable) -> None:
         self._notifier = notifier
         self._key = key
         self._changed: Deferred[None] | None = None
-        self._missed = False
+        self._missed = self._has_ended = False
 
     def changed(self) -> Deferred[None]:
         """
@@ -37,9 +37,10 @@ class Subscription:
 
         :returns: fires at the next notification; it has fired if there was one since this was last called. Cancel it
             to wait no longer.
-        :raises Unavailable: there will be no more notifications, because the server is stopping.
+        :raises Unavailable: there will be no more notifications, because the server is stopping or was stopped.
         """
-        self._notifier.check_open()
+        if self._has_ended:
+            raise Unavailable("The server is stopping.")
         if self._missed:
             self._missed = False
             return succeed(None)
@@ -53,6 +54,11 @@ class Subscription:
             self._missed = True
         else:
             changed.callback(None)
+
+    def end(self) -> None:
+        """Wake the waiter, which cannot wait again."""
+        self._has_ended = True
+        self.notify()
 
     def close(self) -> None:
         """Give the place back."""
@@ -97,7 +103,8 @@ class Notifier:
         :raises Full: ``too-many-waiting``, the server has as many as it may have.
         :raises Unavailable: the server is stopping.
         """
-        self.check_open()
+        if self._closed:
+            raise Unavailable("The server is stopping.")
         if len(self._by_key.get(key, ())) >= WAITING_PER_KEY:
             self.refused += 1
             raise TooMany(f"At most {WAITING_PER_KEY} requests may wait for the same thing at a time.")
@@ -109,11 +116,6 @@ class Notifier:
         self._count += 1
         return subscription
 
-    def check_open(self) -> None:
-        """:raises Unavailable: the server is stopping."""
-        if self._closed:
-            raise Unavailable("The server is stopping.")
-
     def notify(self, key: Hashable) -> None:
         """Wake all that wait for the key."""
         for subscription in list(self._by_key.get(key, ())):
@@ -124,10 +126,12 @@ class Notifier:
         self._closed = False
 
     def close(self) -> None:
-        """Wake all waiters, and let none wait again."""
+        """End all subscriptions, and take no more."""
         self._closed = True
-        for key in list(self._by_key):
-            self.notify(key)
+        by_key, self._by_key, self._count = self._by_key, {}, 0
+        for subscriptions in by_key.values():
+            for subscription in list(subscriptions):
+                subscription.end()
 
     def leave(self, key: Hashable, subscription: Subscription) -> None:
         """Forget a subscription; a second time does nothing."""

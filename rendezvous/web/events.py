@@ -93,11 +93,11 @@ class EventRoutes:
     @contextmanager
     def _connected(self, peer: str) -> Iterator[None]:
         """Offers that end with their owner last as long as this."""
-        self._store.stream_opened(peer, self._clock.seconds())
+        closed = self._store.stream_opened(peer, self._clock.seconds())
         try:
             yield
         finally:
-            self._store.stream_closed(peer, self._clock.seconds())
+            closed(self._clock.seconds())
 
 
 def _last_event_id(request: Request) -> int | None:
