@@ -314,6 +314,13 @@ class DeletedFileTests(ClientFileCase):
         self.adopt(opened)
         self.assertEqual(opened.columns.client(1).port, 2)
 
+    def test_copy_is_locked(self) -> None:
+        """As the file was: no other server can use it before this one has closed it. A newer copy is locked, too."""
+        for flushed in (NOW + 4, NOW + 5):
+            self.file.flush(flushed)
+            self.assertIn("is in use by another server", self.refusal())
+        self.assertEqual(self.opened().header.survived, NOW + 5)
+
     def test_another_file_in_its_place_stays(self) -> None:
         """The flush fails; also where a copy has been replaced."""
         for _ in range(2):

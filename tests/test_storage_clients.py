@@ -15,6 +15,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring, Secret
+from rendezvous.core.sources import source_network
 from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import StartupError
 from rendezvous.model import ObservedAddress, PeerStatus
@@ -265,6 +266,28 @@ class DamageTests(ClientsCase):
         self.assertEqual(self.done(self.store.status(ONLINE, self.now)), PeerStatus(False, None))
         self.assertIs(self.pulse(ONLINE, HERE, self.now), PulseCode.ON_TIME)
         self.assertEqual(self.done(self.store.address(LATE, self.now)), ObservedAddress(*HERE))
+
+    def test_network_is_lost_only_with_the_whole_record(self) -> None:
+        """It counts as long as it is there. A client that has lost it takes nothing from its network when it ends."""
+        source = source_network("192.0.2.1")
+        self.store = self.opened()
+        made = [number.to_bytes(16, "big") for number in (4, 5)]
+        self.ids = list(made)
+        for client_id in made:
+            self.done(self.store.register(self.now, source))
+            self.pulse(client_id, HERE, self.now)
+        self.done(self.store.close(self.now))
+        # The address of the one; then all of its record.
+        for place, content, held in ((20, b"\x55", 2), (0, bytes(64), 1)):
+            with open(self.file, "r+b") as file:
+                file.seek(4096 + 4 * 64 + place)
+                file.write(content)
+            self.assertIn("have no address until their next pulse", self.warned()[0])
+            self.assertEqual(self.store.tables.presence._shares.held(source), held)
+            self.done(self.store.close(self.now))
+        self.store = self.opened()
+        self.done(self.store.logout(made[0], self.now))
+        self.assertEqual(self.store.tables.presence._shares.held(source), 1)
 
     def test_other_files_are_refused(self) -> None:
         """Short, damaged, of another store, of a newer server, or none of ours at all."""

@@ -62,7 +62,8 @@ class ClientFile:
     """
     The file, mapped and locked: two servers that write to the same records would damage them.
 
-    The store has a lock in a file of its own. This one also holds if somebody deletes that file while a server runs.
+    The store has a lock in a file of its own. This one also holds if somebody deletes that file while a server runs. If
+    both files are deleted, the copy that the next flush writes is locked as well.
 
     :ivar columns: the records.
     :ivar header: what the header said when the file was opened.
@@ -79,8 +80,8 @@ class ClientFile:
         )
         self._reserved = 0
         self._is_full = False
-        # Of the copy that stands in the place of a file that was deleted.
-        self._copy_inode: int | None = None
+        # The copy that stands in the place of a file that was deleted. It is open, so that it stays locked.
+        self._copy: int | None = None
 
     @classmethod
     def create(cls, path: str, capacity: int, generation: bytes, now: float) -> ClientFile:
@@ -177,12 +178,12 @@ class ClientFile:
             self._mapped.flush()
         os.fdatasync(self._descriptor)
         self._times[FLUSHED_AT // 8] = now
-        if not self._is_in_place():
+        if not self._is_at_path(self._descriptor):
             self._write_anew()
 
-    def _is_in_place(self) -> bool:
+    def _is_at_path(self, descriptor: int | None) -> bool:
         try:
-            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+            return descriptor is not None and os.path.samestat(os.stat(self._path), os.fstat(descriptor))
         except FileNotFoundError:
             return False
 
@@ -196,18 +197,21 @@ class ClientFile:
                 # Without the boot, what is read back counts as complete up to this flush and not longer.
                 os.pwrite(copy, bytes(16), BOOT_AT)
                 os.fsync(copy)
-            finally:
+                if os.path.lexists(self._path) and not self._is_at_path(self._copy):
+                    raise FileExistsError(errno.EEXIST, "another file has been put in its place")
+                lock_client_file(self._path, copy)
+                os.replace(draft, self._path)
+            except BaseException:
                 os.close(copy)
-            found = os.lstat(self._path).st_ino if os.path.lexists(self._path) else None
-            if found not in (None, self._copy_inode):
-                raise FileExistsError(errno.EEXIST, "another file has been put in its place")
-            os.replace(draft, self._path)
-        sync_directory(self._path)
-        if self._copy_inode is None:
+                raise
+        if self._copy is None:
             _log.warn(
                 "the table of clients {path} had been deleted; a copy is written with each flush", path=self._path
             )
-        self._copy_inode = os.stat(self._path).st_ino
+        else:
+            os.close(self._copy)
+        self._copy = copy
+        sync_directory(self._path)
 
     def close(self) -> None:
         """
@@ -218,6 +222,8 @@ class ClientFile:
         # The mapping has a copy of the descriptor, with which the lock would stay.
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         os.close(self._descriptor)
+        if self._copy is not None:
+            os.close(self._copy)
 
 
 def lock_client_file(path: str, descriptor: int) -> None:
