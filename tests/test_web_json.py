@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from rendezvous import errors
-from rendezvous.web._json import read_object, write_failure, write_object
+from rendezvous.web._json import MANY_LISTS, MAX_STRUCTURE, read_object, write_failure, write_object
 from rendezvous.web.pages import encode
 
 #: Any JSON: integers of any length, and text with any characters, halves of surrogate pairs included.
@@ -171,7 +171,7 @@ class ReadObjectTests(SynchronousTestCase):
             (b'{"a": "\xff"}', "it is not UTF-8"),
             (b'{"a": NaN}', "NaN is not a JSON number"),
             (b'{"a": -Infinity}', "-Infinity is not a JSON number"),
-            (b'{"a":' + b"[" * 200_000, "it is nested too deeply"),
+            (b'{"a":' + b"[" * MANY_LISTS, "it is nested too deeply"),
         ):
             self.assertEqual(self.refused(body), f"The body is not JSON: {reason}.")
 
@@ -180,6 +180,26 @@ class ReadObjectTests(SynchronousTestCase):
         message = self.refused(b'{"a": ' + b"9" * 5000 + b"}")
         self.assertEqual(message, "The body is not JSON: a number has more than 100 digits.")
         self.assertNotIn("\n", message)
+
+    def test_body_that_would_take_long_to_parse_is_refused(self) -> None:
+        """One with many lists; one that is left to the slow parser and has as much besides text."""
+        long = b"1" * 20
+        for piece, last in (
+            *((b"[]", b"1"), (b"{}", b"1"), (b"[[[[]]]]", b"1")),
+            *((b"1", long), (b"[1]", long), (b'"",1', b'"\\ud800"'), (b"1", b"not JSON")),
+        ):
+            values = [piece] * (2 * MAX_STRUCTURE // len(piece)) + [last]
+            message = self.refused(b'{"a":[' + b",".join(values) + b"]}")
+            self.assertEqual(message, "The body has too many values.", (piece, last))
+
+    def test_body_that_is_mostly_text_is_read(self) -> None:
+        """However long it is, with each of the parsers; and a list of many numbers with the quick one."""
+        text = "v=0 " * 200_000
+        for last in (1, 10**20):
+            value = {"a": [text, [1] * 10_000, last]}
+            self.assertEqual(read_object(made_request(json.dumps(value).encode())), value)
+        numbers = {"a": [1] * 100_000}
+        self.assertEqual(read_object(made_request(json.dumps(numbers, separators=(",", ":")).encode())), numbers)
 
     def test_byte_order_mark_is_refused(self) -> None:
         """RFC 8259, section 8.1: JSON carries none."""
