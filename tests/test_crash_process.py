@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.crash.crowd import crash_crowd, missing
 from tests.crash.fleet import crash_fleet
 from tests.crash.rounds import crash
 from tests.crash.wire import Violation
@@ -14,6 +17,8 @@ from tests.crash.wire import Violation
 ROUNDS = 20
 #: Clients that pulse while the server is killed.
 FLEET = 1000
+#: Clients that pulse at full speed.
+CROWD = 20_000
 #: What every client does in some round; a run that leaves one of them out has shown nothing of it.
 DEEDS = {
     "announce", "answer", "candidates", "heartbeat", "logout", "move", "override", "publish", "pulse", "register",
@@ -54,6 +59,34 @@ class FleetTests(SynchronousTestCase):
         """Where the address, or only the time, does not reach the file."""
         for plant in ("records_never_reach_the_file", "pulses_are_recorded_late"):
             self.assertRaises(Violation, self.crash, 3, plant)
+
+
+class CrowdTests(SynchronousTestCase):
+    """``kill -9`` while many clients pulse at full speed; ``make crash CLIENTS=1000000`` does it with a million."""
+
+    def setUp(self) -> None:
+        """See that the clients can be run here."""
+        if missing():
+            if os.environ.get("CI") == "true":
+                self.fail(missing())
+            raise SkipTest(missing())
+
+    def crash(self, rounds: int, plant: str = "") -> Counter[str]:
+        """Kill a server that often, and compare its file after each of its lives."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        return crash_crowd(directory, rounds, CROWD, 1, ignored, plant)
+
+    def test_every_acknowledged_pulse_is_in_the_file(self) -> None:
+        """Of each client, whatever the server was deciding together at its end; and all are on time after it."""
+        done = self.crash(2)
+        self.assertEqual(done["compared"], 4 * CROWD)
+        self.assertEqual({kind for kind in ("first", "steady", "move") if done[kind] < CROWD // 10}, set())
+
+    def test_lost_pulses_are_noticed(self) -> None:
+        """Where nothing reaches the file, and where one client of a batch keeps the time of its earlier pulse."""
+        for plant in ("records_never_reach_the_file", "one_pulse_of_a_batch_is_recorded_late"):
+            self.assertRaises(Violation, self.crash, 2, plant)
 
 
 class PlantedBugTests(SynchronousTestCase):

@@ -1,4 +1,8 @@
-"""``python -m tests.crash [ROUNDS [SEED]]``: as many crashes as one likes."""
+"""
+``python -m tests.crash [ROUNDS [SEED [CLIENTS]]]``: as many crashes as one likes.
+
+With CLIENTS that many clients pulse at full speed, and nothing else happens (:mod:`tests.crash.crowd`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.crash.crowd import crash_crowd, missing
 from tests.crash.rounds import crash
 
 
@@ -15,11 +20,18 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(rounds: str = "300", seed: str = "1") -> None:
+def main(rounds: str = "300", seed: str = "1", clients: str = "0") -> None:
     """Run, and say what was done."""
-    with tempfile.TemporaryDirectory(prefix="rendezvous-crash-") as directory:
-        total = crash(Path(directory), int(rounds), int(seed), say)
-        size = sum(path.stat().st_size for path in Path(directory).glob("rendezvous.sqlite3*"))
+    size = int(clients)
+    if size and missing():
+        raise SystemExit(missing())
+    with tempfile.TemporaryDirectory(prefix="rendezvous-crash-") as name:
+        directory = Path(name)
+        if size:
+            total = crash_crowd(directory, int(rounds), size, int(seed), say)
+        else:
+            total = crash(directory, int(rounds), int(seed), say)
+        size = sum(path.stat().st_size for path in directory.glob("rendezvous.sqlite3*"))
     for name, count in sorted(total.items()):
         say(f"{count:9d}  {name}")
     say(f"{size:9d}  bytes on disk at the end; nothing was lost, and nothing that was ended came back")

@@ -10,12 +10,18 @@ from collections.abc import Callable
 from mmap import MAP_PRIVATE, mmap
 from typing import Any
 
+from rendezvous.core.batch import PulseBatch
 from rendezvous.core.clients import WORDS
 from rendezvous.core.presence import Presence
 from rendezvous.storage import client_file
 from rendezvous.storage.journal import Journal
 
-__all__ = ["pulses_are_recorded_late", "records_never_reach_the_file", "slots_are_freed_early"]
+__all__ = [
+    "one_pulse_of_a_batch_is_recorded_late",
+    "pulses_are_recorded_late",
+    "records_never_reach_the_file",
+    "slots_are_freed_early",
+]
 
 
 def records_never_reach_the_file() -> None:
@@ -59,3 +65,18 @@ def pulses_are_recorded_late() -> None:
 
     patched: Any = Presence
     patched.keep_alive = forgetful
+
+
+def one_pulse_of_a_batch_is_recorded_late() -> None:
+    """Answer all pulses that are decided together, and leave the time of the last one in the file for one of them."""
+    plain = PulseBatch.take
+
+    def forgetful(self: PulseBatch, keys: Any, *arguments: Any) -> Any:
+        slot = self._presence.index.find(keys[0].tobytes())
+        before = self._presence.columns.seen[slot * WORDS]
+        codes = plain(self, keys, *arguments)
+        self._presence.columns.seen[slot * WORDS] = before
+        return codes
+
+    patched: Any = PulseBatch
+    patched.take = forgetful
