@@ -16,7 +16,10 @@ HTTP_PORT =
 UDP_PORT =
 OPTIONS =
 
-CRASH_ROUNDS = 300
+# Tests that run at the same time.
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+
+CRASH_ROUNDS = $(if $(CLIENTS),3,300)
 CRASH_SEED = 1
 FUZZ_SECONDS = 600
 ATTACK_SECONDS = 10
@@ -40,9 +43,9 @@ help:  ## list the targets
 run: $(VENV)/.installed-fast  ## run the server in the foreground: on other ports with HTTP_PORT=, UDP_PORT=; more with OPTIONS=
 	@exec $(BIN)/twistd --nodaemon --pidfile= --logger rendezvous.logs.plain rendezvous $(if $(HTTP_PORT),--http-port $(HTTP_PORT)) $(if $(UDP_PORT),--udp-port $(UDP_PORT)) $(OPTIONS)
 
-test: $(VENV)/.installed-test  ## run the tests, measuring coverage; with FAST=1 without those of real processes and real time
+test: $(VENV)/.installed-test  ## run the tests, JOBS= at a time, measuring coverage; with FAST=1 without those of real processes and real time
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m twisted.trial $(TESTS); status=$$?; $(BIN)/coverage combine --quiet; exit $$status
+	@$(BIN)/coverage run -m twisted.trial -j$(JOBS) $(TESTS); status=$$?; $(BIN)/coverage combine --quiet; exit $$status
 
 coverage: .coverage  ## report the coverage of the last test run
 	@$(BIN)/coverage report
@@ -88,8 +91,8 @@ bench: $(VENV)/.installed-test  ## run the benchmarks, some with BENCH=; compare
 fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port for FUZZ_SECONDS, 600 unless said otherwise
 	@$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
-crash: $(VENV)/.installed-test  ## kill the server under load, restart it and compare; as often as CRASH_ROUNDS= says
-	@$(BIN)/python -m tests.crash $(CRASH_ROUNDS) $(CRASH_SEED)
+crash: $(VENV)/.installed-test  ## kill the server under load, restart it and compare, CRASH_ROUNDS= times; with CLIENTS= under pulses of so many
+	@$(BIN)/python -m tests.crash $(CRASH_ROUNDS) $(CRASH_SEED) $(CLIENTS)
 
 attack: $(VENV)/.installed-test  ## attack servers beside an innocent client, each attack for ATTACK_SECONDS; some with ATTACKS=
 	@$(BIN)/python -m tests.attack --seconds $(ATTACK_SECONDS) $(ATTACKS)
