@@ -37,7 +37,8 @@ from rendezvous.storage.registry import make_store
 from rendezvous.sweep import Sweep, sweep_service
 from rendezvous.udp.fast import listen_fast
 from rendezvous.udp.mmsg import Calls
-from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
+from rendezvous.udp.protocol import RendezvousDatagrams
+from rendezvous.udp.shared import Datagrams
 from rendezvous.web.api import all_routes
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors

@@ -26,7 +26,8 @@ from rendezvous.storage.registry import memory_store
 from rendezvous.testing import MemoryUDPPort
 from rendezvous.udp import together
 from rendezvous.udp.fast import listen_fast
-from rendezvous.udp.protocol import Datagrams, Drop, RendezvousDatagrams
+from rendezvous.udp.protocol import RendezvousDatagrams
+from rendezvous.udp.shared import Datagrams, Drop
 from rendezvous.wire.demux import mistakable
 from rendezvous.wire.pulse import encode_reply
 from rendezvous.wire.stun import BINDING, Message, MessageClass, encode

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.settings import Settings
-from rendezvous.udp.protocol import Drop
+from rendezvous.udp.shared import Drop
 from tests._rst import tables
 from tests._udp_case import ALICE, BOB, DEPLOYED, DOCUMENTED, UDPTestCase
 

@@ -18,7 +18,8 @@ from rendezvous.core.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.errors import Unavailable
 from rendezvous.testing import MemoryServer, MemoryUDPPort
-from rendezvous.udp.protocol import Datagrams, RendezvousDatagrams
+from rendezvous.udp.protocol import RendezvousDatagrams
+from rendezvous.udp.shared import Datagrams
 from rendezvous.wire.demux import classify
 from rendezvous.wire.tracker import Dialect
 

@@ -18,7 +18,8 @@ from rendezvous.testing import MemoryServer
 from rendezvous.udp import fast, together
 from rendezvous.udp.fast import BATCHES, FastPort, OneByOne
 from rendezvous.udp.mmsg import SIZE, load_calls
-from rendezvous.udp.protocol import Drop, RendezvousDatagrams
+from rendezvous.udp.protocol import RendezvousDatagrams
+from rendezvous.udp.shared import Drop
 from rendezvous.wire import stun
 from tests._memory_fast import FastMemoryPort, FastMemoryReactor, fast_server
 from tests.small_server import SAMPLES, SOURCES, SmallServer

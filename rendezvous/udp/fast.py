@@ -27,7 +27,8 @@ from rendezvous.core.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.udp.mmsg import MAX_REPLY, MESSAGE_SIZE, Batch, Calls
 from rendezvous.udp.port import DATAGRAMS_A_TURN, listen_datagrams
-from rendezvous.udp.protocol import Drop, RendezvousDatagrams
+from rendezvous.udp.protocol import RendezvousDatagrams
+from rendezvous.udp.shared import Drop
 from rendezvous.wire import pulse
 
 __all__ = ["BATCHES", "Decide", "FastPort", "OneByOne", "listen_fast"]

@@ -7,34 +7,27 @@ What is refused is refused as early as it can be: a request over its source's ra
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-import attrs
-
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rendezvous.core.amplification import AmplificationLimit
-from rendezvous.core.buckets import Buckets
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.protocols import Protocol
-from rendezvous.core.ratelimit import MAX_SOURCES, RateLimit
 from rendezvous.core.replies import Pushed, PushNotice, Replies, Source
 from rendezvous.core.sources import source_network
 from rendezvous.core.states import PulseCode
-from rendezvous.counters import DROPPED_DATAGRAMS, Counters
+from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError
-from rendezvous.interfaces import IStore
 from rendezvous.refusals import Refusals
+from rendezvous.udp.shared import Datagrams, Drop
 from rendezvous.wire import pulse, stun, tracker
 from rendezvous.wire.demux import classify
 
-__all__ = ["BYTES_A_TOKEN", "Datagrams", "Drop", "RendezvousDatagrams"]
+__all__ = ["BYTES_A_TOKEN", "RendezvousDatagrams"]
 
 Address = tuple[str, int]
 T = TypeVar("T")
@@ -42,68 +35,13 @@ T = TypeVar("T")
 BYTES_A_TOKEN = 128
 """Bytes of an answer that one token of the rate limit pays for; a longer answer costs more of them."""
 
-MOVES_A_SECOND, MOVES_AT_ONCE = 1.0, 10
-"""How often a client may pulse for the first time, from a new address, or late; its other pulses are not limited."""
-
 _PORT_NUMBERS = 65536
 _PULSE_REPLIES: Final = {code: pulse.encode_reply(code) for code in PulseCode}
 _ON_TIME: Final = _PULSE_REPLIES[PulseCode.ON_TIME]
 
 
-class Drop(StrEnum):
-    """Why a datagram was dropped."""
-
-    UNREADABLE = "unreadable"
-    PROTOCOL_OFF = "protocol turned off"
-    MALFORMED_STUN = "malformed STUN"
-    MALFORMED_TRACKER = "malformed tracker request"
-    RATE_LIMIT = "rate limit"
-    PULSE_LIMIT = "pulse limit"
-    AMPLIFICATION_LIMIT = "amplification limit"
-    STORE_UNAVAILABLE = "store unavailable"
-    UNSENDABLE = "unsendable"
-    UNRECEIVABLE = "receive error"
-
-
 def _keep_none_alive(datagram: bytes, addr: Address, now: float, local_port: int) -> bool:
     return False
-
-
-@attrs.define
-class Datagrams:
-    """
-    What all UDP ports of a server share.
-
-    :ivar limit: how many answers of STUN and of the tracker one source may cause; see ``security`` in the docs.
-    :ivar protocols: the protocols that are on.
-    :ivar counters: what the server counts; dropped datagrams are counted by :class:`Drop`.
-    :ivar moves: how many of the pulses that cost more than the common one each client may send, by its key.
-    :ivar amplification: how much the tracker may send to an address, compared with what came from there.
-    :ivar sockets: the protocols that are listening, by their number. What answers no request is sent by the socket
-        that its receiver has sent to, as that is the one which the receiver's NAT lets through. The number is the local
-        port; a second socket on one port number, with another address, has 65536 more.
-    """
-
-    store: IStore
-    clock: IReactorTime
-    limit: RateLimit
-    protocols: frozenset[Protocol] = frozenset(Protocol)
-    counters: Counters = attrs.field(factory=Counters)
-    moves: Buckets[bytes] = attrs.field(factory=lambda: Buckets(MOVES_A_SECOND, MOVES_AT_ONCE, MAX_SOURCES))
-    amplification: AmplificationLimit = attrs.field(factory=AmplificationLimit)
-    sockets: dict[int, RendezvousDatagrams] = attrs.field(factory=dict)
-    _is_running: bool = True
-
-    @property
-    def is_running(self) -> bool:
-        """:returns: whether the store can be used; if not, all datagrams are dropped."""
-        return self._is_running
-
-    def run(self, is_running: bool) -> None:
-        """Say whether the store can be used."""
-        self._is_running = is_running
-        for socket in self.sockets.values():
-            socket.choose()
 
 
 class RendezvousDatagrams(DatagramProtocol):
