@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.testing import StringTransport
 from twisted.web.server import Site
 
-from rendezvous.web.channel import HEADER_TIME, REFUSAL_TIME
+from rendezvous.web.deadlines import HEADER_TIME, REFUSAL_TIME
 from rendezvous.web.request import MAX_FIELDS
 from rendezvous.web.transports import KERNEL_BUFFER, keep_little_unread
 from tests._web_case import WebTestCase

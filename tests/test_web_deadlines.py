@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.web.channel`: how long each part of a request, and of its answer, may take."""
+"""Tests of :mod:`rendezvous.web.deadlines`: how long each part of a request, and of its answer, may take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.testing import Connection, MemoryServer
-from rendezvous.web.channel import (
+from rendezvous.web.deadlines import (
     BODY_RATE,
     BODY_TIME,
     FIRST_BYTE_TIME,
@@ -196,3 +196,17 @@ class UnreadTests(DeadlineCase):
         self.assertFalse(connection.transport.disconnected)
         self.later(JUST)
         self.assertTrue(connection.transport.disconnected)
+
+
+class TimerTests(DeadlineCase):
+    """What the deadlines of a connection cost."""
+
+    def test_a_connection_has_one_timer(self) -> None:
+        """Also while it is idle, its next request has begun, and its client does not read."""
+        before = len(self.server.reactor.getDelayedCalls())
+        connection = self.send(GET)
+        connection.send(b"GET")
+        cast(Any, connection.transport.producer).pauseProducing()
+        self.assertEqual(len(self.server.reactor.getDelayedCalls()) - before, 1)
+        connection.lose()
+        self.assertEqual(len(self.server.reactor.getDelayedCalls()), before)

@@ -16,7 +16,7 @@ from rendezvous.errors import Full
 from rendezvous.limits import SourceLimits
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES, Refusals
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, Response
-from rendezvous.web.channel import REFUSAL_TIME
+from rendezvous.web.deadlines import REFUSAL_TIME
 from rendezvous.web.quotas import MAX_UNFINISHED
 
 NOW = 1_800_000_000

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.testing import Connection, MemoryServer, Response
-from rendezvous.web.channel import REFUSAL_TIME
+from rendezvous.web.deadlines import REFUSAL_TIME
 
 REGISTER = "POST /register HTTP/1.1\r\nHost: a\r\n"
 

@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.testing import MemoryServer, Response
-from rendezvous.web.channel import REFUSAL_TIME
+from rendezvous.web.deadlines import REFUSAL_TIME
 
 ORIGIN = b"Origin: https://app.example\r\n"
 

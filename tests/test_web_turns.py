@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -213,6 +214,21 @@ class ChannelTests(WebTestCase):
         self.server.connect(("192.0.2.1", 1)).request("POST", f"/offers/{offer}/answer", headers, body)
         self.server.reactor.advance(0)
         self.server.reactor.advance(0)
+        self.assertEqual([each.status for each in connection.responses()], [200, 200])
+
+    def test_data_that_comes_while_the_client_has_to_read(self) -> None:
+        """It is read behind what came before it, when the client has read its answers."""
+        self.publish()
+        connection = self.start("GET", "/offers/answers?wait=5", None, self.alice)
+        connection._methods.append("GET")
+        self.server.site.turns._spent = BUDGET
+        connection.send(b"GET /health HTTP/1.1\r\nHo")
+        producer = cast(Any, connection.transport.producer)
+        producer.pauseProducing()
+        self.server.reactor.advance(0)
+        connection._channel.dataReceived(b"st: a\r\n\r\n")  # TLS hands over what it has, in any case.
+        producer.resumeProducing()
+        self.advance(6)
         self.assertEqual([each.status for each in connection.responses()], [200, 200])
 
     def test_a_client_that_leaves_while_it_waits_for_its_turn(self) -> None:

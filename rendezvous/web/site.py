@@ -50,7 +50,8 @@ class RendezvousSite(Site):
         max_connections: int = MAX_CONNECTIONS,
         wall: Callable[[], float] = wall_clock,
     ) -> None:
-        super().__init__(root, requestFactory=CappedRequest, reactor=reactor)
+        # Channels have deadlines of their own.
+        super().__init__(root, requestFactory=CappedRequest, reactor=reactor, timeout=None)
         self._wall = wall
         self.root = root
         self.turns = Turns(reactor)
