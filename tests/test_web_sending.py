@@ -122,6 +122,13 @@ class SendingTestCase(WebTestCase):
         """Ask for a page."""
         return SlowClient(self, host).get("/chess/sessions", ORIGIN)
 
+    def turn(self) -> None:
+        """Let one turn of the reactor pass, and not also those that follow from it."""
+        for call in self.server.reactor.getDelayedCalls():
+            if call.getTime() <= self.server.reactor.seconds():
+                call.cancel()
+                self.sender._turns._begin()
+
     def counted(self, family: str) -> dict[str, int]:
         """What was refused."""
         return dict(self.server.rendezvous.counters.family(family))
@@ -147,27 +154,27 @@ class AnswerTests(SendingTestCase):
     def test_it_is_counted_until_it_is_read(self) -> None:
         """The whole answer counts until the client has read its last piece."""
         client = self.page()
-        self.assertGreater(self.sender.held, PAGE)
+        self.assertGreater(self.sender.unread, PAGE)
         while client.transport.unread > SMALL:
-            self.assertGreater(self.sender.held, PAGE)
+            self.assertGreater(self.sender.unread, PAGE)
             client.transport.read()
-        self.assertEqual(self.sender.held, 0)
+        self.assertEqual(self.sender.unread, 0)
 
     def test_a_client_that_leaves_counts_no_more(self) -> None:
         """Neither does one that left while it waited for its turn."""
         clients = [self.page() for _ in range(PIECES + 2)]
-        self.assertGreater(self.sender.held, len(clients) * PAGE)
+        self.assertGreater(self.sender.unread, len(clients) * PAGE)
         for client in clients:
             client.leave()
         self.server.reactor.advance(0)
-        self.assertEqual(self.sender.held, 0)
+        self.assertEqual(self.sender.unread, 0)
 
     def test_a_short_answer_is_not_counted(self) -> None:
         """An answer of 16 KiB is handed over whole."""
         self.open_session("go", offer="v" * (SMALL - 400))
         client = SlowClient(self).get("/go/sessions", ORIGIN)
         self.assertEqual(len(client.json()["sessions"]), 1)
-        self.assertEqual(self.sender.held, 0)
+        self.assertEqual(self.sender.unread, 0)
 
     def test_every_long_answer_is_counted(self) -> None:
         """Not only pages: a description of the server, what a poll reads, and a list of topics."""
@@ -185,7 +192,7 @@ class AnswerTests(SendingTestCase):
     def test_head_sends_no_body_and_counts_nothing(self) -> None:
         """HEAD has the length that GET has."""
         headed = SlowClient(self).get("/chess/sessions", ORIGIN, "HEAD")
-        self.assertEqual(self.sender.held, 0)
+        self.assertEqual(self.sender.unread, 0)
         length = self.page().head.partition("content-length: ")[2].split()[0]
         self.assertIn(f"content-length: {length}", headed.head)
         self.assertTrue(headed.transport.value().endswith(b"\r\n\r\n"))
@@ -200,7 +207,7 @@ class AnswerTests(SendingTestCase):
         self.advance(1)
         self.assertTrue(client.transport.aborted)
         client.leave()
-        self.assertEqual(self.sender.held, 0)
+        self.assertEqual(self.sender.unread, 0)
 
     def test_so_many_pieces_in_one_turn(self) -> None:
         """Forty clients that ask at the same moment are handed their first pieces in three turns."""
@@ -208,11 +215,17 @@ class AnswerTests(SendingTestCase):
         begun = []
         for _ in range(3):
             begun.append(sum(bool(client.transport.value()) for client in clients))
-            for call in self.server.reactor.getDelayedCalls():
-                if call.getTime() <= self.server.reactor.seconds():
-                    call.cancel()
-                    self.sender._turns._begin()
+            self.turn()
         self.assertEqual(begun, [PIECES, 2 * PIECES, 40])
+
+    def test_sources_take_turns(self) -> None:
+        """A client whose source asks for one page does not wait for another source that asks for forty."""
+        for _ in range(40):
+            self.page()
+        other = self.page("192.0.2.1")
+        self.assertEqual(other.transport.value(), b"")
+        self.turn()
+        self.assertEqual(other.status, 200)
 
     def test_a_transport_is_told_to_hold_little(self) -> None:
         """The transport of each connection asks for a pause at 16 KiB."""
@@ -247,7 +260,7 @@ class FullTests(SendingTestCase):
         """A server that is set to hold less than 2 MiB holds those."""
         clients = [self.page(f"192.0.2.{number}") for number in range(3)]
         self.assertEqual([client.status for client in clients], [200, 200, 503])
-        self.assertLessEqual(self.sender.held, LEAST)
+        self.assertLessEqual(self.sender.unread, LEAST)
 
     def test_a_full_server_refuses(self) -> None:
         """503 with Retry-After, and it is counted."""
@@ -267,7 +280,7 @@ class FullTests(SendingTestCase):
         self.assertEqual(self.page().status, 200)
         self.assertEqual([first.transport.aborted, second.transport.aborted], [True, False])
         first.leave()
-        self.assertLessEqual(self.sender.held, LEAST)
+        self.assertLessEqual(self.sender.unread, LEAST)
         self.assertEqual(self.page().status, 200)
         self.assertTrue(second.transport.aborted)
 
@@ -299,12 +312,12 @@ class FullTests(SendingTestCase):
             stream.transport.read()
         self.assertGreater(len(stream.transport.value()), 360_000)
         readers[1].leave()
-        self.assertEqual(self.sender.held, 0)
+        self.assertEqual(self.sender.unread, 0)
 
     def test_a_stream_that_waits_too_long_for_room_is_closed(self) -> None:
         """After 60 s; its client can come back and read on."""
         self.sender.change(UnreadLimits(most=LEAST))
-        self.sender.held = LEAST
+        self.sender.unread = LEAST
         stream = self.stream()
         self.advance(STALL_TIME - 1)
         self.assertFalse(stream.transport.aborted)
@@ -324,10 +337,10 @@ class FullTests(SendingTestCase):
     def test_an_event_is_counted_until_it_is_read(self) -> None:
         """The whole of it, and nothing afterwards."""
         stream = self.stream()
-        self.assertGreater(self.sender.held, 360_000)
+        self.assertGreater(self.sender.unread, 360_000)
         while stream.transport.unread > SMALL:
             stream.transport.read()
-        self.assertEqual(self.sender.held, 0)
+        self.assertEqual(self.sender.unread, 0)
 
 
 class ShareTests(SendingTestCase):

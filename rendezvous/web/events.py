@@ -20,7 +20,7 @@ from rendezvous.web.pages import encode
 from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import answer_json, candidate_json
 from rendezvous.web.route import Route, caller
-from rendezvous.web.sending import Outlet, Sender, Stalled, aborted
+from rendezvous.web.sending import ResponseWriter, Sender, Stalled, aborted
 from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import fires_within
 
@@ -65,24 +65,24 @@ class EventRoutes:
         if request.method == b"HEAD":
             return
         try:
-            with Outlet(self._sender, request) as outlet:
-                await self._stream(request, outlet, peer, cursor)
+            with ResponseWriter(self._sender, request) as writer:
+                await self._stream(request, writer, peer, cursor)
         except Stalled:
             await aborted(request)
 
-    async def _stream(self, request: Request, outlet: Outlet, peer: str, cursor: int | None) -> None:
+    async def _stream(self, request: Request, writer: ResponseWriter, peer: str, cursor: int | None) -> None:
         """Write until something is raised. The stream is counted from its first to its last moment."""
         place = self._quotas.waiting(source_of(request))
         with place, self._store.subscribe(PeerEvents(peer)) as subscription, self._connected(peer):
             while True:
-                if outlet.is_closed:
-                    await outlet.opened()
+                if writer.is_paused:
+                    await writer.drain()
                     await caller(request, self._store, self._clock.seconds())
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())
                 for position, block in _blocks(news):
-                    has_waited = await outlet.write(block)
+                    has_waited = await writer.write(block)
                     cursor = position
-                    if has_waited or outlet.is_closed:
+                    if has_waited or writer.is_paused:
                         # What a client does not read stays in the log of events, which is bounded, and not here.
                         break
                 else:

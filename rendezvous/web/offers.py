@@ -20,7 +20,7 @@ from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import ahead_of, answer_json, candidate_json, ends_at, offer_json, own_offer_json
 from rendezvous.web.route import Route, caller
 from rendezvous.web.sources import source_of
-from rendezvous.web.waiting import held
+from rendezvous.web.waiting import long_poll
 
 __all__ = ["OfferRoutes"]
 
@@ -150,7 +150,7 @@ class OfferRoutes:
         owner = (await caller(request, self._store, self._seconds())).hex()
         query = Query(request)
         since = _since(query)
-        page = await held(
+        page = await long_poll(
             self._quotas.waiting(source_of(request)),
             self._store,
             self._clock,
@@ -202,7 +202,7 @@ class OfferRoutes:
         peer = (await caller(request, self._store, self._seconds())).hex()
         query, name = Query(request), decode_segment(offer, "id")
         since = _since(query)
-        page = await held(
+        page = await long_poll(
             self._quotas.waiting(source_of(request)),
             self._store,
             self._clock,

@@ -12,7 +12,7 @@ from rendezvous.core.sources import SITE_FACTOR, SourceNetwork
 from rendezvous.errors import Full, TooMany
 from rendezvous.limits import SourceLimits
 
-__all__ = ["CODES", "MAX_UNFINISHED", "Held", "Quotas"]
+__all__ = ["CODES", "MAX_UNFINISHED", "Place", "Quotas"]
 
 #: The codes of everything that is refused because of a limit of one source.
 CODES = (
@@ -102,13 +102,13 @@ class Quotas:
         if wait:
             raise _too_fast("publications", source, wait)
 
-    def waiting(self, source: SourceNetwork) -> Held:
+    def waiting(self, source: SourceNetwork) -> Place:
         """
         Count a request that waits, for the duration of a ``with`` block.
 
         :raises TooMany: ``source-waiting``, as many requests and streams of the source wait as may.
         """
-        return Held(self._waiting, source)
+        return Place(self._waiting, source)
 
     def receive(self, source: SourceNetwork, size: int) -> None:
         """
@@ -129,7 +129,7 @@ class Quotas:
         self._unfinished_total -= size
 
 
-class Held:
+class Place:
     """One place among those that a source may hold; it is given back at the end of the ``with`` block."""
 
     __slots__ = ("_shares", "_source")

@@ -8,15 +8,16 @@ client has read the one before. Meanwhile its bytes are counted, by source and i
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
 from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.http import Request
 
@@ -26,9 +27,10 @@ from rendezvous.errors import Full, RendezvousError
 from rendezvous.limits import UnreadLimits
 from rendezvous.web._json import write_head, write_object
 from rendezvous.web.sources import source_of
+from rendezvous.web.turns import Turns
 from rendezvous.web.waiting import fires_within
 
-__all__ = ["PIECE", "PIECES", "SMALL", "STALL_TIME", "YIELD_TIME", "Outlet", "Sender", "Stalled", "aborted"]
+__all__ = ["PIECE", "PIECES", "SMALL", "STALL_TIME", "YIELD_TIME", "ResponseWriter", "Sender", "Stalled", "aborted"]
 
 #: Bytes that one connection may leave unread without being counted. A transport with more asks for a pause.
 SMALL = 16 * 1024
@@ -62,20 +64,20 @@ class Sender:
 
     :param clock: the time that stalls are measured on.
     :param limits: how much that may be; the defaults, unless they are given.
-    :ivar held: bytes that are counted now.
+    :ivar unread: bytes that clients have not read.
     """
 
     def __init__(self, clock: IReactorTime, limits: UnreadLimits | None = None) -> None:
         self.clock = clock
-        self.held = 0
+        self.unread = 0
         self._shares = Shares("answers that clients have not read", code="source-unread")
-        self._turns = _Turns(clock)
-        # Those that wait for their clients, in the order in which they began to.
-        self._paused: OrderedDict[Outlet, None] = OrderedDict()
+        self._turns = Turns(clock, PIECES)
+        # Those whose clients have to read, in the order in which they were paused.
+        self._paused: OrderedDict[ResponseWriter, None] = OrderedDict()
         self.change(limits or UnreadLimits())
 
     def change(self, limits: UnreadLimits) -> None:
-        """Use other limits from now on. What is held already stays, and is counted."""
+        """Use other limits from now on. What is unread already stays, and is counted."""
         self._most = max(LEAST, limits.most)
         subscriber, site = share_of(self._most, limits.share)
         self._shares.change(subscriber and max(LEAST, subscriber), site and max(LEAST, site))
@@ -96,43 +98,47 @@ class Sender:
             write_head(request, size)
             return b""
         try:
-            with Outlet(self, request) as outlet:
-                outlet.hold(size)
+            with ResponseWriter(self, request) as writer:
+                writer.reserve(size)
                 write_head(request, size)
-                await outlet.pass_on(parts)
+                await writer.write_parts(parts)
         except Stalled:
             await aborted(request)
         return b""
 
-    def take(self, outlet: Outlet, size: int) -> None:
-        """Count bytes; see :meth:`send` for the errors."""
-        self._shares.check(outlet.source, size)
-        while self.held + size > self._most and self._make_room():
+    def reserve(self, writer: ResponseWriter, size: int) -> None:
+        """Count bytes as unread; see :meth:`send` for the errors."""
+        self._shares.check(writer.source, size)
+        while self.unread + size > self._most and self._make_room():
             pass
-        if self.held + size > self._most:
+        if self.unread + size > self._most:
             raise Full(
                 "The server holds as many unread answers as it can.", code="full-unread", holder=self._shares.largest
             )
-        self.held += size
-        self._shares.add(outlet.source, size)
+        self.unread += size
+        self._shares.add(writer.source, size)
 
-    def give_back(self, outlet: Outlet, size: int) -> None:
-        """Count bytes no more."""
-        self._paused.pop(outlet, None)
-        self.held -= size
-        self._shares.remove(outlet.source, size)
+    def release(self, writer: ResponseWriter, size: int) -> None:
+        """Count bytes as unread no more."""
+        self._paused.pop(writer, None)
+        self.unread -= size
+        self._shares.remove(writer.source, size)
 
-    def paused(self, outlet: Outlet) -> None:
+    def paused(self, writer: ResponseWriter) -> None:
         """Note that a client has to read before there can be more for it."""
-        self._paused[outlet] = None
+        self._paused[writer] = None
 
-    def resumed(self, outlet: Outlet) -> None:
+    def resumed(self, writer: ResponseWriter) -> None:
         """Note that it has read everything."""
-        self._paused.pop(outlet, None)
+        self._paused.pop(writer, None)
 
-    async def turn(self) -> None:
-        """Wait until a piece may be handed over."""
-        await self._turns.take()
+    async def turn(self, source: SourceNetwork) -> None:
+        """Wait until a piece may be handed over. The sources take turns."""
+        if self._turns.are_over:
+            turn: Deferred[None] = Deferred()
+            self._turns.add(source.subscriber, partial(_begin, turn))
+            await turn
+        self._turns.charge(source.subscriber, 1)
 
     def _make_room(self) -> bool:
         """Close the connection that has not read for longest, if that is long enough."""
@@ -144,9 +150,10 @@ class Sender:
 
 
 @implementer(IPushProducer)
-class Outlet:
+class ResponseWriter:
     """
-    Where one request is answered: closed while its client has to read. Used as a context manager.
+    Writes one answer as fast as its client reads it: it is paused while the client has to read. Used as a context
+    manager.
 
     :ivar source: who is charged for what is unread.
     """
@@ -156,12 +163,12 @@ class Outlet:
         self._sender = sender
         self._clock = sender.clock
         self._request = request
-        self._held = 0
-        self._closed_at: float | None = None
+        self._reserved = 0
+        self._paused_at: float | None = None
         self._waiting: Deferred[None] | None = None
         self._is_over = False
 
-    def __enter__(self) -> Outlet:
+    def __enter__(self) -> ResponseWriter:
         self._request.registerProducer(self, True)
         return self
 
@@ -174,18 +181,18 @@ class Outlet:
         del self._request
 
     @property
-    def is_closed(self) -> bool:
+    def is_paused(self) -> bool:
         """:returns: whether the transport has more to send than it should."""
-        return self._closed_at is not None
+        return self._paused_at is not None
 
     def paused_for(self) -> float:
-        """:returns: seconds for which it has been closed."""
-        return 0.0 if self._closed_at is None else self._clock.seconds() - self._closed_at
+        """:returns: seconds for which it has been paused."""
+        return 0.0 if self._paused_at is None else self._clock.seconds() - self._paused_at
 
-    def hold(self, size: int) -> None:
-        """Count bytes until all of them are read; see :meth:`Sender.send` for the errors."""
-        self._sender.take(self, size)
-        self._held += size
+    def reserve(self, size: int) -> None:
+        """Count bytes as unread until all of them are read; see :meth:`Sender.send` for the errors."""
+        self._sender.reserve(self, size)
+        self._reserved += size
 
     def give_way(self) -> None:
         """Close the connection: another one needs the room."""
@@ -206,50 +213,50 @@ class Outlet:
         until = self._clock.seconds() + STALL_TIME
         while True:
             try:
-                self.hold(len(block))
+                self.reserve(len(block))
                 break
             except RendezvousError:
                 if self._clock.seconds() >= until:
                     raise Stalled from None
                 await deferLater(self._clock, RETRY_TIME)
-        await self.pass_on((block,))
+        await self.write_parts((block,))
         self._release()
         return True
 
-    async def pass_on(self, parts: Sequence[bytes]) -> None:
+    async def write_parts(self, parts: Sequence[bytes]) -> None:
         """
-        Hand over what was counted, a piece at a time, and wait until all of it is read.
+        Write what was reserved, a piece at a time, and wait until all of it is read.
 
         :raises Stalled: the client does not read.
         """
         for piece in _pieces(parts):
-            await self.opened()
-            await self._sender.turn()
+            await self.drain()
+            await self._sender.turn(self.source)
             self._request.write(piece)
-        await self.opened()
+        await self.drain()
 
-    async def opened(self) -> None:
+    async def drain(self) -> None:
         """
-        Wait until it is open.
+        Wait until it is not paused.
 
-        :raises Stalled: it has been closed for :data:`STALL_TIME`.
+        :raises Stalled: it has been paused for :data:`STALL_TIME`.
         """
-        while self._closed_at is not None:
-            left = self._closed_at + STALL_TIME - self._clock.seconds()
+        while self._paused_at is not None:
+            left = self._paused_at + STALL_TIME - self._clock.seconds()
             self._waiting = Deferred()
             if self._is_over or left <= 0 or not await fires_within(self._waiting, left, self._clock):
                 raise Stalled
 
     def pauseProducing(self) -> None:
-        """Close."""
-        if self._closed_at is None:
-            self._closed_at = self._clock.seconds()
-            if self._held:
+        """Write no more for now."""
+        if self._paused_at is None:
+            self._paused_at = self._clock.seconds()
+            if self._reserved:
                 self._sender.paused(self)
 
     def resumeProducing(self) -> None:
-        """Open: the transport has sent all that it had."""
-        self._closed_at = None
+        """Write on: the transport has sent all that it had."""
+        self._paused_at = None
         self._sender.resumed(self)
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.called:
@@ -259,47 +266,20 @@ class Outlet:
         """Do nothing: the request is cancelled as well."""
 
     def _release(self) -> None:
-        if self._held:
-            self._sender.give_back(self, self._held)
-            self._held = 0
-
-
-class _Turns:
-    """
-    Lets so many pieces pass in one turn of the reactor, and the others in later turns, in their order.
-
-    :param clock: what calls later.
-    """
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._left = PIECES
-        self._waiting: deque[Deferred[None]] = deque()
-        self._next: IDelayedCall | None = None
-
-    async def take(self) -> None:
-        """Wait for a turn, if there is none left in this one."""
-        if self._left == 0:
-            turn: Deferred[None] = Deferred()
-            self._waiting.append(turn)
-            await turn
-        self._left -= 1
-        if self._left == 0 and self._next is None:
-            self._next = self._clock.callLater(0, self._begin)
-
-    def _begin(self) -> None:
-        self._next = None
-        self._left = PIECES
-        while self._left and self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.called:  # Its client has not left meanwhile.
-                turn.callback(None)
+        if self._reserved:
+            self._sender.release(self, self._reserved)
+            self._reserved = 0
 
 
 async def aborted(request: Request) -> None:
     """Close a connection whose client does not read; a proper end would stand behind what it has not read."""
     _transport(request).abortConnection()
     await Deferred()  # Cancelled as soon as the connection is lost.
+
+
+def _begin(turn: Deferred[None]) -> None:
+    if not turn.called:  # Its client has not left meanwhile.
+        turn.callback(None)
 
 
 def _transport(request: Request) -> Any:
@@ -314,7 +294,7 @@ def _pieces(parts: Sequence[bytes]) -> Iterator[bytes]:
         end = min(start + PIECE, size)
         # The parts that hold the first and the last byte of the piece.
         first, last = bisect_right(ends, start), bisect_left(ends, end)
-        held = list(parts[first : last + 1])
-        held[-1] = held[-1][: len(held[-1]) - (ends[last] - end)]
-        held[0] = held[0][start - (ends[first] - len(parts[first])) :]
-        yield b"".join(held)
+        piece = list(parts[first : last + 1])
+        piece[-1] = piece[-1][: len(piece[-1]) - (ends[last] - end)]
+        piece[0] = piece[0][start - (ends[first] - len(parts[first])) :]
+        yield b"".join(piece)

@@ -20,7 +20,7 @@ from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import ahead_of, payloads, session_json
 from rendezvous.web.route import Route
 from rendezvous.web.sources import source_of
-from rendezvous.web.waiting import held
+from rendezvous.web.waiting import long_poll
 
 __all__ = ["SessionRoutes"]
 
@@ -125,7 +125,7 @@ class SessionRoutes:
         origin, body = _origin(request), Body(read_object(request))
         code, side = body.text("code"), _side(body)
         since = body.optional_integer("since", 0)
-        session = await held(
+        session = await long_poll(
             self._quotas.waiting(source_of(request)),
             self._store,
             self._clock,

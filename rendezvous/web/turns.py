@@ -1,4 +1,4 @@
-"""How requests share the time of the reactor."""
+"""How sources share the turns of the reactor."""
 
 from __future__ import annotations
 
@@ -14,29 +14,33 @@ __all__ = ["BUDGET", "Turns"]
 #: Seconds that the requests of all connections may take in one turn of the reactor. Pulses and timers come in between.
 BUDGET = 0.005
 
-#: Sources whose use of time is remembered while others wait; there are more only as long as they use any.
+#: Sources whose use is remembered while others wait; there are more only as long as they use any.
 REMEMBERED = 1024
 
 
 class Turns:
     """
-    Ends the work of a turn of the reactor when it has taken its time. What is left is done in the next turns, and the
-    sources share their time equally (start-time fair queueing: Goyal, Vin and Cheng, 1996).
+    Ends the work of a turn of the reactor when it has cost its budget. What is left is done in the next turns, and the
+    sources share the budget equally (start-time fair queueing: Goyal, Vin and Cheng, 1996).
 
-    For example, fifty sources send bodies of which each piece takes 3 ms, and another one looks up an address, which
-    takes 0.3 ms. The look-up is next, because its source has used less time than those that wait.
+    Requests cost the time that they take. For example, fifty sources send bodies of which each piece takes 3 ms, and
+    another one looks up an address, which takes 0.3 ms. The look-up is next, because its source has used less time than
+    those that wait. Pieces of long answers cost one each: the time that they take comes later, when the reactor sends
+    them.
 
-    What arrives while nothing waits is done at once. It is counted against its source if it ends the turn, and is
-    otherwise too short to count: all such work of a turn takes less than the budget.
+    What arrives while nothing waits is done at once. It is charged to its source if it ends the turn, and is otherwise
+    too little to be charged: all such work of a turn costs less than the budget.
 
     :param reactor: the clock that work is measured on, and what calls later.
+    :param budget: what the work of one turn may cost.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, budget: float = BUDGET) -> None:
         self._reactor = reactor
+        self._budget = budget
         self._seconds: Callable[[], float] = reactor.seconds
         self._spent = 0.0
-        # Virtual time: the use of time of a source that has always had work to do.
+        # Virtual time: what a source has used that has always had work to do.
         self._now = 0.0
         self._used: dict[Hashable, float] = {}
         self._works: dict[Hashable, deque[Callable[[], None]]] = {}
@@ -48,11 +52,11 @@ class Turns:
     @property
     def are_over(self) -> bool:
         """:returns: whether further work has to wait for a later turn."""
-        return self._spent >= BUDGET
+        return self._spent >= self._budget
 
     def run(self, source: Hashable, work: Callable[[bytes], None], data: bytes) -> None:
         """
-        Do something now, and count the time that it takes.
+        Do something now, and charge the time that it takes.
 
         :param source: who it is done for.
         """
@@ -60,21 +64,29 @@ class Turns:
         try:
             work(data)
         finally:
-            took = self._seconds() - began
-            spent = self._spent = self._spent + took
-            # What is done while nothing waits keeps nothing back until the turn is over. Until then it is less than
-            # the budget, and is not remembered.
-            if self._works or spent >= BUDGET:
-                self._used[source] = self._start(source) + took
-                if spent >= BUDGET:
-                    self._schedule()
+            self.charge(source, self._seconds() - began)
+
+    def charge(self, source: Hashable, cost: float) -> None:
+        """
+        Charge for something that is done in this turn.
+
+        :param source: who it is done for.
+        :param cost: in the unit of the budget.
+        """
+        spent = self._spent = self._spent + cost
+        # What is done while nothing waits keeps nothing back until the turn is over. Until then it is less than the
+        # budget, and is not remembered.
+        if self._works or spent >= self._budget:
+            self._used[source] = self._start(source) + cost
+            if spent >= self._budget:
+                self._schedule()
 
     def add(self, source: Hashable, work: Callable[[], None]) -> None:
         """
         Do something in a later turn of the reactor.
 
         :param source: who it is done for.
-        :param work: counts its time with :meth:`run`.
+        :param work: is charged by :meth:`run` or :meth:`charge`.
         """
         self._waiting += 1
         works = self._works.get(source)
@@ -102,7 +114,7 @@ class Turns:
         try:
             # What is added meanwhile waits for the next turn, even if no time seems to pass.
             for _ in range(self._waiting):
-                if self._spent >= BUDGET:
+                if self._spent >= self._budget:
                     break
                 self._serve()
         finally:
@@ -111,7 +123,7 @@ class Turns:
                 self._schedule()
 
     def _serve(self) -> None:
-        """Do one thing for the source that has used the least time."""
+        """Do one thing for the source that has used least."""
         self._now, _, source = heappop(self._order)
         works = self._works[source]
         self._waiting -= 1

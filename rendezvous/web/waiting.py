@@ -12,12 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 from rendezvous.core.notes import Key
 from rendezvous.interfaces import IStore
 
-__all__ = ["fires_within", "held"]
+__all__ = ["fires_within", "long_poll"]
 
 T = TypeVar("T")
 
 
-async def held(
+async def long_poll(
     place: AbstractContextManager[None],
     store: IStore,
     clock: IReactorTime,
