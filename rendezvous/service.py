@@ -45,6 +45,7 @@ from rendezvous.web.cors import Cors
 from rendezvous.web.facts import Facts
 from rendezvous.web.gate import make_gate
 from rendezvous.web.root import RootResource
+from rendezvous.web.route import Route
 from rendezvous.web.router import Router
 from rendezvous.web.site import RendezvousSite
 from rendezvous.wire.tracker import Dialect
@@ -133,13 +134,15 @@ class Rendezvous(MultiService):
 
     def resource(self) -> RootResource:
         """:returns: the whole HTTP side, to be put below any path."""
-        gate, settings = self._gate, self.settings
+        routes = self.routes()
+        answers = Router(routes, self._check_running, self._gate)
+        return RootResource(answers, BodyLimits(routes), self._cors, self._gate)
+
+    def routes(self) -> list[Route]:
+        """:returns: the table of routes of the protocols that are on."""
+        settings = self.settings
         facts = Facts(settings.timers, settings.signaling_limits, self._udp_ports)
-        routes = all_routes(
-            self.store, self.clock, settings.without, facts=facts, quotas=gate.quotas, sender=gate.sender
-        )
-        answers = Router(routes, self._check_running, gate)
-        return RootResource(answers, BodyLimits(routes), self._cors, gate)
+        return all_routes(self.store, self.clock, self._gate, facts, settings.without)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""

@@ -7,7 +7,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.protocols import Protocol
 from rendezvous.settings import Settings
 from rendezvous.testing import MemoryServer
-from rendezvous.web.api import all_routes
 from rendezvous.web.route import SHARED, Route
 
 
@@ -16,9 +15,9 @@ class ProtocolTests(SynchronousTestCase):
 
     def routes(self, *without: str) -> list[Route]:
         """:returns: the routes of a server with some protocols off."""
-        server = MemoryServer()
+        server = MemoryServer(without=without)
         self.addCleanup(server.stop)
-        return all_routes(server.rendezvous.store, server.rendezvous.clock, without)
+        return server.rendezvous.routes()
 
     def test_settings_take_every_name(self) -> None:
         """Each protocol can be turned off alone."""

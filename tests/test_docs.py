@@ -22,7 +22,6 @@ from rendezvous.limits import MAX_BODY
 from rendezvous.settings import CONFIG, Settings, option_name
 from rendezvous.testing import MemoryServer
 from rendezvous.web import quotas
-from rendezvous.web.api import all_routes
 from tests._rst import Block, code_blocks, tables
 
 ROOT = Path(__file__).parents[1]
@@ -179,9 +178,7 @@ class HttpPageTests(SynchronousTestCase):
         """Every route is on some page of the protocol, and every one there exists."""
         server = MemoryServer()
         self.addCleanup(server.stop)
-        served = {
-            f"{route.method} {route.path}" for route in all_routes(server.rendezvous.store, server.rendezvous.clock)
-        }
+        served = {f"{route.method} {route.path}" for route in server.rendezvous.routes()}
         found = [table for page in (DOCS / "protocol").glob("*.rst") for table in tables(read(page))]
         documented = {literal(row[0]) for table in found if table[0][0] == "Route" for row in table[1:]}
         self.assertEqual(documented, served)

@@ -18,7 +18,6 @@ from twisted.web.http import Request
 from rendezvous._version import __version__
 from rendezvous.limits import MAX_INTEGER, SignalingLimits
 from rendezvous.testing import Response
-from rendezvous.web.api import all_routes
 from rendezvous.web.openapi import describe
 from rendezvous.web.route import Route
 from tests._web_case import LIMITS, ORIGIN, Headers, WebTestCase
@@ -94,7 +93,7 @@ class DocumentTests(DescribedCase):
 
     def test_it_has_every_route_and_nothing_else(self) -> None:
         """Methods and paths are those of the table from which requests are answered."""
-        routes = all_routes(self.server.rendezvous.store, self.server.rendezvous.clock)
+        routes = self.server.rendezvous.routes()
         served = {(route.method, route.path.replace("<", "{").replace(">", "}")) for route in routes}
         described = {(method.upper(), path) for path, item in self.document["paths"].items() for method in item}
         self.assertEqual(described, served)
@@ -102,9 +101,8 @@ class DocumentTests(DescribedCase):
 
     def test_what_is_served_is_what_is_generated(self) -> None:
         """The answer is the description of the server's own routes and limits."""
-        store = self.server.rendezvous.store
-        routes = all_routes(store, self.server.rendezvous.clock)
-        self.assertEqual(self.document, json.loads(json.dumps(describe(routes, store.limits))))
+        server = self.server.rendezvous
+        self.assertEqual(self.document, json.loads(json.dumps(describe(server.routes(), server.store.limits))))
         self.assertEqual(self.document["info"]["version"], __version__)
 
     def test_every_operation_has_a_summary(self) -> None:

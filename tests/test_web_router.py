@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 from rendezvous.errors import Unavailable
 from rendezvous.testing import Response
-from rendezvous.web.api import all_routes
-from rendezvous.web.quotas import Held
+from rendezvous.web.quotas import Place
 from rendezvous.web.route import Route
 from rendezvous.web.router import RouteTable
 from tests._web_case import ORIGIN, WebTestCase
@@ -46,8 +45,7 @@ class SameAsKleinTests(WebTestCase):
     def setUp(self) -> None:
         """Make it possible to turn the table off."""
         super().setUp()
-        store, clock = self.server.rendezvous.store, self.server.rendezvous.clock
-        self.routes = all_routes(store, clock)
+        self.routes = self.server.rendezvous.routes()
 
     def by_klein(self, method: str, path: str, headers: dict[str, str]) -> Response:
         """:returns: the answer, if there is no table beside Klein."""
@@ -170,7 +168,7 @@ class LaterTests(WebTestCase):
             def fail(*args: object, raised: Exception = raised) -> None:
                 raise raised
 
-            self.patch(Held, "__exit__", fail)
+            self.patch(Place, "__exit__", fail)
             connection = self.start("GET", "/offers/answers?wait=20", None, self.alice)
             connection.lose()
             self.assertEqual(len(self.flushLoggedErrors()), logged)

@@ -6,15 +6,13 @@ from collections.abc import Collection
 
 from rendezvous.clock import ServerClock
 from rendezvous.interfaces import IStore
-from rendezvous.limits import SourceLimits
 from rendezvous.web.about import AboutRoutes, DescriptionRoutes
 from rendezvous.web.events import EventRoutes
 from rendezvous.web.facts import Facts
+from rendezvous.web.gate import Gate
 from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
-from rendezvous.web.quotas import Quotas
 from rendezvous.web.route import Route
-from rendezvous.web.sending import Sender
 from rendezvous.web.sessions import SessionRoutes
 
 __all__ = ["all_routes"]
@@ -23,27 +21,23 @@ __all__ = ["all_routes"]
 def all_routes(
     store: IStore,
     clock: ServerClock,
+    gate: Gate,
+    facts: Facts,
     without: Collection[str] = (),
-    *,
-    facts: Facts | None = None,
-    quotas: Quotas | None = None,
-    sender: Sender | None = None,
 ) -> list[Route]:
     """
-    :param facts: what clients learn about the protocols; the defaults of the server, unless it is given.
-    :param quotas: what each source may take; as much as it likes, unless it is given.
-    :param sender: sends events; one with its defaults, unless it is given.
+    :param gate: what each source may take, and what sends events.
+    :param facts: what clients learn about the protocols.
     :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.
     """
-    facts = facts or Facts()
-    quotas = quotas or Quotas(SourceLimits.none(), clock)
+    quotas = gate.quotas
     sessions = SessionRoutes(store, clock, quotas)
     every = [
         *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics).routes(),
         *PeerRoutes(store, clock, facts, quotas).routes(),
         *OfferRoutes(store, clock, quotas).routes(),
-        *EventRoutes(store, clock, quotas, sender or Sender(clock)).routes(),
+        *EventRoutes(store, clock, quotas, gate.sender).routes(),
         *sessions.routes(),
     ]
     routes = [route for route in every if route.is_served(without)]
