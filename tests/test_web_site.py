@@ -16,8 +16,8 @@ from rendezvous.counters import Counters
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SMALL_BODY, SourceLimits, UnreadLimits
 from rendezvous.testing import Connection, MemoryServer
 from rendezvous.web.bodies import BodyLimits
-from rendezvous.web.deadlines import REFUSAL_TIME
 from rendezvous.web.cors import Cors
+from rendezvous.web.deadlines import REFUSAL_TIME
 from rendezvous.web.gate import make_gate
 from rendezvous.web.root import RootResource
 from rendezvous.web.site import RendezvousSite

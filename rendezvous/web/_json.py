@@ -17,7 +17,7 @@ from twisted.web.http import Request
 from rendezvous.errors import Malformed, MethodNotAllowed, NotFound, RendezvousError, Unauthorized, UnsupportedMedia
 from rendezvous.web.pages import encode
 
-__all__ = ["error_body", "read_object", "write_error", "write_failure", "write_head", "write_object"]
+__all__ = ["error_body", "error_fields", "read_object", "write_error", "write_failure", "write_head", "write_object"]
 
 _log = Logger()
 #: A body over this many bytes is looked at before it is parsed, and so is one with more than so many lists and objects.
@@ -69,6 +69,16 @@ def error_body(error: RendezvousError) -> dict[str, Any]:
     return {"ok": False, "error": error.message, "code": error.code}
 
 
+def error_fields(error: RendezvousError) -> dict[bytes, bytes]:
+    """:returns: the header fields that only some errors have."""
+    fields = {}
+    if isinstance(error, Unauthorized):
+        fields[b"WWW-Authenticate"] = b"Bearer"
+    if error.retry_after is not None:
+        fields[b"Retry-After"] = b"%d" % error.retry_after
+    return fields
+
+
 def write_error(request: Request, error: BaseException) -> bytes:
     """
     Set status and headers for whatever a route has raised. A fault of ours is logged, and not shown to the client.
@@ -106,10 +116,8 @@ def _write_error(request: Request, error: RendezvousError) -> bytes:
     if request.startedWriting:
         # A stream that has begun can only end.
         return b""
-    if isinstance(error, Unauthorized):
-        request.setHeader(b"WWW-Authenticate", b"Bearer")
-    if error.retry_after is not None:
-        request.setHeader(b"Retry-After", b"%d" % error.retry_after)
+    for name, value in error_fields(error).items():
+        request.setHeader(name, value)
     return write_object(request, error_body(error), error.status)
 
 

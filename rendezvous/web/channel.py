@@ -27,7 +27,7 @@ from rendezvous.web.deadlines import (
 )
 from rendezvous.web.request import Refused
 from rendezvous.web.sending import SMALL
-from rendezvous.web.transports import has_proxy_header, innermost, keep_little_unread, source_of_peer, written
+from rendezvous.web.transports import has_proxy_header, innermost, keep_little_unread, refusal, source_of_peer
 
 if TYPE_CHECKING:
     from rendezvous.web.site import RendezvousSite
@@ -299,7 +299,7 @@ class Channel(HTTPChannel):
         self.paused = True  # The loop that reads lines ends.
         self._deadlines.expect_nothing()
         request = self.requests[-1] if self.requests else None
-        self.transport.writeSequence(written(error, self.site.root.cors.headers(request)))
+        self.transport.writeSequence(refusal(error, self.site.root.cors.headers(request)))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         self.transport.pauseProducing()
         self._deadlines.abort_in(REFUSAL_TIME)

@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
-from twisted.web.http import parse_qs
+from twisted.web.http import NO_BODY_CODES, parse_qs
 from twisted.web.server import NOT_DONE_YET, Request
 
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Malformed, RendezvousError
 from rendezvous.web.bodies import too_large
+from rendezvous.web.transports import response_head
 
 __all__ = ["MAX_SEGMENTS", "CappedRequest", "Refused"]
 
@@ -152,10 +153,7 @@ class CappedRequest(Request):
 
     def write(self, data: bytes) -> None:
         """Write a piece of the answer, behind its headers if it is the first one."""
-        if self.startedWriting or b"Content-Length" not in self._fields:
-            if not self.startedWriting:
-                for name, value in self._fields.items():
-                    self.responseHeaders.setRawHeaders(name, [value])
+        if self.startedWriting:
             super().write(data)
         elif not self._disconnected:
             self._begin(data)
@@ -167,16 +165,22 @@ class CappedRequest(Request):
         The base class looks at each header again, and hands over more than twenty pieces.
         """
         self.startedWriting = 1
-        lines = [b"%b %d %b" % (self.clientproto, self.code, self.code_message)]
-        lines += [b"%b: %b" % (name, v) for name, values in self.responseHeaders.getAllRawHeaders() for v in values]
-        lines += [b"%b: %b" % field for field in self._fields.items()]
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
-        if self.method == b"HEAD":
-            self.channel.write(head)
+        fields = self._fields
+        if self.method == b"HEAD" or self.code in NO_BODY_CODES:
             self.write = _drop  # type: ignore[method-assign]
-        else:
+            self.channel.write(self._head())
+        elif b"Content-Length" in fields or self.clientproto != b"HTTP/1.1":
             self.sentLength = len(data)
-            self.channel.writeSequence((head, data))
+            self.channel.writeSequence((self._head(), data))
+        else:
+            fields[b"Transfer-Encoding"] = b"chunked"
+            self.chunked = 1
+            self.channel.write(self._head())
+            super().write(data)
+
+    def _head(self) -> bytes:
+        others = [(name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
+        return response_head(self.clientproto, self.code, self.code_message, [*others, *self._fields.items()])
 
     def connectionLost(self, reason: Failure) -> None:
         """Forget the body."""
@@ -217,4 +221,4 @@ class CappedRequest(Request):
 
 
 def _drop(data: bytes) -> None:
-    """Write nothing: an answer to ``HEAD`` has no body."""
+    """Write nothing: an answer to ``HEAD``, or one of these codes, has no body."""

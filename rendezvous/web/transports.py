@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -13,9 +13,10 @@ from twisted.protocols.policies import ProtocolWrapper
 
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import RendezvousError
-from rendezvous.web._json import error_body
+from rendezvous.web._json import error_body, error_fields
+from rendezvous.web.pages import encode
 
-__all__ = ["has_proxy_header", "innermost", "keep_little_unread", "source_of_peer", "written"]
+__all__ = ["has_proxy_header", "innermost", "keep_little_unread", "refusal", "response_head", "source_of_peer"]
 
 #: Bytes of a socket's send buffer. Linux doubles it for what it needs itself.
 KERNEL_BUFFER = 64 * 1024
@@ -51,12 +52,22 @@ def source_of_peer(peer: Any) -> SourceNetwork:
     return UNKNOWN if host is None else source_network(host)
 
 
-def written(error: RendezvousError, headers: dict[bytes, bytes]) -> list[bytes]:
-    """:returns: a whole response, after which the connection is closed."""
-    body = json.dumps(error_body(error)).encode("ascii")
-    written = [b"HTTP/1.1 %d %b\r\n" % (error.status, HTTPStatus(error.status).phrase.encode("ascii"))]
-    if error.retry_after is not None:
-        headers = {**headers, b"Retry-After": b"%d" % error.retry_after}
-    written += [b"%b: %b\r\n" % header for header in headers.items()]
-    written += [b"Connection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body), body]
-    return written
+def response_head(version: bytes, status: int, phrase: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """:returns: what a response has in front of its body: the status line and the header fields."""
+    lines = [b"%b %d %b" % (version, status, phrase)]
+    lines += [b"%b: %b" % field for field in fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def refusal(error: RendezvousError, headers: dict[bytes, bytes]) -> list[bytes]:
+    """:returns: a whole response to a request that was not read to its end. The connection is closed after it."""
+    body = encode(error_body(error))
+    fields = {
+        **headers,
+        **error_fields(error),
+        b"Connection": b"close",
+        b"Content-Type": b"application/json",
+        b"Content-Length": b"%d" % len(body),
+    }
+    phrase = HTTPStatus(error.status).phrase.encode("ascii")
+    return [response_head(b"HTTP/1.1", error.status, phrase, fields.items()), body]
