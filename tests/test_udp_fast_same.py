@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from importlib import import_module
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.udp import together
-from tests import (
-    _udp_case,
-    test_amplification,
-    test_udp,
-    test_udp_protocols,
-    test_udp_rate,
-    test_udp_tracker,
-    test_udp_waiting,
-)
+from tests import _udp_case, test_udp
 from tests._memory_fast import fast_server
 
 __all__: list[str] = []
 
-MODULES: tuple[ModuleType, ...] = (
-    test_amplification,
-    test_udp,
-    test_udp_protocols,
-    test_udp_rate,
-    test_udp_tracker,
-    test_udp_waiting,
-)
+MODULES = [
+    import_module(f"tests.test_{name}")
+    for name in ("amplification", "udp", "udp_protocols", "udp_rate", "udp_tracker", "udp_waiting")
+]
 #: These have protocols on ports of their own, or break a port's ``write``.
 OWN_PORT = frozenset({test_udp.FaultTests, test_udp.OnlineFaultTests})
 

@@ -110,24 +110,19 @@ class KeepAlive(Service):
         on_gone: Callable[[ClientGone], object] | None = None,
         on_datagram: Callable[[bytes, Address], object] | None = None,
     ) -> None:
-        facts = identity.facts
-        if interval is None:
-            interval = DEFAULT_INTERVAL if facts is None else facts.pulse_interval
-        if not interval > 0:
-            raise ValueError("the interval must be positive")
-        if isinstance(server, str):
-            server = (server, facts.udp_ports[0] if facts is not None and facts.udp_ports else DEFAULT_PORT)
         self._client = client
         self._identity = identity
         self._reactor = reactor
-        self._interval = interval
+        self._interval = _interval(identity) if interval is None else interval
+        if not self._interval > 0:
+            raise ValueError("the interval must be positive")
         self._random = random
         self._on_gone = on_gone
         self._on_datagram = on_datagram
 
         self._socket = PulseSocket(
             reactor,
-            server,
+            (server, _udp_port(identity)) if isinstance(server, str) else server,
             (port, interface),
             answered=self._answered,
             received=self._received,
@@ -141,16 +136,6 @@ class KeepAlive(Service):
         self._pulsed_at = 0.0
         self._failures = 0
         self._reason: BaseException | None = None
-        self._enter: dict[KeepAliveState, Callable[[], None]] = {
-            KeepAliveState.STOPPED: lambda: None,
-            KeepAliveState.RESOLVING: self._look_up,
-            KeepAliveState.PULSING: self._pulse,
-            KeepAliveState.RESTING: self._rest,
-            KeepAliveState.VERIFYING: self._verify,
-            KeepAliveState.PROVING: self._pulse,
-            KeepAliveState.RETRYING: self._retry,
-            KeepAliveState.GONE: self._give_up,
-        }
 
     @property
     def state(self) -> KeepAliveState:
@@ -230,7 +215,21 @@ class KeepAlive(Service):
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
-        self._enter[self._state]()
+        match self._state:
+            case KeepAliveState.STOPPED:
+                pass
+            case KeepAliveState.RESOLVING:
+                self._look_up()
+            case KeepAliveState.PULSING | KeepAliveState.PROVING:
+                self._pulse()
+            case KeepAliveState.RESTING:
+                self._rest()
+            case KeepAliveState.VERIFYING:
+                self._verify()
+            case KeepAliveState.RETRYING:
+                self._retry()
+            case KeepAliveState.GONE:
+                self._give_up()
 
     def _fail(self, reason: BaseException | None) -> None:
         self._reason = reason
@@ -328,3 +327,14 @@ class KeepAlive(Service):
             callback(*arguments)
         except Exception:
             self._log.failure("Error in the application's {callback!r}", callback=callback)
+
+
+def _interval(identity: Identity) -> float:
+    """:returns: the pulse interval that the server has named at registration, or the default."""
+    return DEFAULT_INTERVAL if identity.facts is None else identity.facts.pulse_interval
+
+
+def _udp_port(identity: Identity) -> int:
+    """:returns: the first UDP port that the server has named at registration, or the default."""
+    facts = identity.facts
+    return facts.udp_ports[0] if facts is not None and facts.udp_ports else DEFAULT_PORT

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.notes import PeerEvents
+from rendezvous.core.pages import Page
 from rendezvous.core.specs import OfferSpec
 from rendezvous.interfaces import IStore
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SignalingLimits
@@ -23,6 +25,12 @@ from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import long_poll
 
 __all__ = ["OfferRoutes"]
+
+Item = TypeVar("Item")
+
+
+_route = partial(Route, tag="offers")
+_of_client = partial(_route, credential=True)
 
 
 class OfferRoutes:
@@ -38,65 +46,39 @@ class OfferRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        # A route may be called by everybody, by registered clients, or by the owner of the offer.
-        route = partial(Route, tag="offers")
-        known = partial(route, credential=True)
-        owner = partial(known, errors=(403,))
+        return [*self._listings(), *self._own_offers(), *self._exchange()]
+
+    def _listings(self) -> list[Route]:
+        """:returns: what everybody may read."""
+        by_topic = partial(_route, params=("limit", "bloom", "next"), response="OffersInTopic")
+        of_peer = partial(_route, params=("next",), response="OffersOfPeer")
         return [
-            route(
-                "GET",
-                "/offers/by-topic/<topic>",
-                self.by_topic,
-                params=("limit", "bloom", "next"),
-                response="OffersInTopic",
-            ),
-            route("GET", "/peers/<peer>/offers", self.of_peer, params=("next",), response="OffersOfPeer"),
-            known(
-                "POST",
-                "/offers",
-                self.publish,
-                body=MAX_BODY,
-                request="Publication",
-                response="Published",
-                errors=(409, 429),
-            ),
-            known("GET", "/offers/mine", self.mine, params=("next",), response="OwnOffers"),
-            known(
-                "GET",
-                "/offers/answers",
-                self.answers,
-                params=("since", "wait", "next"),
-                response="Answers",
-                errors=(429,),
-            ),
+            by_topic("GET", "/offers/by-topic/<topic>", self.by_topic),
+            of_peer("GET", "/peers/<peer>/offers", self.of_peer),
+        ]
+
+    def _own_offers(self) -> list[Route]:
+        """:returns: what a peer does with offers of its own."""
+        publish = partial(_of_client, body=MAX_BODY, request="Publication", response="Published", errors=(409, 429))
+        owner = partial(_of_client, errors=(403,))
+        return [
+            publish("POST", "/offers", self.publish),
+            _of_client("GET", "/offers/mine", self.mine, params=("next",), response="OwnOffers"),
             owner("PUT", "/offers/<offer>/heartbeat", self.heartbeat, response="Seen"),
             owner("DELETE", "/offers/<offer>", self.withdraw, response="Deleted"),
-            known(
-                "POST",
-                "/offers/<offer>/answer",
-                self.answer,
-                body=SESSION_BODY,
-                request="AnswerToOffer",
-                response="Answered",
-                errors=(403, 409),
-            ),
-            known(
-                "POST",
-                "/offers/<offer>/ice-candidates",
-                self.add_candidates,
-                body=CANDIDATES_BODY,
-                request="NewCandidates",
-                response="CandidatesAdded",
-                errors=(403, 429),
-            ),
-            known(
-                "GET",
-                "/offers/<offer>/ice-candidates",
-                self.candidates,
-                params=("since", "wait", "next"),
-                response="Candidates",
-                errors=(403, 429),
-            ),
+        ]
+
+    def _exchange(self) -> list[Route]:
+        """:returns: what the two sides of an offer send to each other."""
+        candidates = "/offers/<offer>/ice-candidates"
+        polled = partial(_of_client, params=("since", "wait", "next"))
+        answer = partial(_of_client, body=SESSION_BODY, request="AnswerToOffer", response="Answered", errors=(403, 409))
+        add = partial(_of_client, body=CANDIDATES_BODY, request="NewCandidates", response="CandidatesAdded")
+        return [
+            polled("GET", "/offers/answers", self.answers, response="Answers", errors=(429,)),
+            answer("POST", "/offers/<offer>/answer", self.answer),
+            add("POST", candidates, self.add_candidates, errors=(403, 429)),
+            polled("GET", candidates, self.candidates, response="Candidates", errors=(403, 429)),
         ]
 
     async def by_topic(self, request: Request, topic: str) -> list[bytes]:
@@ -150,15 +132,8 @@ class OfferRoutes:
         owner = (await caller(request, self._store, self._seconds())).hex()
         query = Query(request)
         since = _since(query)
-        page = await long_poll(
-            self._quotas.waiting(source_of(request)),
-            self._store,
-            self._clock,
-            PeerEvents(owner),
-            query.wait(),
-            lambda: self._store.answers(owner, self._seconds(), since),
-            is_news=lambda page: bool(page.items),
-            may=lambda: caller(request, self._store, self._seconds()),
+        page = await self._poll(
+            request, owner, query.wait(), lambda: self._store.answers(owner, self._seconds(), since)
         )
         return listing(
             {}, "answers", [(answer_json(offer.id, offer.topics, answer),) for offer, answer in page.items], page
@@ -202,17 +177,25 @@ class OfferRoutes:
         peer = (await caller(request, self._store, self._seconds())).hex()
         query, name = Query(request), decode_segment(offer, "id")
         since = _since(query)
-        page = await long_poll(
+        page = await self._poll(
+            request, peer, query.wait(), lambda: self._store.candidates(name, peer, self._seconds(), since)
+        )
+        return listing({"offerId": name}, "candidates", [(candidate_json(each),) for each in page.items], page)
+
+    async def _poll(
+        self, request: Request, peer: str, wait: float, look: Callable[[], Awaitable[Page[Item, Any]]]
+    ) -> Page[Item, Any]:
+        """:returns: the page that a peer asks for; if it is empty, the next one that is not, or that is there then."""
+        return await long_poll(
             self._quotas.waiting(source_of(request)),
             self._store,
             self._clock,
             PeerEvents(peer),
-            query.wait(),
-            lambda: self._store.candidates(name, peer, self._seconds(), since),
+            wait,
+            look,
             is_news=lambda page: bool(page.items),
             may=lambda: caller(request, self._store, self._seconds()),
         )
-        return listing({"offerId": name}, "candidates", [(candidate_json(each),) for each in page.items], page)
 
     def _spec(self, fields: Body) -> OfferSpec:
         return OfferSpec.check(

@@ -188,7 +188,8 @@ def _offer_requests(limits: SignalingLimits) -> dict[str, Schema]:
     }
 
 
-def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
+def _offers(limits: SignalingLimits) -> dict[str, Schema]:
+    """:returns: an offer as everybody is shown it, and as its owner is."""
     public: dict[str, Schema] = {
         "id": TEXT,
         "peerId": CLIENT_ID,
@@ -207,6 +208,13 @@ def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
         "answererPeerId": nullable(CLIENT_ID),
         "answeredAt": nullable(MS),
     }
+    return {
+        "Offer": record(optional=("info",), **public),
+        "OwnOffer": record((), **{**public, **own}),
+    }
+
+
+def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
     listing = record(
         topics=many(record(topic=TEXT, activePeers=COUNT, count=COUNT), maxItems=limits.page_max),
         total=COUNT,
@@ -217,8 +225,7 @@ def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
         optional=("startsWith",),
     )
     return {
-        "Offer": record(optional=("info",), **public),
-        "OwnOffer": record((), **{**public, **own}),
+        **_offers(limits),
         "OfferTopics": listing,
         "Topics": {"anyOf": [ref("OfferTopics"), ref("SessionTopics")]},
         "OffersInTopic": paged(
