@@ -23,6 +23,7 @@ from rendezvous.core.identity import KEY_SIZE, Credential, Keyring
 from rendezvous.core.keyindex import BEGINNING, KeyIndex
 from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Note, Removed, ignore_changes, same_clock
+from rendezvous.core.oldkeys import OldKeys
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.core.states import ON_PULSE, PresenceState, PulseCode, Timers, state_of
@@ -97,8 +98,8 @@ class Presence:
     def change(self, max_clients: int, shares: tuple[int, int]) -> None:
         """Use other bounds from now on, for clients and for logouts. What is there already stays, and is counted."""
         self.max_clients = max_clients
-        for index in (self.index, *(old for _, old in self._old.values())):
-            index.expect(max_clients)
+        self.index.expect(max_clients)
+        self._old.expect(max_clients)
         self._bind()
         self._shares.change(*shares)
         self.logouts.change(max_clients, shares)
@@ -106,13 +107,15 @@ class Presence:
     def _use(self, columns: ClientColumns) -> None:
         self.columns = columns
         self._seen = columns.seen
-        self.index = KeyIndex(columns.capacity, self.max_clients, salt=self._salt)
+        self.index = self._make_index()
         self._find: Callable[[bytes], int] = self.index.find
         # Under an old secret that is still honoured, clients of an earlier run have another key.
-        # By what gives the keys: two secrets may end at the same moment.
-        self._old: dict[Callable[[bytes], bytes], tuple[float, KeyIndex]] = {}
+        self._old = OldKeys(self._make_index)
         self._endings = Endings(columns.capacity + 1)
         self._bind()
+
+    def _make_index(self) -> KeyIndex:
+        return KeyIndex(self.columns.capacity, self.max_clients, salt=self._salt)
 
     def _bind(self) -> None:
         """Put together what keep_alive reads, so that it looks up one attribute instead of eight."""
@@ -136,7 +139,7 @@ class Presence:
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, bytes):
             return False
-        return bool(self._find(key) or (self._old and any(old.find(key) for _, old in self._old.values())))
+        return bool(self._find(key)) or (bool(self._old.indexes) and key in self._old)
 
     # What a client does
 
@@ -187,7 +190,7 @@ class Presence:
                 break
             place = (place + 1) & mask
         else:
-            slot = self._find_old(key, now) if self._old else 0
+            slot = self._find_old(key, now) if self._old.indexes else 0
             if not slot:
                 return False
         seen, host, port, local, flags = _steady(memory, slot << 6)
@@ -209,7 +212,7 @@ class Presence:
         :param local_port: the UDP socket of the server that it came to; recorded with the address.
         :returns: what to answer.
         """
-        slot = self._find(key) or (self._old and self._find_old(key, now))
+        slot = self._find(key) or self._find_old(key, now)
         if not slot:
             return PulseCode.UNKNOWN
         code = ON_PULSE[self._state(slot, now)]
@@ -294,8 +297,7 @@ class Presence:
         """
         removed = self._remove_gone(now, at_most)
         wall = self._wall(now)
-        for digest in [digest for digest, (until, _) in self._old.items() if wall > until]:
-            del self._old[digest]
+        self._old.forget(wall)
         self.logouts.forget(wall, at_most)
         return removed
 
@@ -321,7 +323,7 @@ class Presence:
         :returns: how many records were not whole: these clients have no address until their next pulse.
         """
         damaged, add, key = 0, self.index.add, self._keyring.key
-        olds = [(digest, self._old_index(digest, until)) for digest, until in self._keyring.old_secrets(wall)]
+        olds = [(digest, self._old.index(digest, until)) for digest, until in self._keyring.old_secrets(wall)]
         sources: Counter[bytes] = Counter()
         for slot, client_id, source, whole in self.columns.adopt_all(clients, shift, latest):
             damaged += not whole
@@ -337,11 +339,6 @@ class Presence:
         self._endings.expect_all(self.columns.top)
         return damaged
 
-    def _old_index(self, digest: Callable[[bytes], bytes], until: float) -> KeyIndex:
-        if digest not in self._old:
-            self._old[digest] = until, KeyIndex(self.columns.capacity, self.max_clients, salt=self._salt)
-        return self._old[digest][1]
-
     def _count(self, sources: Counter[bytes]) -> None:
         for source, count in sources.items():
             self._shares.add(source_network(unpack_network(source)), count)
@@ -353,10 +350,7 @@ class Presence:
 
     def old_indexes(self, now: float) -> list[KeyIndex]:
         """:returns: the keys that clients of an earlier run have under old secrets that are still honoured."""
-        if not self._old:
-            return []
-        wall = self._wall(now)
-        return [old for until, old in self._old.values() if wall <= until]
+        return self._old.honoured(self._wall(now)) if self._old.indexes else []
 
     def clients(self) -> Iterator[Client]:
         """:returns: every client in the table, those included that are gone but not yet swept."""
@@ -366,7 +360,7 @@ class Presence:
         return self._find(self._keyring.key(client_id))
 
     def _find_old(self, key: bytes, now: float) -> int:
-        return next(filter(None, (old.find(key) for old in self.old_indexes(now))), 0)
+        return self._old.find(key, self._wall(now)) if self._old.indexes else 0
 
     def _deadline(self, slot: int) -> float:
         if not self.index.has(slot):
@@ -384,8 +378,7 @@ class Presence:
     def _remove(self, slot: int) -> None:
         client = self.columns.client(slot)
         self.index.remove(slot)
-        for _, old in self._old.values():
-            old.remove(slot)
+        self._old.remove(slot)
         if not self.frees_later:
             self.columns.free(slot)
         self._shares.remove(source_network(client.network))
