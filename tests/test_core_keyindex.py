@@ -48,6 +48,18 @@ class KeyIndexTests(SynchronousTestCase):
             for number in range(1, 13):
                 self.assertEqual(index.key(number), slots.get(number, bytes(32)))
 
+    def test_many_are_added_as_one_by_one(self) -> None:
+        """The table is the same, also if it has to grow meanwhile and if something is in it already."""
+        keys = [bytes([number % 3]) * 8 + number.to_bytes(24, "big") for number in range(40)]
+        one_by_one, together = KeyIndex(100, 4, salt=5), KeyIndex(100, 4, salt=5)
+        together.add(keys[0], 1)
+        together.add_all(zip(keys[1:], range(2, 41), strict=True))
+        for slot, key in enumerate(keys, 1):
+            one_by_one.add(key, slot)
+        self.assertEqual(bytes(together.table), bytes(one_by_one.table))
+        self.assertEqual([together.find(key) for key in keys], [*range(1, 41)])
+        self.assertEqual(len(together), 40)
+
     def test_removals_leave_nothing_behind(self) -> None:
         """A table that was full and emptied many times is as good as new: no search passes over what was removed."""
         index, source = KeyIndex(64), random.Random(1)

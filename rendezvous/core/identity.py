@@ -72,11 +72,11 @@ def keyed_hash(secret: bytes) -> Callable[[bytes], bytes]:
     :returns: gives the 32 bytes for a message.
     """
     block = (hashlib.sha256(secret).digest() if len(secret) > _BLOCK_SIZE else secret).ljust(_BLOCK_SIZE, b"\0")
-    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block)).copy
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block)).copy
 
     def digest(message: bytes) -> bytes:
-        inside, outside = inner.copy(), outer.copy()
+        inside, outside = inner(), outer()
         inside.update(message)
         outside.update(inside.digest())
         return outside.digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rendezvous.core.flat import flat_memory
 from rendezvous.core.identity import KEY_SIZE
@@ -14,6 +14,7 @@ _NO_KEY = bytes(KEY_SIZE)
 
 #: The first eight bytes of a key.
 BEGINNING = struct.Struct(f"<Q{KEY_SIZE - 8}x")
+_beginning = BEGINNING.unpack
 
 
 class KeyIndex:
@@ -103,6 +104,22 @@ class KeyIndex:
         self.keys[slot << 5 : (slot + 1) << 5] = key
         self._enter(self._home(slot), slot)
         self._count += 1
+
+    def add_all(self, entries: Iterable[tuple[bytes, int]]) -> None:
+        """Do :meth:`add` for many keys, with their slots, in half the time."""
+        room = 0
+        for key, slot in entries:
+            if not room:
+                self.expect(self._count + 1)
+                table, keys, mask, spread = self.table, self.keys, self.mask, self.spread
+                room = len(table) // 2 - self._count
+            room -= 1
+            keys[slot << 5 : (slot + 1) << 5] = key
+            place: int = _beginning(key)[0] % spread
+            while table[place]:
+                place = (place + 1) & mask
+            table[place] = slot
+            self._count += 1
 
     def _enter(self, place: int, slot: int) -> None:
         table, mask = self.table, self.mask

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from rendezvous.core.addresses import packed
@@ -322,24 +321,33 @@ class Presence:
         :param wall: the time on the wall clock.
         :returns: how many records were not whole: these clients have no address until their next pulse.
         """
-        damaged, add, key = 0, self.index.add, self._keyring.key
+        damaged, key = 0, self._keyring.key
         olds = [(digest, self._old.index(digest, until)) for digest, until in self._keyring.old_secrets(wall)]
-        sources: Counter[bytes] = Counter()
-        for slot, client_id, source, whole in self.columns.adopt_all(clients, shift, latest):
-            damaged += not whole
-            add(key(client_id), slot)
-            for digest, old in olds:
-                old.add(digest(client_id), slot)
-            sources[source] += 1
-            if len(sources) > _MANY_SOURCES:
-                self._count(sources)
+        sources: dict[bytes, int] = {}
+
+        def keys() -> Iterator[tuple[bytes, int]]:
+            nonlocal damaged
+            for slot, client_id, source, whole in self.columns.adopt_all(clients, shift, latest):
+                if not whole:
+                    damaged += 1
+                for digest, old in olds:
+                    old.add(digest(client_id), slot)
+                if source in sources:
+                    sources[source] += 1
+                else:
+                    if len(sources) == _MANY_SOURCES:
+                        self._count(sources)
+                    sources[source] = 1
+                yield key(client_id), slot
+
+        self.index.add_all(keys())
         self._count(sources)
         self._bind()
         # The first sweeps find out when each may end.
         self._endings.expect_all(self.columns.top)
         return damaged
 
-    def _count(self, sources: Counter[bytes]) -> None:
+    def _count(self, sources: dict[bytes, int]) -> None:
         for source, count in sources.items():
             self._shares.add(source_network(unpack_network(source)), count)
         sources.clear()
