@@ -62,6 +62,11 @@ class ServerClock:
             self._now += passed
         return self._now
 
+    def reading(self) -> tuple[float, float]:
+        """:returns: the time on the monotonic clock, and server time at the same moment."""
+        now = self.seconds()
+        return self._read_at, now
+
     def to_wall(self, server_time: float) -> float:
         """
         Convert a moment for people to read.

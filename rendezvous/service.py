@@ -22,7 +22,9 @@ from twisted.web.server import Site
 
 from rendezvous.certificates import Certificate
 from rendezvous.clock import ServerClock, wall_clock
+from rendezvous.core.flat import flat_memory
 from rendezvous.core.identity import Keyring
+from rendezvous.core.presence import Presence
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import Counters, Report
@@ -39,6 +41,8 @@ from rendezvous.udp.fast import listen_fast
 from rendezvous.udp.mmsg import Calls
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Datagrams
+from rendezvous.udp.sharing import shared_memory
+from rendezvous.udp.workers import Workers
 from rendezvous.web.api import all_routes
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
@@ -129,6 +133,7 @@ class Rendezvous(MultiService):
             "limits": settings.signaling_limits,
             "tracker_lifetime": settings.tracker_lifetime,
             "wall": self.clock.to_wall,
+            "flat": shared_memory if settings.udp_workers else flat_memory,
         }
         return make_store(settings.store, self._run_blocking, **parts)
 
@@ -147,7 +152,8 @@ class Rendezvous(MultiService):
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
         files = raise_descriptor_limit()
-        allowed = connections_within(files)
+        # Of each UDP worker: its sockets, what it hands over, and what it says.
+        allowed = connections_within(files - self.settings.udp_workers * (len(self.settings.udp_port) + 2))
         self.log.info("up to {connections} connections: {files} files may be open", connections=allowed, files=files)
         return RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
 
@@ -161,6 +167,23 @@ class Rendezvous(MultiService):
         :returns: a protocol for one UDP port.
         """
         return RendezvousDatagrams(self._datagrams, dialect)
+
+    def workers(self) -> Workers | None:
+        """
+        Make the processes that share UDP ports, as many as the settings say. They run when the server does.
+
+        :returns: what ports are added to; ``None`` if there are none.
+        :raises StartupError: the store has no memory that can be shared.
+        """
+        count, live = self.settings.udp_workers, self.store.live
+        if not count:
+            return None
+        if not isinstance(live, Presence):
+            raise StartupError(f"--udp-workers cannot be used with the store {self.settings.store}")
+        is_on = partial(self._datagrams.is_on, Protocol.RENDEZVOUS)
+        workers = Workers(count, self._reactor, self.clock, live, self.counters, is_on)
+        workers.setServiceParent(self)
+        return workers
 
     def reload(self, settings: Settings) -> None:
         """
@@ -298,13 +321,17 @@ def make_service(settings: Settings, reactor: Any, calls: Calls | None = None, *
     :returns: the :class:`Rendezvous` and a service for each port.
     :raises StartupError: a setting cannot be used.
     """
+    if settings.udp_workers and calls is None:
+        raise StartupError("--udp-workers needs Linux, and the system calls recvmmsg and sendmmsg")
     rendezvous = Rendezvous(settings, reactor, **parts)
     service = Server(rendezvous)
     for place in http_places(settings, reactor, rendezvous.site()):
         Listening(place, reactor, rendezvous.counters).setServiceParent(service)
         if place.certificate is not None:
             rendezvous.certificates.append(place.certificate)
+    workers = rendezvous.workers()
     for port in settings.udp_port:
-        listen = partial(listen_fast, reactor, port.number, rendezvous.datagrams(port.dialect), calls)
+        protocol = rendezvous.datagrams(port.dialect)
+        listen = partial(listen_fast, reactor, port.number, protocol, calls, workers=workers)
         Listening(udp_place(settings, listen), reactor, rendezvous.counters).setServiceParent(service)
     return service

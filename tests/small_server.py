@@ -24,7 +24,7 @@ from rendezvous.limits import SignalingLimits
 from rendezvous.settings import Settings
 from rendezvous.storage.registry import memory_store
 from rendezvous.testing import MemoryUDPPort
-from rendezvous.udp import together
+from rendezvous.udp import together, workercolumns
 from rendezvous.udp.fast import listen_fast
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Datagrams, Drop
@@ -33,6 +33,7 @@ from rendezvous.wire.pulse import encode_reply
 from rendezvous.wire.stun import BINDING, Message, MessageClass, encode
 from rendezvous.wire.tracker import Dialect
 from tests._memory_fast import FastMemoryPort, FastMemoryReactor
+from tests._memory_workers import WorkerMemoryReactor
 
 __all__ = ["SAMPLES", "SmallServer", "as_script", "play", "records", "share_ids", "work"]
 
@@ -126,7 +127,7 @@ class SmallServer:
         self.heard.update(source for _, source in datagrams)
         to = self.ports[port]
         assert isinstance(to, FastMemoryPort)
-        with patch.object(together, "FEW", 1):
+        with patch.object(together, "FEW", 1), patch.object(workercolumns, "FEW", 1):
             to.deliver_all(datagrams)
         replies = self.take_sent()
         assert len(replies) <= 2 * len(datagrams), f"{len(replies)} replies to {len(datagrams)} datagrams"
@@ -201,24 +202,29 @@ def play(script: bytes) -> None:
     :raises AssertionError: if a server is not as it has to be afterwards, or if the paths have not answered alike.
     """
     portable, fast, batches = SmallServer(), SmallServer(FastMemoryReactor()), SmallServer(FastMemoryReactor())
+    worker, worker_batches = SmallServer(WorkerMemoryReactor()), SmallServer(WorkerMemoryReactor())
     batch: list[tuple[bytes, Source]] = []
     batch_port = 0
     for action, data in records(script):
         pause = PAUSES[action >> 4 & 3] if action & 0x80 else 0.0
         source, port = SOURCES[action & 7], action >> 3 & 1
         replies = []
-        for server in (portable, fast):
+        for server in (portable, fast, worker):
             server.clock.advance(pause)
             replies.append(server.deliver(data, source, port))
         assert replies[0] == replies[1], "the fast path answers otherwise than the portable one"
+        assert replies[0] == replies[2], "a server with a worker answers otherwise than one without"
         if batch and (pause or port != batch_port):
             batches.deliver_all(batch, batch_port)
+            worker_batches.deliver_all(batch, batch_port)
             batch.clear()
         batches.clock.advance(pause)
+        worker_batches.clock.advance(pause)
         batch.append((data, source))
         batch_port = port
     batches.deliver_all(batch, batch_port)
-    for server in (portable, fast, batches):
+    worker_batches.deliver_all(batch, batch_port)
+    for server in (portable, fast, batches, worker, worker_batches):
         server.check()
 
 

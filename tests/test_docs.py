@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 #: Options that the pages mention and that are twistd's own.
-TWISTD = {"help", "logger", "nodaemon", "pidfile", "rundir", "uid", "gid"}
+TWISTD = {"chroot", "help", "logger", "nodaemon", "pidfile", "rundir", "uid", "gid"}
 ADMIN = {"json", "keep"}
 
 

@@ -56,6 +56,7 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**{text: UDPPort(number) for text, number in PORTS.items()}, "0:deployed": UDPPort(0, Dialect.DEPLOYED)},
         [*NO_PORTS, "1:", ":deployed", "1:Deployed", "1:other", "1:deployed:", "65536:deployed"],
     ),
+    "udp_workers": ({"0": 0, "2": 2, "64": 64}, ["-1", "65", "1.5", "two", ""]),
     "interface": (
         {text: text for text in ("::1", "192.0.2.1", "0.0.0.0", "fe80::1", "::ffff:192.0.2.1")},
         [
@@ -233,6 +234,7 @@ class PrecedenceTests(SynchronousTestCase):
                 "http_port": 5025,
                 "http": (),
                 "udp_port": (UDPPort(5024, Dialect.DOCUMENTED),),
+                "udp_workers": 0,
                 "interface": "",
                 "pulse_interval": 30.0,
                 "pulse_grace": "10%",

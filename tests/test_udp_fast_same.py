@@ -1,4 +1,4 @@
-"""The tests of the UDP ports once more, on the fast path: it answers as the portable path does."""
+"""The tests of the UDP ports once more, on the fast path and with a worker: they answer as the portable path does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.udp import together
+from rendezvous.udp import together, workercolumns
 from tests import _udp_case, test_udp
 from tests._memory_fast import fast_server
+from tests._memory_workers import worker_server
 
 __all__: list[str] = []
 
@@ -25,12 +26,14 @@ OWN_PORT = frozenset({test_udp.FaultTests, test_udp.OnlineFaultTests})
 class OneByOne:
     """Has the tests of another case ask a server whose ports take the fast path."""
 
+    make: Any = staticmethod(fast_server)
+
     def setUp(self) -> None:
         """Have a fast server made where a plain one would be."""
         case: Any = self
         for module in (*MODULES, _udp_case):
             if hasattr(module, "MemoryServer"):
-                case.patch(module, "MemoryServer", fast_server)
+                case.patch(module, "MemoryServer", self.make)
         super().setUp()  # type: ignore[misc]
 
 
@@ -41,6 +44,22 @@ class Together(OneByOne):
         """Leave no batch to the loop."""
         case: Any = self
         case.patch(together, "FEW", 1)
+        super().setUp()
+
+
+class WithWorker(OneByOne):
+    """The same, and every datagram comes to a worker first."""
+
+    make = staticmethod(worker_server)
+
+
+class WithWorkerTogether(WithWorker):
+    """The same, and a worker decides all that it can together."""
+
+    def setUp(self) -> None:
+        """Leave no batch to the loop."""
+        case: Any = self
+        case.patch(workercolumns, "FEW", 1)
         super().setUp()
 
 
@@ -55,7 +74,8 @@ CASES = [
     for case in vars(module).values()
     if isinstance(case, type) and issubclass(case, SynchronousTestCase) and case.__module__ == module.__name__
 ]
+WAYS = (OneByOne, Together, WithWorker, WithWorkerTogether)
 # The loader finds cases by their names in this module.
-for made in [again(way, case) for way in (OneByOne, Together) for case in CASES if case not in OWN_PORT]:
+for made in [again(way, case) for way in WAYS for case in CASES if case not in OWN_PORT]:
     setattr(sys.modules[__name__], made.__name__, made)
 del made

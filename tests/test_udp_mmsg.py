@@ -11,8 +11,7 @@ from collections import deque
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.udp import mmsg
-from rendezvous.udp.mmsg import MAX_REPLY, MESSAGE_SIZE, Batch, Calls, load_calls
-from rendezvous.udp.port import MAX_DATAGRAM
+from rendezvous.udp.mmsg import MAX_DATAGRAM, MAX_REPLY, MESSAGE_SIZE, Batch, Calls, load_calls
 from tests._memory_fast import MemoryCalls, name, shown
 
 #: Seconds that a datagram may take over loopback.

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.testing import MemoryReactor
 from rendezvous.udp import port
-from rendezvous.udp.port import DATAGRAMS_A_TURN, MAX_DATAGRAM, RECEIVE_BUFFER, FairPort, enlarge_buffer
+from rendezvous.udp.mmsg import MAX_DATAGRAM
+from rendezvous.udp.port import DATAGRAMS_A_TURN, RECEIVE_BUFFER, FairPort, enlarge_buffer
 
 HERE = "127.0.0.1"
 

@@ -17,22 +17,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rendezvous.core.batchmoves import MayMove, MoveBatch, never
-from rendezvous.core.clients import STEADY_IPV4, STEADY_IPV6, WORDS
+from rendezvous.core.clients import STEADY_IPV4, STEADY_IPV6
+from rendezvous.core.lookup import ALL_BUT_THE_CHECK, Lookup
 from rendezvous.core.states import PulseCode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rendezvous.core.keyindex import KeyIndex
     from rendezvous.core.presence import Presence
 
 __all__ = ["LEFT", "Places", "PulseBatch"]
 
 #: Stands for the answer to a pulse that is left to the plain way.
 LEFT = 0
-
-#: Of the three words of a record that say where a client is and its flags: all but the check.
-_ALL_BUT_THE_CHECK = np.array([0xFFFF] * 11 + [0], np.uint16).view(np.uint64)
 
 #: What the third quarter of an address is, and the first two are zero, if it is IPv4 (RFC 4291, section 2.5.5.2).
 _MAPPED = np.frombuffer(b"\0\0\xff\xff", np.uint32)[0]
@@ -82,39 +79,6 @@ class Places:
         return self._words[:count]
 
 
-class _Index:
-    """Arrays over the memory of a :class:`~rendezvous.core.keyindex.KeyIndex`."""
-
-    def __init__(self, index: KeyIndex) -> None:
-        self._index = index
-        self._table = np.frombuffer(index.table, np.uint32)
-        self._keys = np.frombuffer(index.keys, np.uint64).reshape(-1, 4)
-        self._beginnings = np.frombuffer(index.keys, "<i8").reshape(-1, 4)[:, 0]
-        self._mask = np.int64(index.mask)
-        self._spread = np.uint64(index.spread)
-
-    def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """
-        :param keys: shape (n, 4), contiguous.
-        :returns: shape (n,): slots, 0 where a key is not here.
-        """
-        beginnings = keys.view("<i8")[:, 0]
-        places = (keys.view("<u8")[:, 0] % self._spread).astype(np.int64)
-        slots = self._table.take(places).astype(np.int64)
-        odd = (self._beginnings[slots] != beginnings).nonzero()[0]
-        if len(odd):
-            # A few are at the second place. The rest are too few for arrays.
-            odd = odd[slots[odd] != 0]
-            second = self._table.take((places[odd] + 1) & self._mask)
-            slots[odd] = second
-            for each in odd[(self._beginnings[second] != beginnings[odd]) & (second != 0)].tolist():
-                slots[each] = self._index.find(keys[each].tobytes())
-        found = self._keys.take(slots, 0)
-        if found.tobytes() != keys.tobytes():
-            slots[(found != keys).any(1)] = 0
-        return slots
-
-
 class PulseBatch:
     """
     Takes batches of pulses for a live table.
@@ -155,12 +119,12 @@ class PulseBatch:
         if self._presence.index.table is not self._table:
             self._look()
         slots = self._find(keys, now)
-        records = self._records.take(slots, 0)
-        found = records[:, 2:5] & _ALL_BUT_THE_CHECK
+        records = self._lookup.records.take(slots, 0)
+        found = records[:, 2:5] & ALL_BUT_THE_CHECK
         seen = records.view(np.float64)[:, 0]
         oldest = now - self._presence.timers.on_time
         if not elsewhere and found.tobytes() == places.tobytes() and seen.min() > oldest and slots.all():
-            self._seen[slots] = now
+            self._lookup.seen[slots] = now
             return None
         steady: NDArray[np.bool_] = (found == places).all(1)
         # As keep_alive says it, to the last bit.
@@ -171,7 +135,7 @@ class PulseBatch:
         else:
             steady &= alone
             left = ~steady & (slots != 0) & alone
-        self._seen[slots[steady]] = now
+        self._lookup.seen[slots[steady]] = now
         if may_move is not never and left.any():
             steady[self._moves.take(keys, slots, places, left.nonzero()[0], now, may_move)] = True
         codes = np.where(steady, np.uint16(PulseCode.ON_TIME), np.uint16(LEFT))
@@ -179,11 +143,11 @@ class PulseBatch:
         return codes
 
     def _find(self, keys: NDArray[np.uint64], now: float) -> NDArray[np.int64]:
-        slots = self._index.find(keys)
+        slots = self._lookup.find(keys)
         for old in self._presence.old_indexes(now):
             missing = (slots == 0).nonzero()[0]
             if len(missing):
-                slots[missing] = _Index(old).find(keys[missing])
+                slots[missing] = Lookup(old, self._presence.columns.memory).find(keys[missing])
         return slots
 
     def _alone(self, slots: NDArray[np.int64], elsewhere: Sequence[bytes], now: float) -> NDArray[np.bool_] | None:
@@ -197,7 +161,5 @@ class PulseBatch:
 
     def _look(self) -> None:
         """Look at the memory that the table has now: a reload may move it, and so does a new opening."""
-        self._table, columns = self._presence.index.table, self._presence.columns
-        self._records = np.frombuffer(columns.memory, np.uint64).reshape(-1, WORDS)
-        self._seen = np.frombuffer(columns.memory, np.float64).reshape(-1, WORDS)[:, 0]
-        self._index = _Index(self._presence.index)
+        index = self._presence.index
+        self._table, self._lookup = index.table, Lookup(index, self._presence.columns.memory)

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 
 from rendezvous.errors import StartupError
 
-__all__ = ["flat_memory"]
+__all__ = ["Flat", "SharedMemory", "flat_memory"]
+
+#: Reserves memory; see :func:`flat_memory`.
+Flat = Callable[[int], mmap.mmap]
+
+
+class SharedMemory(mmap.mmap):
+    """
+    A file in memory, which other processes can map as well.
+
+    :param file: the descriptor of the file. It has to stay open for as long as another process is to be given it.
+    :param size: how much of the file is mapped, in bytes.
+    :ivar descriptor: the same as ``file``.
+    """
+
+    descriptor: int
+
+    def __new__(cls, file: int, size: int) -> SharedMemory:
+        """Map the file."""
+        self = super().__new__(cls, file, size)
+        self.descriptor = file
+        return self
 
 
 def flat_memory(size: int) -> mmap.mmap:

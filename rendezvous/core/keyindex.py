@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from mmap import mmap
 
-from rendezvous.core.flat import flat_memory
+from rendezvous.core.flat import Flat, flat_memory
 from rendezvous.core.identity import KEY_SIZE
 
 __all__ = ["BEGINNING", "KeyIndex"]
@@ -35,34 +36,52 @@ class KeyIndex:
     removal closes the gap that it leaves (Knuth, The Art of Computer Programming, volume 3, 6.4, algorithm R), so the
     table does not fill up with marks of what was removed.
 
-    The memory is private to this process: keys never reach a file.
+    The memory is private to this process, or shared with its UDP workers: keys never reach a file.
+
+    Another process may call :meth:`find` while this one changes the index; :mod:`rendezvous.core.steady` says why it
+    never finds a wrong slot. For that, :meth:`add` writes the key before the table refers to it. :meth:`remove` copies
+    an entry of the table to its new place before it overwrites the old one.
 
     :param capacity: the highest number of a slot; the lowest is 1.
     :param expected: how many keys the table is made for; by default as many as there are slots.
     :param salt: a random number of 64 bits that is kept secret.
+    :param flat: reserves the memory.
     :ivar keys: the keys, 32 bytes a slot; zero where there is none.
     :ivar table: numbers of slots.
     :ivar mask: the length of the table, less one.
     :ivar spread: see above.
     """
 
-    __slots__ = ("_count", "_salt", "keys", "mask", "spread", "table")
+    __slots__ = ("_count", "_flat", "_salt", "keys", "mask", "spread", "table")
 
-    def __init__(self, capacity: int, expected: int = 0, *, salt: int = 0) -> None:
+    def __init__(self, capacity: int, expected: int = 0, *, salt: int = 0, flat: Flat = flat_memory) -> None:
         # The table has numbers of four bytes.
         if not 0 < capacity < 1 << 31:
             raise ValueError("a table of clients has between one and 2**31 - 1 slots")
-        self.keys = flat_memory((capacity + 1) * KEY_SIZE)
+        self._flat = flat
+        self.keys = flat((capacity + 1) * KEY_SIZE)
         self._count = 0
         self._salt = salt
         self._make_table(expected or capacity)
 
     def _make_table(self, expected: int) -> None:
         length = 1 << (3 * expected - 1).bit_length()
-        self.table = memoryview(flat_memory(length * 4)).cast("I")
+        self.table = memoryview(self._flat(length * 4)).cast("I")
         self.mask = length - 1
         # An odd number has no divisor in common with the powers of two by which an attacker may pick keys.
         self.spread = length - 1 - 2 * (self._salt % max(1, length // 16))
+
+    @classmethod
+    def attached(cls, keys: mmap, table: mmap, spread: int) -> KeyIndex:
+        """
+        Use the memory of an index that another process changes.
+
+        :returns: an index for which only :meth:`find` may be called.
+        """
+        index = cls.__new__(cls)
+        index.keys, index.table, index.spread = keys, memoryview(table).cast("I"), spread
+        index.mask = len(index.table) - 1
+        return index
 
     def expect(self, expected: int) -> None:
         """

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client, unpack_network
-from rendezvous.core.clients import ADDRESS, STEADY_IPV4, WORDS, ClientColumns, slots_for
+from rendezvous.core.clients import ADDRESS, RECORD_SIZE, STEADY_IPV4, WORDS, ClientColumns, slots_for
 from rendezvous.core.endings import BLOCK, Endings, gone_in
+from rendezvous.core.flat import Flat, flat_memory
 from rendezvous.core.identity import KEY_SIZE, Credential, Keyring
 from rendezvous.core.keyindex import BEGINNING, KeyIndex
 from rendezvous.core.logouts import Logouts
@@ -60,11 +61,13 @@ class Presence:
     :param pack: turns an address as a socket shows it into 4 or 16 bytes, as
         :func:`~rendezvous.core.addresses.packed` does.
     :param salt: a random number of 64 bits that is kept secret, for :class:`~rendezvous.core.keyindex.KeyIndex`.
+    :param flat: reserves the memory of the keys, and of the records unless :meth:`clear` brings them.
     :ivar max_clients: how many clients are kept.
     :ivar columns: the clients' records.
     :ivar index: their keys under the secret in use.
-    :ivar frees_later: whether somebody else frees the slot of a client that has ended, once its end will not be undone
-        by a crash. Until then its record stays as it was.
+    :ivar frees_later: whether the store calls :meth:`free` for the slot of a client that has ended, once a crash will
+        not undo the end. Until then the record stays as it was.
+    :ivar free: frees the slot of a client that has ended. UDP workers have it done later.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Presence:
         wall: Callable[[float], float] = same_clock,
         pack: Callable[[str], bytes] = packed,
         salt: int = 0,
+        flat: Flat = flat_memory,
     ) -> None:
         self.timers = timers
         self._on_time = timers.on_time
@@ -91,8 +95,9 @@ class Presence:
         self._wall = wall
         self._pack = pack
         self._salt = salt
+        self._flat = flat
         self.frees_later = False
-        self._use(ClientColumns(slots_for(max_clients)))
+        self._use(self._empty_columns())
 
     def change(self, max_clients: int, shares: tuple[int, int]) -> None:
         """Use other bounds from now on, for clients and for logouts. What is there already stays, and is counted."""
@@ -103,8 +108,13 @@ class Presence:
         self._shares.change(*shares)
         self.logouts.change(max_clients, shares)
 
+    def _empty_columns(self) -> ClientColumns:
+        slots = slots_for(self.max_clients)
+        return ClientColumns(slots, self._flat((slots + 1) * RECORD_SIZE))
+
     def _use(self, columns: ClientColumns) -> None:
         self.columns = columns
+        self.free: Callable[[int], None] = columns.free
         self._seen = columns.seen
         self.index = self._make_index()
         self._find: Callable[[bytes], int] = self.index.find
@@ -114,7 +124,7 @@ class Presence:
         self._bind()
 
     def _make_index(self) -> KeyIndex:
-        return KeyIndex(self.columns.capacity, self.max_clients, salt=self._salt)
+        return KeyIndex(self.columns.capacity, self.max_clients, salt=self._salt, flat=self._flat)
 
     def _bind(self) -> None:
         """Put together what keep_alive reads, so that it looks up one attribute instead of eight."""
@@ -130,7 +140,7 @@ class Presence:
         """
         self._shares.clear()
         self.logouts.clear()
-        self._use(ClientColumns(slots_for(self.max_clients)) if columns is None else columns)
+        self._use(self._empty_columns() if columns is None else columns)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -388,7 +398,7 @@ class Presence:
         self.index.remove(slot)
         self._old.remove(slot)
         if not self.frees_later:
-            self.columns.free(slot)
+            self.free(slot)
         self._shares.remove(source_network(client.network))
         self._note(Removed(client))
 

@@ -109,6 +109,12 @@ class Settings:
             many=True,
         ),
     )
+    udp_workers: int = option(
+        0,
+        "number of processes that answer pulses beside the main process, on Linux; 0 leaves everything to the main"
+        " process",
+        whole(0, 64),
+    )
     interface: str = option(
         "", "the IPv4 or IPv6 address to listen on (default: all addresses of both families)", ADDRESS
     )

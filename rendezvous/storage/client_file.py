@@ -29,6 +29,7 @@ import attrs
 from twisted.logger import Logger
 
 from rendezvous.core.clients import RECORD_SIZE, ClientColumns
+from rendezvous.core.flat import SharedMemory
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.client_header import (
     BOOT_AT,
@@ -73,7 +74,7 @@ class ClientFile:
         self._path = path
         self._descriptor = descriptor
         self.header = header
-        self._mapped = mmap.mmap(descriptor, header.size)
+        self._mapped = SharedMemory(descriptor, header.size)
         self._times = memoryview(self._mapped)[:PAGE].cast("d")
         self.columns = ClientColumns(
             header.capacity, memoryview(self._mapped)[PAGE : header.records_end], self._reserve

@@ -138,8 +138,12 @@ class Journaled:
                     journal.forget(record.record)
                 elif isinstance(record.record, Client):
                     # A crash before the commit undoes the end, and finds the record as it was.
-                    journal.after(partial(self._tables.presence.columns.free, record.record.slot))
+                    journal.after(partial(self._free, record.record.slot))
             journal.add(statements(record))
+
+    def _free(self, slot: int) -> None:
+        # UDP workers may have come or gone since the client ended.
+        self._tables.presence.free(slot)
 
     def touch(self, record: object) -> None:
         """Have it written some time; one whose address is still on its way to the disk waits for that."""

@@ -13,6 +13,7 @@ from socket import AF_INET6, inet_aton, inet_pton
 
 from rendezvous.core.addresses import shown
 from rendezvous.core.client import Client
+from rendezvous.core.flat import Flat, flat_memory
 from rendezvous.core.identity import Keyring
 from rendezvous.core.listings import Listings
 from rendezvous.core.logouts import Logouts
@@ -57,6 +58,7 @@ class Tables:
     :param max_logouts: how many logouts are remembered; ``None`` for as many as there may be clients.
     :param bounds: how much is held; :meth:`change` gives others.
     :param wall: converts server time to the wall clock.
+    :param flat: reserves the memory of the clients.
     :ivar wall: converts server time to the wall clock.
     :ivar bounds: how much is held.
     :ivar presence: the clients; always the same object, also after :meth:`clear`.
@@ -79,6 +81,7 @@ class Tables:
         tracker_lifetime: float,
         max_logouts: int | None = None,
         wall: Callable[[float], float] = same_clock,
+        flat: Flat = flat_memory,
     ) -> None:
         self.keyring = keyring
         self.limits = limits
@@ -98,6 +101,7 @@ class Tables:
             wall=wall,
             pack=pack,
             salt=int.from_bytes(random(8)),
+            flat=flat,
         )
         self._make_signaling()
 

@@ -1,11 +1,10 @@
-"""The pulses of a batch, decided together over a live table in columns."""
+"""Keys and places of a batch as columns, and its pulses, decided together over a live table in columns."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,38 @@ from rendezvous.core.batchmoves import MayMove
 from rendezvous.core.presence import Presence
 from rendezvous.core.states import PulseCode
 from rendezvous.udp.mmsg import NAME_SIZE, Batch
+from rendezvous.udp.rows import words
 from rendezvous.wire.demux import mistakable
 
-__all__ = ["ColumnPulses"]
+__all__ = ["BatchColumns", "ColumnPulses"]
+
+
+class BatchColumns:
+    """
+    Keys and places of the datagrams of a batch.
+
+    :param batch: where they are.
+    :param number: of the socket that they come to.
+    """
+
+    def __init__(self, batch: Batch, number: int) -> None:
+        self._places = Places(batch.size, number)
+        self._is_ipv4 = batch.family == socket.AF_INET
+        self._keys = words(batch.received.buffers, np.uint64, batch.received.room)[:, :4]
+        self._ports = words(batch.names, np.dtype(">u2"), NAME_SIZE)[:, 1]
+        self._ipv4 = words(batch.names, np.uint32, NAME_SIZE)[:, 1]
+        self._ipv6 = words(batch.names, np.uint64, NAME_SIZE)[:, 1:3]
+
+    def keys(self, which: slice | NDArray[np.intp]) -> NDArray[np.uint64]:
+        """:returns: shape (n, 4), contiguous: the first 32 bytes of some rows."""
+        return np.ascontiguousarray(self._keys[which])
+
+    def places(self, which: slice | NDArray[np.intp]) -> NDArray[np.uint64]:
+        """:returns: shape (n, 3): where they came from, good until the next call."""
+        ports = self._ports[which]
+        if self._is_ipv4:
+            return self._places.ipv4(self._ipv4[which], ports)
+        return self._places.ipv6(self._ipv6[which], ports)
 
 
 class ColumnPulses:
@@ -32,25 +60,14 @@ class ColumnPulses:
 
     def __init__(self, batch: Batch, presence: Presence, number: int, may_move: Callable[[bytes, float], bool]) -> None:
         self._pulses, self._may_move = PulseBatch(presence), may_move
-        self._places = Places(batch.size, number)
-        self._is_ipv4 = batch.family == socket.AF_INET
-        self._keys = _words(batch.received.buffers, np.uint64, batch.received.room)[:, :4]
-        self._ports = _words(batch.names, np.dtype(">u2"), NAME_SIZE)[:, 1]
-        self._ipv4 = _words(batch.names, np.uint32, NAME_SIZE)[:, 1]
-        self._ipv6 = _words(batch.names, np.uint64, NAME_SIZE)[:, 1:3]
+        self._columns = BatchColumns(batch, number)
 
     def __call__(
         self, which: slice | NDArray[np.intp], now: float, elsewhere: Sequence[bytes] = ()
     ) -> NDArray[np.uint16] | None:
         """Decide steady pulses, first pulses and moves, and pulses with unknown keys."""
-        ports = self._ports[which]
-        places = (
-            self._places.ipv4(self._ipv4[which], ports)
-            if self._is_ipv4
-            else self._places.ipv6(self._ipv6[which], ports)
-        )
+        places, keys = self._columns.places(which), self._columns.keys(which)
         may_move: MayMove = partial(_at, self._may_move, now)
-        keys = np.ascontiguousarray(self._keys[which])
         codes = self._pulses.take(keys, places, now, may_move, elsewhere)
         if codes is not None:
             # What is no key may be a datagram of another protocol.
@@ -62,7 +79,3 @@ class ColumnPulses:
 
 def _at(may_move: Callable[[bytes, float], bool], now: float, key: bytes) -> bool:
     return may_move(key, now)
-
-
-def _words(buffer: bytearray, kind: Any, row: int) -> NDArray[Any]:
-    return np.frombuffer(buffer, kind).reshape(len(buffer) // row, -1)

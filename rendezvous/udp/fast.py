@@ -7,6 +7,7 @@ calls us instead of it when there is something to read; we hand to the protocol 
 
 from __future__ import annotations
 
+import socket
 import typing
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,10 +27,13 @@ from rendezvous.core.protocols import Protocol
 from rendezvous.core.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.udp.mmsg import MAX_REPLY, MESSAGE_SIZE, Batch, Calls
-from rendezvous.udp.port import DATAGRAMS_A_TURN, listen_datagrams
+from rendezvous.udp.port import DATAGRAMS_A_TURN, FairPort, GroupPort, listen_datagrams
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Drop
 from rendezvous.wire import pulse
+
+if typing.TYPE_CHECKING:
+    from rendezvous.udp.workers import Workers
 
 __all__ = ["BATCHES", "Decide", "FastPort", "OneByOne", "listen_fast"]
 
@@ -121,9 +125,12 @@ class FastPort:
         :attr:`RendezvousDatagrams.keep_alive` takes.
     :param seconds: tells server time.
     :param dropped: counts what is dropped, by reason.
+    :ivar on_closed: called when the port closes.
     """
 
     log = Logger()
+    #: What the line about the port at start-up says of processes that share it.
+    helpers = ""
     # The source of the row that the protocol has at present.
     _row = 0
     _source: Address | None = None
@@ -140,22 +147,30 @@ class FastPort:
         self.protocol = protocol
         self._reactor, self._calls, self._take_one = reactor, calls, take
         self._seconds, self._dropped = seconds, dropped
+        self.on_closed: Callable[[], None] = _nothing
 
     # A port
 
     @property
     def udp_path(self) -> str:
         """:returns: what the line about the port at start-up says of it."""
-        return f"fast path {self._decide.way}"
+        return f"fast path {self._decide.way}{self.helpers}"
 
-    def open(self, number: int, interface: str, decide: Callable[[Batch, Callable[[int], None]], Decide]) -> None:
+    def open(
+        self,
+        number: int,
+        interface: str,
+        decide: Callable[[Batch, Callable[[int], None]], Decide],
+        kind: type[FairPort] = FairPort,
+    ) -> None:
         """
         Listen.
 
         :param decide: makes what decides a batch, of the batch and :meth:`hand_over`.
+        :param kind: what makes Twisted's port.
         :raises CannotListenError: the port is taken, or not ours to take.
         """
-        opened: Any = listen_datagrams(self._reactor, number, _Gate(self), interface)
+        opened: Any = listen_datagrams(self._reactor, number, _Gate(self), interface, kind)
         self._port = opened
         self._socket = self._port.getHandle()
         self._fd: int = self._socket.fileno()
@@ -169,7 +184,16 @@ class FastPort:
     def closed(self) -> None:
         """Twisted's port is about to close the socket."""
         self._reactor.removeReader(self)
+        self.on_closed()
         self.protocol.doStop()
+
+    def another_socket(self) -> socket.socket:
+        """
+        :returns: another socket of a port that was opened as a :class:`~rendezvous.udp.port.GroupPort`.
+        :raises OSError: it cannot be bound.
+        """
+        made: socket.socket = self._port.another_socket()
+        return made
 
     def getHost(self) -> IAddress:
         """:returns: the port's own address."""
@@ -200,10 +224,14 @@ class FastPort:
 
     def doRead(self) -> None:
         """Take what is waiting, a bounded number of batches."""
+        self.read(self._fd)
+
+    def read(self, fd: int) -> None:
+        """Do :meth:`doRead` for a socket of the same port; replies are sent from our own."""
         handed_over = 0
         for _ in range(BATCHES):
             try:
-                rows = self._batch.receive(self._fd)
+                rows = self._batch.receive(fd)
             except OSError:
                 self._dropped[Drop.UNRECEIVABLE] += 1
                 return
@@ -211,6 +239,16 @@ class FastPort:
                 handed_over += self._take(rows)
             if rows < self._batch.size or handed_over >= DATAGRAMS_A_TURN:
                 return
+
+    def take(self, datagrams: Sequence[tuple[bytes, bytes]]) -> None:
+        """
+        Take datagrams that another process has received on this port, as one batch.
+
+        :param datagrams: at most as many as a batch holds, each behind its source address as the system has it.
+        """
+        for row, (name, datagram) in enumerate(datagrams):
+            self._batch.put(row, name, datagram)
+        self._take(len(datagrams))
 
     def _take(self, rows: int) -> int:
         """:returns: how many datagrams were not decided with the others."""
@@ -252,13 +290,23 @@ class FastPort:
             self._socket.sendto(datagram, addr)
 
 
+def _nothing() -> None:
+    pass
+
+
 def listen_fast(
-    reactor: Any, number: int, protocol: RendezvousDatagrams, calls: Calls | None, interface: str = ""
+    reactor: Any,
+    number: int,
+    protocol: RendezvousDatagrams,
+    calls: Calls | None,
+    interface: str = "",
+    workers: Workers | None = None,
 ) -> IListeningPort:
     """
     Open a UDP port, on the fast path if there is one.
 
     :param calls: the system calls; ``None`` for the portable path.
+    :param workers: the processes that share the port, if there are any.
     :raises CannotListenError: the port is taken, or not ours to take.
     """
     if calls is None:
@@ -266,7 +314,9 @@ def listen_fast(
     shared = protocol.shared
     dropped = shared.counters.family(DROPPED_DATAGRAMS)
     port = FastPort(reactor, calls, protocol, protocol.sort, shared.clock.seconds, dropped)
-    port.open(number, interface, partial(_decide, protocol))
+    port.open(number, interface, partial(_decide, protocol), FairPort if workers is None else GroupPort)
+    if workers is not None:
+        workers.add(port, protocol.number)
     return port
 
 

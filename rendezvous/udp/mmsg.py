@@ -17,13 +17,18 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import NoReturn, Protocol
 
-from rendezvous.udp.port import MAX_DATAGRAM
+from rendezvous.core.identity import KEY_SIZE
+from rendezvous.errors import WireError
+from rendezvous.wire import pulse
 
 __all__ = [
     "LENGTH_OFFSET",
+    "MAX_DATAGRAM",
     "MAX_REPLY",
     "MESSAGE_SIZE",
     "NAME_SIZE",
@@ -33,9 +38,12 @@ __all__ = [
     "Message",
     "Rows",
     "Vector",
+    "keys_in_hex",
     "load_calls",
 ]
 
+#: Bytes that are read of a datagram. A longer one belongs to no protocol, and is cut off and dropped.
+MAX_DATAGRAM = 2048
 #: Datagrams of one batch.
 SIZE = 128
 #: Bytes that a reply in a batch may have.
@@ -204,7 +212,7 @@ class Batch:
     :param size: how many datagrams a batch holds at most.
     :ivar names: the source addresses as the system has them (``sockaddr_in``, ``sockaddr_in6``), :data:`NAME_SIZE`
         bytes a row.
-    :ivar received: the datagrams, at most :data:`~rendezvous.udp.port.MAX_DATAGRAM` bytes in :data:`ROOM` a row.
+    :ivar received: the datagrams, at most :data:`MAX_DATAGRAM` bytes in :data:`ROOM` a row.
     """
 
     def __init__(self, calls: Calls, family: int, size: int = SIZE) -> None:
@@ -272,12 +280,30 @@ class Batch:
         port, host = _IPV6.unpack_from(self.names, row * NAME_SIZE)
         return _ipv6_text(host), port
 
+    def port(self, row: int) -> int:
+        """:returns: the port that the row's datagram came from."""
+        start = row * NAME_SIZE
+        return self.names[start + 2] << 8 | self.names[start + 3]
+
     def raw_host(self, row: int) -> bytes:
         """:returns: the address that the row's datagram came from: 4 bytes on an IPv4 socket, otherwise 16."""
         start = row * NAME_SIZE
         if self.family == socket.AF_INET:
             return bytes(self.names[start + 4 : start + 8])
         return bytes(self.names[start + 8 : start + 24])
+
+    def put(self, row: int, name: bytes, datagram: bytes) -> None:
+        """
+        Fill a row with a datagram that another socket has received.
+
+        :param name: its source address, as in :attr:`names`.
+        :param datagram: at most :data:`MAX_DATAGRAM` bytes.
+        """
+        start = row * NAME_SIZE
+        self.names[start : start + len(name)] = name
+        start = row * ROOM
+        self.received.buffers[start : start + len(datagram)] = datagram
+        self._words[row * _WORDS + _LENGTH] = len(datagram)
 
     # What is sent back
 
@@ -344,3 +370,13 @@ class Batch:
                 tried = not tried and e.errno in _TRY_AGAIN
                 if not tried:
                     sent, self._failed = sent + 1, self._failed + 1
+
+
+def keys_in_hex(batch: Batch, rows: Sequence[int]) -> list[bytes]:
+    """:returns: the keys that some rows hold as hex digits."""
+    keys = []
+    for row in rows:
+        if batch.length(row) == 2 * KEY_SIZE:
+            with suppress(WireError):
+                keys.append(pulse.decode(batch.datagram(row)))
+    return keys

@@ -8,8 +8,10 @@ pulses; and it checks the form of an address at each write, although it has read
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
+import time
 from typing import Any
 
 from twisted.internet.interfaces import IListeningPort
@@ -18,13 +20,12 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.udp import Port
 from twisted.logger import Logger
 
-__all__ = ["DATAGRAMS_A_TURN", "MAX_DATAGRAM", "RECEIVE_BUFFER", "FairPort", "enlarge_buffer", "listen_datagrams"]
+from rendezvous.udp.mmsg import MAX_DATAGRAM
+
+__all__ = ["DATAGRAMS_A_TURN", "RECEIVE_BUFFER", "FairPort", "GroupPort", "enlarge_buffer", "listen_datagrams"]
 
 DATAGRAMS_A_TURN = 100
 """Datagrams that a port reads before other ports and connections have their turn: some 2 ms of pulses."""
-
-MAX_DATAGRAM = 2048
-"""Bytes that are read of a datagram. A longer one belongs to no protocol, and is cut off and dropped."""
 
 RECEIVE_BUFFER = 1024 * 1024
 """
@@ -34,6 +35,9 @@ A million clients send as many in 75 ms, so none is lost while the server is bus
 lose nothing less in a flood, which fills every buffer, and make each answer wait for the whole of it: with 4 MiB, 70 to
 100 ms were measured.
 """
+
+#: Seconds for which the processes of a server that was killed may still have its port while they end.
+_AFTER_A_KILL = 2.0
 
 # Linux: the same as SO_RCVBUF without the limit of net.core.rmem_max, for a process with CAP_NET_ADMIN (socket(7)).
 _SO_RCVBUFFORCE = 33
@@ -90,6 +94,53 @@ class FairPort(Port):
         self.socket.sendto(datagram, addr)  # type: ignore[arg-type]  # this port is never connected
 
 
+class GroupPort(FairPort):
+    """
+    A UDP port whose number several sockets of this server share (``SO_REUSEPORT``, socket(7)).
+
+    The system chooses one of the sockets by source and destination of a datagram, so that all datagrams of one client
+    come to the same socket as long as the client keeps its address.
+    """
+
+    def createInternetSocket(self) -> socket.socket:
+        """
+        :returns: the first socket of the group.
+        :raises OSError: another program has the port, or another server that shares it.
+        """
+        until = time.monotonic() + _AFTER_A_KILL
+        while True:
+            try:
+                # Without the option, the system refuses a port that anybody has, and otherwise chooses a free one.
+                with super().createInternetSocket() as alone:
+                    alone.bind((self.interface, self.port))
+                    self.port = alone.getsockname()[1]
+                break
+            except OSError as e:
+                if e.errno != errno.EADDRINUSE or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+        return self._shared()
+
+    def another_socket(self) -> socket.socket:
+        """
+        :returns: another socket of the group, for the caller to close.
+        :raises OSError: it cannot be bound.
+        """
+        found = self._shared()
+        try:
+            found.bind((self.interface, self.getHost().port))
+        except OSError:
+            found.close()
+            raise
+        enlarge_buffer(found)
+        return found
+
+    def _shared(self) -> socket.socket:
+        made = super().createInternetSocket()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return made
+
+
 def enlarge_buffer(handle: socket.socket) -> int:
     """
     Ask for a receive buffer of :data:`RECEIVE_BUFFER`; what the system gives instead will do.
@@ -110,17 +161,20 @@ def enlarge_buffer(handle: socket.socket) -> int:
     return size // 2 if sys.platform == "linux" else size
 
 
-def listen_datagrams(reactor: Any, port: int, protocol: DatagramProtocol, interface: str = "") -> IListeningPort:
+def listen_datagrams(
+    reactor: Any, port: int, protocol: DatagramProtocol, interface: str = "", kind: type[FairPort] = FairPort
+) -> IListeningPort:
     """
     Open a UDP port, as ``reactor.listenUDP`` does.
 
     :param reactor: with one that is not made of file descriptors, such as Windows' IOCP or one in memory, the port is
         the reactor's own.
+    :param kind: what makes the port.
     :raises CannotListenError: the port is taken, or not ours to take.
     """
     if not isinstance(reactor, PosixReactorBase):
         opened: IListeningPort = reactor.listenUDP(port, protocol, interface=interface)
         return opened
-    fair = FairPort(port, protocol, interface, MAX_DATAGRAM, reactor)
+    fair = kind(port, protocol, interface, MAX_DATAGRAM, reactor)
     fair.startListening()
     return fair

@@ -86,7 +86,7 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def is_on(self, protocol: Protocol) -> bool:
         """:returns: whether datagrams of a protocol are answered at present."""
-        return self.shared.is_running and protocol in self.shared.protocols
+        return self.shared.is_on(protocol)
 
     @property
     def is_limited(self) -> bool:

@@ -36,6 +36,7 @@ class Drop(StrEnum):
     STORE_UNAVAILABLE = "store unavailable"
     UNSENDABLE = "unsendable"
     UNRECEIVABLE = "receive error"
+    NOT_HANDED_OVER = "not handed over"
 
 
 class Socket(typing.Protocol):
@@ -81,6 +82,10 @@ class Datagrams:
     def is_running(self) -> bool:
         """:returns: whether the store can be used; if not, all datagrams are dropped."""
         return self._is_running
+
+    def is_on(self, protocol: Protocol) -> bool:
+        """:returns: whether datagrams of a protocol are answered at present."""
+        return self._is_running and protocol in self.protocols
 
     def run(self, is_running: bool) -> None:
         """Say whether the store can be used."""

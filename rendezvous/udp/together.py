@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.states import PulseCode
-from rendezvous.errors import WireError
-from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, NAME_SIZE, Batch
-from rendezvous.wire import pulse
+from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, NAME_SIZE, Batch, keys_in_hex
+from rendezvous.udp.rows import replies, words
 
 if TYPE_CHECKING:
     from rendezvous.udp.fast import Decide
@@ -89,10 +87,10 @@ class Together:
     ) -> None:
         self._batch, self._one_by_one, self._pulses, self._rates = batch, one_by_one, pulses, rates
         self._has_stun = has_stun
-        self._lengths = _words(batch.received.messages, np.uint32, MESSAGE_SIZE)[:, LENGTH_OFFSET // 4]
-        self._first = _words(batch.received.buffers, np.uint64, batch.received.room)[:, 0]
+        self._lengths = words(batch.received.messages, np.uint32, MESSAGE_SIZE)[:, LENGTH_OFFSET // 4]
+        self._first = words(batch.received.buffers, np.uint64, batch.received.room)[:, 0]
         self._binding = np.frombuffer(_BINDING, np.uint64)[0]
-        self._replies = {code: _replies(batch, code) for code in (PulseCode.ON_TIME, PulseCode.UNKNOWN)}
+        self._replies = {code: replies(batch, code) for code in (PulseCode.ON_TIME, PulseCode.UNKNOWN)}
         self._bindings = _Bindings(batch)
 
     def __call__(self, rows: Sequence[int], now: float) -> int:
@@ -115,8 +113,8 @@ class Together:
 
     def _reply(self, rows: NDArray[np.intp], codes: NDArray[np.uint16]) -> None:
         """Queue the replies to pulses; 0 is no reply."""
-        for code, replies in self._replies.items():
-            self._batch.queue(replies[rows[codes == code]].tobytes())
+        for code, messages in self._replies.items():
+            self._batch.queue(messages[rows[codes == code]].tobytes())
 
     def _sort(self, count: int, is_key: NDArray[np.bool_], now: float) -> int:
         """Decide a batch of several kinds of datagrams."""
@@ -133,7 +131,7 @@ class Together:
         pulses = self._pulses()
         keys = np.flatnonzero(is_key)
         if pulses is not None and len(keys):
-            codes = pulses(keys, now, self._keys_in_hex(others))
+            codes = pulses(keys, now, keys_in_hex(self._batch, others))
             if codes is None:
                 codes = np.full(len(keys), PulseCode.ON_TIME, np.uint16)
             self._reply(keys, codes)
@@ -165,23 +163,6 @@ class Together:
                 paid += its_rows[: self._rates.pay_for_some(batch.source(its_rows[0]), len(its_rows))]
         return np.array(decided, np.intp), np.array(paid, np.intp)
 
-    def _keys_in_hex(self, others: Sequence[int]) -> list[bytes]:
-        """:returns: the keys that some rows hold as hex digits."""
-        keys = []
-        for row in others:
-            if self._batch.length(row) == 2 * KEY_SIZE:
-                with suppress(WireError):
-                    keys.append(pulse.decode(self._batch.datagram(row)))
-        return keys
-
-
-def _replies(batch: Batch, code: PulseCode) -> NDArray[np.uint64]:
-    """:returns: messages that send a reply to the source of each row."""
-    reply = pulse.encode_reply(code)
-    rows = batch.rows(len(reply), len(reply))
-    rows.buffers[:] = reply * batch.size
-    return _words(rows.messages, np.uint64, MESSAGE_SIZE)
-
 
 class _Bindings:
     """Success responses to plain Bindings (RFC 8489, sections 6.3.1 and 14.2)."""
@@ -191,11 +172,11 @@ class _Bindings:
         self._is_ipv4 = batch.family == socket.AF_INET
         responses = batch.rows(48, _IPV4_RESPONSE)
         responses.buffers[:] = bytes.fromhex("0101000c2112a442").ljust(20, b"\0").ljust(48, b"\0") * batch.size
-        self._out = _words(responses.buffers, np.uint32, responses.room)
-        self._sizes = _words(responses.vectors, np.uintp, len(responses.vectors) // batch.size)[:, 1]
-        self._messages = _words(responses.messages, np.uint64, MESSAGE_SIZE)
-        self._requests = _words(batch.received.buffers, np.uint32, batch.received.room)[:, :5]
-        self._names = _words(batch.names, np.uint32, NAME_SIZE)
+        self._out = words(responses.buffers, np.uint32, responses.room)
+        self._sizes = words(responses.vectors, np.uintp, len(responses.vectors) // batch.size)[:, 1]
+        self._messages = words(responses.messages, np.uint64, MESSAGE_SIZE)
+        self._requests = words(batch.received.buffers, np.uint32, batch.received.room)[:, :5]
+        self._names = words(batch.names, np.uint32, NAME_SIZE)
         self._cookie = np.frombuffer(_BINDING, np.uint32)[1]
         # XOR-MAPPED-ADDRESS: its head; then the family and the port, which is masked with half of the cookie.
         self._heads = [
@@ -222,18 +203,13 @@ class _Bindings:
         self._batch.queue(self._messages[which].tobytes())
 
     def _write(self, which: NDArray[np.intp], firsts: NDArray[np.uint32], hosts: NDArray[np.uint32]) -> None:
-        words = hosts.shape[1]
-        family = int(words == 4)
+        length = hosts.shape[1]
+        family = int(length == 4)
         masks = self._requests[which, 1:]
         out = self._out
         out[which, 0] = self._heads[family][0]
         out[which, 1:5] = masks
         out[which, 5] = self._heads[family][1]
         out[which, 6] = (firsts & self._port) ^ self._families[family]
-        out[which, 7 : 7 + words] = hosts ^ masks[:, :words]
+        out[which, 7 : 7 + length] = hosts ^ masks[:, :length]
         self._sizes[which] = (_IPV4_RESPONSE, _IPV6_RESPONSE)[family]
-
-
-def _words(buffer: bytearray, kind: Any, row: int) -> NDArray[Any]:
-    """:returns: a buffer as a table of words, with rows of so many bytes."""
-    return np.frombuffer(buffer, kind).reshape(len(buffer) // row, -1)

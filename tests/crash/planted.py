@@ -27,18 +27,11 @@ __all__ = [
 def records_never_reach_the_file() -> None:
     """Map the file of clients privately: addresses and times end with the process."""
 
-    class Private:
-        """What the module uses of ``mmap``."""
-
-        ACCESS_READ = 1
-
-        @staticmethod
-        def mmap(descriptor: int, size: int) -> mmap:
-            """:returns: a mapping whose changes stay in this process."""
-            return mmap(descriptor, size, flags=MAP_PRIVATE)
+    def private(descriptor: int, size: int) -> mmap:
+        return mmap(descriptor, size, flags=MAP_PRIVATE)
 
     patched: Any = client_file
-    patched.mmap = Private
+    patched.SharedMemory = private
 
 
 def slots_are_freed_early() -> None:
