@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from twisted.internet.base import DelayedCall
+from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +18,8 @@ from rendezvous.web.deadlines import (
     IDLE_TIME,
     REFUSAL_TIME,
     UNREAD_TIME,
+    Awaited,
+    Deadlines,
 )
 
 #: A little more or less than nothing.
@@ -23,6 +27,43 @@ JUST = 0.01
 
 HEAD = b"POST /offers HTTP/1.1\r\nHost: a\r\n"
 GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class OneConnection:
+    """What has deadlines: it notes which of them was reached, and when."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.reached: list[tuple[float, str]] = []
+
+    def overdue(self) -> None:
+        """Note it."""
+        self.reached.append((self._clock.seconds(), "overdue"))
+
+    def rested(self) -> None:
+        """Note it."""
+        self.reached.append((self._clock.seconds(), "rested"))
+
+    def abort(self) -> None:
+        """Note it."""
+        self.reached.append((self._clock.seconds(), "abort"))
+
+
+class OneTimerTests(SynchronousTestCase):
+    """The timer of one connection."""
+
+    def test_a_sooner_deadline_is_in_time_and_moves_no_timer(self) -> None:
+        """A reactor looks through all of its timers to move one to an earlier time."""
+        clock = Clock()
+        connection = OneConnection(clock)
+        deadlines = Deadlines(clock, connection)
+        self.patch(DelayedCall, "reset", None)
+        deadlines.expect(Awaited.REQUEST, 60.0)
+        deadlines.rest(1.0)
+        deadlines.abort_in(0.5)
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        clock.pump([0.5, 0.5, 59.0])
+        self.assertEqual(connection.reached, [(0.5, "abort"), (1.0, "rested"), (60.0, "overdue")])
 
 
 class DeadlineCase(SynchronousTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.limits import UnreadLimits
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES
-from rendezvous.web.sending import LEAST, PIECE, PIECES, SMALL, STALL_TIME, YIELD_TIME, Sender, _pieces
+from rendezvous.web.sending import LEAST, PIECE, PIECES, SMALL, STALL_TIME, YIELD_TIME, Sender, _piece
 from tests._web_case import ORIGIN, WebTestCase
 
 #: Six bytes of JSON for each character: two of them fill a page.
@@ -377,7 +378,8 @@ class PiecesTests(SynchronousTestCase):
         """Parts of every size around that of a piece come out as pieces of exactly that size, and a rest."""
         for sizes in ([0], [1], [PIECE - 1, 1], [PIECE], [PIECE + 1], [1, 3 * PIECE, 1], [PIECE, PIECE], [7] * 20_000):
             parts = [bytes([65 + number % 26]) * size for number, size in enumerate(sizes)]
-            cut = list(_pieces(parts))
+            ends = list(accumulate(sizes))
+            cut = [_piece(parts, ends, start) for start in range(0, ends[-1], PIECE)]
             self.assertEqual(b"".join(cut), b"".join(parts))
             self.assertTrue(all(len(piece) == PIECE for piece in cut[:-1]), sizes)
             self.assertTrue(all(0 < len(piece) <= PIECE for piece in cut), sizes)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from typing import Any
+
 from rendezvous.web.sending import PIECE
 from tests._events_case import EventsTestCase
 from tests._web_case import LIMITS
@@ -69,6 +72,20 @@ class SlowReaderTests(EventsTestCase):
         self.assertEqual(len(self.heard(self.stream)), 1)
         chunks = self.stream.transport.value().split(b"\r\n10000\r\n")
         self.assertEqual(len(chunks), 360_000 // PIECE + 1)
+
+    def test_a_long_event_that_is_not_read_stays_in_the_transport_alone(self) -> None:
+        """Twelve streams wait for their clients to read one event of 60 kB, and none of them keeps it as well."""
+        streams = [self.listen() for _ in range(12)]
+        for stream in streams:
+            transport: Any = stream.transport
+            transport.write = lambda data, producer=transport.producer: producer.pauseProducing()
+            transport.writeSequence = transport.write
+        self.publish(id="long", ttl=3_600_000)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.answer("long", sdp="v" * 60_000)
+        self.advance(1)
+        self.assertLess(tracemalloc.get_traced_memory()[0], 5 * 60_000)
 
     def test_pausing_again_and_again(self) -> None:
         """However the transport's buffer comes and goes, everything is sent once."""

@@ -155,12 +155,13 @@ class Deadlines:
 
     def _keep(self, due: float, now: float) -> None:
         """Have the timer end no later than a deadline."""
-        timer = self._timer
-        if timer is None:
-            if self._connection is not None:
-                self._timer = self._reactor.callLater(due - now, self._timer_ended)
-        elif timer.getTime() > due:
-            timer.reset(due - now)
+        if self._timer is not None:
+            if self._timer.getTime() <= due:
+                return
+            # The reactor would look through all of its timers to let this one end sooner.
+            self._timer.cancel()
+        if self._connection is not None:
+            self._timer = self._reactor.callLater(due - now, self._timer_ended)
 
     def _timer_ended(self) -> None:
         self._timer = None

@@ -80,7 +80,9 @@ class EventRoutes:
                     await caller(request, self._store, self._clock.seconds())
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())
                 for position, block in _blocks(news):
-                    has_waited = await writer.write(block)
+                    writing = writer.write(block)
+                    del block  # It may be long, and the client may not read it for long.
+                    has_waited = await writing
                     cursor = position
                     if has_waited or writer.is_paused:
                         # What a client does not read stays in the log of events, which is bounded, and not here.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -219,7 +219,9 @@ class ResponseWriter:
                 if self._clock.seconds() >= until:
                     raise Stalled from None
                 await deferLater(self._clock, RETRY_TIME)
-        await self.write_parts((block,))
+        writing = self.write_parts((block,))
+        del block  # The transport has a copy. Only that stays while the reader is waited for.
+        await writing
         self._release()
         return True
 
@@ -229,10 +231,12 @@ class ResponseWriter:
 
         :raises Stalled: the client does not read.
         """
-        for piece in _pieces(parts):
+        ends = list(accumulate(map(len, parts)))
+        for start in range(0, ends[-1], PIECE):
             await self.drain()
             await self._sender.turn(self.source)
-            self._request.write(piece)
+            self._request.write(_piece(parts, ends, start))
+        del parts
         await self.drain()
 
     async def drain(self) -> None:
@@ -286,15 +290,16 @@ def _transport(request: Request) -> Any:
     return request.channel.transport
 
 
-def _pieces(parts: Sequence[bytes]) -> Iterator[bytes]:
-    """:returns: the same bytes, in pieces of :data:`PIECE`; the last one may be shorter."""
-    ends = list(accumulate(map(len, parts)))
-    size = ends[-1] if ends else 0
-    for start in range(0, size, PIECE):
-        end = min(start + PIECE, size)
-        # The parts that hold the first and the last byte of the piece.
-        first, last = bisect_right(ends, start), bisect_left(ends, end)
-        piece = list(parts[first : last + 1])
-        piece[-1] = piece[-1][: len(piece[-1]) - (ends[last] - end)]
-        piece[0] = piece[0][start - (ends[first] - len(parts[first])) :]
-        yield b"".join(piece)
+def _piece(parts: Sequence[bytes], ends: Sequence[int], start: int) -> bytes:
+    """
+    :param ends: where each of the parts ends, if they stand one after the other.
+    :param start: where the piece begins.
+    :returns: the next :data:`PIECE` bytes, or those that are left.
+    """
+    end = min(start + PIECE, ends[-1])
+    # The parts that hold the first and the last byte of the piece.
+    first, last = bisect_right(ends, start), bisect_left(ends, end)
+    piece = list(parts[first : last + 1])
+    piece[-1] = piece[-1][: len(piece[-1]) - (ends[last] - end)]
+    piece[0] = piece[0][start - (ends[first] - len(parts[first])) :]
+    return b"".join(piece)
