@@ -17,7 +17,7 @@ from typing import Any
 from tests.attack.load import ONE, fetch, request
 from tests.crash.server import Server
 
-__all__ = ["Row", "copies", "put_clients", "sooner", "store_with"]
+__all__ = ["Row", "clients_in", "copies", "put_clients", "sooner", "store_with"]
 
 STORE = "rendezvous.sqlite3"
 Row = Mapping[str, Any]
@@ -78,6 +78,15 @@ def put_clients(directory: Path, ids: Iterable[bytes]) -> None:
         database.executemany("INSERT INTO clients (slot, client_id) VALUES (?, ?)", enumerate(ids, 1))
     database.close()
     (directory / f"{STORE}.clients").unlink()
+
+
+def clients_in(directory: Path) -> int:
+    """:returns: how many clients a store has, which a server may have open."""
+    database = sqlite3.connect(f"file:{directory / STORE}?mode=ro", uri=True)
+    try:
+        return int(database.execute("SELECT count(*) FROM clients").fetchone()[0])
+    finally:
+        database.close()
 
 
 def sooner(row: Row, column: str, seconds: float) -> Row:
