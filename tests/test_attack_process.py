@@ -41,7 +41,7 @@ class AttackTests(SynchronousTestCase):
 
     def test_a_server_that_stays_down_is_reported(self) -> None:
         """Requests that are not answered are counted as failed, with the reason."""
-        result = run(Attack(name="end", what="", run=lambda field: field.server.kill()), 1.0)
+        result = run(Attack(name="end", what="", run=lambda field: field.server.kill()), 1.0, patience=2.0)
         self.assertTrue(any("failed" in fault or "recovered" in fault for fault in result.faults), result.faults)
 
 

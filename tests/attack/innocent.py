@@ -1,5 +1,5 @@
 """
-The innocent client, a process of its own: ``python -m tests.attack.innocent HTTP_PORT UDP_PORT PID``.
+The innocent client, a process of its own: ``python -m tests.attack.innocent HTTP_PORT UDP_PORT PID PATIENCE``.
 
 Ten times a second it pulses, looks up an address over a connection that stays open, and looks it up over a fresh
 connection. Each round begins on time, whether the last one was answered or not, so a server that does not answer for a
@@ -43,12 +43,14 @@ class Innocent:
     """
     One client program with twenty credentials.
 
+    :param patience: seconds for which it goes on at most after it was asked to end.
     :ivar samples: (kind, start on the monotonic clock, milliseconds or ``None``, what went wrong).
     :ivar process: (time, resident bytes and CPU seconds of the server, CPU seconds of all that has nothing to do with
         the attack).
     """
 
-    def __init__(self, http_port: int, udp_port: int, pid: int) -> None:
+    def __init__(self, http_port: int, udp_port: int, pid: int, patience: float) -> None:
+        self._patience = patience
         self._http_port = http_port
         self._udp_port = udp_port
         self._pid = pid
@@ -94,7 +96,7 @@ class Innocent:
         self._asked_to_end = self._asked_to_end or now
         slow = [start for _, start, took, _ in self.samples[-200:] if took is None or took >= SLOW]
         since = max([self._asked_to_end, *slow])
-        return now - since > QUIET or now - self._asked_to_end > PATIENCE
+        return now - since > QUIET or now - self._asked_to_end > self._patience
 
     def _begin(self, kind: str, doing: Coroutine[Any, Any, str]) -> None:
         async def timed() -> None:
@@ -187,11 +189,11 @@ async def _ask(connection: Connection, request: str) -> tuple[int, Any]:
     return int(head.split()[1]), json.loads(await reader.readexactly(length))
 
 
-async def main(http_port: int, udp_port: int, pid: int) -> None:
+async def main(http_port: int, udp_port: int, pid: int, patience: float) -> None:
     """Prepare, measure until the input ends, and print."""
     with contextlib.suppress(OSError):
         os.nice(-10)  # In truth it has a machine of its own: how soon it is scheduled here is not what it measures.
-    innocent = Innocent(http_port, udp_port, pid)
+    innocent = Innocent(http_port, udp_port, pid, patience)
     await innocent.prepare()
     gc.collect()
     gc.disable()
@@ -204,4 +206,5 @@ async def main(http_port: int, udp_port: int, pid: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*map(int, sys.argv[1:])))
+    http, udp, server = map(int, sys.argv[1:4])
+    asyncio.run(main(http, udp, server, float(sys.argv[4])))

@@ -27,6 +27,8 @@ __all__ = ["Result", "run"]
 BOUND = 50.0
 #: Seconds after an attack within which everything is as before.
 RECOVERY = 5.0
+#: Seconds after an attack for which the innocent client goes on at most, if it is not served well.
+PATIENCE = 10.0
 #: Of one core: what other programs may use before the machine counts as too busy to measure anything.
 BUSY = 0.4
 #: Seconds before the attack in which the machine is measured.
@@ -102,12 +104,13 @@ class Result:
         ]
 
 
-def run(attack: Attack, seconds: float, checkout: Path | None = None) -> Result:
+def run(attack: Attack, seconds: float, checkout: Path | None = None, patience: float = PATIENCE) -> Result:
     """
     Run an attack.
 
     :param seconds: how long it lasts, if it does not need longer.
     :param checkout: another revision's code for the server.
+    :param patience: seconds after the attack for which it waits at most until all is well again.
     """
     with tempfile.TemporaryDirectory(prefix="rendezvous-attack-") as name:
         directory = Path(name)
@@ -122,16 +125,17 @@ def run(attack: Attack, seconds: float, checkout: Path | None = None) -> Result:
         server = Server(directory, *attack.options, prefix=prefix)
         server.start()
         try:
-            return _beside(attack, server, max(seconds, attack.least), shim)
+            return _beside(attack, server, max(seconds, attack.least), shim, patience)
         finally:
             if shim is not None:
                 shim.stall(False)
             server.kill()
 
 
-def _beside(attack: Attack, server: Server, seconds: float, shim: Shim | None) -> Result:
+def _beside(attack: Attack, server: Server, seconds: float, shim: Shim | None, patience: float) -> Result:
+    words = map(str, (server.http_port, server.udp_port, server.pid, patience))
     innocent = subprocess.Popen(
-        [sys.executable, "-m", "tests.attack.innocent", *map(str, (server.http_port, server.udp_port, server.pid))],
+        [sys.executable, "-m", "tests.attack.innocent", *words],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), cwd=os.getcwd(), text=True,
     )  # fmt: skip
     assert innocent.stdout is not None

@@ -96,11 +96,13 @@ class Server:
     def popen(self) -> subprocess.Popen[bytes]:
         """:returns: the process of a new life, which may end by itself."""
         self._lives += 1
+        # A process that is killed cannot write what coverage has measured, so measuring would only make it slow.
+        environ = {name: value for name, value in environment().items() if name != "COVERAGE_PROCESS_CONFIG"}
         with self.log_path.open("wb") as log:
             return subprocess.Popen(
                 self.command(),
                 cwd=self.directory,
-                env={**environment(), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
