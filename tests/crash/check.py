@@ -55,6 +55,9 @@ class Checker:
         pending = {key: value for key, value in pair.pending.items() if key[0] != "tracker port"}
         observed = {key: self._observe(pair, *key) for key in expected | pending}
         before = {key: expected.get(key, _NOTHING[key[0]]) for key in observed}
+        for key in [key for key in pending if _is_cut_in_two(before[key], pending[key], observed[key])]:
+            del pending[key], pair.pending[key]
+            before[key] = pair.world[key] = None
         happened = self._decide(pair, observed, before, pending)
         if happened:
             pair.world |= pair.pending
@@ -212,6 +215,11 @@ class Checker:
 
 #: What is found of something that never was.
 _NOTHING: dict[str, Any] = {"client": "gone", "offer": None, "session": None, "tracker": None}
+
+
+def _is_cut_in_two(before: Any, pending: Any, found: Any) -> bool:
+    """:returns: whether a move from one port to another was being written at the kill; then there is no address."""
+    return isinstance(before, int) and isinstance(pending, int) and found is None
 
 
 def _told(kind: str, data: Any) -> Told:

@@ -29,7 +29,7 @@ from rendezvous.storage.inspection import read_only
 from rendezvous.storage.rows import read_clients
 from tests.crash.fleet import SECRET, START
 from tests.crash.rounds import OPTIONS
-from tests.crash.server import Server
+from tests.crash.server import UNMEASURED, Server
 from tests.crash.wire import Violation
 
 __all__ = ["crash_crowd", "missing"]
@@ -200,7 +200,7 @@ def crash_crowd(
     """
     chance = random.Random(seed)
     crowd = _Crowd(directory, size)
-    server = Server(directory, *OPTIONS, f"--max-clients={size}", plant=plant)
+    server = Server(directory, *OPTIONS, f"--max-clients={size}", prefix=UNMEASURED, plant=plant)
     try:
         for number in range(1, rounds + 1):
             before = crowd.done.copy()

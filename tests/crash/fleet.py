@@ -25,7 +25,7 @@ from rendezvous.storage.inspection import read_only
 from rendezvous.storage.rows import PUT_SNAPSHOT, read_clients, snapshot_row, statements
 from tests.crash.pair import ON_TIME
 from tests.crash.rounds import OPTIONS
-from tests.crash.server import Server
+from tests.crash.server import UNMEASURED, Server
 from tests.crash.wire import Violation, ask, udp_socket
 
 __all__ = ["crash_fleet"]
@@ -185,7 +185,7 @@ def crash_fleet(directory: Path, rounds: int, size: int, seed: int, plant: str =
     :raises Violation: an acknowledged pulse is lost, or a client that was on time is refused.
     """
     fleet = _Fleet(directory, size, seed)
-    server = Server(directory, *OPTIONS, plant=plant)
+    server = Server(directory, *OPTIONS, prefix=UNMEASURED, plant=plant)
     try:
         for _ in range(rounds):
             server.start()

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.attack.shim import Shim, missing
 from tests.crash.check import Checker
 from tests.crash.pair import Pair
-from tests.crash.server import Server
+from tests.crash.server import UNMEASURED, Server
 
 __all__ = ["OPTIONS", "crash"]
 
@@ -50,7 +50,7 @@ def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None], p
     chance = random.Random(seed)
     pairs = [Pair(f"pair-{number}", chance.randrange(1 << 60)) for number in range(PAIRS)]
     shim = _Disk(directory, chance, say)
-    server = Server(directory, *OPTIONS, prefix=shim.prefix, plant=plant)
+    server = Server(directory, *OPTIONS, prefix=[*UNMEASURED, *shim.prefix], plant=plant)
     total: Counter[str] = Counter()
     server.start()
     try:

@@ -12,7 +12,11 @@ from pathlib import Path
 
 from tests.real_server import environment
 
-__all__ = ["TWISTD", "Server"]
+__all__ = ["TWISTD", "UNMEASURED", "Server"]
+
+#: The prefix for a server whose coverage is not measured. One that is killed cannot write what was measured, so that
+#: measuring would only make it slow.
+UNMEASURED = ("env", "-u", "COVERAGE_PROCESS_CONFIG")
 
 _RUN = "from twisted.scripts.twistd import run; run()"
 TWISTD = [sys.executable, "-c", _RUN, "--nodaemon", "--pidfile="]
@@ -96,13 +100,11 @@ class Server:
     def popen(self) -> subprocess.Popen[bytes]:
         """:returns: the process of a new life, which may end by itself."""
         self._lives += 1
-        # A process that is killed cannot write what coverage has measured, so measuring would only make it slow.
-        environ = {name: value for name, value in environment().items() if name != "COVERAGE_PROCESS_CONFIG"}
         with self.log_path.open("wb") as log:
             return subprocess.Popen(
                 self.command(),
                 cwd=self.directory,
-                env={**environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**environment(), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
