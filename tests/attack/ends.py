@@ -86,7 +86,7 @@ def ends_tracker(field: Field) -> None:
     _wait(field)
 
 
-@attack("ends-clients", memory=256 * MIB, least=LEFT + 3.0, prepare=_clients, options=(
+@attack("ends-clients", memory=128 * MIB, least=LEFT + 3.0, prepare=_clients, options=(
     "--registration-time=12", "--pulse-interval=5", "--error-time=7", "--max-clients=1100000",
 ))  # fmt: skip
 def ends_clients(field: Field) -> None:
