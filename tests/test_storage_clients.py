@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring, Secret
@@ -238,6 +238,27 @@ class DamageTests(ClientsCase):
         self.assertEqual(self.now, last)
         self.assertIs(self.pulse(ONLINE, THERE, self.now + 13), PulseCode.ON_TIME)
 
+    def test_flush_that_fails_is_logged_once(self) -> None:
+        """It is tried again every 30 seconds, and the end of it is logged too. Pulses go on."""
+        self.store = self.opened()
+        with capturedLogs() as events:
+            patch = self.patch(ClientFile, "flush", _disk_fails)
+            for second in (31, 62):
+                self.done(self.store.sweep(self.now + second))
+            self.assertIs(self.pulse(ONLINE, THERE, self.now + 5), PulseCode.ON_TIME)
+            patch.restore()
+            for second in (93, 124):
+                self.done(self.store.sweep(self.now + second))
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual(
+            lines,
+            [
+                f"the clients of {self.path} cannot be flushed: [Errno {errno.EIO}] Input/output error;"
+                " a power cut would set server time back",
+                f"the clients of {self.path} can be flushed again",
+            ],
+        )
+
     def test_file_that_was_moved_away_is_written_anew(self) -> None:
         """As one that was deleted."""
         self.store = self.opened()
@@ -372,6 +393,10 @@ class SecondServerTests(ClientsCase):
         self.store = self.opened(max_clients=100_000)
         self.assertAsBefore()
         self.assertIn("in use", str(self.assertRaises(StartupError, ClientFile.open, self.file, 1, bytes(16))))
+
+
+def _disk_fails(self: ClientFile, now: float) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def _not_readable(database: sqlite3.Connection) -> None:
