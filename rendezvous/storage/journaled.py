@@ -188,7 +188,9 @@ class Journaled:
         self._clients.file.renew(now)
         if now >= self._flush_at and self._flushing is None:
             self._flush_at = now + FLUSH_INTERVAL
-            self._flushing = self._flush(self._clients.file, now).addCallback(self._flushed)
+            # A call that blocks may have returned already, as in a test.
+            self._flushing = flushing = self._flush(self._clients.file, now)
+            flushing.addCallback(self._flushed)
 
     def _flush(self, file: ClientFile, now: float) -> Deferred[None]:
         """Have what is recorded of clients on the disk; a failure is logged, and the next time it is tried again."""
