@@ -59,6 +59,10 @@ class Awaited(Enum):
     NOTHING = "nothing"  # A whole request is being answered.
 
 
+#: Looked up once, since that takes 70 ns with Python 3.11.
+_NOTHING = Awaited.NOTHING
+
+
 class Timed(Protocol):
     """A connection that has deadlines."""
 
@@ -101,8 +105,10 @@ class Deadlines:
         """Begin to wait for something that the client has to send. Nothing else is waited for any more."""
         self.awaited = awaited
         self._began = now = self._reactor.seconds()
-        self._due = now + seconds
-        self._keep(self._due, now)
+        self._due = due = now + seconds
+        timer = self._timer
+        if timer is None or timer.getTime() > due:
+            self._keep(due, now)
 
     def extend(self, seconds: float) -> bool:
         """
@@ -121,7 +127,7 @@ class Deadlines:
 
     def expect_nothing(self) -> None:
         """Wait for nothing: a whole request has arrived."""
-        self.awaited = Awaited.NOTHING
+        self.awaited = _NOTHING
         self._due = math.inf
 
     def rest(self, seconds: float) -> None:

@@ -166,21 +166,22 @@ class CappedRequest(Request):
         """
         self.startedWriting = 1
         fields = self._fields
-        if self.method == b"HEAD" or self.code in NO_BODY_CODES:
-            self.write = _drop  # type: ignore[method-assign]
-            self.channel.write(self._head())
-        elif b"Content-Length" in fields or self.clientproto != b"HTTP/1.1":
-            self.sentLength = len(data)
-            self.channel.writeSequence((self._head(), data))
-        else:
+        has_body = self.method != b"HEAD" and self.code not in NO_BODY_CODES
+        if has_body and b"Content-Length" not in fields and self.clientproto == b"HTTP/1.1":
             fields[b"Transfer-Encoding"] = b"chunked"
             self.chunked = 1
-            self.channel.write(self._head())
+        for name, values in self.responseHeaders.getAllRawHeaders():
+            fields = {name: b", ".join(values), **fields}
+        head = response_head(self.clientproto, self.code, self.code_message, fields)
+        if not has_body:
+            self.channel.write(head)
+            self.write = _drop  # type: ignore[method-assign]
+        elif self.chunked:
+            self.channel.write(head)
             super().write(data)
-
-    def _head(self) -> bytes:
-        others = [(name, value) for name, values in self.responseHeaders.getAllRawHeaders() for value in values]
-        return response_head(self.clientproto, self.code, self.code_message, [*others, *self._fields.items()])
+        else:
+            self.sentLength = len(data)
+            self.channel.writeSequence((head, data))
 
     def connectionLost(self, reason: Failure) -> None:
         """Forget the body."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -52,11 +52,10 @@ def source_of_peer(peer: Any) -> SourceNetwork:
     return UNKNOWN if host is None else source_network(host)
 
 
-def response_head(version: bytes, status: int, phrase: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+def response_head(version: bytes, status: int, phrase: bytes, fields: Mapping[bytes, bytes]) -> bytes:
     """:returns: what a response has in front of its body: the status line and the header fields."""
-    lines = [b"%b %d %b" % (version, status, phrase)]
-    lines += [b"%b: %b" % field for field in fields]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields.items()])
+    return b"%b %d %b\r\n%b\r\n" % (version, status, phrase, lines)
 
 
 def refusal(error: RendezvousError, headers: dict[bytes, bytes]) -> list[bytes]:
@@ -70,4 +69,4 @@ def refusal(error: RendezvousError, headers: dict[bytes, bytes]) -> list[bytes]:
         b"Content-Length": b"%d" % len(body),
     }
     phrase = HTTPStatus(error.status).phrase.encode("ascii")
-    return [response_head(b"HTTP/1.1", error.status, phrase, fields.items()), body]
+    return [response_head(b"HTTP/1.1", error.status, phrase, fields), body]

@@ -64,7 +64,12 @@ class Turns:
         try:
             work(data)
         finally:
-            self.charge(source, self._seconds() - began)
+            took = self._seconds() - began
+            spent = self._spent + took
+            if self._works or spent >= self._budget:
+                self.charge(source, took)
+            else:
+                self._spent = spent
 
     def charge(self, source: Hashable, cost: float) -> None:
         """
