@@ -7,6 +7,8 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from rendezvous.limits import SignalingLimits
 from rendezvous.storage.local import LocalStore
@@ -38,6 +40,22 @@ JSON_TYPES: dict[str, Any] = {
 def but(*names: str) -> list[Any]:
     """A value of every JSON type but those named."""
     return [value for name, value in JSON_TYPES.items() if name not in names]
+
+
+class SlowResource(Resource):
+    """
+    Answers when a test does so.
+
+    :ivar request: the last that it was asked.
+    """
+
+    isLeaf = True
+    request: Any = None
+
+    def render(self, request: Any) -> int:
+        """Wait."""
+        self.request = request
+        return NOT_DONE_YET
 
 
 class WebTestCase(SynchronousTestCase):

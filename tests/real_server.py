@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import attrs
 import rendezvous
 
 CHECKOUT = Path(rendezvous.__file__).parent.parent
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
@@ -50,6 +51,35 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
+def running(*options: str, preexec: Callable[[], object] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """
+    Keep a server's process running for a while, in a directory of its own, then stop it as Ctrl-C does.
+
+    :param options: of ``twistd rendezvous``.
+    :param preexec: called in the process before it becomes a server.
+    """
+    with tempfile.TemporaryDirectory(prefix="rendezvous-") as directory:
+        process = subprocess.Popen(
+            [*TWISTD, "rendezvous", *options],
+            cwd=directory,
+            env={**environment(), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=preexec,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.communicate(timeout=STOP_SECONDS)
+            finally:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
 def real_server(*options: str, udp_ports: tuple[str, ...] = ("0",)) -> Iterator[RealServer]:
     """
     Keep a server running for a while, then stop it as Ctrl-C does.
@@ -58,26 +88,9 @@ def real_server(*options: str, udp_ports: tuple[str, ...] = ("0",)) -> Iterator[
     :param udp_ports: the values of ``--udp-port``, each asking for a free port.
     :raises AssertionError: if it does not start, or not in time; the message has its log.
     """
-    command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
-    command += ["rendezvous", "--http-port=0", *(f"--udp-port={port}" for port in udp_ports), *options]
-    with tempfile.TemporaryDirectory(prefix="rendezvous-") as directory:
-        process = subprocess.Popen(
-            command,
-            cwd=directory,
-            env={**environment(), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            yield _started(process, len(udp_ports))
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.communicate(timeout=STOP_SECONDS)
-            finally:
-                process.kill()
-                process.wait()
+    ports = ["--http-port=0", *(f"--udp-port={port}" for port in udp_ports)]
+    with running(*ports, *options) as process:
+        yield _started(process, len(udp_ports))
 
 
 def _started(process: subprocess.Popen[str], udp_ports: int) -> RealServer:

@@ -66,6 +66,10 @@ class LifeCase(SynchronousTestCase):
         self.addCleanup(self.stop, service)
         return service
 
+    def embed(self, store: str) -> Rendezvous:
+        """:returns: a server without ports, as another application embeds it."""
+        return Rendezvous(Settings(store=store), self.reactor, environ=ENVIRON, **clocks(self.reactor))
+
     def stores(self) -> list[str]:
         """:returns: one of each kind."""
         path = Path(self.mktemp())
@@ -243,12 +247,7 @@ class LifeTests(LifeCase):
     def test_start_while_stopping_is_refused(self) -> None:
         """It says what to wait for, and does not disturb the stop."""
         _, store = self.stores()
-        rendezvous = Rendezvous(
-            Settings(store=store),
-            self.reactor,
-            environ=ENVIRON,
-            **clocks(self.reactor),
-        )
+        rendezvous = self.embed(store)
         rendezvous.startService()
         stopped: list[object] = []
         rendezvous.stopService().addCallback(stopped.append)
@@ -314,12 +313,7 @@ class NotRunningTests(LifeCase):
     def test_server_that_was_never_started_says_so(self) -> None:
         """Every request that needs its state is answered 503 with a plain sentence; a pulse gets no answer."""
         for store in self.stores():
-            rendezvous = Rendezvous(
-                Settings(store=store),
-                self.reactor,
-                environ=ENVIRON,
-                **clocks(self.reactor),
-            )
+            rendezvous = self.embed(store)
             site = rendezvous.site()
             self.assert_not_running(rendezvous, site)
             port = self.reactor.listenUDP(9999, rendezvous.datagrams())
@@ -331,12 +325,7 @@ class NotRunningTests(LifeCase):
     def test_server_that_was_stopped_says_so(self) -> None:
         """On a site that goes on without it."""
         for store in self.stores():
-            rendezvous = Rendezvous(
-                Settings(store=store),
-                self.reactor,
-                environ=ENVIRON,
-                **clocks(self.reactor),
-            )
+            rendezvous = self.embed(store)
             site = rendezvous.site()
             port = self.reactor.listenUDP(9999, rendezvous.datagrams())
             rendezvous.startService()

@@ -23,6 +23,7 @@ from urllib.request import Request, urlopen
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests._rst import Block, code_blocks
+from tests.real_server import TWISTD
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
@@ -30,7 +31,6 @@ README = (ROOT / "README.rst").read_text(encoding="utf-8")
 #: Seconds that any process here may take, all in all.
 PATIENCE = 30.0
 
-TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
 
 PORT = re.compile(r"\b(?:5024|5025|8080|8081)\b")
 

@@ -11,10 +11,11 @@ from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTim
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Site
 
 from rendezvous.settings import UDPPort
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer
+from tests._web_case import SlowResource
 
 HOME = ("198.51.100.7", 40000)
 ELSEWHERE = ("203.0.113.5", 9)
@@ -88,24 +89,12 @@ class MemoryPortTests(SynchronousTestCase):
                 self.assertEqual((address.type, address.host, address.port), (kind, host, 7))
 
 
-class _Slow(Resource):
-    """Answers when it is told to."""
-
-    isLeaf = True
-    request: Any = None
-
-    def render(self, request: Any) -> int:
-        """Wait."""
-        self.request = request
-        return NOT_DONE_YET
-
-
 class ConnectionTests(SynchronousTestCase):
     """Tests of :class:`Connection`."""
 
     def setUp(self) -> None:
         """Connect to a site that answers when it is told to."""
-        self.slow = _Slow()
+        self.slow = SlowResource()
         self.connection = Connection(Site(self.slow, reactor=MemoryReactor()), HOME)
         self.addCleanup(self.connection.lose)
 

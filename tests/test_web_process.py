@@ -9,14 +9,12 @@ import resource
 import socket
 import struct
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.real_server import environment
+from tests.real_server import running
 
 REGISTER = b"POST /register HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -34,31 +32,17 @@ def server(*options: str, descriptors: int = 0) -> Iterator[tuple[int, subproces
         if descriptors:
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors // 2, descriptors))
 
-    command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
-    command += ["rendezvous", "--udp-port=0", "--store=memory:", *options]
-    with tempfile.TemporaryDirectory(prefix="rendezvous-") as directory:
-        process = subprocess.Popen(
-            command,
-            cwd=directory,
-            env={**environment(), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=limit,
-        )
+    options = ("--udp-port=0", "--store=memory:", *options)
+    with running(*options, preexec=limit) as process:
         assert process.stdout is not None
-        try:
-            port = 0
-            for line in process.stdout:
-                if " HTTP on " in line:
-                    port = int(line.rpartition(":")[2])
-                if " UDP on " in line:
-                    break
-            assert port, "the server has not started"
-            yield port, process
-        finally:
-            process.terminate()
-            process.communicate(timeout=20)
+        port = 0
+        for line in process.stdout:
+            if " HTTP on " in line:
+                port = int(line.rpartition(":")[2])
+            if " UDP on " in line:
+                break
+        assert port, "the server has not started"
+        yield port, process
 
 
 def ask(port: int, data: bytes) -> int:

@@ -10,7 +10,7 @@ from klein import Klein
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Site
 
 from rendezvous.counters import Counters
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SMALL_BODY, SourceLimits, UnreadLimits
@@ -21,6 +21,7 @@ from rendezvous.web.deadlines import REFUSAL_TIME
 from rendezvous.web.gate import make_gate
 from rendezvous.web.root import RootResource
 from rendezvous.web.site import RendezvousSite
+from tests._web_case import SlowResource
 
 LIMIT = 100
 HOME = ("198.51.100.7", 50000)
@@ -45,18 +46,6 @@ class _Echo(Resource):
         """Answer."""
         self.sizes.append(request.content.seek(0, io.SEEK_END))
         return b"%d bytes" % self.sizes[-1]
-
-
-class _Slow(Resource):
-    """Answers when it is told to."""
-
-    isLeaf = True
-    request: Any = None
-
-    def render(self, request: Any) -> int:
-        """Wait."""
-        self.request = request
-        return NOT_DONE_YET
 
 
 class BodyLimitTests(SynchronousTestCase):
@@ -191,7 +180,7 @@ class BodyLimitTests(SynchronousTestCase):
 
     def test_refusal_waits_for_the_answer_before_it(self) -> None:
         """A request that takes its time is answered first, then the one behind it is refused."""
-        slow = _Slow()
+        slow = SlowResource()
         connection = Connection(RendezvousSite(in_front_of(slow), self.clock), HOME)
         self.addCleanup(connection.lose)
         connection.request("GET", "/", {"Host": "a"})
