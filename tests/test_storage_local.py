@@ -19,6 +19,7 @@ from rendezvous.limits import SignalingLimits
 from rendezvous.model import Swept
 from rendezvous.storage import journal
 from rendezvous.storage import waits as waits_module
+from rendezvous.storage.batch import STATEMENT_SIZE
 from rendezvous.storage.registry import sqlite_store
 from tests._store_case import StoreOptions
 from tests._store_thread import Thread
@@ -217,7 +218,7 @@ class FreeingTests(SlowDiskCase):
         """It stays until the disk has caught up, and is not found meanwhile."""
         later = NOW + 100_000
         self.stall()
-        self.patch(journal, "SWEEP_BACKLOG", 2 * journal.STATEMENT_SIZE)
+        self.patch(journal, "SWEEP_BACKLOG", 2 * STATEMENT_SIZE)
         self.assertEqual(self.successResultOf(self.begun(self.store.sweep(NOW))), Swept())
         self.begun(self.store.register(NOW))
         self.assertEqual(self.successResultOf(self.begun(self.store.sweep(later))), Swept())

@@ -15,8 +15,8 @@ from rendezvous.core.events import Event, EventKind, EventLogged
 from rendezvous.core.logouts import Revocation
 from rendezvous.core.notes import Removed
 from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role
+from rendezvous.storage.batch import Batch
 from rendezvous.storage.database import open_database
-from rendezvous.storage.journal import Batch
 from rendezvous.storage.rows import Statement, read_events, read_offers, statements
 from rendezvous.storage.writer import MAX_VARIABLES, Writer, _shape, execute_many
 from tests.test_storage_rows import client

@@ -16,18 +16,17 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
-import attrs
-
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.core.notes import Key
+from rendezvous.storage.batch import Batch, Decision, WriteBatch
 from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen, Taken
 from rendezvous.storage.waits import Waits, unsaved
 
-__all__ = ["Batch", "Journal", "RunBlocking", "WriteBatch"]
+__all__ = ["Journal", "RunBlocking"]
 
 #: Calls a function where blocking is allowed; one call at a time.
 RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
@@ -44,50 +43,9 @@ MAX_BACKLOG = 64 * 1024 * 1024
 #: Bytes in the queue beyond which the sweep frees nothing: what it frees adds to the queue, and no request needs it.
 SWEEP_BACKLOG = MAX_BACKLOG // 4
 
-#: Bytes that a statement takes in the queue besides its text.
-STATEMENT_SIZE = 400
-
 #: Seconds until a file that could not be written is probed, at first, and at most: with room again on the disk, all
 #: is well within 5 seconds.
 FIRST_PROBE, LAST_PROBE = 1.0, 4.0
-
-
-@attrs.frozen
-class Batch:
-    """
-    One transaction, ready to be written.
-
-    :ivar statements: in order.
-    :ivar seen: tracker peers of which only the time of their last activity has changed.
-    :ivar meta: facts about the file itself.
-    """
-
-    statements: list[Statement]
-    seen: Taken | None
-    meta: dict[str, object]
-
-
-WriteBatch = Callable[[Batch], None]
-
-
-class _Decision:
-    """
-    What one decision has noted.
-
-    :ivar entries: statements, and records whose rows are made when the batch is.
-    :ivar size: bytes that its statements take.
-    :ivar keys: whom to notify after the commit.
-    :ivar after: what else is done after the commit.
-    """
-
-    __slots__ = ("after", "entries", "keys", "position", "size")
-
-    def __init__(self, position: int) -> None:
-        self.position = position
-        self.entries: list[object] = []
-        self.size = 0
-        self.keys: Collection[Key] = ()
-        self.after: list[Callable[[], None]] = []
 
 
 class Journal:
@@ -122,11 +80,11 @@ class Journal:
         self._notify = notify
         self._seen = seen
         self._now = now
-        self._current: _Decision | None = None
+        self._current: Decision | None = None
         self._needed = 0
         self._position = 0
         self._saved = 0
-        self._queue: deque[_Decision] = deque()
+        self._queue: deque[Decision] = deque()
         self._backlog = 0
         # Records that wait to be written as they will be then, and the decision that will write them.
         self._changed: dict[object, int] = {}
@@ -189,9 +147,7 @@ class Journal:
     def add(self, made: Iterable[Statement]) -> None:
         """Write these, after all that was noted before."""
         for statement in made:
-            decision = self._deciding()
-            decision.entries.append(statement)
-            decision.size += STATEMENT_SIZE + sum([len(value) for value in statement[1] if isinstance(value, str)])
+            self._deciding().add(statement)
 
     def mark_changed(self, record: object) -> None:
         """Write a record as it will be when its batch is made: many changes of one are one row."""
@@ -228,10 +184,10 @@ class Journal:
         """Write a fact about the file itself with the next batch, in the place of the last one of that name."""
         self._meta[name] = value
 
-    def _deciding(self) -> _Decision:
+    def _deciding(self) -> Decision:
         if self._current is None:
             self._position += 1
-            self._current = _Decision(self._position)
+            self._current = Decision(self._position)
         self._needed = self._current.position
         return self._current
 
@@ -297,9 +253,9 @@ class Journal:
         )
         return ended
 
-    def _take(self) -> tuple[list[_Decision], list[Statement], list[object]]:
+    def _take(self) -> tuple[list[Decision], list[Statement], list[object]]:
         """:returns: the decisions of a batch, their statements, and the records whose rows are still to be made."""
-        decisions: list[_Decision] = []
+        decisions: list[Decision] = []
         made: list[Statement] = []
         records: list[object] = []
         while self._queue and len(decisions) < DECISIONS_PER_BATCH and len(made) + len(records) < ROWS_PER_BATCH:
@@ -349,7 +305,7 @@ class Journal:
             self.flush()
         ended.callback(None)
 
-    def _written(self, decisions: list[_Decision]) -> None:
+    def _written(self, decisions: list[Decision]) -> None:
         self._in_flight = set()
         if self.failing:
             self.failing = False
@@ -373,7 +329,7 @@ class Journal:
             del self.unsettled[record]
 
     def _failed(
-        self, failure: Failure, decisions: list[_Decision], seen: Taken | None, meta: dict[str, object]
+        self, failure: Failure, decisions: list[Decision], seen: Taken | None, meta: dict[str, object]
     ) -> Deferred[None] | None:
         if not self.failing:
             self.failing = True
@@ -393,7 +349,7 @@ class Journal:
         self.unsettled.clear()
         return self._waits.refuse()
 
-    def _put_back(self, decisions: list[_Decision]) -> None:
+    def _put_back(self, decisions: list[Decision]) -> None:
         """Statements stay as they are, in order; records will be written as they are then."""
         self._queue.extendleft(reversed(decisions))
         for decision in decisions:

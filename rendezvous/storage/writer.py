@@ -12,8 +12,8 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from rendezvous.storage.batch import Batch
 from rendezvous.storage.database import in_place
-from rendezvous.storage.journal import Batch
 from rendezvous.storage.rows import Statement, seen_peers
 
 __all__ = ["Writer"]
