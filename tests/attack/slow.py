@@ -131,7 +131,20 @@ def listing_unread(field: Field) -> None:
     asked = request("GET", "/large/sessions", Origin=ORIGIN)
     held = hold(field.http, [asked], 1000, addresses(100), receive=4096)
     held.run(field.seconds)
+    unsent = _unsent(field.http)
+    field.note(
+        f"{max(unsent) >> 10} KiB at most in the kernel's send buffer of a connection, {sum(unsent) >> 20} MiB in all"
+    )
+    field.expect("the kernel's send buffer of a connection has more than 128 KiB", holds=max(unsent) <= 128 * 1024)
     _ended(field, held)
+
+
+def _unsent(port: int) -> list[int]:
+    """:returns: bytes in the kernel's send buffer of each connection of a port, as proc(5) shows them."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        next(table)
+        rows = [line.split() for line in table]
+    return [int(row[4].partition(":")[0], 16) for row in rows if row[1].endswith(f":{port:04X}")]
 
 
 @attack("streams-unread", quick=True, memory=192 * MIB)
