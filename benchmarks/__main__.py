@@ -8,11 +8,9 @@ import os
 import pathlib
 import platform
 
-import klein
-
 import twisted
 
-from benchmarks import against, datagrams, http, many, presence, signaling, store, udp_protocols
+from benchmarks import against, datagrams, http, many, presence, store, udp_protocols
 from benchmarks.report import Report
 
 SUITES = {
@@ -20,7 +18,6 @@ SUITES = {
     "datagrams": datagrams,
     "udp_protocols": udp_protocols,
     "http": http,
-    "signaling": signaling,
     "store": store,
     "many": many,
 }
@@ -60,7 +57,7 @@ def main() -> None:
         today = datetime.datetime.now(tz=datetime.UTC).date()
         heading = (
             f"Measured on {today} on {_machine()}, {platform.system()} {platform.release()}, Python"
-            f" {platform.python_version()}, Twisted {twisted.__version__}, Klein {klein.__version__}. Rounds:"
+            f" {platform.python_version()}, Twisted {twisted.__version__}. Rounds:"
             f" {options.rounds}. Clients at most: {options.clients:,}.\n\n"
         )
         options.save.write_text(heading + report.as_text(), encoding="utf-8")

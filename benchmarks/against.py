@@ -16,12 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import against_udp
-from benchmarks.http import request
+from benchmarks.http import SDP, publish, request, send
 from benchmarks.load import requests, server
 from benchmarks.report import Report
 from benchmarks.revisions import compare, revision
 from benchmarks.servers import client_id
-from benchmarks.signaling import SDP, publish, send
 
 __all__ = ["SUITES", "run"]
 

@@ -17,7 +17,7 @@ import attrs
 from benchmarks.load import cpu
 from benchmarks.report import Report
 
-__all__ = ["REPOSITORY", "Rate", "beside", "compare", "revision"]
+__all__ = ["REPOSITORY", "Rate", "beside", "compare", "rate", "revision"]
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -49,7 +49,8 @@ def revision(name: str) -> Iterator[Path]:
         yield Path(directory)
 
 
-def _rate(load: Callable[[int], float], port: int) -> Rate:
+def rate(load: Callable[[int], float], port: int) -> Rate:
+    """:returns: what a load gets out of a server, and for how much of its CPU time."""
     start, used = time.perf_counter(), cpu(port)
     a_second = load(port)
     return Rate(a_second, a_second * (time.perf_counter() - start) / max(cpu(port) - used, 0.01))
@@ -57,7 +58,7 @@ def _rate(load: Callable[[int], float], port: int) -> Rate:
 
 def compare(report: Report, what: str, load: Callable[[int], float], ours: int, name: str, theirs: int) -> None:
     """Run both in turn, as often as there are rounds, and add a row."""
-    pairs = [(_rate(load, theirs), _rate(load, ours)) for _ in range(report.rounds)]
+    pairs = [(rate(load, theirs), rate(load, ours)) for _ in range(report.rounds)]
     beside(report, what, [pair[1] for pair in pairs], name, [pair[0] for pair in pairs])
 
 

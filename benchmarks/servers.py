@@ -11,13 +11,15 @@ import os
 import sys
 import tempfile
 
-from klein import Klein
+import attrs
 
 from twisted.internet import reactor
 from twisted.internet.protocol import DatagramProtocol
-from twisted.web.server import Site
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
 
 from rendezvous.core.identity import Keyring, Secret
+from rendezvous.limits import SourceLimits
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
 from rendezvous.udp.fast import listen_fast
@@ -45,31 +47,39 @@ class QuietSite(Site):
         pass
 
 
-def bare_klein() -> Site:
-    """The least that a Klein route can do and still answer: a constant."""
-    app = Klein()
+class Constant(Resource):
+    """
+    The least that a resource of twisted.web can do and still answer: the same body to every request.
 
-    def constant(request: object, **parts: str) -> bytes:
-        return b'{"ok":true}'
+    :param body: JSON.
+    """
 
-    # The paths of ours that are measured, so that both are asked the same thing.
-    for path in (
-        "/register",
-        "/peer/<peer>/udp",
-        "/peer/<peer>/udp/status",
-        "/offers",
-        "/offers/by-topic/<topic>",
-        "/topics",
-    ):
-        app.route(path, methods=["GET", "POST"], endpoint=path)(constant)
+    isLeaf = True
 
-    return QuietSite(app.resource())
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._body = body
+
+    def render(self, request: Request) -> bytes:
+        """Answer."""
+        request.setHeader(b"Content-Type", b"application/json")
+        return self._body
 
 
-def rendezvous(**settings: object) -> Rendezvous:
-    """The server with its sweep, but no ports yet."""
+#: So high that the load of a benchmark reaches none of them.
+HIGH = {"requests": 1e9, "registrations": 1e9, "publications": 1e9}
+
+
+def rendezvous(high_limits: bool = False, **settings: object) -> Rendezvous:
+    """
+    The server with its sweep, but no ports yet.
+
+    :param high_limits: whether rates are limited by source, to what one address does not reach.
+    """
     directory = tempfile.mkdtemp()
     settings.setdefault("store", "memory:")
+    if high_limits:
+        settings |= {"no_source_limits": False, "source_share": "100%"}
     if hasattr(Settings, "no_source_limits"):
         settings.setdefault("no_source_limits", True)  # All of the load has one address.
     made = Rendezvous(
@@ -77,6 +87,8 @@ def rendezvous(**settings: object) -> Rendezvous:
         reactor,
         environ={"RENDEZVOUS_SECRET": SECRET.hex()},
     )
+    if high_limits:
+        made._gate.quotas.change(attrs.evolve(SourceLimits(), **HIGH))
     made.privilegedStartService()
     made.startService()
     reactor.addSystemEventTrigger("before", "shutdown", made.stopService)
@@ -104,8 +116,10 @@ def populate(made: Rendezvous, clients: int, pulsed: bool = True) -> None:
 def main(name: str, clients: str = "0", settings: str = "{}") -> None:
     if name == "echo":
         port = reactor.listenUDP(0, Echo(), interface="127.0.0.1")
-    elif name == "klein":
-        port = reactor.listenTCP(0, bare_klein(), interface="127.0.0.1", backlog=512)
+    elif name == "constant":
+        with open(json.loads(settings)["body"], "rb") as file:
+            site = QuietSite(Constant(file.read()))
+        port = reactor.listenTCP(0, site, interface="127.0.0.1", backlog=512)
     else:
         made = rendezvous(**json.loads(settings))
         populate(made, int(clients), name not in PATHS)
