@@ -49,14 +49,14 @@ class StateTests(PresenceCase):
         self.come_online()
         client = self.found(NOW)
         for since, state in STATES:
-            self.assertIs(self.table.state(client, NOW + since), state, since)
+            self.assertIs(self.table.state(client.slot, NOW + since), state, since)
 
     def test_states_of_a_client_that_has_never_pulsed(self) -> None:
         """NEW for the registration time, and gone after that."""
         self.register()
         client = self.found(NOW)
         for since, state in NEW_STATES:
-            self.assertIs(self.table.state(client, NOW + since), state, since)
+            self.assertIs(self.table.state(client.slot, NOW + since), state, since)
 
     def test_gone_clients_are_not_found(self) -> None:
         """Swept or not: looking for one tells the same as its state."""
@@ -72,10 +72,10 @@ class StateTests(PresenceCase):
         self.table = self.make_table(timers)
         self.register()
         client = self.found(NOW)
-        new = [self.table.state(client, NOW + since) for since in (4.0, 4.0 + JUST)]
+        new = [self.table.state(client.slot, NOW + since) for since in (4.0, 4.0 + JUST)]
         self.table.pulse(KEY, HERE, NOW)
         client = self.found(NOW)
-        pulsed = [self.table.state(client, NOW + since) for since in (8.5, 8.5 + JUST, 24.0, 24.0 + JUST)]
+        pulsed = [self.table.state(client.slot, NOW + since) for since in (8.5, 8.5 + JUST, 24.0, 24.0 + JUST)]
         self.assertEqual(new, [PresenceState.NEW, PresenceState.GONE])
         self.assertEqual(
             pulsed, [PresenceState.ONLINE, PresenceState.PENDING, PresenceState.PENDING, PresenceState.GONE]
@@ -85,18 +85,18 @@ class StateTests(PresenceCase):
         """A grace of nothing is one."""
         self.table = self.make_table(Timers(pulse_grace=0.0))
         self.come_online()
-        states = [self.table.state(self.found(NOW), NOW + since) for since in (30.0, 30.0 + JUST)]
+        states = [self.table.state(self.found(NOW).slot, NOW + since) for since in (30.0, 30.0 + JUST)]
         self.assertEqual(states, [PresenceState.ONLINE, PresenceState.PENDING])
 
     def test_clock_that_goes_back_is_harmless(self) -> None:
         """A client that pulsed in the future is ONLINE, nothing is removed, and life goes on from there."""
         self.come_online()
         earlier = NOW - 1000.0
-        self.assertIs(self.table.state(self.found(earlier), earlier), PresenceState.ONLINE)
+        self.assertIs(self.table.state(self.found(earlier).slot, earlier), PresenceState.ONLINE)
         self.assertEqual(self.table.sweep(earlier, 100), 0)
         self.assertIs(self.table.pulse(KEY, HERE, earlier), ON_TIME)
         self.assertEqual(self.found(earlier).last_pulse, earlier)
-        self.assertIs(self.table.state(self.found(earlier), earlier + 33.0 + JUST), PresenceState.PENDING)
+        self.assertIs(self.table.state(self.found(earlier).slot, earlier + 33.0 + JUST), PresenceState.PENDING)
         self.assertIsNone(self.table.find(ID, earlier + 210.0 + JUST))
 
     def test_verify_on_a_clock_that_goes_back_is_harmless(self) -> None:
@@ -104,7 +104,7 @@ class StateTests(PresenceCase):
         self.come_online()
         client = self.table.verify(ID, NOW - 1000.0)
         self.assertEqual((client.last_seen, client.last_pulse), (NOW - 1000.0, NOW))
-        self.assertIs(self.table.state(client, NOW - 1000.0), PresenceState.ONLINE)
+        self.assertIs(self.table.state(client.slot, NOW - 1000.0), PresenceState.ONLINE)
 
 
 class PulseTests(PresenceCase):
@@ -238,7 +238,7 @@ class VerifyTests(PresenceCase):
                 self.assertEqual(error.code, "not-registered")
                 continue
             client = self.table.verify(ID, NOW + since)
-            self.assertIs(self.table.state(client, NOW + since), PresenceState.ONLINE, since)
+            self.assertIs(self.table.state(client.slot, NOW + since), PresenceState.ONLINE, since)
             self.assertEqual((client.host, client.port), HERE)
 
     def test_verify_starts_the_times_anew(self) -> None:
@@ -246,7 +246,7 @@ class VerifyTests(PresenceCase):
         self.come_online()
         client = self.table.verify(ID, NOW + 210.0)
         for since, state in STATES:
-            self.assertIs(self.table.state(client, NOW + 210.0 + since), state, since)
+            self.assertIs(self.table.state(client.slot, NOW + 210.0 + since), state, since)
 
     def test_verify_makes_the_next_pulse_count(self) -> None:
         """From wherever it comes, as for any client that is ONLINE."""
@@ -262,7 +262,7 @@ class VerifyTests(PresenceCase):
         client = self.table.verify(ID, NOW + 300.0)
         self.assertEqual((client.host, client.last_pulse), (None, None))
         for since, state in NEW_STATES:
-            self.assertIs(self.table.state(client, NOW + 300.0 + since), state, since)
+            self.assertIs(self.table.state(client.slot, NOW + 300.0 + since), state, since)
 
     def test_verify_before_the_first_pulse_does_not_outlast_its_time(self) -> None:
         """A client that was not there is not taken back."""

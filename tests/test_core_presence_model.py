@@ -170,7 +170,7 @@ class PresenceMachine(RuleBasedStateMachine):
             if client is None:
                 assert entry.state is PresenceState.GONE
                 continue
-            assert self.table.state(client, self.now) is entry.state
+            assert self.table.state(client.slot, self.now) is entry.state
             assert (client.host, client.port) == (entry.address or (None, 0))
             assert client.last_pulse == entry.pulsed
 

@@ -212,9 +212,24 @@ class ClientColumns:
         network = unpack_network(source)
         if not flags & ADDRESS:
             return Client(client_id, seen, network, slot=slot)
-        shown = str(IPv6Address(host)) if flags & IPV6 else ipv4_text(host[12:])
+        shown = _text(host, flags)
         local_port |= flags >> 8 << 16
         return Client(client_id, seen, network, shown, port, local_port, before if flags & VERIFIED else None, slot)
+
+    def address(self, slot: int) -> tuple[str, int] | None:
+        """:returns: the host and the port that the client's pulses come from, or ``None`` until the first."""
+        start = slot * RECORD_SIZE + 16
+        host, port, _ = _ADDRESS.unpack_from(self.memory, start)
+        flags = self._halves[slot * 32 + 18]
+        return (_text(host, flags), port) if flags & ADDRESS else None
+
+    def last_pulse(self, slot: int) -> float | None:
+        """:returns: what :attr:`Client.last_pulse` says."""
+        flags = self._halves[slot * 32 + 18]
+        if not flags & ADDRESS:
+            return None
+        moment: float = self.seen[slot * WORDS + (1 if flags & VERIFIED else 0)]
+        return moment
 
     def put(self, client: Client) -> int:
         """
@@ -383,3 +398,8 @@ class ClientColumns:
     @staticmethod
     def _check(content: bytes, client_id: bytes, kind: int) -> int:
         return crc32(content + client_id + kind.to_bytes(2, "little")) & 0xFFFF
+
+
+def _text(host: bytes, flags: int) -> str:
+    """:returns: an address of 16 bytes as :attr:`Client.host` spells it."""
+    return str(IPv6Address(host)) if flags & IPV6 else ipv4_text(host[12:])

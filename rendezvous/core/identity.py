@@ -22,7 +22,7 @@ KEY_SIZE = 32
 #: Of SHA-256, in bytes.
 _BLOCK_SIZE = 64
 
-_CLIENT_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
+_CLIENT_ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
 
 
 @attrs.frozen

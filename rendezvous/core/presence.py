@@ -224,7 +224,7 @@ class Presence:
         slot = self._find(key) or self._find_old(key, now)
         if not slot:
             return PulseCode.UNKNOWN
-        code = ON_PULSE[self._state(slot, now)]
+        code = ON_PULSE[self.state(slot, now)]
         if code is PulseCode.ON_TIME:
             place = (self._pack(address[0]), address[1], local_port)
             if self.columns.is_at(slot, *place):
@@ -239,9 +239,13 @@ class Presence:
         :returns: the client id that the credential proves.
         :raises Unauthorized: it proves none, or was ended by a logout.
         """
-        client_id, wall = credential.client_id, self._wall(now)
+        client_id, slot = credential.client_id, self._find(credential.key)
+        if slot and client_id == self.columns.client_id(slot) and not self._is_gone(slot, now):
+            # Its key was made of its id under the secret in use, and a client that was logged out is not in the table.
+            return client_id
+        wall = self._wall(now)
         if client_id is None:
-            slot = self._find(credential.key) or self._find_old(credential.key, now)
+            slot = slot or self._find_old(credential.key, now)
             if not slot or self._is_gone(slot, now):
                 raise Unauthorized("No client with this key is here: register again.")
             client_id = self.columns.client_id(slot)
@@ -250,7 +254,7 @@ class Presence:
             return client_id
         if not self._keyring.proves(client_id, credential.key, wall) or self.logouts.has_revoked(client_id, wall):
             raise Unauthorized("This credential is wrong, or was ended by a logout: register again.")
-        if self.logouts.live_only(wall) and self.find(client_id, now) is None:
+        if self.logouts.live_only(wall) and not self.slot_of(client_id, now):
             raise Unauthorized("This client is not here any more: register again.")
         return client_id
 
@@ -285,14 +289,19 @@ class Presence:
 
     # What others ask
 
+    def slot_of(self, client_id: bytes, now: float) -> int:
+        """:returns: the slot of a client; 0 if it is unknown or gone."""
+        slot = self._slot(client_id)
+        return 0 if not slot or self._is_gone(slot, now) else slot
+
     def find(self, client_id: bytes, now: float) -> Client | None:
         """:returns: the client, unless it is unknown or gone."""
-        slot = self._slot(client_id)
-        return None if not slot or self._is_gone(slot, now) else self.columns.client(slot)
+        slot = self.slot_of(client_id, now)
+        return self.columns.client(slot) if slot else None
 
-    def state(self, client: Client, now: float) -> PresenceState:
-        """:returns: what the client's timestamp means now."""
-        return state_of(self.timers, client.last_seen, client.host is not None, now)
+    def state(self, slot: int, now: float) -> PresenceState:
+        """:returns: what a client's timestamp means now."""
+        return state_of(self.timers, self._seen[slot * WORDS], bool(self.columns.flags(slot) & ADDRESS), now)
 
     # What the server does
 
@@ -388,10 +397,10 @@ class Presence:
         return seen + (self.timers.kept if pulsed else self.timers.registration_time)
 
     def _is_gone(self, slot: int, now: float) -> bool:
-        return now > self._deadline(slot)
-
-    def _state(self, slot: int, now: float) -> PresenceState:
-        return state_of(self.timers, self._seen[slot * WORDS], bool(self.columns.flags(slot) & ADDRESS), now)
+        # The slot was found by a key, so it is in use.
+        timers = self.timers
+        pulsed = self.columns.flags(slot) & ADDRESS
+        return bool(now > self._seen[slot * WORDS] + (timers.kept if pulsed else timers.registration_time))
 
     def _remove(self, slot: int) -> None:
         client = self.columns.client(slot)

@@ -49,21 +49,23 @@ class Timers:
     :ivar pulse_grace: how much later than that a pulse may come, for network jitter.
     :ivar error_time: how long a silent client is kept, plus one interval.
     :ivar registration_time: how long a new client may take to its first pulse.
+    :ivar on_time: seconds after its last activity for which a client is ONLINE.
+    :ivar kept: seconds after its last activity for which a client that has pulsed is kept.
     """
 
     pulse_interval: float = 30.0
     pulse_grace: float = 3.0
     error_time: float = 180.0
     registration_time: float = 300.0
+    on_time: float = attrs.field(init=False)
+    kept: float = attrs.field(init=False)
 
-    @property
-    def on_time(self) -> float:
-        """:returns: seconds after its last activity for which a client is ONLINE."""
+    @on_time.default
+    def _on_time(self) -> float:
         return self.pulse_interval + self.pulse_grace
 
-    @property
-    def kept(self) -> float:
-        """:returns: seconds after its last activity for which a client that has pulsed is kept."""
+    @kept.default
+    def _kept(self) -> float:
         return self.error_time + self.pulse_interval
 
 

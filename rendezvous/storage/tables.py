@@ -11,8 +11,6 @@ import uuid
 from collections.abc import Callable
 from socket import AF_INET6, inet_aton, inet_pton
 
-from rendezvous.core.addresses import shown
-from rendezvous.core.client import Client
 from rendezvous.core.flat import Flat, flat_memory
 from rendezvous.core.identity import Keyring
 from rendezvous.core.listings import Listings
@@ -166,17 +164,17 @@ class Tables:
 
     def address(self, client_id: bytes, now: float) -> ObservedAddress:
         """:returns: where a client's pulses come from."""
-        client = self._client(client_id, now)
-        if client.host is None:
+        address = self.presence.columns.address(self._slot(client_id, now))
+        if address is None:
             raise NotFound("This peer has no address yet: it has not sent a pulse.", code="no-address")
-        return ObservedAddress(shown(client.host), client.port)
+        return ObservedAddress(*address)
 
     def status(self, client_id: bytes, now: float) -> PeerStatus:
         """:returns: whether a client is there, and since when it was last."""
-        client = self._client(client_id, now)
-        last_pulse = client.last_pulse
+        slot = self._slot(client_id, now)
+        last_pulse = self.presence.columns.last_pulse(slot)
         return PeerStatus(
-            online=self.presence.state(client, now) is PresenceState.ONLINE,
+            online=self.presence.state(slot, now) is PresenceState.ONLINE,
             last_online=None if last_pulse is None else max(0.0, now - last_pulse),
         )
 
@@ -206,11 +204,11 @@ class Tables:
         """:returns: whether there is anything that time matters to."""
         return bool(len(self.presence) or len(self.offers) or len(self.tracker))
 
-    def _client(self, client_id: bytes, now: float) -> Client:
-        client = self.presence.find(client_id, now)
-        if client is None:
+    def _slot(self, client_id: bytes, now: float) -> int:
+        slot = self.presence.slot_of(client_id, now)
+        if not slot:
             raise NotFound("No such peer: it never was here, or has left.")
-        return client
+        return slot
 
     def _shares(self, what: str, size: int) -> Shares:
         return Shares(what, *share_of(size, self.bounds.share))

@@ -312,7 +312,7 @@ class Channel(HTTPChannel):
             # To join 16 000 of them takes 20 ms, and proxies do not agree on what such a header means.
             self.refuse(Malformed("A header is on more than one line.", code="bad-request"))
         else:
-            super().lineReceived(line)
+            HTTPChannel.lineReceived(self, line)  # In half the time of super(), five times a request.
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line that is too long."""
