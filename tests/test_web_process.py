@@ -117,6 +117,10 @@ class DescriptorTests(SynchronousTestCase):
     def test_connections_that_cannot_be_accepted_are_one_line(self) -> None:
         """No descriptor is left: each of them is closed, and counted. When there are descriptors again, all is well."""
         with server("--http=tcp:0:interface=127.0.0.1") as (port, process):
+            known = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            self.addCleanup(known.close)
+            known.request("GET", "/health")
+            known.getresponse().read()
             before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
             in_use = len(os.listdir(f"/proc/{process.pid}/fd"))
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (in_use, before[1]))
@@ -124,6 +128,9 @@ class DescriptorTests(SynchronousTestCase):
                 with socket.create_connection(("127.0.0.1", port), 5) as connection:
                     self.assertEqual(connection.recv(1), b"")
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, before)
+            # When this is answered, the server has gone on from the last connection that it could not accept.
+            known.request("GET", "/health")
+            self.assertEqual(known.getresponse().status, 200)
             self.assertEqual(ask(port, REGISTER), 200)
             process.terminate()
             assert process.stdout is not None
