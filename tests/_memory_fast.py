@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import DatagramProtocol
 
 from rendezvous.testing import MemoryReactor, MemoryServer, MemoryUDPPort
@@ -155,6 +156,13 @@ class FastMemoryPort(MemoryUDPPort):
 
     def stopReading(self) -> None:
         """Do nothing: this port never reads by itself."""
+
+    def stopListening(self) -> Deferred[None]:
+        """Close, as Twisted's port does: its own protocol learns of it."""
+        if self.listening:
+            self.listening = False
+            self._own.doStop()
+        return succeed(None)
 
     def deliver(self, datagram: bytes, source: Address) -> list[bytes]:
         """
