@@ -28,7 +28,7 @@ from rendezvous.storage.database import open_database
 from rendezvous.storage.inspection import read_only
 from rendezvous.storage.rows import read_clients
 from tests.crash.fleet import SECRET, START
-from tests.crash.rounds import OPTIONS
+from tests.crash.rounds import OPTIONS, WORKERS
 from tests.crash.server import UNMEASURED, Server
 from tests.crash.wire import Violation
 
@@ -190,7 +190,8 @@ def crash_crowd(
     """
     Kill a server that many times while all clients pulse in turn, restart it, and have each client pulse once more.
 
-    After every life of the server its file is compared with what was acknowledged, client by client.
+    In every second round the server has UDP workers. After every life of the server its file is compared with what was
+    acknowledged, client by client.
 
     :param size: clients.
     :param say: called with a line about each round.
@@ -204,6 +205,7 @@ def crash_crowd(
     try:
         for number in range(1, rounds + 1):
             before = crowd.done.copy()
+            server.workers = WORKERS * (number % 2 == 0)
             # In the first lap of a life all clients are new or come from elsewhere. Later ones have steady pulses too.
             replies = max(1, int(size * ((number - 1) % 3 + chance.uniform(0.1, 0.9))))
             crowd.live(server, replies)

@@ -24,7 +24,7 @@ from rendezvous.storage.database import open_database
 from rendezvous.storage.inspection import read_only
 from rendezvous.storage.rows import PUT_SNAPSHOT, read_clients, snapshot_row, statements
 from tests.crash.pair import ON_TIME
-from tests.crash.rounds import OPTIONS
+from tests.crash.rounds import OPTIONS, WORKERS
 from tests.crash.server import UNMEASURED, Server
 from tests.crash.wire import Violation, ask, udp_socket
 
@@ -177,7 +177,7 @@ class _Fleet:
 
 def crash_fleet(directory: Path, rounds: int, size: int, seed: int, plant: str = "") -> Counter[str]:
     """
-    Kill a server that many times while a fleet pulses, and compare each time.
+    Kill a server that many times while a fleet pulses, and compare each time. Every second one has UDP workers.
 
     :param size: clients.
     :param plant: the name of a bug to plant in the server; see :mod:`tests.crash.planted`.
@@ -187,7 +187,8 @@ def crash_fleet(directory: Path, rounds: int, size: int, seed: int, plant: str =
     fleet = _Fleet(directory, size, seed)
     server = Server(directory, *OPTIONS, prefix=UNMEASURED, plant=plant)
     try:
-        for _ in range(rounds):
+        for number in range(rounds):
+            server.workers = WORKERS * (number % 2)
             server.start()
             sockets = {each.getsockname()[1]: each for each in [udp_socket(server) for _ in range(SOCKETS)]}
             every = list(sockets.values())

@@ -15,7 +15,7 @@ from tests.crash.check import Checker
 from tests.crash.pair import Pair
 from tests.crash.server import UNMEASURED, Server
 
-__all__ = ["OPTIONS", "crash"]
+__all__ = ["OPTIONS", "WORKERS", "crash"]
 
 #: Nothing ends by itself while the test runs, but what is ended; one host is not held back for being many.
 OPTIONS = (
@@ -31,6 +31,9 @@ SLOW = (0.0, 0.0, 0.02, 0.1)
 #: Seconds for which a server may have been down, as its wall clock tells it.
 DOWN = (0.0, 1.0, 100.0, 3600.0)
 
+#: UDP workers of the server in every third life.
+WORKERS = 2
+
 #: The part of the rounds in which every caller logs out just before the kill.
 LEAVING = 0.3
 
@@ -39,7 +42,8 @@ def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None], p
     """
     Kill and restart one server that many times, its load and the moments of its deaths drawn from a seed.
 
-    Some rounds have a slow disk, a long time between two lives, or two restarts one after the other.
+    In every third life the server has UDP workers. Some rounds have a slow disk, a long time between two lives, or
+    two restarts one after the other.
 
     :param say: called with a line about each round.
     :param plant: the name of a bug to plant in the server; see :mod:`tests.crash.planted`.
@@ -58,6 +62,7 @@ def crash(directory: Path, rounds: int, seed: int, say: Callable[[str], None], p
             slow = shim.slow()
             last = chance.uniform(0.0, 0.02 + slow) if chance.random() < LEAVING else None
             _load(server, pairs, chance.uniform(0.05, 0.5) + 5 * slow, last)
+            server.workers = WORKERS if number % 3 == 0 else 0
             took, starts = _restart(server, shim, chance)
             before = total.copy()
             _compare(server, pairs, number, total)

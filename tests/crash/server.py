@@ -31,6 +31,7 @@ class Server:
 
     :param prefix: what to put before its command.
     :param plant: the name of a bug to plant in it; see :mod:`tests.crash.planted`.
+    :ivar workers: how many UDP workers the next life has.
     :ivar http_port: TCP, from the first start on.
     :ivar udp_port: UDP, likewise.
     :ivar down: set while no process runs.
@@ -44,6 +45,7 @@ class Server:
         self.store = store
         self.http_port = 0
         self.udp_port = 0
+        self.workers = 0
         self.down = threading.Event()
         self.down.set()
         self._options = options
@@ -69,7 +71,8 @@ class Server:
 
     def command(self) -> Sequence[str]:
         """:returns: how it is started."""
-        ports = [f"--http-port={self.http_port}", f"--udp-port={self.udp_port}", "--interface=127.0.0.1"]
+        workers = [f"--udp-workers={self.workers}"] if self.workers else []
+        ports = [*workers, f"--http-port={self.http_port}", f"--udp-port={self.udp_port}", "--interface=127.0.0.1"]
         twistd = [*TWISTD]
         if self._plant:
             twistd[2] = f"from tests.crash import planted; planted.{self._plant}(); {_RUN}"
@@ -77,7 +80,7 @@ class Server:
 
     def start(self) -> float:
         """
-        Start it, and wait until it listens.
+        Start it, and wait until it listens and its workers answer.
 
         :returns: the seconds that took.
         :raises AssertionError: it does not; the message has its log.
@@ -86,7 +89,8 @@ class Server:
         self._process = self.popen()
         while True:
             found = [re.search(rf"\b{what} on \S+:(\d+)[,\n]", self.log()) for what in ("HTTP", "UDP")]
-            if found[0] and found[1]:
+            answering = self.log().count(" answers, as process ")
+            if found[0] and found[1] and answering == self.workers:
                 break
             late = time.monotonic() - began > PATIENCE
             if late or self._process.poll() is not None:
