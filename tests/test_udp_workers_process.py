@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests._process_case import ON_TIME, PATIENCE, UNKNOWN, Client, ForegroundCase
+from tests.steady_hammer import Hammered, hammer
 
 if sys.platform != "linux":
     raise SkipTest("workers need Linux")
@@ -217,6 +219,29 @@ class WorkersTests(WorkersCase):
         self.assertEqual({client.pulse() for client in clients}, {ON_TIME})
         self.assertTrue(self.busy(clients))
         self.assertNotIn("has ended", self.log())
+
+
+class HammerTests(SynchronousTestCase):
+    """Another process takes pulses while clients come and go in few slots; see :mod:`tests.steady_hammer`."""
+
+    def hammer(self, way: str, seconds: float, *, early: bool = False) -> Hammered:
+        """:returns: what has happened."""
+        if way == "together" and find_spec("numpy") is None:
+            raise SkipTest("this needs NumPy")
+        return hammer(way, seconds, early=early)
+
+    def test_no_record_of_another_client_is_written_to(self) -> None:
+        """However often slots are given out again, and wherever the process is stopped."""
+        for way in ("plain", "together"):
+            found = self.hammer(way, 2.0)
+            self.assertEqual(found.wrong, 0, way)
+            self.assertGreater(found.taken, 20, way)
+            self.assertGreater(min(found.reused, found.batches), 500, way)
+
+    def test_slot_that_is_freed_at_once_is_noticed(self) -> None:
+        """Without the wait, pulses of clients that have ended reach the next clients' records."""
+        for way in ("plain", "together"):
+            self.assertGreater(self.hammer(way, 2.0, early=True).wrong, 0, way)
 
 
 class RefusalTests(WorkersCase):
