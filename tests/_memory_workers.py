@@ -64,7 +64,7 @@ class WorkerMemoryPort(FastMemoryPort):
         self.handed_over += len(rows)
         self.take_sent()
         for message, _ in messages(0, batch, rows):
-            self._own.port.take(unpacked(message)[1])
+            self._own.port.take(*unpacked(message)[1:])
 
     def take_sent(self) -> None:
         """Move what the worker and the server have sent to :attr:`sent`."""

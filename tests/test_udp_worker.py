@@ -40,6 +40,11 @@ HOME, AWAY = ("192.0.2.1", 4000), ("198.51.100.7", 5000)
 ON_TIME, VERIFY, UNKNOWN = (code.to_bytes(4, "big") for code in (1020, 1050, 1060))
 
 
+def source(port: int) -> bytes:
+    """:returns: an address as a batch has it."""
+    return name((HOME[0], port), socket.AF_INET6).ljust(NAME_SIZE, b"\0")
+
+
 def control(workers: int = 1) -> Control:
     """:returns: control memory as it is at the start."""
     made = Control(memoryview(bytearray(control_size(workers))))
@@ -162,47 +167,50 @@ class HandingTests(SynchronousTestCase):
     def batch(self, datagrams: Sequence[bytes]) -> Batch:
         """:returns: a batch that holds these."""
         batch = Batch(MemoryCalls(), socket.AF_INET6)
-        for row, datagram in enumerate(datagrams):
-            batch.put(row, name((HOME[0], 1000 + row), socket.AF_INET6), datagram)
+        names = [source(1000 + row) for row in range(len(datagrams))]
+        batch.fill(b"".join(names), datagrams)
         return batch
 
     @given(st.lists(st.integers(0, MAX_DATAGRAM), max_size=SIZE))
     def test_what_is_packed_is_read(self, sizes: list[int]) -> None:
         """All datagrams with their sources, in messages of a bounded size."""
         datagrams = [bytes([row]) * size for row, size in enumerate(sizes)]
-        batch, read = self.batch(datagrams), []
+        batch, read, names = self.batch(datagrams), list[bytes](), b""
         for message, count in messages(3, batch, range(len(sizes))):
             self.assertLessEqual(len(message), MAX_MESSAGE)
-            port, found = unpacked(message)
+            port, its_names, found = unpacked(message)
             self.assertEqual((port, len(found)), (3, count))
             read += found
-        self.assertEqual([datagram for _, datagram in read], datagrams)
-        for row, (source, _) in enumerate(read):
-            self.assertEqual(source, bytes(batch.names[row * NAME_SIZE : (row + 1) * NAME_SIZE]))
+            names += its_names
+        self.assertEqual(read, datagrams)
+        self.assertEqual(names, bytes(batch.names[: len(sizes) * NAME_SIZE]))
 
     def test_only_some_rows_are_packed(self) -> None:
         """Those that are left."""
         [(message, count)] = messages(0, self.batch([b"a", b"b", b"c"]), [0, 2])
-        self.assertEqual(([each for _, each in unpacked(message)[1]], count), ([b"a", b"c"], 2))
+        self.assertEqual((unpacked(message), count), ((0, source(1000) + source(1002), [b"a", b"c"]), 2))
 
-    def test_put_is_what_receive_would_have_done(self) -> None:
-        """Length, bytes and source of the row."""
+    def test_fill_is_what_receive_would_have_done(self) -> None:
+        """Length, bytes and source of each row."""
         batch = self.batch([b"longer", b""])
-        batch.put(0, name(AWAY, socket.AF_INET6), b"abc")
+        batch.fill(name(AWAY, socket.AF_INET6).ljust(NAME_SIZE, b"\0"), [b"abc"])
         self.assertEqual((batch.datagram(0), batch.length(0), batch.port(0)), (b"abc", 3, AWAY[1]))
         self.assertEqual(batch.source(0), ("::ffff:" + AWAY[0], AWAY[1]))
-        self.assertEqual(batch.datagram(1), b"")
+        self.assertEqual((batch.datagram(1), batch.port(1)), (b"", 1001))
 
     def test_lengths_that_cannot_be_are_refused(self) -> None:
         """No message leads beyond a batch or beyond itself."""
         [(whole, _)] = messages(0, self.batch([b"abc"]), [0])
-        head = bytes(NAME_SIZE)
-        for message in (b"", b"\0", whole[:-1], whole + b"\0", *[whole[:size] for size in range(3, len(whole))]):
+        for message in (whole + b"\0", *[whole[:size] for size in range(len(whole))]):
             self.assertRaises(ValueError, unpacked, message)
-        too_long = struct.pack("=H", MAX_DATAGRAM + 1) + bytes(MAX_DATAGRAM + 1)
-        self.assertRaises(ValueError, unpacked, b"\0\0" + head + too_long)
-        self.assertRaises(ValueError, unpacked, b"\0\0" + (head + b"\0\0") * (SIZE + 1))
-        self.assertEqual(len(unpacked(b"\0\0" + (head + b"\0\0") * SIZE)[1]), SIZE)
+        too_long = struct.pack("=HHH", 0, 1, MAX_DATAGRAM + 1) + bytes(NAME_SIZE + MAX_DATAGRAM + 1)
+        self.assertRaises(ValueError, unpacked, too_long)
+        for count in (SIZE, SIZE + 1):
+            message = struct.pack("=HH", 0, count) + bytes(count * (2 + NAME_SIZE))
+            if count > SIZE:
+                self.assertRaises(ValueError, unpacked, message)
+            else:
+                self.assertEqual(len(unpacked(message)[2]), SIZE)
 
     def test_pair_holds_a_dozen_batches_of_pulses(self) -> None:
         """And then refuses more, without blocking."""
@@ -331,8 +339,7 @@ class LoopTests(SynchronousTestCase):
     def test_what_the_main_process_has_no_room_for_is_dropped_and_counted(self) -> None:
         """The worker goes on."""
         batch = Batch(MemoryCalls(), socket.AF_INET)
-        for row in range(SIZE):
-            batch.put(row, name(HOME, socket.AF_INET), bytes(32))
+        batch.fill(bytes(SIZE * NAME_SIZE), [bytes(32)] * SIZE)
         sent = 0
         while not self.line.count(BUSY) and sent < 10_000:
             self.worker.hand_over(0, batch, range(SIZE))

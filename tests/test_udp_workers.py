@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import sys
 from collections import deque
 from typing import Any
@@ -25,7 +26,7 @@ from rendezvous.testing import MemoryReactor
 from rendezvous.udp.control import BUSY, UNRECEIVABLE, UNSENDABLE, Control
 from rendezvous.udp.fast import FastPort
 from rendezvous.udp.handing import MAX_MESSAGE, messages
-from rendezvous.udp.mmsg import Batch
+from rendezvous.udp.mmsg import NAME_SIZE, Batch
 from rendezvous.udp.sharing import where
 from rendezvous.udp.worker import COLUMNS_FD, CONTROL_FD, FIRST_SOCKET_FD, KEYS_FD, PAIR_FD, TABLE_FD, Given
 from rendezvous.udp.workers import Workers
@@ -401,14 +402,17 @@ class WorkTests(WorkersCase):
         memory_port = self.reactor.udp_ports[port]
         assert isinstance(memory_port, SharedMemoryPort)
         batch = Batch(self.reactor.system, self.reactor.family)
-        for row, datagram in enumerate(datagrams):
-            batch.put(row, name(HOME, self.reactor.family), datagram)
+        self.fill(batch, datagrams)
         for message, _ in messages(port, batch, range(len(datagrams))):
             process.pair.send(message)
         self.read()
         before = len(memory_port.sent)
         memory_port.take_sent()
         return memory_port.sent[before:]
+
+    def fill(self, batch: Batch, datagrams: list[bytes]) -> None:
+        """Put datagrams from one source into a batch."""
+        batch.fill(name(HOME, self.reactor.family).ljust(NAME_SIZE, b"\0") * len(datagrams), datagrams)
 
     def read(self) -> None:
         """Have the main process read what workers have handed over."""
@@ -429,8 +433,7 @@ class WorkTests(WorkersCase):
     def test_turn_of_the_reactor_takes_a_bounded_number(self) -> None:
         """The rest waits for the next turn."""
         process, batch = self.reactor.processes[0], Batch(self.reactor.system, self.reactor.family)
-        for row in range(60):
-            batch.put(row, name(HOME, self.reactor.family), b"nothing")
+        self.fill(batch, [b"nothing"] * 60)
         dropped = self.server.rendezvous.counters.family(DROPPED_DATAGRAMS)
         [(message, _)] = messages(0, batch, range(60))
         for _ in range(5):
@@ -442,8 +445,7 @@ class WorkTests(WorkersCase):
     def test_what_was_handed_over_by_a_worker_that_has_ended_is_answered(self) -> None:
         """All of it, although nothing reads it before the end."""
         process, batch = self.reactor.processes[0], Batch(self.reactor.system, self.reactor.family)
-        for row in range(60):
-            batch.put(row, name(HOME, self.reactor.family), b"nothing")
+        self.fill(batch, [b"nothing"] * 60)
         [(message, _)] = messages(0, batch, range(60))
         for _ in range(5):
             process.pair.send(message)
@@ -454,7 +456,7 @@ class WorkTests(WorkersCase):
         """Nothing of it reaches a port, and the next is taken."""
         process = self.reactor.processes[0]
         process.pair.send(b"\0")
-        process.pair.send(b"\xff\xff" + bytes(34))
+        process.pair.send(struct.pack("=HHH", 0xFFFF, 1, 0) + bytes(NAME_SIZE))
         self.assertEqual([reply for reply, _ in self.handed(process, 0, [bytes(32)])], [UNKNOWN])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 

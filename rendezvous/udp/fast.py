@@ -240,14 +240,14 @@ class FastPort:
             if rows < self._batch.size or handed_over >= DATAGRAMS_A_TURN:
                 return
 
-    def take(self, datagrams: Sequence[tuple[bytes, bytes]]) -> None:
+    def take(self, names: bytes, datagrams: Sequence[bytes]) -> None:
         """
         Take datagrams that another process has received on this port, as one batch.
 
-        :param datagrams: at most as many as a batch holds, each behind its source address as the system has it.
+        :param names: their source addresses; see :meth:`~rendezvous.udp.mmsg.Batch.fill`.
+        :param datagrams: at most as many as a batch holds.
         """
-        for row, (name, datagram) in enumerate(datagrams):
-            self._batch.put(row, name, datagram)
+        self._batch.fill(names, datagrams)
         self._take(len(datagrams))
 
     def _take(self, rows: int) -> int:

@@ -1,8 +1,9 @@
 """
 Datagrams that a UDP worker hands over to the main process: many in one message of a pair of sockets.
 
-A message begins with two bytes, the number of the port. Each datagram follows with its source address as the system has
-it (:data:`~rendezvous.udp.mmsg.NAME_SIZE` bytes) and its length in two bytes, in the byte order of the machine.
+A message begins with the number of the port and the number of datagrams. Then come the lengths of the datagrams, their
+source addresses as the system has them (:data:`~rendezvous.udp.mmsg.NAME_SIZE` bytes each), and the datagrams. Numbers
+have two bytes, in the byte order of the machine.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ MAX_MESSAGE = 32 * 1024
 #: Bytes that the system keeps of messages that are not read yet, with its own records: a dozen batches of pulses.
 _WAITING = 208 * 1024
 
-_PORT = struct.Struct("=H")
-_HEAD = struct.Struct(f"={NAME_SIZE}sH")
+_HEAD = struct.Struct("=HH")
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -45,39 +45,38 @@ def messages(port: int, batch: Batch, rows: Sequence[int]) -> Iterator[tuple[byt
     :param port: the number of the port.
     :returns: messages, and how many datagrams are in each.
     """
-    first = _PORT.pack(port)
-    parts, size, count = [first], len(first), 0
-    for row in rows:
-        datagram = batch.datagram(row)
-        if size + _HEAD.size + len(datagram) > MAX_MESSAGE:
-            yield b"".join(parts), count
-            parts, size, count = [first], len(first), 0
-        start = row * NAME_SIZE
-        parts += _HEAD.pack(batch.names[start : start + NAME_SIZE], len(datagram)), datagram
-        size += _HEAD.size + len(datagram)
-        count += 1
-    if count:
-        yield b"".join(parts), count
+    names, size, first = memoryview(batch.names), _HEAD.size, 0
+    datagrams = [batch.datagram(row) for row in rows]
+    for at, datagram in enumerate([*datagrams, None]):
+        more = 0 if datagram is None else NAME_SIZE + 2 + len(datagram)
+        if at > first and (datagram is None or size + more > MAX_MESSAGE):
+            those, lengths = datagrams[first:at], list(map(len, datagrams[first:at]))
+            sources = [names[row * NAME_SIZE : (row + 1) * NAME_SIZE] for row in rows[first:at]]
+            head = _HEAD.pack(port, at - first) + struct.pack(f"={at - first}H", *lengths)
+            yield b"".join([head, *sources, *those]), at - first
+            size, first = _HEAD.size, at
+        size += more
 
 
-def unpacked(message: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
+def unpacked(message: bytes) -> tuple[int, bytes, list[bytes]]:
     """
     Read a message.
 
-    :returns: the number of the port; packed source addresses, and datagrams.
+    :returns: the number of the port, the source addresses one after the other, and the datagrams.
     :raises ValueError: its lengths do not agree.
     """
-    if len(message) < _PORT.size:
-        raise ValueError("a message with datagrams does not say of which port")
-    [port] = _PORT.unpack_from(message)
-    found, at = list[tuple[bytes, bytes]](), _PORT.size
-    while at < len(message):
-        if len(found) == SIZE or at + _HEAD.size > len(message):
-            raise ValueError("a message with datagrams is too long, or cut off")
-        name, length = _HEAD.unpack_from(message, at)
-        at += _HEAD.size
-        if length > MAX_DATAGRAM or at + length > len(message):
-            raise ValueError("a message with datagrams has a length that cannot be")
-        found.append((name, message[at : at + length]))
-        at += length
-    return port, found
+    if len(message) < _HEAD.size:
+        raise ValueError("a message with datagrams does not say how many there are")
+    port, count = _HEAD.unpack_from(message)
+    start = _HEAD.size + count * (2 + NAME_SIZE)
+    if count > SIZE or start > len(message):
+        raise ValueError("a message has too many datagrams, or is cut off")
+    lengths = struct.unpack_from(f"={count}H", message, _HEAD.size)
+    if any(length > MAX_DATAGRAM for length in lengths) or start + sum(lengths) != len(message):
+        raise ValueError("a message with datagrams has a length that cannot be")
+    names = message[_HEAD.size + 2 * count : start]
+    datagrams = []
+    for length in lengths:
+        datagrams.append(message[start : start + length])
+        start += length
+    return port, names, datagrams

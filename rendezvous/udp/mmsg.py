@@ -292,18 +292,19 @@ class Batch:
             return bytes(self.names[start + 4 : start + 8])
         return bytes(self.names[start + 8 : start + 24])
 
-    def put(self, row: int, name: bytes, datagram: bytes) -> None:
+    def fill(self, names: bytes, datagrams: Sequence[bytes]) -> None:
         """
-        Fill a row with a datagram that another socket has received.
+        Fill the first rows with datagrams that another socket has received.
 
-        :param name: its source address, as in :attr:`names`.
-        :param datagram: at most :data:`MAX_DATAGRAM` bytes.
+        :param names: their source addresses, as in :attr:`names`.
+        :param datagrams: at most :attr:`size`, of at most :data:`MAX_DATAGRAM` bytes each.
         """
-        start = row * NAME_SIZE
-        self.names[start : start + len(name)] = name
-        start = row * ROOM
-        self.received.buffers[start : start + len(datagram)] = datagram
-        self._words[row * _WORDS + _LENGTH] = len(datagram)
+        self.names[: len(names)] = names
+        buffers, words, start, at = self._bytes, self._words, 0, _LENGTH
+        for datagram in datagrams:
+            buffers[start : start + len(datagram)] = datagram
+            words[at] = len(datagram)
+            start, at = start + ROOM, at + _WORDS
 
     # What is sent back
 

@@ -169,12 +169,12 @@ class Workers(Service):
         :returns: how many datagrams that was.
         """
         try:
-            at, datagrams = unpacked(message)
+            at, names, datagrams = unpacked(message)
         except ValueError:
             self.log.failure("what a UDP worker has handed over could not be read")
             return 0
         if at in self._groups:
-            self._groups[at].port.take(datagrams)
+            self._groups[at].port.take(names, datagrams)
         return len(datagrams)
 
     # A service
