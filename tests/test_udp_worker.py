@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.errors import StartupError
-from rendezvous.udp import sharing
+from rendezvous.udp import handing, sharing
 from rendezvous.udp.control import (
     ANSWERED,
     BUSY,
@@ -179,7 +179,7 @@ class HandingTests(SynchronousTestCase):
         for message, count in messages(3, batch, range(len(sizes))):
             self.assertLessEqual(len(message), MAX_MESSAGE)
             port, its_names, found = unpacked(message)
-            self.assertEqual((port, len(found)), (3, count))
+            self.assertEqual((port, len(found), handing.count(message)), (3, count, count))
             read += found
             names += its_names
         self.assertEqual(read, datagrams)
@@ -203,6 +203,7 @@ class HandingTests(SynchronousTestCase):
         [(whole, _)] = messages(0, self.batch([b"abc"]), [0])
         for message in (whole + b"\0", *[whole[:size] for size in range(len(whole))]):
             self.assertRaises(ValueError, unpacked, message)
+            self.assertEqual(handing.count(message), 1)
         too_long = struct.pack("=HHH", 0, 1, MAX_DATAGRAM + 1) + bytes(NAME_SIZE + MAX_DATAGRAM + 1)
         self.assertRaises(ValueError, unpacked, too_long)
         for count in (SIZE, SIZE + 1):

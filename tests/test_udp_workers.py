@@ -430,6 +430,17 @@ class WorkTests(WorkersCase):
         presence: Any = self.server.rendezvous.store.live
         self.assertEqual([client.local_port for client in presence.clients()], [5025])
 
+    def test_small_batches_become_a_large_one(self) -> None:
+        """That costs less for each datagram; a batch is of one port."""
+        process, batch = self.reactor.processes[0], Batch(self.reactor.system, self.reactor.family)
+        self.fill(batch, [bytes(32)] * 50)
+        self.reactor.system.batches.clear()
+        for port, count in ((0, 50), (0, 30), (1, 5), (0, 10)):
+            [(message, _)] = messages(port, batch, range(count))
+            process.pair.send(message)
+        self.read()
+        self.assertEqual(self.reactor.system.batches, [80, 5, 10])
+
     def test_turn_of_the_reactor_takes_a_bounded_number(self) -> None:
         """The rest waits for the next turn."""
         process, batch = self.reactor.processes[0], Batch(self.reactor.system, self.reactor.family)

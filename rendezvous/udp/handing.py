@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from rendezvous.udp.mmsg import MAX_DATAGRAM, NAME_SIZE, SIZE, Batch
 
-__all__ = ["MAX_MESSAGE", "messages", "pair", "unpacked"]
+__all__ = ["MAX_MESSAGE", "count", "messages", "pair", "unpacked"]
 
 #: Bytes of a message; a longer batch takes several.
 MAX_MESSAGE = 32 * 1024
@@ -58,6 +58,11 @@ def messages(port: int, batch: Batch, rows: Sequence[int]) -> Iterator[tuple[byt
         size += more
 
 
+def count(message: bytes) -> int:
+    """:returns: how many datagrams a message says that it holds, and at least 1."""
+    return max(1, _HEAD.unpack_from(message)[1]) if len(message) >= _HEAD.size else 1
+
+
 def unpacked(message: bytes) -> tuple[int, bytes, list[bytes]]:
     """
     Read a message.
@@ -67,14 +72,14 @@ def unpacked(message: bytes) -> tuple[int, bytes, list[bytes]]:
     """
     if len(message) < _HEAD.size:
         raise ValueError("a message with datagrams does not say how many there are")
-    port, count = _HEAD.unpack_from(message)
-    start = _HEAD.size + count * (2 + NAME_SIZE)
-    if count > SIZE or start > len(message):
+    port, rows = _HEAD.unpack_from(message)
+    start = _HEAD.size + rows * (2 + NAME_SIZE)
+    if rows > SIZE or start > len(message):
         raise ValueError("a message has too many datagrams, or is cut off")
-    lengths = struct.unpack_from(f"={count}H", message, _HEAD.size)
+    lengths = struct.unpack_from(f"={rows}H", message, _HEAD.size)
     if any(length > MAX_DATAGRAM for length in lengths) or start + sum(lengths) != len(message):
         raise ValueError("a message with datagrams has a length that cannot be")
-    names = message[_HEAD.size + 2 * count : start]
+    names = message[_HEAD.size + 2 * rows : start]
     datagrams = []
     for length in lengths:
         datagrams.append(message[start : start + length])

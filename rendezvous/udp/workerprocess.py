@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zope.interface import implementer
@@ -52,7 +52,7 @@ Give = Callable[[int], tuple[Given, dict[int, int]]]
 class _Handed:
     """Reads what a worker hands over."""
 
-    def __init__(self, pair: socket.socket, reactor: Any, take: Callable[[bytes], int]) -> None:
+    def __init__(self, pair: socket.socket, reactor: Any, take: Callable[[Sequence[bytes]], None]) -> None:
         self._pair, self._reactor, self._take = pair, reactor, take
 
     def fileno(self) -> int:
@@ -60,31 +60,28 @@ class _Handed:
 
     def doRead(self) -> None:
         """Take some messages; that the other side has closed is dealt with when the process has ended."""
-        taken = 0
-        while taken < DATAGRAMS_A_TURN:
-            number = self._take_one()
-            if not number:
-                return
-            taken += number
+        self._take(self._read(DATAGRAMS_A_TURN))
 
     def drain(self) -> None:
         """Take what a process that has ended has left, which is no more than the system keeps."""
-        while self._take_one():
-            pass
-        self._reactor.removeReader(self)
+        self._take(self._read(sys.maxsize))
 
-    def _take_one(self) -> int:
-        """:returns: how many datagrams were taken, and at least 1 if there was a message."""
-        try:
-            message = self._pair.recv(handing.MAX_MESSAGE)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            message = b""
-        if not message:
-            self._reactor.removeReader(self)
-            return 0
-        return max(1, self._take(message))
+    def _read(self, datagrams: int) -> list[bytes]:
+        """:returns: messages, up to that with the last of so many datagrams."""
+        messages = list[bytes]()
+        while datagrams > 0:
+            try:
+                message = self._pair.recv(handing.MAX_MESSAGE)
+            except BlockingIOError:
+                break
+            except OSError:
+                message = b""
+            if not message:
+                self._reactor.removeReader(self)
+                break
+            messages.append(message)
+            datagrams -= handing.count(message)
+        return messages
 
     def logPrefix(self) -> str:
         return "UDP worker"
@@ -99,7 +96,7 @@ class WorkerProcess(ProcessProtocol):
 
     :param number: from 0 on.
     :param cover: called with whether the worker's sockets are to be read in this process.
-    :param take: takes a message of datagrams, and says how many they are.
+    :param take: takes messages of datagrams.
     :ivar line: the worker's words of the control memory.
     """
 
@@ -111,7 +108,7 @@ class WorkerProcess(ProcessProtocol):
         reactor: Any,
         line: Line,
         cover: Callable[[bool], None],
-        take: Callable[[bytes], int],
+        take: Callable[[Sequence[bytes]], None],
     ) -> None:
         self.number, self.line = number, line
         self._reactor, self._cover, self._take = reactor, cover, take

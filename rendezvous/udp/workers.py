@@ -32,6 +32,7 @@ from rendezvous.errors import StartupError
 from rendezvous.udp.control import BUSY, UNRECEIVABLE, UNSENDABLE, Control, control_size
 from rendezvous.udp.fast import FastPort
 from rendezvous.udp.handing import unpacked
+from rendezvous.udp.mmsg import SIZE
 from rendezvous.udp.shared import Drop
 from rendezvous.udp.sharing import shared_memory, where
 from rendezvous.udp.worker import COLUMNS_FD, CONTROL_FD, FIRST_SOCKET_FD, KEYS_FD, TABLE_FD, Given
@@ -162,20 +163,25 @@ class Workers(Service):
         for group in self._groups.values():
             (self._reactor.addReader if is_covered else self._reactor.removeReader)(group.covers[worker])
 
-    def _take(self, message: bytes) -> int:
-        """
-        Take what a worker hands over.
+    def _take(self, messages: Sequence[bytes]) -> None:
+        """Take what a worker hands over, as few batches: a larger one costs less for each datagram."""
+        port, names, datagrams = 0, b"", list[bytes]()
+        for message in messages:
+            try:
+                at, more_names, more = unpacked(message)
+            except ValueError:
+                self.log.failure("what a UDP worker has handed over could not be read")
+                continue
+            if at != port or len(datagrams) + len(more) > SIZE:
+                self._decide(port, names, datagrams)
+                port, names, datagrams = at, b"", []
+            names += more_names
+            datagrams += more
+        self._decide(port, names, datagrams)
 
-        :returns: how many datagrams that was.
-        """
-        try:
-            at, names, datagrams = unpacked(message)
-        except ValueError:
-            self.log.failure("what a UDP worker has handed over could not be read")
-            return 0
-        if at in self._groups:
-            self._groups[at].port.take(names, datagrams)
-        return len(datagrams)
+    def _decide(self, port: int, names: bytes, datagrams: Sequence[bytes]) -> None:
+        if datagrams and port in self._groups:
+            self._groups[port].port.take(names, datagrams)
 
     # A service
 
