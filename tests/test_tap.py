@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from twisted.application.service import IServiceMaker
 from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import SynchronousTestCase
@@ -69,8 +67,9 @@ class OptionsTests(_Case):
         settings = self.parse()
         self.assertEqual(settings, Settings())
         self.assertEqual((settings.http_port, settings.udp_port, settings.http), (5025, (UDPPort(5024),), ()))
-        timers = attrs.astuple(settings.timers)
-        self.assertEqual(timers, (30.0, 3.0, 180.0, 300.0))
+        timers = settings.timers
+        given = timers.pulse_interval, timers.pulse_grace, timers.error_time, timers.registration_time
+        self.assertEqual(given, (30.0, 3.0, 180.0, 300.0))
         self.assertEqual((settings.max_clients, settings.logout_memory), (1_000_000, 30 * 86400.0))
 
     def test_every_setting_comes_from_the_command_line(self) -> None:
