@@ -11,7 +11,7 @@ from twisted.trial.unittest import SkipTest
 from rendezvous.core.addresses import packed
 from rendezvous.core.clients import ADDRESS, BANNED, KICKED, RECORD_SIZE, USED, WORDS
 from rendezvous.core.keyindex import KeyIndex
-from rendezvous.core.states import PulseCode
+from rendezvous.core.states import PresenceState, PulseCode
 from rendezvous.core.steady import SteadyPulses, place
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
 
@@ -262,6 +262,17 @@ class SteadyTests(PresenceCase):
         self.assertTrue(self.table.keep_alive(KEY, HERE, LATER + 1, PORT))
         self.assertTrue(record())
         self.assertEqual(self.seen(), LATER + 1)
+
+    def test_time_that_is_still_to_come_means_online(self) -> None:
+        """After a pause of the main process a time may be two seconds ahead of server time. Nothing is wrong then."""
+        now = LATER - 2.0
+        self.assertTrue(self.take(now=LATER))
+        self.assertIs(self.table.state(self.slot(), now), PresenceState.ONLINE)
+        self.assertEqual(self.table.sweep(now, 1000), 0)
+        self.assertTrue(self.take(now=now))
+        self.assertEqual(self.seen(), LATER)
+        self.assertIs(self.table.pulse(KEY, THERE, now, PORT), PulseCode.ON_TIME)
+        self.assertEqual(self.seen(), now)
 
     def test_flags_of_a_free_slot_are_no_clients(self) -> None:
         """The time of a free slot is infinite, so its flags have to keep workers away."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,12 +14,12 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.udp import Port
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.testing import MemoryReactor
 from rendezvous.udp import port
 from rendezvous.udp.mmsg import MAX_DATAGRAM
-from rendezvous.udp.port import DATAGRAMS_A_TURN, RECEIVE_BUFFER, FairPort, enlarge_buffer
+from rendezvous.udp.port import DATAGRAMS_A_TURN, RECEIVE_BUFFER, FairPort, GroupPort, enlarge_buffer
 
 HERE = "127.0.0.1"
 
@@ -150,3 +152,88 @@ class ListenTests(SynchronousTestCase):
         """One in memory opens the port in memory."""
         reactor = MemoryReactor()
         self.assertIs(port.listen_datagrams(reactor, 5024, _Echo(), HERE), reactor.udp_ports[0])
+
+
+class GroupPortTests(SynchronousTestCase):
+    """Tests of ports that several sockets share."""
+
+    def setUp(self) -> None:
+        """Wait for nobody."""
+        if not hasattr(socket, "SO_REUSEPORT"):
+            raise SkipTest("this system has no SO_REUSEPORT")
+        self.patch(port, "_AFTER_A_KILL", 0.0)
+
+    def opened(self, number: int = 0) -> GroupPort:
+        """:returns: a port of the loopback interface."""
+        made = GroupPort(number, _Echo(), HERE, reactor=_Reactor())
+        made.startListening()
+        self.addCleanup(made.stopListening)
+        return made
+
+    def another(self, of: GroupPort) -> socket.socket:
+        """:returns: one more socket of a port."""
+        made = of.another_socket()
+        self.addCleanup(made.close)
+        return made
+
+    def test_sockets_share_the_port_by_source(self) -> None:
+        """All datagrams from one address come to the same socket; those from many addresses to all of them."""
+        first = self.opened()
+        sockets = [first.socket, self.another(first), self.another(first)]
+        number = first.getHost().port
+        self.assertEqual({each.getsockname() for each in sockets}, {(HERE, number)})
+        peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(60)]
+        for peer in peers:
+            self.addCleanup(peer.close)
+            for _ in range(3):
+                peer.sendto(b"x", (HERE, number))
+        came = list[set[tuple[str, int]]]()
+        for each in sockets:
+            sources = []
+            while True:
+                try:
+                    sources.append(each.recvfrom(10)[1])
+                except BlockingIOError:
+                    break
+            came.append(set(sources))
+            self.assertEqual(len(sources), 3 * len(came[-1]))
+        self.assertTrue(all(came))
+        self.assertEqual(sum(map(len, came)), 60)
+
+    def test_port_that_anybody_has_is_refused(self) -> None:
+        """Also if the other socket could be shared; the wait for processes that end is over soon."""
+        taken = self.opened().getHost().port
+        error = self.assertRaises(CannotListenError, self.opened, taken)
+        self.assertEqual((error.port, error.socketError.errno), (taken, errno.EADDRINUSE))
+
+    def test_port_of_processes_that_end_is_waited_for(self) -> None:
+        """Those of a server that was killed have its sockets until the system has ended them."""
+        self.patch(port, "_AFTER_A_KILL", 10.0)
+        other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        other.bind((HERE, 0))
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 3:
+                other.close()
+
+        self.patch(time, "sleep", sleep)
+        number = other.getsockname()[1]
+        self.assertEqual(self.opened(number).getHost().port, number)
+        self.assertEqual(len(slept), 3)
+
+    def test_socket_that_cannot_be_bound_is_closed(self) -> None:
+        """Nothing is left open."""
+        first = self.opened()
+        made: list[socket.socket] = []
+        plain = Port.createInternetSocket
+
+        def create(of: Port) -> socket.socket:
+            made.append(plain(of))
+            return made[-1]
+
+        self.patch(Port, "createInternetSocket", create)
+        self.patch(first, "interface", "192.0.2.1")
+        self.assertRaises(OSError, first.another_socket)
+        self.assertEqual([each.fileno() for each in made], [-1])

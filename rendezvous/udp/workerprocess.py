@@ -241,8 +241,9 @@ def _why(reason: Failure, said: bytes) -> str:
 def _environment() -> dict[str, str]:
     """:returns: what a worker needs to find its modules; a secret in our environment is not for it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RENDEZVOUS_")}
-    # What was found relative to a directory is not found from where a daemon runs.
-    paths = [os.path.abspath(path) for path in [_home(), *sys.path] if path and os.path.isabs(path)]
+    # What was found relative to a directory is not found from where a daemon runs. The order stays: what is installed
+    # must not hide modules of the standard library.
+    paths = [*filter(os.path.isabs, sys.path), _home()]
     return {**kept, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "OPENBLAS_NUM_THREADS": "1"}
 
 
