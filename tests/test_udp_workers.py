@@ -236,7 +236,7 @@ class StartTests(WorkersCase):
         for executable in ("/nonexistent/python", ""):
             self.patch(sys, "executable", executable)
             error = self.assertRaises(StartupError, fast_server, WorkersReactor(), udp_workers=1)
-            self.assertIn(f"there is no {executable!r}", str(error))
+            self.assertIn(f"this process cannot run {executable!r}", str(error))
         self.patch(SharedMemoryPort, "fails", True)
         error = self.assertRaises(StartupError, fast_server, WorkersReactor(), udp_workers=1)
         self.assertIn("cannot listen for UDP on", str(error))
