@@ -193,8 +193,8 @@ class Workers(Service):
         """
         if not os.access(sys.executable or "", os.X_OK):
             raise StartupError(
-                f"--udp-workers needs the Python interpreter, and this process cannot run {sys.executable!r}: with --chroot"
-                " it is not there, and with --uid that user needs access to it"
+                f"--udp-workers needs the Python interpreter, and this process cannot run {sys.executable!r}: with"
+                " --chroot it is not there, and with --uid that user needs access to it"
             )
         super().startService()
         self._presence.free = self._grace.retire
