@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.web.channel import EAGER
 from rendezvous.web.request import CHUNK, FREE_CHUNKS
 from rendezvous.web.turns import BUDGET, REMEMBERED, Turns
 from tests._web_case import WebTestCase
@@ -186,17 +187,28 @@ class ChannelTests(WebTestCase):
     settings = {"no_source_limits": False, "source_requests": 1}  # noqa: RUF012
 
     def test_data_that_comes_when_the_turn_is_over(self) -> None:
-        """It is read in the next turn, in its order, and the connection is not read meanwhile."""
+        """It is read in the next turn, in its order. When more comes meanwhile, the connection is not read any more."""
         connection = self.server.connect(("192.0.2.1", 1))
         self.server.site.turns._spent = BUDGET
         connection.send(b"GET /health HTTP/1.1\r\nHo")
+        self.assertEqual(connection.transport.producerState, "producing")
+        connection.send(b"st: ")
         self.assertEqual(connection.transport.producerState, "paused")
-        connection._channel.dataReceived(b"st: a\r\n\r\n")  # TLS hands over what it has, in any case.
+        connection._channel.dataReceived(b"a\r\n\r\n")  # TLS hands over what it has, in any case.
         self.assertIsNone(connection.response())
         self.server.reactor.advance(0)
         response = connection.response()
         assert response is not None
         self.assertEqual(response.status, 200)
+        self.assertEqual(connection.transport.producerState, "producing")
+
+    def test_much_data_that_comes_when_the_turn_is_over(self) -> None:
+        """The connection is not read any more until it is its turn."""
+        connection = self.server.connect(("192.0.2.1", 1))
+        self.server.site.turns._spent = BUDGET
+        connection.send(b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * EAGER)
+        self.assertEqual(connection.transport.producerState, "paused")
+        self.server.reactor.advance(0)
         self.assertEqual(connection.transport.producerState, "producing")
 
     def test_data_that_comes_behind_a_held_request(self) -> None:

@@ -38,6 +38,10 @@ __all__ = ["Channel"]
 _LENGTH_DIGITS = 19
 
 
+#: Bytes that may wait for their turn of the reactor before no more is read from the connection.
+EAGER = 4096
+
+
 class _Reading(Enum):
     """What happens to data that arrives."""
 
@@ -177,8 +181,10 @@ class Channel(HTTPChannel):
         if reading is _OPEN and not turns.are_over:
             turns.run(self._who, self._read, data)
         elif reading is not _ENDED:
+            # Most clients send nothing more before they are answered. To pause and to resume are two system calls.
+            if self._arrived or len(data) > EAGER:
+                self._networkProducer.pauseProducing()
             self._arrived.append(data)
-            self._networkProducer.pauseProducing()
             if reading is _OPEN:
                 self._queue()
 

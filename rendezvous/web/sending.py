@@ -36,10 +36,10 @@ __all__ = ["PIECE", "PIECES", "SMALL", "STALL_TIME", "YIELD_TIME", "ResponseWrit
 SMALL = 16 * 1024
 
 #: Bytes that are handed to a transport at a time.
-PIECE = 64 * 1024
+PIECE = 128 * 1024
 
 #: Pieces that are handed over in one turn of the reactor, to all connections together: some 2 ms.
-PIECES = 16
+PIECES = 8
 
 #: Seconds after which a connection whose client does not read is closed.
 STALL_TIME = 60.0
