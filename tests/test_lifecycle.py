@@ -39,10 +39,12 @@ class ThreadedReactor(MemoryReactor):
         self._calls.put(lambda: callable(*args, **kwargs))
 
     def run_until(self, is_done: Callable[[], object]) -> None:
-        """Do what threads hand over until something is true."""
+        """Do what is due and what threads hand over, until something is true."""
         deadline = time.monotonic() + PATIENCE
+        self.advance(0)
         while not is_done():
             self._calls.get(timeout=max(0.0, deadline - time.monotonic()))()
+            self.advance(0)
 
 
 class LifeCase(SynchronousTestCase):

@@ -244,8 +244,11 @@ class SettingsTests(ReloadCase):
         replies = [self.server.udp_ports[0].deliver(b'{"action":"announce"}', source) for source in sources]
         self.assertEqual(replies, [[]] * 3)
         port = self.server.reactor.udp_ports[-1]
-        replies = [port.deliver(b'{"action":"announce"}', source) for source in sources]
-        self.assertEqual([b"full" in reply[0] for reply in replies], [False, False, True])
+        for source in sources:
+            port.deliver(b'{"action":"announce"}', source)
+        self.server.reactor.advance(0)
+        replies = {source: reply for reply, source in port.sent}
+        self.assertEqual([b"full" in replies[source] for source in sources], [False, False, True])
 
     def test_number_of_requests_that_wait_changes(self) -> None:
         """Those that wait already go on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -272,6 +272,43 @@ class WaitingTests(JournalCase):
         self.wait(position)
         self.thread.work()
         self.assertEqual(self.journal.waiting, 0)
+
+    def test_what_is_decided_in_one_turn_shares_a_commit(self) -> None:
+        """Also what is decided while that is written shares the next one, which begins at once."""
+        turns: list[Callable[[], None]] = []
+        writer = Writer(self.path, self.database)
+
+        def write(batch: Batch) -> None:
+            self.batches.append(batch)
+            writer.write(batch)
+
+        self.journal = Journal(self.path, write, self.thread.run, lambda keys: None, self.seen, NOW, turns.append)
+        waits = [self.wait(self.decide(self.peer(number))) for number in range(3)]
+        self.assertTrue(self.thread.is_idle)
+        turns.pop()()
+        waits += [self.wait(self.decide(self.peer(number))) for number in range(3, 5)]
+        self.assertEqual(turns, [])
+        self.thread.work_off()
+        for wait in waits:
+            self.successResultOf(wait)
+        self.assertEqual([len(batch.statements) for batch in self.batches], [3, 2])
+
+    def test_turn_that_comes_after_the_end(self) -> None:
+        """What was to begin then has been written already, and the file is closed."""
+        turns: list[Callable[[], None]] = []
+        arguments = (self.path, self.batches.append, self.thread.run, lambda keys: None, self.seen, NOW, turns.append)
+        journal = Journal(*arguments)
+        journal.begin(NOW)
+        journal.add([put(1)])
+        saved = journal.saved(journal.end())
+        assert saved is not None
+        drained = Deferred.fromCoroutine(journal.drain())
+        self.thread.work_off()
+        self.successResultOf(drained)
+        self.successResultOf(saved)
+        journal.set_meta("alive", NOW)
+        turns.pop()()
+        self.assertTrue(self.thread.is_idle)
 
     def test_what_queues_is_bounded_in_bytes(self) -> None:
         """Beyond the bound nothing is begun that has to be saved; what is written gives its bytes back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Network
 
 import attrs
@@ -48,6 +49,7 @@ class Client:
         return self.last_seen if self.pulse_before_verify is None else self.pulse_before_verify
 
 
+@lru_cache(4096)
 def pack_network(network: str) -> bytes:
     """:returns: the eight bytes that stand for :attr:`Client.network` in a record."""
     if not network:

@@ -26,10 +26,13 @@ from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen, Taken
 from rendezvous.storage.waits import Waits, unsaved
 
-__all__ = ["Journal", "RunBlocking"]
+__all__ = ["Journal", "RunBlocking", "Soon"]
 
 #: Calls a function where blocking is allowed; one call at a time.
 RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
+
+#: Calls a function in the next turn of the reactor.
+Soon = Callable[[Callable[[], None]], object]
 
 #: Rows of one batch, unless a single decision has more: some 5 ms of the reactor's time, and 50 ms of the disk's.
 ROWS_PER_BATCH = 5000
@@ -58,6 +61,8 @@ class Journal:
     :param notify: called with the keys of a decision after its commit.
     :param seen: the tracker peers that were seen, which are written with the batches.
     :param now: server time.
+    :param soon: a batch begins one turn of the reactor after the first decision in it, so that what is decided in one
+        turn shares a commit; by default it begins at once.
     :ivar failing: whether the last attempt to write has failed.
     :ivar unsettled: the changed tracker peers that are not on the disk yet, and the position of the decision that puts
         them there.
@@ -73,6 +78,7 @@ class Journal:
         notify: Callable[[Collection[Key]], None],
         seen: LastSeen,
         now: float,
+        soon: Soon | None = None,
     ) -> None:
         self._name = name
         self._write = write
@@ -80,6 +86,8 @@ class Journal:
         self._notify = notify
         self._seen = seen
         self._now = now
+        self._soon = soon
+        self._begins_soon = self._has_ended = False
         self._current: Decision | None = None
         self._needed = 0
         self._position = 0
@@ -209,10 +217,19 @@ class Journal:
         if position <= self._saved:
             return None
         done = self._waits.add(position)
-        self.flush()
+        if self._soon is None:
+            self.flush()
+        elif self._writing is None and not self._begins_soon:
+            self._begins_soon = True
+            self._soon(self._flush_now)
         return done
 
     # Writing
+
+    def _flush_now(self) -> None:
+        self._begins_soon = False
+        if not self._has_ended:
+            self.flush()
 
     def flush(self) -> Deferred[None] | None:
         """
@@ -230,7 +247,8 @@ class Journal:
         return self._writing
 
     async def drain(self) -> None:
-        """Write all that there is, or try once."""
+        """Write all that there is, or try once. Nothing is noted afterwards."""
+        self._has_ended = True
         self.end()
         self._probe_at = self._now
         self._seen.turn()
