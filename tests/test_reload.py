@@ -247,8 +247,8 @@ class SettingsTests(ReloadCase):
         for source in sources:
             port.deliver(b'{"action":"announce"}', source)
         self.server.reactor.advance(0)
-        replies = {source: reply for reply, source in port.sent}
-        self.assertEqual([b"full" in replies[source] for source in sources], [False, False, True])
+        full = {source: b"full" in reply for reply, source in port.sent}
+        self.assertEqual([full[source] for source in sources], [False, False, True])
 
     def test_number_of_requests_that_wait_changes(self) -> None:
         """Those that wait already go on."""
