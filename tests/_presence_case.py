@@ -12,6 +12,7 @@ from rendezvous.core.logouts import Logouts
 from rendezvous.core.presence import Presence
 from rendezvous.core.shares import Shares
 from rendezvous.core.states import PulseCode, Timers
+from tests._live_table import find
 
 #: Exactly representable, as are the moments around it that differ by multiples of JUST.
 NOW = 1_700_000_000.0
@@ -68,6 +69,6 @@ class PresenceCase(SynchronousTestCase):
 
     def found(self, now: float, client_id: bytes = ID) -> Client:
         """:returns: the client, which must be there."""
-        client = self.table.find(client_id, now)
+        client = find(self.table, client_id, now)
         assert client is not None
         return client

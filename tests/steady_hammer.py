@@ -21,9 +21,10 @@ from typing import Any
 
 import attrs
 
-from rendezvous.core.clients import RECORD_SIZE, WORDS, ClientColumns
+from rendezvous.core.clients import ClientColumns
 from rendezvous.core.grace import Grace
 from rendezvous.core.keyindex import KeyIndex
+from rendezvous.core.record import RECORD_SIZE, WORDS
 from rendezvous.core.steady import SteadyPulses, place
 from rendezvous.udp.control import Control, Line, control_size
 from rendezvous.udp.sharing import shared_memory

@@ -16,6 +16,7 @@ from rendezvous.core.addresses import packed
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.presence import Presence
 from rendezvous.core.states import PulseCode, Timers
+from tests._live_table import clients, find, restore
 from tests._presence_case import JUST, NOW
 
 try:
@@ -90,7 +91,7 @@ class BatchTests(SynchronousTestCase):
             if n < 8:
                 table.register(client_id, KEYRING.key(client_id), NOW)
             else:
-                table.restore(earlier.register(client_id, bytes([n]) * 32, NOW), NOW)
+                restore(table, earlier.register(client_id, bytes([n]) * 32, NOW), NOW)
         return table
 
     @settings(max_examples=300, deadline=None)
@@ -109,10 +110,10 @@ class BatchTests(SynchronousTestCase):
                 for table in (one_by_one, together):
                     if what == "logout":
                         table.logout(client_id, now)
-                    elif table.find(client_id, now) is not None:
+                    elif find(table, client_id, now) is not None:
                         table.verify(client_id, now)
-            clients = [sorted(table.clients(), key=lambda each: each.client_id) for table in (one_by_one, together)]
-            self.assertEqual(*clients)
+            found = [sorted(clients(table), key=lambda each: each.client_id) for table in (one_by_one, together)]
+            self.assertEqual(*found)
 
     def compare(
         self, one_by_one: Presence, together: Presence, batch: PulseBatch, how: list[object], now: float
@@ -173,7 +174,7 @@ class BatchTests(SynchronousTestCase):
         done = answers(PulseBatch(table), pulses, now, 5024, lambda key: key != keys[30])
         self.assertEqual(done, [ON_TIME if n >= 20 and n != 30 else LEFT for n in range(60)] + [UNKNOWN])
         for n, client_id in enumerate(ids):
-            client = table.find(client_id, now)
+            client = find(table, client_id, now)
             assert client is not None
             self.assertEqual((client.host, client.port), ADDRESSES[2] if done[n] == ON_TIME else ADDRESSES[0])
             self.assertTrue(table.columns.is_whole(client.slot))
@@ -197,7 +198,7 @@ class BatchTests(SynchronousTestCase):
         forged = [(key[:31] + bytes([key[31] ^ 1]), ADDRESSES[0]) for key, _ in known]
         pulses = [*known, *unknown, *forged, (bytes(32), ADDRESSES[0])]
         self.assertEqual(answers(PulseBatch(table), pulses, NOW + 5, 0), [ON_TIME] * 1000 + [UNKNOWN] * 2001)
-        self.assertEqual({client.last_seen for client in table.clients()}, {NOW + 5})
+        self.assertEqual({client.last_seen for client in clients(table)}, {NOW + 5})
 
     def test_reload_may_move_the_table(self) -> None:
         """Pulses of clients that are there before and after it are taken, by either way."""

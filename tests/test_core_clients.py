@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client
-from rendezvous.core.clients import ADDRESS, IPV6, RECORD_SIZE, USED, ClientColumns
+from rendezvous.core.clients import ClientColumns
 from rendezvous.core.flat import flat_memory
+from rendezvous.core.record import ADDRESS, IPV6, RECORD_SIZE, USED
 from rendezvous.errors import Unavailable
 
 NOW = 1_700_000_000.0

@@ -7,6 +7,7 @@ from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.notes import Removed
 from rendezvous.core.states import PresenceState, PulseCode, Timers
 from rendezvous.errors import NotFound
+from tests._live_table import find
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
 
 ON_TIME, VERIFY, UNKNOWN = PulseCode.ON_TIME, PulseCode.VERIFY, PulseCode.UNKNOWN
@@ -64,7 +65,7 @@ class StateTests(PresenceCase):
             self.table = self.make_table()
             act()
             for since, state in states:
-                self.assertEqual(self.table.find(ID, NOW + since) is None, state is PresenceState.GONE, since)
+                self.assertEqual(find(self.table, ID, NOW + since) is None, state is PresenceState.GONE, since)
 
     def test_timers_move_the_boundaries(self) -> None:
         """Each option is one term of its sum."""
@@ -97,7 +98,7 @@ class StateTests(PresenceCase):
         self.assertIs(self.table.pulse(KEY, HERE, earlier), ON_TIME)
         self.assertEqual(self.found(earlier).last_pulse, earlier)
         self.assertIs(self.table.state(self.found(earlier).slot, earlier + 33.0 + JUST), PresenceState.PENDING)
-        self.assertIsNone(self.table.find(ID, earlier + 210.0 + JUST))
+        self.assertIsNone(find(self.table, ID, earlier + 210.0 + JUST))
 
     def test_verify_on_a_clock_that_goes_back_is_harmless(self) -> None:
         """The last pulse then lies in the future, which the code that shows it has to mind."""
@@ -118,7 +119,7 @@ class PulseTests(PresenceCase):
             client = self.found(NOW)
             self.assertIs(self.table.pulse(KEY, THERE, NOW + since), CODES[state], since)
             # One that was gone has been freed.
-            client = self.table.find(ID, NOW) or client
+            client = find(self.table, ID, NOW) or client
             recorded = (THERE, NOW + since) if CODES[state] is ON_TIME else (HERE, NOW)
             self.assertEqual(((client.host, client.port), client.last_pulse), recorded, since)
 
@@ -129,7 +130,7 @@ class PulseTests(PresenceCase):
             self.register()
             client = self.found(NOW)
             self.assertIs(self.table.pulse(KEY, HERE, NOW + since), CODES[state], since)
-            client = self.table.find(ID, NOW) or client
+            client = find(self.table, ID, NOW) or client
             recorded = (HERE[0], NOW + since) if state is PresenceState.NEW else (None, None)
             self.assertEqual((client.host, client.last_pulse), recorded, since)
 

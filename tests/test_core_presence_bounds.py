@@ -16,6 +16,7 @@ from rendezvous.core.shares import Shares
 from rendezvous.core.sources import source_network
 from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import Conflict, Full, TooMany, Unauthorized
+from tests._live_table import clients, find, restore
 from tests._presence_case import DAY, HERE, ID, JUST, KEY, KEYRING, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
 
 MANY = 10**9
@@ -105,7 +106,7 @@ class CredentialTests(PresenceCase):
         """They are found, proven and logged out by the key that they were given."""
         old = KEYRING
         self.table = Presence(Timers(), Keyring([Secret(b"\x09" * 32), Secret(bytes(32), NOW + 1000)]))
-        self.table.restore(Client(ID, NOW), NOW)
+        restore(self.table, Client(ID, NOW), NOW)
         self.assertIs(self.table.pulse(old.key(ID), HERE, NOW), PulseCode.ON_TIME)
         self.assertEqual(self.good(NOW), (True, True))
         self.assertEqual(self.found(NOW).client_id, ID)
@@ -120,7 +121,7 @@ class LogoutTests(PresenceCase):
         """Not found, its pulses unknown, its memory free."""
         self.come_online()
         self.table.logout(ID, NOW)
-        self.assertIsNone(self.table.find(ID, NOW))
+        self.assertIsNone(find(self.table, ID, NOW))
         self.assertIs(self.table.pulse(KEY, HERE, NOW), PulseCode.UNKNOWN)
         self.assertFalse(self.table.keep_alive(KEY, HERE, NOW))
         self.assertEqual(len(self.table), 0)
@@ -259,7 +260,7 @@ class RegistrationTests(PresenceCase):
         """It is in the table under its key."""
         client = self.table.register(ID, KEY, NOW)
         self.assertEqual(self.notes, [client])
-        self.assertEqual((list(self.table.clients()), KEY in self.table, ID in self.table), ([client], True, False))
+        self.assertEqual((list(clients(self.table)), KEY in self.table, ID in self.table), ([client], True, False))
 
     def test_table_is_full_at_its_limit(self) -> None:
         """One below there is room, at the limit there is none, and nothing is recorded of who was refused."""
@@ -301,8 +302,8 @@ class RegistrationTests(PresenceCase):
         third = ids(3)[2]
         self.table.register(third, KEYRING.key(third), NOW, one)
         self.table.sweep(NOW + 301.0, MANY)
-        self.table.restore(Client(ID, NOW + 301.0, one.subscriber), NOW + 301.0)
-        self.table.restore(Client(OTHER, NOW + 301.0, one.subscriber), NOW + 301.0)
+        restore(self.table, Client(ID, NOW + 301.0, one.subscriber), NOW + 301.0)
+        restore(self.table, Client(OTHER, NOW + 301.0, one.subscriber), NOW + 301.0)
         self.assertRaises(TooMany, self.table.register, third, KEYRING.key(third), NOW + 301.0, one)
 
     def test_taken_id_is_a_conflict(self) -> None:
@@ -316,7 +317,7 @@ class RegistrationTests(PresenceCase):
 
     def test_restored_client_is_where_it_was(self) -> None:
         """As it was kept elsewhere, and without being noted again; it is swept like any other."""
-        self.table.restore(Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
+        restore(self.table, Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
         self.assertEqual(self.notes, [])
         self.assertTrue(self.table.keep_alive(KEY, THERE, NOW + 33.0))
         self.assertEqual([self.table.sweep(NOW + since, MANY) for since in (33 + 210, 33 + 211 + JUST)], [0, 1])
@@ -438,7 +439,7 @@ class SweepTests(PresenceCase):
         for since in (0.0, 33.0, 34.0, 210.0, 211.0, 301.0, 1000.0):
             swept.sweep(NOW + since, MANY)
             for client_id in ids(5):
-                found = [table.find(client_id, NOW + since) is None for table in (swept, never)]
+                found = [find(table, client_id, NOW + since) is None for table in (swept, never)]
                 self.assertEqual(found[0], found[1], since)
         keys = [KEYRING.key(client_id) for client_id in ids(5)]
         answers = {table.pulse(key, HERE, NOW + 1e3) for table in (swept, never) for key in keys}
@@ -459,12 +460,12 @@ class RotationTests(PresenceCase):
         self.keyring = Keyring([Secret(b"\x09" * 32), Secret(bytes(32), NOW + 100)])
         self.notes = []
         self.table = Presence(Timers(), self.keyring, max_clients=2, note=self.notes.append)
-        self.table.restore(Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
+        restore(self.table, Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
         self.new_key = self.keyring.key(ID)
 
     def test_client_counts_once(self) -> None:
         """Against the bound, and in a listing."""
-        self.assertEqual((len(self.table), len(list(self.table.clients()))), (1, 1))
+        self.assertEqual((len(self.table), len(list(clients(self.table)))), (1, 1))
         self.table.register(OTHER, self.keyring.key(OTHER), NOW)
         self.assertRaises(Full, self.table.register, bytes(16), self.keyring.key(bytes(16)), NOW)
 
@@ -481,7 +482,7 @@ class RotationTests(PresenceCase):
         """The keys of each are honoured until then, and all of them end with the client."""
         old = [Secret(bytes([n]) * 32, NOW + 100) for n in (1, 2, 3)]
         self.table = Presence(Timers(), Keyring([Secret(b"\x09" * 32), *old]), max_clients=2)
-        self.table.restore(Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
+        restore(self.table, Client(ID, NOW, host=THERE[0], port=THERE[1]), NOW)
         keys = [Keyring([Secret(secret.value)]).key(ID) for secret in old]
         for key in keys:
             self.assertTrue(self.table.keep_alive(key, THERE, NOW + 1))

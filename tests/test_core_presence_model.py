@@ -14,6 +14,7 @@ from rendezvous.core.logouts import Logouts
 from rendezvous.core.presence import Presence
 from rendezvous.core.states import PresenceState, PulseCode, Timers
 from rendezvous.errors import Full, NotFound, Unauthorized
+from tests._live_table import clients, find
 from tests._presence_case import JUST, KEYRING, NOW
 
 TIMERS = Timers(registration_time=250.0)
@@ -166,7 +167,7 @@ class PresenceMachine(RuleBasedStateMachine):
     def everybody_is_as_the_model_says(self) -> None:
         """Found or not, in which state, where, and since when."""
         for client_id, entry in self.entries.items():
-            client = self.table.find(client_id, self.now)
+            client = find(self.table, client_id, self.now)
             if client is None:
                 assert entry.state is PresenceState.GONE
                 continue
@@ -189,7 +190,7 @@ class PresenceMachine(RuleBasedStateMachine):
     def table_is_bounded(self) -> None:
         """No live client is missing, and there are never too many."""
         assert self.live <= len(self.table) <= ROOM
-        assert len(list(self.table.clients())) == len(self.table)
+        assert len(list(clients(self.table))) == len(self.table)
 
     def proves(self, credential: Credential) -> bool:
         """:returns: whether the credential is good."""

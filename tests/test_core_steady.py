@@ -9,8 +9,8 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.clients import ADDRESS, BANNED, KICKED, RECORD_SIZE, USED, WORDS
 from rendezvous.core.keyindex import KeyIndex
+from rendezvous.core.record import ADDRESS, BANNED, KICKED, RECORD_SIZE, USED, WORDS
 from rendezvous.core.states import PresenceState, PulseCode
 from rendezvous.core.steady import SteadyPulses, place
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase

@@ -96,7 +96,7 @@ class PlantedBugTests(SynchronousTestCase):
         """:returns: what the rounds say about a server with this bug."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
-        violation = self.assertRaises(Violation, crash, directory, 40, 1, ignored, plant)
+        violation = self.assertRaises(Violation, crash, directory, 120, 1, ignored, plant)
         return str(violation)
 
     def test_lost_moves_are_noticed(self) -> None:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.secret import rotate_secret
 from rendezvous.testing import MemoryReactor, MemoryServer
+from tests._live_table import clients
 from tests._store_case import local
 
 KEEP = 3600.0
@@ -121,7 +122,7 @@ class RotatedTests(RotationCase):
         self.server.stop()
         self.start(max_clients=2)
         presence = local(self.server.rendezvous.store).tables.presence
-        self.assertEqual((len(presence), len(list(presence.clients()))), (1, 1))
+        self.assertEqual((len(presence), len(list(clients(presence)))), (1, 1))
         self.server.register()
         self.assertEqual(self.server.request("POST", "/register").status, 503)
         self.assertEqual(presence.sweep(self.reactor.seconds() + 20 * KEEP, 100), 2)

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client
-from rendezvous.core.clients import RECORD_SIZE
+from rendezvous.core.record import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage import client_file, client_header
 from rendezvous.storage.client_file import STEP, ClientFile, client_file_path

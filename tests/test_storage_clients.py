@@ -25,6 +25,7 @@ from rendezvous.storage.database import schema_steps
 from rendezvous.storage.journaled import Journaled
 from rendezvous.storage.local import LocalStore
 from rendezvous.storage.registry import sqlite_store
+from tests._live_table import clients
 from tests._store_case import NOW, StoreOptions
 
 T = TypeVar("T")
@@ -160,7 +161,7 @@ class RestartTests(ClientsCase):
         self.assertEqual(len(self.store.live), 2)
         self.ids = [b"a fourth client."]
         self.done(self.store.register(self.now))
-        self.assertEqual(sorted(each.slot for each in self.store.tables.presence.clients()), [1, 2, 3])
+        self.assertEqual(sorted(each.slot for each in clients(self.store.tables.presence)), [1, 2, 3])
         self.assertEqual(self.done(self.store.address(ONLINE, self.now)), ObservedAddress(*THERE))
 
     def test_registration_that_was_not_saved_is_gone(self) -> None:
@@ -539,7 +540,7 @@ class UpgradeTests(ClientsCase):
         database.close()
         self.store = self.opened(old)
         self.assertEqual(self.now, NOW + 100)
-        networks = {each.client_id: each.network for each in self.store.tables.presence.clients()}
+        networks = {each.client_id: each.network for each in clients(self.store.tables.presence)}
         self.assertEqual(networks, {ONLINE: "", LATE: "192.0.2.1", NEW: "2001:db8:1:2::/64"})
         self.assertAsBefore()
         self.killed()

@@ -21,6 +21,7 @@ from rendezvous.storage import journal
 from rendezvous.storage import waits as waits_module
 from rendezvous.storage.batch import STATEMENT_SIZE
 from rendezvous.storage.registry import sqlite_store
+from tests._live_table import clients
 from tests._store_case import StoreOptions
 from tests._store_thread import Thread
 
@@ -114,7 +115,7 @@ class WaitingTests(SlowDiskCase):
     def register_without_waiting(self) -> tuple[bytes, bytes]:
         """:returns: the id and the key of a client whose registration is on its way to the disk."""
         self.begun(self.store.register(NOW))
-        (client,) = [each for each in self.store.tables.presence.clients() if each.slot == len(self.store.live)]
+        (client,) = [each for each in clients(self.store.tables.presence) if each.slot == len(self.store.live)]
         return client.client_id, self.store.tables.keyring.key(client.client_id)
 
     def test_slot_of_a_client_that_left_waits_for_the_commit(self) -> None:

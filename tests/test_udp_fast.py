@@ -21,6 +21,7 @@ from rendezvous.udp.mmsg import SIZE, load_calls
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Drop
 from rendezvous.wire import stun
+from tests._live_table import clients
 from tests._memory_fast import FastMemoryPort, FastMemoryReactor, fast_server
 from tests.small_server import SAMPLES, SOURCES, SmallServer
 
@@ -87,7 +88,7 @@ class MixedTests(BatchCase):
         for sources in ([HOME] * 20, [HOME] * 20, [(AWAY[0], 1000 + number) for number in range(20)]):
             sent = self.deliver(list(zip(self.keys, sources, strict=True)))
             self.assertEqual(Counter(sent), Counter((ON_TIME, source) for source in sources))
-        found = {client.port for client in self.presence().clients()}
+        found = {client.port for client in clients(self.presence())}
         self.assertEqual(found, set(range(1000, 1020)))
 
     def test_every_protocol_in_one_batch(self) -> None:
@@ -142,7 +143,7 @@ class MixedTests(BatchCase):
         sent = self.deliver([(key, HOME), *filler, (key, AWAY)])
         self.assertEqual(len(sent), 21)
         self.assertEqual([to for _, to in sent if to == AWAY], [AWAY])
-        self.assertEqual([client.port for client in self.presence().clients()].count(AWAY[1]), 1)
+        self.assertEqual([client.port for client in clients(self.presence())].count(AWAY[1]), 1)
 
     def test_rate_limit_holds_within_a_batch(self) -> None:
         """Of 30 Bindings from one address five are answered, and of another's five all; what is dropped is counted."""
@@ -164,13 +165,13 @@ class MixedTests(BatchCase):
         for there in (self.keys[0], self.keys[0].hex().encode()):
             self.deliver([(key, HOME) for key in self.keys])
             self.deliver([(self.keys[0], HOME), (there, AWAY), *[(key, HOME) for key in self.keys]])
-            self.assertEqual({client.port for client in self.presence().clients()}, {HOME[1]})
+            self.assertEqual({client.port for client in clients(self.presence())}, {HOME[1]})
 
     def test_client_that_moves_too_often_is_not_answered(self) -> None:
         """Of 24 moves of each client in a second ten are taken, as one by one; the others are counted."""
         for number in range(24):
             self.deliver([(key, (HOME[0], 1000 + number)) for key in self.keys])
-        self.assertEqual({client.port for client in self.presence().clients()}, {1009})
+        self.assertEqual({client.port for client in clients(self.presence())}, {1009})
         self.assertEqual(self.dropped(), {Drop.PULSE_LIMIT: 14 * 20})
 
     def test_nothing_is_answered_while_the_server_is_stopped(self) -> None:
@@ -363,8 +364,8 @@ class SameTests(SynchronousTestCase):
         for ours, theirs in zip(fast.ports, plain.ports, strict=True):
             self.assertEqual(Counter(ours.sent), Counter(theirs.sent))
         self.assertEqual(fast.shared.counters.totals(), plain.shared.counters.totals())
-        clients = [list(each.store.tables.presence.clients()) for each in (fast, plain)]
-        self.assertEqual(*clients)
+        found = [list(clients(each.store.tables.presence)) for each in (fast, plain)]
+        self.assertEqual(*found)
         self.assertEqual(self.flushLoggedErrors(), [])
 
 

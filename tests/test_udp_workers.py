@@ -30,6 +30,7 @@ from rendezvous.udp.mmsg import NAME_SIZE, Batch
 from rendezvous.udp.sharing import where
 from rendezvous.udp.worker import COLUMNS_FD, CONTROL_FD, FIRST_SOCKET_FD, KEYS_FD, PAIR_FD, TABLE_FD, Given
 from rendezvous.udp.workers import Workers
+from tests._live_table import clients
 from tests._memory_fast import FastMemoryPort, FastMemoryReactor, fast_server, name
 
 if sys.platform != "linux":
@@ -429,7 +430,7 @@ class WorkTests(WorkersCase):
                 sent = [reply for reply, _ in self.handed(process, port, [key, bytes(32), b"nothing"])]
                 self.assertEqual(sent, [ON_TIME, UNKNOWN])
         presence: Any = self.server.rendezvous.store.live
-        self.assertEqual([client.local_port for client in presence.clients()], [5025])
+        self.assertEqual([client.local_port for client in clients(presence)], [5025])
 
     def test_small_batches_become_a_large_one(self) -> None:
         """That costs less for each datagram; a batch is of one port."""

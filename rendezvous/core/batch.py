@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rendezvous.core.batchmoves import MayMove, MoveBatch, never
-from rendezvous.core.clients import STEADY_IPV4, STEADY_IPV6
 from rendezvous.core.lookup import ALL_BUT_THE_CHECK, Lookup
+from rendezvous.core.record import STEADY_IPV4, STEADY_IPV6
 from rendezvous.core.states import PulseCode
 
 if TYPE_CHECKING:

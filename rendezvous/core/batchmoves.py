@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from rendezvous.core.clients import ADDRESS, IPV6, USED, WORDS
+from rendezvous.core.record import ADDRESS, IPV6, USED, WORDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

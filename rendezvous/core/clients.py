@@ -2,30 +2,8 @@
 Clients: one record of 64 bytes each, by the number of its slot, in one block of flat memory.
 
 No object stands for a client, so a million clients take 64 MB, the garbage collector has nothing to walk, and a pulse
-is one aligned store of eight bytes. The block may be private memory or a mapped file. A record is, in the byte order of
-the machine:
-
-====== ====== =====================================================================================================
-offset type   field
-====== ====== =====================================================================================================
-0      double last seen: the last accepted pulse or verify (before those, the registration), server time in seconds;
-              infinity in a free slot
-8      double the last pulse before the last verify, if ``VERIFIED`` is set; in a free slot, as an unsigned
-              integer, the next free slot
-16     16 B   the address, IPv4 in the form of RFC 4291, section 2.5.5.2 (``::ffff:192.0.2.1``)
-32     uint16 its port
-34     uint16 the UDP port of the server that the pulses go to; 0 if it is not known
-36     uint16 flags, see :data:`USED` and so on; in the high byte, which of several sockets on that port it is
-38     uint16 the check of the address: the low half of the CRC-32 of bytes 16 to 36, the client id, and the flags
-              that say what kind of address it is, with the high byte
-40     16 B   client id
-56     8 B    the network that registered it: an IPv6 /64, or four bytes of ones and an IPv4 address; all ones if it is
-              not known
-====== ====== =====================================================================================================
-
-The order of stores makes a record safe to read after the process was killed at any instruction: ``ADDRESS`` is taken
-away before an address changes and set again as the last of the stores. The check finds what else may go wrong, such
-as a power cut that kept a part of a page.
+is one aligned store of eight bytes. The block may be private memory or a mapped file. A record is described in
+:mod:`rendezvous.core.record`.
 """
 
 from __future__ import annotations
@@ -42,17 +20,13 @@ import attrs
 from rendezvous.core.addresses import ipv4_text, packed
 from rendezvous.core.client import Client, pack_network, unpack_network
 from rendezvous.core.flat import flat_memory
+from rendezvous.core.record import ADDRESS, IPV6, RECORD_SIZE, STEADY_IPV4, STEADY_IPV6, USED, VERIFIED, WORDS
 from rendezvous.limits import GROWTH
 
-__all__ = ["RECORD_SIZE", "ClientColumns", "slots_for"]
-
-RECORD_SIZE = 64
+__all__ = ["ClientColumns", "slots_for"]
 
 #: Slots beyond the bound of clients. The slot of a client that has ended is free again only after a commit.
 _SPARE_SLOTS = 4096
-
-#: Eight-byte words of a record.
-WORDS = RECORD_SIZE // 8
 
 _RECORD = struct.Struct("=dd16sHHHH16s8s")
 _ADDRESS = struct.Struct("=16sHH")
@@ -60,30 +34,8 @@ _PORTS_AT, _FLAGS_AT, _CHECK_AT, _ID_AT, _SOURCE_AT = 32, 36, 38, 40, 56
 
 _MAPPED = bytes(10) + b"\xff\xff"
 
-
-# What a record's flags say. They are plain numbers: arithmetic with an enumeration costs more than all else here.
-
-#: The slot holds a client.
-USED = 1
-#: The client has pulsed, and its address is whole.
-ADDRESS = 2
-#: The address is IPv6.
-IPV6 = 4
-#: The last thing that was accepted is a verify; the pulse before it is in its own field.
-VERIFIED = 8
-#: Reserved: an operator has ended the client.
-KICKED = 16
-#: Reserved: an operator has shut the client out.
-BANNED = 32
-#: Reserved: the times of the last signed requests are set. They stand in a block of their own.
-SIGNED = 64
-
 # As client_file reads it back: last seen, the address with its ports, flags, check, client id, network.
 _STORED = struct.Struct("=d8x20sHH16s8s")
-
-#: Flags of a client whose pulse from the known address needs nothing but a new time.
-STEADY_IPV4 = USED | ADDRESS
-STEADY_IPV6 = USED | ADDRESS | IPV6
 
 _STEADY = (STEADY_IPV4, STEADY_IPV6)
 

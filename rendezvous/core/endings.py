@@ -6,7 +6,8 @@ import math
 from array import array
 from collections.abc import Callable
 
-from rendezvous.core.clients import WORDS, ClientColumns
+from rendezvous.core.clients import ClientColumns
+from rendezvous.core.record import WORDS
 
 __all__ = ["BLOCK", "Endings", "gone_in"]
 

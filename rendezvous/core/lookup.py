@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rendezvous.core.clients import WORDS
+from rendezvous.core.record import WORDS
 
 if TYPE_CHECKING:
     from mmap import mmap

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client, unpack_network
-from rendezvous.core.clients import ADDRESS, RECORD_SIZE, STEADY_IPV4, WORDS, ClientColumns, slots_for
+from rendezvous.core.clients import ClientColumns, slots_for
 from rendezvous.core.endings import BLOCK, Endings, gone_in
 from rendezvous.core.flat import Flat, flat_memory
 from rendezvous.core.identity import KEY_SIZE, Credential, Keyring
@@ -24,6 +24,7 @@ from rendezvous.core.keyindex import BEGINNING, KeyIndex
 from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Note, Removed, ignore_changes, same_clock
 from rendezvous.core.oldkeys import OldKeys
+from rendezvous.core.record import ADDRESS, RECORD_SIZE, STEADY_IPV4, WORDS
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.core.states import ON_PULSE, PresenceState, PulseCode, Timers, state_of
@@ -294,11 +295,6 @@ class Presence:
         slot = self._slot(client_id)
         return 0 if not slot or self._is_gone(slot, now) else slot
 
-    def find(self, client_id: bytes, now: float) -> Client | None:
-        """:returns: the client, unless it is unknown or gone."""
-        slot = self.slot_of(client_id, now)
-        return self.columns.client(slot) if slot else None
-
     def state(self, slot: int, now: float) -> PresenceState:
         """:returns: what a client's timestamp means now."""
         return state_of(self.timers, self._seen[slot * WORDS], bool(self.columns.flags(slot) & ADDRESS), now)
@@ -322,11 +318,6 @@ class Presence:
     def is_due(self, now: float) -> bool:
         """:returns: whether a sweep would look at something."""
         return self._endings.is_due(now) or self.logouts.is_due(self._wall(now))
-
-    def restore(self, client: Client, wall: float) -> None:
-        """Put in a client that is already noted elsewhere, in its slot or, if it has none, in a free one."""
-        slot = self.columns.put(client)
-        self.adopt([(slot, client.client_id)], 0.0, math.inf, wall)
 
     def adopt(self, clients: Iterable[tuple[int, bytes]], shift: float, latest: float, wall: float) -> int:
         """
@@ -378,10 +369,6 @@ class Presence:
     def old_indexes(self, now: float) -> list[KeyIndex]:
         """:returns: the keys that clients of an earlier run have under old secrets that are still honoured."""
         return self._old.honoured(self._wall(now)) if self._old.indexes else []
-
-    def clients(self) -> Iterator[Client]:
-        """:returns: every client in the table, those included that are gone but not yet swept."""
-        return map(self.columns.client, self.index.slots())
 
     def _slot(self, client_id: bytes) -> int:
         return self._find(self._keyring.key(client_id))

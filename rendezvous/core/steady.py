@@ -53,9 +53,9 @@ from __future__ import annotations
 import struct
 from mmap import mmap
 
-from rendezvous.core.clients import STEADY_IPV4, STEADY_IPV6, WORDS
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.keyindex import KeyIndex
+from rendezvous.core.record import STEADY_IPV4, STEADY_IPV6, WORDS
 
 __all__ = ["SteadyPulses", "place"]
 

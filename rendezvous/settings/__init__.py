@@ -1,9 +1,10 @@
 """Every setting of the server, and how settings are read from the command line, the environment and a file."""
 
+from rendezvous.settings.fields import default_text, environment_name, kind_of, option_name
 from rendezvous.settings.kinds import FLAG
 from rendezvous.settings.reading import CONFIG, CONFIG_HELP, CONFIG_VARIABLE, config_file, read_settings
 from rendezvous.settings.reloading import Reload, compare
-from rendezvous.settings.table import Endpoint, Settings, UDPPort, default_text, environment_name, kind_of, option_name
+from rendezvous.settings.table import Endpoint, Settings, UDPPort
 
 __all__ = [
     "CONFIG",

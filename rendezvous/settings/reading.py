@@ -17,8 +17,9 @@ from typing import Any
 import attrs
 
 from rendezvous.errors import StartupError
+from rendezvous.settings.fields import checked, environment_name, kind_of, option_name
 from rendezvous.settings.kinds import WORD
-from rendezvous.settings.table import Settings, checked, environment_name, kind_of, option_name
+from rendezvous.settings.table import Settings
 
 __all__ = ["CONFIG", "CONFIG_HELP", "CONFIG_VARIABLE", "ENVIRONMENT", "config_file", "read_settings"]
 

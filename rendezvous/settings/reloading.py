@@ -7,7 +7,8 @@ from typing import Any
 import attrs
 
 from rendezvous.limits import GROWTH
-from rendezvous.settings.table import Settings, kind_of
+from rendezvous.settings.fields import kind_of
+from rendezvous.settings.table import Settings
 
 __all__ = ["Reload", "compare"]
 

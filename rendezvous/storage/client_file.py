@@ -6,7 +6,7 @@ ends, without a system call. A power cut, or a crash of the system, keeps what w
 written before the server time ``flushed`` in the header.
 
 The file begins with a header of one page (:mod:`rendezvous.storage.client_header`). Then come the records of
-:mod:`rendezvous.core.clients`, slot 0 first, from a page boundary on, and from another one the second block: room for
+:mod:`rendezvous.core.record`, slot 0 first, from a page boundary on, and from another one the second block: room for
 the times of the last signed request on each of two ports, two doubles for each slot.
 
 The file has its full length from the start, but only slots that may be used have space on the disk, given out in steps:
@@ -28,8 +28,9 @@ import attrs
 
 from twisted.logger import Logger
 
-from rendezvous.core.clients import RECORD_SIZE, ClientColumns
+from rendezvous.core.clients import ClientColumns
 from rendezvous.core.flat import SharedMemory
+from rendezvous.core.record import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.client_header import (
     BOOT_AT,

@@ -27,7 +27,7 @@ from zlib import crc32
 
 import attrs
 
-from rendezvous.core.clients import RECORD_SIZE
+from rendezvous.core.record import RECORD_SIZE
 from rendezvous.errors import StartupError
 
 __all__ = [

@@ -11,8 +11,8 @@ from mmap import MAP_PRIVATE, mmap
 from typing import Any
 
 from rendezvous.core.batch import PulseBatch
-from rendezvous.core.clients import WORDS
 from rendezvous.core.presence import Presence
+from rendezvous.core.record import WORDS
 from rendezvous.storage import client_file
 from rendezvous.storage.journal import Journal
 
