@@ -117,12 +117,14 @@ class Journaled:
         if self._flushing is not None:
             await self._flushing
         # A stopped server must not answer for clients whose file another process may have opened.
-        self._tables.clear()
-        self._tables.presence.frees_later = False
-        await self._flush(self._clients.file, now)
-        self._clients.file.close()
-        await self._run(self._writer.close)
-        self._lock.release()
+        try:
+            self._tables.clear()
+        finally:
+            self._tables.presence.frees_later = False
+            await self._flush(self._clients.file, now)
+            self._clients.file.close()
+            await self._run(self._writer.close)
+            self._lock.release()
 
     # What decisions report
 

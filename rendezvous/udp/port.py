@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Any
 
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import DatagramProtocol
@@ -102,43 +103,43 @@ class GroupPort(FairPort):
     come to the same socket as long as the client keeps its address.
     """
 
-    def createInternetSocket(self) -> socket.socket:
+    def startListening(self) -> None:
         """
-        :returns: the first socket of the group.
-        :raises OSError: another program has the port, or another server that shares it.
+        Bind the first socket of the group.
+
+        :raises CannotListenError: another program has the port, or another server that shares it.
         """
         until = time.monotonic() + _AFTER_A_KILL
         while True:
+            made = self.createInternetSocket()
             try:
-                # Without the option, the system refuses a port that anybody has, and otherwise chooses a free one.
-                with super().createInternetSocket() as alone:
-                    alone.bind((self.interface, self.port))
-                    self.port = alone.getsockname()[1]
+                # Without the option, the system refuses a port that anybody has. With it from then on, others may join.
+                made.bind((self.interface, self.port))
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 break
             except OSError as e:
+                made.close()
                 if e.errno != errno.EADDRINUSE or time.monotonic() > until:
-                    raise
+                    raise CannotListenError(self.interface, self.port, e) from None
                 time.sleep(0.02)
-        return self._shared()
+        adopted: Any = made
+        self._preexistingSocket = adopted
+        super().startListening()
 
     def another_socket(self) -> socket.socket:
         """
         :returns: another socket of the group, for the caller to close.
         :raises OSError: it cannot be bound.
         """
-        found = self._shared()
+        found = self.createInternetSocket()
         try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             found.bind((self.interface, self.getHost().port))
         except OSError:
             found.close()
             raise
         enlarge_buffer(found)
         return found
-
-    def _shared(self) -> socket.socket:
-        made = super().createInternetSocket()
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return made
 
 
 def enlarge_buffer(handle: socket.socket) -> int:

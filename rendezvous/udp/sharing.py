@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap as _mmap
 import os
 import weakref
 from mmap import mmap
@@ -33,6 +34,7 @@ def shared_memory(size: int) -> SharedMemory:
                 # Where memory is never overcommitted, a page that cannot be had later would end the process (SIGBUS).
                 os.posix_fallocate(descriptor, 0, size)
             memory = SharedMemory(descriptor, size)
+            memory.madvise(_mmap.MADV_DONTDUMP)
         except BaseException:
             os.close(descriptor)
             raise

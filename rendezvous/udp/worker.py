@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from mmap import ACCESS_READ, mmap
 from typing import Any, Protocol
@@ -62,10 +63,13 @@ BEAT = 0.1
 #: :mod:`rendezvous.core.steady`. It takes less than a millisecond unless the process was stopped.
 SLOW = 0.05
 
+#: Bytes that are held for the main process while it is busy: as much as the receive buffer of a port.
+HELD = 1024 * 1024
+
 #: Batches of one socket before the next socket has its turn.
 BATCHES = 4
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 
 @attrs.frozen
@@ -226,6 +230,8 @@ class Worker:
     def __init__(self, pair: socket.socket, line: Line) -> None:
         self._pair, self._line = pair, line
         self._ports: dict[int, Port] = {}
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._held = 0
         self._poll = select.poll()
         # Nothing more is sent to a worker, so whatever happens there is the end.
         self._poll.register(pair, select.POLLIN)
@@ -236,12 +242,30 @@ class Worker:
         self._poll.register(port.fd, select.POLLIN)
 
     def hand_over(self, port: int, batch: Batch, rows: Sequence[int]) -> None:
-        """Send rows of a batch to the main process; what it has no room for is dropped and counted."""
+        """Send rows of a batch to the main process. What does not fit is held, and beyond :data:`HELD` dropped."""
         for message, count in messages(port, batch, rows):
-            try:
-                self._pair.send(message)
-            except OSError:
+            if not self._waiting and self._sends(message):
+                continue
+            if self._held + len(message) > HELD:
                 self._line.add(BUSY, count)
+                continue
+            if not self._waiting:
+                self._poll.modify(self._pair, select.POLLIN | select.POLLOUT)
+            self._waiting.append((message, count))
+            self._held += len(message)
+
+    def _sends(self, message: bytes) -> bool:
+        try:
+            self._pair.send(message)
+        except OSError:
+            return False
+        return True
+
+    def _send_waiting(self) -> None:
+        while self._waiting and self._sends(self._waiting[0][0]):
+            self._held -= len(self._waiting.popleft()[0])
+        if not self._waiting:
+            self._poll.modify(self._pair, select.POLLIN)
 
     def turn(self, wait: float = BEAT) -> bool:
         """
@@ -253,10 +277,14 @@ class Worker:
         ready = self._poll.poll(wait * 1000)
         # What is found in the table from here on is used until the epoch is even again, and not longer.
         self._line.turn()
-        for fd, _ in ready:
-            if fd not in self._ports:
+        for fd, events in ready:
+            if fd in self._ports:
+                self._ports[fd].read()
+            elif events != select.POLLOUT:
+                self._line.add(BUSY, sum(count for _, count in self._waiting))
                 return False
-            self._ports[fd].read()
+            else:
+                self._send_waiting()
         self._line.turn()
         return True
 
@@ -274,7 +302,10 @@ def decide_on(batch: Batch, number: int, index: KeyIndex, memory: mmap | memoryv
 
 def _end_with(parent: int) -> None:
     """Have the system end this process when its parent ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    # No core dump, and nobody else of the same user opens /proc/PID/fd: the keys are there.
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     if os.getppid() != parent:
         # It has ended before.
         sys.exit(0)

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from zope.interface import implementer
@@ -166,27 +167,33 @@ class WorkerProcess(ProcessProtocol):
         return self._ended
 
     def _start(self, give: Give) -> None:
-        given, descriptors = give(self.number)
-        ours, theirs = handing.pair()
-        ours.send(given.packed())
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        children: dict[int, Any] = {0: null, 1: null, 2: "r", PAIR_FD: theirs.fileno(), **descriptors}
         self.line.reset()
         self._said, self._is_expected = b"", False
         self._epoch = self._still = self._age = self._waited = 0
-        command = [sys.executable, "-P", "-m", _MODULE]
         try:
-            self._process = self._reactor.spawnProcess(self, sys.executable, command, _environment(), childFDs=children)
+            self._spawn(*give(self.number))
         except OSError as e:
             self.log.error("UDP worker {worker} cannot be started: {reason}", worker=self.number, reason=e.strerror)
-            ours.close()
             self._wait = _LONGEST_WAIT
-        else:
-            self._pair, self._handed = ours, _Handed(ours, self._reactor, self._take)
-            self._reactor.addReader(self._handed)
-        finally:
-            theirs.close()
-            os.close(null)
+
+    def _spawn(self, given: Given, descriptors: dict[int, int]) -> None:
+        with ExitStack() as opened:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            opened.callback(os.close, null)
+            ours, theirs = handing.pair()
+            opened.callback(theirs.close)
+            ours.send(given.packed())
+            children: dict[int, Any] = {0: null, 1: null, 2: "r", PAIR_FD: theirs.fileno(), **descriptors}
+            command = [sys.executable, "-P", "-m", _MODULE]
+            try:
+                self._process = self._reactor.spawnProcess(
+                    self, sys.executable, command, _environment(), childFDs=children
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._pair, self._handed = ours, _Handed(ours, self._reactor, self._take)
+        self._reactor.addReader(self._handed)
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -211,13 +218,14 @@ class WorkerProcess(ProcessProtocol):
             self._handed.drain()
         self._close_pair()
         self.line.reset()
+        # Also at the end: a port may stay open, and what comes to it is dropped and counted here.
+        self._cover(True)
         ended, self._ended = self._ended, None
         if ended is not None:
             if self._killing.active():
                 self._killing.cancel()
             ended.callback(None)
             return
-        self._cover(True)
         if self._is_expected:
             self._wait = 0
             return

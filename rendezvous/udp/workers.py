@@ -209,6 +209,7 @@ class Workers(Service):
         for call in (self._next, self._freeing):
             if call is not None and call.active():
                 call.cancel()
+        self._freeing = None
         ended: Deferred[Any] = gatherResults([process.end() for process in self._processes])
         return ended.addCallback(self._ended)
 
@@ -240,7 +241,8 @@ class Workers(Service):
         for process in self._processes:
             process.look(self._given)
         self._grace.tick([process.line.epoch for process in self._processes])
-        self._free_some()
+        if self._freeing is None:
+            self._free_some()
         self._count()
 
     def _free(self, slot: int) -> None:
