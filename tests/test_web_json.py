@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from rendezvous import errors
-from rendezvous.web._json import MANY_LISTS, MAX_STRUCTURE, read_object, write_failure, write_object
+from rendezvous.web import _json
+from rendezvous.web._json import LARGE, MANY_LISTS, MAX_STRUCTURE, read_object, write_failure, write_object
 from rendezvous.web.pages import encode
 
 #: Any JSON: integers of any length, and text with any characters, halves of surrogate pairs included.
@@ -174,6 +175,19 @@ class ReadObjectTests(SynchronousTestCase):
             (b'{"a":' + b"[" * MANY_LISTS, "it is nested too deeply"),
         ):
             self.assertEqual(self.refused(body), f"The body is not JSON: {reason}.")
+
+    def test_half_of_a_surrogate_pair(self) -> None:
+        """It is read as it is, but not in a body of more than 400 KiB, which would be parsed twice for it."""
+        self.assertEqual(read_object(made_request(b'{"a": "\\ud800"}')), {"a": "\ud800"})
+        long = b'{"a": "%b\\ud800"}' % (b"v" * LARGE)
+        self.patch(_json, "json", None)
+        self.assertIn("The body is not JSON in Unicode", self.refused(long))
+
+    def test_a_body_is_given_back_when_it_has_been_read(self) -> None:
+        """A request that waits for the disk keeps none of it."""
+        request = made_request(b'{"a": 1}')
+        read_object(request)
+        self.assertEqual(request.content.getvalue(), b"")
 
     def test_number_of_too_many_digits_is_refused(self) -> None:
         """Python will not read an integer of thousands of digits; that is the body's fault, and one line says so."""

@@ -84,7 +84,8 @@ def candidate_json(value: object, field: str, limits: SignalingLimits) -> bytes:
     :returns: its compact JSON.
     :raises Malformed: if that is too large, or it was not JSON after all.
     """
-    if _is_deeper(value, limits.candidate_depth):
+    # Each value takes two bytes at least, with what separates it from the next one.
+    if _is_deeper(value, limits.candidate_depth, limits.candidate_size // 2, field, limits):
         raise Malformed(f"{field} must be nested at most {limits.candidate_depth} deep.")
     try:
         text = compact(value)
@@ -97,13 +98,21 @@ def candidate_json(value: object, field: str, limits: SignalingLimits) -> bytes:
     return encoded
 
 
-def _is_deeper(value: object, most: int) -> bool:
-    """Whether more than so many lists and objects are within each other."""
+def _is_deeper(value: object, most: int, room: int, field: str, limits: SignalingLimits) -> bool:
+    """
+    Whether more than so many lists and objects are within each other.
+
+    :param room: how many values there may be in all.
+    :raises Malformed: there are more.
+    """
     level: list[Any] = [value]
     for _ in range(most + 1):
         level = [item for item in level if isinstance(item, (list, dict))]
         if not level:
             return False
+        room -= sum(map(len, level))
+        if room < 0:
+            raise Malformed(f"{field} must be at most {limits.candidate_size} bytes.", code="too-long")
         level = [item for held in level for item in (held.values() if isinstance(held, dict) else held)]
     return True
 

@@ -37,6 +37,8 @@ __all__ = ["Channel"]
 #: Digits of a Content-Length: as many as a 64-bit number may have.
 _LENGTH_DIGITS = 19
 
+#: Bytes of the header lines behind a chunked body.
+_TRAILERS = 1024
 
 #: Bytes that may wait for their turn of the reactor before no more is read from the connection.
 EAGER = 4096
@@ -230,7 +232,15 @@ class Channel(HTTPChannel):
         self.site.turns.run(self._who, self._read, data)
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Read a part of a body, unless it is refused."""
+        """Read a part of a body, unless it is refused; keep what comes while a request is in hand."""
+        if self._handlingRequest:
+            # In one piece: neither memory nor time grows with the number of packets. Unlike in the base class, reading
+            # ends here also while the client reads nothing of the answer.
+            behind = b"".join((*self._dataBuffer, data))
+            self._dataBuffer = [behind]
+            if len(behind) > self._optimisticEagerReadSize:
+                self._networkProducer.pauseProducing()
+            return
         with suppress(Refused):
             super().rawDataReceived(data)
 
@@ -257,7 +267,8 @@ class Channel(HTTPChannel):
             self._networkProducer.pauseProducing()
             self._reading = _RESTING
             self._deadlines.rest(REST_TIME)
-        elif goes_on and self._buffer:
+        elif goes_on and (self._buffer or self._waitingForTransport):
+            # The base class pauses nothing for an answer that fills the transport while its request is in hand.
             self._networkProducer.pauseProducing()
             if self._reading is _OPEN:
                 self._queue()
@@ -351,6 +362,10 @@ class Channel(HTTPChannel):
         else:
             return True
         chosen: bool = super()._maybeChooseTransferDecoder(header, data)
+        if chosen and self.length is None:
+            # No route reads trailers. The decoder would keep 20 000 of them, which takes 10 ms and over a megabyte.
+            decoder: Any = self._transferDecoder
+            decoder._maxTrailerHeadersSize = _TRAILERS
         return chosen
 
     def _send100Continue(self) -> None:

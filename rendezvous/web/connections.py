@@ -22,6 +22,9 @@ class Connection(Protocol):
 
     transport: Any
 
+    def loseConnection(self) -> None:
+        """Close the connection once all is sent."""
+
     def give_way(self) -> None:
         """Close the connection at once."""
 
@@ -63,7 +66,8 @@ class Connections:
         """Close every connection that is idle now; each other one is to be closed when its request is answered."""
         self.are_ending = True
         for connection in list(self._idle):
-            connection.transport.loseConnection()
+            # Not that of the transport: TLS waits for its producer, which is the connection itself.
+            connection.loseConnection()
 
     def opened(self, connection: Connection, source: SourceNetwork) -> bool:
         """

@@ -107,6 +107,7 @@ class OfferRoutes:
         owner = (await caller(request, self._store, now)).hex()
         asked = Body(read_object(request)).objects("offers", self._limits.offers_per_request)
         specs = [self._spec(fields) for fields in asked]
+        del asked  # It may hold much that is ignored, and what follows waits for the disk.
         source = source_of(request)
         self._quotas.publications(source, len(specs))
         offers = await self._store.publish(owner, specs, now, source)
@@ -158,9 +159,9 @@ class OfferRoutes:
         now = self._seconds()
         answerer = (await caller(request, self._store, now)).hex()
         body, name = Body(read_object(request)), decode_segment(offer, "id")
-        answer = await self._store.answer(
-            name, answerer, body.text("sdp"), body.optional_text("secret"), now, source_of(request)
-        )
+        sdp, secret = body.text("sdp"), body.optional_text("secret")
+        del body
+        answer = await self._store.answer(name, answerer, sdp, secret, now, source_of(request))
         return {"offerId": name, "answererId": answerer, "answeredAt": answer.answered_at}
 
     async def add_candidates(self, request: Request, offer: str) -> dict[str, Any]:

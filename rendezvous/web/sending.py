@@ -237,6 +237,9 @@ class ResponseWriter:
             await self._sender.turn(self.source)
             self._request.write(_piece(parts, ends, start))
         del parts
+        if self._request.isSecure():
+            # TLS keeps up to 64 KB until the next turn of the reactor, and asks for a pause only then.
+            await deferLater(self._clock, 0.0)
         await self.drain()
 
     async def drain(self) -> None:

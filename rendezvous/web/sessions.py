@@ -101,6 +101,7 @@ class SessionRoutes:
         origin, body = _origin(request), Body(read_object(request))
         info = body.text("info" if "info" in body else "peerId") if "peerId" in body else body.text("info")
         offer, wanted, name = body.text("offer"), body.optional_text("code"), decode_segment(topic, "topic")
+        del body  # It may hold much that is ignored, and what follows waits for the disk.
         source = source_of(request)
         self._quotas.publications(source, 1)
         code = await self._store.open_session(origin, name, info, offer, wanted, self._seconds(), source)
@@ -112,12 +113,13 @@ class SessionRoutes:
         code, side = body.text("code"), _side(body)
         if ("answer" in body) == ("candidate" in body):
             raise Malformed("The body must hold either answer or candidate, and not both.")
-        if "answer" in body:
-            await self._store.answer_session(origin, code, side, body.text("answer"), self._seconds(), source)
+        answer = body.optional_text("answer")
+        candidate = None if answer is not None else body.value("candidate")
+        del body
+        if answer is not None:
+            await self._store.answer_session(origin, code, side, answer, self._seconds(), source)
         else:
-            await self._store.add_session_candidate(
-                origin, code, side, body.value("candidate"), self._seconds(), source
-            )
+            await self._store.add_session_candidate(origin, code, side, candidate, self._seconds(), source)
         return {"success": True}
 
     async def poll(self, request: Request) -> bytes:
