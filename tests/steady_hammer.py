@@ -142,7 +142,7 @@ def _together(index: KeyIndex, memory: mmap, line: Line) -> None:
     places = Places(CLIENTS, LOCAL_PORT).ipv4(hosts, ports)
     while True:
         line.turn()
-        pulses.take(keys, places, MARK, ON_TIME)
+        pulses.record(pulses.look(keys, places, MARK, ON_TIME), MARK)
         line.turn()
 
 

@@ -306,4 +306,5 @@ class SteadyTogetherTests(SteadyTests):
             ([HERE[1]] * 3, (KEY, bytes(32)), [False, True, False]),
         ):
             where = Places(3, PORT).ipv4(np.frombuffer(packed(HERE[0]) * 3, np.uint32), np.array(ports, np.uint16))
-            self.assertEqual(pulses.take(keys, where, LATER, 33.0, elsewhere).tolist(), expected)
+            taken = pulses.record(pulses.look(keys, where, LATER, 33.0, elsewhere), LATER)
+            self.assertEqual(taken.tolist(), expected)

@@ -377,17 +377,17 @@ class Presence:
         return self._old.find(key, self._wall(now)) if self._old.indexes else 0
 
     def _deadline(self, slot: int) -> float:
-        if not self.index.has(slot):
-            return math.inf  # It has ended, but may not be freed yet.
+        # One that has ended may not be freed yet.
+        return self._ends_at(slot) if self.index.has(slot) else math.inf
+
+    def _ends_at(self, slot: int) -> float:
         pulsed = self.columns.flags(slot) & ADDRESS
         seen: float = self._seen[slot * WORDS]
         return seen + (self.timers.kept if pulsed else self.timers.registration_time)
 
     def _is_gone(self, slot: int, now: float) -> bool:
         # The slot was found by a key, so it is in use.
-        timers = self.timers
-        pulsed = self.columns.flags(slot) & ADDRESS
-        return bool(now > self._seen[slot * WORDS] + (timers.kept if pulsed else timers.registration_time))
+        return now > self._ends_at(slot)
 
     def _remove(self, slot: int) -> None:
         client = self.columns.client(slot)

@@ -84,9 +84,7 @@ def candidate_json(value: object, field: str, limits: SignalingLimits) -> bytes:
     :returns: its compact JSON.
     :raises Malformed: if that is too large, or it was not JSON after all.
     """
-    # Each value takes two bytes at least, with what separates it from the next one.
-    if _is_deeper(value, limits.candidate_depth, limits.candidate_size // 2, field, limits):
-        raise Malformed(f"{field} must be nested at most {limits.candidate_depth} deep.")
+    _check_shape(value, field, limits)
     try:
         text = compact(value)
     except (TypeError, ValueError):
@@ -94,27 +92,32 @@ def candidate_json(value: object, field: str, limits: SignalingLimits) -> bytes:
         raise Malformed(f"{field} is not JSON that can be passed on.") from None
     encoded = _utf8(text, field)
     if len(encoded) > limits.candidate_size:
-        raise Malformed(f"{field} must be at most {limits.candidate_size} bytes.", code="too-long")
+        raise _too_long(field, limits)
     return encoded
 
 
-def _is_deeper(value: object, most: int, room: int, field: str, limits: SignalingLimits) -> bool:
+def _check_shape(value: object, field: str, limits: SignalingLimits) -> None:
     """
-    Whether more than so many lists and objects are within each other.
+    See that a candidate is worth being written as JSON, which takes 30 ms for very many values.
 
-    :param room: how many values there may be in all.
-    :raises Malformed: there are more.
+    :raises Malformed: too many lists and objects are within each other, or there are more values than fit.
     """
+    # Each value takes two bytes at least, with what separates it from the next one.
+    room = limits.candidate_size // 2
     level: list[Any] = [value]
-    for _ in range(most + 1):
+    for _ in range(limits.candidate_depth + 1):
         level = [item for item in level if isinstance(item, (list, dict))]
         if not level:
-            return False
+            return
         room -= sum(map(len, level))
         if room < 0:
-            raise Malformed(f"{field} must be at most {limits.candidate_size} bytes.", code="too-long")
+            raise _too_long(field, limits)
         level = [item for held in level for item in (held.values() if isinstance(held, dict) else held)]
-    return True
+    raise Malformed(f"{field} must be nested at most {limits.candidate_depth} deep.")
+
+
+def _too_long(field: str, limits: SignalingLimits) -> Malformed:
+    return Malformed(f"{field} must be at most {limits.candidate_size} bytes.", code="too-long")
 
 
 def _utf8(value: str, field: str) -> bytes:

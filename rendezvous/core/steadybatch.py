@@ -43,26 +43,6 @@ class SteadyBatch:
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
 
-    def take(
-        self,
-        keys: NDArray[np.uint64],
-        places: NDArray[np.uint64],
-        now: float,
-        on_time: float,
-        elsewhere: Sequence[bytes] = (),
-    ) -> NDArray[np.bool_]:
-        """
-        Take pulses.
-
-        :param keys: shape (n, 4), contiguous: datagrams of 32 bytes, known or not.
-        :param places: shape (n, 3): where each came from, as :class:`~rendezvous.core.batch.Places` gives it.
-        :param now: server time.
-        :param on_time: seconds after its last activity for which a client is ONLINE.
-        :param elsewhere: keys of pulses that came at the same time in another form. Those of the same clients are left.
-        :returns: shape (n,): which of them were taken. The others are left to the main process.
-        """
-        return self.record(self.look(keys, places, now, on_time, elsewhere), now)
-
     def look(
         self,
         keys: NDArray[np.uint64],
@@ -71,7 +51,15 @@ class SteadyBatch:
         on_time: float,
         elsewhere: Sequence[bytes] = (),
     ) -> Looked:
-        """Find the pulses that are steady."""
+        """
+        Find the pulses that are steady.
+
+        :param keys: shape (n, 4), contiguous: datagrams of 32 bytes, known or not.
+        :param places: shape (n, 3): where each came from, as :class:`~rendezvous.core.batch.Places` gives it.
+        :param now: server time.
+        :param on_time: seconds after its last activity for which a client is ONLINE.
+        :param elsewhere: keys of pulses that came at the same time in another form. Those of the same clients are left.
+        """
         slots = self._lookup.find(keys)
         records = self._lookup.records.take(slots, 0)
         seen = records.view(np.float64)[:, 0]
@@ -91,7 +79,8 @@ class SteadyBatch:
         """
         Write the time of the pulses that are steady.
 
-        :returns: shape (n,): which of them count: their clients are still there.
+        :returns: shape (n,): which of them were taken: their clients are still there. The others are left to the main
+            process.
         """
         steady = looked.steady
         at = looked.slots[steady]

@@ -47,7 +47,8 @@ class InColumns:
         places, elsewhere = self._columns.places(which), list[bytes]()
         if isinstance(which, np.ndarray):
             elsewhere = keys_in_hex(self._batch, (~is_key).nonzero()[0].tolist())
-        taken = self._pulses.take(self._columns.keys(which), places, now, on_time, elsewhere)
+        looked = self._pulses.look(self._columns.keys(which), places, now, on_time, elsewhere)
+        taken = self._pulses.record(looked, now)
         if isinstance(which, slice) and taken.all():
             return which, ()
         rows = np.arange(count)[which][taken]
