@@ -16,7 +16,7 @@ from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client
 from rendezvous.core.clients import ClientColumns
 from rendezvous.core.flat import flat_memory
-from rendezvous.core.record import ADDRESS, IPV6, RECORD_SIZE, USED
+from rendezvous.core.record import ADDRESS, BANNED, IPV6, KICKED, RECORD_SIZE, SIGNED, USED, VERIFIED
 from rendezvous.errors import Unavailable
 
 NOW = 1_700_000_000.0
@@ -136,6 +136,11 @@ class ClientColumnsTests(SynchronousTestCase):
         case = ClientsMachine.TestCase
         case.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
         case("runTest").debug()
+
+    def test_flags_are_single_bits(self) -> None:
+        """They are part of the format of the file, so none may get another value."""
+        flags = [USED, ADDRESS, IPV6, VERIFIED, KICKED, BANNED, SIGNED]
+        self.assertEqual(flags, [1, 2, 4, 8, 16, 32, 64])
 
     def test_client_without_an_address_has_never_pulsed(self) -> None:
         """A verify does not change that."""

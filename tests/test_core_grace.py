@@ -75,6 +75,18 @@ class GraceTests(SynchronousTestCase):
         self.assertEqual(self.freed, list(range(10)))
         self.assertEqual(len(self.grace), 0)
 
+    def test_everything_is_freed_once_when_no_worker_runs_any_more(self) -> None:
+        """Slots that no tick has seen yet, those that wait for a batch, and those that are due."""
+        for slot in range(3):
+            self.grace.retire(slot)
+            for _ in range(FEWEST_TICKS):
+                self.grace.tick([1])
+        self.grace.retire(3)
+        self.grace.free_all()
+        self.assertEqual(self.freed, [0, 1, 2, 3])
+        self.ticks(2 * FEWEST_TICKS, 0)
+        self.assertEqual((self.freed, len(self.grace)), ([0, 1, 2, 3], 0))
+
     @given(EVENTS)
     def test_no_slot_is_freed_during_a_batch_that_may_use_it(self, events: list[tuple[str, int]]) -> None:
         """Whatever happens in whatever order, also if a worker is replaced by a new process."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from mmap import mmap
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.keyindex import KeyIndex
+from rendezvous.errors import StartupError
 
 #: The table of 12 keys has 32 places, and its spread is 31 or 29. Most keys begin at the first two places of these, or
 #: at the last two, so that they collide and searches go round the end.
@@ -33,8 +36,14 @@ class KeyIndexTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None)
     @given(STEPS, st.sampled_from([0, 1]))
     def test_index_agrees_with_a_dictionary(self, steps: list[tuple[bytes, int]], salt: int) -> None:
-        """Keys that collide are added and removed in any order; each is found exactly while it is there."""
+        """
+        Keys that collide are added and removed in any order; each is found exactly while it is there.
+
+        An index that is attached to the same memory finds the same.
+        """
         index, model, slots = KeyIndex(12, salt=salt), dict[bytes, int](), dict[int, bytes]()
+        table: Any = index.table.obj
+        attached = KeyIndex.attached(index.keys, table, index.spread)
         for key, slot in steps:
             if key in model:
                 index.remove(model[key])
@@ -45,6 +54,7 @@ class KeyIndexTests(SynchronousTestCase):
             self.assertEqual(len(index), len(model))
             for other, _ in steps:
                 self.assertEqual(index.find(other), model.get(other, 0))
+                self.assertEqual(attached.find(other), model.get(other, 0))
             for number in range(1, 13):
                 self.assertEqual(index.key(number), slots.get(number, bytes(32)))
 
@@ -112,6 +122,28 @@ class KeyIndexTests(SynchronousTestCase):
             self.assertEqual([index.find(key) for key in keys], [1, 0, *range(3, 502)])
             self.assertGreaterEqual(len(index.table), 2 * len(index))
 
+    def test_table_grows_only_when_it_has_to(self) -> None:
+        """It stays while it is at most a third full of what is expected, and until it is half full of keys."""
+        keys = [bytes([number]) * 32 for number in range(1, 10)]
+        index = KeyIndex(1000, 4)
+        table = index.table
+        index.expect(5)
+        self.assertIs(index.table, table)
+        for slot, key in enumerate(keys[:8], 1):
+            index.add(key, slot)
+        self.assertIs(index.table, table)
+        index.add(keys[8], 9)
+        self.assertEqual(len(index.table), 64)
+        together = KeyIndex(1000, 4)
+        table = together.table
+        together.add_all(zip(keys[:8], range(1, 9), strict=True))
+        self.assertIs(together.table, table)
+        together.add_all([(keys[8], 9)])
+        self.assertEqual(len(together.table), 64)
+        other = KeyIndex(1000, 4)
+        other.expect(6)
+        self.assertEqual(len(other.table), 32)
+
     def test_chosen_keys_do_not_make_searches_long(self) -> None:
         """
         An attacker keeps those clients whose keys begin with numbers in one range, and lets the others expire.
@@ -138,13 +170,22 @@ class KeyIndexTests(SynchronousTestCase):
 
     def test_salt_decides_where_a_search_begins(self) -> None:
         """Each salt gives an odd spread between seven eighths of the table's length and the length."""
-        for capacity in (1, 2, 4, 100, 1_000_000):
-            spreads = {KeyIndex(capacity, salt=salt).spread for salt in range(20)}
+        for capacity in (1, 2, 4, 100):
             length = len(KeyIndex(capacity).table)
+            spreads = {KeyIndex(capacity, salt=salt).spread for salt in [*range(length), (1 << 64) - 1]}
             self.assertTrue(all(spread % 2 and 7 * length <= 8 * spread + 8 <= 8 * length for spread in spreads))
-            self.assertEqual(len(spreads), min(20, max(1, length // 16)))
+            self.assertEqual(len(spreads), max(1, length // 16))
 
     def test_capacity_is_checked(self) -> None:
         """A table needs a slot, and a number of a slot has 31 bits."""
+        asked: list[int] = []
+
+        def flat(size: int) -> mmap:
+            asked.append(size)
+            raise StartupError("there is no memory for so many clients")
+
         for capacity in (0, -1, 1 << 31):
-            self.assertRaises(ValueError, KeyIndex, capacity)
+            self.assertRaises(ValueError, KeyIndex, capacity, flat=flat)
+        self.assertEqual(asked, [])
+        self.assertRaises(StartupError, KeyIndex, (1 << 31) - 1, flat=flat)
+        self.assertEqual(asked, [32 << 31])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.trial.unittest import SkipTest
@@ -23,6 +24,25 @@ LATER = NOW + 10.0
 Address = tuple[str, int]
 
 
+class ChangedAfterwards:
+    """
+    Times of clients, after each store to which something else happens.
+
+    :param times: the times.
+    :param change: what happens.
+    """
+
+    def __init__(self, times: Any, change: Callable[[], object]) -> None:
+        self._times, self._change = times, change
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._times[at]
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        self._times[at] = value
+        self._change()
+
+
 class Plain:
     """
     Takes one pulse without NumPy, in two steps.
@@ -38,6 +58,15 @@ class Plain:
         at = place(packed(address[0]), address[1], number)
         slot = self._pulses.look(key, at, now, self._on_time)
         return lambda: bool(slot) and self._pulses.record(slot, key, at, now)
+
+    @contextmanager
+    def after_the_store(self, change: Callable[[], object]) -> Iterator[None]:
+        """Have the main process make a change as soon as a time has been written."""
+        seen = self._pulses._seen
+        stored: Any = ChangedAfterwards(seen, change)
+        self._pulses._seen = stored
+        yield
+        self._pulses._seen = seen
 
 
 class Together:
@@ -65,6 +94,16 @@ class Together:
             where = places.ipv6(np.frombuffer(host, np.uint64).reshape(1, 2), ports)
         looked = self._pulses.look(np.frombuffer(key, np.uint64).reshape(1, 4), where, now, self._on_time)
         return lambda: bool(self._pulses.record(looked, now)[0])
+
+    @contextmanager
+    def after_the_store(self, change: Callable[[], object]) -> Iterator[None]:
+        """Have the main process make a change as soon as times have been written."""
+        lookup = self._pulses._lookup
+        seen = lookup.seen
+        stored: Any = ChangedAfterwards(seen, change)
+        lookup.seen = stored
+        yield
+        lookup.seen = seen
 
 
 class SteadyTests(PresenceCase):
@@ -137,6 +176,13 @@ class SteadyTests(PresenceCase):
             self.assertLeft(address=address)
         for number in (PORT + 1, SECOND):
             self.assertLeft(number=number)
+
+    def test_each_socket_of_a_port_counts(self) -> None:
+        """Whichever of them the client pulses to, only a pulse to this one is steady."""
+        numbers = [PORT + 65536 * which for which in (0, 1, 2, 3, 255)]
+        for number in numbers:
+            self.table.pulse(KEY, HERE, NOW, number)
+            self.assertEqual([other for other in numbers if self.take(number=other)], [number])
 
     def test_client_that_has_never_pulsed_is_left(self) -> None:
         """Its first pulse changes more than a time."""
@@ -255,6 +301,18 @@ class SteadyTests(PresenceCase):
         record = self.worker.look(KEY, HERE, LATER)
         memoryview(self.table.columns.memory).cast("H")[self.slot() * RECORD_SIZE // 2 + 18] |= KICKED
         self.assertFalse(record())
+
+    def test_second_look_comes_after_the_store(self) -> None:
+        """A client that ends or moves as soon as the time is written has its pulse left."""
+        self.table.frees_later = True
+        for change in (
+            lambda: self.table.pulse(KEY, THERE, LATER + JUST, PORT),
+            lambda: self.table.logout(ID, LATER),
+        ):
+            record = self.worker.look(KEY, HERE, LATER)
+            with self.worker.after_the_store(change):
+                self.assertFalse(record())
+            self.table.pulse(KEY, HERE, NOW, PORT)
 
     def test_time_does_not_go_back(self) -> None:
         """A pulse that was read earlier than another one of the same client leaves the later time."""

@@ -65,7 +65,7 @@ class KeyIndex:
         self._make_table(expected or capacity)
 
     def _make_table(self, expected: int) -> None:
-        length = 1 << (3 * expected - 1).bit_length()
+        length = 1 << (3 * expected).bit_length()
         self.table = memoryview(self._flat(length * 4)).cast("I")
         self.mask = length - 1
         # An odd number has no divisor in common with the powers of two by which an attacker may pick keys.
