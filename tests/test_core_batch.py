@@ -37,7 +37,7 @@ ADDRESSES = [
     ("0.0.0.0", 0),
     ("::ffff:192.0.2.1", 1),
 ]
-LOCAL_PORTS = (0, 5024, 5024 + 3 * 65536)
+LOCAL_PORTS = (0, 5024, 5025, 5024 + 3 * 65536)
 MAPPED = bytes(10) + b"\xff\xff"
 ON_TIME, UNKNOWN = 1020, 1060
 
@@ -230,13 +230,13 @@ class BatchTests(SynchronousTestCase):
     def test_places_can_be_used_again(self) -> None:
         """For either family, whatever the last batch was."""
         places = Places(3, 5024)
-        ports = np.array([7, 8], np.uint16)
-        hosts = np.frombuffer(packed("2001:db8::1") + MAPPED + packed("192.0.2.1"), np.uint64).reshape(-1, 2)
+        ports, full = np.array([7, 8], np.uint16), packed("2001:db8:1:2:3:4:5:6")
+        hosts = np.frombuffer(full + MAPPED + packed("192.0.2.1"), np.uint64).reshape(-1, 2)
         addresses = np.frombuffer(packed("192.0.2.1") * 2, np.uint32)
         for _ in range(2):
             mixed = places.ipv6(hosts, ports).copy()
             plain = places.ipv4(addresses, ports).copy()
             self.assertEqual(mixed[1].tobytes(), plain[1].tobytes())
             self.assertEqual(plain[0].tobytes()[:16], MAPPED + packed("192.0.2.1"))
-            self.assertEqual(mixed[0].tobytes()[:16], packed("2001:db8::1"))
+            self.assertEqual(mixed[0].tobytes()[:16], full)
             self.assertEqual(mixed.view(np.uint16)[:, 8:].tolist(), [[7, 5024, 7, 0], [8, 5024, 3, 0]])

@@ -177,9 +177,9 @@ class SteadyTests(PresenceCase):
         for number in (PORT + 1, SECOND):
             self.assertLeft(number=number)
 
-    def test_each_socket_of_a_port_counts(self) -> None:
+    def test_each_socket_of_the_server_counts(self) -> None:
         """Whichever of them the client pulses to, only a pulse to this one is steady."""
-        numbers = [PORT + 65536 * which for which in (0, 1, 2, 3, 255)]
+        numbers = [PORT, PORT + 1, *(PORT + 65536 * which for which in (1, 2, 3, 255))]
         for number in numbers:
             self.table.pulse(KEY, HERE, NOW, number)
             self.assertEqual([other for other in numbers if self.take(number=other)], [number])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
+import io
 import os
 import random
 import signal
@@ -16,6 +18,7 @@ from zlib import crc32
 import attrs
 
 from twisted.logger import LogLevel, capturedLogs
+from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.addresses import packed
@@ -24,7 +27,7 @@ from rendezvous.core.record import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage import client_file, client_header
 from rendezvous.storage.client_file import STEP, ClientFile, client_file_path
-from rendezvous.storage.client_header import read_header
+from rendezvous.storage.client_header import Header, read_header
 
 NOW = 1_700_000_000.0
 ID = b"a client's id..."
@@ -117,6 +120,19 @@ class OpenTests(ClientFileCase):
         self.assertEqual(struct.unpack_from("=dd", content, header.records_end + 16), (5.0, 6.0))
         self.assertEqual(opened.columns.take(ID, NOW), 3)
 
+    def test_blocks_begin_behind_the_last_slot(self) -> None:
+        """Slots are counted from 0, so a capacity of 63 fills a page with records, and one of 255 one with times."""
+        for capacity, records, times in ((62, 1, 1), (63, 1, 1), (64, 2, 1), (255, 4, 1), (256, 5, 2)):
+            header = Header(capacity, GENERATION)
+            self.assertEqual((header.records_end, header.size), (4096 * (1 + records), 4096 * (1 + records + times)))
+            made = ClientFile.create(self.path, capacity, GENERATION, NOW)
+            self.addCleanup(made.close)
+            made.columns.ready(capacity)
+            made.columns.fill(capacity, ID, NOW)
+            content = Path(self.path).read_bytes()
+            self.assertEqual(content.index(ID), 4096 + capacity * RECORD_SIZE + 40)
+            self.assertEqual(content[header.records_end :].strip(b"\0"), b"")
+
     def test_larger_file_stays(self) -> None:
         """A lower bound is no reason to lose clients."""
         self.assertEqual(self.opened(10).columns.capacity, 1000)
@@ -159,20 +175,31 @@ class RefusalTests(ClientFileCase):
         self.opened()
 
     def test_times_that_make_no_sense(self) -> None:
-        """They decide who is there."""
+        """They decide who is there. Zero is a time like others."""
         for place in (64, 72):
             for time in (float("nan"), float("inf"), -1.0, 1e12, 1e300):
                 before = Path(self.path).read_bytes()[place : place + 8]
                 self.overwrite(place, struct.pack("=d", time))
                 self.assertIn("makes no sense", self.refusal())
                 self.overwrite(place, before)
+            self.overwrite(place, bytes(8))
+        header = self.opened().header
+        self.assertEqual((header.time, header.flushed), (0.0, 0.0))
+
+    def test_records_of_another_size(self) -> None:
+        """They could not be found in the file."""
+        for record, signed in ((RECORD_SIZE * 2, 16), (RECORD_SIZE, 32)):
+            header = struct.pack("=8sIIIIQ16s", b"RDVZclnt", 1, 0x01020304, record, signed, 1000, GENERATION)
+            self.overwrite(0, header + struct.pack("=I", crc32(header)))
+            self.assertIn("makes no sense", self.refusal())
 
     def test_wrong_length(self) -> None:
         """Cut anywhere, or too long."""
-        size = os.stat(self.path).st_size
-        for length in (8, 51, 52, 4095, 4096, size - 1, size + 1, 2 * size):
-            os.truncate(self.path, length)
-            self.assertIn("damaged", self.refusal())
+        whole = Path(self.path).read_bytes()
+        for length in (8, 51, 52, 95, 4095, 4096, len(whole) - 1, len(whole) + 1, 2 * len(whole)):
+            Path(self.path).write_bytes(whole[:length].ljust(length, b"\0"))
+            expected = f"has {length} bytes and should have {len(whole)}" if length > 95 else "ends within its header"
+            self.assertIn(expected, self.refusal())
 
     def test_file_of_another_store(self) -> None:
         """Its times and addresses are of other clients, or of another moment."""
@@ -181,9 +208,14 @@ class RefusalTests(ClientFileCase):
 
     def test_file_that_others_may_use(self) -> None:
         """As of the store itself."""
-        for mode in (0o620, 0o604, 0o602):
+        for mode in (0o620, 0o604, 0o602, 0o601):
             os.chmod(self.path, mode)
             self.assertIn("can be read or written by others", self.refusal())
+
+    def test_file_that_its_group_may_read(self) -> None:
+        """So that another account can copy it."""
+        os.chmod(self.path, 0o640)
+        self.assertEqual(self.adopt(self.opened()), [True, True])
 
     def test_file_that_cannot_be_used(self) -> None:
         """The system's reason is given."""
@@ -273,6 +305,21 @@ class ServerTimeTests(ClientFileCase):
             self.assertEqual(self.opened().header.survived, NOW + 1)
         opened.flush(NOW + 60)
         self.assertEqual(self.opened().header.survived, NOW + 60)
+
+    def test_system_that_never_says_which_boot_it_is(self) -> None:
+        """Two boots cannot be told from each other, so only what was flushed counts."""
+
+        def refuse(*args: object, **options: object) -> object:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        for found in (refuse, lambda *args, **options: io.StringIO("no hex digits")):
+            opened = self.opened()
+            with MonkeyPatcher((builtins, "open", found)):
+                self.assertEqual(client_header.boot(), bytes(16))
+                opened.begin(NOW + 2)
+                opened.renew(NOW + 50)
+                header = self.opened().header
+                self.assertEqual((header.is_complete, header.survived), (False, NOW + 2))
 
     def test_failed_flush_promises_nothing(self) -> None:
         """The records are still there, the time of the last flush stays."""
