@@ -21,13 +21,17 @@ from rendezvous.storage.client_file import STEP, ClientFile, look
 from rendezvous.storage.client_header import SIGNED_SIZE, Header
 from tests.test_storage_client_file import GENERATION, HERE, NOW, OTHER, RECORDS, ClientFileCase
 
-LARGE = 50_000
+LARGE = 100_000
 
 
 def _open_descriptors() -> int:
     # A file and its columns refer to each other, and the mapping has a descriptor of its own.
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
+
+
+def _fail(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class FlushedTests(ClientFileCase):
@@ -119,21 +123,21 @@ class LargeFileTests(ClientFileCase):
             assert client is not None
             self.assertEqual(client.port, slot % 65536)
 
-    def sign(self) -> bytes:
-        """:returns: the content of the file, after the times of the first and the last slot have been set."""
-        for slot in (0, LARGE):
+    def sign(self, *slots: int) -> bytes:
+        """:returns: the content of the file, after the times of some slots have been set."""
+        for slot in slots:
             at = Header(LARGE, GENERATION).records_end + slot * SIGNED_SIZE
             self.overwrite(at, struct.pack("=dd", 5.0, float(slot)))
         return Path(self.path).read_bytes()
 
     def test_enlarged(self) -> None:
         """Everything is there, and there is nothing in the slots that are new."""
-        before = self.sign()
+        before = self.sign(0, LARGE)
         self.assertSame(self.opened(3 * LARGE), before)
 
     def test_written_anew(self) -> None:
         """The copy has the whole length, and the pages that were never written to take no space in it."""
-        before = self.sign()
+        before = self.sign(0, 1)
         os.unlink(self.path)
         self.file.flush(NOW + 1)
         self.assertSame(self.opened(LARGE), before)
@@ -141,13 +145,9 @@ class LargeFileTests(ClientFileCase):
 
     def test_enlarging_that_fails_leaves_the_file(self) -> None:
         """The next start finds what was there, and no draft is left behind."""
-        before, names = self.sign(), os.listdir(os.path.dirname(os.path.abspath(self.path)))
+        before, names = self.sign(0, LARGE), os.listdir(os.path.dirname(os.path.abspath(self.path)))
         self.end()
-
-        def fail(descriptor: int) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        patched = MonkeyPatcher((os, "fsync", fail))
+        patched = MonkeyPatcher((os, "fsync", _fail))
         message = str(
             patched.runWithPatches(self.assertRaises, StartupError, ClientFile.open, self.path, 2 * LARGE, GENERATION)
         )
@@ -187,6 +187,10 @@ class OpeningTests(ClientFileCase):
         def enlarge() -> None:
             ClientFile.open(self.path, 2000, GENERATION).close()
 
+        def fail_to_enlarge() -> None:
+            arguments = (StartupError, ClientFile.open, self.path, 4000, GENERATION)
+            MonkeyPatcher((os, "fsync", _fail)).runWithPatches(self.assertRaises, *arguments)
+
         def write_anew() -> None:
             opened = ClientFile.open(self.path, 1000, GENERATION)
             for _ in range(3):
@@ -209,7 +213,7 @@ class OpeningTests(ClientFileCase):
         def refuse() -> None:
             self.assertRaises(StartupError, ClientFile.open, self.path, 1000, bytes(16))
 
-        return iter((create, enlarge, write_anew, fail_to_write_anew, look_at, refuse))
+        return iter((create, enlarge, fail_to_enlarge, write_anew, fail_to_write_anew, look_at, refuse))
 
 
 class SpaceTests(ClientFileCase):

@@ -6,7 +6,7 @@ import errno
 import os
 import sqlite3
 import struct
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +14,15 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.client import Client
+from rendezvous.core.clients import ClientColumns
 from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring, Secret
 from rendezvous.core.sources import source_network
 from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import StartupError
 from rendezvous.model import ObservedAddress, PeerStatus
 from rendezvous.storage import client_header, inspection, journaled
+from rendezvous.storage import clients as storage_clients
 from rendezvous.storage.client_file import ClientFile
 from rendezvous.storage.database import schema_steps
 from rendezvous.storage.journaled import Journaled
@@ -139,10 +142,7 @@ class RestartTests(ClientsCase):
         """Server time goes on from the last flush, however much later the database is: no client is late."""
         self.killed()
         for cut in (0.0, 40.0):
-            database = sqlite3.connect(self.path)
-            database.execute("UPDATE meta SET value = ? WHERE name = 'server_time'", (NOW + 100 + cut,))
-            database.commit()
-            database.close()
+            self.set_server_time(NOW + 100 + cut)
             with open(self.file, "r+b") as file:
                 file.seek(64)
                 file.write(struct.pack("=dd16s", NOW + 120 + cut, NOW + 90, b"another boot...."))
@@ -152,6 +152,51 @@ class RestartTests(ClientsCase):
             self.killed()
             # Next time the times have been shifted already.
             self.pulse(ONLINE, THERE, NOW + 80)
+
+    def test_file_may_know_a_later_time_than_the_database(self) -> None:
+        """Nothing but pulses came since the last commit. A client that was late by then is late."""
+        durability = self.store._durability
+        assert isinstance(durability, Journaled)
+        durability._clients.file.renew(NOW + 130)
+        self.killed()
+        self.store = self.opened()
+        self.assertEqual(self.now, NOW + 130)
+        self.assertEqual(self.done(self.store.status(ONLINE, self.now)), PeerStatus(False, 50.0))
+
+    def test_database_may_know_a_later_time_than_the_file(self) -> None:
+        """By 10 seconds: the file is renewed more often. By more, times are shifted, as the file may be a copy."""
+        for ahead, silent in ((1.0, 21.0), (10.0, 30.0), (10.5, 20.0)):
+            self.killed()
+            self.set_server_time(self.now + ahead)
+            self.store = self.opened()
+            self.assertEqual(self.done(self.store.status(ONLINE, self.now)), PeerStatus(True, silent))
+            self.pulse(ONLINE, THERE, self.now - 20)
+
+    def set_server_time(self, moment: float) -> None:
+        """Have the database know another server time."""
+        database = sqlite3.connect(self.path)
+        database.execute("UPDATE meta SET value = ? WHERE name = 'server_time'", (moment,))
+        database.commit()
+        database.close()
+
+    def test_start_that_fails_promises_nothing(self) -> None:
+        """While the clients are being read, the header still says of which moment the records are."""
+        self.killed()
+        with open(self.file, "r+b") as file:
+            file.seek(64)
+            file.write(struct.pack("=dd16s", NOW + 100, NOW + 90, b"another boot...."))
+        before = Path(self.file).read_bytes()[:4096]
+
+        def end(database: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
+            yield 1, ONLINE
+            raise StartupError("the process ends here")
+
+        patch = self.patch(storage_clients, "read_clients", end)
+        self.assertRaises(StartupError, self.opened)
+        patch.restore()
+        self.assertEqual(Path(self.file).read_bytes()[:4096], before)
+        self.store = self.opened()
+        self.assertEqual(self.done(self.store.status(LATE, self.now)), PeerStatus(False, 90.0))
 
     def test_slots_are_given_out_anew_only_after_the_end_is_saved(self) -> None:
         """A client that left is gone after a restart, its slot is used again, and the others are as they were."""
@@ -213,14 +258,24 @@ class DamageTests(ClientsCase):
         """:returns: what opening the store warns of."""
         with capturedLogs() as events:
             self.store = self.opened()
-        return [event["log_format"] for event in events if event["log_level"] is LogLevel.warn]
+        return [str(formatEvent(event)) for event in events if event["log_level"] is LogLevel.warn]
 
     def test_missing_file_is_made_anew(self) -> None:
         """The clients stay, without an address until their next pulse, for which they have the registration time."""
         os.unlink(self.file)
         warnings = self.warned()
-        self.assertIn("missing", warnings[0])
+        self.assertEqual(warnings[0], f"the table of clients {self.file} is missing")
         self.assertIn("have no address until their next pulse", warnings[1])
+        self.assertWithoutAddresses()
+
+    def test_file_that_is_made_anew_has_room_for_every_client(self) -> None:
+        """Also for one whose slot is higher than what the bound of clients asks for."""
+        database = sqlite3.connect(self.path)
+        database.execute("UPDATE clients SET slot = 9000 WHERE slot = 2")
+        database.commit()
+        database.close()
+        os.unlink(self.file)
+        self.store = self.opened(max_clients=1)
         self.assertWithoutAddresses()
 
     def test_older_copy_of_the_file_makes_no_client_late(self) -> None:
@@ -455,6 +510,24 @@ class CopyTests(ClientsCase):
             self.done(self.store.close(self.now))
             self.store = self.opened() if number == 1 else running
 
+    def test_records_get_their_space_before_they_are_written(self) -> None:
+        """A store to a page without space ends the process, if the disk is full."""
+        copy, events = self.copied(), list[str]()
+        put, allocate = ClientColumns.put, os.posix_fallocate
+
+        def put_one(columns: ClientColumns, client: Client) -> int:
+            events.append("put")
+            return put(columns, client)
+
+        def give(descriptor: int, start: int, length: int) -> None:
+            events.append("space")
+            allocate(descriptor, start, length)
+
+        self.patch(ClientColumns, "put", put_one)
+        self.patch(os, "posix_fallocate", give)
+        self.store = self.opened(copy)
+        self.assertEqual(events, ["space", "space", "put", "put", "put"])
+
     def test_copy_goes_before_the_file_that_is_there(self) -> None:
         """A store that is put back is as it was, whatever has become of its clients since."""
         copy = self.copied()
@@ -548,3 +621,9 @@ class UpgradeTests(ClientsCase):
         self.assertEqual(len(self.store.live), 3)
         left = sqlite3.connect(old).execute("SELECT count(*) FROM client_snapshot").fetchone()
         self.assertEqual(left, (0,))
+        # A copy that is made later says when each was seen, and nothing of the crash of long ago.
+        self.done(self.store.sweep(self.now + 60))
+        inspection.backup(old, copy := os.path.join(self.directory, "copy"))
+        self.store = self.opened(copy)
+        self.assertEqual(self.now, NOW + 160)
+        self.assertEqual(self.done(self.store.status(ONLINE, self.now)), PeerStatus(False, 60.0))
