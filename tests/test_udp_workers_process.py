@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from rendezvous.udp.control import ANSWERED, Control, control_size
 from tests._process_case import ON_TIME, PATIENCE, UNKNOWN, Client, ForegroundCase
 from tests.steady_hammer import Hammered, hammer
 
@@ -24,7 +26,7 @@ if sys.platform != "linux":
 
 #: Clients, each with a socket of its own: the kernel spreads them over the processes.
 CLIENTS = 40
-#: Seconds between two pulses of a client after which a lost datagram is noticed.
+#: Seconds after which a pulse that was sent while a worker was killed counts as lost.
 LOST = 3.0
 MODULE = b"rendezvous.udp.worker"
 
@@ -42,16 +44,22 @@ def workers_of(parent: int | None) -> list[int]:
     return sorted(found)
 
 
-def cpu_of(process: int) -> int:
-    """:returns: the clock ticks of CPU time that a process has taken."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+def answered(server: int) -> list[int]:
+    """:returns: how many pulses each of the two workers has answered, from the memory they share with their server."""
+    for path in Path(f"/proc/{server}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if path.readlink().name.startswith("memfd:rendezvous") and path.stat().st_size == control_size(2):
+                control = Control(memoryview(path.read_bytes()))
+                return [control.line(worker).count(ANSWERED) for worker in range(2)]
+    raise AssertionError("the server shares no memory with workers")
 
 
 class Load:
     """Clients that pulse one after the other, all the time."""
 
     def __init__(self, clients: list[Client]) -> None:
+        for client in clients:
+            client.socket.settimeout(LOST)
         self._clients = clients
         self._ends = threading.Event()
         self.replies: Counter[bytes] = Counter()
@@ -84,9 +92,8 @@ class WorkersCase(ForegroundCase):
         clients = [self.client("127.0.0.1", self.found_ports) for _ in range(CLIENTS)]
         for client in clients:
             self.assertEqual(client.pulse(), ON_TIME)
-            client.socket.settimeout(LOST)
         self.eventually(lambda: len(self.answering()) == 2, "both workers answering")
-        self.assertTrue(self.busy(clients))
+        self.both_answer(clients)
         return clients
 
     def answering(self) -> list[int]:
@@ -94,13 +101,15 @@ class WorkersCase(ForegroundCase):
         said = {int(found) for found in re.findall(r"UDP worker \d+ answers, as process (\d+)\n", self.log())}
         return [worker for worker in self.workers() if worker in said]
 
-    def busy(self, clients: list[Client]) -> bool:
-        """:returns: whether both workers spend time on pulses."""
-        workers = self.workers()
-        before = [cpu_of(each) for each in workers]
-        for _ in range(100):
+    def both_answer(self, clients: list[Client]) -> None:
+        """Have clients pulse until each of the workers has answered some of them."""
+        before = answered(self.process.pid)
+
+        def both() -> bool:
             self.assertEqual({client.pulse() for client in clients}, {ON_TIME})
-        return all(cpu_of(each) > then for each, then in zip(workers, before, strict=True))
+            return all(now > then for now, then in zip(answered(self.process.pid), before, strict=True))
+
+        self.eventually(both, "answers of both workers")
 
     def workers(self) -> list[int]:
         """:returns: the workers of the server."""
@@ -142,6 +151,7 @@ class WorkersTests(WorkersCase):
         """No answer is wrong; what is lost is no more than the batch that it had in hand."""
         load = Load(self.serve())
         load.thread.start()
+        self.addCleanup(load.end)
         for _ in range(3):
             worker = self.workers()[0]
             os.kill(worker, signal.SIGKILL)
@@ -191,7 +201,7 @@ class WorkersTests(WorkersCase):
         finally:
             os.kill(self.process.pid, signal.SIGCONT)
         for client in clients:
-            client.socket.settimeout(LOST)
+            client.socket.settimeout(PATIENCE)
             self.assertEqual(client.socket.recv(100), ON_TIME)
             self.assertEqual(client.pulse(), ON_TIME)
 
@@ -220,7 +230,7 @@ class WorkersTests(WorkersCase):
         self.eventually(lambda: "reloaded: max_clients = 128" in self.log(), "a reload")
         self.eventually(lambda: len(set(self.answering()) - set(workers)) == 2, "new workers")
         self.assertEqual({client.pulse() for client in clients}, {ON_TIME})
-        self.assertTrue(self.busy(clients))
+        self.both_answer(clients)
         self.assertNotIn("has ended", self.log())
 
 
