@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import signal
 import socket
 import struct
 import sys
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import attrs
@@ -171,8 +173,7 @@ class WorkersCase(SynchronousTestCase):
 
     def covered(self, worker: int) -> list[bool]:
         """:returns: of each port, whether the main process reads the socket of a worker."""
-        readers = {reader.fileno() for reader in self.reactor.getReaders()}
-        return [group.sockets[worker].fileno() in readers for group in self.workers._groups.values()]
+        return [group.covers[worker] in self.workers._turn for group in self.workers._groups.values()]
 
 
 class StartTests(WorkersCase):
@@ -417,9 +418,9 @@ class WorkTests(WorkersCase):
         batch.fill(name(HOME, self.reactor.family).ljust(NAME_SIZE, b"\0") * len(datagrams), datagrams)
 
     def read(self) -> None:
-        """Have the main process read what workers have handed over."""
+        """Have the main process read what workers have handed over, as one turn of the reactor does."""
         for reader in self.reactor.getReaders():
-            if reader.logPrefix() == "UDP worker":
+            if not isinstance(reader, FastPort):
                 reader.doRead()
 
     def test_what_is_handed_over_is_answered(self) -> None:
@@ -444,16 +445,52 @@ class WorkTests(WorkersCase):
         self.assertEqual(self.reactor.system.batches, [80, 5, 10])
 
     def test_turn_of_the_reactor_takes_a_bounded_number(self) -> None:
-        """The rest waits for the next turn."""
-        process, batch = self.reactor.processes[0], Batch(self.reactor.system, self.reactor.family)
-        self.fill(batch, [b"nothing"] * 60)
+        """However many workers have handed something over. Each of them has its turn; the rest waits."""
+        for count in (1, 8):
+            self.stop()
+            self.start(udp_workers=count)
+            batch = Batch(self.reactor.system, self.reactor.family)
+            taken: list[bytes] = []
+            port: Any = self.workers._groups[0].port
+            self.patch(port, "take", lambda names, datagrams, taken=taken: taken.extend(datagrams))
+            for process in self.reactor.processes:
+                self.fill(batch, [b"%d" % process.given.worker] * 60)
+                [(message, _)] = messages(0, batch, range(60))
+                for _ in range(4):
+                    process.pair.send(message)
+            for expected in (120, 240):
+                for _ in range(count):
+                    before = len(taken)
+                    self.read()
+                    self.assertEqual(len(taken) - before, 120)
+                self.assertEqual(Counter(taken), {b"%d" % worker: expected for worker in range(count)})
+
+    def test_sockets_that_are_read_here_have_one_turn_together(self) -> None:
+        """However many workers do not run."""
+        self.stop()
+        self.start(udp_workers=8)
+        family = self.reactor.family
+        for group in self.workers._groups.values():
+            for sock in group.sockets:
+                sock.bind(("::1", 0))
+                sock.sendto(b"", sock.getsockname())
+                self.reactor.system.waiting[sock.fileno()] = deque([(b"nothing", name(HOME, family))] * 150)
         dropped = self.server.rendezvous.counters.family(DROPPED_DATAGRAMS)
-        [(message, _)] = messages(0, batch, range(60))
-        for _ in range(5):
-            process.pair.send(message)
-        for expected in (120, 240, 300, 300):
+        for turn in range(1, 17):
             self.read()
-            self.assertEqual(dropped["unreadable"], expected)
+            self.assertEqual(dropped["unreadable"], turn * 128)
+        self.read()
+        self.assertGreater(dropped["unreadable"], 16 * 128)
+
+    def test_no_descriptor_for_that_turn_is_one_line(self) -> None:
+        """At the start, as any other that is missing."""
+
+        def fail() -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.patch(select, "epoll", fail)
+        error = self.assertRaises(StartupError, fast_server, WorkersReactor(), udp_workers=1)
+        self.assertEqual(str(error), "the UDP workers cannot be watched: Too many open files")
 
     def test_what_was_handed_over_by_a_worker_that_has_ended_is_answered(self) -> None:
         """All of it, although nothing reads it before the end."""
@@ -475,12 +512,13 @@ class WorkTests(WorkersCase):
 
     def test_socket_of_a_worker_is_read_here_before_it_has_begun(self) -> None:
         """And answered from the port itself."""
-        group = self.workers._groups[0]
-        fd = group.sockets[0].fileno()
+        sock = self.workers._groups[0].sockets[0]
         key = self.server.register()[1]
-        self.reactor.system.waiting[fd] = deque([(key, name(HOME, self.reactor.family))])
-        [reader] = [each for each in self.reactor.getReaders() if each.fileno() == fd]
-        reader.doRead()
+        self.reactor.system.waiting[sock.fileno()] = deque([(key, name(HOME, self.reactor.family))])
+        # So that the system says that there is something to read; what it is comes from the reactor in memory.
+        sock.bind(("::1", 0))
+        sock.sendto(b"", sock.getsockname())
+        self.read()
         port = self.reactor.udp_ports[0]
         assert isinstance(port, SharedMemoryPort)
         port.take_sent()

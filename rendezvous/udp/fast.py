@@ -226,19 +226,25 @@ class FastPort:
         """Take what is waiting, a bounded number of batches."""
         self.read(self._fd)
 
-    def read(self, fd: int) -> None:
-        """Do :meth:`doRead` for a socket of the same port; replies are sent from our own."""
-        handed_over = 0
+    def read(self, fd: int) -> int:
+        """
+        Do :meth:`doRead` for a socket of the same port; replies are sent from our own.
+
+        :returns: how many datagrams there were.
+        """
+        taken = handed_over = 0
         for _ in range(BATCHES):
             try:
                 rows = self._batch.receive(fd)
             except OSError:
                 self._dropped[Drop.UNRECEIVABLE] += 1
-                return
+                break
             if rows:
                 handed_over += self._take(rows)
+                taken += rows
             if rows < self._batch.size or handed_over >= DATAGRAMS_A_TURN:
-                return
+                break
+        return taken
 
     def take(self, names: bytes, datagrams: Sequence[bytes]) -> None:
         """

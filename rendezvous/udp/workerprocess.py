@@ -10,17 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from zope.interface import implementer
-
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.udp import handing
 from rendezvous.udp.control import Line
-from rendezvous.udp.port import DATAGRAMS_A_TURN
+from rendezvous.udp.turn import SharedTurn
 from rendezvous.udp.worker import PAIR_FD, Given
 
 __all__ = ["WorkerProcess"]
@@ -49,28 +46,23 @@ _MODULE = "rendezvous.udp.worker"
 Give = Callable[[int], tuple[Given, dict[int, int]]]
 
 
-@implementer(IReadDescriptor)
 class _Handed:
     """Reads what a worker hands over."""
 
-    def __init__(self, pair: socket.socket, reactor: Any, take: Callable[[Sequence[bytes]], None]) -> None:
-        self._pair, self._reactor, self._take = pair, reactor, take
+    def __init__(self, pair: socket.socket, turn: SharedTurn, take: Callable[[Sequence[bytes]], None]) -> None:
+        self._pair, self._turn, self._take = pair, turn, take
 
     def fileno(self) -> int:
         return self._pair.fileno()
 
-    def doRead(self) -> None:
-        """Take some messages; that the other side has closed is dealt with when the process has ended."""
-        self._take(self._read(DATAGRAMS_A_TURN))
-
     def drain(self) -> None:
         """Take what a process that has ended has left, which is no more than the system keeps."""
-        self._take(self._read(sys.maxsize))
+        self.read(sys.maxsize)
 
-    def _read(self, datagrams: int) -> list[bytes]:
-        """:returns: messages, up to that with the last of so many datagrams."""
-        messages = list[bytes]()
-        while datagrams > 0:
+    def read(self, at_most: int) -> int:
+        """Take messages, up to that with the last of so many datagrams. It ends with the other side of the pair."""
+        messages, count = list[bytes](), 0
+        while count < at_most:
             try:
                 message = self._pair.recv(handing.MAX_MESSAGE)
             except BlockingIOError:
@@ -78,17 +70,12 @@ class _Handed:
             except OSError:
                 message = b""
             if not message:
-                self._reactor.removeReader(self)
+                self._turn.remove(self)
                 break
             messages.append(message)
-            datagrams -= handing.count(message)
-        return messages
-
-    def logPrefix(self) -> str:
-        return "UDP worker"
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Do nothing: the pair is closed with the process."""
+            count += handing.count(message)
+        self._take(messages)
+        return count
 
 
 class WorkerProcess(ProcessProtocol):
@@ -96,6 +83,7 @@ class WorkerProcess(ProcessProtocol):
     A worker.
 
     :param number: from 0 on.
+    :param turn: in which what the worker hands over is read.
     :param cover: called with whether the worker's sockets are to be read in this process.
     :param take: takes messages of datagrams.
     :ivar line: the worker's words of the control memory.
@@ -107,12 +95,13 @@ class WorkerProcess(ProcessProtocol):
         self,
         number: int,
         reactor: Any,
+        turn: SharedTurn,
         line: Line,
         cover: Callable[[bool], None],
         take: Callable[[Sequence[bytes]], None],
     ) -> None:
         self.number, self.line = number, line
-        self._reactor, self._cover, self._take = reactor, cover, take
+        self._reactor, self._turn, self._cover, self._take = reactor, turn, cover, take
         self._process: Any = None
         self._pair: socket.socket | None = None
         self._handed: _Handed | None = None
@@ -192,16 +181,16 @@ class WorkerProcess(ProcessProtocol):
             except BaseException:
                 ours.close()
                 raise
-        self._pair, self._handed = ours, _Handed(ours, self._reactor, self._take)
-        self._reactor.addReader(self._handed)
+        self._pair, self._handed = ours, _Handed(ours, self._turn, self._take)
+        self._turn.add(self._handed)
 
     def _kill(self) -> None:
         if self._process is not None:
             self._process.signalProcess(signal.SIGKILL)
 
     def _close_pair(self) -> None:
-        if self._pair is not None:
-            self._reactor.removeReader(self._handed)
+        if self._pair is not None and self._handed is not None:
+            self._turn.remove(self._handed)
             self._pair.close()
             self._pair = None
 

@@ -15,14 +15,11 @@ from functools import partial
 from typing import Any
 
 import attrs
-from zope.interface import implementer
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from rendezvous.clock import ServerClock
 from rendezvous.core.grace import TICK, Grace
@@ -35,6 +32,7 @@ from rendezvous.udp.handing import unpacked
 from rendezvous.udp.mmsg import SIZE
 from rendezvous.udp.shared import Drop
 from rendezvous.udp.sharing import shared_memory, where
+from rendezvous.udp.turn import SharedTurn
 from rendezvous.udp.worker import COLUMNS_FD, CONTROL_FD, FIRST_SOCKET_FD, KEYS_FD, TABLE_FD, Given
 from rendezvous.udp.workerprocess import WorkerProcess
 
@@ -46,7 +44,6 @@ _FREED_A_TURN = 4096
 _DROPS = {BUSY: Drop.NOT_HANDED_OVER, UNSENDABLE: Drop.UNSENDABLE, UNRECEIVABLE: Drop.UNRECEIVABLE}
 
 
-@implementer(IReadDescriptor)
 class _Cover:
     """Reads the socket of a worker in the main process."""
 
@@ -56,14 +53,9 @@ class _Cover:
     def fileno(self) -> int:
         return self._fd
 
-    def doRead(self) -> None:
-        self._port.read(self._fd)
-
-    def logPrefix(self) -> str:
-        return "FastPort"
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Do nothing: the socket is closed with the port."""
+    def read(self, at_most: int) -> int:
+        """Read as many as at the port's own socket."""
+        return self._port.read(self._fd)
 
 
 @attrs.frozen
@@ -92,7 +84,7 @@ class Workers(Service):
     :param presence: the live table. Its memory is shared.
     :param counters: where dropped datagrams are counted.
     :param is_on: says whether pulses are answered at present.
-    :raises StartupError: there is no memory.
+    :raises StartupError: there is no memory, or no descriptor.
     """
 
     log = Logger()
@@ -112,10 +104,16 @@ class Workers(Service):
         self._memory = shared_memory(control_size(count))
         self._control = Control(self._memory)
         self._control.withdraw()
+        try:
+            self._turn = SharedTurn(reactor)
+        except OSError as e:
+            raise StartupError(f"the UDP workers cannot be watched: {e.strerror}") from None
         self._groups: dict[int, _Group] = {}
         self._grace = Grace(self._free)
         self._processes = [
-            WorkerProcess(number, reactor, self._control.line(number), partial(self._cover, number), self._take)
+            WorkerProcess(
+                number, reactor, self._turn, self._control.line(number), partial(self._cover, number), self._take
+            )
             for number in range(count)
         ]
         self._served: object = None
@@ -147,7 +145,7 @@ class Workers(Service):
         at = next(at for at in range(len(self._groups) + 1) if at not in self._groups)
         self._groups[at] = group
         for cover in group.covers:
-            self._reactor.addReader(cover)
+            self._turn.add(cover)
         count = len(sockets)
         port.helpers = f", {count} worker{'s' if count > 1 else ''}"
         port.on_closed = partial(self._remove, at)
@@ -155,13 +153,13 @@ class Workers(Service):
     def _remove(self, at: int) -> None:
         group = self._groups.pop(at)
         for cover, each in zip(group.covers, group.sockets, strict=True):
-            self._reactor.removeReader(cover)
+            self._turn.remove(cover)
             each.close()
 
     def _cover(self, worker: int, is_covered: bool) -> None:
         """Read the sockets of a worker here, or leave them to it."""
         for group in self._groups.values():
-            (self._reactor.addReader if is_covered else self._reactor.removeReader)(group.covers[worker])
+            (self._turn.add if is_covered else self._turn.remove)(group.covers[worker])
 
     def _take(self, messages: Sequence[bytes]) -> None:
         """Take what a worker hands over, as few batches: a larger one costs less for each datagram."""
