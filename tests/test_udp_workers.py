@@ -132,7 +132,13 @@ class WorkersCase(SynchronousTestCase):
         self.reactor.advance(1000.0)
         self.server = fast_server(self.reactor, **{"udp_workers": 2, "udp_port": [5024, 5025], **settings})
         self.addCleanup(self.stop)
+        self.all_start()
+
+    def all_start(self) -> None:
+        """Let all workers be started: one at once, and one more at each tick."""
         self.reactor.advance(0)
+        for _ in self.workers._processes[1:]:
+            self.reactor.advance(TICK)
 
     def stop(self) -> None:
         """Stop the server, which waits for its workers."""
@@ -271,6 +277,22 @@ class WatchTests(WorkersCase):
         self.assertEqual((self.covered(0), self.covered(1)), ([False, False], [False, False]))
         self.assertEqual(self.logged(), ["UDP worker {worker} answers, as process {process}"] * 2)
 
+    def test_one_process_is_started_at_a_time(self) -> None:
+        """That stops the reactor for a moment, and workers are many. Also those that take the place of others."""
+        self.stop()
+        self.reactor.processes.clear()
+        self.server.service.startService()
+        self.reactor.advance(0)
+        started = len(self.reactor.processes)
+        self.ticks(1)
+        self.assertEqual((started, len(self.reactor.processes)), (1, 2))
+        for process in self.reactor.processes[:2]:
+            process.end(status=None, by=9)
+        self.ticks(1)
+        for expected in (3, 4, 4):
+            self.ticks(1)
+            self.assertEqual(len(self.reactor.processes), expected)
+
     def test_worker_without_a_sign_is_covered_and_then_killed(self) -> None:
         """After half a second, and after two. A worker whose process has ended is replaced at the next tick."""
         one, other = self.reactor.processes
@@ -385,7 +407,7 @@ class WatchTests(WorkersCase):
         """With new processes."""
         self.stop()
         self.server.service.startService()
-        self.reactor.advance(0)
+        self.all_start()
         self.assertEqual([process.given.worker for process in self.reactor.processes], [0, 1, 0, 1])
         self.ticks(3, *self.reactor.processes[2:])
         self.assertEqual(self.covered(0), [False, False])
@@ -601,7 +623,7 @@ class WorkTests(WorkersCase):
         self.assertTrue(one.sees_end() and other.sees_end())
         one.end()
         other.end()
-        self.ticks(1)
+        self.ticks(2)
         presence: Any = self.server.rendezvous.store.live
         for process in self.reactor.processes[2:]:
             self.assertTrue(os.path.sameopenfile(process.descriptors[TABLE_FD], where(presence.index.table)[0]))

@@ -111,17 +111,19 @@ class WorkerProcess(ProcessProtocol):
         self._is_expected = False
         self._epoch = self._still = self._age = self._wait = self._waited = 0
 
-    def look(self, give: Give) -> None:
+    def look(self) -> bool:
         """
-        See whether the process runs, and start one if none does. To be called each tick.
+        See whether the process runs. To be called each tick.
 
-        :param give: see :data:`Give`.
+        :returns: whether it is time to :meth:`start` one.
         """
         if self._process is None:
             self._waited += 1
-            if self._waited > self._wait:
-                self._start(give)
-            return
+            return self._waited > self._wait
+        self._watch()
+        return False
+
+    def _watch(self) -> None:
         self._age += 1
         epoch = self.line.epoch
         if epoch != self._epoch:
@@ -155,7 +157,12 @@ class WorkerProcess(ProcessProtocol):
         self._killing = self._reactor.callLater(_ENDING, self._kill)
         return self._ended
 
-    def _start(self, give: Give) -> None:
+    def start(self, give: Give) -> None:
+        """
+        Start a process; none runs.
+
+        :param give: see :data:`Give`.
+        """
         self.line.reset()
         self._said, self._is_expected = b"", False
         self._epoch = self._still = self._age = self._waited = 0

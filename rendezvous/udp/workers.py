@@ -185,7 +185,7 @@ class Workers(Service):
 
     def startService(self) -> None:
         """
-        Start the workers, in the next turn of the reactor: by then all ports are open.
+        Start the workers, the first one in the next turn of the reactor: by then all ports are open.
 
         :raises StartupError: this process cannot start others.
         """
@@ -236,8 +236,9 @@ class Workers(Service):
             self._served = serves
             for process in self._processes:
                 process.restart()
-        for process in self._processes:
-            process.look(self._given)
+        # One a tick: with 18,000 open connections, to start a process takes the reactor 0.1 s.
+        for process in [each for each in self._processes if each.look()][:1]:
+            process.start(self._given)
         self._grace.tick([process.line.epoch for process in self._processes])
         if self._freeing is None:
             self._free_some()
