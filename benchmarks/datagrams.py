@@ -10,6 +10,7 @@ is cheaper.
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ SECONDS = 2.0
 MOVING = 0.3
 #: Where clients send from at first, and where they are from then on.
 AT_FIRST, LATER = 21_000, 22_000
+#: Clients whose pulses a worker shares; the sockets that they send from, which the kernel spreads, and the first port.
+SHARED, SOCKETS, SPREAD = 100_000, 50, 23_000
 ON_TIME = "1020"
 ECHO, C_ECHO = "Twisted echo", "C echo"
 STORES = ("memory", "SQLite")
@@ -38,7 +41,7 @@ PATIENT = {"pulse_interval": 3000, "error_time": 6000, "registration_time": 6000
 
 
 def run(report: Report) -> None:
-    """Steady pulses at three sizes, first pulses and moves, then STUN."""
+    """Steady pulses at three sizes, first pulses and moves, STUN, then a worker."""
     reason = build()
     if reason:
         report.section("Pulses and STUN over UDP")
@@ -57,6 +60,9 @@ def run(report: Report) -> None:
         _moving(report, core, moving, directory)
         report.section("STUN Bindings, rate limit off: CPU time a reply")
         _stun(report, core)
+    with tempfile.TemporaryDirectory(dir=_on_disk()) as made:
+        shared = max(SOCKETS, min(report.clients, SHARED) // SOCKETS * SOCKETS)
+        _workers(report, shared, Path(made).resolve())
 
 
 def _on_disk() -> str:
@@ -179,3 +185,32 @@ def _stun(report: Report, core: int) -> None:
         report.add(Row("STUN Bindings beside coturn", "not measured: turnserver is not installed"))
     bars = [Bar(name, _cpu(each), is_reference=name not in PATHS) for name, each in found.items()]
     report.chart("stun", "CPU time for a STUN Binding", "µs", bars)
+
+
+def _workers(report: Report, clients: int, directory: Path) -> None:
+    """Neither the servers nor the load have a core of their own: a worker is of use only where there are more cores."""
+    title = f"Steady pulses of {clients:,} clients, SQLite, server and load on any of {os.cpu_count()} cores"
+    report.section(f"{title}: CPU time a reply of all processes")
+    keys, options = write_keys(directory, clients), ("-s", SOCKETS)
+    found: dict[int, list[Load]] = {0: [], 1: []}
+    with contextlib.ExitStack() as running:
+        servers: dict[int, Server] = {}
+        for count in found:
+            settings = {
+                "store": _store("SQLite", directory),
+                "max_clients": clients + 1,
+                "udp_workers": count,
+                **PATIENT,
+            }
+            servers[count] = running.enter_context(python_server("fast", None, clients, **settings))
+            servers[count].settle()
+            load(servers[count], None, *options, "-c", clients, "-t", 600, keys=keys, first_port=SPREAD, at_rest=True)
+        for _ in range(report.rounds):
+            for count, server in servers.items():
+                found[count].append(load(server, None, *options, "-t", SECONDS, keys=keys, first_port=SPREAD))
+    if any(each.workers_cpu < each.cpu / 20 for each in found[1]):
+        raise RuntimeError("the worker has answered nothing")
+    theirs = statistics.median(each.workers_cpu for each in found[1])
+    ratio = statistics.median(alone.cpu / shared.cpu for alone, shared in zip(found[0], found[1], strict=True))
+    value = f"{shown(found[1])}, of which the worker {theirs:.2f} µs"
+    report.add(Row("--udp-workers 1", value, f"no worker {shown(found[0])}", f"{ratio:.2f}"))

@@ -71,9 +71,17 @@ class Server:
     pid: int
     http_port: int = 0
 
+    def workers(self) -> list[int]:
+        """:returns: its other processes, those of ``--udp-workers``."""
+        return list(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()))
+
+    def cpus(self) -> tuple[float, float]:
+        """:returns: seconds of CPU time, those in the kernel included: of all its threads, and of its workers."""
+        return cpu_of(self.pid), sum(map(cpu_of, self.workers()))
+
     def cpu(self) -> float:
-        """:returns: the seconds of CPU time that all its threads have used, those in the kernel included."""
-        return cpu_of(self.pid)
+        """:returns: the seconds of CPU time that all its processes have used."""
+        return sum(self.cpus())
 
     def resident(self) -> int:
         """:returns: bytes of memory, the pages of mapped files included."""
@@ -103,7 +111,8 @@ class Load:
     What one run of the load showed.
 
     :ivar rate: replies a second.
-    :ivar cpu: microseconds of the server's CPU time a reply.
+    :ivar cpu: microseconds of CPU time a reply, of all processes of the server.
+    :ivar workers_cpu: the part of it that its workers have used.
     :ivar lost: the part of the datagrams that had no reply.
     :ivar p50: the median of the time to a reply, in microseconds.
     :ivar p99: the 99th percentile of it.
@@ -113,6 +122,7 @@ class Load:
 
     rate: float
     cpu: float
+    workers_cpu: float
     lost: float
     p50: float
     p99: float
@@ -127,8 +137,8 @@ class Load:
 class Running:
     """A load generator at work."""
 
-    def __init__(self, server: Server, command: Sequence[object], core: int) -> None:
-        self._server, self._before = server, server.cpu()
+    def __init__(self, server: Server, command: Sequence[object], core: int | None) -> None:
+        self._server, self._before = server, server.cpus()
         self._process = subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.PIPE, text=True, preexec_fn=pinned(core)
         )
@@ -144,11 +154,13 @@ class Running:
             raise RuntimeError(f"the load generator has ended with status {self._process.returncode}")
         if at_rest:
             self._server.settle()
-        cpu = self._server.cpu() - self._before
+        own, workers = (now - then for now, then in zip(self._server.cpus(), self._before, strict=True))
         found: dict[str, Any] = json.loads(output)
+        per_reply = 1e6 / max(1, sum(found["codes"].values()))
         return Load(
             rate=found["replies"] / found["seconds"],
-            cpu=cpu / max(1, sum(found["codes"].values())) * 1e6,
+            cpu=(own + workers) * per_reply,
+            workers_cpu=workers * per_reply,
             lost=found["lost"] / max(1, found["sent"]),
             p50=found["p50"],
             p99=found["p99"],
@@ -158,12 +170,12 @@ class Running:
 
 
 def start_load(
-    server: Server, core: int, *options: object, keys: Path | None = None, first_port: int = FIRST_PORT
+    server: Server, core: int | None, *options: object, keys: Path | None = None, first_port: int = FIRST_PORT
 ) -> Running:
     """
     Start the load generator.
 
-    :param core: the core it runs on.
+    :param core: the core it runs on; ``None`` for any.
     :param options: see ``benchmarks/c/load.c``.
     :param keys: a file of keys to pulse with; without one, it sends STUN Bindings.
     :param first_port: the port of its first socket. The same clients come from elsewhere with another one.
@@ -174,7 +186,7 @@ def start_load(
 
 def load(
     server: Server,
-    core: int,
+    core: int | None,
     *options: object,
     keys: Path | None = None,
     first_port: int = FIRST_PORT,
@@ -192,7 +204,7 @@ def write_datagrams(path: Path, datagrams: Iterable[bytes]) -> Path:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], core: int) -> Iterator[Server]:
+def _running(command: Sequence[str], core: int | None) -> Iterator[Server]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pinned(core))
     try:
         assert process.stdout is not None
@@ -212,9 +224,9 @@ def c_echo(core: int) -> contextlib.AbstractContextManager[Server]:
 
 
 def python_server(
-    name: str, core: int, argument: int = 0, **settings: object
+    name: str, core: int | None, argument: int = 0, **settings: object
 ) -> contextlib.AbstractContextManager[Server]:
-    """Run one of :mod:`benchmarks.servers`."""
+    """Run one of :mod:`benchmarks.servers`, on any core if it has none of its own."""
     return _running([sys.executable, "-m", "benchmarks.servers", name, str(argument), json.dumps(settings)], core)
 
 

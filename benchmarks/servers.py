@@ -127,7 +127,7 @@ def main(name: str, clients: str = "0", settings: str = "{}") -> None:
             print(reactor.listenTCP(0, made.site(), interface="127.0.0.1").getHost().port, end=" ")
         if name in PATHS or name in ("both", "datagrams"):
             calls = PATHS.get(name, load_calls)()
-            port = listen_fast(reactor, 0, made.datagrams(), calls, "127.0.0.1")
+            port = listen_fast(reactor, 0, made.datagrams(), calls, "127.0.0.1", made.workers())
         else:
             port = reactor.listenTCP(0, made.site(), interface="127.0.0.1", backlog=512)
     print(port.getHost().port, flush=True)
