@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 
 from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.presence import Presence
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.core.states import PulseCode, Timers
 from rendezvous.counters import DROPPED_DATAGRAMS
@@ -33,7 +34,7 @@ from rendezvous.wire.pulse import encode_reply
 from rendezvous.wire.stun import BINDING, Message, MessageClass, encode
 from rendezvous.wire.tracker import Dialect
 from tests._memory_fast import FastMemoryPort, FastMemoryReactor
-from tests._memory_workers import WorkerMemoryReactor
+from tests._memory_workers import TwoWorkersMemoryReactor, WorkerMemoryReactor
 
 __all__ = ["SAMPLES", "SmallServer", "as_script", "play", "records", "share_ids", "work"]
 
@@ -132,6 +133,12 @@ class SmallServer:
         replies = self.take_sent()
         assert len(replies) <= 2 * len(datagrams), f"{len(replies)} replies to {len(datagrams)} datagrams"
 
+    def table(self) -> bytes:
+        """:returns: the records of the live table: of the client, its address and when it was last seen."""
+        live = self.store.live
+        assert isinstance(live, Presence)
+        return bytes(live.columns.memory)
+
     def take_sent(self) -> list[bytes]:
         """:returns: all that was sent since the last call, which is held to what any of it has to be."""
         replies = []
@@ -194,7 +201,9 @@ def as_script(steps: Iterable[Record]) -> bytes:
 
 def play(script: bytes) -> None:
     """
-    Play a script to a new server on each path of UDP, and to one that takes what comes without a pause as one batch.
+    Play a script to a new server on each path of UDP, and to others that take what comes without a pause as one batch.
+
+    Some of them have UDP workers: two that share the sources with the server itself, or one that has all of them.
 
     The low three bits of an action choose the source, the next one the port, and two more a pause before it, if the
     highest is set.
@@ -202,29 +211,33 @@ def play(script: bytes) -> None:
     :raises AssertionError: if a server is not as it has to be afterwards, or if the paths have not answered alike.
     """
     portable, fast, batches = SmallServer(), SmallServer(FastMemoryReactor()), SmallServer(FastMemoryReactor())
-    worker, worker_batches = SmallServer(WorkerMemoryReactor()), SmallServer(WorkerMemoryReactor())
+    worker_batches = SmallServer(WorkerMemoryReactor())
+    workers, workers_batches = SmallServer(TwoWorkersMemoryReactor()), SmallServer(TwoWorkersMemoryReactor())
+    in_batches = (batches, worker_batches, workers_batches)
     batch: list[tuple[bytes, Source]] = []
     batch_port = 0
     for action, data in records(script):
         pause = PAUSES[action >> 4 & 3] if action & 0x80 else 0.0
         source, port = SOURCES[action & 7], action >> 3 & 1
         replies = []
-        for server in (portable, fast, worker):
+        for server in (portable, fast, workers):
             server.clock.advance(pause)
             replies.append(server.deliver(data, source, port))
         assert replies[0] == replies[1], "the fast path answers otherwise than the portable one"
-        assert replies[0] == replies[2], "a server with a worker answers otherwise than one without"
+        assert replies[0] == replies[2], "a server with workers answers otherwise than one without"
+        assert portable.table() == fast.table() == workers.table(), "the paths have recorded different things"
         if batch and (pause or port != batch_port):
-            batches.deliver_all(batch, batch_port)
-            worker_batches.deliver_all(batch, batch_port)
+            for server in in_batches:
+                server.deliver_all(batch, batch_port)
+            assert batches.table() == worker_batches.table(), "a worker has recorded something else"
             batch.clear()
-        batches.clock.advance(pause)
-        worker_batches.clock.advance(pause)
+        for server in in_batches:
+            server.clock.advance(pause)
         batch.append((data, source))
         batch_port = port
-    batches.deliver_all(batch, batch_port)
-    worker_batches.deliver_all(batch, batch_port)
-    for server in (portable, fast, batches, worker, worker_batches):
+    for server in in_batches:
+        server.deliver_all(batch, batch_port)
+    for server in (portable, fast, workers, *in_batches):
         server.check()
 
 

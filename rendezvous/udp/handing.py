@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rendezvous.udp.mmsg import MAX_DATAGRAM, NAME_SIZE, SIZE, Batch
 
-__all__ = ["MAX_MESSAGE", "count", "messages", "pair", "unpacked"]
+__all__ = ["MAX_MESSAGE", "batches", "count", "messages", "pair", "unpacked"]
 
 #: Bytes of a message; a longer batch takes several.
 MAX_MESSAGE = 32 * 1024
@@ -85,3 +85,27 @@ def unpacked(message: bytes) -> tuple[int, bytes, list[bytes]]:
         datagrams.append(message[start : start + length])
         start += length
     return port, names, datagrams
+
+
+def batches(messages: Iterable[bytes], unreadable: Callable[[], None]) -> Iterator[tuple[int, bytes, list[bytes]]]:
+    """
+    Read messages, and put those of one port together: a larger batch costs less for each datagram.
+
+    :param unreadable: called for a message that is left out, while the error is handled.
+    :returns: batches of at most :data:`~rendezvous.udp.mmsg.SIZE` datagrams, in their order, as :func:`unpacked` does.
+    """
+    port, names, datagrams = 0, b"", list[bytes]()
+    for message in messages:
+        try:
+            at, more_names, more = unpacked(message)
+        except ValueError:
+            unreadable()
+            continue
+        if datagrams and (at != port or len(datagrams) + len(more) > SIZE):
+            yield port, names, datagrams
+            names, datagrams = b"", []
+        port = at
+        names += more_names
+        datagrams += more
+    if datagrams:
+        yield port, names, datagrams

@@ -28,8 +28,7 @@ from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.errors import StartupError
 from rendezvous.udp.control import BUSY, UNRECEIVABLE, UNSENDABLE, Control, control_size
 from rendezvous.udp.fast import FastPort
-from rendezvous.udp.handing import unpacked
-from rendezvous.udp.mmsg import SIZE
+from rendezvous.udp.handing import batches
 from rendezvous.udp.shared import Drop
 from rendezvous.udp.sharing import shared_memory, where
 from rendezvous.udp.turn import SharedTurn
@@ -162,24 +161,13 @@ class Workers(Service):
             (self._turn.add if is_covered else self._turn.remove)(group.covers[worker])
 
     def _take(self, messages: Sequence[bytes]) -> None:
-        """Take what a worker hands over, as few batches: a larger one costs less for each datagram."""
-        port, names, datagrams = 0, b"", list[bytes]()
-        for message in messages:
-            try:
-                at, more_names, more = unpacked(message)
-            except ValueError:
-                self.log.failure("what a UDP worker has handed over could not be read")
-                continue
-            if at != port or len(datagrams) + len(more) > SIZE:
-                self._decide(port, names, datagrams)
-                port, names, datagrams = at, b"", []
-            names += more_names
-            datagrams += more
-        self._decide(port, names, datagrams)
+        """Take what a worker hands over."""
+        for at, names, datagrams in batches(messages, self._unreadable):
+            if at in self._groups:
+                self._groups[at].port.take(names, datagrams)
 
-    def _decide(self, port: int, names: bytes, datagrams: Sequence[bytes]) -> None:
-        if datagrams and port in self._groups:
-            self._groups[port].port.take(names, datagrams)
+    def _unreadable(self) -> None:
+        self.log.failure("what a UDP worker has handed over could not be read")
 
     # A service
 
