@@ -45,8 +45,8 @@ def _at_once(journal: Journal, call: Callable[[], None]) -> None:
 
 
 def pulses_are_recorded_late() -> None:
-    """Answer a steady pulse, and leave the time of the last one in the file."""
-    plain = Presence.keep_alive
+    """Answer pulses, decided one by one or together, and leave the times of earlier ones in the file."""
+    plain, together = Presence.keep_alive, PulseBatch.take
 
     def forgetful(self: Presence, key: bytes, *arguments: Any) -> bool:
         slot = self.index.find(key)
@@ -56,8 +56,18 @@ def pulses_are_recorded_late() -> None:
             self.columns.seen[slot * WORDS] = before
         return taken
 
+    def forgetful_together(self: PulseBatch, keys: Any, *arguments: Any) -> Any:
+        seen = self._presence.columns.seen
+        before = {slot: seen[slot * WORDS] for slot in (self._presence.index.find(key.tobytes()) for key in keys)}
+        codes = together(self, keys, *arguments)
+        for slot, time in before.items():
+            seen[slot * WORDS] = time
+        return codes
+
     patched: Any = Presence
     patched.keep_alive = forgetful
+    patched = PulseBatch
+    patched.take = forgetful_together
 
 
 def one_pulse_of_a_batch_is_recorded_late() -> None:
