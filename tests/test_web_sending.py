@@ -211,13 +211,13 @@ class AnswerTests(SendingTestCase):
         self.assertEqual(self.sender.unread, 0)
 
     def test_so_many_pieces_in_one_turn(self) -> None:
-        """Twenty clients that ask at the same moment are handed their first pieces in three turns."""
-        clients = [self.page() for _ in range(20)]
+        """Clients that ask at the same moment are handed their first pieces in three turns."""
+        clients = [self.page() for _ in range(2 * PIECES + 4)]
         begun = []
         for _ in range(3):
             begun.append(sum(bool(client.transport.value()) for client in clients))
             self.turn()
-        self.assertEqual(begun, [PIECES, 2 * PIECES, 20])
+        self.assertEqual(begun, [PIECES, 2 * PIECES, 2 * PIECES + 4])
 
     def test_sources_take_turns(self) -> None:
         """A client whose source asks for one page does not wait for another source that asks for forty."""
@@ -250,6 +250,78 @@ class AnswerTests(SendingTestCase):
             self.assertGreater(client.answers, answered)
             answered = client.answers
             client.transport.read()
+
+
+class WholeAnswerTests(SendingTestCase):
+    """Answers of up to 128 KiB, here of 60 kB."""
+
+    def setUp(self) -> None:
+        """Open a session."""
+        super().setUp()
+        self.open_session("go", offer="v" * 60_000)
+
+    def whole(self, times: int = 1) -> SlowClient:
+        """Ask for it."""
+        return SlowClient(self).get("/go/sessions", ORIGIN, times=times)
+
+    def test_it_is_handed_over_whole(self) -> None:
+        """The request ends at once; its bytes are counted until they are read."""
+        client = self.whole()
+        self.assertEqual(len(client.json()["sessions"]), 1)
+        self.assertGreater(self.sender.unread, 60_000)
+        client.transport.read()
+        self.assertEqual(self.sender.unread, 0)
+        self.assertEqual(len(self.sender._paused), 0)
+
+    def test_the_next_request_waits_until_it_is_read(self) -> None:
+        """Whether it came in the same packet or later."""
+        client = self.whole(times=2)
+        client.get("/go/sessions", ORIGIN)
+        for number in (1, 2, 3):
+            self.advance(1)
+            self.assertEqual(client.answers, number)
+            self.assertLess(self.sender.unread, 70_000)
+            client.transport.read()
+        self.advance(1)
+        self.assertEqual(self.sender.unread, 0)
+
+    def test_a_client_that_leaves_counts_no_more(self) -> None:
+        """Before it is sent the answer, and before it has read it."""
+        clients = [self.whole() for _ in range(PIECES + 2)]
+        self.assertEqual(clients[-1].answers, 0)
+        self.assertGreater(self.sender.unread, 60_000 * len(clients))
+        for client in clients:
+            client.leave()
+        self.advance(1)
+        self.assertEqual(self.sender.unread, 0)
+        self.assertEqual(len(self.sender._paused), 0)
+
+    def test_who_does_not_read_is_closed(self) -> None:
+        """After 60 s."""
+        client = self.whole()
+        self.advance(STALL_TIME - 1)
+        self.assertFalse(client.transport.aborted)
+        self.advance(1)
+        self.assertTrue(client.transport.aborted)
+
+    def test_who_has_not_read_for_a_while_gives_way(self) -> None:
+        """After 5 s, if there is no more room."""
+        client = self.whole()
+        self.sender.change(UnreadLimits(most=LEAST))
+        self.sender.unread += LEAST - 61_000
+        self.advance(YIELD_TIME - 1)
+        self.assertEqual(self.whole().status, 503)
+        self.advance(1)
+        self.assertEqual(self.whole().status, 200)
+        self.assertTrue(client.transport.aborted)
+
+    def test_a_transport_that_takes_everything_at_once(self) -> None:
+        """What it does not ask a pause for is not counted."""
+        client = SlowClient(self)
+        client.transport.bufferSize = 10 * PIECE
+        client.get("/go/sessions", ORIGIN)
+        self.assertEqual(client.answers, 1)
+        self.assertEqual(self.sender.unread, 0)
 
 
 class FullTests(SendingTestCase):

@@ -87,7 +87,8 @@ class Listings:
             for entry in self._newest(namespace, topic, after):
                 offer = entry.offer
                 hidden = entry.ends_at <= now_ms or (bloom is not None and bloom.holds(entry.owner_hashes()))
-                yield offer.seen, offer.size + FRAME, None if hidden else offer
+                # Not its property: a page may have hundreds of them.
+                yield offer.seen, len(offer.head) + len(offer.sdp) + FRAME, None if hidden else offer
 
         now_ms = self._begin(topic, now)
         scan = limit + 1 + self._limits.ended_scan if bloom is None else self._limits.bloom_scan

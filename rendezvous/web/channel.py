@@ -26,7 +26,7 @@ from rendezvous.web.deadlines import (
     Deadlines,
 )
 from rendezvous.web.request import Refused
-from rendezvous.web.sending import SMALL
+from rendezvous.web.sending import SMALL, Unread
 from rendezvous.web.transports import has_proxy_header, innermost, keep_little_unread, refusal, source_of_peer
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Channel(HTTPChannel):
     _who: Hashable = None
     _peer: Any = None
     _host: Any = None
+    _unread: Unread | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,6 +105,7 @@ class Channel(HTTPChannel):
         """Forget the connection, and cancel what it had in hand."""
         self._reading = _ENDED
         self._arrived.clear()
+        self._has_read()
         self.site.connections.closed(self)
         super().connectionLost(reason)
         self._deadlines.end()
@@ -166,9 +168,19 @@ class Channel(HTTPChannel):
         """Go on: the client has read everything. A connection that is being closed is closed all the same."""
         if not self.refused:
             self._deadlines.keep_open()
+        self._has_read()
         super().resumeProducing()
         if self._reading is _BLOCKED:
             self._queue()
+
+    def keep_unread(self, unread: Unread) -> None:
+        """Count the answer to the request in hand until the client has read it. There is one at a time."""
+        self._unread = unread
+
+    def _has_read(self) -> None:
+        unread, self._unread = self._unread, None
+        if unread is not None:
+            unread.read()
 
     # Reading
 
@@ -253,6 +265,8 @@ class Channel(HTTPChannel):
 
     def requestDone(self, request: Any) -> None:
         """Wait for the next request; for a while, if the source sends more of them than it may."""
+        if not self._waitingForTransport:
+            self._has_read()
         self.site.connections.idle(self)
         if self.site.connections.are_ending:
             self.persistent = False

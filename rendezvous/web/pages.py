@@ -62,13 +62,15 @@ def listing(
     more: dict[str, Any] = {"hasMore": page.next is not None}
     if page.next is not None:
         more["next"] = str(page.next) if next is None else next
-    separator = encode({**fields, **more})[:-1] + b',"%b":[' % name.encode("ascii")
-    parts: list[bytes] = []
+    begin = encode({**fields, **more})[:-1] + b',"%b":[' % name.encode("ascii")
+    parts = [begin]
     for item in items:
-        parts.append(separator)
         parts += item
-        separator = b","
-    return [*parts, b"]}"] if parts else [separator, b"]}"]
+        parts.append(b",")
+    if len(parts) > 1:
+        parts.pop()
+    parts.append(b"]}")
+    return parts
 
 
 def number_after(text: str | None) -> int | None:

@@ -1,13 +1,12 @@
 """
 The JSON of offers, answers and candidates, spliced from what is stored.
 
-``ahead`` is how many seconds the wall clock, which is shown, is ahead of server time, by which things end.
+``ahead`` is how many milliseconds the wall clock, which is shown, is ahead of server time, by which things end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
 from rendezvous.web.pages import encode, splice
@@ -27,23 +26,26 @@ __all__ = [
 Parts = tuple[bytes, ...]
 
 
-def ahead_of(clock: object) -> Callable[[], float]:
-    """:returns: tells how far the wall clock is ahead of a clock; by nothing where there is but one clock."""
+def ahead_of(clock: object) -> Callable[[], int]:
+    """:returns: tells how many ms the wall clock is ahead of a clock; 0 where there is but one clock."""
     to_wall: Callable[[float], float] | None = getattr(clock, "to_wall", None)
-    return float if to_wall is None else partial(to_wall, 0.0)
+    if to_wall is None:
+        return int
+    return lambda: round(to_wall(0.0) * 1000)
 
 
-def ends_at(offer: Offer, ahead: float) -> int:
+def ends_at(offer: Offer, ahead: int) -> int:
     """:returns: when an offer expires, in ms of the wall clock."""
-    return round((offer.expires_at / 1000 + ahead) * 1000)
+    return offer.expires_at + ahead
 
 
-def offer_json(offer: Offer, ahead: float) -> Parts:
+def offer_json(offer: Offer, ahead: int) -> Parts:
     """:returns: an offer as anybody sees it."""
-    return offer.head, offer.sdp, b',"expiresAt":%d,"lastSeen":%d}' % (ends_at(offer, ahead), offer.last_seen)
+    # A listing has fifty of these: ends_at() is not called for each.
+    return offer.head, offer.sdp, b',"expiresAt":%d,"lastSeen":%d}' % (offer.expires_at + ahead, offer.last_seen)
 
 
-def own_offer_json(offer: Offer, ahead: float) -> Parts:
+def own_offer_json(offer: Offer, ahead: int) -> Parts:
     """:returns: an offer as its owner sees it."""
     answer = offer.answer
     rest = {
@@ -85,7 +87,7 @@ def payloads(candidates: Iterable[Candidate]) -> bytes:
     return b"[%b]" % b",".join(candidate.payload for candidate in candidates)
 
 
-def session_json(session: Session, ahead: float) -> Parts:
+def session_json(session: Session, ahead: int) -> Parts:
     """:returns: a session as anybody of its Origin sees it."""
     offer = session.offer
     times = b',"createdAt":%d,"expiresAt":%d}' % (offer.created_at, ends_at(offer, ahead))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -156,9 +157,14 @@ class CappedRequest(Request):
         if self.startedWriting:
             super().write(data)
         elif not self._disconnected:
-            self._begin(data)
+            self._begin((data,))
 
-    def _begin(self, data: bytes) -> None:
+    def writeSequence(self, parts: Sequence[bytes]) -> None:
+        """Write a whole body, behind its headers. The transport has the parts themselves until it sends them."""
+        if not self._disconnected:
+            self._begin(parts)
+
+    def _begin(self, parts: Sequence[bytes]) -> None:
         """
         Write the headers and what follows them in one piece.
 
@@ -178,10 +184,10 @@ class CappedRequest(Request):
             self.write = _drop  # type: ignore[method-assign]
         elif self.chunked:
             self.channel.write(head)
-            super().write(data)
+            super().write(b"".join(parts))
         else:
-            self.sentLength = len(data)
-            self.channel.writeSequence((head, data))
+            self.sentLength = sum(map(len, parts))
+            self.channel.writeSequence((head, *parts))
 
     def connectionLost(self, reason: Failure) -> None:
         """Forget the body."""
