@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -46,6 +46,7 @@ class CappedRequest(Request):
 
     :ivar received: bytes of the body so far.
     :ivar is_over_rate: whether it is refused because its source sends more requests than it may.
+    :ivar left: called if the client leaves before it is answered. Unlike ``notifyFinish``, it makes no Deferred.
     """
 
     channel: Any
@@ -54,6 +55,7 @@ class CappedRequest(Request):
     source: SourceNetwork = UNKNOWN
     received = 0
     is_over_rate = False
+    left: Callable[[], None] | None = None
     _chunks = 0
     _limit = 0
 
@@ -190,14 +192,18 @@ class CappedRequest(Request):
             self.channel.writeSequence((head, *parts))
 
     def connectionLost(self, reason: Failure) -> None:
-        """Forget the body."""
+        """Forget the body, and cancel what was to answer it."""
         self._give_back()
         super().connectionLost(reason)
+        left, self.left = self.left, None
+        if left is not None:
+            left()
         self._let_go()
 
     def finish(self) -> None:
         """End the answer."""
         super().finish()
+        self.left = None
         self._let_go()
 
     def _let_go(self) -> None:
