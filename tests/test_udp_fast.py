@@ -18,6 +18,7 @@ from rendezvous.testing import MemoryServer
 from rendezvous.udp import fast, together
 from rendezvous.udp.fast import BATCHES, FastPort, OneByOne
 from rendezvous.udp.mmsg import SIZE, load_calls
+from rendezvous.udp.port import DATAGRAMS_A_TURN
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Drop
 from rendezvous.wire import stun
@@ -126,8 +127,8 @@ class MixedTests(BatchCase):
             self.assertEqual(Counter({each: count for each, count in sent.items() if each[1] != FAR}), answers)
 
     def test_every_size(self) -> None:
-        """Batches of 1 to 300 datagrams, kinds in turn, are answered whole."""
-        for size in (1, 2, 7, 8, 9, 127, 128, 129, 300):
+        """Batches of 1 to 600 datagrams, kinds in turn, are answered whole."""
+        for size in (1, 2, 7, 8, 9, 127, 128, 129, 255, 256, 257, 600):
             kinds = [(self.keys[0], HOME), (BINDING, AWAY), (bytes(32), FAR)]
             self.start(udp_rate=0.0, no_source_limits=True)
             kinds[0] = (self.keys[0], HOME)
@@ -295,6 +296,13 @@ class FaultTests(BatchCase):
         [source] = self.port.given
         queue.extend([(b"{}", source)] * (3 * SIZE))
         [reader] = [each for each in self.reactor.getReaders() if each.fileno() == self.port.handle.fileno()]
+        reader.doRead()
+        self.assertEqual(len(queue), 2 * SIZE)
+        # The next batches are smaller, until one has few of them.
+        reader.doRead()
+        self.assertEqual(len(queue), 2 * SIZE - DATAGRAMS_A_TURN)
+        queue.clear()
+        queue.extend([(self.keys[0], source)] * (DATAGRAMS_A_TURN + 3 * SIZE))
         reader.doRead()
         self.assertEqual(len(queue), 2 * SIZE)
 

@@ -11,7 +11,8 @@ from collections import deque
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.udp import mmsg
-from rendezvous.udp.mmsg import MAX_DATAGRAM, MAX_REPLY, MESSAGE_SIZE, Batch, Calls, load_calls
+from rendezvous.udp.mmsg import MAX_DATAGRAM, MAX_REPLY, MESSAGE_SIZE, SIZE, Batch, Calls, load_calls
+from rendezvous.udp.port import enlarge_buffer
 from tests._memory_fast import MemoryCalls, name, shown
 
 #: Seconds that a datagram may take over loopback.
@@ -52,10 +53,11 @@ class LoopbackTests(SynchronousTestCase):
         return sock, sock.getsockname()[1], Batch(real_calls(), family)
 
     def test_every_size_of_batch_is_answered(self) -> None:
-        """Each datagram of 1 to 200 is received once, with its source, and answered there, in batches of 128."""
+        """Each datagram of 1 to 400 is received once, with its source, and answered there, in batches of 256."""
         sock, port, batch = self.served(socket.AF_INET, "127.0.0.1")
+        enlarge_buffer(sock)  # By default it takes no more than 256 of them.
         clients = [self.opened(socket.AF_INET, "127.0.0.1", port) for _ in range(3)]
-        for count in (1, 2, 7, 127, 128, 129, 200):
+        for count in (1, 2, 7, 255, 256, 257, 400):
             for number in range(count):
                 clients[number % 3].send(b"%d" % number)
             found = []
@@ -217,12 +219,12 @@ class ErrorTests(SynchronousTestCase):
 
     def test_all_may_fail(self) -> None:
         """Every reply is counted, each costs at most two calls, and the next batch is sent."""
-        self.fill(128)
-        self.calls.errors.extend([errno.ENOBUFS] * 128)
-        self.assertEqual(self.answer(128), 128)
-        self.fill(128)
-        self.assertEqual(self.answer(128), 0)
-        self.assertEqual(self.sent(), list(range(128)))
+        self.fill(SIZE)
+        self.calls.errors.extend([errno.ENOBUFS] * SIZE)
+        self.assertEqual(self.answer(SIZE), SIZE)
+        self.fill(SIZE)
+        self.assertEqual(self.answer(SIZE), 0)
+        self.assertEqual(self.sent(), list(range(SIZE)))
 
     def test_row_may_be_answered_often(self) -> None:
         """300 replies to a batch of three are sent, in their order."""

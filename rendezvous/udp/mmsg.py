@@ -45,7 +45,7 @@ __all__ = [
 #: Bytes that are read of a datagram. A longer one belongs to no protocol, and is cut off and dropped.
 MAX_DATAGRAM = 2048
 #: Datagrams of one batch.
-SIZE = 128
+SIZE = 256
 #: Bytes that a reply in a batch may have.
 MAX_REPLY = 512
 #: Bytes from one source address to the next in :attr:`Batch.names`; ``sockaddr_in6`` takes 28 of them.
@@ -248,16 +248,17 @@ class Batch:
 
     # What was received
 
-    def receive(self, fd: int) -> int:
+    def receive(self, fd: int, most: int | None = None) -> int:
         """
         Take what is waiting, as much as there is room for. Replies to the batch before must have been flushed.
 
+        :param most: take no more datagrams than these.
         :returns: how many rows are filled.
         :raises OSError: the system cannot receive; that nothing is waiting is no error.
         """
         try:
             # The system writes the length of each address, which for one socket is always the length that it was.
-            return self._calls.receive(fd, self._receiving, self.size)
+            return self._calls.receive(fd, self._receiving, self.size if most is None else most)
         except OSError as e:
             if e.errno in _NOTHING_TO_READ:
                 return 0
