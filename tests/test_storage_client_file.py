@@ -37,6 +37,12 @@ GENERATION = b"generation......"
 RECORDS = 4096
 
 
+def stored_time(time: float) -> bytes:
+    """:returns: a server time as the header has it: twice, each time with its complement."""
+    bits = struct.pack("=d", time)
+    return 2 * (bits + bytes(byte ^ 0xFF for byte in bits))
+
+
 class ClientFileCase(SynchronousTestCase):
     """A file with two clients, which was closed."""
 
@@ -160,9 +166,10 @@ class RefusalTests(ClientFileCase):
         self.assertIn("version 2, and this server knows 1 at most: run a newer server", self.refusal())
 
     def test_another_byte_order(self) -> None:
-        """Nothing in the file could be read."""
-        header = struct.pack("=8sIIIIQ16s", b"RDVZclnt", 1, 0x04030201, RECORD_SIZE, 16, 1000, GENERATION)
-        self.overwrite(0, header + struct.pack("=I", crc32(header)))
+        """Nothing in the file could be read, neither the times nor the check of the header."""
+        order = ">" if sys.byteorder == "little" else "<"
+        header = struct.pack(f"{order}8sIIIIQ16s", b"RDVZclnt", 1, 0x01020304, RECORD_SIZE, 16, 1000, GENERATION)
+        self.overwrite(0, header + struct.pack(f"{order}I12x8d", crc32(header), *[NOW] * 8))
         self.assertIn("another kind of machine", self.refusal())
 
     def test_any_damaged_byte_of_the_header(self) -> None:
@@ -176,13 +183,13 @@ class RefusalTests(ClientFileCase):
 
     def test_times_that_make_no_sense(self) -> None:
         """They decide who is there. Zero is a time like others."""
-        for place in (64, 72):
+        for place in (64, 96):
             for time in (float("nan"), float("inf"), -1.0, 1e12, 1e300):
-                before = Path(self.path).read_bytes()[place : place + 8]
-                self.overwrite(place, struct.pack("=d", time))
+                before = Path(self.path).read_bytes()[place : place + 32]
+                self.overwrite(place, stored_time(time))
                 self.assertIn("makes no sense", self.refusal())
                 self.overwrite(place, before)
-            self.overwrite(place, bytes(8))
+            self.overwrite(place, stored_time(0.0))
         header = self.opened().header
         self.assertEqual((header.time, header.flushed), (0.0, 0.0))
 
@@ -193,12 +200,26 @@ class RefusalTests(ClientFileCase):
             self.overwrite(0, header + struct.pack("=I", crc32(header)))
             self.assertIn("makes no sense", self.refusal())
 
+    def test_times_that_are_both_damaged(self) -> None:
+        """Of server time and of the last flush, one copy has to be whole."""
+        for place in (64, 96):
+            before = Path(self.path).read_bytes()[place : place + 32]
+            for first in (0, 15):
+                damaged = bytearray(before)
+                damaged[first] ^= 0x10
+                damaged[16 + first] ^= 0x10
+                self.overwrite(place, bytes(damaged))
+                self.assertIn("its header is not what was written", self.refusal())
+            self.overwrite(place, before)
+
     def test_wrong_length(self) -> None:
         """Cut anywhere, or too long."""
         whole = Path(self.path).read_bytes()
-        for length in (8, 51, 52, 95, 4095, 4096, len(whole) - 1, len(whole) + 1, 2 * len(whole)):
+        for length in (8, 51, 52, 143, 4095, 4096, len(whole) - 1, len(whole) + 1, 2 * len(whole)):
             Path(self.path).write_bytes(whole[:length].ljust(length, b"\0"))
-            expected = f"has {length} bytes and should have {len(whole)}" if length > 95 else "ends within its header"
+            expected = (
+                f"has {length} bytes and should have {len(whole)}" if length >= 4096 else "ends within its header"
+            )
             self.assertIn(expected, self.refusal())
 
     def test_file_of_another_store(self) -> None:
@@ -320,6 +341,49 @@ class ServerTimeTests(ClientFileCase):
                 opened.renew(NOW + 50)
                 header = self.opened().header
                 self.assertEqual((header.is_complete, header.survived), (False, NOW + 2))
+
+    def test_one_wrong_bit_changes_no_time(self) -> None:
+        """In either copy of either time: the other copy is at most as old as the renewal before."""
+        opened = self.opened()
+        opened.renew(NOW + 2)
+        opened.flush(NOW + 3)
+        descriptor = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, descriptor)
+        whole = Path(self.path).read_bytes()
+        for bit in range(512):
+            at = 64 + bit // 8
+            self.overwrite(at, bytes([whole[at] ^ 1 << bit % 8]))
+            header = read_header(self.path, descriptor)
+            self.assertIn(header.time, (NOW + 2, NOW + 3))
+            self.assertIn(header.flushed, (NOW + 1, NOW + 3))
+            self.overwrite(at, whole[at : at + 1])
+
+    def test_kill_between_the_two_stores_of_a_time(self) -> None:
+        """The earlier time holds, and the next renewal does not touch it."""
+        opened = self.opened()
+        opened.renew(NOW + 2)
+        before = Path(self.path).read_bytes()[64:96]
+        opened.renew(NOW + 3)
+        after = Path(self.path).read_bytes()[64:96]
+        changed = [word for word in range(0, 32, 8) if before[word : word + 8] != after[word : word + 8]]
+        self.assertEqual(len(changed), 2)
+        self.overwrite(64 + changed[1], before[changed[1] : changed[1] + 8])
+        again = self.opened()
+        self.assertEqual(again.header.time, NOW + 2)
+        again.renew(NOW + 4)
+        self.assertEqual(self.opened().header.time, NOW + 4)
+        self.overwrite(64 + changed[1], bytes(8))
+        self.assertEqual(self.opened().header.time, NOW + 2)
+
+    def test_time_may_begin_anew_at_an_earlier_one(self) -> None:
+        """After a power cut, server time goes back to the last flush."""
+        opened = self.opened()
+        opened.renew(NOW + 50)
+        opened.flush(NOW + 60)
+        opened.begin(NOW + 40)
+        self.assertEqual((self.opened().header.time, self.opened().header.flushed), (NOW + 40, NOW + 40))
+        opened.renew(NOW + 41)
+        self.assertEqual(self.opened().header.time, NOW + 41)
 
     def test_failed_flush_promises_nothing(self) -> None:
         """The records are still there, the time of the last flush stays."""

@@ -19,7 +19,7 @@ from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage import client_file, database
 from rendezvous.storage.client_file import STEP, ClientFile, look
 from rendezvous.storage.client_header import SIGNED_SIZE, Header
-from tests.test_storage_client_file import GENERATION, HERE, NOW, OTHER, RECORDS, ClientFileCase
+from tests.test_storage_client_file import GENERATION, HERE, NOW, OTHER, RECORDS, ClientFileCase, stored_time
 
 LARGE = 100_000
 
@@ -165,7 +165,7 @@ class OpeningTests(ClientFileCase):
         lock = client_file.lock_client_file
 
         def lock_late(path: str, descriptor: int) -> None:
-            self.overwrite(64, struct.pack("=d", NOW + 70))
+            self.overwrite(64, stored_time(NOW + 70))
             lock(path, descriptor)
 
         self.patch(client_file, "lock_client_file", lock_late)

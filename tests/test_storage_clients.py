@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import struct
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+
+import attrs
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -129,6 +130,20 @@ class RestartTests(ClientsCase):
         self.assertEqual(self.now, NOW + 100)
         self.assertAsBefore()
 
+    def test_one_wrong_bit_in_the_server_time(self) -> None:
+        """It does not set server time forward, by which all clients would have ended."""
+        self.killed()
+        # In each copy of the time: a bit that sets it forward by 161 years, and one that does by three days.
+        for place, bit in ((6, 0x20), (5, 0x01), (22, 0x20), (21, 0x01)):
+            with open(self.file, "r+b") as file:
+                was = os.pread(file.fileno(), 1, 64 + place)[0]
+                os.pwrite(file.fileno(), bytes([was ^ bit]), 64 + place)
+            self.store = self.opened()
+            self.assertEqual(self.now, NOW + 100)
+            self.killed()
+        self.store = self.opened()
+        self.assertAsBefore()
+
     def test_after_a_stop(self) -> None:
         """Also if the system has been started anew since."""
         for boot in (client_header.boot(), b"another boot...."):
@@ -143,9 +158,7 @@ class RestartTests(ClientsCase):
         self.killed()
         for cut in (0.0, 40.0):
             self.set_server_time(NOW + 100 + cut)
-            with open(self.file, "r+b") as file:
-                file.seek(64)
-                file.write(struct.pack("=dd16s", NOW + 120 + cut, NOW + 90, b"another boot...."))
+            self.set_times(NOW + 120 + cut, NOW + 90)
             self.store = self.opened()
             self.assertEqual(self.now, NOW + 100 + cut)
             self.assertEqual(self.done(self.store.status(ONLINE, self.now)), PeerStatus(True, 10.0))
@@ -179,12 +192,16 @@ class RestartTests(ClientsCase):
         database.commit()
         database.close()
 
+    def set_times(self, time: float, flushed: float) -> None:
+        """Have the file know other times, and another boot of the system."""
+        with open(self.file, "r+b") as file:
+            header = client_header.read_header(self.file, file.fileno())
+            file.write(attrs.evolve(header, time=time, flushed=flushed, boot=b"another boot....").pack())
+
     def test_start_that_fails_promises_nothing(self) -> None:
         """While the clients are being read, the header still says of which moment the records are."""
         self.killed()
-        with open(self.file, "r+b") as file:
-            file.seek(64)
-            file.write(struct.pack("=dd16s", NOW + 100, NOW + 90, b"another boot...."))
+        self.set_times(NOW + 100, NOW + 90)
         before = Path(self.file).read_bytes()[:4096]
 
         def end(database: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:

@@ -39,6 +39,7 @@ from rendezvous.storage.client_header import (
     SIGNED_SIZE,
     TIME_AT,
     Header,
+    StoredTime,
     mark_boot,
     read_header,
 )
@@ -76,7 +77,8 @@ class ClientFile:
         self._descriptor = descriptor
         self.header = header
         self._mapped = SharedMemory(descriptor, header.size)
-        self._times = memoryview(self._mapped)[:PAGE].cast("d")
+        page = memoryview(self._mapped)[:PAGE]
+        self._time, self._flushed = StoredTime(page, TIME_AT), StoredTime(page, FLUSHED_AT)
         self.columns = ClientColumns(
             header.capacity, memoryview(self._mapped)[PAGE : header.records_end], self._reserve
         )
@@ -158,13 +160,15 @@ class ClientFile:
 
         :raises StartupError: what was adopted cannot be written.
         """
+        self._time.restart(now)
         with _explained(self._path):
             self.flush(now)
+        self._flushed.restart(now)
         mark_boot(self._mapped)
 
     def renew(self, now: float) -> None:
         """Record the server time."""
-        self._times[TIME_AT // 8] = now
+        self._time.renew(now)
 
     def flush(self, now: float) -> None:
         """
@@ -179,7 +183,7 @@ class ClientFile:
             # holding the interpreter's lock as this does.
             self._mapped.flush()
         os.fdatasync(self._descriptor)
-        self._times[FLUSHED_AT // 8] = now
+        self._flushed.renew(now)
         if not self._is_at_path(self._descriptor):
             self._write_anew()
 

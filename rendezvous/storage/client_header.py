@@ -12,9 +12,9 @@ offset type   field
 24     uint64 capacity: the highest number of a slot
 32     16 B   generation: equal to the one in the database, or the two do not belong together
 48     uint32 CRC-32 of bytes 0 to 48
-64     double server time, renewed each second
-72     double all that was written before this server time is on the disk
-80     16 B   the boot of the system in which the file was mapped last
+64     32 B   server time, renewed each second: see :class:`StoredTime`
+96     32 B   all that was written before this server time is on the disk: see :class:`StoredTime`
+128    16 B   the boot of the system in which the file was mapped last
 ====== ====== ==========================================================================================
 """
 
@@ -39,6 +39,7 @@ __all__ = [
     "SIGNED_SIZE",
     "TIME_AT",
     "Header",
+    "StoredTime",
     "mark_boot",
     "read_header",
 ]
@@ -48,7 +49,7 @@ VERSION = 1
 
 #: What the file begins with.
 MAGIC = b"RDVZclnt"
-_ORDER = 0x01020304
+_ORDER, _OTHER_ORDER = 0x01020304, 0x04030201
 _FIXED = struct.Struct("=8sIIIIQ16s")
 _CHECK = struct.Struct("=I")
 
@@ -59,7 +60,9 @@ PAGE = 4096
 MOST = 1e12
 
 #: Where fields of the header stand.
-TIME_AT, FLUSHED_AT, BOOT_AT = 64, 72, 80
+TIME_AT, FLUSHED_AT, BOOT_AT = 64, 96, 128
+
+_ALL_ONES = (1 << 64) - 1
 
 #: Bytes for each client in the second block.
 SIGNED_SIZE = 16
@@ -77,6 +80,46 @@ def boot() -> bytes:
 def mark_boot(page: mmap.mmap) -> None:
     """Record in a header which boot of the system the file is mapped in."""
     page[BOOT_AT : BOOT_AT + 16] = boot()
+
+
+class StoredTime:
+    """
+    A server time in the header of a file that is in use.
+
+    The header has it twice, each time followed by its bitwise complement: four words of eight bytes. A new time
+    replaces the earlier of the two. So a process that is killed between two stores leaves the other time whole, and a
+    time whose bits have been damaged is recognised. For example, a single wrong bit could otherwise set server time
+    forward by an hour, and all clients would have expired.
+
+    :param header: at least the first 144 bytes of the file.
+    :param at: where the four words begin.
+    """
+
+    def __init__(self, header: memoryview, at: int) -> None:
+        words = header[at : at + 32]
+        self._times, self._bits = words.cast("d"), words.cast("Q")
+
+    def read(self) -> float | None:
+        """:returns: the later of the times that are whole, in seconds; ``None`` if neither is."""
+        latest = self._latest()
+        return None if latest is None else self._times[latest]
+
+    def renew(self, time: float) -> None:
+        """Go on to a later time."""
+        self._write(2 if self._latest() == 0 else 0, time)
+
+    def restart(self, time: float) -> None:
+        """Go on from a time that may be earlier than the one that is stored."""
+        for place in (0, 2):
+            self._write(place, time)
+
+    def _write(self, place: int, time: float) -> None:
+        self._times[place] = time
+        self._bits[place + 1] = self._bits[place] ^ _ALL_ONES
+
+    def _latest(self) -> int | None:
+        whole = [place for place in (0, 2) if self._bits[place] ^ self._bits[place + 1] == _ALL_ONES]
+        return max(whole, key=self._times.__getitem__, default=None)
 
 
 @attrs.frozen
@@ -123,9 +166,11 @@ class Header:
     def pack(self) -> bytes:
         """:returns: the page."""
         fixed = _FIXED.pack(MAGIC, VERSION, _ORDER, RECORD_SIZE, SIGNED_SIZE, self.capacity, self.generation)
-        page = fixed + _CHECK.pack(crc32(fixed))
-        page = page.ljust(TIME_AT, b"\0") + struct.pack("=dd16s", self.time, self.flushed, self.boot)
-        return page.ljust(PAGE, b"\0")
+        page = bytearray((fixed + _CHECK.pack(crc32(fixed))).ljust(PAGE, b"\0"))
+        for at, time in ((TIME_AT, self.time), (FLUSHED_AT, self.flushed)):
+            StoredTime(memoryview(page), at).restart(time)
+        page[BOOT_AT : BOOT_AT + 16] = self.boot
+        return bytes(page)
 
 
 def read_header(path: str, descriptor: int) -> Header:
@@ -137,23 +182,27 @@ def read_header(path: str, descriptor: int) -> Header:
     page = os.pread(descriptor, PAGE, 0)
     if not page.startswith(MAGIC):
         raise StartupError(f"the file {path!r} is no table of clients: move it away")
-    try:
-        _, version, order, record, signed, capacity, generation = _FIXED.unpack_from(page)
-        (check,) = _CHECK.unpack_from(page, _FIXED.size)
-        time, flushed, booted = struct.unpack_from("=dd16s", page, TIME_AT)
-    except struct.error:
-        raise _damaged(path, "it ends within its header") from None
-    if check != crc32(page[: _FIXED.size]):
-        raise _damaged(path, "its header is not what was written")
-    if order != _ORDER:
+    if len(page) < PAGE:
+        raise _damaged(path, "it ends within its header")
+    _, version, order, record, signed, capacity, generation = _FIXED.unpack_from(page)
+    if order == _OTHER_ORDER:
+        # The check has the other order, too.
         raise StartupError(f"the table of clients {path!r} was written by another kind of machine: restore a backup")
+    time, flushed = (StoredTime(memoryview(page), at).read() for at in (TIME_AT, FLUSHED_AT))
+    if _CHECK.unpack_from(page, _FIXED.size)[0] != crc32(page[: _FIXED.size]) or time is None or flushed is None:
+        raise _damaged(path, "its header is not what was written")
     if version > VERSION:
         raise StartupError(
             f"the table of clients {path!r} has version {version}, and this server knows {VERSION} at most: run a newer"
             " server"
         )
-    header = Header(capacity, generation, time, flushed, booted)
-    if (record, signed) != (RECORD_SIZE, SIGNED_SIZE) or not 0.0 <= time < MOST or not 0.0 <= flushed < MOST:
+    header = Header(capacity, generation, time, flushed, page[BOOT_AT : BOOT_AT + 16])
+    if (
+        order != _ORDER
+        or (record, signed) != (RECORD_SIZE, SIGNED_SIZE)
+        or not 0.0 <= time < MOST
+        or not 0.0 <= flushed < MOST
+    ):
         raise _damaged(path, "its header makes no sense")
     if os.fstat(descriptor).st_size != header.size:
         raise _damaged(path, f"it has {os.fstat(descriptor).st_size} bytes and should have {header.size}")
