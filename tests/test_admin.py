@@ -160,16 +160,26 @@ class StatsTests(AdminCase):
         """Everything is counted, clients as of the moment when the server stopped."""
         self.leave()
         found = self.stats()
-        size = os.path.getsize(self.path)
+        size = os.path.getsize(self.path) + self.space_of_clients()
         self.assertEqual(found, COUNTS | {"bytes": size, "bytes_per_client": round(size / 4)})
+        self.good("backup", self.path, self.path + ".copy")
+        self.path += ".copy"
+        self.assertEqual(self.stats()["bytes"], os.path.getsize(self.path))
 
     def test_server_that_has_the_file_open(self) -> None:
         """What is in the log beside the file counts."""
         store = self.fill()
-        self.assertLess(os.path.getsize(self.path), self.stats()["bytes"])
+        self.assertLess(os.path.getsize(self.path) + self.space_of_clients(), self.stats()["bytes"])
         found = self.stats()
         self.assertEqual({name: found[name] for name in COUNTS}, COUNTS)
         self.successResultOf(Deferred.fromCoroutine(store.close(NOW + 60)))
+
+    def space_of_clients(self) -> int:
+        """:returns: bytes that the file of clients takes on the disk; its length is mostly a hole."""
+        found = os.stat(self.path + ".clients")
+        self.assertLess(100 * 64, found.st_blocks * 512)
+        self.assertLess(found.st_blocks * 512, found.st_size)
+        return found.st_blocks * 512
 
     def test_text_has_the_same(self) -> None:
         """One line for each number, and the time in words."""
@@ -259,14 +269,28 @@ class CheckTests(AdminCase):
         )
 
     def test_older_and_newer_version(self) -> None:
-        """An older one is upgraded by the next start; a newer one is a mistake."""
+        """An older one is upgraded by the next start; what is in a newer one is not known, so nothing reads it."""
         open_database(self.path).close()
         steps = {**schema_steps(), 4: "CREATE TABLE more (a);"}
         self.patch(inspection, "schema_steps", lambda: steps)
         self.assertIn("version 3, which a server upgrades to 4 when it starts", self.good("check", self.path))
         open_database(self.path, steps).close()
         self.patch(inspection, "schema_steps", schema_steps)
-        self.assertIn("has version 4, and this server knows 3 at most", self.refusal("check", self.path))
+        copy = str(self.directory / "copy")
+        for words in (["check"], ["stats"], ["backup"], ["restore"]):
+            destination = [copy] if words[0] in ("backup", "restore") else []
+            refusal = self.refusal(*words, self.path, *destination)
+            self.assertIn("has version 4, and this server knows 3 at most: run a newer server", refusal)
+        self.assertFalse(os.path.exists(copy))
+
+    def test_pipe_in_the_place_of_the_clients(self) -> None:
+        """A pipe that no other program writes to is not waited for."""
+        self.leave()
+        os.unlink(self.path + ".clients")
+        os.mkfifo(self.path + ".clients", 0o600)
+        for words in (["check"], ["stats"], ["backup"]):
+            destination = [str(self.directory / "copy")] if words == ["backup"] else []
+            self.assertIn("rendezvous.sqlite3.clients", self.refusal(*words, self.path, *destination))
 
     def test_damaged_file(self) -> None:
         """Pages that make no sense, and records that make none."""
@@ -311,9 +335,9 @@ class BackupTests(AdminCase):
         self.assertIn("keep the server's secret with it", self.good("backup", self.path, self.copy))
         self.assertEqual(stat.S_IMODE(os.stat(self.copy).st_mode), 0o600)
         self.assertEqual(sorted(self.listing()), ["copy.sqlite3", "rendezvous.sqlite3", "rendezvous.sqlite3.clients"])
-        expected = self.stats()
         self.path = self.copy
-        self.assertEqual(self.stats(), expected)
+        found = self.stats()
+        self.assertEqual({name: found[name] for name in COUNTS}, COUNTS)
 
     def test_nothing_is_overwritten(self) -> None:
         """Not even a link that leads nowhere."""

@@ -418,6 +418,9 @@ class DamageTests(ClientsCase):
         os.unlink(self.path)
         Path(self.file).write_bytes(b"precious")
         self.assertIn("no table of clients", self.refusal())
+        os.unlink(self.file)
+        os.mkfifo(self.file)
+        self.assertIn("no table of clients", str(self.assertRaises(StartupError, self.opened)))
 
     def test_full_disk_at_the_start_is_refused(self) -> None:
         """In one line; later it works."""

@@ -45,7 +45,7 @@ from rendezvous.storage.client_header import (
 )
 from rendezvous.storage.database import draft_beside, sync_directory, target
 
-__all__ = ["STEP", "ClientFile", "client_file_path", "lock_client_file", "look"]
+__all__ = ["STEP", "ClientFile", "client_file_path", "lock_client_file", "look", "open_to_read", "space_taken"]
 
 _log = Logger()
 
@@ -247,6 +247,20 @@ def lock_client_file(path: str, descriptor: int) -> None:
         ) from None
 
 
+def open_to_read(path: str) -> int:
+    """:returns: a descriptor. If the path leads to a pipe, this does not wait for another program to write to it."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def space_taken(path: str) -> int:
+    """:returns: how many bytes a file takes on the disk: its length without the holes, and 0 if it is not there."""
+    try:
+        # POSIX leaves the unit open. It is 512 bytes wherever this runs, whatever the size of a block of the disk.
+        return os.stat(path).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
 def look(path: str) -> tuple[Header, ClientColumns]:
     """
     Look into a file that a server may have open, or may not. Nothing is written to it.
@@ -256,7 +270,7 @@ def look(path: str) -> tuple[Header, ClientColumns]:
     :raises StartupError: it cannot be read, or is not whole.
     """
     with _explained(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_read(path)
         try:
             header = read_header(path, descriptor)
             mapped = mmap.mmap(descriptor, header.size, access=mmap.ACCESS_READ)

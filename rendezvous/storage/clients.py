@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from rendezvous.core.clients import slots_for
 from rendezvous.core.presence import Presence
 from rendezvous.errors import StartupError, Unavailable
-from rendezvous.storage.client_file import ClientFile, client_file_path, lock_client_file
+from rendezvous.storage.client_file import ClientFile, client_file_path, lock_client_file, open_to_read
 from rendezvous.storage.client_header import MAGIC
 from rendezvous.storage.rows import read_clients, read_snapshot
 
@@ -132,7 +132,7 @@ def _fill_from_snapshot(
 def _check_replaceable(path: str) -> None:
     """See that what a new file would take the place of is one of ours, and that no server uses it."""
     try:
-        with open(path, "rb") as file:
+        with open(open_to_read(path), "rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise StartupError(f"the file {path!r} is no table of clients: move it away")
             lock_client_file(path, file.fileno())

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from rendezvous.core.client import Client
 from rendezvous.core.states import PresenceState, Timers, state_of
 from rendezvous.errors import StartupError
-from rendezvous.storage.client_file import client_file_path, look
+from rendezvous.storage.client_file import client_file_path, look, space_taken
 from rendezvous.storage.clients import FIRST_WITH_CLIENT_FILE, GENERATION
 from rendezvous.storage.database import (
     APPLICATION_ID,
@@ -112,10 +112,6 @@ def check(path: str) -> dict[str, Any]:
 
     def look(database: sqlite3.Connection) -> dict[str, Any]:
         version = _our_version(path, database)
-        if version > newest:
-            raise StartupError(
-                f"the store {path!r} has version {version}, and this server knows {newest} at most: run a newer server"
-            )
         _whole(path, database, "integrity_check")
         # One of an earlier version is read once it is upgraded.
         records = _read_all(path, database) if version == newest else 0
@@ -131,7 +127,8 @@ def stats(path: str, timers: Timers) -> dict[str, Any]:
 
     :param timers: those of the server: they decide which client is in what state.
     :returns: numbers by name, ready for JSON; states are as of ``alive``, the last time that the file knows of, in
-        seconds since the epoch.
+        seconds since the epoch. ``bytes`` is what the database takes, with what is still in its log, and what the file
+        of clients takes on the disk.
     :raises StartupError: the file cannot be read.
     """
 
@@ -139,6 +136,7 @@ def stats(path: str, timers: Timers) -> dict[str, Any]:
         version = _our_version(path, database)
         alive = dict(database.execute("SELECT name, value FROM meta")).get("alive")
         size = database.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+        size += space_taken(client_file_path(path))
         clients, online, pending, new = _count_clients(path, database, alive or 0.0, timers)
         found = {
             "version": version,
@@ -276,9 +274,18 @@ def _add_snapshot(path: str, draft: str) -> None:
 
 
 def _our_version(path: str, database: sqlite3.Connection) -> int:
+    """
+    :returns: the version of the store.
+    :raises StartupError: it is another program's file, or of a version that is not known here.
+    """
     if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise StartupError(f"the file {path!r} is no store of this server")
-    return stored_version(database)
+    version, newest = stored_version(database), max(schema_steps())
+    if version > newest:
+        raise StartupError(
+            f"the store {path!r} has version {version}, and this server knows {newest} at most: run a newer server"
+        )
+    return version
 
 
 def _whole(path: str, database: sqlite3.Connection, how: str) -> None:
