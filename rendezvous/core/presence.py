@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.client import Client, unpack_network
+from rendezvous.core.adoption import Adoption
+from rendezvous.core.client import Client
 from rendezvous.core.clients import ClientColumns, slots_for
 from rendezvous.core.endings import BLOCK, Endings, gone_in
 from rendezvous.core.flat import Flat, flat_memory
@@ -36,9 +37,6 @@ Address = tuple[str, int]
 
 #: Slots that a registration looks at, at most, for a client that is gone: less than a millisecond.
 _LOOKS_FOR_ROOM = 4 * BLOCK
-
-#: Networks whose clients are counted at a time when many are brought in.
-_MANY_SOURCES = 10_000
 
 #: Of a record: last seen, an IPv4 address, its port, the server's port, flags.
 _steady = struct.Struct("=d20x4sHHH").unpack_from
@@ -323,44 +321,18 @@ class Presence:
         """
         Bring in the clients whose records are in the columns already.
 
-        While an old secret is honoured, it is not known which key a client was given, so it is found by each of them.
-
         :param clients: slots, ascending, and ids.
-        :param shift: is added to the times in the records.
-        :param latest: no time may be later.
+        :param shift: seconds that are added to the times in the records.
+        :param latest: server time; no time in a record may be later.
         :param wall: the time on the wall clock.
         :returns: how many records were not whole: these clients have no address until their next pulse.
         """
-        damaged, key = 0, self._keyring.key
-        olds = [(digest, self._old.index(digest, until)) for digest, until in self._keyring.old_secrets(wall)]
-        sources: dict[bytes, int] = {}
-
-        def keys() -> Iterator[tuple[bytes, int]]:
-            nonlocal damaged
-            for slot, client_id, source, whole in self.columns.adopt_all(clients, shift, latest):
-                if not whole:
-                    damaged += 1
-                for digest, old in olds:
-                    old.add(digest(client_id), slot)
-                if source in sources:
-                    sources[source] += 1
-                else:
-                    if len(sources) == _MANY_SOURCES:
-                        self._count(sources)
-                    sources[source] = 1
-                yield key(client_id), slot
-
-        self.index.add_all(keys())
-        self._count(sources)
+        adoption = Adoption(self.columns, self.index, self._old, self._shares)
+        adoption.enter(clients, self._keyring, shift, latest, wall)
         self._bind()
         # The first sweeps find out when each may end.
         self._endings.expect_all(self.columns.top)
-        return damaged
-
-    def _count(self, sources: dict[bytes, int]) -> None:
-        for source, count in sources.items():
-            self._shares.add(source_network(unpack_network(source)), count)
-        sources.clear()
+        return adoption.damaged
 
     def expect_end(self, slot: int, now: float) -> None:
         """Note when a client ends that has pulsed now: the first pulse may bring its deadline nearer."""
