@@ -24,7 +24,7 @@ from benchmarks.report import Report, Row
 from benchmarks.servers import KEYRING, PATHS, client_id
 from benchmarks.udp_protocols import on_another_core
 
-__all__ = ["AT_FIRST", "LATER", "ON_TIME", "PATIENT", "run", "shown", "write_keys"]
+__all__ = ["AT_FIRST", "LATER", "ON_TIME", "PATIENT", "each_once", "on_disk", "run", "shown", "write_keys"]
 
 SECONDS = 2.0
 #: The part of the clients whose first pulses and moves are timed.
@@ -47,7 +47,7 @@ def run(report: Report) -> None:
         report.section("Pulses and STUN over UDP")
         report.add(Row("pulses and STUN", f"not measured: {reason}"))
         return
-    with on_another_core() as core, tempfile.TemporaryDirectory(dir=_on_disk()) as made:
+    with on_another_core() as core, tempfile.TemporaryDirectory(dir=on_disk()) as made:
         directory = Path(made).resolve()
         report.section("Steady pulses, all clients in turn: CPU time a reply")
         bars: list[Bar] = []
@@ -60,12 +60,13 @@ def run(report: Report) -> None:
         _moving(report, core, moving, directory)
         report.section("STUN Bindings, rate limit off: CPU time a reply")
         _stun(report, core)
-    with tempfile.TemporaryDirectory(dir=_on_disk()) as made:
+    with tempfile.TemporaryDirectory(dir=on_disk()) as made:
         shared = max(SOCKETS, min(report.clients, SHARED) // SOCKETS * SOCKETS)
         _workers(report, shared, Path(made).resolve())
 
 
-def _on_disk() -> str:
+def on_disk() -> str:
+    """:returns: a directory that is no tmpfs, which is made if need be."""
     Path("build").mkdir(exist_ok=True)
     return "build"
 
@@ -93,7 +94,7 @@ def _store(store: str, directory: Path) -> str:
     return "memory:" if store == "memory" else f"sqlite:{tempfile.mkdtemp(dir=directory)}/store.sqlite3"
 
 
-def _each_once(server: Server, core: int, keys: Path, first_port: int) -> Load:
+def each_once(server: Server, core: int, keys: Path, first_port: int) -> Load:
     """Have each client pulse once. What is written afterwards counts as well."""
     clients = keys.stat().st_size // 32
     found = load(server, other_core(core), "-c", clients, "-t", 600, keys=keys, first_port=first_port, at_rest=True)
@@ -114,7 +115,7 @@ def _steady(report: Report, core: int, size: int, smallest: int, directory: Path
             servers |= {f"{smallest:,} clients, {name}": (server, few_keys) for name, server in few.items()}
         for server, its_keys in servers.values():
             server.settle()
-            _each_once(server, core, its_keys, LATER)
+            each_once(server, core, its_keys, LATER)
         servers[C_ECHO] = running.enter_context(c_echo(core)), keys
         servers[ECHO] = running.enter_context(python_server("echo", core)), keys
         found = _in_turn(report, core, servers)
@@ -163,7 +164,7 @@ def _moving(report: Report, core: int, clients: int, directory: Path) -> None:
                 server.settle()
                 lives = found.setdefault(name, {kind: [] for kind in kinds})
                 for kind, first_port in zip(kinds, (AT_FIRST, LATER, LATER), strict=True):
-                    lives[kind].append(_each_once(server, core, keys, first_port))
+                    lives[kind].append(each_once(server, core, keys, first_port))
     for name, lives in found.items():
         for kind in kinds[:2]:
             _row(report, f"{kind}, {name}", lives, kind, kinds[2])

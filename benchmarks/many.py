@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.datagrams import LATER, ON_TIME, PATIENT, write_keys
+from benchmarks.datagrams import LATER, PATIENT, each_once, on_disk, write_keys
 from benchmarks.http import request
 from benchmarks.load import complete, other_core, requests
 from benchmarks.native import Load, Server, build, load, python_server, start_load
@@ -47,8 +47,7 @@ def run(report: Report) -> None:
     if reason:
         report.add(Row("many clients", f"not measured: {reason}"))
         return
-    Path("build").mkdir(exist_ok=True)
-    with on_another_core() as core, tempfile.TemporaryDirectory(dir="build") as made:
+    with on_another_core() as core, tempfile.TemporaryDirectory(dir=on_disk()) as made:
         directory = Path(made).resolve()
         path = directory / "many.sqlite3"
         make_file(str(path), clients)
@@ -57,14 +56,12 @@ def run(report: Report) -> None:
         with _started(core, store="memory:", **settings) as (empty, empty_start):
             empty_size = empty.resident()
         with _started(core, store=f"sqlite:{path}", **settings) as (server, _):
-            found = load(server, other_core(core), "-c", clients, "-t", 600, keys=keys, first_port=LATER, at_rest=True)
-            if found.other_than(ON_TIME):
-                raise RuntimeError(f"pulses were answered with {found.codes}")
+            each_once(server, core, keys, LATER)
         size = sum(each.stat().st_size for each in directory.iterdir() if each.name.startswith(path.name))
         report.add(Row("bytes on disk a client", f"{size / clients:.0f} bytes"))
         with _started(core, store=f"sqlite:{path}", **settings) as (server, start):
             report.add(Row("start-up: time, CPU time", _seconds(start), f"without clients {_seconds(empty_start)}"))
-            _each_once(server, core, keys, clients)
+            each_once(server, core, keys, LATER)
             growth = (server.resident() - empty_size) / clients
             report.add(Row("growth of the process a client, mapped pages counted", f"{growth:.0f} bytes"))
             _latencies(report, core, server, keys)
@@ -85,10 +82,6 @@ def _started(core: int, **settings: object) -> Iterator[tuple[Server, tuple[floa
 
 def _seconds(start: tuple[float, float]) -> str:
     return f"{start[0]:.1f} s, {start[1]:.1f} s"
-
-
-def _each_once(server: Server, core: int, keys: Path, clients: int) -> None:
-    load(server, other_core(core), "-c", clients, "-t", 600, keys=keys, first_port=LATER, at_rest=True)
 
 
 def _latencies(report: Report, core: int, server: Server, keys: Path) -> None:

@@ -30,7 +30,10 @@ _SPARE_SLOTS = 4096
 
 _RECORD = struct.Struct("=dd16sHHHH16s8s")
 _ADDRESS = struct.Struct("=16sHH")
-_PORTS_AT, _FLAGS_AT, _CHECK_AT, _ID_AT, _SOURCE_AT = 32, 36, 38, 40, 56
+_PLACE_AT, _ID_AT, _SOURCE_AT = 16, 40, 56
+
+# In units of two bytes: the size of a record, and where in it the flags stand. The check is behind the flags.
+_HALVES, _FLAGS = RECORD_SIZE // 2, 18
 
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -126,7 +129,7 @@ class ClientColumns:
 
     def free(self, slot: int) -> None:
         """Empty a slot; it is given out again once all that were freed before have been."""
-        self._halves[slot * 32 + 18] = 0
+        self._halves[slot * _HALVES + _FLAGS] = 0
         self.seen[slot * WORDS] = math.inf
         self._words[slot * WORDS + 1] = 0
         if self._first_free:
@@ -139,7 +142,7 @@ class ClientColumns:
 
     def flags(self, slot: int) -> int:
         """:returns: the flags of a slot, 0 if it is free."""
-        flags: int = self._halves[slot * 32 + 18]
+        flags: int = self._halves[slot * _HALVES + _FLAGS]
         return flags & 0xFF
 
     def client_id(self, slot: int) -> bytes:
@@ -170,14 +173,14 @@ class ClientColumns:
 
     def address(self, slot: int) -> tuple[str, int] | None:
         """:returns: the host and the port that the client's pulses come from, or ``None`` until the first."""
-        start = slot * RECORD_SIZE + 16
+        start = slot * RECORD_SIZE + _PLACE_AT
         host, port, _ = _ADDRESS.unpack_from(self.memory, start)
-        flags = self._halves[slot * 32 + 18]
+        flags = self._halves[slot * _HALVES + _FLAGS]
         return (_text(host, flags), port) if flags & ADDRESS else None
 
     def last_pulse(self, slot: int) -> float | None:
         """:returns: what :attr:`Client.last_pulse` says."""
-        flags = self._halves[slot * 32 + 18]
+        flags = self._halves[slot * _HALVES + _FLAGS]
         if not flags & ADDRESS:
             return None
         moment: float = self.seen[slot * WORDS + (1 if flags & VERIFIED else 0)]
@@ -228,7 +231,7 @@ class ClientColumns:
 
     def forget_verify(self, slot: int) -> None:
         """Have the client's last pulse be when it was last seen."""
-        self._halves[slot * 32 + 18] &= ~VERIFIED
+        self._halves[slot * _HALVES + _FLAGS] &= ~VERIFIED
 
     def move(self, slot: int, host: bytes, port: int, local_port: int, now: float) -> None:
         """
@@ -239,10 +242,10 @@ class ClientColumns:
         """
         kind = (ADDRESS if len(host) == 4 else ADDRESS | IPV6) | local_port >> 16 << 8
         content = _ADDRESS.pack(_MAPPED + host if len(host) == 4 else host, port, local_port & 0xFFFF)
-        halves, flags = self._halves, slot * 32 + 18
+        halves, flags = self._halves, slot * _HALVES + _FLAGS
         kept = halves[flags] & _NO_ADDRESS
         halves[flags] = kept
-        start = slot * RECORD_SIZE + 16
+        start = slot * RECORD_SIZE + _PLACE_AT
         self.memory[start : start + _ADDRESS.size] = content
         halves[flags + 1] = self._check(content, self.client_id(slot), kind)
         self.seen[slot * WORDS] = now
@@ -250,8 +253,8 @@ class ClientColumns:
 
     def is_at(self, slot: int, host: bytes, port: int, local_port: int) -> bool:
         """:returns: whether this is what :meth:`move` has recorded last."""
-        found, its_port, its_local_port = _ADDRESS.unpack_from(self.memory, slot * RECORD_SIZE + 16)
-        flags = self._halves[slot * 32 + 18]
+        found, its_port, its_local_port = _ADDRESS.unpack_from(self.memory, slot * RECORD_SIZE + _PLACE_AT)
+        flags = self._halves[slot * _HALVES + _FLAGS]
         return (
             bool(flags & ADDRESS)
             and found == (_MAPPED + host if len(host) == 4 else host)
@@ -264,7 +267,7 @@ class ClientColumns:
         flags = self.flags(slot)
         if flags & ADDRESS and not flags & VERIFIED:
             self.seen[slot * WORDS + 1] = self.seen[slot * WORDS]
-            self._halves[slot * 32 + 18] |= VERIFIED
+            self._halves[slot * _HALVES + _FLAGS] |= VERIFIED
         self.seen[slot * WORDS] = now
 
     def adopt(self, slot: int, client_id: bytes, shift: float, latest: float) -> bool:
@@ -336,15 +339,15 @@ class ClientColumns:
 
     def drop_address(self, slot: int) -> None:
         """Make it a client that has never pulsed."""
-        self._halves[slot * 32 + 18] &= _NO_ADDRESS
+        self._halves[slot * _HALVES + _FLAGS] &= _NO_ADDRESS
 
     def is_whole(self, slot: int) -> bool:
         """:returns: whether the address, if there is one, is as it was written."""
-        start = slot * RECORD_SIZE
-        flags, check = self._halves[slot * 32 + 18], self._halves[slot * 32 + 19]
+        start = slot * RECORD_SIZE + _PLACE_AT
+        flags, check = self._halves[slot * _HALVES + _FLAGS], self._halves[slot * _HALVES + _FLAGS + 1]
         if not flags & ADDRESS:
             return True
-        content = bytes(self.memory[start + 16 : start + 36])
+        content = bytes(self.memory[start : start + _ADDRESS.size])
         return check == self._check(content, self.client_id(slot), flags & _KIND)
 
     @staticmethod

@@ -18,8 +18,9 @@ FEWEST_TICKS = 5
 
 class Grace:
     """
-    Epoch-based reclamation: a worker may still write to the record of a client that it has found before the client
-    ended, so the slot is freed only when each worker has ended the batch that it was in.
+    Epoch-based reclamation (Fraser, Practical lock-freedom, 2004): a worker may still write to the record of a client
+    that it has found before the client ended, so the slot is freed only when each worker has ended the batch that it
+    was in.
 
     Each worker has a counter, its epoch, which is odd while the worker is in a batch. The key of a client is taken out
     of the index when the client ends, so a batch that begins afterwards does not find the slot. Example: a client ends
@@ -85,8 +86,10 @@ class _Group:
     """
     Slots that were retired between the same two ticks.
 
-    :ivar awaited: epochs of the workers that are in a batch which began before the first look.
-    :ivar clear: whether none was left at an earlier tick than the last.
+    :ivar slots: the slots.
+    :ivar ticks: how many there were since.
+    :ivar awaited: by worker, the epoch of a batch that it was in at the first tick, and still is.
+    :ivar clear: whether no worker was awaited any more already when the last tick began.
     """
 
     slots: list[int]

@@ -3,8 +3,8 @@ Steady pulses taken by a process that shares the memory of the live table, but m
 
 Such a process is a UDP worker. It takes the pulse of a client that is ONLINE at the address that it is known by: it
 writes the time of the pulse into the record, one aligned store of eight bytes, and answers 1020. It leaves every other
-datagram to the main process, which alone registers, moves, verifies and removes clients. So a worker answers 1050 or
-1060 never.
+datagram to the main process, which alone registers, moves, verifies and removes clients. So a worker never answers 1050
+or 1060.
 
 A pulse is taken in two steps. *Look*: find the slot of the key, see that the client is ONLINE and at this place.
 *Record*: write the time, then look at the key and the place once more. If these are not the same any more, the pulse
@@ -19,11 +19,11 @@ are never looked up. If the table is made anew (:meth:`KeyIndex.expect <rendezvo
 reader of the old one lacks new clients; those that end are missing in the block of keys, which stays the same.
 
 **The client ends, and its slot goes to another client.** The slot of a client that ends is freed only after every
-worker has ended the batch that it was in (:mod:`rendezvous.core.grace`). So the record between look and store is of
-the client that was found, or of nobody else. If the client has ended, the second look does not find its key.
+worker has ended the batch that it was in (:mod:`rendezvous.core.grace`). So the record stays that of the client
+that was found until the store is done. If the client has ended, the second look does not find its key.
 
 **The client moves.** A move changes three words of the record, and takes ``ADDRESS`` away meanwhile. A look may see old
-and new words mixed. The mixture is equal to the place of a datagram only if the datagram comes from a third place; then
+and new words mixed. For example, it sees the new host with the old port, and the datagram comes from just there. Then
 the second look differs, since the move has ended or ``ADDRESS`` is missing, and the pulse is left. If the client moves
 between look and store, the second look differs, too: the main process takes the pulse as another move, later than the
 first. That is one of the orders in which the two may have come.

@@ -182,7 +182,7 @@ class RendezvousDatagrams(DatagramProtocol):
         self._decide(
             self._store.pulse(key, addr, now, self.number),
             lambda code: self._send(_PULSE_REPLIES[code], addr),
-            # Silence is the honest answer: the client asks again, and the store may be back by then.
+            # The client pulses again if it gets no reply, and the store may be usable by then. Any code would be wrong.
             lambda error: self._drop(Drop.STORE_UNAVAILABLE),
         )
 

@@ -1,5 +1,5 @@
 """
-Bugs to plant in a server, so that the rounds can be seen to notice them.
+Bugs to plant in a server, to show that the rounds notice them.
 
 Each function is called in the server's process before it starts, and breaks one promise of ``docs/storage.rst``.
 """

@@ -17,7 +17,7 @@ from tests.crash.server import UNMEASURED, Server
 
 __all__ = ["OPTIONS", "WORKERS", "crash"]
 
-#: Nothing ends by itself while the test runs, but what is ended; one host is not held back for being many.
+#: Nothing expires while the test runs. Limits by source are off, because all clients have one host.
 OPTIONS = (
     "--no-source-limits",
     "--session-lifetime=86400",
@@ -31,7 +31,7 @@ SLOW = (0.0, 0.0, 0.02, 0.1)
 #: Seconds for which a server may have been down, as its wall clock tells it.
 DOWN = (0.0, 1.0, 100.0, 3600.0)
 
-#: UDP workers of the server in every third life.
+#: UDP workers, in those lives of the server that have any.
 WORKERS = 2
 
 #: The part of the rounds in which every caller logs out just before the kill.
