@@ -27,6 +27,7 @@ from benchmarks.report import Report, Row
 from benchmarks.servers import client_id
 from benchmarks.store import make_file
 from benchmarks.udp_protocols import on_another_core
+from rendezvous.storage.client_file import space_taken
 
 __all__ = ["run"]
 
@@ -57,7 +58,7 @@ def run(report: Report) -> None:
             empty_size = empty.resident()
         with _started(core, store=f"sqlite:{path}", **settings) as (server, _):
             each_once(server, core, keys, LATER)
-        size = sum(each.stat().st_size for each in directory.iterdir() if each.name.startswith(path.name))
+        size = sum(space_taken(str(each)) for each in directory.glob(f"{path.name}*"))
         report.add(Row("bytes on disk a client", f"{size / clients:.0f} bytes"))
         with _started(core, store=f"sqlite:{path}", **settings) as (server, start):
             report.add(Row("start-up: time, CPU time", _seconds(start), f"without clients {_seconds(empty_start)}"))

@@ -6,10 +6,12 @@ With CLIENTS that many clients pulse at full speed, and nothing else happens (:m
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
 
+from rendezvous.storage.client_file import space_taken
 from tests.crash.crowd import crash_crowd, missing
 from tests.crash.rounds import crash
 
@@ -20,22 +22,33 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(rounds: str = "300", seed: str = "1", clients: str = "0") -> None:
+def at_least_one(text: str) -> int:
+    """:returns: the number that is written here."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def main() -> None:
     """Run, and say what was done."""
-    size = int(clients)
-    if size and missing():
+    parser = argparse.ArgumentParser(prog="crash", description="Kill a server under load, restart it and compare.")
+    parser.add_argument("rounds", nargs="?", type=at_least_one, default=300, help="how often (default: 300)")
+    parser.add_argument("seed", nargs="?", type=int, default=1, help="of all that is drawn (default: 1)")
+    parser.add_argument("clients", nargs="?", type=at_least_one, help="how many pulse at full speed")
+    given = parser.parse_args()
+    if given.clients and missing():
         raise SystemExit(missing())
     with tempfile.TemporaryDirectory(prefix="rendezvous-crash-") as name:
         directory = Path(name)
-        if size:
-            total = crash_crowd(directory, int(rounds), size, int(seed), say)
+        if given.clients:
+            total = crash_crowd(directory, given.rounds, given.clients, given.seed, say)
         else:
-            total = crash(directory, int(rounds), int(seed), say)
-        size = sum(path.stat().st_size for path in directory.glob("rendezvous.sqlite3*"))
+            total = crash(directory, given.rounds, given.seed, say)
+        size = sum(space_taken(str(path)) for path in directory.glob("rendezvous.sqlite3*"))
     for name, count in sorted(total.items()):
         say(f"{count:9d}  {name}")
     say(f"{size:9d}  bytes on disk at the end; nothing was lost, and nothing that was ended came back")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
