@@ -44,13 +44,15 @@ def cut(found: Iterable[tuple[P, int, T | None]], limit: int, size: int, scan: i
     items: list[T] = []
     taken = 0
     last: P | None = None
-    for looked_at, (position, bytes_, item) in enumerate(found):
-        if looked_at >= scan:
+    for position, bytes_, item in found:
+        if scan <= 0:
             return Page(tuple(items), last, total)
+        scan -= 1
         if item is not None:
-            if len(items) >= limit or (items and taken + bytes_ > size):
-                return Page(tuple(items), last, total)
-            items.append(item)
             taken += bytes_
+            if limit <= 0 or (taken > size and items):
+                return Page(tuple(items), last, total)
+            limit -= 1
+            items.append(item)
         last = position
     return Page(tuple(items), None, total)

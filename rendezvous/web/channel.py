@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,15 @@ from rendezvous.web.deadlines import (
 )
 from rendezvous.web.request import Refused
 from rendezvous.web.sending import SMALL, Unread
-from rendezvous.web.transports import has_proxy_header, innermost, keep_little_unread, refusal, source_of_peer
+from rendezvous.web.transports import (
+    has_proxy_header,
+    innermost,
+    keep_little_unread,
+    refusal,
+    send_at_once,
+    sends_at_once,
+    source_of_peer,
+)
 
 if TYPE_CHECKING:
     from rendezvous.web.site import RendezvousSite
@@ -78,6 +86,7 @@ class Channel(HTTPChannel):
     _peer: Any = None
     _host: Any = None
     _unread: Unread | None = None
+    _sends_at_once = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +108,7 @@ class Channel(HTTPChannel):
             # By default it would hold 64 KiB of an answer for a client that reads nothing before it asks for a pause.
             innermost(self.transport).bufferSize = SMALL
             keep_little_unread(self.transport)
+            self._sends_at_once = sends_at_once(self.transport)
             self._deadlines.expect(_REQUEST, FIRST_BYTE_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -155,6 +165,13 @@ class Channel(HTTPChannel):
         if self._host is None:
             self._host = super().getHost()
         return self._host
+
+    def writeSequence(self, iovec: Sequence[bytes]) -> None:
+        """Write a whole response, or the head of one."""
+        if self._sends_at_once:
+            send_at_once(self.transport, iovec)
+        else:
+            super().writeSequence(iovec)
 
     # Backpressure
 

@@ -17,9 +17,9 @@ from rendezvous.interfaces import IStore
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment
-from rendezvous.web.pages import listing, number_after
+from rendezvous.web.pages import listing, number_after, separated
 from rendezvous.web.quotas import Quotas
-from rendezvous.web.records import ahead_of, answer_json, candidate_json, ends_at, offer_json, own_offer_json
+from rendezvous.web.records import ahead_of, answer_json, candidate_json, ends_at, offers_json, own_offer_json
 from rendezvous.web.route import Route, caller
 from rendezvous.web.sources import source_of
 from rendezvous.web.waiting import long_poll
@@ -89,8 +89,7 @@ class OfferRoutes:
         bloom = None if filter is None else Bloom.parse(filter, self._limits.bloom_size)
         page = await self._store.by_topic(name, limit, bloom, self._seconds(), number_after(query.text("next")))
         fields = {"topic": name, "total": page.total, "returned": len(page.items)}
-        ahead = self._ahead()
-        return listing(fields, "offers", [offer_json(offer, ahead) for offer in page.items], page)
+        return listing(fields, "offers", offers_json(page.items, self._ahead()), page)
 
     async def of_peer(self, request: Request, peer: str) -> list[bytes]:
         """The offers of a peer that can still be answered, and their topics."""
@@ -98,8 +97,7 @@ class OfferRoutes:
         name = decode_segment(peer, "peerId").lower()
         page = await self._store.of_peer(name, self._seconds(), number_after(Query(request).text("next")))
         fields = {"peerId": name, "topics": sorted({topic for offer in page.items for topic in offer.topics})}
-        ahead = self._ahead()
-        return listing(fields, "offers", [offer_json(offer, ahead) for offer in page.items], page)
+        return listing(fields, "offers", offers_json(page.items, self._ahead()), page)
 
     async def publish(self, request: Request) -> dict[str, Any]:
         """Publish offers, all or none; publishing one again refreshes it."""
@@ -126,7 +124,7 @@ class OfferRoutes:
         page = await self._store.mine(owner, now, number_after(Query(request).text("next")))
         ahead = self._ahead()
         offers = [own_offer_json(offer, ahead) for offer in page.items]
-        return listing({"peerId": owner}, "offers", offers, page)
+        return listing({"peerId": owner}, "offers", separated(offers), page)
 
     async def answers(self, request: Request) -> list[bytes]:
         """The answers to the caller's offers, the earliest first; with ``wait``, as soon as there is one."""
@@ -136,9 +134,8 @@ class OfferRoutes:
         page = await self._poll(
             request, owner, query.wait(), lambda: self._store.answers(owner, self._seconds(), since)
         )
-        return listing(
-            {}, "answers", [(answer_json(offer.id, offer.topics, answer),) for offer, answer in page.items], page
-        )
+        answers = separated([(answer_json(offer.id, offer.topics, answer),) for offer, answer in page.items])
+        return listing({}, "answers", answers, page)
 
     async def heartbeat(self, request: Request, offer: str) -> dict[str, Any]:
         """Say that the owner still waits: the offer is listed first again."""
@@ -181,7 +178,8 @@ class OfferRoutes:
         page = await self._poll(
             request, peer, query.wait(), lambda: self._store.candidates(name, peer, self._seconds(), since)
         )
-        return listing({"offerId": name}, "candidates", [(candidate_json(each),) for each in page.items], page)
+        candidates = separated([(candidate_json(each),) for each in page.items])
+        return listing({"offerId": name}, "candidates", candidates, page)
 
     async def _poll(
         self, request: Request, peer: str, wait: float, look: Callable[[], Awaitable[Page[Item, Any]]]

@@ -20,7 +20,7 @@ from rendezvous.core.pages import Page
 from rendezvous.errors import Malformed
 from rendezvous.limits import MAX_INTEGER
 
-__all__ = ["encode", "listing", "name_after", "next_name", "number_after", "ranked_after", "splice"]
+__all__ = ["encode", "listing", "name_after", "next_name", "number_after", "ranked_after", "separated", "splice"]
 
 _encode_any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -48,29 +48,33 @@ def splice(fields: dict[str, Any], **spliced: bytes) -> bytes:
 
 
 def listing(
-    fields: dict[str, Any], name: str, items: Iterable[Sequence[bytes]], page: Page[Any, Any], next: str | None = None
+    fields: dict[str, Any], name: str, items: Sequence[bytes], page: Page[Any, Any], next: str | None = None
 ) -> list[bytes]:
     """
     Make the answer that holds a page.
 
     :param fields: what it has besides.
     :param name: what its items are called.
-    :param items: their JSON, each in parts.
+    :param items: their JSON, with commas between them, in parts.
     :param next: the position of the next page, if it is not a number.
     :returns: its JSON, in parts: those of the items are not copied.
     """
     more: dict[str, Any] = {"hasMore": page.next is not None}
     if page.next is not None:
         more["next"] = str(page.next) if next is None else next
-    begin = encode({**fields, **more})[:-1] + b',"%b":[' % name.encode("ascii")
-    parts = [begin]
+    return [encode({**fields, **more})[:-1] + b',"%b":[' % name.encode("ascii"), *items, b"]}"]
+
+
+def separated(items: Iterable[Sequence[bytes]]) -> list[bytes]:
+    """
+    :param items: JSON, each in parts.
+    :returns: all of their parts, with commas between the items.
+    """
+    parts: list[bytes] = []
     for item in items:
         parts += item
         parts.append(b",")
-    if len(parts) > 1:
-        parts.pop()
-    parts.append(b"]}")
-    return parts
+    return parts[:-1]
 
 
 def number_after(text: str | None) -> int | None:

@@ -6,7 +6,7 @@ The JSON of offers, answers and candidates, spliced from what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
 from rendezvous.web.pages import encode, splice
@@ -16,7 +16,7 @@ __all__ = [
     "answer_json",
     "candidate_json",
     "ends_at",
-    "offer_json",
+    "offers_json",
     "own_offer_json",
     "payloads",
     "session_json",
@@ -39,10 +39,16 @@ def ends_at(offer: Offer, ahead: int) -> int:
     return offer.expires_at + ahead
 
 
-def offer_json(offer: Offer, ahead: int) -> Parts:
-    """:returns: an offer as anybody sees it."""
-    # A listing has fifty of these: ends_at() is not called for each.
-    return offer.head, offer.sdp, b',"expiresAt":%d,"lastSeen":%d}' % (offer.expires_at + ahead, offer.last_seen)
+def offers_json(offers: Sequence[Offer], ahead: int) -> list[bytes]:
+    """:returns: offers as anybody sees them, with commas between them, in parts."""
+    parts: list[bytes] = []
+    for offer in offers:
+        # Neither ends_at() nor another function for one offer: most pages have fifty.
+        times = b',"expiresAt":%d,"lastSeen":%d},' % (offer.expires_at + ahead, offer.last_seen)
+        parts += (offer.head, offer.sdp, times)
+    if parts:
+        parts[-1] = parts[-1][:-1]
+    return parts
 
 
 def own_offer_json(offer: Offer, ahead: int) -> Parts:
@@ -57,7 +63,7 @@ def own_offer_json(offer: Offer, ahead: int) -> Parts:
     }
     if offer.info is None:
         rest["info"] = None
-    head, sdp, times = offer_json(offer, ahead)
+    head, sdp, times = offers_json((offer,), ahead)
     return head, sdp, times[:-1] + b"," + encode(rest)[1:]
 
 

@@ -159,14 +159,19 @@ class CappedRequest(Request):
         if self.startedWriting:
             super().write(data)
         elif not self._disconnected:
-            self._begin((data,))
+            self._begin((data,), len(data))
 
-    def writeSequence(self, parts: Sequence[bytes]) -> None:
-        """Write a whole body, behind its headers. The transport has the parts themselves until it sends them."""
+    def write_whole(self, parts: Sequence[bytes], size: int) -> None:
+        """
+        Write a whole body, behind its headers.
+
+        :param parts: what it consists of. The transport may have them themselves until it sends them.
+        :param size: how many bytes they have.
+        """
         if not self._disconnected:
-            self._begin(parts)
+            self._begin(parts, size)
 
-    def _begin(self, parts: Sequence[bytes]) -> None:
+    def _begin(self, parts: Sequence[bytes], size: int) -> None:
         """
         Write the headers and what follows them in one piece.
 
@@ -188,7 +193,7 @@ class CappedRequest(Request):
             self.channel.write(head)
             super().write(b"".join(parts))
         else:
-            self.sentLength = sum(map(len, parts))
+            self.sentLength = size
             self.channel.writeSequence((head, *parts))
 
     def connectionLost(self, reason: Failure) -> None:

@@ -111,7 +111,7 @@ class Sender:
         request.channel.keep_unread(unread)
         await self.turn(unread.source)
         write_head(request, size)
-        request.writeSequence(parts)
+        request.write_whole(parts, size)
         unread.written()
 
     async def _send_pieces(self, request: Request, size: int, parts: Sequence[bytes]) -> None:

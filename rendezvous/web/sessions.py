@@ -15,7 +15,7 @@ from rendezvous.interfaces import IStore
 from rendezvous.limits import SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query, decode_segment, header
-from rendezvous.web.pages import listing, name_after, next_name, number_after, ranked_after, splice
+from rendezvous.web.pages import listing, name_after, next_name, number_after, ranked_after, separated, splice
 from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import ahead_of, payloads, session_json
 from rendezvous.web.route import Route
@@ -94,7 +94,7 @@ class SessionRoutes:
         after = number_after(Query(request).text("next"))
         page = await self._store.sessions(_origin(request), decode_segment(topic, "topic"), self._seconds(), after)
         ahead = self._ahead()
-        return listing({}, "sessions", [session_json(session, ahead) for session in page.items], page)
+        return listing({}, "sessions", separated([session_json(session, ahead) for session in page.items]), page)
 
     async def open(self, request: Request, topic: str) -> dict[str, Any]:
         """Open a session."""

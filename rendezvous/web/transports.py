@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.protocols.policies import ProtocolWrapper
 
@@ -16,7 +17,16 @@ from rendezvous.errors import RendezvousError
 from rendezvous.web._json import error_body, error_fields
 from rendezvous.web.pages import encode
 
-__all__ = ["has_proxy_header", "innermost", "keep_little_unread", "refusal", "response_head", "source_of_peer"]
+__all__ = [
+    "has_proxy_header",
+    "innermost",
+    "keep_little_unread",
+    "refusal",
+    "response_head",
+    "send_at_once",
+    "sends_at_once",
+    "source_of_peer",
+]
 
 #: Bytes of a socket's send buffer. Linux doubles it for what it needs itself.
 KERNEL_BUFFER = 64 * 1024
@@ -44,6 +54,30 @@ def keep_little_unread(transport: Any) -> None:
     if connected is not None:
         with suppress(OSError):  # The client may have left already.
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+
+
+def sends_at_once(transport: Any) -> bool:
+    """:returns: whether :func:`send_at_once` can be used: the transport has a socket, and neither TLS nor a proxy."""
+    return isinstance(transport, FileDescriptor)
+
+
+def send_at_once(transport: Any, parts: Sequence[bytes]) -> None:
+    """
+    Have the system take what it can of a response now, and the transport keep the rest.
+
+    By itself a transport would begin to send in the next turn of the reactor. For that it has the reactor look when the
+    socket can be written to, and then no longer, which is two system calls and a sixth of the time of a look-up.
+    """
+    if transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting or not transport.connected:
+        transport.writeSequence(parts)
+        return
+    data = b"".join(parts)
+    sent = transport.writeSomeData(data)
+    if not isinstance(sent, int) or sent < 0:
+        # The connection is lost. The transport finds that out when it sends, where it can deal with it.
+        transport.write(data)
+    elif sent < len(data):
+        transport.write(data[sent:])
 
 
 def source_of_peer(peer: Any) -> SourceNetwork:
