@@ -6,6 +6,8 @@ import errno
 import gc
 import os
 import socket
+import threading
+from functools import partial
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -14,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
 from rendezvous.udp import handing, workers
-from rendezvous.udp.control import BUSY
+from rendezvous.udp import worker as worker_module
+from rendezvous.udp.control import BUSY, Line
 from rendezvous.udp.handing import MAX_MESSAGE, pair
 from rendezvous.udp.mmsg import NAME_SIZE, Batch
 from rendezvous.udp.port import GroupPort
@@ -163,8 +166,8 @@ class StopWithoutDescriptorsTests(SynchronousTestCase):
 class BusyTests(SynchronousTestCase):
     """The main process stands still for a moment."""
 
-    def test_worker_holds_as_much_as_the_receive_buffer_of_a_port(self) -> None:
-        """2400 pulses that came one by one, which a port without workers would have kept."""
+    def holding(self) -> tuple[socket.socket, socket.socket, Worker, Line]:
+        """:returns: a pair of sockets, and a worker that has 2400 pulses to hand over, which came one by one."""
         ours, theirs = pair()
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
@@ -173,6 +176,11 @@ class BusyTests(SynchronousTestCase):
         batch.fill(bytes(NAME_SIZE), [bytes(32)])
         for _ in range(2400):
             worker.hand_over(0, batch, [0])
+        return ours, theirs, worker, line
+
+    def test_worker_holds_as_much_as_the_receive_buffer_of_a_port(self) -> None:
+        """2400 pulses that came one by one, which a port without workers would have kept."""
+        ours, _, worker, line = self.holding()
         read = 0
         for _ in range(100):
             try:
@@ -181,3 +189,25 @@ class BusyTests(SynchronousTestCase):
             except BlockingIOError:
                 worker.turn(0.0)
         self.assertEqual((read, line.count(BUSY)), (2400, 0))
+
+    def test_worker_that_is_to_end_hands_over_what_it_holds(self) -> None:
+        """The main process reads on until the worker has ended, for example while it makes the index anew."""
+        ours, theirs, worker, line = self.holding()
+        read: list[bytes] = []
+        ours.settimeout(60)
+        reader = threading.Thread(target=lambda: read.extend(iter(partial(ours.recv, MAX_MESSAGE), b"")))
+        ours.shutdown(socket.SHUT_WR)
+        reader.start()
+        self.assertFalse(worker.turn(0.0))
+        theirs.close()
+        reader.join()
+        self.assertEqual((len(read), line.count(BUSY)), (2400, 0))
+
+    def test_worker_waits_for_no_main_process_that_reads_nothing(self) -> None:
+        """What is left is counted: of a main process that has ended, and of one that stands still."""
+        self.patch(worker_module, "LAST", 0.01)
+        for is_closed in (True, False):
+            ours, _, worker, line = self.holding()
+            (ours.close if is_closed else partial(ours.shutdown, socket.SHUT_WR))()
+            self.assertFalse(worker.turn(0.0))
+            self.assertGreater(line.count(BUSY), 1000)

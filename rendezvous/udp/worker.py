@@ -42,6 +42,7 @@ __all__ = [
     "CONTROL_FD",
     "FIRST_SOCKET_FD",
     "KEYS_FD",
+    "LAST",
     "PAIR_FD",
     "SLOW",
     "TABLE_FD",
@@ -65,6 +66,9 @@ SLOW = 0.05
 
 #: Bytes that are held for the main process while it is busy: as much as the receive buffer of a port.
 HELD = 1024 * 1024
+
+#: Seconds in which the main process must have read something of what is held when the worker ends.
+LAST = 0.5
 
 #: Batches of one socket before the next socket has its turn.
 BATCHES = 4
@@ -281,6 +285,9 @@ class Worker:
             if fd in self._ports:
                 self._ports[fd].read()
             elif events != select.POLLOUT:
+                # The main process reads on, unless it ends as well; then sending fails at once.
+                self._pair.settimeout(LAST)
+                self._send_waiting()
                 self._line.add(BUSY, sum(count for _, count in self._waiting))
                 return False
             else:
