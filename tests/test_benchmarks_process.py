@@ -53,7 +53,7 @@ class LoadTests(SynchronousTestCase):
                 "-r",
                 1000,
                 "-t",
-                0.1,
+                1.5,
                 "-s",
                 2,
                 keys=self.keys(),
@@ -64,7 +64,8 @@ class LoadTests(SynchronousTestCase):
             with contextlib.suppress(BlockingIOError):
                 while True:
                     received.append(server.recvfrom(64))
-        self.assertGreater(len(received), 50)
+        # Of 1500: the machine may have other things to do.
+        self.assertGreaterEqual(len(received), 50)
         self.assertEqual([key for key, _ in received[:50]], KEYS * 25)
         self.assertEqual(len(Counter(received)), 2)
         self.assertEqual((found.codes, found.lost), ({}, 1.0))
@@ -73,7 +74,8 @@ class LoadTests(SynchronousTestCase):
         """Without keys it sends STUN Bindings of 20 bytes, each with a transaction id of its own."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
             server.bind(("127.0.0.1", 0))
-            load(Server(server.getsockname()[1], os.getpid()), CORE, "-r", 1000, "-t", 0.05, first_port=0)
+            load(Server(server.getsockname()[1], os.getpid()), CORE, "-r", 1000, "-t", 1.5, first_port=0)
+            server.setblocking(False)
             received = [server.recv(64) for _ in range(20)]
         self.assertEqual({each[:8] for each in received}, {bytes.fromhex("000100002112a442")})
         self.assertEqual((len(set(received)), {len(each) for each in received}), (20, {20}))
