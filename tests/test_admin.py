@@ -307,6 +307,17 @@ class CheckTests(AdminCase):
         self.assertIn("is damaged", self.refusal("backup", self.path, self.path + ".copy"))
         self.assertEqual(sorted(os.listdir(self.directory)), ["rendezvous.sqlite3"])
 
+    def test_damage_that_hides_no_record(self) -> None:
+        """The number of free pages is wrong, say. The store is refused, and no copy is made of it."""
+        open_database(self.path).close()
+        with open(self.path, "r+b") as file:
+            file.seek(36)
+            file.write((7).to_bytes(4, "big"))
+        copy = self.path + ".copy"
+        for command in (["check", self.path], ["backup", self.path, copy], ["restore", self.path, copy]):
+            self.assertIn("is damaged", self.refusal(*command))
+            self.assertFalse(os.path.lexists(copy))
+
     def test_files_that_are_no_store(self) -> None:
         """None, an empty one, a text, a directory, another program's."""
         other = self.directory / "other"

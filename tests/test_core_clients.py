@@ -14,10 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client
-from rendezvous.core.clients import ClientColumns
+from rendezvous.core.clients import ClientColumns, slots_for
 from rendezvous.core.flat import flat_memory
 from rendezvous.core.record import ADDRESS, BANNED, IPV6, KICKED, RECORD_SIZE, SIGNED, USED, VERIFIED
 from rendezvous.errors import Unavailable
+from rendezvous.limits import GROWTH
 
 NOW = 1_700_000_000.0
 ID = b"a client's id..."
@@ -141,6 +142,64 @@ class ClientColumnsTests(SynchronousTestCase):
         """They are part of the format of the file, so none may get another value."""
         flags = [USED, ADDRESS, IPV6, VERIFIED, KICKED, BANNED, SIGNED]
         self.assertEqual(flags, [1, 2, 4, 8, 16, 32, 64])
+
+    def test_record_that_another_process_reads_is_whole_or_none(self) -> None:
+        """It is none if the slot is free, was freed, has another client, is torn, or is beyond the table."""
+        self.columns.move(1, *HERE, 5024, NOW)
+        self.assertEqual(self.columns.whole_client(1, ID), self.columns.client(1))
+        for slot, client_id in ((1, OTHER), (2, ID), (2, bytes(16)), (4, ID), (1000, ID)):
+            self.assertIsNone(self.columns.whole_client(slot, client_id))
+        self.memory[RECORD_SIZE + 20] ^= 1
+        self.assertIsNone(self.columns.whole_client(1, ID))
+        self.memory[RECORD_SIZE + 20] ^= 1
+        self.columns.free(1)
+        self.assertEqual(self.columns.client_id(1), ID)
+        self.assertIsNone(self.columns.whole_client(1, ID))
+
+    def test_pulse_is_steady_only_at_the_known_address(self) -> None:
+        """Of either family, also after a verify, which stays known if the pulse is not steady."""
+        for host, port in (HERE, THERE):
+            for verified in (False, True):
+                self.columns.move(1, host, port, 5024, NOW)
+                if verified:
+                    self.columns.verify(1, NOW + 1)
+                before = bytes(self.memory)
+                other = host[:-1] + bytes([host[-1] ^ 1])
+                for place in ((other, port, 5024), (host, port + 1, 5024), (host, port, 5024 + 65536)):
+                    self.assertFalse(self.columns.take_steady(1, *place))
+                self.assertEqual(bytes(self.memory), before)
+                self.assertTrue(self.columns.take_steady(1, host, port, 5024))
+                self.assertEqual(self.columns.flags(1), USED | ADDRESS | (IPV6 if len(host) == 16 else 0))
+
+    def test_slots_that_are_left_out_are_free(self) -> None:
+        """Whether one or several are missing between steady clients, all of these are given out later."""
+        columns = ClientColumns(9)
+        ids = {slot: slot.to_bytes(16, "big") for slot in (1, 3, 4, 7)}
+        for slot in range(1, 8):
+            columns.fill(slot, ids.get(slot, OTHER), NOW)
+            columns.move(slot, *HERE, 5024, NOW)
+        again = ClientColumns(9, memoryview(columns.memory))
+        found = list(again.adopt_all(ids.items(), 0.0, NOW))
+        self.assertEqual(
+            [(slot, client_id, whole) for slot, client_id, _, whole in found],
+            [(slot, client_id, True) for slot, client_id in ids.items()],
+        )
+        self.assertEqual([again.flags(slot) for slot in (2, 5, 6)], [0, 0, 0])
+        self.assertEqual([again.take(OTHER, NOW) for _ in range(6)], [2, 5, 6, 8, 9, 0])
+
+    def test_slot_that_is_marked_as_free_has_no_client(self) -> None:
+        """Although the id is still in it: the client comes back without an address, and its slot is in use."""
+        for flags in (0, ADDRESS):
+            self.columns.move(1, *HERE, 5024, NOW)
+            memoryview(self.memory).cast("H")[32 + 18] = flags
+            again = ClientColumns(3, self.memory)
+            self.assertFalse(again.adopt(1, ID, 0.0, NOW + 9))
+            self.assertEqual((again.client(1), again.flags(1)), (Client(ID, NOW + 9), USED))
+
+    def test_table_can_grow_where_it_is(self) -> None:
+        """There are slots for several times as many clients, and for those that have ended and are not freed yet."""
+        for most in (1, 1000, 1_000_000):
+            self.assertGreaterEqual(slots_for(most), GROWTH * most + 4096)
 
     def test_client_without_an_address_has_never_pulsed(self) -> None:
         """A verify does not change that."""

@@ -176,6 +176,17 @@ class RestartTests(ClientsCase):
         self.assertEqual(self.now, NOW + 130)
         self.assertEqual(self.done(self.store.status(ONLINE, self.now)), PeerStatus(False, 50.0))
 
+    def test_looking_into_the_store_goes_by_the_later_time(self) -> None:
+        """Counts and a copy are of the moment that the file of clients says."""
+        durability = self.store._durability
+        assert isinstance(durability, Journaled)
+        durability._clients.file.renew(NOW + 130)
+        found = inspection.stats(self.path, Timers())
+        self.assertEqual((found["clients_online"], found["clients_pending"]), (0, 2))
+        inspection.backup(self.path, copy := os.path.join(self.directory, "copy"))
+        self.store = self.opened(copy)
+        self.assertEqual(self.now, NOW + 130)
+
     def test_database_may_know_a_later_time_than_the_file(self) -> None:
         """By 10 seconds: the file is renewed more often. By more, times are shifted, as the file may be a copy."""
         for ahead, silent in ((1.0, 21.0), (10.0, 30.0), (10.5, 20.0)):
@@ -401,13 +412,21 @@ class DamageTests(ClientsCase):
         self.assertAsBefore()
 
     def test_file_of_another_store_is_refused(self) -> None:
-        """As when only one of the two was put back."""
+        """As when only one of the two was put back. Nothing is read from it, and no copy is made of the two."""
         other = os.path.join(self.directory, "other")
         self.ids = []
         store = self.opened(other)
         self.done(store.close(self.now))
         os.replace(other + ".clients", self.file)
         self.assertIn("belongs to another store", self.refusal())
+        copy = os.path.join(self.directory, "copy")
+        for look in (
+            inspection.check,
+            lambda path: inspection.stats(path, Timers()),
+            lambda path: inspection.backup(path, copy),
+        ):
+            self.assertIn("belongs to another store", str(self.assertRaises(StartupError, look, self.path)))
+        self.assertFalse(os.path.lexists(copy))
 
     def test_new_store_takes_the_place_of_ours_and_of_nothing_else(self) -> None:
         """A database that was moved away leaves a file behind, which is of no use."""
@@ -568,7 +587,10 @@ class CopyTests(ClientsCase):
             database = sqlite3.connect(copy, isolation_level=None)
             database.execute(f"UPDATE client_snapshot SET {column} = ? WHERE host IS NOT NULL", (value,))  # noqa: S608
             database.close()
-            self.assertIn("a record cannot be read", str(self.assertRaises(StartupError, self.opened, copy)))
+            place = os.path.join(self.directory, "place")
+            for use in (self.opened, inspection.check, lambda copy, place=place: inspection.restore(copy, place)):
+                self.assertIn("a record cannot be read", str(self.assertRaises(StartupError, use, copy)))
+            self.assertFalse(os.path.lexists(place))
             os.unlink(copy)
 
     def test_rest_of_a_store_is_in_the_way(self) -> None:
@@ -594,6 +616,8 @@ class CopyTests(ClientsCase):
         self.assertEqual(inspection.check(self.path)["without_record"], 1)
         os.unlink(self.file)
         self.assertEqual(inspection.check(self.path)["without_record"], 3)
+        found = inspection.stats(self.path, Timers())
+        self.assertEqual((found["clients"], found["clients_never_pulsed"]), (3, 3))
         Path(self.file).write_bytes(whole[:-1])
         for look in (inspection.check, lambda path: inspection.stats(path, Timers())):
             self.assertIn("damaged", str(self.assertRaises(StartupError, look, self.path)))
@@ -631,6 +655,11 @@ class UpgradeTests(ClientsCase):
         database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
         database.executescript(f"PRAGMA application_id = {0x5244565A}; PRAGMA user_version = 2;")
         database.close()
+        found = inspection.stats(old, Timers())
+        counts = [found[f"clients{state}"] for state in ("", "_online", "_pending", "_never_pulsed", "_gone")]
+        self.assertEqual(counts, [3, 2, 0, 1, 0])
+        checked = inspection.check(old)
+        self.assertEqual((checked["version"], checked["records"], checked["without_record"]), (2, 0, 0))
         self.store = self.opened(old)
         self.assertEqual(self.now, NOW + 100)
         networks = {each.client_id: each.network for each in clients(self.store.tables.presence)}

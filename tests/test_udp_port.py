@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +114,18 @@ class FairPortTests(SynchronousTestCase):
             self.assertGreater(plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), before)
             self.assertLessEqual(size, RECEIVE_BUFFER)
 
+    def test_receive_buffer_beyond_the_limit_is_asked_for_first(self) -> None:
+        """The plain option would set the buffer back to the limit of the system, so it is used only if need be."""
+        self.patch(sys, "platform", "linux")
+        force = 33
+        for refused, expected in ((), [force]), ((force,), [force, socket.SO_RCVBUF]):
+            handle = _Handle(refused)
+            given: Any = handle
+            self.assertEqual(enlarge_buffer(given), RECEIVE_BUFFER)
+            self.assertEqual(handle.asked, [(option, RECEIVE_BUFFER) for option in expected])
+        nothing: Any = _Handle((force, socket.SO_RCVBUF))
+        self.assertEqual(enlarge_buffer(nothing), RECEIVE_BUFFER)
+
     def test_a_buffer_that_the_system_refuses_is_logged(self) -> None:
         """One line, with what it is and what it should be; the port is open."""
         self.patch(port, "enlarge_buffer", lambda handle: 1000)
@@ -121,6 +134,28 @@ class FairPortTests(SynchronousTestCase):
                 f"UDP port {opened.getHost().port} has a receive buffer of 1000 bytes instead of {RECEIVE_BUFFER}"
             )
         self.assertIn(expected, [formatEvent(event) for event in events])
+
+
+class _Handle:
+    """
+    A socket of Linux, which shows twice what was asked for.
+
+    :param refused: options that are not permitted.
+    """
+
+    def __init__(self, refused: tuple[int, ...]) -> None:
+        self._refused = refused
+        self.asked: list[tuple[int, int]] = []
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Note what is asked for."""
+        self.asked.append((option, value))
+        if option in self._refused:
+            raise PermissionError
+
+    def getsockopt(self, level: int, option: int) -> int:
+        """:returns: the size of the buffer."""
+        return 2 * RECEIVE_BUFFER
 
 
 class _Broken:

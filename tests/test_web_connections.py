@@ -128,6 +128,14 @@ class ConnectionsTests(SynchronousTestCase):
             self.assertTrue(self.table.belongs_to(connection, HOME))
         self.assertEqual([connection.gave_way for connection in connections], [True, False, False])
 
+    def test_source_that_a_connection_leaves_has_room_again(self) -> None:
+        """As many connections as before fit, and none of them takes a place of another."""
+        for _ in range(2):
+            self.assertTrue(self.table.belongs_to(self.open(HOME), ELSEWHERE))
+        for _ in range(2):
+            self.open(HOME)
+        self.assertEqual((len(self.table), self.refused), (4, []))
+
     def test_port_accepts_a_bounded_number_at_a_time(self) -> None:
         """Twisted would raise it without end while more and more come."""
         connection = _Connection()

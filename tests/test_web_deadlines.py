@@ -65,6 +65,61 @@ class OneTimerTests(SynchronousTestCase):
         clock.pump([0.5, 0.5, 59.0])
         self.assertEqual(connection.reached, [(0.5, "abort"), (1.0, "rested"), (60.0, "overdue")])
 
+    def made(self) -> tuple[Clock, OneConnection, Deadlines]:
+        """:returns: a clock at zero, and a connection without a deadline."""
+        clock = Clock()
+        connection = OneConnection(clock)
+        return clock, connection, Deadlines(clock, connection)
+
+    def test_each_deadline_is_reached_by_itself(self) -> None:
+        """Whichever it is, once, and without the others."""
+        for begin, expected in (
+            (lambda deadlines: deadlines.expect(Awaited.BODY, 2.0), "overdue"),
+            (lambda deadlines: deadlines.rest(2.0), "rested"),
+            (lambda deadlines: deadlines.abort_in(2.0), "abort"),
+        ):
+            clock, connection, deadlines = self.made()
+            begin(deadlines)
+            clock.pump([1.5, 0.5, 60.0])
+            self.assertEqual(connection.reached, [(2.0, expected)])
+            self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_wait_can_become_longer_and_shorter(self) -> None:
+        """Its time counts from when it began. None is left a moment before its end."""
+        clock, connection, deadlines = self.made()
+        deadlines.expect(Awaited.BODY, 10.0)
+        clock.advance(4.0)
+        self.assertTrue(deadlines.extend(20.0))
+        clock.advance(15.5)
+        self.assertTrue(deadlines.extend(19.75))
+        clock.advance(0.125)
+        self.assertEqual(connection.reached, [])
+        clock.advance(0.125)
+        self.assertEqual(connection.reached, [(19.75, "overdue")])
+        deadlines.expect(Awaited.BODY, 1.0)
+        self.assertFalse(deadlines.extend(0.0))
+        self.assertFalse(deadlines.extend(0.0009))
+        self.assertTrue(deadlines.extend(0.002))
+        self.assertIs(deadlines.awaited, Awaited.BODY)
+
+    def test_what_is_not_waited_for_any_more_is_never_late(self) -> None:
+        """A whole request has come, the client has read, or the connection is gone."""
+        clock, connection, deadlines = self.made()
+        deadlines.expect(Awaited.BODY, 1.0)
+        deadlines.abort_in(2.0)
+        self.assertTrue(deadlines.is_closing)
+        deadlines.expect_nothing()
+        deadlines.keep_open()
+        self.assertEqual((deadlines.awaited, deadlines.is_closing), (Awaited.NOTHING, False))
+        clock.advance(60.0)
+        deadlines.expect(Awaited.BODY, 1.0)
+        deadlines.rest(1.0)
+        deadlines.abort_in(1.0)
+        deadlines.end()
+        deadlines.rest(1.0)
+        clock.advance(60.0)
+        self.assertEqual((connection.reached, clock.getDelayedCalls()), ([], []))
+
 
 class DeadlineCase(SynchronousTestCase):
     """A server on a clock, and what was logged meanwhile."""

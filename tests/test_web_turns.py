@@ -175,7 +175,7 @@ class TurnsTests(SynchronousTestCase):
             self.turns.run(number, lambda data: None, b"")
             self.turn()
             self.later("a", BUDGET)
-        self.assertLessEqual(len(self.turns._used), 2 * REMEMBERED)
+            self.assertLessEqual(len(self.turns._used), REMEMBERED + 2)
         while self.turn():
             pass
         self.assertEqual((len(self.turns._used), len(self.turns._order), self.reactor.calls), (0, 0, []))

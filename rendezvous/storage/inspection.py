@@ -14,7 +14,10 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import attrs
+
 from rendezvous.core.client import Client
+from rendezvous.core.clients import ClientColumns
 from rendezvous.core.states import PresenceState, Timers, state_of
 from rendezvous.errors import StartupError
 from rendezvous.storage.client_file import client_file_path, look, space_taken
@@ -115,7 +118,7 @@ def check(path: str) -> dict[str, Any]:
         _whole(path, database, "integrity_check")
         # One of an earlier version is read once it is upgraded.
         records = _read_all(path, database) if version == newest else 0
-        without = sum(each is None for each in _clients(path, database)) if version == newest else 0
+        without = _count_without_record(path, database) if version == newest else 0
         return {"version": version, "newest": newest, "records": records, "without_record": without}
 
     return read_only(path, look)
@@ -198,6 +201,22 @@ def _clients(path: str, database: sqlite3.Connection) -> Iterator[Client | None]
         raise StartupError(f"the table of clients {name!r} belongs to another store than the one beside it")
     for slot, client_id in read_clients(database):
         yield columns.whole_client(slot, client_id)
+
+
+def _count_without_record(path: str, database: sqlite3.Connection) -> int:
+    """
+    Count the clients of which nothing whole is recorded, and see that the others can be put into records.
+
+    :raises StartupError: one of them cannot.
+    """
+    without, columns = 0, ClientColumns(1)
+    with readable(path):
+        for client in _clients(path, database):
+            if client is None:
+                without += 1
+            else:
+                columns.put(attrs.evolve(client, slot=1))
+    return without
 
 
 def backup(path: str, destination: str) -> int:
