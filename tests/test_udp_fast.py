@@ -126,6 +126,15 @@ class MixedTests(BatchCase):
             sent = Counter(self.deliver([(with_attribute, HOME), *unknown, (alive, HOME), *others]))
             self.assertEqual(Counter({each: count for each, count in sent.items() if each[1] != FAR}), answers)
 
+    def test_bindings_of_another_length_are_no_plain_ones(self) -> None:
+        """Cut off or with bytes behind them, among Bindings that are whole: dropped and counted, as one by one."""
+        for length in (8, 12, 19, 21):
+            cut = BINDING.ljust(21, b"\0")[:length]
+            self.start()
+            sent = self.deliver([(BINDING, HOME)] * 15 + [(cut, AWAY)] * 2)
+            self.assertEqual([to for _, to in sent], [HOME] * 15)
+            self.assertEqual(sum(self.dropped().values()), 2)
+
     def test_every_size(self) -> None:
         """Batches of 1 to 600 datagrams, kinds in turn, are answered whole."""
         for size in (1, 2, 7, 8, 9, 127, 128, 129, 255, 256, 257, 600):
