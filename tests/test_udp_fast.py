@@ -126,6 +126,16 @@ class MixedTests(BatchCase):
             sent = Counter(self.deliver([(with_attribute, HOME), *unknown, (alive, HOME), *others]))
             self.assertEqual(Counter({each: count for each, count in sent.items() if each[1] != FAR}), answers)
 
+    def test_first_pulses_record_where_each_came_from(self) -> None:
+        """Host and port, on a socket of either family; and a pulse from there is on time again."""
+        self.start()
+        places = {key: (f"198.51.100.{number}", 5000 + 7 * number) for number, key in enumerate(self.keys, 1)}
+        for _ in range(2):
+            sent = self.deliver(list(places.items()))
+            self.assertEqual(Counter(sent), Counter((ON_TIME, place) for place in places.values()))
+            found = {(client.host, client.port) for client in clients(self.presence())}
+            self.assertEqual(found, set(places.values()))
+
     def test_bindings_of_another_length_are_no_plain_ones(self) -> None:
         """Cut off or with bytes behind them, among Bindings that are whole: dropped and counted, as one by one."""
         for length in (8, 12, 19, 21):

@@ -65,7 +65,9 @@ class LoopbackTests(SynchronousTestCase):
                 for row in range(rows):
                     datagram = batch.datagram(row)
                     found.append(int(datagram))
-                    self.assertEqual(batch.source(row), clients[int(datagram) % 3].getsockname())
+                    host, its_port = clients[int(datagram) % 3].getsockname()
+                    self.assertEqual(batch.source(row), (host, its_port))
+                    self.assertEqual((batch.raw_host(row), batch.port(row)), (socket.inet_aton(host), its_port))
                     batch.reply(sock.fileno(), row, datagram * 2)
                 self.assertEqual(batch.flush(sock.fileno()), 0)
             self.assertEqual(found, list(range(count)))
@@ -83,6 +85,7 @@ class LoopbackTests(SynchronousTestCase):
         self.assertEqual(batch.source(1), ("::1", six.getsockname()[1]))
         self.assertEqual(batch.raw_host(0), bytes(10) + b"\xff\xff\x7f\x00\x00\x01")
         self.assertEqual(batch.raw_host(1), bytes(15) + b"\x01")
+        self.assertEqual([batch.port(row) for row in (0, 1)], [each.getsockname()[1] for each in (four, six)])
         for row in (0, 1):
             batch.reply(sock.fileno(), row, b"pong %d" % row)
         self.assertEqual(batch.flush(sock.fileno()), 0)
