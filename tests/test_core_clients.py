@@ -146,7 +146,9 @@ class ClientColumnsTests(SynchronousTestCase):
     def test_record_that_another_process_reads_is_whole_or_none(self) -> None:
         """It is none if the slot is free, was freed, has another client, is torn, or is beyond the table."""
         self.columns.move(1, *HERE, 5024, NOW)
+        self.columns.fill(3, OTHER, NOW)
         self.assertEqual(self.columns.whole_client(1, ID), self.columns.client(1))
+        self.assertEqual(self.columns.whole_client(3, OTHER), self.columns.client(3))
         for slot, client_id in ((1, OTHER), (2, ID), (2, bytes(16)), (4, ID), (1000, ID)):
             self.assertIsNone(self.columns.whole_client(slot, client_id))
         self.memory[RECORD_SIZE + 20] ^= 1

@@ -136,6 +136,14 @@ class ConnectionsTests(SynchronousTestCase):
             self.open(HOME)
         self.assertEqual((len(self.table), self.refused), (4, []))
 
+    def test_nothing_is_kept_of_connections_that_are_closed(self) -> None:
+        """However many sources have come and gone, idle or busy, known or not."""
+        for number in range(100):
+            for source in (source_network(f"2001:db8:{number:x}::1"), UNKNOWN):
+                for busy in (False, True):
+                    self.table.closed(self.open(source, busy=busy))
+        self.assertEqual((len(self.table), self.table._idle, self.table._idle_of), (0, {}, {}))
+
     def test_port_accepts_a_bounded_number_at_a_time(self) -> None:
         """Twisted would raise it without end while more and more come."""
         connection = _Connection()
