@@ -20,6 +20,7 @@ from twisted.web.server import Request, Site
 
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.limits import SourceLimits
+from rendezvous.process import collect_seldom
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
 from rendezvous.udp.fast import listen_fast
@@ -130,6 +131,8 @@ def main(name: str, clients: str = "0", settings: str = "{}") -> None:
             port = listen_fast(reactor, 0, made.datagrams(), calls, "127.0.0.1", made.workers())
         else:
             port = reactor.listenTCP(0, made.site(), interface="127.0.0.1", backlog=512)
+    # As in a process of twistd; the yardsticks have it too.
+    collect_seldom()
     print(port.getHost().port, flush=True)
     reactor.run()
 

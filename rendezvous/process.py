@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from rendezvous.errors import StartupError
 
-__all__ = ["CannotStart", "ServerProcess", "Signals", "terminal_of"]
+__all__ = ["CannotStart", "ServerProcess", "Signals", "collect_seldom", "terminal_of"]
 
 #: New objects until a collection of the youngest, and how many of those until one of the middle ones, and of all. With
 #: Python's own (700, 10, 10) a thousand sessions opened a second meant two full collections a second, of 100 ms each.
@@ -122,12 +122,7 @@ class ServerProcess(MultiService):
     def startService(self) -> None:
         """Open the store, and begin."""
         self._start(super().startService)
-        # A full collection of garbage stops the reactor while it looks at every object. What is there now stays until
-        # the end, so further collections leave it out; and they are seldom, because nearly all that they would find is
-        # found by the collections of young objects.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*COLLECTIONS)
+        collect_seldom()
         self._signals.start(self._reload_or_say)
         self._terminal.close()
 
@@ -158,6 +153,18 @@ class ServerProcess(MultiService):
             self.log.error("nothing was reloaded: {reason}", reason=str(e))
         except Exception:
             self.log.failure("a reload failed")
+
+
+def collect_seldom() -> None:
+    """
+    Let the collector of garbage leave out the objects that are there now, and run less often.
+
+    A full collection stops the reactor while it looks at every object. What is there when a server has started stays
+    until its end, and nearly all that a full collection would find is found by the collections of young objects.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTIONS)
 
 
 def terminal_of() -> Any:
