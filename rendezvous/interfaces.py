@@ -43,6 +43,14 @@ class ILiveTable(Interface):
             :meth:`IPresenceStore.pulse` has to be asked.
         """
 
+    def may_move(key: bytes, now: float) -> bool:
+        """
+        Count a pulse that :meth:`keep_alive` has left: it costs more than the common one.
+
+        :param key: of a client.
+        :returns: whether the client may send one now; if not, the pulse is dropped without an answer.
+        """
+
     def __contains__(key: object) -> bool:
         """:returns: whether a datagram is the key of a client."""
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.amplification import FACTOR, MAX_ADDRESSES, MAX_CREDIT, AmplificationLimit
-from rendezvous.core.buckets import Buckets
 
 ALICE, BOB, CAROL = (("192.0.2.1", port) for port in (1, 2, 3))
 
@@ -77,16 +76,3 @@ class AmplificationLimitTests(SynchronousTestCase):
             if limit.spend(ALICE, more):
                 sent += more
             self.assertLessEqual(sent, FACTOR * received)
-
-
-class BucketsTests(SynchronousTestCase):
-    """Tests of token buckets by key; those of sources are in ``test_core_ratelimit``."""
-
-    def test_a_key_has_its_burst_and_then_its_rate(self) -> None:
-        """Two at once and one a second, for each key."""
-        buckets: Buckets[bytes] = Buckets(1.0, 2, 10)
-        self.assertEqual([buckets.take(b"a", 0.0) for _ in range(3)], [True, True, False])
-        self.assertTrue(buckets.take(b"b", 0.0))
-        self.assertFalse(buckets.take(b"a", 0.9))
-        self.assertEqual([buckets.take(b"a", 1.0) for _ in range(2)], [True, False])
-        self.assertEqual(len(buckets), 2)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rendezvous.core.batchmoves import MayMove, MoveBatch, never
+from rendezvous.core.batchmoves import MoveBatch
 from rendezvous.core.lookup import ALL_BUT_THE_CHECK, Lookup
 from rendezvous.core.record import STEADY_IPV4, STEADY_IPV6
 from rendezvous.core.states import PulseCode
@@ -96,7 +96,6 @@ class PulseBatch:
         keys: NDArray[np.uint64],
         places: NDArray[np.uint64],
         now: float,
-        may_move: MayMove = never,
         elsewhere: Sequence[bytes] = (),
     ) -> NDArray[np.uint16] | None:
         """
@@ -108,7 +107,6 @@ class PulseBatch:
         :param keys: shape (n, 4), contiguous: datagrams of 32 bytes, known or not.
         :param places: shape (n, 3): where each came from, as :class:`Places` gives it.
         :param now: server time.
-        :param may_move: says of a key whether its client may pulse from a new address now, and counts that it does.
         :param elsewhere: keys of pulses that came at the same time in another form. Those of the same clients are left.
         :returns: shape (n,): 1020 for those that were taken, 1060 for keys that no client has, and :data:`LEFT` for
             those that have changed nothing and are left to :meth:`~rendezvous.core.presence.Presence.pulse`. ``None``
@@ -136,8 +134,8 @@ class PulseBatch:
             steady &= alone
             left = ~steady & (slots != 0) & alone
         self._lookup.seen[slots[steady]] = now
-        if may_move is not never and left.any():
-            steady[self._moves.take(keys, slots, places, left.nonzero()[0], now, may_move)] = True
+        if left.any():
+            steady[self._moves.take(self._lookup, slots, places, left.nonzero()[0], now)] = True
         codes = np.where(steady, np.uint16(PulseCode.ON_TIME), np.uint16(LEFT))
         codes[slots == 0] = PulseCode.UNKNOWN
         return codes

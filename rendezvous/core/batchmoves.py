@@ -7,34 +7,28 @@ another address than before, or are a client's first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
 
-from rendezvous.core.record import ADDRESS, IPV6, USED, WORDS
+from rendezvous.core.movelimit import MoveLimit
+from rendezvous.core.record import ADDRESS, IPV6, USED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rendezvous.core.lookup import Lookup
     from rendezvous.core.presence import Presence
 
-__all__ = ["MayMove", "MoveBatch", "never"]
+__all__ = ["MoveBatch"]
 
-MayMove = Callable[[bytes], bool]
-
-# By halves of a record: two bytes.
+# Where in a record, in units of two bytes: host and ports, the flags, the check, the id.
 _PLACE, _FLAGS, _CHECK, _ID = 8, 18, 19, 20
 #: The flags themselves: the high byte says which of several sockets it is.
 _STATE = 0xFF
 #: What the check is of: host, port and local port (20 bytes), the client id, and the kind of address.
 _CHECKED = 20 + 16 + 2
-
-
-def never(key: bytes) -> bool:
-    """Let no client move."""
-    return False
 
 
 class MoveBatch:
@@ -49,59 +43,65 @@ class MoveBatch:
 
     def take(
         self,
-        keys: NDArray[np.uint64],
+        lookup: Lookup,
         slots: NDArray[np.int64],
         places: NDArray[np.uint64],
         which: NDArray[np.intp],
         now: float,
-        may_move: MayMove,
     ) -> NDArray[np.intp]:
         """
         Take those pulses of a batch that are recorded with another address. All else is left as it was.
 
-        :param keys: shape (n, 4): of all the batch.
+        :param lookup: the memory of the table.
         :param slots: shape (n,): of all the batch.
         :param places: shape (n, 3): of all the batch.
         :param which: the numbers of those in the batch to look at. They are of different clients, and not steady.
-        :param may_move: says of a key whether its client may move now, and counts that it does.
         :returns: the numbers of those that were taken; 1020 is the answer to them.
         """
-        columns, timers = self._presence.columns, self._presence.timers
-        halves = np.frombuffer(columns.memory, np.uint16).reshape(-1, WORDS * 4)
-        seen = np.frombuffer(columns.memory, np.float64).reshape(-1, WORDS)[:, 0]
-        at = slots[which]
-        flags, last = halves[at, _FLAGS], seen[at]
+        timers = self._presence.timers
+        records = lookup.records.take(slots[which], 0)
+        flags, last = records.view(np.uint16)[:, _FLAGS], records.view(np.float64)[:, 0]
         is_online = (flags & (_STATE & ~IPV6)) == USED | ADDRESS
         is_online &= (now <= last + timers.on_time) & (now <= last + timers.kept)
         is_new = ((flags & _STATE) == USED) & (now <= last + timers.registration_time)
-        is_candidate = is_online | is_new
-        candidates: NDArray[np.intp] = which[is_candidate]
-        is_new = is_new[is_candidate]
-        if not len(candidates):
-            return candidates
-        allowed = np.fromiter((may_move(keys[row].tobytes()) for row in candidates.tolist()), np.bool_, len(candidates))
-        taken: NDArray[np.intp] = candidates[allowed]
+        is_taken = is_online | is_new
+        if not is_taken.any():
+            return which[:0]
+        # What MoveLimit.take does. The slots are of different clients.
+        full_at = np.frombuffer(self._presence.moves.memory, np.float64)
+        full = np.maximum(full_at[slots[which]], now)
+        is_taken &= full - now <= MoveLimit.MOST
+        full_at[slots[which[is_taken]]] = full[is_taken] + MoveLimit.COST
+        taken: NDArray[np.intp] = which[is_taken]
         if len(taken):
-            self._record(halves, seen, slots[taken], places[taken].view(np.uint16), now)
-            for slot in slots[candidates[allowed & is_new]].tolist():
-                self._presence.expect_end(slot, now)
+            _record(lookup, slots[taken], records[is_taken], places[taken], now)
+            new = slots[which[is_taken & is_new]]
+            if len(new):
+                self._presence.expect_ends(new.tolist(), now)
         return taken
 
-    @staticmethod
-    def _record(
-        halves: NDArray[Any], seen: NDArray[Any], at: NDArray[np.int64], places: NDArray[np.uint16], now: float
-    ) -> None:
-        """Write in the order that :class:`~rendezvous.core.clients.ClientColumns` promises."""
-        halves[at, _FLAGS] = USED
-        halves[at, _PLACE : _PLACE + 10] = places[:, :10]
-        content = np.empty((len(at), _CHECKED), np.uint8)
-        content[:, :20] = np.ascontiguousarray(places[:, :10]).view(np.uint8)
-        content[:, 20:36] = halves[at, _ID : _ID + 8].view(np.uint8)
-        kinds = places[:, 10] & np.uint16(0xFFFF ^ USED)
-        content[:, 36:] = kinds.astype("<u2").view(np.uint8).reshape(-1, 2)
-        whole = content.tobytes()
-        halves[at, _CHECK] = [
-            crc32(whole[start : start + _CHECKED]) & 0xFFFF for start in range(0, len(whole), _CHECKED)
-        ]
-        seen[at] = now
-        halves[at, _FLAGS] = places[:, 10]
+
+def _record(
+    lookup: Lookup, at: NDArray[np.int64], records: NDArray[np.uint64], places: NDArray[np.uint64], now: float
+) -> None:
+    """
+    Write in the order that :class:`~rendezvous.core.clients.ClientColumns` promises.
+
+    :param records: shape (n, 8): as they are.
+    :param places: shape (n, 3): where the clients are now.
+    """
+    halves = places.view(np.uint16)
+    content = np.empty((len(at), _CHECKED), np.uint8)
+    content[:, :20] = places.view(np.uint8)[:, :20]
+    content[:, 20:36] = records.view(np.uint8)[:, 2 * _ID : 2 * _ID + 16]
+    content[:, 36:] = (halves[:, 10] & np.uint16(0xFFFF ^ USED)).astype("<u2").view(np.uint8).reshape(-1, 2)
+    checked = content.tobytes()
+    halves[:, _CHECK - _PLACE] = [
+        crc32(checked[start : start + _CHECKED]) & 0xFFFF for start in range(0, len(checked), _CHECKED)
+    ]
+    # Ports, flags and check are one word, which is stored last.
+    lookup.flags[at] = USED
+    lookup.records[at, 2] = places[:, 0]
+    lookup.records[at, 3] = places[:, 1]
+    lookup.seen[at] = now
+    lookup.records[at, 4] = places[:, 2]

@@ -52,10 +52,3 @@ class Buckets(Generic[K]):
             self._older = self._younger
             self._younger = {}
         self._younger[key] = (spent, now)
-
-    def take(self, key: K, now: float) -> bool:
-        """:returns: whether there was a token in the bucket of a key, which is taken."""
-        spent = self.spent(key, now) + 1
-        allowed = spent <= self.burst
-        self.remember(key, spent if allowed else spent - 1, now)
-        return allowed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rendezvous.core.clients import ClientColumns
 from rendezvous.core.record import WORDS
@@ -40,6 +40,11 @@ class Endings:
         if ending < self._first[block]:
             self._first[block] = ending
             self._soonest = min(self._soonest, ending)
+
+    def put_all(self, slots: Iterable[int], ending: float) -> None:
+        """Do :meth:`put` for many slots."""
+        for block in {slot >> _BITS for slot in slots}:
+            self.put(block << _BITS, ending)
 
     def set(self, block: int, ending: float) -> None:
         """Set what looking at all of a block has shown."""

@@ -29,12 +29,14 @@ class Lookup:
     :param memory: the records of :class:`~rendezvous.core.clients.ClientColumns`.
     :ivar records: shape (slots, 8): the records in words.
     :ivar seen: shape (slots,): when the clients were last seen.
+    :ivar flags: shape (slots,): the flags of the records.
     :ivar keys: shape (slots, 4): the keys.
     """
 
     def __init__(self, index: KeyIndex, memory: mmap | memoryview) -> None:
         self.records = np.frombuffer(memory, np.uint64).reshape(-1, WORDS)
         self.seen = np.frombuffer(memory, np.float64).reshape(-1, WORDS)[:, 0]
+        self.flags = np.frombuffer(memory, np.uint16).reshape(-1, 4 * WORDS)[:, 18]
         self._index = index
         self._table = np.frombuffer(index.table, np.uint32)
         self.keys = np.frombuffer(index.keys, np.uint64).reshape(-1, 4)

@@ -23,6 +23,7 @@ from rendezvous.core.flat import Flat, flat_memory
 from rendezvous.core.identity import KEY_SIZE, Credential, Keyring
 from rendezvous.core.keyindex import BEGINNING, KeyIndex
 from rendezvous.core.logouts import Logouts
+from rendezvous.core.movelimit import MoveLimit
 from rendezvous.core.notes import Note, Removed, ignore_changes, same_clock
 from rendezvous.core.oldkeys import OldKeys
 from rendezvous.core.record import ADDRESS, RECORD_SIZE, STEADY_IPV4, WORDS
@@ -64,6 +65,7 @@ class Presence:
     :ivar max_clients: how many clients are kept.
     :ivar columns: the clients' records.
     :ivar index: their keys under the secret in use.
+    :ivar moves: how many of the pulses that cost more than the common one each client may send.
     :ivar frees_later: whether the store calls :meth:`free` for the slot of a client that has ended, once a crash will
         not undo the end. Until then the record stays as it was.
     :ivar free: frees the slot of a client that has ended. UDP workers have it done later.
@@ -120,6 +122,7 @@ class Presence:
         # Under an old secret that is still honoured, clients of an earlier run have another key.
         self._old = OldKeys(self._make_index)
         self._endings = Endings(columns.capacity + 1)
+        self.moves = MoveLimit(columns.capacity + 1)
         self._bind()
 
     def _make_index(self) -> KeyIndex:
@@ -173,11 +176,16 @@ class Presence:
         if not slot:
             raise Full("The server has as many clients as it can keep; some have left just now.")
         self.index.add(key, slot)
+        self.moves.clear(slot)
         self._shares.add(source)
         self._endings.put(slot, self._deadline(slot))
         client = Client(client_id, now, source.subscriber, slot=slot)
         self._note(client)
         return client
+
+    def may_move(self, key: bytes, now: float) -> bool:
+        """Count a pulse that :meth:`keep_alive` leaves. :returns: whether it may be taken now."""
+        return self.moves.take(self._find(key) or self._find_old(key, now), now)
 
     def keep_alive(self, key: bytes, address: Address, now: float, local_port: int = 0) -> bool:
         """
@@ -230,7 +238,7 @@ class Presence:
                 self.columns.pulse(slot, now)
             else:
                 self.columns.move(slot, *place, now)
-                self.expect_end(slot, now)
+                self.expect_ends((slot,), now)
         return code
 
     def authenticate(self, credential: Credential, now: float) -> bytes:
@@ -334,9 +342,9 @@ class Presence:
         self._endings.expect_all(self.columns.top)
         return adoption.damaged
 
-    def expect_end(self, slot: int, now: float) -> None:
-        """Note when a client ends that has pulsed now: the first pulse may bring its deadline nearer."""
-        self._endings.put(slot, now + self.timers.kept)
+    def expect_ends(self, slots: Iterable[int], now: float) -> None:
+        """Note when clients end that have pulsed now: the first pulse may bring a deadline nearer."""
+        self._endings.put_all(slots, now + self.timers.kept)
 
     def old_indexes(self, now: float) -> list[KeyIndex]:
         """:returns: the keys that clients of an earlier run have under old secrets that are still honoured."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rendezvous.core.batch import LEFT, Places, PulseBatch
-from rendezvous.core.batchmoves import MayMove
 from rendezvous.core.presence import Presence
 from rendezvous.core.states import PulseCode
 from rendezvous.udp.mmsg import NAME_SIZE, Batch
@@ -55,11 +53,10 @@ class ColumnPulses:
     :param batch: where they are.
     :param presence: the live table.
     :param number: of the socket that they come to.
-    :param may_move: says of a key at a time whether its client may move, and counts that it does.
     """
 
-    def __init__(self, batch: Batch, presence: Presence, number: int, may_move: Callable[[bytes, float], bool]) -> None:
-        self._pulses, self._may_move = PulseBatch(presence), may_move
+    def __init__(self, batch: Batch, presence: Presence, number: int) -> None:
+        self._pulses = PulseBatch(presence)
         self._columns = BatchColumns(batch, number)
 
     def __call__(
@@ -67,15 +64,10 @@ class ColumnPulses:
     ) -> NDArray[np.uint16] | None:
         """Decide steady pulses, first pulses and moves, and pulses with unknown keys."""
         places, keys = self._columns.places(which), self._columns.keys(which)
-        may_move: MayMove = partial(_at, self._may_move, now)
-        codes = self._pulses.take(keys, places, now, may_move, elsewhere)
+        codes = self._pulses.take(keys, places, now, elsewhere)
         if codes is not None:
             # What is no key may be a datagram of another protocol.
             for row in (codes == PulseCode.UNKNOWN).nonzero()[0].tolist():
                 if mistakable(keys[row].tobytes()):
                     codes[row] = LEFT
         return codes
-
-
-def _at(may_move: Callable[[bytes, float], bool], now: float, key: bytes) -> bool:
-    return may_move(key, now)

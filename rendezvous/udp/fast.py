@@ -339,8 +339,8 @@ def _decide(protocol: RendezvousDatagrams, batch: Batch, hand_over: Callable[[in
         from rendezvous.udp.together import Together
     except ImportError:
         return one_by_one
-    shared, live = protocol.shared, protocol.shared.store.live
-    in_columns = ColumnPulses(batch, live, protocol.number, shared.moves.take) if isinstance(live, Presence) else None
+    live = protocol.shared.store.live
+    in_columns = ColumnPulses(batch, live, protocol.number) if isinstance(live, Presence) else None
     # What is on may change while the port is open, and so is asked for each batch.
     return Together(
         batch,

@@ -173,7 +173,7 @@ class RendezvousDatagrams(DatagramProtocol):
     def _take_known_key(self, key: bytes, addr: Address) -> None:
         """Answer a first or late pulse, or one from a new address."""
         now = self._seconds()
-        if self.shared.moves.take(key, now):
+        if self._store.live.may_move(key, now):
             self._ask_presence(key, addr, now)
         else:
             self._drop(Drop.PULSE_LIMIT)

@@ -10,17 +10,13 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.core.amplification import AmplificationLimit
-from rendezvous.core.buckets import Buckets
 from rendezvous.core.protocols import Protocol
-from rendezvous.core.ratelimit import MAX_SOURCES, RateLimit
+from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import Counters
 from rendezvous.interfaces import IStore
 from rendezvous.wire import tracker
 
 __all__ = ["Datagrams", "Drop", "Socket"]
-
-MOVES_A_SECOND, MOVES_AT_ONCE = 1.0, 10
-"""How often a client may pulse for the first time, from a new address, or late; its other pulses are not limited."""
 
 
 class Drop(StrEnum):
@@ -61,7 +57,6 @@ class Datagrams:
     :ivar limit: how many answers of STUN and of the tracker one source may cause; see ``security`` in the docs.
     :ivar protocols: the protocols that are on.
     :ivar counters: what the server counts; dropped datagrams are counted by :class:`Drop`.
-    :ivar moves: how many of the pulses that cost more than the common one each client may send, by its key.
     :ivar amplification: how much the tracker may send to an address, compared with what came from there.
     :ivar sockets: the protocols that are listening, by their number. What answers no request is sent by the socket
         that its receiver has sent to, as that is the one which the receiver's NAT lets through. The number is the local
@@ -73,7 +68,6 @@ class Datagrams:
     limit: RateLimit
     protocols: frozenset[Protocol] = frozenset(Protocol)
     counters: Counters = attrs.field(factory=Counters)
-    moves: Buckets[bytes] = attrs.field(factory=lambda: Buckets(MOVES_A_SECOND, MOVES_AT_ONCE, MAX_SOURCES))
     amplification: AmplificationLimit = attrs.field(factory=AmplificationLimit)
     sockets: dict[int, Socket] = attrs.field(factory=dict)
     _is_running: bool = True
