@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.client import Client
+from rendezvous.core.client import Client, pack_network
 from rendezvous.core.clients import ClientColumns, slots_for
 from rendezvous.core.flat import flat_memory
 from rendezvous.core.record import ADDRESS, BANNED, IPV6, KICKED, RECORD_SIZE, SIGNED, USED, VERIFIED
@@ -182,10 +182,8 @@ class ClientColumnsTests(SynchronousTestCase):
             columns.move(slot, *HERE, 5024, NOW)
         again = ClientColumns(9, memoryview(columns.memory))
         found = list(again.adopt_all(ids.items(), 0.0, NOW))
-        self.assertEqual(
-            [(slot, client_id, whole) for slot, client_id, _, whole in found],
-            [(slot, client_id, True) for slot, client_id in ids.items()],
-        )
+        self.assertEqual(found, [(pack_network(""), True)] * 4)
+        self.assertEqual([again.client_id(slot) for slot in ids], list(ids.values()))
         self.assertEqual([again.flags(slot) for slot in (2, 5, 6)], [0, 0, 0])
         self.assertEqual([again.take(OTHER, NOW) for _ in range(6)], [2, 5, 6, 8, 9, 0])
 

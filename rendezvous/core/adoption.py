@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 
 import attrs
 
@@ -14,10 +16,45 @@ from rendezvous.core.oldkeys import OldKeys
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import source_network
 
-__all__ = ["Adoption"]
+__all__ = ["CHUNK", "Adoption", "add_each", "adopt_each"]
+
+#: Clients that are entered together. Fewer than these are not worth loading NumPy for.
+CHUNK = 16_384
 
 #: Networks whose clients are counted together.
 _MANY_SOURCES = 10_000
+
+_Adopt = Callable[[ClientColumns, Sequence[int], Sequence[bytes], float, float], tuple[int, Mapping[bytes, int]]]
+_Add = Callable[[KeyIndex, Iterable[bytes], Sequence[int]], None]
+
+
+def adopt_each(
+    columns: ClientColumns, slots: Sequence[int], ids: Sequence[bytes], shift: float, latest: float
+) -> tuple[int, Mapping[bytes, int]]:
+    """
+    Take over the records of clients; see :meth:`~rendezvous.core.clients.ClientColumns.adopt`.
+
+    :param slots: at least one, ascending.
+    :returns: how many records were not whole, and how many clients each network in eight bytes has.
+    """
+    sources, wholes = zip(*columns.adopt_all(zip(slots, ids, strict=True), shift, latest), strict=True)
+    return wholes.count(False), Counter(sources)
+
+
+def add_each(index: KeyIndex, keys: Iterable[bytes], slots: Sequence[int]) -> None:
+    """Enter keys into an index."""
+    index.add_all(zip(keys, slots, strict=True))
+
+
+def _ways(number: int) -> tuple[_Adopt, _Add]:
+    """:returns: how so many clients are best entered: with NumPy where it is installed, if they are many."""
+    if number < CHUNK:
+        return adopt_each, add_each
+    try:
+        from rendezvous.core.adoptionbatch import add_together, adopt_together
+    except ImportError:
+        return adopt_each, add_each
+    return adopt_together, add_together
 
 
 @attrs.define
@@ -53,26 +90,21 @@ class Adoption:
         :param wall: the time on the wall clock.
         """
         olds = [(digest, self.old.index(digest, until)) for digest, until in keyring.old_secrets(wall)]
-        key, counts = keyring.key, dict[bytes, int]()
-
-        def keys() -> Iterator[tuple[bytes, int]]:
-            for slot, client_id, source, whole in self.columns.adopt_all(clients, shift, latest):
-                if not whole:
-                    self.damaged += 1
-                for digest, old in olds:
-                    old.add(digest(client_id), slot)
-                if source in counts:
-                    counts[source] += 1
-                else:
-                    if len(counts) == _MANY_SOURCES:
-                        self._count(counts)
-                    counts[source] = 1
-                yield key(client_id), slot
-
-        self.index.add_all(keys())
+        counts, clients = Counter[bytes](), iter(clients)
+        while chunk := list(islice(clients, CHUNK)):
+            slots, ids = [slot for slot, _ in chunk], [client_id for _, client_id in chunk]
+            adopt, add = _ways(len(chunk))
+            damaged, sources = adopt(self.columns, slots, ids, shift, latest)
+            self.damaged += damaged
+            counts.update(sources)
+            if len(counts) > _MANY_SOURCES:
+                self._count(counts)
+            add(self.index, map(keyring.key, ids), slots)
+            for digest, old in olds:
+                add(old, map(digest, ids), slots)
         self._count(counts)
 
-    def _count(self, counts: dict[bytes, int]) -> None:
+    def _count(self, counts: Counter[bytes]) -> None:
         for source, count in counts.items():
             self.shares.add(source_network(unpack_network(source)), count)
         counts.clear()

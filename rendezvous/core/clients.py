@@ -286,6 +286,10 @@ class ClientColumns:
         if slot > self._ready:
             self.ready(slot)
         self.top = slot
+        return self.trust(slot, client_id, shift, latest)
+
+    def trust(self, slot: int, client_id: bytes, shift: float, latest: float) -> bool:
+        """Do what :meth:`adopt` does with the record of a slot that is known to be in use."""
         seen, content, flags, check, its_id, _ = _STORED.unpack_from(self.memory, slot << 6)
         if not flags & USED or its_id != client_id:
             self.fill(slot, client_id, latest)
@@ -301,12 +305,12 @@ class ClientColumns:
 
     def adopt_all(
         self, clients: Iterable[tuple[int, bytes]], shift: float, latest: float
-    ) -> Iterator[tuple[int, bytes, bytes, bool]]:
+    ) -> Iterator[tuple[bytes, bool]]:
         """
         Do :meth:`adopt` for many clients, the common case in half the time.
 
         :param clients: slots, ascending, and ids.
-        :returns: slots, ids, networks in eight bytes, and whether the record was whole.
+        :returns: networks in eight bytes, and whether the record was whole.
         """
         memory, unpack = self.memory, _STORED.unpack_from
         kinds = {kind: kind.to_bytes(2, "little") for kind in (ADDRESS, ADDRESS | IPV6)}
@@ -320,10 +324,10 @@ class ClientColumns:
                     and crc32(content + client_id + kinds[flags & _KIND]) & 0xFFFF == check
                 ):
                     self.top = slot
-                    yield slot, client_id, source, True
+                    yield source, True
                     continue
             whole = self.adopt(slot, client_id, shift, latest)
-            yield slot, client_id, self.source(slot), whole
+            yield self.source(slot), whole
 
     @staticmethod
     def _shifted(moment: float, shift: float, latest: float) -> float:

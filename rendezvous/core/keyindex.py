@@ -142,6 +142,12 @@ class KeyIndex:
             table[place] = slot
             self._count += 1
 
+    def make_room(self, more: int) -> None:
+        """Have room for so many more keys, and count them: the caller enters them itself."""
+        self._count += more
+        while 2 * (self._count - 1) >= len(self.table):
+            self.expect(len(self.table))
+
     def _enter(self, place: int, slot: int) -> None:
         table, mask = self.table, self.mask
         while table[place]:

@@ -1,0 +1,89 @@
+"""
+Many clients adopted together, with NumPy.
+
+A server with a million clients starts in two thirds of the time that it takes one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rendezvous.core.batchmoves import address_checks
+from rendezvous.core.record import IPV6, STEADY_IPV4, WORDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rendezvous.core.clients import ClientColumns
+    from rendezvous.core.keyindex import KeyIndex
+
+__all__ = ["add_together", "adopt_together"]
+
+# By halves of a record: two bytes.
+_FLAGS, _CHECK = 18, 19
+# By words.
+_ID_WORD, _SOURCE_WORD = 5, 7
+#: The flags themselves: the high byte says which of several sockets it is.
+_STATE = 0xFF
+
+
+def adopt_together(
+    columns: ClientColumns, slots: Sequence[int], ids: Sequence[bytes], shift: float, latest: float
+) -> tuple[int, Mapping[bytes, int]]:
+    """
+    Do what :func:`~rendezvous.core.adoption.adopt_each` does.
+
+    :param slots: at least one, ascending.
+    """
+    numbers = np.array(slots)
+    for each in (np.diff(numbers, prepend=columns.top) != 1).nonzero()[0].tolist():
+        if each:
+            columns.top = slots[each - 1]
+        columns.skip_to(slots[each])
+    columns.ready(slots[-1])
+    columns.top = slots[-1]
+    words = np.frombuffer(columns.memory, np.uint64).reshape(-1, WORDS)
+    damaged = 0
+    for each in (~_are_steady(words[numbers], b"".join(ids), shift, latest)).nonzero()[0].tolist():
+        damaged += not columns.trust(slots[each], ids[each], shift, latest)
+    sources, counts = np.unique(words[numbers, _SOURCE_WORD], return_counts=True)
+    return damaged, dict(zip([source.tobytes() for source in sources], counts.tolist(), strict=True))
+
+
+def _are_steady(records: NDArray[np.uint64], ids: bytes, shift: float, latest: float) -> NDArray[np.bool_]:
+    """:returns: which records are whole, of clients whose last pulse was on time, and can stay as they are."""
+    halves, seen = records.view(np.uint16), records.view(np.float64)[:, 0]
+    flags = halves[:, _FLAGS]
+    steady: NDArray[np.bool_] = (flags & (_STATE & ~IPV6)) == STEADY_IPV4
+    if shift:
+        # Every time changes.
+        return np.zeros_like(steady)
+    steady &= (records[:, _ID_WORD : _ID_WORD + 2] == np.frombuffer(ids, np.uint64).reshape(-1, 2)).all(1)
+    # What stands in a damaged record may be no number.
+    with np.errstate(invalid="ignore"):
+        steady &= (seen >= 0.0) & (seen <= latest)
+    steady &= halves[:, _CHECK] == address_checks(records[:, 2:5], records)
+    return steady
+
+
+def add_together(index: KeyIndex, keys: Iterable[bytes], slots: Sequence[int]) -> None:
+    """
+    Do what :func:`~rendezvous.core.adoption.add_each` does.
+
+    The keys of one place may come to stand in another order. A search passes over the same places.
+    """
+    index.make_room(len(slots))
+    pending = np.array(slots, np.uint32)
+    rows = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 4)
+    np.frombuffer(index.keys, "<u8").reshape(-1, 4)[pending] = rows
+    table = np.frombuffer(index.table, np.uint32)
+    places = (rows[:, 0] % np.uint64(index.spread)).astype(np.int64)
+    while len(pending):
+        is_free = table[places] == 0
+        # Of several keys for one place, one gets it. The others go on behind it.
+        table[places[is_free]] = pending[is_free]
+        is_left = table[places] != pending
+        pending, places = pending[is_left], (places[is_left] + 1) & index.mask
