@@ -1,7 +1,7 @@
 """
 Many clients adopted together, with NumPy.
 
-A server with a million clients starts in two thirds of the time that it takes one by one.
+A server with a million clients starts in three quarters of the time.
 """
 
 from __future__ import annotations
