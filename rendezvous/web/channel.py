@@ -167,7 +167,7 @@ class Channel(HTTPChannel):
         return self._host
 
     def writeSequence(self, iovec: Sequence[bytes]) -> None:
-        """Write a whole response, or the head of one."""
+        """Write a whole response, or the head of one, in this turn of the reactor if the transport allows it."""
         if self._sends_at_once:
             send_at_once(self.transport, iovec)
         else:
@@ -191,7 +191,12 @@ class Channel(HTTPChannel):
             self._queue()
 
     def keep_unread(self, unread: Unread) -> None:
-        """Count the answer to the request in hand until the client has read it. There is one at a time."""
+        """
+        Keep the count of a long answer until the client has read it.
+
+        :param unread: counts the answer to the present request. The next request is read after that, so there is one
+            at a time.
+        """
         self._unread = unread
 
     def _has_read(self) -> None:
@@ -282,6 +287,7 @@ class Channel(HTTPChannel):
 
     def requestDone(self, request: Any) -> None:
         """Wait for the next request; for a while, if the source sends more of them than it may."""
+        # If the transport has not asked for a pause, it holds at most SMALL bytes, and resumeProducing is not called.
         if not self._waitingForTransport:
             self._has_read()
         self.site.connections.idle(self)

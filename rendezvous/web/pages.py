@@ -55,7 +55,8 @@ def listing(
 
     :param fields: what it has besides.
     :param name: what its items are called.
-    :param items: their JSON, with commas between them, in parts.
+    :param items: their JSON, with commas between them, in parts; see :func:`separated`.
+    :param page: says whether there are more, and where they begin.
     :param next: the position of the next page, if it is not a number.
     :returns: its JSON, in parts: those of the items are not copied.
     """
@@ -67,8 +68,11 @@ def listing(
 
 def separated(items: Iterable[Sequence[bytes]]) -> list[bytes]:
     """
-    :param items: JSON, each in parts.
-    :returns: all of their parts, with commas between the items.
+    Put commas between the items of a listing.
+
+    :param items: their JSON, each in parts.
+    :returns: the parts of all of them, which are not copied. Example: ``[(b"1",), (b"2", b"3")]`` becomes
+        ``[b"1", b",", b"2", b"3"]``.
     """
     parts: list[bytes] = []
     for item in items:

@@ -1,7 +1,8 @@
 """
 The JSON of offers, answers and candidates, spliced from what is stored.
 
-``ahead`` is how many milliseconds the wall clock, which is shown, is ahead of server time, by which things end.
+Records expire by server time, and clients are shown the wall clock. ``ahead`` is how many milliseconds the wall clock
+is ahead of server time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Parts = tuple[bytes, ...]
 
 
 def ahead_of(clock: object) -> Callable[[], int]:
-    """:returns: tells how many ms the wall clock is ahead of a clock; 0 where there is but one clock."""
+    """:returns: a function that gives ``ahead`` for a clock; it gives 0 if the clock has no wall clock beside it."""
     to_wall: Callable[[float], float] | None = getattr(clock, "to_wall", None)
     if to_wall is None:
         return int
@@ -43,7 +44,7 @@ def offers_json(offers: Sequence[Offer], ahead: int) -> list[bytes]:
     """:returns: offers as anybody sees them, with commas between them, in parts."""
     parts: list[bytes] = []
     for offer in offers:
-        # Neither ends_at() nor another function for one offer: most pages have fifty.
+        # A call of ends_at() for each would be a good part of the time of a page of fifty offers.
         times = b',"expiresAt":%d,"lastSeen":%d},' % (offer.expires_at + ahead, offer.last_seen)
         parts += (offer.head, offer.sdp, times)
     if parts:

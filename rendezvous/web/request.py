@@ -163,10 +163,10 @@ class CappedRequest(Request):
 
     def write_whole(self, parts: Sequence[bytes], size: int) -> None:
         """
-        Write a whole body, behind its headers.
+        Write the headers and the whole body.
 
-        :param parts: what it consists of. The transport may have them themselves until it sends them.
-        :param size: how many bytes they have.
+        :param parts: the body. The transport may refer to them until they are sent, so they must not change.
+        :param size: bytes of all parts together.
         """
         if not self._disconnected:
             self._begin(parts, size)
@@ -197,7 +197,7 @@ class CappedRequest(Request):
             self.channel.writeSequence((head, *parts))
 
     def connectionLost(self, reason: Failure) -> None:
-        """Forget the body, and cancel what was to answer it."""
+        """Forget the body, and call :attr:`left` if the request was not answered."""
         self._give_back()
         super().connectionLost(reason)
         left, self.left = self.left, None

@@ -1,9 +1,9 @@
 """
 Sending what is large to clients that read it slowly, or not at all.
 
-An answer of up to 16 KiB is handed to the transport as it is. A longer one is counted, by source and in all, until its
-client has read it. Up to 128 KiB are handed over whole. What is longer is handed over in pieces, each when the client
-has read the one before.
+An answer of up to 16 KiB is handed to the transport as it is. The bytes of a longer one are counted, by source and in
+all, until its client has read them. An answer of up to 128 KiB is handed over whole, and its request ends at once. A
+longer one, and each one over TLS, is handed over in pieces of 128 KiB, each when the client has read the one before.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Sender:
         return b""
 
     async def _send_whole(self, request: Any, size: int, parts: Sequence[bytes]) -> None:
-        """Hand an answer over, which ends then; its connection goes on counting it."""
+        """Hand a whole answer over and end the request. The connection counts the bytes until they are read."""
         unread = Unread(self, source_of(request), size, request.channel)
         request.channel.keep_unread(unread)
         await self.turn(unread.source)
@@ -125,7 +125,14 @@ class Sender:
             await aborted(request)
 
     def reserve(self, source: SourceNetwork, size: int) -> None:
-        """Count bytes as unread; see :meth:`send` for the errors."""
+        """
+        Count bytes as unread.
+
+        :param source: which they are counted for.
+        :param size: how many bytes.
+        :raises TooMany: see :meth:`send`.
+        :raises Full: see :meth:`send`.
+        """
         self._shares.check(source, size)
         while self.unread + size > self._most and self._make_room():
             pass
@@ -137,7 +144,7 @@ class Sender:
         self._shares.add(source, size)
 
     def release(self, source: SourceNetwork, size: int) -> None:
-        """Count bytes as unread no more."""
+        """Stop counting bytes of a source as unread."""
         self.unread -= size
         self._shares.remove(source, size)
 
@@ -170,9 +177,13 @@ class Unread:
     """
     The bytes of an answer that was handed over whole, until its client has read them.
 
-    :param size: how many they are.
-    :param connection: is closed if another client needs the room.
-    :raises RendezvousError: there is no room for them; see :meth:`Sender.send`.
+    :param sender: counts them.
+    :param source: of the request.
+    :param size: how many bytes.
+    :param connection: the channel, which is closed if another client needs the room.
+    :ivar source: as given.
+    :raises TooMany: there is no room for them; see :meth:`Sender.send`.
+    :raises Full: there is no room for them; see :meth:`Sender.send`.
     """
 
     def __init__(self, sender: Sender, source: SourceNetwork, size: int, connection: Any) -> None:
@@ -184,21 +195,21 @@ class Unread:
         self._size = size
 
     def written(self) -> None:
-        """Note that the client has to read from now on."""
+        """Note that the answer was handed over: from now on the connection can be closed if another needs the room."""
         self._written_at = self._sender.clock.seconds()
         self._sender.paused(self)
 
     def paused_for(self) -> float:
-        """:returns: seconds since it was written."""
+        """:returns: seconds since the answer was handed over."""
         return self._sender.clock.seconds() - self._written_at
 
     def give_way(self) -> None:
-        """Close the connection: another one needs the room."""
+        """Close the connection, because another client needs the room."""
         self.read()
         self._connection.give_way()
 
     def read(self) -> None:
-        """Note that the client has read everything, or is gone; a second time does nothing."""
+        """Note that the client has read everything, or has left. Further calls do nothing."""
         if self._size:
             self._sender.resumed(self)
             self._sender.release(self.source, self._size)
