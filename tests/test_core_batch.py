@@ -118,7 +118,7 @@ class BatchTests(SynchronousTestCase):
         """Give both tables some pulses: to one in their order, to the other what a batch takes before the rest."""
         sent, local_port = how
         pulses = [
-            (KEYRING.keys_until(client.to_bytes(16, "big"))[secret][0], address)
+            (KEYRING.keys(client.to_bytes(16, "big"), NOW)[secret], address)
             for client, secret, address in cast(list[tuple[int, int, tuple[str, int]]], sent)
         ]
         port = cast(int, local_port)

@@ -100,10 +100,6 @@ class Keyring:
         """:returns: every key that this id may have been given and that is honoured now, the newest secret's first."""
         return [digest(client_id) for digest, until in self._secrets if until is None or now <= until]
 
-    def keys_until(self, client_id: bytes) -> list[tuple[bytes, float | None]]:
-        """:returns: every key that this id may ever have been given, and until when it is honoured."""
-        return [(digest(client_id), until) for digest, until in self._secrets]
-
     def old_secrets(self, now: float) -> list[tuple[Callable[[bytes], bytes], float]]:
         """:returns: for each old secret that is honoured now, what gives the keys under it, and until when that is."""
         return [(digest, until) for digest, until in self._secrets if until is not None and now <= until]
