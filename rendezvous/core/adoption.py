@@ -1,4 +1,4 @@
-"""At the start: the clients whose records an earlier process has left, taken into the live table."""
+"""The clients whose records an earlier process has left, taken into the live table when the server starts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rendezvous.core.sources import source_network
 
 __all__ = ["CHUNK", "Adoption", "add_each", "adopt_each"]
 
-#: Clients that are entered together. Fewer than these are not worth loading NumPy for.
+#: Clients that are entered together. For fewer it takes longer to load NumPy than to enter them one by one.
 CHUNK = 16_384
 
-#: Networks whose clients are counted together.
+#: Networks whose clients are counted before the counts are added to the shares. It bounds the memory that this takes.
 _MANY_SOURCES = 10_000
 
 _Adopt = Callable[[ClientColumns, Sequence[int], Sequence[bytes], float, float], tuple[int, Mapping[bytes, int]]]
@@ -35,19 +35,27 @@ def adopt_each(
     Take over the records of clients; see :meth:`~rendezvous.core.clients.ClientColumns.adopt`.
 
     :param slots: at least one, ascending.
-    :returns: how many records were not whole, and how many clients each network in eight bytes has.
+    :param ids: of the clients in them.
+    :param shift: seconds that are added to the times in the records.
+    :param latest: server time; no time in a record may be later.
+    :returns: how many records were not whole, and how many clients each network has, by its eight bytes.
     """
     sources, wholes = zip(*columns.adopt_all(zip(slots, ids, strict=True), shift, latest), strict=True)
     return wholes.count(False), Counter(sources)
 
 
 def add_each(index: KeyIndex, keys: Iterable[bytes], slots: Sequence[int]) -> None:
-    """Enter keys into an index."""
+    """
+    Enter keys into an index.
+
+    :param keys: that are not in it yet.
+    :param slots: of the keys, in the same order.
+    """
     index.add_all(zip(keys, slots, strict=True))
 
 
 def _ways(number: int) -> tuple[_Adopt, _Add]:
-    """:returns: how so many clients are best entered: with NumPy where it is installed, if they are many."""
+    """:returns: the functions that enter this number of clients: those with NumPy if it is worth it and installed."""
     if number < CHUNK:
         return adopt_each, add_each
     try:
@@ -60,9 +68,9 @@ def _ways(number: int) -> tuple[_Adopt, _Add]:
 @attrs.define
 class Adoption:
     """
-    Where adopted clients are entered.
+    Enters adopted clients into the parts of a live table.
 
-    While an old secret is honoured, it is not known which key a client was given, so it is found by each of them.
+    While an old secret is honoured, it is not known which key a client was given, so it is found by each of its keys.
 
     :ivar columns: the records.
     :ivar index: the keys under the secret in use.
@@ -87,7 +95,7 @@ class Adoption:
         :param keyring: gives the keys.
         :param shift: seconds that are added to the times in the records.
         :param latest: server time; no time in a record may be later.
-        :param wall: the time on the wall clock.
+        :param wall: the time on the wall clock, in seconds since the epoch. It decides which old secrets are honoured.
         """
         olds = [(digest, self.old.index(digest, until)) for digest, until in keyring.old_secrets(wall)]
         counts, clients = Counter[bytes](), iter(clients)

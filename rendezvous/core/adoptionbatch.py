@@ -1,7 +1,7 @@
 """
 Many clients adopted together, with NumPy.
 
-A server with a million clients starts in three quarters of the time.
+A server with a million clients starts in three quarters of the time that it takes without NumPy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rendezvous.core.batchmoves import address_checks
-from rendezvous.core.record import IPV6, STEADY_IPV4, WORDS
+from rendezvous.core.record import CHECK_AT, FLAGS_AT, ID_AT, IPV6, SOURCE_AT, STATE, STEADY_IPV4, WORDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_together", "adopt_together"]
 
-# By halves of a record: two bytes.
-_FLAGS, _CHECK = 18, 19
-# By words.
-_ID_WORD, _SOURCE_WORD = 5, 7
-#: The flags themselves: the high byte says which of several sockets it is.
-_STATE = 0xFF
+# In units of two bytes.
+_FLAGS, _CHECK = FLAGS_AT // 2, CHECK_AT // 2
+# In words of eight bytes.
+_ID, _SOURCE = ID_AT // 8, SOURCE_AT // 8
 
 
 def adopt_together(
@@ -39,6 +37,7 @@ def adopt_together(
     :param slots: at least one, ascending.
     """
     numbers = np.array(slots)
+    # Slots that follow each other need nothing. Those between two such runs are free, and are entered as such.
     for each in (np.diff(numbers, prepend=columns.top) != 1).nonzero()[0].tolist():
         if each:
             columns.top = slots[each - 1]
@@ -49,20 +48,25 @@ def adopt_together(
     damaged = 0
     for each in (~_are_steady(words[numbers], b"".join(ids), shift, latest)).nonzero()[0].tolist():
         damaged += not columns.trust(slots[each], ids[each], shift, latest)
-    sources, counts = np.unique(words[numbers, _SOURCE_WORD], return_counts=True)
+    sources, counts = np.unique(words[numbers, _SOURCE], return_counts=True)
     return damaged, dict(zip([source.tobytes() for source in sources], counts.tolist(), strict=True))
 
 
 def _are_steady(records: NDArray[np.uint64], ids: bytes, shift: float, latest: float) -> NDArray[np.bool_]:
-    """:returns: which records are whole, of clients whose last pulse was on time, and can stay as they are."""
+    """
+    :param records: shape (n, 8).
+    :param ids: 16 bytes of each client.
+    :returns: shape (n,): which records can stay as they are: they are whole, have an address, and no verify came after
+        the last pulse.
+    """
     halves, seen = records.view(np.uint16), records.view(np.float64)[:, 0]
     flags = halves[:, _FLAGS]
-    steady: NDArray[np.bool_] = (flags & (_STATE & ~IPV6)) == STEADY_IPV4
     if shift:
         # Every time changes.
-        return np.zeros_like(steady)
-    steady &= (records[:, _ID_WORD : _ID_WORD + 2] == np.frombuffer(ids, np.uint64).reshape(-1, 2)).all(1)
-    # What stands in a damaged record may be no number.
+        return np.zeros(len(records), np.bool_)
+    steady: NDArray[np.bool_] = (flags & (STATE & ~IPV6)) == STEADY_IPV4
+    steady &= (records[:, _ID : _ID + 2] == np.frombuffer(ids, np.uint64).reshape(-1, 2)).all(1)
+    # The time in a damaged record may be a NaN.
     with np.errstate(invalid="ignore"):
         steady &= (seen >= 0.0) & (seen <= latest)
     steady &= halves[:, _CHECK] == address_checks(records[:, 2:5], records)
@@ -73,7 +77,7 @@ def add_together(index: KeyIndex, keys: Iterable[bytes], slots: Sequence[int]) -
     """
     Do what :func:`~rendezvous.core.adoption.add_each` does.
 
-    The keys of one place may come to stand in another order. A search passes over the same places.
+    Keys that collide may be entered in another order than one by one. Each is still found by linear probing.
     """
     index.make_room(len(slots))
     pending = np.array(slots, np.uint32)
@@ -83,7 +87,7 @@ def add_together(index: KeyIndex, keys: Iterable[bytes], slots: Sequence[int]) -
     places = (rows[:, 0] % np.uint64(index.spread)).astype(np.int64)
     while len(pending):
         is_free = table[places] == 0
-        # Of several keys for one place, one gets it. The others go on behind it.
+        # If several keys have one place, the last one gets it. The others try the next place.
         table[places[is_free]] = pending[is_free]
         is_left = table[places] != pending
         pending, places = pending[is_left], (places[is_left] + 1) & index.mask

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from rendezvous.core.movelimit import MoveLimit
-from rendezvous.core.record import ADDRESS, IPV6, USED
+from rendezvous.core.record import ADDRESS, CHECK_AT, FLAGS_AT, ID_AT, IPV6, PLACE_AT, STATE, USED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MoveBatch", "address_checks"]
 
-# Where in a record, in units of two bytes: host and ports, the flags, the check, the id.
-_PLACE, _FLAGS, _CHECK, _ID = 8, 18, 19, 20
-#: The flags themselves: the high byte says which of several sockets it is.
-_STATE = 0xFF
+# In units of two bytes.
+_PLACE, _FLAGS, _CHECK = PLACE_AT // 2, FLAGS_AT // 2, CHECK_AT // 2
 #: What the check is of: host, port and local port (20 bytes), the client id, and the kind of address.
 _CHECKED = 20 + 16 + 2
 _WHOLE = f"V{_CHECKED}"
@@ -62,13 +60,13 @@ class MoveBatch:
         timers = self._presence.timers
         records = lookup.records.take(slots[which], 0)
         flags, last = records.view(np.uint16)[:, _FLAGS], records.view(np.float64)[:, 0]
-        is_online = (flags & (_STATE & ~IPV6)) == USED | ADDRESS
+        is_online = (flags & (STATE & ~IPV6)) == USED | ADDRESS
         is_online &= (now <= last + timers.on_time) & (now <= last + timers.kept)
-        is_new = ((flags & _STATE) == USED) & (now <= last + timers.registration_time)
+        is_new = ((flags & STATE) == USED) & (now <= last + timers.registration_time)
         is_taken = is_online | is_new
         if not is_taken.any():
             return which[:0]
-        # What MoveLimit.take does. The slots are of different clients.
+        # What MoveLimit.take does, for all at once. No slot is there twice.
         full_at = np.frombuffer(self._presence.moves.memory, np.float64)
         full = np.maximum(full_at[slots[which]], now)
         is_taken &= full - now <= MoveLimit.MOST
@@ -86,10 +84,12 @@ def _record(
     lookup: Lookup, at: NDArray[np.int64], records: NDArray[np.uint64], places: NDArray[np.uint64], now: float
 ) -> None:
     """
-    Write in the order that :class:`~rendezvous.core.clients.ClientColumns` promises.
+    Write the stores in the order that :mod:`rendezvous.core.record` describes.
 
-    :param records: shape (n, 8): as they are.
-    :param places: shape (n, 3): where the clients are now.
+    :param at: shape (n,): the slots.
+    :param records: shape (n, 8): the records before.
+    :param places: shape (n, 3): where the clients are now. The checks are written into them.
+    :param now: server time.
     """
     halves = places.view(np.uint16)
     halves[:, _CHECK - _PLACE] = address_checks(places, records)
@@ -103,15 +103,17 @@ def _record(
 
 def address_checks(places: NDArray[np.uint64], records: NDArray[np.uint64]) -> NDArray[np.uint16]:
     """
+    Make the checks of addresses that :mod:`rendezvous.core.record` describes.
+
     :param places: shape (n, 3): hosts, ports and flags.
     :param records: shape (n, 8): of the clients, whose ids are read from there.
-    :returns: shape (n,): the checks of :mod:`rendezvous.core.record`.
+    :returns: shape (n,).
     """
     content = np.empty((len(places), _CHECKED), np.uint8)
     content[:, :20] = places.view(np.uint8)[:, :20]
-    content[:, 20:36] = records.view(np.uint8)[:, 2 * _ID : 2 * _ID + 16]
+    content[:, 20:36] = records.view(np.uint8)[:, ID_AT : ID_AT + 16]
     kinds = places.view(np.uint16)[:, _FLAGS - _PLACE] & np.uint16(0xFFFF ^ USED)
     content[:, 36:] = kinds.astype("<u2").view(np.uint8).reshape(-1, 2)
-    # A slice for each would take longer than its CRC.
+    # One list of all the rows: to slice each of them would take longer than its CRC.
     wholes = content.view(_WHOLE).ravel().tolist()
     return np.fromiter(map(crc32, wholes), np.uint32, len(wholes)).astype(np.uint16)

@@ -20,7 +20,21 @@ import attrs
 from rendezvous.core.addresses import ipv4_text, packed
 from rendezvous.core.client import Client, pack_network, unpack_network
 from rendezvous.core.flat import flat_memory
-from rendezvous.core.record import ADDRESS, IPV6, RECORD_SIZE, STEADY_IPV4, STEADY_IPV6, USED, VERIFIED, WORDS
+from rendezvous.core.record import (
+    ADDRESS,
+    FLAGS_AT,
+    ID_AT,
+    IPV6,
+    PLACE_AT,
+    RECORD_SIZE,
+    SOURCE_AT,
+    STATE,
+    STEADY_IPV4,
+    STEADY_IPV6,
+    USED,
+    VERIFIED,
+    WORDS,
+)
 from rendezvous.limits import GROWTH
 
 __all__ = ["ClientColumns", "slots_for"]
@@ -30,10 +44,9 @@ _SPARE_SLOTS = 4096
 
 _RECORD = struct.Struct("=dd16sHHHH16s8s")
 _ADDRESS = struct.Struct("=16sHH")
-_PLACE_AT, _ID_AT, _SOURCE_AT = 16, 40, 56
 
 # In units of two bytes: the size of a record, and where in it the flags stand. The check is behind the flags.
-_HALVES, _FLAGS = RECORD_SIZE // 2, 18
+_HALVES, _FLAGS = RECORD_SIZE // 2, FLAGS_AT // 2
 
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -43,7 +56,7 @@ _STORED = struct.Struct("=d8x20sHH16s8s")
 _STEADY = (STEADY_IPV4, STEADY_IPV6)
 
 #: Of the flags, what says nothing of an address.
-_NO_ADDRESS = 0xFF & ~(ADDRESS | IPV6 | VERIFIED)
+_NO_ADDRESS = STATE & ~(ADDRESS | IPV6 | VERIFIED)
 #: Of the flags, what the check covers.
 _KIND = 0xFF00 | ADDRESS | IPV6
 
@@ -143,16 +156,16 @@ class ClientColumns:
     def flags(self, slot: int) -> int:
         """:returns: the flags of a slot, 0 if it is free."""
         flags: int = self._halves[slot * _HALVES + _FLAGS]
-        return flags & 0xFF
+        return flags & STATE
 
     def client_id(self, slot: int) -> bytes:
         """:returns: whose record it is."""
-        start = slot * RECORD_SIZE + _ID_AT
+        start = slot * RECORD_SIZE + ID_AT
         return bytes(self.memory[start : start + 16])
 
     def source(self, slot: int) -> bytes:
         """:returns: the eight bytes that stand for :attr:`Client.network`."""
-        start = slot * RECORD_SIZE + _SOURCE_AT
+        start = slot * RECORD_SIZE + SOURCE_AT
         return bytes(self.memory[start : start + 8])
 
     def network(self, slot: int) -> str:
@@ -173,7 +186,7 @@ class ClientColumns:
 
     def address(self, slot: int) -> tuple[str, int] | None:
         """:returns: the host and the port that the client's pulses come from, or ``None`` until the first."""
-        start = slot * RECORD_SIZE + _PLACE_AT
+        start = slot * RECORD_SIZE + PLACE_AT
         host, port, _ = _ADDRESS.unpack_from(self.memory, start)
         flags = self._halves[slot * _HALVES + _FLAGS]
         return (_text(host, flags), port) if flags & ADDRESS else None
@@ -245,7 +258,7 @@ class ClientColumns:
         halves, flags = self._halves, slot * _HALVES + _FLAGS
         kept = halves[flags] & _NO_ADDRESS
         halves[flags] = kept
-        start = slot * RECORD_SIZE + _PLACE_AT
+        start = slot * RECORD_SIZE + PLACE_AT
         self.memory[start : start + _ADDRESS.size] = content
         halves[flags + 1] = self._check(content, self.client_id(slot), kind)
         self.seen[slot * WORDS] = now
@@ -253,7 +266,7 @@ class ClientColumns:
 
     def is_at(self, slot: int, host: bytes, port: int, local_port: int) -> bool:
         """:returns: whether this is what :meth:`move` has recorded last."""
-        found, its_port, its_local_port = _ADDRESS.unpack_from(self.memory, slot * RECORD_SIZE + _PLACE_AT)
+        found, its_port, its_local_port = _ADDRESS.unpack_from(self.memory, slot * RECORD_SIZE + PLACE_AT)
         flags = self._halves[slot * _HALVES + _FLAGS]
         return (
             bool(flags & ADDRESS)
@@ -347,7 +360,7 @@ class ClientColumns:
 
     def is_whole(self, slot: int) -> bool:
         """:returns: whether the address, if there is one, is as it was written."""
-        start = slot * RECORD_SIZE + _PLACE_AT
+        start = slot * RECORD_SIZE + PLACE_AT
         flags, check = self._halves[slot * _HALVES + _FLAGS], self._halves[slot * _HALVES + _FLAGS + 1]
         if not flags & ADDRESS:
             return True

@@ -42,7 +42,7 @@ class Endings:
             self._soonest = min(self._soonest, ending)
 
     def put_all(self, slots: Iterable[int], ending: float) -> None:
-        """Do :meth:`put` for many slots."""
+        """Do :meth:`put` for many slots that may end at the same moment, once for each of their blocks."""
         for block in {slot >> _BITS for slot in slots}:
             self.put(block << _BITS, ending)
 

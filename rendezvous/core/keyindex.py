@@ -143,7 +143,11 @@ class KeyIndex:
             self._count += 1
 
     def make_room(self, more: int) -> None:
-        """Have room for so many more keys, and count them: the caller enters them itself."""
+        """
+        Make room for more keys, and count them. The caller enters them itself.
+
+        :param more: how many.
+        """
         self._count += more
         while 2 * (self._count - 1) >= len(self.table):
             self.expect(len(self.table))

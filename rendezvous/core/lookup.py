@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rendezvous.core.record import WORDS
+from rendezvous.core.record import FLAGS_AT, RECORD_SIZE, WORDS
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -36,7 +36,7 @@ class Lookup:
     def __init__(self, index: KeyIndex, memory: mmap | memoryview) -> None:
         self.records = np.frombuffer(memory, np.uint64).reshape(-1, WORDS)
         self.seen = np.frombuffer(memory, np.float64).reshape(-1, WORDS)[:, 0]
-        self.flags = np.frombuffer(memory, np.uint16).reshape(-1, 4 * WORDS)[:, 18]
+        self.flags = np.frombuffer(memory, np.uint16).reshape(-1, RECORD_SIZE // 2)[:, FLAGS_AT // 2]
         self._index = index
         self._table = np.frombuffer(index.table, np.uint32)
         self.keys = np.frombuffer(index.keys, np.uint64).reshape(-1, 4)

@@ -6,6 +6,7 @@ from rendezvous.core.flat import flat_memory
 
 __all__ = ["MOVES_AT_ONCE", "MOVES_A_SECOND", "MoveLimit"]
 
+#: Tokens that a bucket gains a second, and tokens that a full one holds. Each of these pulses takes one.
 MOVES_A_SECOND, MOVES_AT_ONCE = 1.0, 10
 
 
@@ -22,15 +23,22 @@ class MoveLimit:
 
     __slots__ = ("_full_at", "memory")
 
-    #: How long a bucket takes to be full again after one pulse, and how long at most if another one is allowed.
-    COST, MOST = 1 / MOVES_A_SECOND, (MOVES_AT_ONCE - 1) / MOVES_A_SECOND
+    #: Seconds in which a bucket regains one token.
+    COST = 1 / MOVES_A_SECOND
+    #: Seconds that a bucket which holds one token takes to be full. One that takes longer is empty.
+    MOST = (MOVES_AT_ONCE - 1) / MOVES_A_SECOND
 
     def __init__(self, slots: int) -> None:
         self.memory = flat_memory(8 * slots)
         self._full_at = memoryview(self.memory).cast("d")
 
     def take(self, slot: int, now: float) -> bool:
-        """:returns: whether there was a token in the bucket of a slot, which is taken."""
+        """
+        Take a token from the bucket of a slot.
+
+        :param now: server time.
+        :returns: whether there was one.
+        """
         full_at = max(self._full_at[slot], now)
         if full_at - now > self.MOST:
             return False
@@ -38,6 +46,7 @@ class MoveLimit:
         return True
 
     def clear(self, slot: int) -> None:
-        """Fill the bucket: another client has the slot now."""
+        """Fill the bucket of a slot, because another client has the slot now."""
+        # Without the test, each registration would write to a page of memory that may not be in use yet.
         if self._full_at[slot]:
             self._full_at[slot] = 0.0

@@ -184,7 +184,11 @@ class Presence:
         return client
 
     def may_move(self, key: bytes, now: float) -> bool:
-        """Count a pulse that :meth:`keep_alive` leaves. :returns: whether it may be taken now."""
+        """
+        Count a pulse that :meth:`keep_alive` has left.
+
+        :returns: whether the limit of its client allows it now; see :mod:`rendezvous.core.movelimit`.
+        """
         return self.moves.take(self._find(key) or self._find_old(key, now), now)
 
     def keep_alive(self, key: bytes, address: Address, now: float, local_port: int = 0) -> bool:
@@ -343,7 +347,7 @@ class Presence:
         return adoption.damaged
 
     def expect_ends(self, slots: Iterable[int], now: float) -> None:
-        """Note when clients end that have pulsed now: the first pulse may bring a deadline nearer."""
+        """Note when clients that have pulsed now will end. A first pulse may bring the deadline nearer."""
         self._endings.put_all(slots, now + self.timers.kept)
 
     def old_indexes(self, now: float) -> list[KeyIndex]:

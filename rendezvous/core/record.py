@@ -29,10 +29,16 @@ from __future__ import annotations
 __all__ = [
     "ADDRESS",
     "BANNED",
+    "CHECK_AT",
+    "FLAGS_AT",
+    "ID_AT",
     "IPV6",
     "KICKED",
+    "PLACE_AT",
     "RECORD_SIZE",
     "SIGNED",
+    "SOURCE_AT",
+    "STATE",
     "STEADY_IPV4",
     "STEADY_IPV6",
     "USED",
@@ -45,6 +51,12 @@ RECORD_SIZE = 64
 
 #: Eight-byte words of a record.
 WORDS = RECORD_SIZE // 8
+
+#: Offsets of fields, in bytes: the address with its ports, the flags, the check, the client id, the network.
+PLACE_AT, FLAGS_AT, CHECK_AT, ID_AT, SOURCE_AT = 16, 36, 38, 40, 56
+
+#: The part of the field of flags that holds the flags. The high byte says which of several sockets it is.
+STATE = 0xFF
 
 # What a record's flags say. They are plain numbers: arithmetic with an enumeration costs more than all else here.
 

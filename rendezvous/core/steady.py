@@ -55,15 +55,15 @@ from mmap import mmap
 
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.keyindex import KeyIndex
-from rendezvous.core.record import STEADY_IPV4, STEADY_IPV6, WORDS
+from rendezvous.core.record import CHECK_AT, PLACE_AT, STEADY_IPV4, STEADY_IPV6, WORDS
 
 __all__ = ["SteadyPulses", "place"]
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _NO_KEY = bytes(KEY_SIZE)
 _END = struct.Struct("=HHH")
-#: Where in a record the place begins: address, port, the server's port, flags.
-_PLACE_AT, _PLACE_SIZE = 16, 22
+#: Bytes of a place in a record: address, port, the server's port, flags.
+_PLACE_SIZE = CHECK_AT - PLACE_AT
 
 
 def place(host: bytes, port: int, local_port: int) -> bytes:
@@ -118,5 +118,5 @@ class SteadyPulses:
         return self._keys[slot * KEY_SIZE : (slot + 1) * KEY_SIZE] == key and self._is_at(slot, place)
 
     def _is_at(self, slot: int, place: bytes) -> bool:
-        start = slot * WORDS * 8 + _PLACE_AT
+        start = slot * WORDS * 8 + PLACE_AT
         return self._memory[start : start + _PLACE_SIZE] == place
