@@ -31,7 +31,8 @@ SECONDS = 2.0
 MOVING = 0.3
 #: Where clients send from at first, and where they are from then on.
 AT_FIRST, LATER = 21_000, 22_000
-#: Clients whose pulses a worker shares; the sockets that they send from, which the kernel spreads, and the first port.
+#: Clients whose pulses a worker shares; the sockets that they send from, which the kernel spreads over the processes;
+#: the port of the first of these sockets.
 SHARED, SOCKETS, SPREAD = 100_000, 50, 23_000
 ON_TIME = "1020"
 ECHO, C_ECHO = "Twisted echo", "C echo"
@@ -66,7 +67,7 @@ def run(report: Report) -> None:
 
 
 def on_disk() -> str:
-    """:returns: a directory that is no tmpfs, which is made if need be."""
+    """:returns: the directory ``build``, made if it is not there. Unlike ``/tmp``, it is usually no tmpfs."""
     Path("build").mkdir(exist_ok=True)
     return "build"
 
@@ -189,7 +190,11 @@ def _stun(report: Report, core: int) -> None:
 
 
 def _workers(report: Report, clients: int, directory: Path) -> None:
-    """Neither the servers nor the load have a core of their own: a worker is of use only where there are more cores."""
+    """
+    Compare a server that has a worker with one that has none.
+
+    The servers and the load may use all cores, because a worker is of use only where a core is free for it.
+    """
     title = f"Steady pulses of {clients:,} clients, SQLite, server and load on any of {os.cpu_count()} cores"
     report.section(f"{title}: CPU time a reply of all processes")
     keys, options = write_keys(directory, clients), ("-s", SOCKETS)

@@ -72,11 +72,11 @@ class Server:
     http_port: int = 0
 
     def workers(self) -> list[int]:
-        """:returns: its other processes, those of ``--udp-workers``."""
+        """:returns: the process ids of its UDP workers."""
         return list(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()))
 
     def cpus(self) -> tuple[float, float]:
-        """:returns: seconds of CPU time, those in the kernel included: of all its threads, and of its workers."""
+        """:returns: seconds of CPU time, in the kernel as well: of the main process, and of the workers."""
         return cpu_of(self.pid), sum(map(cpu_of, self.workers()))
 
     def cpu(self) -> float:

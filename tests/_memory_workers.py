@@ -1,4 +1,4 @@
-"""UDP ports in memory before which a worker stands, in the same process: it takes every datagram first."""
+"""UDP ports in memory with UDP workers, all in one process: a worker, or two of them, receive datagrams first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WorkerMemoryPort(FastMemoryPort):
     _table: object = None
 
     def deliver_all(self, datagrams: Iterable[tuple[bytes, Address]]) -> None:
-        """Have datagrams arrive before the workers' sockets are read again; what is sent is in :attr:`sent`."""
+        """Deliver datagrams together, before a socket is read again; what is sent is in :attr:`sent`."""
         protocol: Any = self.protocol
         presence, clock = protocol.shared.store.live, protocol.shared.clock
         assert isinstance(presence, Presence)
@@ -54,7 +54,7 @@ class WorkerMemoryPort(FastMemoryPort):
             self._read()
 
     def _socket(self, source: Address) -> int:
-        """:returns: to which socket the system gives what comes from there."""
+        """:returns: the descriptor of the socket to which the system gives datagrams from an address."""
         return self.worker.fd
 
     def _read(self) -> None:

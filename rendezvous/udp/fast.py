@@ -229,9 +229,10 @@ class FastPort:
 
     def read(self, fd: int) -> int:
         """
-        Do :meth:`doRead` for a socket of the same port; replies are sent from our own.
+        Do :meth:`doRead` for a socket of the same port. The replies are sent from the port's own socket.
 
-        :returns: how many datagrams there were.
+        :param fd: the descriptor of the socket.
+        :returns: how many datagrams were read: up to :data:`BATCHES` batches.
         """
         taken = handed_over = 0
         for _ in range(BATCHES):
@@ -243,7 +244,8 @@ class FastPort:
                 break
             if rows:
                 uncommon = self._take(rows)
-                # A whole batch of datagrams that are decided one by one would take 5 ms, and 20 ms if they announce.
+                # A full batch of datagrams that are decided one by one would take 5 ms, and 20 ms if all of them were
+                # announcements to the tracker.
                 self._most = DATAGRAMS_A_TURN if uncommon > DATAGRAMS_A_TURN // 2 else self._batch.size
                 handed_over += uncommon
                 taken += rows

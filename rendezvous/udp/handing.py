@@ -40,10 +40,11 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def messages(port: int, batch: Batch, rows: Sequence[int]) -> Iterator[tuple[bytes, int]]:
     """
-    Pack rows of a batch.
+    Pack rows of a batch into messages of at most :data:`MAX_MESSAGE` bytes.
 
     :param port: the number of the port.
-    :returns: messages, and how many datagrams are in each.
+    :param rows: the numbers of the rows, in the order they came.
+    :returns: each message, and how many datagrams are in it.
     """
     names, size, first = memoryview(batch.names), _HEAD.size, 0
     datagrams = [batch.datagram(row) for row in rows]
@@ -59,7 +60,7 @@ def messages(port: int, batch: Batch, rows: Sequence[int]) -> Iterator[tuple[byt
 
 
 def count(message: bytes) -> int:
-    """:returns: how many datagrams a message says that it holds, and at least 1."""
+    """:returns: how many datagrams a message says that it holds; at least 1, so that each message counts."""
     return max(1, _HEAD.unpack_from(message)[1]) if len(message) >= _HEAD.size else 1
 
 
@@ -91,8 +92,10 @@ def batches(messages: Iterable[bytes], unreadable: Callable[[], None]) -> Iterat
     """
     Read messages, and put those of one port together: a larger batch costs less for each datagram.
 
-    :param unreadable: called for a message that is left out, while the error is handled.
-    :returns: batches of at most :data:`~rendezvous.udp.mmsg.SIZE` datagrams, in their order, as :func:`unpacked` does.
+    :param unreadable: called for each message that cannot be read, inside the ``except`` clause. The message is left
+        out.
+    :returns: batches of at most :data:`~rendezvous.udp.mmsg.SIZE` datagrams, in their order, each in the form that
+        :func:`unpacked` returns.
     """
     port, names, datagrams = 0, b"", list[bytes]()
     for message in messages:

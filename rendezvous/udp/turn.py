@@ -16,7 +16,7 @@ __all__ = ["Member", "SharedTurn"]
 
 
 class Member(Protocol):
-    """Has a descriptor from which datagrams are read."""
+    """A descriptor from which datagrams are read: a socket of a worker, or the pair that it uses to hand them over."""
 
     def fileno(self) -> int:
         """:returns: the descriptor."""
@@ -25,16 +25,17 @@ class Member(Protocol):
         """
         Read datagrams.
 
-        :param at_most: how many are still wanted in this turn. It may be exceeded by a number that is bounded.
-        :returns: how many there were.
+        :param at_most: how many are still wanted in this turn. More may be read, by a bounded number such as the rest
+            of a batch.
+        :returns: how many were read.
         """
 
 
 @implementer(IReadDescriptor)
 class SharedTurn:
     """
-    Descriptors that are read in one turn of the reactor together: some :data:`DATAGRAMS_A_TURN` datagrams from all of
-    them. Those that are left have their turn before the others are read again.
+    Reads several descriptors in one turn of the reactor: some :data:`~rendezvous.udp.port.DATAGRAMS_A_TURN` datagrams
+    from all of them together. The descriptors that were not reached come first in the next turns.
 
     Example: eight workers each hand over 1000 datagrams. The main process takes about 100 of one worker, then answers
     HTTP requests, then takes 100 of the next worker.
@@ -49,18 +50,22 @@ class SharedTurn:
         self._members: dict[int, Member] = {}
 
     def __contains__(self, member: Member) -> bool:
-        """Say whether a member is read."""
+        """:returns: whether a member is read."""
         return self._members.get(member.fileno()) is member
 
     def add(self, member: Member) -> None:
-        """Read from a member, if that is not done already."""
+        """
+        Read from a member. If that is done already, nothing changes.
+
+        :raises OSError: the system cannot watch its descriptor.
+        """
         if member not in self:
             self._poll.register(member, select.EPOLLIN)
             self._members[member.fileno()] = member
             self._reactor.addReader(self)
 
     def remove(self, member: Member) -> None:
-        """Read no more from a member, if that was done. It is to be removed before its descriptor is closed."""
+        """Read no more from a member, if it was read. Call this before its descriptor is closed."""
         if member in self:
             self._poll.unregister(member)
             del self._members[member.fileno()]
@@ -70,7 +75,7 @@ class SharedTurn:
     # A reader
 
     def fileno(self) -> int:
-        """:returns: a descriptor that can be read when one of the members can."""
+        """:returns: the descriptor of ``epoll``, which can be read when one of the members can."""
         return self._poll.fileno()
 
     def logPrefix(self) -> str:

@@ -67,7 +67,7 @@ SLOW = 0.05
 #: Bytes that are held for the main process while it is busy: as much as the receive buffer of a port.
 HELD = 1024 * 1024
 
-#: Seconds in which the main process must have read something of what is held when the worker ends.
+#: Seconds that an ending worker waits for the main process to read one more message of those that are held.
 LAST = 0.5
 
 #: Batches of one socket before the next socket has its turn.
@@ -285,7 +285,7 @@ class Worker:
             if fd in self._ports:
                 self._ports[fd].read()
             elif events != select.POLLOUT:
-                # The main process reads on, unless it ends as well; then sending fails at once.
+                # The main process still reads what is held. If it has ended itself, sending fails at once.
                 self._pair.settimeout(LAST)
                 self._send_waiting()
                 self._line.add(BUSY, sum(count for _, count in self._waiting))
@@ -311,7 +311,7 @@ def _end_with(parent: int) -> None:
     """Have the system end this process when its parent ends."""
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    # No core dump, and nobody else of the same user opens /proc/PID/fd: the keys are there.
+    # The keys are in memory: no core dump is written, and no other process of the user can open /proc/PID/fd.
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     if os.getppid() != parent:
         # It has ended before.

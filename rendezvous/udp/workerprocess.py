@@ -56,11 +56,18 @@ class _Handed:
         return self._pair.fileno()
 
     def drain(self) -> None:
-        """Take what a process that has ended has left, which is no more than the system keeps."""
+        """Take everything that a process has handed over before it ended. The system has bounded how much that is."""
         self.read(sys.maxsize)
 
     def read(self, at_most: int) -> int:
-        """Take messages, up to that with the last of so many datagrams. It ends with the other side of the pair."""
+        """
+        Take messages until they hold as many datagrams as are wanted, or none is left.
+
+        At the end of the other side of the pair, this is removed from the turn.
+
+        :param at_most: how many datagrams are wanted. The last message may hold more.
+        :returns: how many datagrams the messages say that they hold.
+        """
         messages, count = list[bytes](), 0
         while count < at_most:
             try:

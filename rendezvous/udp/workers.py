@@ -53,7 +53,7 @@ class _Cover:
         return self._fd
 
     def read(self, at_most: int) -> int:
-        """Read as many as at the port's own socket."""
+        """Read a turn of the port. It bounds itself as it does for the port's own socket, whatever is wanted."""
         return self._port.read(self._fd)
 
 
@@ -156,7 +156,7 @@ class Workers(Service):
             each.close()
 
     def _cover(self, worker: int, is_covered: bool) -> None:
-        """Read the sockets of a worker here, or leave them to it."""
+        """Read the sockets of a worker in this process, or leave them to the worker."""
         for group in self._groups.values():
             (self._turn.add if is_covered else self._turn.remove)(group.covers[worker])
 
