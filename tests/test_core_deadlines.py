@@ -25,8 +25,8 @@ class Watched:
     :ivar looks: how often a deadline was asked for.
     """
 
-    def __init__(self, *, patience: float | None = None) -> None:
-        self.deadlines: Deadlines[str] = Deadlines() if patience is None else Deadlines(patience)
+    def __init__(self) -> None:
+        self.deadlines: Deadlines[str] = Deadlines()
         self.at: dict[str, float] = {}
         self.looks = 0
 
@@ -114,28 +114,6 @@ class DeadlinesTests(SynchronousTestCase):
         self.watched.put("a", -0.5)
         self.assertEqual(self.watched.take(-0.5), [])
         self.assertEqual(self.watched.take(0.0), ["a"])
-
-
-class PatienceTests(SynchronousTestCase):
-    """Deadlines that may also come nearer."""
-
-    def test_deadline_that_comes_nearer_is_noticed_in_time(self) -> None:
-        """An item put back is looked at again before the deadline can have passed unseen."""
-        watched = Watched(patience=10)
-        watched.put("a", NOW)
-        watched.at["a"] = NOW + 1e6
-        self.assertEqual(watched.take(NOW + 1), [])
-        watched.at["a"] = NOW + 11
-        self.assertEqual(watched.take(NOW + 12), ["a"])
-
-    def test_patience_bounds_the_looks(self) -> None:
-        """A far deadline costs one look for each time that patience lasts."""
-        watched = Watched(patience=10)
-        watched.put("a", NOW)
-        watched.at["a"] = NOW + 1e6
-        for second in range(1, 112):
-            self.assertEqual(watched.take(NOW + second), [])
-        self.assertEqual(watched.looks, 11)
 
 
 class DeadlinesCostTests(SynchronousTestCase):

@@ -18,14 +18,12 @@ class Deadlines(Generic[T]):
 
     An item is put into the bucket of its deadline at that time. When the deadline moves later, the item stays there.
     When the bucket is due, ``take`` asks for the current deadline, and puts an item that is not due into a new bucket.
-    For example, a pulse writes one timestamp, and each client is checked about once per expiry period.
+    For example, an item whose deadline is put off by 200 s every second is checked once in 200 s.
 
-    :param patience: seconds after which an item is checked again at the latest. Without it, a deadline that moves
-        earlier is noticed only at the old deadline.
+    A deadline that moves earlier is noticed only at the old deadline.
     """
 
-    def __init__(self, patience: float = math.inf) -> None:
-        self._patience = patience
+    def __init__(self) -> None:
         self._buckets: dict[int, list[T]] = {}
         self._order: list[int] = []
 
@@ -76,6 +74,6 @@ class Deadlines(Generic[T]):
                 if deadline < now:
                     yield item
                 else:
-                    self.put(item, min(deadline, now + self._patience))
+                    self.put(item, deadline)
             if not bucket:
                 del self._buckets[heapq.heappop(self._order)]
