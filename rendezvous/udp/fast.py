@@ -130,7 +130,7 @@ class FastPort:
 
     log = Logger()
     #: What the line about the port at start-up says of processes that share it.
-    helpers = ""
+    shared_by = ""
     # The source of the row that the protocol has at present.
     _row = 0
     _source: Address | None = None
@@ -154,7 +154,7 @@ class FastPort:
     @property
     def udp_path(self) -> str:
         """:returns: what the line about the port at start-up says of it."""
-        return f"fast path {self._decide.way}{self.helpers}"
+        return f"fast path {self._decide.way}{self.shared_by}"
 
     def open(
         self,

@@ -146,7 +146,7 @@ class Workers(Service):
         for cover in group.covers:
             self._turn.add(cover)
         count = len(sockets)
-        port.helpers = f", {count} worker{'s' if count > 1 else ''}"
+        port.shared_by = f", {count} worker{'s' if count > 1 else ''}"
         port.on_closed = partial(self._remove, at)
 
     def _remove(self, at: int) -> None:
