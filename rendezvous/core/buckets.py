@@ -37,7 +37,7 @@ class Buckets(Generic[K]):
         return len(self._younger) + len(self._older)
 
     def spent(self, key: K, now: float) -> float:
-        """:returns: the tokens that are missing from the bucket of a key."""
+        """:returns: the tokens that are missing from the bucket of a key at a moment in seconds, at least 0."""
         entry = self._younger.get(key) or self._older.get(key)
         if entry is None:
             return 0.0
@@ -47,7 +47,12 @@ class Buckets(Generic[K]):
         return spent if spent > 0.0 else 0.0
 
     def remember(self, key: K, spent: float, now: float) -> None:
-        """Write an entry to the younger dictionary, making room when that is full."""
+        """
+        Set the state of the bucket of a key. If the younger dictionary is full, the older one is forgotten.
+
+        :param spent: the tokens that are missing.
+        :param now: seconds; the moment of this state.
+        """
         if key not in self._younger and len(self._younger) >= self._half:
             self._older = self._younger
             self._younger = {}
