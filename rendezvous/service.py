@@ -135,7 +135,7 @@ class Rendezvous(MultiService):
             "wall": self.clock.to_wall,
             "flat": shared_memory if settings.udp_workers else flat_memory,
         }
-        return make_store(settings.store, self._run_blocking, partial(self._reactor.callLater, 0), **parts)
+        return make_store(settings.store, self._run_blocking, self._reactor.callLater, **parts)
 
     def resource(self) -> RootResource:
         """:returns: the whole HTTP side, to be put below any path."""

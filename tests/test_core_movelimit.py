@@ -47,3 +47,8 @@ class MoveLimitTests(SynchronousTestCase):
             slots.append(table.register(client_id, key, NOW).slot)
             self.assertEqual([table.may_move(key, NOW) for _ in range(11)], [True] * 10 + [False])
             table.logout(client_id, NOW)
+
+    def test_keys_that_no_client_has_are_not_counted(self) -> None:
+        """They would share a bucket: that of slot 0, which no client has."""
+        table = Presence(Timers(), KEYRING, max_clients=1)
+        self.assertEqual({table.may_move(bytes([number]) * 32, NOW) for number in range(20)}, {True})

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings
+from rendezvous.storage.journal import GATHER
 from rendezvous.testing import SECRET, Connection, MemoryReactor, Response
 from tests._service_case import clocks
 
@@ -44,7 +45,7 @@ class ThreadedReactor(MemoryReactor):
         self.advance(0)
         while not is_done():
             self._calls.get(timeout=max(0.0, deadline - time.monotonic()))()
-            self.advance(0)
+            self.advance(GATHER)
 
 
 class LifeCase(SynchronousTestCase):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,7 +18,7 @@ from rendezvous.storage import journal as journal_module
 from rendezvous.storage import waits as waits_module
 from rendezvous.storage.batch import Batch
 from rendezvous.storage.database import open_database
-from rendezvous.storage.journal import DECISIONS_PER_BATCH, ROWS_PER_BATCH, Journal
+from rendezvous.storage.journal import DECISIONS_PER_BATCH, GATHER, ROWS_PER_BATCH, Journal
 from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen
 from rendezvous.storage.waits import REFUSALS_PER_TURN
@@ -274,30 +275,40 @@ class WaitingTests(JournalCase):
         self.assertEqual(self.journal.waiting, 0)
 
     def test_what_is_decided_in_one_turn_shares_a_commit(self) -> None:
-        """Also what is decided while that is written shares the next one, which begins at once."""
-        turns: list[Callable[[], None]] = []
+        """Also what is decided while that is written, and in the 3 ms after it, shares the next one."""
+        clock = Clock()
         writer = Writer(self.path, self.database)
 
         def write(batch: Batch) -> None:
             self.batches.append(batch)
             writer.write(batch)
 
-        self.journal = Journal(self.path, write, self.thread.run, lambda keys: None, self.seen, NOW, turns.append)
+        self.journal = Journal(self.path, write, self.thread.run, lambda keys: None, self.seen, NOW, clock.callLater)
         waits = [self.wait(self.decide(self.peer(number))) for number in range(3)]
         self.assertTrue(self.thread.is_idle)
-        turns.pop()()
+        clock.advance(0.0)
         waits += [self.wait(self.decide(self.peer(number))) for number in range(3, 5)]
-        self.assertEqual(turns, [])
-        self.thread.work_off()
+        self.assertEqual(clock.getDelayedCalls(), [])
+        self.thread.work()
+        waits.append(self.wait(self.decide(self.peer(5))))
+        clock.advance(GATHER / 2)
+        self.assertTrue(self.thread.is_idle)
+        clock.advance(GATHER / 2)
+        self.thread.work()
         for wait in waits:
             self.successResultOf(wait)
-        self.assertEqual([len(batch.statements) for batch in self.batches], [3, 2])
+        self.assertEqual([len(batch.statements) for batch in self.batches], [3, 3])
+        # Nothing is written, so the next decision does not wait.
+        self.wait(self.decide(self.peer(6)))
+        clock.advance(0.0)
+        self.assertFalse(self.thread.is_idle)
+        self.thread.work()
 
     def test_turn_that_comes_after_the_end(self) -> None:
         """What was to begin then has been written already, and the file is closed."""
-        turns: list[Callable[[], None]] = []
-        arguments = (self.path, self.batches.append, self.thread.run, lambda keys: None, self.seen, NOW, turns.append)
-        journal = Journal(*arguments)
+        clock = Clock()
+        arguments = (self.path, self.batches.append, self.thread.run, lambda keys: None, self.seen, NOW)
+        journal = Journal(*arguments, clock.callLater)
         journal.begin(NOW)
         journal.add([put(1)])
         saved = journal.saved(journal.end())
@@ -307,7 +318,7 @@ class WaitingTests(JournalCase):
         self.successResultOf(drained)
         self.successResultOf(saved)
         journal.set_meta("alive", NOW)
-        turns.pop()()
+        clock.advance(GATHER)
         self.assertTrue(self.thread.is_idle)
 
     def test_what_queues_is_bounded_in_bytes(self) -> None:

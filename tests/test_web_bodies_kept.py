@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
+from rendezvous.storage.journal import GATHER
 from rendezvous.testing import Connection, MemoryReactor
 from rendezvous.web.site import RendezvousSite
 
@@ -82,6 +83,8 @@ class BodyTests(SynchronousTestCase):
         self.assertLess(tracemalloc.get_traced_memory()[0], JUNK)
         self.assertEqual([each.response() for each in waiting], [None] * 10)
         self.stands_still = False
+        self.work()
+        self.reactor.advance(GATHER)
         self.work()
         self.reactor.advance(0)
         statuses = [response.status for each in waiting if (response := each.response()) is not None]

@@ -315,6 +315,26 @@ class WholeAnswerTests(SendingTestCase):
         self.assertEqual(self.whole().status, 200)
         self.assertTrue(client.transport.aborted)
 
+    def test_a_client_that_reads_while_its_answer_waits(self) -> None:
+        """It reads what came before. The answer is counted until it is read itself."""
+        self.open_session("fill", offer="v" * 10_000)
+        short = len(SlowClient(self).get("/fill/sessions", ORIGIN).transport.value())
+        self.open_session("near", offer="v" * (10_000 + SMALL - 10 - short))
+        # 10 bytes less than what the transport asks a pause for.
+        client = SlowClient(self).get("/near/sessions", ORIGIN)
+        for _ in range(PIECES):
+            self.whole().leave()
+        # Another 25 bytes: 100 Continue.
+        client.get("/go/sessions", {**ORIGIN, "Expect": "100-continue"})
+        client.transport.read()
+        self.assertGreater(self.sender.unread, 60_000)
+        self.advance(0.1)
+        self.assertGreater(client.transport.unread, 60_000)
+        self.assertGreater(self.sender.unread, 60_000)
+        client.transport.read()
+        self.assertEqual(self.sender.unread, 0)
+        self.assertEqual(len(self.sender._paused), 0)
+
     def test_a_transport_that_takes_everything_at_once(self) -> None:
         """What it does not ask a pause for is not counted."""
         client = SlowClient(self)

@@ -189,7 +189,8 @@ class Presence:
 
         :returns: whether the limit of its client allows it now; see :mod:`rendezvous.core.movelimit`.
         """
-        return self.moves.take(self._find(key) or self._find_old(key, now), now)
+        slot = self._find(key) or self._find_old(key, now)
+        return not slot or self.moves.take(slot, now)
 
     def keep_alive(self, key: bytes, address: Address, now: float, local_port: int = 0) -> bool:
         """

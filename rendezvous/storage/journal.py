@@ -26,13 +26,17 @@ from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen, Taken
 from rendezvous.storage.waits import Waits, unsaved
 
-__all__ = ["Journal", "RunBlocking", "Soon"]
+__all__ = ["Journal", "Later", "RunBlocking"]
 
 #: Calls a function where blocking is allowed; one call at a time.
 RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
 
-#: Calls a function in the next turn of the reactor.
-Soon = Callable[[Callable[[], None]], object]
+#: Calls a function after so many seconds.
+Later = Callable[[float, Callable[[], None]], object]
+
+#: Seconds from the end of a batch to the beginning of the next one, if decisions wait for it already. While many
+#: register, more of them share a commit, and each takes a tenth less CPU time.
+GATHER = 0.003
 
 #: Rows of one batch, unless a single decision has more: some 5 ms of the reactor's time, and 50 ms of the disk's.
 ROWS_PER_BATCH = 5000
@@ -61,8 +65,8 @@ class Journal:
     :param notify: called with the keys of a decision after its commit.
     :param seen: the tracker peers that were seen, which are written with the batches.
     :param now: server time.
-    :param soon: a batch begins one turn of the reactor after the first decision in it, so that what is decided in one
-        turn shares a commit; by default it begins at once.
+    :param later: a batch begins one turn of the reactor after the first decision in it, or :data:`GATHER` after the
+        batch during which it was taken, so that what is decided meanwhile shares a commit; by default at once.
     :ivar failing: whether the last attempt to write has failed.
     :ivar unsettled: the changed tracker peers that are not on the disk yet, and the position of the decision that puts
         them there.
@@ -78,7 +82,7 @@ class Journal:
         notify: Callable[[Collection[Key]], None],
         seen: LastSeen,
         now: float,
-        soon: Soon | None = None,
+        later: Later | None = None,
     ) -> None:
         self._name = name
         self._write = write
@@ -86,8 +90,8 @@ class Journal:
         self._notify = notify
         self._seen = seen
         self._now = now
-        self._soon = soon
-        self._begins_soon = self._has_ended = False
+        self._later = later
+        self._begins_later = self._has_ended = False
         self._current: Decision | None = None
         self._needed = 0
         self._position = 0
@@ -217,17 +221,21 @@ class Journal:
         if position <= self._saved:
             return None
         done = self._waits.add(position)
-        if self._soon is None:
-            self.flush()
-        elif self._writing is None and not self._begins_soon:
-            self._begins_soon = True
-            self._soon(self._flush_now)
+        if self._writing is None:
+            self._flush_in(0.0)
         return done
 
     # Writing
 
+    def _flush_in(self, seconds: float) -> None:
+        if self._later is None:
+            self.flush()
+        elif not self._begins_later:
+            self._begins_later = True
+            self._later(seconds, self._flush_now)
+
     def _flush_now(self) -> None:
-        self._begins_soon = False
+        self._begins_later = False
         if not self._has_ended:
             self.flush()
 
@@ -319,7 +327,9 @@ class Journal:
 
     def _end(self, ended: Deferred[None]) -> None:
         self._writing = None
-        if not self.failing:
+        if self._queue and not self.failing and not self._has_ended:
+            self._flush_in(GATHER)
+        elif not self.failing:
             self.flush()
         ended.callback(None)
 

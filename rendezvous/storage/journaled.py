@@ -23,7 +23,7 @@ from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.client_file import ClientFile
 from rendezvous.storage.clients import Clients
 from rendezvous.storage.database import Lock, open_database, readable, schema_steps, target
-from rendezvous.storage.journal import Journal, RunBlocking, Soon
+from rendezvous.storage.journal import Journal, Later, RunBlocking
 from rendezvous.storage.rows import (
     read_events,
     read_offers,
@@ -53,15 +53,15 @@ class Journaled:
 
     :param path: the database; the file of clients lies beside it.
     :param run: calls what blocks elsewhere; up to two calls at a time.
-    :param soon: calls something in the next turn of the reactor; see :class:`~rendezvous.storage.journal.Journal`.
+    :param later: calls something after a time; see :class:`~rendezvous.storage.journal.Journal`.
     """
 
     log = Logger()
 
-    def __init__(self, path: str, run: RunBlocking, soon: Soon | None = None) -> None:
+    def __init__(self, path: str, run: RunBlocking, later: Later | None = None) -> None:
         self._path = target(path)
         self._run = run
-        self._soon = soon
+        self._later = later
         self._journal: Journal | None = None
         # Read here and not in open(), which may run as a user that cannot read the files of this package.
         self._steps = schema_steps()
@@ -96,7 +96,7 @@ class Journaled:
         self._flushing: Deferred[None] | None = None
         self._flush_at = now + FLUSH_INTERVAL
         self._flush_failed = False
-        self._journal = Journal(self._path, writer.write, self._run, notify, self._seen, now, self._soon)
+        self._journal = Journal(self._path, writer.write, self._run, notify, self._seen, now, self._later)
         tables.presence.frees_later = True
         self._horizon = tables.offers.events.horizon
         self._dropped = tables.offers.events.dropped

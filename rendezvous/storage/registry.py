@@ -7,7 +7,7 @@ from typing import Any
 
 from rendezvous.interfaces import IStore
 from rendezvous.storage.durability import Volatile
-from rendezvous.storage.journal import RunBlocking, Soon
+from rendezvous.storage.journal import Later, RunBlocking
 from rendezvous.storage.journaled import Journaled
 from rendezvous.storage.local import LocalStore
 from rendezvous.storage.tables import Tables
@@ -24,33 +24,33 @@ def memory_store(**parts: Any) -> LocalStore:
     return LocalStore(Tables(**parts), Volatile())
 
 
-def sqlite_store(path: str, run: RunBlocking, soon: Soon | None = None, **parts: Any) -> LocalStore:
+def sqlite_store(path: str, run: RunBlocking, later: Later | None = None, **parts: Any) -> LocalStore:
     """
     Make a store whose state is there again after a restart, a crash, or ``kill -9``.
 
     :param path: the file.
     :param run: calls what blocks, one call at a time.
-    :param soon: calls something in the next turn of the reactor; without it, commits begin at once.
+    :param later: calls something after a time; without it, commits begin at once.
     :param parts: as for :class:`~rendezvous.storage.tables.Tables`.
     """
-    return LocalStore(Tables(**parts), Journaled(path, run, soon))
+    return LocalStore(Tables(**parts), Journaled(path, run, later))
 
 
 #: What makes the store of each scheme, from what stands behind the colon.
 STORES: Mapping[str, Callable[..., IStore]] = {
-    "memory": lambda path, run, soon, **parts: memory_store(**parts),
+    "memory": lambda path, run, later, **parts: memory_store(**parts),
     "sqlite": sqlite_store,
 }
 
 
-def make_store(url: str, run: RunBlocking, soon: Soon | None = None, **parts: Any) -> IStore:
+def make_store(url: str, run: RunBlocking, later: Later | None = None, **parts: Any) -> IStore:
     """
     Make the store that a URL names.
 
     :param run: calls what blocks, one call at a time.
-    :param soon: calls something in the next turn of the reactor.
+    :param later: calls something after a time.
     :param parts: as for :class:`~rendezvous.storage.tables.Tables`.
     :raises KeyError: there is no such scheme.
     """
     scheme, _, path = url.partition(":")
-    return STORES[scheme](path, run, soon, **parts)
+    return STORES[scheme](path, run, later, **parts)

@@ -185,7 +185,9 @@ class Channel(HTTPChannel):
         """Go on: the client has read everything. A connection that is being closed is closed all the same."""
         if not self.refused:
             self._deadlines.keep_open()
-        self._has_read()
+        if not self._handlingRequest:
+            # Otherwise the client has read what came before: a whole answer ends its request as it is written.
+            self._has_read()
         super().resumeProducing()
         if self._reading is _BLOCKED:
             self._queue()

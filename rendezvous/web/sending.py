@@ -206,6 +206,8 @@ class Unread:
     def give_way(self) -> None:
         """Close the connection, because another client needs the room."""
         self.read()
+        # Whatever was counted: the caller asks until there is room, or none is left to give way.
+        self._sender.resumed(self)
         self._connection.give_way()
 
     def read(self) -> None:
