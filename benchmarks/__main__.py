@@ -11,6 +11,7 @@ import platform
 import twisted
 
 from benchmarks import against, datagrams, http, many, presence, store, udp_protocols
+from benchmarks.arguments import at_least_one
 from benchmarks.report import Report
 
 SUITES = {
@@ -29,21 +30,15 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores of {models[0] if models else platform.machine()}"
 
 
-def _at_least_one(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
-
-
 def main() -> None:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(prog="benchmarks", description="Benchmarks beside yardsticks in the same run.")
     parser.add_argument("--save", metavar="FILE", type=pathlib.Path, help="write the tables here as well")
     parser.add_argument("suites", metavar="SUITE", nargs="*", help=f"of {', '.join(SUITES)} (default: all)")
-    parser.add_argument("--rounds", type=_at_least_one, default=5, help="how often each comparison is run (default: 5)")
+    parser.add_argument("--rounds", type=at_least_one, default=5, help="how often each comparison is run (default: 5)")
     parser.add_argument(
         "--clients",
-        type=_at_least_one,
+        type=at_least_one,
         default=1_000_000,
         help="how many clients are many (default: 1000000; fewer for a trial)",
     )

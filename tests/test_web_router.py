@@ -7,9 +7,12 @@ import json
 import re
 from collections.abc import Iterator
 
+from twisted.logger import capturedLogs
+
 from rendezvous.errors import Unavailable
 from rendezvous.testing import Response
 from rendezvous.web.quotas import Place
+from rendezvous.web.request import CappedRequest
 from rendezvous.web.route import Route
 from rendezvous.web.router import RouteTable
 from tests._web_case import ORIGIN, WebTestCase
@@ -160,6 +163,16 @@ class LaterTests(WebTestCase):
         self.server.reactor.advance(20)
         self.assertRefused(connection.response(), 500, "internal")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_fault_while_an_answer_is_written(self) -> None:
+        """A fault of ours that comes as late as that is logged in the same words."""
+        connection = self.start("GET", "/offers/answers?wait=20", None, self.alice)
+        self.patch(CappedRequest, "write", lambda request, data: 1 // 0)
+        with capturedLogs() as seen:
+            self.server.reactor.advance(20)
+        self.assertIsNone(connection.response())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn("a request could not be handled", [event.get("log_format") for event in seen])
 
     def test_errors_of_a_client_that_has_left(self) -> None:
         """An error that the client would have been shown is dropped, and a fault of ours is logged."""

@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.web.transports import send_at_once, sends_at_once
+from rendezvous.web.transports import send_at_once
 
 
 class Reactor:
@@ -121,8 +121,10 @@ class SendTests(SynchronousTestCase):
 
     def test_only_with_a_socket_of_its_own(self) -> None:
         """TLS and the PROXY protocol stand between a connection and its socket."""
-        self.assertTrue(sends_at_once(Descriptor(0)))
         wrapper = ProtocolWrapper(WrappingFactory(Factory()), Protocol())
-        wrapper.transport = Descriptor(0)
-        for transport in (wrapper, StringTransport()):
-            self.assertFalse(sends_at_once(transport))
+        wrapper.transport = Descriptor(20)
+        send_at_once(wrapper, (b"head", b"body"))
+        self.assertEqual((wrapper.transport.sent, wrapper.transport.waits), (b"", True))
+        other = StringTransport()
+        send_at_once(other, (b"head", b"body"))
+        self.assertEqual(other.value(), b"headbody")

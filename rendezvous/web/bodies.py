@@ -1,20 +1,35 @@
-"""How long the body of a request may be, by its route."""
+"""How the body of a request may be framed (RFC 9112, section 6), and how long it may be, by its route."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
-from rendezvous.errors import TooLarge
+from rendezvous.errors import Malformed, RendezvousError, TooLarge, Unsupported
 from rendezvous.limits import SMALL_BODY
 from rendezvous.web.route import Route
 
-__all__ = ["BodyLimits", "too_large"]
+__all__ = ["BodyLimits", "framing_error", "too_large"]
+
+#: Digits of a Content-Length: as many as a 64-bit number may have. int() of Python raises if there are over 4300.
+_LENGTH_DIGITS = 19
 
 
 def too_large(limit: int) -> TooLarge:
     """:returns: the error for a body over the limit."""
     return TooLarge(f"The body is over the limit of {limit} bytes.")
+
+
+def framing_error(header: bytes, value: bytes) -> RendezvousError | None:
+    """
+    :param header: the name of a header field, with capitals as in ``Content-Length``.
+    :returns: the error for a field that frames a body as the server cannot read it.
+    """
+    if header == b"Content-Length" and len(value) > _LENGTH_DIGITS:
+        return Malformed("The Content-Length is too long.", code="bad-request")
+    if header == b"Transfer-Encoding" and value.lower() != b"chunked":
+        return Unsupported("The only transfer coding that the server knows is chunked.")
+    return None
 
 
 class BodyLimits:

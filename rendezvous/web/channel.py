@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from rendezvous.core.sources import UNKNOWN
-from rendezvous.errors import HeadersTooLarge, LineTooLong, Malformed, RendezvousError, RequestTimeout, Unsupported
+from rendezvous.errors import HeadersTooLarge, LineTooLong, Malformed, RendezvousError, RequestTimeout
+from rendezvous.web.bodies import framing_error
 from rendezvous.web.deadlines import (
     BODY_RATE,
     BODY_TIME,
@@ -33,7 +34,6 @@ from rendezvous.web.transports import (
     keep_little_unread,
     refusal,
     send_at_once,
-    sends_at_once,
     source_of_peer,
 )
 
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from rendezvous.web.site import RendezvousSite
 
 __all__ = ["Channel"]
-
-#: Digits of a Content-Length: as many as a 64-bit number may have.
-_LENGTH_DIGITS = 19
 
 #: Bytes of the header lines behind a chunked body.
 _TRAILERS = 1024
@@ -86,7 +83,6 @@ class Channel(HTTPChannel):
     _peer: Any = None
     _host: Any = None
     _unread: Unread | None = None
-    _sends_at_once = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +104,6 @@ class Channel(HTTPChannel):
             # By default it would hold 64 KiB of an answer for a client that reads nothing before it asks for a pause.
             innermost(self.transport).bufferSize = SMALL
             keep_little_unread(self.transport)
-            self._sends_at_once = sends_at_once(self.transport)
             self._deadlines.expect(_REQUEST, FIRST_BYTE_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -168,10 +163,7 @@ class Channel(HTTPChannel):
 
     def writeSequence(self, iovec: Sequence[bytes]) -> None:
         """Write a whole response, or the head of one, in this turn of the reactor if the transport allows it."""
-        if self._sends_at_once:
-            send_at_once(self.transport, iovec)
-        else:
-            super().writeSequence(iovec)
+        send_at_once(self.transport, iovec)
 
     # Backpressure
 
@@ -185,9 +177,7 @@ class Channel(HTTPChannel):
         """Go on: the client has read everything. A connection that is being closed is closed all the same."""
         if not self.refused:
             self._deadlines.keep_open()
-        if not self._handlingRequest:
-            # Otherwise the client has read what came before: a whole answer ends its request as it is written.
-            self._has_read()
+        self._has_read()
         super().resumeProducing()
         if self._reading is _BLOCKED:
             self._queue()
@@ -389,22 +379,14 @@ class Channel(HTTPChannel):
             self.refuse(Malformed("The request is not valid HTTP/1.1.", code="bad-request"))
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
-        if header == b"Content-Length":
-            if len(data) > _LENGTH_DIGITS:
-                # int() of Python refuses more than 4300 digits with an exception.
-                self._respondToBadRequestAndDisconnect()
-                return False
-        elif header == b"Transfer-Encoding":
-            if data.lower() != b"chunked":
-                self.refuse(Unsupported("The only transfer coding that the server knows is chunked."))
-                return False
-        else:
-            return True
+        error = framing_error(header, data)
+        if error is not None:
+            self.refuse(error)
+            return False
         chosen: bool = super()._maybeChooseTransferDecoder(header, data)
-        if chosen and self.length is None:
+        if chosen and self._transferDecoder is not None and self.length is None:
             # No route reads trailers. The decoder would keep 20 000 of them, which takes 10 ms and over a megabyte.
-            decoder: Any = self._transferDecoder
-            decoder._maxTrailerHeadersSize = _TRAILERS
+            self._transferDecoder._maxTrailerHeadersSize = _TRAILERS
         return chosen
 
     def _send100Continue(self) -> None:

@@ -216,6 +216,10 @@ class _Waiting:
 
     def _write(self, body: bytes) -> None:
         request = self._request
-        if request is not None:
+        if request is None:
+            return
+        try:
             request.write(body)
             request.finish()
+        except Exception:
+            _log.failure("a request could not be handled")

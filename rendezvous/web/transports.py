@@ -24,7 +24,6 @@ __all__ = [
     "refusal",
     "response_head",
     "send_at_once",
-    "sends_at_once",
     "source_of_peer",
 ]
 
@@ -56,11 +55,6 @@ def keep_little_unread(transport: Any) -> None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
 
 
-def sends_at_once(transport: Any) -> bool:
-    """:returns: whether :func:`send_at_once` can be used: the transport is a socket, without TLS or PROXY protocol."""
-    return isinstance(transport, FileDescriptor)
-
-
 def send_at_once(transport: Any, parts: Sequence[bytes]) -> None:
     """
     Send what the system takes of a response now. The transport keeps the rest and sends it later.
@@ -68,12 +62,19 @@ def send_at_once(transport: Any, parts: Sequence[bytes]) -> None:
     A transport of Twisted begins to send in the next turn of the reactor. It asks the reactor to watch the socket, and
     afterwards to stop. These are two system calls, and a sixth of the time of a look-up.
 
-    :param transport: one for which :func:`sends_at_once` is true.
+    :param transport: of the connection. One that is no socket, because of TLS or the PROXY protocol, sends the response
+        in its own way.
     :param parts: the bytes of the response. An error of the connection is left to the transport, which reports it in
         the next turn.
     """
     # Twisted has no public way to ask whether bytes wait; those must be sent first.
-    if transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting or not transport.connected:
+    if (
+        not isinstance(transport, FileDescriptor)
+        or transport.dataBuffer
+        or transport._tempDataBuffer
+        or transport.disconnecting
+        or not transport.connected
+    ):
         transport.writeSequence(parts)
         return
     data = b"".join(parts)

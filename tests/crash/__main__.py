@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.arguments import at_least_one
 from rendezvous.storage.client_file import space_taken
 from tests.crash.crowd import crash_crowd, missing
 from tests.crash.rounds import crash
@@ -20,13 +21,6 @@ def say(line: str) -> None:
     """Print at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def at_least_one(text: str) -> int:
-    """:returns: the number that is written here."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
 
 
 def main() -> None:
