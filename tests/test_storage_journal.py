@@ -275,7 +275,10 @@ class WaitingTests(JournalCase):
         self.assertEqual(self.journal.waiting, 0)
 
     def test_what_is_decided_in_one_turn_shares_a_commit(self) -> None:
-        """Also what is decided while that is written, and in the 3 ms after it, shares the next one."""
+        """
+        A batch waits until it has as many decisions as the last one, for 5 ms at most. Then one that is alone does not
+        wait.
+        """
         clock = Clock()
         writer = Writer(self.path, self.database)
 
@@ -290,19 +293,24 @@ class WaitingTests(JournalCase):
         waits += [self.wait(self.decide(self.peer(number))) for number in range(3, 5)]
         self.assertEqual(clock.getDelayedCalls(), [])
         self.thread.work()
+        clock.advance(0.0)
+        self.assertTrue(self.thread.is_idle)
+        clock.advance(GATHER / 2)
         waits.append(self.wait(self.decide(self.peer(5))))
+        clock.advance(0.0)
+        self.thread.work()
+        # What was to begin that batch at the latest does not begin the next one.
+        waits.append(self.wait(self.decide(self.peer(6))))
         clock.advance(GATHER / 2)
         self.assertTrue(self.thread.is_idle)
         clock.advance(GATHER / 2)
         self.thread.work()
+        waits.append(self.wait(self.decide(self.peer(7))))
+        clock.advance(0.0)
+        self.thread.work()
         for wait in waits:
             self.successResultOf(wait)
-        self.assertEqual([len(batch.statements) for batch in self.batches], [3, 3])
-        # Nothing is written, so the next decision does not wait.
-        self.wait(self.decide(self.peer(6)))
-        clock.advance(0.0)
-        self.assertFalse(self.thread.is_idle)
-        self.thread.work()
+        self.assertEqual([len(batch.statements) for batch in self.batches], [3, 3, 1, 1])
 
     def test_turn_that_comes_after_the_end(self) -> None:
         """What was to begin then has been written already, and the file is closed."""
