@@ -1,0 +1,39 @@
+"""
+A host and a port in 18 bytes, as the datagrams of the connect protocol have them.
+
+IPv4 addresses are in the form of RFC 4291, section 2.5.5.2 (``::ffff:192.0.2.1``).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+
+from rendezvous.core.addresses import ipv4_text, packed
+from rendezvous.errors import WireError
+
+__all__ = ["PLACE_SIZE", "decode_place", "encode_place"]
+
+#: Bytes of an address with its port.
+PLACE_SIZE = 18
+
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def encode_place(address: tuple[str, int]) -> bytes:
+    """
+    :param address: a host as a socket shows it, and a port.
+    :returns: 18 bytes.
+    """
+    host = packed(address[0])
+    return (_MAPPED + host if len(host) == 4 else host) + address[1].to_bytes(2, "big")
+
+
+def decode_place(data: bytes) -> tuple[str, int]:
+    """
+    :returns: a host, IPv4 where it is IPv4, and a port.
+    :raises WireError: these are not 18 bytes.
+    """
+    if len(data) != PLACE_SIZE:
+        raise WireError("an address has 18 bytes")
+    host = ipv4_text(data[12:16]) if data.startswith(_MAPPED) else str(IPv6Address(data[:16]))
+    return host, int.from_bytes(data[16:], "big")
