@@ -2,8 +2,9 @@
 Writing down what has changed, in another thread, many decisions to one commit.
 
 While one batch is being written the next one gathers, so the disk sets the size of the batches. A batch also waits a
-little for as many decisions as the last one had. The queue is a list of decisions, each with the statements and the changed records that it has noted.
-A batch takes as many whole decisions as fit, so a decision is on the disk completely or not at all.
+little for as many decisions as the last one had. The queue is a list of decisions, each with the statements and the
+changed records that it has noted. A batch takes as many whole decisions as fit, so a decision is on the disk completely
+or not at all.
 
 When a batch cannot be written, those who wait are refused, and what it held goes back to where it was. Then the file is
 probed with a transaction of one row, at growing intervals, before another batch is made. Memory stays the truth, and
