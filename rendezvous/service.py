@@ -32,6 +32,7 @@ from rendezvous.descriptors import connections_within, raise_descriptor_limit
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.listening import Listening, http_places, udp_place
+from rendezvous.relays import load_turn
 from rendezvous.secret import has_changed, load_secrets
 from rendezvous.settings import Settings, compare
 from rendezvous.storage.journal import RunBlocking
@@ -74,6 +75,7 @@ class Rendezvous(MultiService):
     :param wall: seconds since the epoch; a test gives its reactor's.
     :ivar clock: server time.
     :ivar counters: what the server counts, for reports.
+    :ivar turn: the TURN servers, if there are any; a reload replaces them.
     :ivar settings: those in use; a reload replaces them.
     :ivar certificates: those that a reload reads again; add your own if your application listens with them.
     :raises StartupError: the secret's file cannot be used, or the store's directory is missing.
@@ -107,6 +109,7 @@ class Rendezvous(MultiService):
         self._environ = environ
         _check_directory(settings.store_path)
         self._secrets = load_secrets(settings.secret_path, random, environ)
+        self.turn = load_turn(settings)
         self.store = self._make_store(Keyring(self._secrets), random)
         self.counters = Counters()
         self._datagrams = Datagrams(
@@ -147,7 +150,7 @@ class Rendezvous(MultiService):
         """:returns: the table of routes of the protocols that are on."""
         settings = self.settings
         facts = Facts(settings.timers, settings.signaling_limits, self._udp_ports)
-        return all_routes(self.store, self.clock, self._gate, facts, settings.without)
+        return all_routes(self.store, self.clock, self._gate, facts, lambda: self.turn, settings.without)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
@@ -199,7 +202,9 @@ class Rendezvous(MultiService):
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
         for certificate, options in certificates:
             certificate.use(options)
+        turn = load_turn(compared.settings)
         self._change(compared.settings)
+        self.turn = turn
         secret_path = self.settings.secret_path
         if has_changed(secret_path, self._environ, self._secrets):
             compared.refused.append(f"the secret in {secret_path}")

@@ -27,7 +27,8 @@ class ProtocolTests(SynchronousTestCase):
     def test_tag_of_a_route_is_a_protocol_or_shared(self) -> None:
         """And every shared tag has a route."""
         tags = {route.tag for route in self.routes()}
-        self.assertEqual(tags, {*SHARED, Protocol.RENDEZVOUS, Protocol.OFFERS, Protocol.SESSIONS})
+        over_http = {Protocol.RENDEZVOUS, Protocol.OFFERS, Protocol.SESSIONS, Protocol.CONNECT}
+        self.assertEqual(tags, {*SHARED, *over_http})
 
     def test_protocol_that_is_off_has_no_routes(self) -> None:
         """All others are served."""

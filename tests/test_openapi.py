@@ -268,6 +268,13 @@ class AnswerTests(DescribedCase):
         for path in ("/poll", "/answer"):
             self.check(404, "POST", path, {"code": "y", "side": "answerer", "answer": "v=1"}, ORIGIN)
 
+    def test_connect(self) -> None:
+        """What an ICE agent may use, until it asks too often."""
+        for _ in range(6):
+            self.check(200, "GET", "/ice", None, self.alice)
+        self.check(429, "GET", "/ice", None, self.alice)
+        self.check(401, "GET", "/ice")
+
     def test_events(self) -> None:
         """The stream has the media type that is described, and so has its refusal."""
         described = self.operation("GET", "/events")
@@ -280,7 +287,7 @@ class AnswerTests(DescribedCase):
 
     def test_every_route_has_been_tried(self) -> None:
         """The tests above reach every route that is described."""
-        for test in (self.test_about, self.test_rendezvous, self.test_offers, self.test_sessions):
+        for test in (self.test_about, self.test_rendezvous, self.test_offers, self.test_sessions, self.test_connect):
             self.alice_id, _, self.alice = self.server.register()
             self.bob_id, _, self.bob = self.server.register()
             test()

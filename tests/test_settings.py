@@ -117,6 +117,36 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "tracker_lifetime": (SECONDS, NO_SECONDS),
     "max_tracker_peers": (COUNTS, NO_COUNTS),
+    "max_attempts": (COUNTS, NO_COUNTS),
+    "attempts_per_minute": ({"6": 6, "0": 0, "1000000": 10**6}, ["-1", "1000001", "1.5", ""]),
+    "turn_uri": (
+        {
+            text: text
+            for text in (
+                "turn:turn.example",
+                "turn:turn.example:3478?transport=udp",
+                "turns:192.0.2.1:443?transport=tcp",
+                "turn:[2001:db8::1]:3478",
+                "turns:[2001:db8::1]",
+            )
+        },
+        [
+            "",
+            "turn:",
+            "stun:turn.example",
+            "turn://turn.example",
+            "turn:turn.example:0",
+            "turn:turn.example:65536",
+            "turn:turn.example?transport=sctp",
+            "turn:2001:db8::1",
+            "turn:[2001:db8::1",
+            "turn:[2001:db8:::1]",
+            "turn:user@turn.example",
+            "TURN:turn.example",
+        ],
+    ),
+    "turn_secret_file": ({"/run/turn": "/run/turn", "a b": "a b"}, ["", "\t"]),
+    "turn_ttl": (SECONDS, NO_SECONDS),
     "udp_rate": RATES,
     "no_source_limits": (
         {"true": True, "false": False, "1": True, "0": False},
@@ -133,7 +163,7 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["", "localhost", "10.0.0.1/8", "10.0.0.0/33", "::1/129", "Unix", "unix:", "*", "10.0.0.1-10.0.0.9"],
     ),
     "without": (
-        {text: text for text in ("stun", "tracker", "rendezvous", "sessions")},
+        {text: text for text in ("stun", "tracker", "rendezvous", "sessions", "connect")},
         ["", "turn", "STUN", "stun,tracker"],
     ),
     "store": (
@@ -251,6 +281,11 @@ class PrecedenceTests(SynchronousTestCase):
                 "cors_origin": (),
                 "tracker_lifetime": 300.0,
                 "max_tracker_peers": 100000,
+                "max_attempts": 20000,
+                "attempts_per_minute": 6,
+                "turn_uri": (),
+                "turn_secret_file": "",
+                "turn_ttl": 3600.0,
                 "udp_rate": 50.0,
                 "source_requests": 50.0,
                 "source_registrations": 2.0,

@@ -24,3 +24,5 @@ class Protocol(StrEnum):
     TRACKER = "tracker"
     #: Binding requests over UDP (RFC 8489).
     STUN = "stun"
+    #: Coordinated punching: attempts, observations and ICE servers.
+    CONNECT = "connect"

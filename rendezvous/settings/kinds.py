@@ -29,6 +29,7 @@ __all__ = [
     "SHARE",
     "SIZE",
     "STORE",
+    "TURN_URI",
     "UDP_PORT",
     "WORD",
     "Endpoint",
@@ -143,6 +144,18 @@ def _check_origin(value: Any) -> str:
 def _check_store(value: Any) -> str:
     value = _check_word(value)
     _ensure(value == "memory:" or (value.startswith("sqlite:") and value != "sqlite:"))
+    return str(value)
+
+
+def _check_turn_uri(value: Any) -> str:
+    # RFC 7065, section 3.1.
+    _ensure(isinstance(value, str))
+    match = re.fullmatch(
+        r"turns?:([A-Za-z0-9.-]{1,253}|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?(\?transport=(udp|tcp))?", value
+    )
+    _ensure(match and (match[3] is None or 0 < int(match[3]) < 65536))
+    if match and match[2]:
+        ip_address(match[2])
     return str(value)
 
 
@@ -286,6 +299,10 @@ ORIGIN = Kind(
     "must be an origin as browsers send it, such as https://app.example or http://localhost:8080", _check_origin
 )
 STORE = Kind("must be sqlite:PATH or memory:", _check_store)
+TURN_URI = Kind(
+    "must be a TURN URI such as turn:turn.example:3478?transport=udp or turns:turn.example:5349?transport=tcp",
+    _check_turn_uri,
+)
 ADDRESS = Kind(
     "must be an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1, without a scope; it cannot be a host name or the"
     " name of a network interface",

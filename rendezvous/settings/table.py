@@ -30,6 +30,7 @@ from rendezvous.settings.kinds import (
     SHARE,
     SIZE,
     STORE,
+    TURN_URI,
     UDP_PORT,
     WORD,
     Endpoint,
@@ -188,6 +189,38 @@ class Settings:
         "number of tracker peers that are kept; the next one gets an error that the tracker is full",
         whole(1, _MOST),
         reloadable=True,
+    )
+    max_attempts: int = option(
+        20_000,
+        "number of attempts to connect that are kept, each for 90 seconds at most; the next one is refused with 503",
+        whole(1, _MOST),
+        reloadable=True,
+    )
+    attempts_per_minute: int = option(
+        6,
+        "attempts to connect that one client may begin within a minute; 0 for no limit",
+        whole(0, 1_000_000),
+        reloadable=True,
+    )
+    turn_uri: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_texts,
+        metadata=_about(
+            "a TURN server for clients without a direct path, such as turn:turn.example:3478?transport=udp; it needs"
+            " --turn-secret-file (repeatable)",
+            TURN_URI,
+            many=True,
+            reloadable=True,
+        ),
+    )
+    turn_secret_file: str = option(
+        "",
+        "the file with the secret that the TURN servers share with this server: coturn's static-auth-secret, on the"
+        " first line; during a rotation the second line may hold the old one",
+        WORD,
+    )
+    turn_ttl: float = option(
+        3600.0, "seconds for which credentials of the TURN servers are valid", SECONDS, reloadable=True
     )
     udp_rate: float = option(
         50.0,

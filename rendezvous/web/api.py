@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from rendezvous.clock import ServerClock
+from rendezvous.core.ice import Turn
 from rendezvous.interfaces import IStore
 from rendezvous.web.about import AboutRoutes, DescriptionRoutes
 from rendezvous.web.events import EventRoutes
 from rendezvous.web.facts import Facts
 from rendezvous.web.gate import Gate
+from rendezvous.web.ice import IceRoutes, IceServers
 from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
 from rendezvous.web.route import Route
@@ -23,22 +25,26 @@ def all_routes(
     clock: ServerClock,
     gate: Gate,
     facts: Facts,
+    turn: Callable[[], Turn | None],
     without: Collection[str] = (),
 ) -> list[Route]:
     """
     :param gate: what each source may take, and what sends events.
     :param facts: what clients learn about the protocols.
+    :param turn: gives the TURN servers, if there are any.
     :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.
     """
     quotas = gate.quotas
     sessions = SessionRoutes(store, clock, quotas)
+    servers = IceServers(clock, facts, turn, has_stun="stun" not in without)
     every = [
         *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics).routes(),
         *PeerRoutes(store, clock, facts, quotas).routes(),
         *OfferRoutes(store, clock, quotas).routes(),
         *EventRoutes(store, clock, quotas, gate.sender).routes(),
         *sessions.routes(),
+        *IceRoutes(store, clock, servers).routes(),
     ]
     routes = [route for route in every if route.is_served(without)]
     return [*routes, *DescriptionRoutes(routes, store.limits).routes()]

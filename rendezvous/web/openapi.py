@@ -33,6 +33,7 @@ _TAGS = {
     "offers": "WebRTC signaling by topic.",
     "topics": "Topics, for both protocols of WebRTC signaling.",
     "sessions": "WebRTC signaling by code, isolated by Origin.",
+    "connect": "Direct UDP paths between two clients, coordinated by the server.",
 }
 
 _DESCRIPTION = """\

@@ -98,6 +98,7 @@ def schemas(limits: SignalingLimits) -> dict[str, Schema]:
         **_offer_answers(limits),
         **_session_requests(limits),
         **_session_answers(limits),
+        **_connect(),
     }
 
 
@@ -316,6 +317,11 @@ def _session_answers(limits: SignalingLimits) -> dict[str, Schema]:
         "PollOfAnswerer": record(offer=TEXT, offerCandidates=many(ANY), latest=latest),
         "Polled": {"oneOf": [ref("PollOfOfferer"), ref("PollOfAnswerer")]},
     }
+
+
+def _connect() -> dict[str, Schema]:
+    server = record(urls=many(TEXT, minItems=1), username=TEXT, credential=TEXT, optional=("username", "credential"))
+    return {"IceServers": record(iceServers=many(server), ttl=AT_LEAST_ONE, expires=MS)}
 
 
 def parameters(limits: SignalingLimits) -> dict[str, Schema]:

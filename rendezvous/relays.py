@@ -1,0 +1,146 @@
+"""The TURN servers of this server: their shared secret, which is read from a file, and their addresses."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.application.internet import TimerService
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHostResolution, IReactorPluggableNameResolver, IResolutionReceiver
+from twisted.logger import Logger
+
+from rendezvous.core.ice import Turn
+from rendezvous.errors import StartupError
+from rendezvous.settings import Settings
+
+__all__ = ["RESOLVE_INTERVAL", "Resolving", "load_turn"]
+
+#: Seconds between two look-ups of the names of TURN servers.
+RESOLVE_INTERVAL = 600.0
+
+#: Characters of a file that are read: more than two secrets with blanks around them.
+_LONGEST = 4096
+
+_HOST = re.compile(r"turns?:(?:\[([^]]+)\]|([^:?]+))")
+
+_log = Logger()
+
+
+def load_turn(settings: Settings) -> Turn | None:
+    """
+    Find out what credentials are made with.
+
+    :returns: ``None`` if the settings name no TURN server.
+    :raises StartupError: the file of the secret cannot be used, or only one of the two settings is given.
+    """
+    if bool(settings.turn_uri) != bool(settings.turn_secret_file):
+        raise StartupError("turn-uri and turn-secret-file need each other: give both or none of them")
+    if not settings.turn_uri:
+        return None
+    return Turn(settings.turn_uri, _read_secret(settings.turn_secret_file), max(1, int(settings.turn_ttl)))
+
+
+def _read_secret(path: str) -> bytes:
+    where = f"the TURN secret file {path!r}"
+    try:
+        with open(path, encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
+            text = file.read(_LONGEST + 1)
+    except (OSError, UnicodeDecodeError) as e:
+        reason = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
+        raise StartupError(f"{where} cannot be used: {reason}") from None
+    lines = [line.strip() for line in text.strip().splitlines()]
+    if len(text) > _LONGEST or not 1 <= len(lines) <= 2 or not all(lines):
+        raise StartupError(f"{where} must hold one secret on one line, or the new one and below it the old one")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise StartupError(f"{where} can be read by others: run chmod 600 on it")
+    return lines[0].encode("utf-8")
+
+
+@implementer(IResolutionReceiver)
+class _Receiver:
+    """
+    What a look-up has found.
+
+    :ivar done: fires with the addresses at the end.
+    """
+
+    def __init__(self) -> None:
+        self.done: Deferred[list[str]] = Deferred()
+        self._found: list[str] = []
+
+    def resolutionBegan(self, resolution: IHostResolution) -> None:
+        """Do nothing: look-ups end by themselves."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """Keep an address."""
+        host: Any = address
+        self._found.append(host.host)
+
+    def resolutionComplete(self) -> None:
+        """Give what was found."""
+        self.done.callback(self._found)
+
+
+class Resolving(TimerService):
+    """
+    Looks up the names of TURN servers at the start and every ten minutes.
+
+    Addresses in URIs are used at once. The last addresses of a name are used for as long as it cannot be looked up.
+
+    :param reactor: resolves names.
+    :param use: called with all addresses, whenever they may have changed.
+    """
+
+    def __init__(self, reactor: Any, use: Callable[[frozenset[str]], None]) -> None:
+        super().__init__(RESOLVE_INTERVAL, self._resolve)
+        self.clock = reactor
+        self._reactor = reactor
+        self._use = use
+        self._fixed: frozenset[str] = frozenset()
+        self._found: dict[str, list[str]] = {}
+
+    def serve(self, uris: Iterable[str]) -> None:
+        """Use these TURN servers from now on. Names are looked up if the service runs, or when it starts."""
+        hosts = {match[1] or match[2] for match in map(_HOST.match, uris) if match}
+        self._fixed = frozenset(host for host in hosts if _is_address(host))
+        self._found = {host: self._found.get(host, []) for host in sorted(hosts - self._fixed)}
+        self._give()
+        if self.running:
+            self._resolve()
+
+    def _give(self) -> None:
+        self._use(self._fixed.union(*self._found.values()))
+
+    def _resolve(self) -> None:
+        for host in self._found:
+            receiver = _Receiver()
+            receiver.done.addCallback(self._resolved, host).addErrback(
+                lambda failure: _log.failure("a TURN server could not be looked up", failure)
+            )
+            resolver = IReactorPluggableNameResolver(self._reactor).nameResolver
+            resolver.resolveHostName(receiver, host)
+
+    def _resolved(self, found: list[str], host: str) -> None:
+        if host not in self._found:
+            return
+        if found:
+            self._found[host] = found
+            self._give()
+        else:
+            _log.warn("the TURN server {host} has no address now; it is looked up again in ten minutes", host=host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""Limits that count exactly how often a key has acted within a while."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.recent import Recent
+
+
+class RecentTests(SynchronousTestCase):
+    """Tests of :class:`rendezvous.core.recent.Recent`."""
+
+    def test_a_key_acts_so_often_within_the_time_and_no_more(self) -> None:
+        """The next time is when the oldest of them is as long ago; what was refused does not count."""
+        recent: Recent[str] = Recent(3, 60.0, 100)
+        self.assertEqual([recent.take("a", now) for now in (0.0, 10.0, 20.0)], [0.0, 0.0, 0.0])
+        self.assertEqual(recent.take("a", 20.0), 40.0)
+        self.assertEqual(recent.take("a", 59.5), 0.5)
+        self.assertEqual(recent.take("a", 60.0), 0.0)
+        self.assertEqual(recent.take("a", 60.0), 10.0)
+        self.assertEqual(recent.take("b", 60.0), 0.0)
+
+    def test_no_limit(self) -> None:
+        """With 0 nothing is refused, and nothing is remembered."""
+        recent: Recent[str] = Recent(0, 60.0, 100)
+        self.assertEqual({recent.take("a", 0.0) for _ in range(100)}, {0.0})
+        self.assertEqual(len(recent), 0)
+
+    def test_limit_can_be_lowered(self) -> None:
+        """What was done before counts against the new limit."""
+        recent: Recent[str] = Recent(3, 60.0, 100)
+        for now in (0.0, 1.0, 2.0):
+            recent.add("a", now)
+        recent.most = 1
+        self.assertEqual(recent.wait("a", 10.0), 52.0)
+
+    def test_table_is_bounded(self) -> None:
+        """A flood of keys makes it forget, and takes no more room than was allowed."""
+        recent: Recent[int] = Recent(1, 60.0, 100)
+        for key in range(1000):
+            self.assertEqual(recent.take(key, 0.0), 0.0)
+            self.assertLessEqual(len(recent), 100)
+        self.assertEqual(recent.take(999, 1.0), 59.0)
