@@ -117,11 +117,18 @@ class _Handle:
 
     def __init__(self, port: FastMemoryPort, number: int, family: int) -> None:
         self._port, self._number, self.family = port, number, family
+        self.options: dict[tuple[int, int], int] = {}
+        # The options that were set while each datagram of its own was sent.
+        self.sent_with: list[tuple[bytes, dict[tuple[int, int], int]]] = []
 
     def fileno(self) -> int:
         return self._number
 
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self.options[level, option] = value
+
     def sendto(self, datagram: bytes, address: Address) -> None:
+        self.sent_with.append((datagram, dict(self.options)))
         self._port.take_sent()
         # As with a real socket, the address has lost its scope on its way through the protocol.
         known = {shown(packed): source for packed, source in self._port.given.items()}

@@ -17,7 +17,7 @@ from rendezvous.core.presence import Presence
 from rendezvous.testing import MemoryServer
 from rendezvous.udp import fast, together
 from rendezvous.udp.fast import BATCHES, FastPort, OneByOne
-from rendezvous.udp.mmsg import SIZE, load_calls
+from rendezvous.udp.mmsg import MAX_REPLY, SIZE, load_calls
 from rendezvous.udp.port import DATAGRAMS_A_TURN
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Drop
@@ -280,6 +280,19 @@ class FaultTests(BatchCase):
         self.reactor.system.errors.extendleft([0] * 20)
         self.assertEqual(self.deliver_keys(), 19)
         self.assertEqual(self.dropped(), {Drop.UNSENDABLE: 1})
+
+    def test_only_long_datagrams_are_sent_in_fragments(self) -> None:
+        """Linux draws an identification for each datagram that may be sent in fragments."""
+        discovery, handle = (socket.IPPROTO_IP, 10), self.port.handle
+        never, if_needed = 3, 1
+        self.assertEqual(handle.options, {discovery: never})
+        transport: Any = self.port_protocol().transport
+        for size in (MAX_REPLY, MAX_REPLY + 1, MAX_REPLY):
+            transport.write(bytes(size), AWAY)
+        self.assertEqual(
+            [(len(datagram), options[discovery]) for datagram, options in handle.sent_with],
+            [(MAX_REPLY, never), (MAX_REPLY + 1, if_needed), (MAX_REPLY, never)],
+        )
 
     def test_error_of_receiving_is_counted(self) -> None:
         """The next wake-up takes what was waiting."""

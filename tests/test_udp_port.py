@@ -20,7 +20,15 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from rendezvous.testing import MemoryReactor
 from rendezvous.udp import port
 from rendezvous.udp.mmsg import MAX_DATAGRAM
-from rendezvous.udp.port import DATAGRAMS_A_TURN, RECEIVE_BUFFER, FairPort, GroupPort, enlarge_buffer
+from rendezvous.udp.port import (
+    DATAGRAMS_A_TURN,
+    RECEIVE_BUFFER,
+    FairPort,
+    GroupPort,
+    enlarge_buffer,
+    in_fragments,
+    send_whole,
+)
 
 HERE = "127.0.0.1"
 
@@ -163,6 +171,23 @@ class _Broken:
 
     def recvfrom(self, size: int) -> tuple[bytes, Any]:
         raise OSError(105, "No buffer space available")
+
+
+class FragmentTests(SynchronousTestCase):
+    """Whether Linux may send fragments is an option of the socket, of both families."""
+
+    def test_option_is_that_of_linux(self) -> None:
+        """It is asked of the system again."""
+        if sys.platform != "linux":
+            raise SkipTest("the option is one of Linux")
+        for family in (socket.AF_INET, socket.AF_INET6):
+            with socket.socket(family, socket.SOCK_DGRAM) as opened:
+                send_whole(opened)
+                found = [opened.getsockopt(socket.IPPROTO_IP, 10)]
+                with in_fragments(opened):
+                    found.append(opened.getsockopt(socket.IPPROTO_IP, 10))
+                found.append(opened.getsockopt(socket.IPPROTO_IP, 10))
+            self.assertEqual(found, [3, 1, 3])
 
 
 class ListenTests(SynchronousTestCase):

@@ -27,7 +27,7 @@ from rendezvous.core.protocols import Protocol
 from rendezvous.core.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.udp.mmsg import MAX_REPLY, MESSAGE_SIZE, Batch, Calls
-from rendezvous.udp.port import DATAGRAMS_A_TURN, FairPort, GroupPort, listen_datagrams
+from rendezvous.udp.port import DATAGRAMS_A_TURN, FairPort, GroupPort, in_fragments, listen_datagrams, send_whole
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Drop
 from rendezvous.wire import pulse
@@ -174,6 +174,7 @@ class FastPort:
         self._port = opened
         self._socket = self._port.getHandle()
         self._fd: int = self._socket.fileno()
+        send_whole(self._socket)
         self._batch = Batch(self._calls, self._socket.family)
         self._most = self._batch.size
         transport: Any = self
@@ -194,6 +195,7 @@ class FastPort:
         :raises OSError: it cannot be bound.
         """
         made: socket.socket = self._port.another_socket()
+        send_whole(made)
         return made
 
     def getHost(self) -> IAddress:
@@ -300,7 +302,11 @@ class FastPort:
         else:
             # What is queued was to be sent before it.
             self._flush()
-            self._socket.sendto(datagram, addr)
+            if len(datagram) > MAX_REPLY:
+                with in_fragments(self._socket):
+                    self._socket.sendto(datagram, addr)
+            else:
+                self._socket.sendto(datagram, addr)
 
 
 def _nothing() -> None:

@@ -12,6 +12,8 @@ import errno
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -23,7 +25,16 @@ from twisted.logger import Logger
 
 from rendezvous.udp.mmsg import MAX_DATAGRAM
 
-__all__ = ["DATAGRAMS_A_TURN", "RECEIVE_BUFFER", "FairPort", "GroupPort", "enlarge_buffer", "listen_datagrams"]
+__all__ = [
+    "DATAGRAMS_A_TURN",
+    "RECEIVE_BUFFER",
+    "FairPort",
+    "GroupPort",
+    "enlarge_buffer",
+    "in_fragments",
+    "listen_datagrams",
+    "send_whole",
+]
 
 DATAGRAMS_A_TURN = 100
 """Datagrams that a port reads before other ports and connections have their turn: some 2 ms of pulses."""
@@ -39,6 +50,9 @@ lose nothing less in a flood, which fills every buffer, and make each answer wai
 
 #: Seconds for which the processes of a server that was killed may still have its port while they end.
 _AFTER_A_KILL = 2.0
+
+# Linux: how an IPv4 datagram is sent that is longer than a network on its way takes (ip(7)), by default in fragments.
+_IP_MTU_DISCOVER, _IN_FRAGMENTS, _NEVER_IN_FRAGMENTS = 10, 1, 3
 
 # Linux: the same as SO_RCVBUF without the limit of net.core.rmem_max, for a process with CAP_NET_ADMIN (socket(7)).
 _SO_RCVBUFFORCE = 33
@@ -140,6 +154,31 @@ class GroupPort(FairPort):
             raise
         enlarge_buffer(found)
         return found
+
+
+def send_whole(opened: socket.socket) -> None:
+    """
+    Have Linux send no datagram of IPv4 in fragments.
+
+    It then draws no identification for each datagram, which saves a fortieth of the time of a pulse. Datagrams of up to
+    548 bytes need no fragments: every network takes packets of 576 bytes (RFC 791, section 3.1).
+    """
+    _discover(opened, _NEVER_IN_FRAGMENTS)
+
+
+@contextmanager
+def in_fragments(opened: socket.socket) -> Iterator[None]:
+    """Let longer datagrams of IPv4 be sent in fragments for the duration of a ``with`` block."""
+    _discover(opened, _IN_FRAGMENTS)
+    try:
+        yield
+    finally:
+        _discover(opened, _NEVER_IN_FRAGMENTS)
+
+
+def _discover(opened: socket.socket, how: int) -> None:
+    with suppress(OSError):
+        opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, how)
 
 
 def enlarge_buffer(handle: socket.socket) -> int:
