@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from treq.testing import StubTreq
+from treq.client import HTTPClient
+from treq.testing import RequestTraversalAgent
 from zope.interface import implementer
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -26,7 +27,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from rendezvous.client import Identity, RendezvousClient
-from rendezvous.client.api import Treq
+from rendezvous.client._http import Treq
 
 Address = tuple[str, int]
 
@@ -245,4 +246,9 @@ class PatientTreq:
 
 def client_of(server: CannedServer, base_url: str = BASE_URL) -> RendezvousClient:
     """A client whose requests go to a server in memory."""
-    return RendezvousClient(base_url, cast(Treq, StubTreq(server)), Clock())
+    return RendezvousClient(base_url, treq_of(server), Clock())
+
+
+def treq_of(server: Resource) -> Treq:
+    """A treq whose requests go to a server in memory. ``StubTreq`` would not take a producer for a body."""
+    return cast(Treq, HTTPClient(RequestTraversalAgent(server)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import cast
+from typing import Any, cast
 
 import attrs
 
@@ -26,6 +26,7 @@ from rendezvous.client.errors import (
     ClientError,
     NotRegistered,
     PeerHasNoAddress,
+    PeerNotFound,
     RequestRefused,
     ServerBusy,
     ServerError,
@@ -35,7 +36,7 @@ from rendezvous.client.errors import (
 __all__ = ["MAX_BODY", "Fields", "Reply", "exchange_error", "read_body"]
 
 MAX_BODY = 64 * 1024
-"""Bytes of a reply that are read at most; the server's longest answer to these routes has a few hundred."""
+"""Bytes of a reply that are read at most, unless the route has listings or descriptions in its replies."""
 
 _NO_REPLY = (
     ConnectError,
@@ -45,26 +46,27 @@ _NO_REPLY = (
     RequestTransmissionFailed,
     ResponseFailed,
 )
-_MISSING = {"no-address": PeerHasNoAddress, "not-registered": NotRegistered}
+_MISSING = {"no-address": PeerHasNoAddress, "no-such-peer": PeerNotFound, "not-registered": NotRegistered}
 
 
 class BodyTooLong(Exception):
-    """The body has more bytes than we read."""
+    """The body has more bytes than we read: the number is the argument."""
 
 
 class _BodyReader(Protocol):
     """Collects a body and closes the connection as soon as it is too long, or no longer wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int) -> None:
         self.finished: Deferred[bytes] = Deferred(lambda _: self._give_up(CancelledError()))
+        self._longest = longest
         self._body = bytearray()
 
     def dataReceived(self, data: bytes) -> None:
         if self.finished.called:
             return
         self._body += data
-        if len(self._body) > MAX_BODY:
-            self._give_up(BodyTooLong())
+        if len(self._body) > self._longest:
+            self._give_up(BodyTooLong(self._longest))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.finished.called:
@@ -82,14 +84,15 @@ class _BodyReader(Protocol):
             self.transport.loseConnection()
 
 
-def read_body(response: IResponse) -> Deferred[bytes]:
+def read_body(response: IResponse, longest: int = MAX_BODY) -> Deferred[bytes]:
     """
     A response's body, if it is not too long; cancelling closes the connection.
 
     :param response: a response whose body has not been read.
-    :returns: fires with at most :data:`MAX_BODY` bytes, or fails with :class:`BodyTooLong`.
+    :param longest: bytes that are read at most.
+    :returns: fires with the bytes, or fails with :class:`BodyTooLong`.
     """
-    reader = _BodyReader()
+    reader = _BodyReader(longest)
     response.deliverBody(reader)
     return reader.finished
 
@@ -107,8 +110,9 @@ def exchange_error(reason: Exception, url: str) -> Exception:
     causes = _causes(reason)
     if any(isinstance(cause, CancelledError | ConnectingCancelledError) for cause in causes):
         return CancelledError()
-    if any(isinstance(cause, BodyTooLong) for cause in causes):
-        return ServerError(f"the reply to {url} is longer than {MAX_BODY} bytes")
+    for cause in causes:
+        if isinstance(cause, BodyTooLong):
+            return ServerError(f"the reply to {url} is longer than {cause} bytes")
     if isinstance(reason, _NO_REPLY):
         why = ", ".join(str(cause) or type(cause).__name__ for cause in causes[1:] or causes).rstrip(".")
         return ServerUnreachable(f"no reply from {url}: {why}")
@@ -175,10 +179,53 @@ class Fields:
 
     def ports(self, name: str) -> tuple[int, ...]:
         """A list of port numbers."""
+        return tuple(Fields({name: value}).port(name) for value in self.items(name))
+
+    def integer(self, name: str) -> int:
+        """An integer that is not negative and below 2^63."""
+        value = self.values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+            raise self.wrong(name)
+        return value
+
+    def integer_or_none(self, name: str) -> int | None:
+        """An integer, or ``None`` when the member is null or missing."""
+        return None if self.values.get(name) is None else self.integer(name)
+
+    def boolean(self, name: str) -> bool:
+        """True or false."""
+        value = self.values.get(name)
+        if not isinstance(value, bool):
+            raise self.wrong(name)
+        return value
+
+    def text_or_none(self, name: str) -> str | None:
+        """A string, or ``None`` when the member is null or missing."""
+        return None if self.values.get(name) is None else self.text(name)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings."""
+        return tuple(Fields({name: value}).text(name) for value in self.items(name))
+
+    def objects(self, name: str) -> tuple[Fields, ...]:
+        """A list of objects."""
+        return tuple(self._object(name, value) for value in self.items(name))
+
+    def member(self, name: str) -> Fields:
+        """An object."""
+        return self._object(name, self.values.get(name))
+
+    def items(self, name: str) -> list[Any]:
+        """A list of anything."""
         values = self.values.get(name)
         if not isinstance(values, list):
             raise self.wrong(name)
-        return tuple(Fields({name: value}).port(name) for value in values)
+        return values
+
+    def _object(self, name: str, value: Any) -> Fields:
+        if not isinstance(value, dict):
+            raise self.wrong(name)
+        return Fields(value)
 
     def wrong(self, name: str) -> ServerError:
         """
@@ -211,9 +258,17 @@ class Reply:
         :raises ClientError: when it is not a good reply; the subclass says why.
         """
         values = self._json_object()
-        if self.status == 200 and values is not None:
+        if self.status in (200, 201) and values is not None and values.get("ok") is not False:
             return Fields(values)
         raise self._error(values or {}, missing)
+
+    def error(self, missing: type[ClientError] | None) -> ClientError:
+        """
+        What a reply says that is not a good one.
+
+        :param missing: what a plain 404 means on the route that was asked.
+        """
+        return self._error(self._json_object() or {}, missing)
 
     def _json_object(self) -> dict[str, object] | None:
         try:

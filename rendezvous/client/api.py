@@ -10,22 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import ip_address
 from random import SystemRandom
-from typing import Any, Protocol, cast
-from urllib.parse import quote, urlsplit
+from typing import Any
 
 from treq.client import HTTPClient
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.http_headers import Headers
 
 from rendezvous.client._backoff import retry_delay
-from rendezvous.client._replies import Fields, Reply, exchange_error, read_body
-from rendezvous.client.errors import ClientError, PeerNotFound, ServerBusy, ServerUnreachable
+from rendezvous.client._http import Exchanges, Request, Treq, segment
+from rendezvous.client._replies import Fields
+from rendezvous.client._server_time import ServerTime
+from rendezvous.client.attempts import Attempts
+from rendezvous.client.errors import PeerNotFound, ServerBusy
+from rendezvous.client.events import Event, EventStream
+from rendezvous.client.ice import IceServers, read_ice
+from rendezvous.client.offers import Offers
 from rendezvous.client.records import Health, Identity, PeerAddress, PeerStatus, ServerFacts, Status
+from rendezvous.client.sessions import Sessions
 
 __all__ = ["DEFAULT_TIMEOUT", "LONGEST_WAIT", "RendezvousClient", "Treq"]
 
@@ -37,27 +40,6 @@ LONGEST_WAIT = 300.0
 
 
 _SYSTEM_RANDOM = SystemRandom()
-
-
-class Treq(Protocol):
-    """The one thing that is needed of treq: ``treq.client.HTTPClient`` has it, and so have treq's test doubles."""
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Headers,
-        allow_redirects: bool,
-        unbuffered: bool,
-        reactor: Any,
-    ) -> Deferred[Any]:
-        """
-        Send a request.
-
-        :returns: fires with an ``IResponse`` whose body is still to be read.
-        """
-        ...
 
 
 class RendezvousClient:
@@ -72,6 +54,9 @@ class RendezvousClient:
     :param reactor: the reactor that times the requests.
     :param timeout: seconds that one request may take, up to the last byte of its reply.
     :param random: draws from ``[0, 1)``, for the jitter of repeated requests.
+    :ivar attempts: the routes of attempts to connect to a peer.
+    :ivar offers: those of the offers protocol.
+    :ivar sessions: those of the sessions protocol.
     :raises ValueError: when ``base_url`` is not an ``http`` or ``https`` URL with a host.
     """
 
@@ -84,13 +69,28 @@ class RendezvousClient:
         *,
         random: Callable[[], float] = _SYSTEM_RANDOM.random,
     ) -> None:
-        _check_url(base_url)
-        self._base_url = base_url.rstrip("/")
-        self._treq = treq
+        self._exchanges = Exchanges(base_url, treq, reactor, timeout)
         self._reactor = reactor
-        self._timeout = timeout
         self._random = random
         self._pool: HTTPConnectionPool | None = None
+        self.attempts = Attempts(self._exchanges)
+        self.offers = Offers(self._exchanges)
+        self.sessions = Sessions(self._exchanges)
+
+    @property
+    def host(self) -> str:
+        """:returns: the server's host, a name or an address, as in the base URL."""
+        return self._exchanges.host
+
+    @property
+    def time(self) -> ServerTime:
+        """:returns: the time of the server, as its answers have told it."""
+        return self._exchanges.time
+
+    @property
+    def round_trip(self) -> float | None:
+        """:returns: the shortest time of an exchange so far, in seconds; ``None`` before the first."""
+        return self._exchanges.round_trip
 
     @classmethod
     def over(cls, reactor: Any, base_url: str, timeout: float = DEFAULT_TIMEOUT) -> RendezvousClient:
@@ -177,11 +177,51 @@ class RendezvousClient:
         """
         return Deferred.fromCoroutine(self._health())
 
+    def facts(self) -> Deferred[ServerFacts | None]:
+        """
+        Ask for the settings of the server that a client needs, for an identity that was saved without them.
+
+        :returns: fires with them; with ``None`` for a server that has none.
+        """
+        return Deferred.fromCoroutine(self._facts())
+
+    def ice(self, identity: Identity) -> Deferred[IceServers]:
+        """
+        Ask for STUN and TURN servers, with credentials for the latter.
+
+        :param identity: who asks.
+        :returns: fires with them.
+        """
+        return Deferred.fromCoroutine(self._ice(identity))
+
+    def events(
+        self,
+        identity: Identity,
+        on_event: Callable[[Event], object],
+        *,
+        last_id: str | None = None,
+    ) -> EventStream:
+        """
+        Make a service that reads the event stream, from the moment that it starts.
+
+        :param identity: whose events.
+        :param on_event: called with each event.
+        :param last_id: the id of an event that was read earlier; the stream then begins with all later ones.
+        :returns: a service that has not been started.
+        """
+        return EventStream(self._exchanges, self._reactor, identity, on_event, last_id=last_id, random=self._random)
+
+    async def _facts(self) -> ServerFacts | None:
+        return _facts(await self._exchanges.call(Request("GET", "/")))
+
+    async def _ice(self, identity: Identity) -> IceServers:
+        return read_ice(await self._exchanges.call(Request("GET", "/ice", identity)))
+
     async def _register(self, attempts: int) -> Identity:
         failures = 0
         while True:
             try:
-                fields = await self._call("POST", "/register")
+                fields = await self._exchanges.call(Request("POST", "/register"))
             except ServerBusy as busy:
                 failures += 1
                 if failures >= attempts:
@@ -198,12 +238,12 @@ class RendezvousClient:
             raise fields.wrong("client_id or private_id") from None
 
     async def _own(self, path: str, identity: Identity) -> None:
-        fields = await self._call("POST", path, identity)
+        fields = await self._exchanges.call(Request("POST", path, identity))
         if fields.text("client_id") != identity.client_id.lower():
             raise fields.wrong("client_id")
 
     async def _look_up(self, identity: Identity, peer_id: str) -> PeerAddress:
-        fields = await self._call("GET", _peer_path(peer_id), identity, PeerNotFound)
+        fields = await self._exchanges.call(Request("GET", _peer_path(peer_id), identity, missing=PeerNotFound))
         try:
             host = str(ip_address(fields.text("host")))
         except ValueError:
@@ -211,7 +251,9 @@ class RendezvousClient:
         return PeerAddress(host, fields.port("port"), fields.number("timestamp"))
 
     async def _status(self, identity: Identity, peer_id: str) -> PeerStatus:
-        fields = await self._call("GET", f"{_peer_path(peer_id)}/status", identity, PeerNotFound)
+        fields = await self._exchanges.call(
+            Request("GET", f"{_peer_path(peer_id)}/status", identity, missing=PeerNotFound)
+        )
         try:
             status = Status(fields.text("status"))
         except ValueError:
@@ -219,33 +261,8 @@ class RendezvousClient:
         return PeerStatus(status, fields.number_or_none("last_online"))
 
     async def _health(self) -> Health:
-        fields = await self._call("GET", "/health")
+        fields = await self._exchanges.call(Request("GET", "/health"))
         return Health(fields.text("version"), fields.number("timestamp"))
-
-    async def _call(
-        self, method: str, path: str, identity: Identity | None = None, missing: type[ClientError] | None = None
-    ) -> Fields:
-        url = self._base_url + path
-        exchange = Deferred.fromCoroutine(self._exchange(method, url, identity))
-        try:
-            reply = await exchange.addTimeout(self._timeout, cast(IReactorTime, self._reactor), _too_late(url))
-        except Exception as reason:
-            error = exchange_error(reason, url)
-            if error is reason:
-                raise
-            raise error from reason
-        return reply.fields(missing=missing)
-
-    async def _exchange(self, method: str, url: str, identity: Identity | None) -> Reply:
-        headers = Headers({"Accept": ["application/json"]})
-        if identity is not None:
-            headers.setRawHeaders("Authorization", [identity.credential])
-        # A credential must not follow a redirect, and our server sends none. The body is read here, not by treq,
-        # since only here is its length limited.
-        response = await self._treq.request(
-            method, url, headers=headers, allow_redirects=False, unbuffered=True, reactor=self._reactor
-        )
-        return Reply(response.code, response.headers, await read_body(response))
 
 
 def _facts(fields: Fields) -> ServerFacts | None:
@@ -264,18 +281,5 @@ def _facts(fields: Fields) -> ServerFacts | None:
     )
 
 
-def _too_late(url: str) -> Callable[[Reply | Failure, float], Failure]:
-    # The reason is always the cancelling, which says less than this.
-    return lambda _reason, timeout: Failure(ServerUnreachable(f"no whole reply from {url} within {timeout:g} s"))
-
-
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    # A password, a query or a fragment would be lost, or shown in an error.
-    if not whole or parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("the base URL must be a plain http or https one, such as http://example.net:5025")
-
-
 def _peer_path(peer_id: str) -> str:
-    return f"/peer/{quote(peer_id, safe='')}/udp"
+    return f"/peer/{segment(peer_id)}/udp"

@@ -11,6 +11,7 @@ from typing import ClassVar
 __all__ = [
     "ClientError",
     "ClientGone",
+    "NotFound",
     "NotRegistered",
     "PeerHasNoAddress",
     "PeerNotFound",
@@ -96,7 +97,14 @@ class ClientGone(NotRegistered):
     happened = "the server no longer knows this client, so its pulses have stopped"
 
 
-class PeerNotFound(ClientError):
+class NotFound(ClientError):
+    """The server has no such offer, session or attempt: it has ended, or it belongs to others."""
+
+    happened = "the server does not have it"
+    advice = "it may have ended; begin again"
+
+
+class PeerNotFound(NotFound):
     """No such peer is registered; it may have left, or registered again under another id."""
 
     happened = "no such peer is registered"

@@ -1,0 +1,356 @@
+"""The routes of attempts to connect two clients. ``docs/protocol/connect.rst`` has the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from ipaddress import ip_address
+
+import attrs
+
+from twisted.internet.defer import Deferred
+
+from rendezvous.client._http import Exchanges, Request, segment
+from rendezvous.client._replies import Fields
+from rendezvous.client.errors import ClientError, NotFound, PeerNotFound
+from rendezvous.client.ice import IceServer, read_servers
+from rendezvous.client.records import Identity
+
+__all__ = ["LONGEST_WAIT", "Attempt", "AttemptState", "Attempts", "Candidate", "Invitation", "Peer"]
+
+LONGEST_WAIT = 30.0
+"""Seconds that the server holds a request at most."""
+
+_KEY_SIZE = 32
+_ATTEMPT_SIZE = 8
+
+
+class AttemptState(Enum):
+    """How far an attempt is."""
+
+    INVITED = "invited"
+    OBSERVING = "observing"
+    GO = "go"
+    DONE = "done"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+    @property
+    def over(self) -> bool:
+        """:returns: whether the attempt has ended."""
+        return self in _OVER
+
+
+_OVER = frozenset({AttemptState.DONE, AttemptState.DECLINED, AttemptState.EXPIRED, AttemptState.FAILED})
+
+
+@attrs.frozen
+class Candidate:
+    """
+    An address at which a client may be reached.
+
+    :ivar kind: ``host``, ``server-reflexive``, ``predicted``, ``mapped`` or ``relayed``; a client names only the first
+        and the last two.
+    :ivar host: an IP address.
+    :ivar port: a UDP port.
+    """
+
+    kind: str
+    host: str
+    port: int
+
+    def members(self) -> dict[str, object]:
+        """:returns: the JSON object that it is."""
+        return {"kind": self.kind, "host": self.host, "port": self.port}
+
+
+@attrs.frozen
+class Peer:
+    """
+    The other side of an attempt.
+
+    :ivar client_id: of the peer.
+    :ivar mapping: what mapping its NAT has, with ``go``; otherwise ``None``.
+    :ivar candidates: its candidates, with ``go``; otherwise none.
+    """
+
+    client_id: str
+    mapping: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+
+@attrs.frozen
+class Attempt:
+    """
+    An attempt, as one side sees it.
+
+    :ivar id: its 8 bytes.
+    :ivar state: how far it is.
+    :ivar controlling: whether this side has asked for it.
+    :ivar version: grows with each change that this side can see.
+    :ivar expires: when it ends at the latest, in milliseconds since the epoch.
+    :ivar round: from 1 on.
+    :ivar peer: the other side.
+    :ivar ice_servers: STUN and TURN servers for it.
+    :ivar key: the pair key, 32 bytes, with ``go``; otherwise ``None``. ``repr`` never shows it.
+    :ivar hold: seconds to wait before the first probe, with ``go``.
+    :ivar strategy: ``direct``, ``birthday`` or ``relay``, with ``go``; otherwise ``None``.
+    :ivar code: why it has failed, for programs; otherwise ``None``.
+    :ivar reason: the same for people.
+    """
+
+    id: bytes
+    state: AttemptState
+    controlling: bool
+    version: int
+    expires: int
+    round: int
+    peer: Peer
+    ice_servers: tuple[IceServer, ...] = ()
+    key: bytes | None = attrs.field(default=None, repr=False)
+    hold: float = 0.0
+    strategy: str | None = None
+    code: str | None = None
+    reason: str | None = None
+
+
+@attrs.frozen
+class Invitation:
+    """
+    A peer asks this client to take part in an attempt.
+
+    :ivar attempt: the 8 bytes of its id.
+    :ivar peer: the client id of the peer.
+    :ivar seq: larger than that of each earlier invitation of this client.
+    :ivar expires: when it ends, in milliseconds since the epoch.
+    """
+
+    attempt: bytes
+    peer: str
+    seq: int
+    expires: int
+
+
+class Attempts:
+    """
+    Attempts on one server. Every method returns a cancellable Deferred.
+
+    They fail with :exc:`~rendezvous.client.NotFound` if the server does not know the attempt or the client takes no
+    part in it, and with :exc:`~rendezvous.client.RequestRefused` if it cannot be done, for example with the code
+    ``too-many-attempts``.
+
+    :param exchanges: with the server.
+    """
+
+    def __init__(self, exchanges: Exchanges) -> None:
+        self._exchanges = exchanges
+
+    def connect(
+        self,
+        identity: Identity,
+        peer_id: str,
+        candidates: Iterable[Candidate] = (),
+        *,
+        rtt: float | None = None,
+        birthday: bool = False,
+    ) -> Deferred[Attempt]:
+        """
+        Begin an attempt.
+
+        :param identity: who begins it.
+        :param peer_id: the client id of the peer.
+        :param candidates: own candidates, 10 at most. A later list takes the place of this one.
+        :param rtt: the round trip to the server, in seconds.
+        :param birthday: whether this client agrees to open many ports.
+        :returns: fires with the attempt; fails with ``PeerNotFound`` when there is no such peer, and with
+            ``ServerBusy`` when this client has begun too many.
+        """
+        path = f"/peer/{segment(peer_id)}/connect"
+        return self._begin(identity, path, _body(candidates, rtt, birthday=birthday), PeerNotFound)
+
+    def invitations(
+        self, identity: Identity, *, wait: float = 0.0, since: int | None = None
+    ) -> Deferred[tuple[Invitation, ...]]:
+        """
+        Ask who wants to connect.
+
+        :param identity: who is invited.
+        :param wait: seconds to wait for an invitation, :data:`LONGEST_WAIT` at most.
+        :param since: the ``seq`` of the latest invitation that is known already.
+        :returns: fires with the invitations that were neither accepted nor declined.
+        """
+        return Deferred.fromCoroutine(self._invitations(identity, wait, since))
+
+    def accept(
+        self,
+        identity: Identity,
+        attempt: bytes,
+        candidates: Iterable[Candidate] = (),
+        *,
+        rtt: float | None = None,
+        birthday: bool = False,
+    ) -> Deferred[Attempt]:
+        """
+        Accept an invitation.
+
+        :param identity: who is invited.
+        :param attempt: its id.
+        :param candidates: as for :meth:`connect`.
+        :param rtt: the same.
+        :param birthday: the same.
+        :returns: fires with the attempt.
+        """
+        return self._begin(identity, f"{_path(attempt)}/accept", _body(candidates, rtt, birthday=birthday), NotFound)
+
+    def candidates(self, identity: Identity, attempt: bytes, candidates: Iterable[Candidate]) -> Deferred[Attempt]:
+        """
+        Name own candidates, in the place of those that were named before.
+
+        :param identity: which side.
+        :param attempt: its id.
+        :param candidates: 10 at most.
+        :returns: fires with the attempt.
+        """
+        return self._begin(identity, f"{_path(attempt)}/candidates", _body(candidates, None), NotFound)
+
+    def view(
+        self, identity: Identity, attempt: bytes, *, wait: float = 0.0, version: int | None = None
+    ) -> Deferred[Attempt]:
+        """
+        Read an attempt.
+
+        :param identity: which side.
+        :param attempt: its id.
+        :param wait: seconds to wait for a version above ``version``, :data:`LONGEST_WAIT` at most.
+        :param version: the latest that is known already.
+        :returns: fires with the attempt.
+        """
+        query = {"wait": f"{wait:g}" if wait else None, "version": version}
+        return self._ask(Request("GET", _path(attempt), identity, query=query, wait=wait, missing=NotFound))
+
+    def done(
+        self,
+        identity: Identity,
+        attempt: bytes,
+        *,
+        ok: bool,
+        seconds: float | None = None,
+        via: str | None = None,
+        code: str | None = None,
+    ) -> Deferred[Attempt]:
+        """
+        Report how an attempt has ended for this side.
+
+        :param identity: which side.
+        :param attempt: its id.
+        :param ok: whether there is a path.
+        :param seconds: that it took.
+        :param via: how the path goes, such as ``direct``.
+        :param code: why there is none.
+        :returns: fires with the attempt.
+        """
+        body: dict[str, object] = {
+            "ok": ok,
+            "ms": None if seconds is None else round(seconds * 1000),
+            "via": via,
+            "code": code,
+        }
+        return self._begin(identity, f"{_path(attempt)}/done", body, NotFound)
+
+    def end(self, identity: Identity, attempt: bytes) -> Deferred[Attempt]:
+        """
+        Decline an invitation, or give an attempt up.
+
+        :param identity: which side.
+        :param attempt: its id.
+        :returns: fires with the attempt.
+        """
+        return self._ask(Request("DELETE", _path(attempt), identity, missing=NotFound))
+
+    def _begin(
+        self, identity: Identity, path: str, body: dict[str, object], missing: type[ClientError]
+    ) -> Deferred[Attempt]:
+        return self._ask(Request("POST", path, identity, body, missing=missing))
+
+    def _ask(self, request: Request) -> Deferred[Attempt]:
+        return Deferred.fromCoroutine(self._attempt(request))
+
+    async def _attempt(self, request: Request) -> Attempt:
+        return read_attempt(await self._exchanges.call(request))
+
+    async def _invitations(self, identity: Identity, wait: float, since: int | None) -> tuple[Invitation, ...]:
+        query = {"wait": f"{wait:g}" if wait else None, "since": since}
+        fields = await self._exchanges.call(Request("GET", "/attempts", identity, query=query, wait=wait))
+        return tuple(
+            Invitation(
+                _hex(one, "attempt", _ATTEMPT_SIZE), one.text("peer"), one.integer("seq"), one.integer("expires")
+            )
+            for one in fields.objects("attempts")
+        )
+
+
+def read_attempt(fields: Fields) -> Attempt:
+    """
+    Read an attempt from an answer.
+
+    :raises ServerError: when a member is missing or wrong.
+    """
+    try:
+        state = AttemptState(fields.text("state"))
+    except ValueError:
+        raise fields.wrong("state") from None
+    role = fields.text("role")
+    if role not in ("controlling", "controlled"):
+        raise fields.wrong("role")
+    go = state is AttemptState.GO
+    return Attempt(
+        id=_hex(fields, "attempt", _ATTEMPT_SIZE),
+        state=state,
+        controlling=role == "controlling",
+        version=fields.integer("version"),
+        expires=fields.integer("expires"),
+        round=fields.integer("round"),
+        peer=_peer(fields.member("peer")),
+        ice_servers=read_servers(fields),
+        key=_hex(fields, "key", _KEY_SIZE) if go else None,
+        hold=fields.seconds("hold") / 1000 if go else 0.0,
+        strategy=fields.text("strategy") if go else None,
+        code=fields.text_or_none("code"),
+        reason=fields.text_or_none("reason"),
+    )
+
+
+def _peer(fields: Fields) -> Peer:
+    found = fields.objects("candidates") if fields.values.get("candidates") is not None else ()
+    return Peer(fields.text("client_id"), fields.text_or_none("mapping"), tuple(_candidate(one) for one in found))
+
+
+def _candidate(fields: Fields) -> Candidate:
+    try:
+        host = str(ip_address(fields.text("host")))
+    except ValueError:
+        raise fields.wrong("host") from None
+    return Candidate(fields.text("kind"), host, fields.port("port"))
+
+
+def _hex(fields: Fields, name: str, size: int) -> bytes:
+    try:
+        value = bytes.fromhex(fields.text(name))
+    except ValueError:
+        raise fields.wrong(name) from None
+    if len(value) != size:
+        raise fields.wrong(name)
+    return value
+
+
+def _body(candidates: Iterable[Candidate], rtt: float | None, *, birthday: bool = False) -> dict[str, object]:
+    return {
+        "candidates": [candidate.members() for candidate in candidates],
+        "rtt": None if rtt is None else round(rtt * 1000),
+        "birthday": True if birthday else None,
+    }
+
+
+def _path(attempt: bytes) -> str:
+    return f"/attempts/{attempt.hex()}"
