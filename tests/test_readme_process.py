@@ -237,7 +237,7 @@ class ClientPageTests(ReadmeCase):
     def test_two_peers_talk(self) -> None:
         """The second finds the first, sends to it from the socket of its pulses, and is answered."""
         page = (ROOT / "docs" / "client.rst").read_text(encoding="utf-8")
-        [block] = [block for block in code_blocks(page) if block.language == "python"]
+        [block] = [block for block in code_blocks(page) if block.section == "Example"]
         script = self.save("talk.py", with_ports(block.text, self.start_server()))
         first = self.start([sys.executable, script])
         name = first.expect(r"I am ([0-9a-f]{32})$")
