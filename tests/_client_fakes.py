@@ -26,8 +26,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from rendezvous.client import Identity, RendezvousClient
+from rendezvous.client import Health, Identity, RendezvousClient
 from rendezvous.client._http import Treq
+from rendezvous.client._server_time import ServerTime
 
 Address = tuple[str, int]
 
@@ -162,11 +163,20 @@ class PatientVerifier:
     A client whose verifies wait for the test to answer them.
 
     :ivar calls: one Deferred for each verify, in order.
+    :ivar asked: one Deferred for each question for the time, in order.
+    :ivar time: of the server, as the test lets it be learned.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
         self.calls: list[Deferred[None]] = []
+        self.asked: list[Deferred[Health]] = []
+        self.time = ServerTime(seconds)
         self.cancelled = 0
+
+    def health(self) -> Deferred[Health]:
+        """Begin to ask for the time."""
+        self.asked.append(Deferred())
+        return self.asked[-1]
 
     def verify(self, identity: Identity) -> Deferred[None]:
         """

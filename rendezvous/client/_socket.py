@@ -11,8 +11,6 @@ from twisted.internet.protocol import DatagramProtocol
 
 from rendezvous.client._resolve import choose, is_ipv6, literal, resolve
 from rendezvous.client.errors import ServerUnreachable
-from rendezvous.errors import WireError
-from rendezvous.wire.pulse import PulseCode, decode_reply
 
 __all__ = ["RESOLVE_TIME", "PulseSocket"]
 
@@ -26,13 +24,13 @@ class PulseSocket:
     """
     A UDP socket that an application shares with the pulses of a client.
 
-    It can be opened again after it was closed. A reply code from the server's address is the answer to a pulse, also if
-    it comes twice or late; the application never sees it.
+    It can be opened again after it was closed. What comes from the server's address is offered to the service
+    first. The application sees the rest.
 
     :param reactor: provides ``IReactorTime``, ``IReactorUDP`` and, for a name, ``IReactorPluggableNameResolver``.
     :param server: the server's host, an address or a name, and its UDP port.
     :param local: the local port, 0 for any; and the local IP address, ``None`` for any of the server's family.
-    :param answered: called with each reply code that the server sends.
+    :param take: called with each datagram from the server's address; returns whether it was for the service.
     :param received: called with every other datagram and its source.
     :param refused: called when the system says that nothing listens where a datagram went.
     """
@@ -43,14 +41,14 @@ class PulseSocket:
         server: Address,
         local: tuple[int, str | None],
         *,
-        answered: Callable[[PulseCode], None],
+        take: Callable[[bytes], bool],
         received: Callable[[bytes, Address], None],
         refused: Callable[[], None],
     ) -> None:
         self._reactor = reactor
         self._server = server
         self._local = local
-        self._answered = answered
+        self._take = take
         self._received = received
         self._refused = refused
         self._protocol: _Protocol | None = None
@@ -130,14 +128,8 @@ class PulseSocket:
     def _sort(self, datagram: bytes, source: Address) -> None:
         if self._port is None:
             return  # The socket is closing.
-        if source == self._address:
-            try:
-                code = decode_reply(datagram)
-            except WireError:
-                pass
-            else:
-                self._answered(code)
-                return
+        if source == self._address and self._take(datagram):
+            return
         self._received(datagram, source)
 
 

@@ -20,10 +20,13 @@ from twisted.python.failure import Failure
 
 from rendezvous.client._backoff import pulse_delay, retry_delay
 from rendezvous.client._moment import Moment
+from rendezvous.client._pulses import Answered, Invited, PlainPulses, Pulses, SignedPulses
+from rendezvous.client._server_time import ServerTime
+from rendezvous.client._signing import Signer
 from rendezvous.client._socket import RESOLVE_TIME, PulseSocket
 from rendezvous.client._states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered, ServerUnreachable
-from rendezvous.client.records import Identity
+from rendezvous.client.records import Health, Identity
 from rendezvous.wire.pulse import PulseCode
 
 __all__ = [
@@ -59,6 +62,15 @@ _SYSTEM_RANDOM: Final = SystemRandom()
 class Verifier(Protocol):
     """The part of :class:`~rendezvous.client.RendezvousClient` that keeps a client online."""
 
+    @property
+    def time(self) -> ServerTime:
+        """:returns: the time of the server, which signed pulses need."""
+        ...
+
+    def health(self) -> Deferred[Health]:
+        """:returns: fires when the time of the server is known."""
+        ...
+
     def verify(self, identity: Identity) -> Deferred[None]:
         """
         Verify a client.
@@ -91,6 +103,10 @@ class KeepAlive(Service):
     :param on_gone: called once with the error when the server no longer knows the client.
     :param on_datagram: called with the bytes and the source of every datagram but the server's answers to pulses.
         An exception that it raises is logged.
+    :param signed: whether pulses are signed. The key then does not cross the network, the client learns its public
+        address, and invitations arrive. Otherwise a pulse is the key itself.
+    :param on_address: called with the public host and port when they have changed.
+    :param on_invitation: called with the 8 bytes of an attempt when a peer wants to connect; the server repeats it.
     :raises ValueError: when the interval is not positive.
     """
 
@@ -109,6 +125,9 @@ class KeepAlive(Service):
         interface: str | None = None,
         on_gone: Callable[[ClientGone], object] | None = None,
         on_datagram: Callable[[bytes, Address], object] | None = None,
+        signed: bool = False,
+        on_address: Callable[[Address], object] | None = None,
+        on_invitation: Callable[[bytes], object] | None = None,
     ) -> None:
         self._client = client
         self._identity = identity
@@ -119,12 +138,19 @@ class KeepAlive(Service):
         self._random = random
         self._on_gone = on_gone
         self._on_datagram = on_datagram
+        self._signed = signed
+        self._on_address = on_address
+        self._on_invitation = on_invitation
+        self._pulses: Pulses = (
+            SignedPulses(Signer(identity, client.time)) if signed else PlainPulses(identity.private_key)
+        )
+        self._public_address: Address | None = None
 
         self._socket = PulseSocket(
             reactor,
             (server, _udp_port(identity)) if isinstance(server, str) else server,
             (port, interface),
-            answered=self._answered,
+            take=self._take,
             received=self._received,
             refused=self._refused,
         )
@@ -141,6 +167,11 @@ class KeepAlive(Service):
     def state(self) -> KeepAliveState:
         """What the service is doing now."""
         return self._state
+
+    @property
+    def public_address(self) -> Address | None:
+        """Where the server sees the socket, as the last answer to a signed pulse has said; ``None`` before."""
+        return self._public_address
 
     def startService(self) -> None:
         """
@@ -262,13 +293,23 @@ class KeepAlive(Service):
         self._fail(failure.value)
 
     def _look_up(self) -> None:
-        self._begin(self._socket.find_server(), lambda _: self._fire(KeepAliveEvent.RESOLVED))
+        self._begin(Deferred.fromCoroutine(self._prepare()), lambda _: self._fire(KeepAliveEvent.RESOLVED))
+
+    async def _prepare(self) -> None:
+        await self._socket.find_server()
+        # After a failure the server's clock may be another one than it was.
+        if self._signed and (self._failures or not self._client.time.known):
+            try:
+                await self._client.health()
+            except ClientError:
+                if not self._client.time.known:
+                    raise
 
     def _pulse(self) -> None:
         self._pulsed_at = self._reactor.seconds()
         self._later(REPLY_TIME, self._fail, ServerUnreachable("no answer to a pulse"))
         try:
-            self._socket.send(self._identity.private_key)
+            self._socket.send(self._pulses.make())
         except OSError as reason:
             self._fail(reason)
 
@@ -304,8 +345,21 @@ class KeepAlive(Service):
         self._log.warn("Client {client_id} is gone; it must register again", client_id=self._identity.client_id)
         self._gone.happen(ClientGone)
         self._online.happen(ClientGone)
-        if self._on_gone is not None:
-            self._log_event(self._on_gone, ClientGone())
+        self._call(self._on_gone, ClientGone())
+
+    def _take(self, datagram: bytes) -> bool:
+        """:returns: whether a datagram from the server's address was for this service."""
+        match self._pulses.read(datagram):
+            case Answered(code, address):
+                if address is not None and address != self._public_address:
+                    self._public_address = address
+                    self._call(self._on_address, address)
+                self._answered(code)
+            case Invited(attempt):
+                self._call(self._on_invitation, attempt)
+            case None:
+                return False
+        return True
 
     def _answered(self, code: PulseCode) -> None:
         if self._state not in AWAITING:
@@ -315,14 +369,15 @@ class KeepAlive(Service):
         self._fire(_ANSWERS[code])
 
     def _received(self, datagram: bytes, source: Address) -> None:
-        if self._on_datagram is not None:
-            self._log_event(self._on_datagram, datagram, source)
+        self._call(self._on_datagram, datagram, source)
 
     def _refused(self) -> None:
         if self._state in AWAITING:
             self._fail(ServerUnreachable("the pulse was refused"))
 
-    def _log_event(self, callback: Callable[..., object], *arguments: object) -> None:
+    def _call(self, callback: Callable[..., object] | None, *arguments: object) -> None:
+        if callback is None:
+            return
         try:
             callback(*arguments)
         except Exception:
