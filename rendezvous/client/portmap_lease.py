@@ -18,7 +18,6 @@ from attrs import frozen
 from rendezvous.wire.portmap import (
     AddressReply,
     MapReply,
-    NatPmpResult,
     Protocol,
     Refusal,
     Reply,
@@ -234,9 +233,8 @@ class Lease:
 
     def restore(self, now: float) -> None:
         """Ask for the mapping again, with the address and the port that it had, because the gateway has restarted."""
-        if self.external is not None:
-            self._renew(now)
-            self._expires = min(self._expires, now + RESTORE_TIME)
+        self._renew(now)
+        self._expires = min(self._expires, now + RESTORE_TIME)
 
     def release(self, now: float) -> list[Removal]:
         """:returns: what removes the mapping, or what has been asked for. The lease is of no use afterwards."""
@@ -257,9 +255,9 @@ class Lease:
         self._renew_at = self._expires = self._retry_at = inf
 
     def _renew(self, now: float) -> None:
-        assert self.external is not None
         self._renew_at = inf
-        self._ask(_MAP_STEP[self.external.protocol], now)
+        if self.external is not None:
+            self._ask(_MAP_STEP[self.external.protocol], now)
 
     def _ask(self, step: _Step, start: float) -> None:
         if step is _Step.NATPMP_ADDRESS:

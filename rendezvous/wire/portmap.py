@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 from ipaddress import IPv6Address, ip_address
 from struct import Struct
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -99,6 +100,7 @@ class AddressReply:
     :ivar address: IPv4.
     """
 
+    protocol: ClassVar[Protocol] = Protocol.NAT_PMP
     epoch: int
     address: str
 
@@ -133,6 +135,7 @@ class AnnounceReply:
     :ivar epoch: as in :class:`AddressReply`.
     """
 
+    protocol: ClassVar[Protocol] = Protocol.PCP
     epoch: int
 
 
