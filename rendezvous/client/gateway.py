@@ -66,20 +66,14 @@ def read_table(text: str) -> str | None:
     :returns: the gateway of the default route with the smallest metric, ``None`` if there is none.
     :raises ValueError: the text looks otherwise.
     """
-    found = []
+    found: list[tuple[int, int]] = []
     for line in text.splitlines()[1:]:
         fields = line.split()
         if len(fields) < 8:
             raise ValueError("a line of the table of routes has at least 8 fields")
-        destination, gateway, flags, metric, mask = (
-            fields[1],
-            fields[2],
-            int(fields[3], 16),
-            int(fields[6]),
-            fields[7],
-        )
-        if int(destination, 16) == int(mask, 16) == 0 and flags & _GATEWAY:
-            found.append((metric, gateway))
+        destination, gateway, flags, mask = (int(fields[column], 16) for column in (1, 2, 3, 7))
+        if destination == mask == 0 and flags & _GATEWAY:
+            found.append((int(fields[6]), gateway))
     if not found:
         return None
     return str(IPv4Address(min(found)[1].to_bytes(4, sys.byteorder)))

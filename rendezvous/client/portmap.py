@@ -22,6 +22,8 @@ from rendezvous.wire.portmap import NONCE_SIZE
 
 __all__ = ["BUDGET", "GatewayReport", "Mapping", "PortMapper"]
 
+_uniform = SystemRandom().uniform
+
 
 class PortMapper:
     """
@@ -44,7 +46,7 @@ class PortMapper:
         *,
         find: Callable[..., Gateway | None] = find_gateway,
         draw_nonce: Callable[[int], bytes] = secrets.token_bytes,
-        draw: Callable[[float, float], float] = SystemRandom().uniform,
+        draw: Callable[[float, float], float] = _uniform,
     ) -> None:
         self._routers = {
             ipv6: Router(reactor, partial(find, ipv6=ipv6), partial(draw_nonce, NONCE_SIZE), partial(draw, -0.1, 0.1))

@@ -173,7 +173,7 @@ class Lease:
     One mapping for a UDP port of this host.
 
     :param client: the address of this host from which the gateway is asked. IPv6 asks PCP alone, for a pinhole.
-    :param nonce: 12 random bytes for PCP.
+    :param nonce: 12 random bytes for PCP, the same ones for all mappings of one router.
     :param draw: draws a random number between -0.1 and 0.1.
     :ivar external: where the mapping is reached, or ``None`` while there is none.
     :ivar is_settled: whether the gateway has granted or refused the mapping at least once.

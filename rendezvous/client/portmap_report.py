@@ -60,8 +60,8 @@ class Findings:
         """:returns: all of it."""
         external = self._external_address
         return GatewayReport(
-            gateway and gateway.host,
-            gateway and gateway.source,
+            None if gateway is None else gateway.host,
+            None if gateway is None else gateway.source,
             frozenset(self._protocols),
             dict(self._refusals),
             external,

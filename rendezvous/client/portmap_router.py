@@ -89,7 +89,7 @@ class Router:
     The next router of one address family. Its socket is open while something is asked of it.
 
     :param find: finds the router.
-    :param draw_nonce: draws the nonce of a mapping.
+    :param draw_nonce: draws the nonce for a router.
     :param draw: draws a random number between -0.1 and 0.1.
     """
 
@@ -107,25 +107,28 @@ class Router:
         self._requests: dict[int, _Request] = {}
         self._removals: dict[Removal, Deferred[None]] = {}
         self._gateway: Gateway | None = None
+        self._nonce = b""
         self._port: IListeningPort | None = None
         self._protocol: _Protocol | None = None
         self._timer: IDelayedCall | None = None
         self._check_at = self._restored_at = -inf
         self._epochs: dict[Protocol, Epoch] = {}
         self._findings = Findings()
+        self._closed: Deferred[None] = succeed(None)
 
     def map(self, local_port: int, on_change: Callable[[Mapping | None], None]) -> Deferred[Mapping | None]:
         """See :meth:`rendezvous.client.portmap.PortMapper.map`."""
-        if local_port in self._requests:
-            raise ValueError(f"the port {local_port} is mapped already")
         # The removal of an earlier mapping must not remove this one.
         self._drop([removal for removal in self._removals if removal.local_port == local_port])
+        if local_port in self._requests:
+            raise ValueError(f"the port {local_port} is mapped already")
         request = self._requests[local_port] = _Request(local_port, on_change)
         self._open()
         if self._port is None:
             return succeed(None)
         self._lease(request)
-        request.result = result = Deferred(lambda _: self._release(request))
+        result: Deferred[Mapping | None] = Deferred(lambda _: self._cancel(request))
+        request.result = result
         request.deadline = self._reactor.callLater(BUDGET, self._answer, request)
         self._run()
         return result
@@ -145,7 +148,7 @@ class Router:
             self._close()
             self._drop(list(self._removals))
             self._open()
-        for request in self._requests.values():
+        for request in list(self._requests.values()):
             if is_same and request.lease is not None and request.lease.external is not None:
                 # It may be another router with the same address.
                 request.lease.restore(now)
@@ -169,7 +172,9 @@ class Router:
             return
         gateway = self._find()
         if gateway != self._gateway:
-            self._gateway, self._findings = gateway, Findings()
+            # Each router gets one nonce for all mappings (RFC 6887, section 11.2). With another one it would refuse to
+            # make a mapping that it still has.
+            self._gateway, self._findings, self._nonce = gateway, Findings(), self._draw_nonce()
         self._epochs.clear()
         if gateway is None:
             return
@@ -186,16 +191,20 @@ class Router:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if port is None:
-            return succeed(None)
-        closed: Deferred[Any] = maybeDeferred(port.stopListening)
-        return closed.addCallback(lambda _: None)
+        if port is not None:
+            closed: Deferred[Any] = maybeDeferred(port.stopListening)
+            self._closed = closed.addCallback(lambda _: None)
+        return self._closed
 
     def _lease(self, request: _Request) -> None:
         if self._port is not None and self._gateway is not None:
             now = self._reactor.seconds()
             source = self._gateway.source
-            request.lease = Lease(request.local_port, source, self._draw_nonce(), now, draw=self._draw)
+            request.lease = Lease(request.local_port, source, self._nonce, now, draw=self._draw)
+
+    def _cancel(self, request: _Request) -> None:
+        request.result = None
+        self._release(request)
 
     def _release(self, request: _Request) -> Deferred[None]:
         if self._requests.get(request.local_port) is not request:
@@ -209,7 +218,8 @@ class Router:
         return done.addCallback(lambda _: None)
 
     def _remove(self, removal: Removal) -> Deferred[None]:
-        self._removals[removal] = done = Deferred()
+        done: Deferred[None] = Deferred()
+        self._removals[removal] = done
         return done
 
     def _drop(self, removals: list[Removal]) -> None:
@@ -258,7 +268,7 @@ class Router:
     def _run(self) -> None:
         """Send what is due, say when to go on, and then tell the application what has changed."""
         now = self._reactor.seconds()
-        tasks = (*self._leases(), *self._removals)
+        tasks: list[Lease | Removal] = [*self._leases(), *self._removals]
         for task in tasks:
             for datagram in task.due(now):
                 self._send(datagram)
@@ -288,6 +298,9 @@ class Router:
     def _wait(self, wake: float, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        if self._port is None:
+            return  # There is no router. What follows begins with a change of the network.
         delay = max(0.0, min(wake, self._check_at) - now)
         self._timer = self._reactor.callLater(delay, self._wake)
 
@@ -314,7 +327,7 @@ class Router:
         if request.deadline is not None and request.deadline.active():
             request.deadline.cancel()
         request.shown = None if request.lease is None else request.lease.external
-        if result is not None and not result.called:
+        if result is not None:
             result.callback(self._mapping(request))
 
     def _mapping(self, request: _Request) -> Mapping | None:

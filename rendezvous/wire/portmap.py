@@ -207,7 +207,8 @@ def encode_pcp_map(
     Ask a PCP server for a mapping or a pinhole, to renew or to remove it (RFC 6887, section 11.1).
 
     :param client: the address that the datagram is sent from, IPv4 or IPv6. The mapping is for this address.
-    :param nonce: :data:`NONCE_SIZE` random bytes, the same ones for the whole life of the mapping.
+    :param nonce: :data:`NONCE_SIZE` random bytes, the same ones for the whole life of the mapping. A server refuses to
+        change a mapping that was made with others.
     :param external: the address and the port that this host would like, or has already; ``None`` and 0 for any.
     :param lifetime: seconds; 0 to remove the mapping.
     :returns: 60 bytes.
