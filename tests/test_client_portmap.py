@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,11 +22,10 @@ class PortMapCase(SynchronousTestCase):
         """Make the mapper."""
         self.reactor = MemoryReactor()
         self.gateways: dict[bool, Gateway | None] = {False: Gateway(ROUTER, HOST), True: None}
-        numbers = count(1)
         self.mapper = PortMapper(
             self.reactor,
             find=lambda *, ipv6: self.gateways[ipv6],
-            draw_nonce=lambda size: next(numbers).to_bytes(size, "big"),
+            secret=bytes(range(32)),
             draw=lambda low, high: (low + high) / 2,
         )
         self.changes: list[tuple[str, int] | None] = []

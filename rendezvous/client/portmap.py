@@ -7,10 +7,10 @@ question takes two small datagrams.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from functools import partial
 from random import SystemRandom
+from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -18,7 +18,6 @@ from twisted.internet.defer import Deferred, DeferredList
 from rendezvous.client.gateway import Gateway, find_gateway
 from rendezvous.client.portmap_report import GatewayReport
 from rendezvous.client.portmap_router import BUDGET, Mapping, Router
-from rendezvous.wire.portmap import NONCE_SIZE
 
 __all__ = ["BUDGET", "GatewayReport", "Mapping", "PortMapper"]
 
@@ -36,7 +35,7 @@ class PortMapper:
 
     :param reactor: provides ``IReactorTime`` and ``IReactorUDP``.
     :param find: finds the next router for ``ipv6=False`` and for ``ipv6=True``.
-    :param draw_nonce: draws random bytes, given their number.
+    :param secret: 32 random bytes, from which the nonces of PCP are made; drawn by default.
     :param draw: draws a random number between two others.
     """
 
@@ -45,12 +44,12 @@ class PortMapper:
         reactor: Any,
         *,
         find: Callable[..., Gateway | None] = find_gateway,
-        draw_nonce: Callable[[int], bytes] = secrets.token_bytes,
+        secret: bytes | None = None,
         draw: Callable[[float, float], float] = _uniform,
     ) -> None:
+        secret = secret or token_bytes(32)
         self._routers = {
-            ipv6: Router(reactor, partial(find, ipv6=ipv6), partial(draw_nonce, NONCE_SIZE), partial(draw, -0.1, 0.1))
-            for ipv6 in (False, True)
+            ipv6: Router(reactor, partial(find, ipv6=ipv6), secret, partial(draw, -0.1, 0.1)) for ipv6 in (False, True)
         }
 
     def map(

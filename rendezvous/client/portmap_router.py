@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2s
 from math import inf
 from typing import Any
 
@@ -19,6 +20,7 @@ from rendezvous.client.portmap_lease import Epoch, External, Lease, Removal
 from rendezvous.client.portmap_report import Findings, GatewayReport
 from rendezvous.errors import WireError
 from rendezvous.wire.portmap import (
+    NONCE_SIZE,
     PORT,
     Protocol,
     Refusal,
@@ -89,7 +91,7 @@ class Router:
     The next router of one address family. Its socket is open while something is asked of it.
 
     :param find: finds the router.
-    :param draw_nonce: draws the nonce for a router.
+    :param secret: 32 random bytes.
     :param draw: draws a random number between -0.1 and 0.1.
     """
 
@@ -97,17 +99,16 @@ class Router:
         self,
         reactor: Any,
         find: Callable[[], Gateway | None],
-        draw_nonce: Callable[[], bytes],
+        secret: bytes,
         draw: Callable[[], float],
     ) -> None:
         self._reactor = reactor
         self._find = find
-        self._draw_nonce = draw_nonce
+        self._secret = secret
         self._draw = draw
         self._requests: dict[int, _Request] = {}
         self._removals: dict[Removal, Deferred[None]] = {}
         self._gateway: Gateway | None = None
-        self._nonce = b""
         self._port: IListeningPort | None = None
         self._protocol: _Protocol | None = None
         self._timer: IDelayedCall | None = None
@@ -172,9 +173,7 @@ class Router:
             return
         gateway = self._find()
         if gateway != self._gateway:
-            # Each router gets one nonce for all mappings (RFC 6887, section 11.2). With another one it would refuse to
-            # make a mapping that it still has.
-            self._gateway, self._findings, self._nonce = gateway, Findings(), self._draw_nonce()
+            self._gateway, self._findings = gateway, Findings()
         self._epochs.clear()
         if gateway is None:
             return
@@ -199,8 +198,11 @@ class Router:
     def _lease(self, request: _Request) -> None:
         if self._port is not None and self._gateway is not None:
             now = self._reactor.seconds()
-            source = self._gateway.source
-            request.lease = Lease(request.local_port, source, self._nonce, now, draw=self._draw)
+            host, source = self._gateway.host, self._gateway.source
+            # Each router gets a nonce of its own for all mappings (RFC 6887, section 11.2). It is the same one whenever
+            # this host comes back, since the router refuses another one for a mapping that it still has.
+            nonce = blake2s(host.encode(), key=self._secret, digest_size=NONCE_SIZE).digest()
+            request.lease = Lease(request.local_port, source, nonce, now, draw=self._draw)
 
     def _cancel(self, request: _Request) -> None:
         request.result = None
