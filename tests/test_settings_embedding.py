@@ -152,10 +152,10 @@ class EmbeddingTests(SynchronousTestCase):
 
     def test_every_protocol_cannot_be_off(self) -> None:
         """Such a server would answer nothing but what it is."""
-        every = ("rendezvous", "offers", "sessions", "tracker", "stun")
+        every = ("rendezvous", "offers", "sessions", "tracker", "stun", "connect")
         self.assertRaises(StartupError, Settings, without=every)
         for index in range(len(every)):
-            self.assertEqual(len(Settings(without=every[:index] + every[index + 1 :]).without), 4)
+            self.assertEqual(len(Settings(without=every[:index] + every[index + 1 :]).without), 5)
 
     def test_two_places_for_http_contradict_each_other(self) -> None:
         """One of them would be ignored."""
