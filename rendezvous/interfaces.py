@@ -34,6 +34,8 @@ class ILiveTable(Interface):
     A store whose truth is elsewhere may have an empty one, or one that holds the clients which have lately pulsed here.
     """
 
+    signed = Attribute("Decides signed requests (:class:`~rendezvous.core.signedrequests.SignedRequests`).")
+
     def keep_alive(key: bytes, address: tuple[str, int], now: float, local_port: int) -> bool:
         """
         Take the pulse of a client that is ONLINE at the address it is known by, on the port that it is known to use.

@@ -149,7 +149,7 @@ class Rendezvous(MultiService):
     def routes(self) -> list[Route]:
         """:returns: the table of routes of the protocols that are on."""
         settings = self.settings
-        facts = Facts(settings.timers, settings.signaling_limits, self._udp_ports)
+        facts = Facts(settings.timers, settings.signaling_limits, lambda: self._datagrams.ports)
         return all_routes(self.store, self.clock, self._gate, facts, lambda: self.turn, settings.without)
 
     def site(self) -> Site:
@@ -159,10 +159,6 @@ class Rendezvous(MultiService):
         allowed = connections_within(files - self.settings.udp_workers * (len(self.settings.udp_port) + 2))
         self.log.info("up to {connections} connections: {files} files may be open", connections=allowed, files=files)
         return RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
-
-    def _udp_ports(self) -> list[int]:
-        """:returns: the ports that listen, this application's own included."""
-        return sorted({number % 65536 for number in self._datagrams.sockets})
 
     def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> RendezvousDatagrams:
         """

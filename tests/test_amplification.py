@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.amplification import FACTOR
-from rendezvous.core.protocols import Protocol
+from rendezvous.core.macs import datagram_key
 from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, StillAlive
+from rendezvous.core.states import PulseCode
 from rendezvous.core.tracker import MAX_MULTIADDR
 from rendezvous.testing import MemoryServer
-from rendezvous.wire.demux import classify
+from rendezvous.wire.demux import Kind, classify
+from rendezvous.wire.signed import Request, encode_request
 from rendezvous.wire.tracker import Dialect, Failed, Message, encode
 from tests._rst import tables
 from tests._udp_case import ALICE, BOTH, DEPLOYED, DOCUMENTED
@@ -72,6 +74,20 @@ class Exchange:
         return [self.protocol, self.request, self.reply, str(self.asked), str(self.size), str(self.factor)]
 
 
+class Observed:
+    """Attempts that go on."""
+
+    async def observe(self, *arguments: Any) -> PulseCode:
+        """Take every observation."""
+        return PulseCode.ON_TIME
+
+    def checker(self, attempt: bytes, nonce: bytes) -> None:
+        """Know no check."""
+
+    async def checked(self, *arguments: Any) -> None:
+        """Take every answer to a check."""
+
+
 class Meter:
     """A server without a rate limit, and the ways to ask it and count what it sends."""
 
@@ -123,6 +139,25 @@ def pulses() -> Iterator[Exchange]:
         yield exchange(form, "``1050``", known)
         yield exchange(form, "``1060``", unknown)
         meter.server.request("POST", "/verify", headers=headers)
+    meter.server.stop()
+
+
+def signed_requests() -> Iterator[Exchange]:
+    """Measure signed pulses, and an observation of an attempt that goes on."""
+    meter = Meter()
+    client_id, key, _ = meter.server.register()
+    meter.server.rendezvous._datagrams.attempts = Observed()
+
+    def exchange(protocol: str, what: str, code: int, **fields: Any) -> Exchange:
+        wanted = Request(bytes.fromhex(client_id), round(meter.server.reactor.seconds() * 1000), bytes(8), **fields)
+        datagram = encode_request(attrs.evolve(wanted, port=1), datagram_key(key))
+        return Exchange(protocol, what, f"``{code}``", len(datagram), meter.sent(datagram, ALICE, 0, ALICE))
+
+    meter.server.reactor.advance(1)
+    for silence, code in ((0, 1020), (34, 1050), (177, 1060)):
+        meter.server.reactor.advance(silence)
+        yield exchange("rendezvous", "signed pulse", code)
+    yield exchange("connect", "observation", 1020, attempt=b"attempt!", round=1)
     meter.server.stop()
 
 
@@ -192,6 +227,7 @@ def measured() -> list[Exchange]:
     """:returns: every exchange that the page lists, in its order."""
     return [
         *pulses(),
+        *signed_requests(),
         *stuns(),
         *(exchange for at in (DOCUMENTED, DEPLOYED) for exchange in (*trackers(at), *pushes(at))),
     ]
@@ -230,6 +266,12 @@ class AmplificationTests(SynchronousTestCase):
         codes = {int.from_bytes(exchange.sent[0], "big") for exchange in pulses()}
         self.assertEqual(codes, {1020, 1050, 1060})
 
+    def test_every_code_of_a_signed_pulse_is_measured(self) -> None:
+        """The reply has the code that its row says."""
+        for each in signed_requests():
+            [reply] = each.sent
+            self.assertEqual(f"``{int.from_bytes(reply[2:4], 'big')}``", each.reply)
+
     def test_only_the_fixed_answers_are_longer_than_their_requests(self) -> None:
         """STUN's and the tracker's; a pulse gets an eighth of what it is, at most."""
         longer = {exchange.protocol for exchange in measured() if exchange.size > exchange.asked}
@@ -244,7 +286,7 @@ class AmplificationTests(SynchronousTestCase):
     @example(b"0" * 64)
     def test_no_other_datagram_is_answered_at_length(self, datagram: bytes) -> None:
         """Whatever is neither STUN nor the tracker's gets at most its own length back."""
-        if classify(datagram) not in (Protocol.STUN, Protocol.TRACKER):
+        if classify(datagram) not in (Kind.STUN, Kind.TRACKER):
             sent = self.meter.sent(datagram, LONGEST, 0, LONGEST)
             self.assertLessEqual(sum(map(len, sent)), len(datagram))
 

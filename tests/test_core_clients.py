@@ -16,7 +16,7 @@ from rendezvous.core.addresses import packed
 from rendezvous.core.client import Client, pack_network
 from rendezvous.core.clients import ClientColumns, slots_for
 from rendezvous.core.flat import flat_memory
-from rendezvous.core.record import ADDRESS, BANNED, IPV6, KICKED, RECORD_SIZE, SIGNED, USED, VERIFIED
+from rendezvous.core.record import ADDRESS, BANNED, IPV6, KICKED, RECORD_SIZE, USED, VERIFIED
 from rendezvous.errors import Unavailable
 from rendezvous.limits import GROWTH
 
@@ -140,8 +140,8 @@ class ClientColumnsTests(SynchronousTestCase):
 
     def test_flags_are_single_bits(self) -> None:
         """They are part of the format of the file, so none may get another value."""
-        flags = [USED, ADDRESS, IPV6, VERIFIED, KICKED, BANNED, SIGNED]
-        self.assertEqual(flags, [1, 2, 4, 8, 16, 32, 64])
+        flags = [USED, ADDRESS, IPV6, VERIFIED, KICKED, BANNED]
+        self.assertEqual(flags, [1, 2, 4, 8, 16, 32])
 
     def test_record_that_another_process_reads_is_whole_or_none(self) -> None:
         """It is none if the slot is free, was freed, has another client, is torn, or is beyond the table."""

@@ -14,11 +14,12 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.monkey import MonkeyPatcher
 
 from rendezvous.core.addresses import packed
+from rendezvous.core.freshness import TIMES_SIZE
 from rendezvous.core.record import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage import client_file, database
 from rendezvous.storage.client_file import STEP, ClientFile, look
-from rendezvous.storage.client_header import SIGNED_SIZE, Header
+from rendezvous.storage.client_header import Header
 from tests.test_storage_client_file import GENERATION, HERE, NOW, OTHER, RECORDS, ClientFileCase, stored_time
 
 LARGE = 100_000
@@ -126,7 +127,7 @@ class LargeFileTests(ClientFileCase):
     def sign(self, *slots: int) -> bytes:
         """:returns: the content of the file, after the times of some slots have been set."""
         for slot in slots:
-            at = Header(LARGE, GENERATION).records_end + slot * SIGNED_SIZE
+            at = Header(LARGE, GENERATION).records_end + slot * TIMES_SIZE
             self.overwrite(at, struct.pack("=dd", 5.0, float(slot)))
         return Path(self.path).read_bytes()
 
@@ -241,7 +242,7 @@ class SpaceTests(ClientFileCase):
         for asked, last in ((1, STEP), (STEP, STEP), (STEP + 1, 2 * STEP), (2 * STEP + 1, 2 * STEP + 5)):
             made.columns.ready(asked)
             for slot in (1, asked, last):
-                for start, size in ((RECORDS, RECORD_SIZE), (made.header.records_end, SIGNED_SIZE)):
+                for start, size in ((RECORDS, RECORD_SIZE), (made.header.records_end, TIMES_SIZE)):
                     self.assertGiven(start + slot * size, start + (slot + 1) * size)
 
     def assertGiven(self, start: int, end: int) -> None:

@@ -17,7 +17,7 @@ __all__: list[str] = []
 
 MODULES = [
     import_module(f"tests.test_{name}")
-    for name in ("amplification", "udp", "udp_protocols", "udp_rate", "udp_tracker", "udp_waiting")
+    for name in ("amplification", "udp", "udp_protocols", "udp_rate", "udp_signed", "udp_tracker", "udp_waiting")
 ]
 #: These have protocols on ports of their own, or break a port's ``write``.
 OWN_PORT = frozenset({test_udp.FaultTests, test_udp.OnlineFaultTests})

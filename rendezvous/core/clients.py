@@ -79,6 +79,8 @@ class ClientColumns:
     :param reserve: is called with a number of slots before any beyond those asked for last is written to; it returns up
         to which slot they may be, at least the one asked for. It may raise
         :exc:`~rendezvous.errors.RendezvousError`; then nothing has changed.
+    :param signed_times: where the times of signed pulses stand, if that is beside the records; see
+        :class:`~rendezvous.core.freshness.Freshness`.
     :ivar memory: the records.
     :ivar seen: the same as doubles: ``seen[slot * WORDS]`` is when a client was last seen.
     :ivar top: the highest slot that was ever in use.
@@ -94,13 +96,19 @@ class ClientColumns:
         "capacity",
         "memory",
         "seen",
+        "signed_times",
         "top",
     )
 
     def __init__(
-        self, capacity: int, memory: mmap | memoryview | None = None, reserve: Callable[[int], int] | None = None
+        self,
+        capacity: int,
+        memory: mmap | memoryview | None = None,
+        reserve: Callable[[int], int] | None = None,
+        signed_times: memoryview | None = None,
     ) -> None:
         self.capacity = capacity
+        self.signed_times = signed_times
         self.memory = flat_memory((capacity + 1) * RECORD_SIZE) if memory is None else memory
         whole = memoryview(self.memory)
         self.seen = whole.cast("d")

@@ -28,6 +28,7 @@ from rendezvous.core.notes import Note, Removed, ignore_changes, same_clock
 from rendezvous.core.oldkeys import OldKeys
 from rendezvous.core.record import ADDRESS, RECORD_SIZE, STEADY_IPV4, WORDS
 from rendezvous.core.shares import Shares
+from rendezvous.core.signedrequests import SignedRequests
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.core.states import ON_PULSE, PresenceState, PulseCode, Timers, state_of
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
@@ -58,14 +59,14 @@ class Presence:
     :param note: called with every client that is new, and with every one that has ended. What a pulse or a verify
         changes is in the columns, and not noted.
     :param wall: converts server time to the wall clock.
-    :param pack: turns an address as a socket shows it into 4 or 16 bytes, as
-        :func:`~rendezvous.core.addresses.packed` does.
+    :param pack: turns an address into bytes, as :func:`~rendezvous.core.addresses.packed` does.
     :param salt: a random number of 64 bits that is kept secret, for :class:`~rendezvous.core.keyindex.KeyIndex`.
     :param flat: reserves the memory of the keys, and of the records unless :meth:`clear` brings them.
     :ivar max_clients: how many clients are kept.
     :ivar columns: the clients' records.
     :ivar index: their keys under the secret in use.
     :ivar moves: how many of the pulses that cost more than the common one each client may send.
+    :ivar signed: decides signed requests.
     :ivar frees_later: whether the store calls :meth:`free` for the slot of a client that has ended, once a crash will
         not undo the end. Until then the record stays as it was.
     :ivar free: frees the slot of a client that has ended. UDP workers have it done later.
@@ -123,6 +124,7 @@ class Presence:
         self._old = OldKeys(self._make_index)
         self._endings = Endings(columns.capacity + 1)
         self.moves = MoveLimit(columns.capacity + 1)
+        self.signed = SignedRequests(self, self._keyring, self._wall)
         self._bind()
 
     def _make_index(self) -> KeyIndex:
@@ -177,6 +179,7 @@ class Presence:
             raise Full("The server has as many clients as it can keep; some have left just now.")
         self.index.add(key, slot)
         self.moves.clear(slot)
+        self.signed.freshness.clear(slot)
         self._shares.add(source)
         self._endings.put(slot, self._deadline(slot))
         client = Client(client_id, now, source.subscriber, slot=slot)
@@ -288,8 +291,8 @@ class Presence:
         """
         End a client and its credential; it need not be live. A logout is never refused.
 
-        :param source: where the request came from. The logout is counted for it if the client is gone, and otherwise
-            for the source that registered the client.
+        :param source: where the request came from. It is charged if the client is gone, and otherwise the source that
+            registered the client.
         """
         # A table that is full makes room as it is asked, so that a late sweep changes no answer.
         self.logouts.forget(self._wall(now), 2)
@@ -338,7 +341,7 @@ class Presence:
         :param shift: seconds that are added to the times in the records.
         :param latest: server time; no time in a record may be later.
         :param wall: the time on the wall clock.
-        :returns: how many records were not whole: these clients have no address until their next pulse.
+        :returns: how many records were not whole; see :class:`~rendezvous.core.adoption.Adoption`.
         """
         adoption = Adoption(self.columns, self.index, self._old, self._shares)
         adoption.enter(clients, self._keyring, shift, latest, wall)

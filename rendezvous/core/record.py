@@ -36,7 +36,6 @@ __all__ = [
     "KICKED",
     "PLACE_AT",
     "RECORD_SIZE",
-    "SIGNED",
     "SOURCE_AT",
     "STATE",
     "STEADY_IPV4",
@@ -72,8 +71,6 @@ VERIFIED = 8
 KICKED = 16
 #: Reserved: an operator has shut the client out.
 BANNED = 32
-#: Reserved: the times of the last signed requests are set. They stand in a block of their own.
-SIGNED = 64
 
 #: Flags of a client whose pulse from the known address needs nothing but a new time.
 STEADY_IPV4 = USED | ADDRESS

@@ -6,8 +6,9 @@ ends, without a system call. A power cut, or a crash of the system, keeps what w
 written before the server time ``flushed`` in the header.
 
 The file begins with a header of one page (:mod:`rendezvous.storage.client_header`). Then come the records of
-:mod:`rendezvous.core.record`, slot 0 first, from a page boundary on, and from another one the second block: room for
-the times of the last signed request on each of two ports, two doubles for each slot.
+:mod:`rendezvous.core.record`, slot 0 first, from a page boundary on, and from another one the second block: the
+times of the last signed pulse on each of two ports, two integers of eight bytes for each slot
+(:mod:`rendezvous.core.freshness`).
 
 The file has its full length from the start, but only slots that may be used have space on the disk, given out in steps:
 a disk that fills up is then an error when a step is asked for. A store into a mapped page without space would end the
@@ -30,13 +31,13 @@ from twisted.logger import Logger
 
 from rendezvous.core.clients import ClientColumns
 from rendezvous.core.flat import SharedMemory
+from rendezvous.core.freshness import TIMES_SIZE
 from rendezvous.core.record import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.client_header import (
     BOOT_AT,
     FLUSHED_AT,
     PAGE,
-    SIGNED_SIZE,
     TIME_AT,
     Header,
     StoredTime,
@@ -80,7 +81,10 @@ class ClientFile:
         page = memoryview(self._mapped)[:PAGE]
         self._time, self._flushed = StoredTime(page, TIME_AT), StoredTime(page, FLUSHED_AT)
         self.columns = ClientColumns(
-            header.capacity, memoryview(self._mapped)[PAGE : header.records_end], self._reserve
+            header.capacity,
+            memoryview(self._mapped)[PAGE : header.records_end],
+            self._reserve,
+            memoryview(self._mapped)[header.records_end : header.times_end],
         )
         self._reserved = 0
         self._is_full = False
@@ -142,7 +146,7 @@ class ClientFile:
     def _reserve(self, slot: int) -> int:
         upto = min(-(-slot // STEP) * STEP, self.header.capacity)
         try:
-            for start, size in ((PAGE, RECORD_SIZE), (self.header.records_end, SIGNED_SIZE)):
+            for start, size in ((PAGE, RECORD_SIZE), (self.header.records_end, TIMES_SIZE)):
                 begin, end = start + self._reserved * size, start + (upto + 1) * size
                 os.posix_fallocate(self._descriptor, begin, end - begin)
         except OSError as e:

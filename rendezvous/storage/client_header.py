@@ -27,6 +27,7 @@ from zlib import crc32
 
 import attrs
 
+from rendezvous.core.freshness import TIMES_SIZE
 from rendezvous.core.record import RECORD_SIZE
 from rendezvous.errors import StartupError
 
@@ -36,7 +37,6 @@ __all__ = [
     "MAGIC",
     "MOST",
     "PAGE",
-    "SIGNED_SIZE",
     "TIME_AT",
     "Header",
     "StoredTime",
@@ -63,9 +63,6 @@ MOST = 1e12
 TIME_AT, FLUSHED_AT, BOOT_AT = 64, 96, 128
 
 _ALL_ONES = (1 << 64) - 1
-
-#: Bytes for each client in the second block.
-SIGNED_SIZE = 16
 
 
 def boot() -> bytes:
@@ -146,9 +143,14 @@ class Header:
         return PAGE + _pages((self.capacity + 1) * RECORD_SIZE)
 
     @property
+    def times_end(self) -> int:
+        """:returns: where the times of signed pulses end."""
+        return self.records_end + (self.capacity + 1) * TIMES_SIZE
+
+    @property
     def size(self) -> int:
         """:returns: the length of the file."""
-        return self.records_end + _pages((self.capacity + 1) * SIGNED_SIZE)
+        return self.records_end + _pages((self.capacity + 1) * TIMES_SIZE)
 
     @property
     def is_complete(self) -> bool:
@@ -165,7 +167,7 @@ class Header:
 
     def pack(self) -> bytes:
         """:returns: the page."""
-        fixed = _FIXED.pack(MAGIC, VERSION, _ORDER, RECORD_SIZE, SIGNED_SIZE, self.capacity, self.generation)
+        fixed = _FIXED.pack(MAGIC, VERSION, _ORDER, RECORD_SIZE, TIMES_SIZE, self.capacity, self.generation)
         page = bytearray((fixed + _CHECK.pack(crc32(fixed))).ljust(PAGE, b"\0"))
         for at, time in ((TIME_AT, self.time), (FLUSHED_AT, self.flushed)):
             StoredTime(memoryview(page), at).restart(time)
@@ -199,7 +201,7 @@ def read_header(path: str, descriptor: int) -> Header:
     header = Header(capacity, generation, time, flushed, page[BOOT_AT : BOOT_AT + 16])
     if (
         order != _ORDER
-        or (record, signed) != (RECORD_SIZE, SIGNED_SIZE)
+        or (record, signed) != (RECORD_SIZE, TIMES_SIZE)
         or not 0.0 <= time < MOST
         or not 0.0 <= flushed < MOST
     ):

@@ -74,6 +74,8 @@ class Clients:
             presence.clear(file.columns)
             now = max(now, file.header.survived)
             damaged = fill(file, database, meta, presence, now, wall)
+            if last is not None and not _is_current(file, now):
+                presence.signed.freshness.refuse_until(wall)
             file.begin(now)
             database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (GENERATION, file.header.generation.hex()))
         except Unavailable as e:
@@ -102,12 +104,15 @@ def _made(path: str, capacity: int, generation: bytes, now: float) -> ClientFile
 def _adopt(
     file: ClientFile, database: sqlite3.Connection, meta: dict[str, Any], presence: Presence, now: float, wall: float
 ) -> int:
+    lost = 0.0 if _is_current(file, now) else now - file.header.survived
+    return presence.adopt(read_clients(database), lost, now, wall)
+
+
+def _is_current(file: ClientFile, now: float) -> bool:
+    """:returns: whether nothing is missing that was ever written to the file."""
     # The database may know a later server time than a complete file, by a second or little more. That makes no record
     # older. If it knows a much later one, this is not the file that the server wrote to: an older copy of it, say.
-    lost = now - file.header.survived
-    if file.header.is_complete and lost <= RENEWED:
-        lost = 0.0
-    return presence.adopt(read_clients(database), lost, now, wall)
+    return file.header.is_complete and now - file.header.survived <= RENEWED
 
 
 def _fill_from_snapshot(

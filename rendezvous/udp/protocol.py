@@ -23,9 +23,10 @@ from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.refusals import Refusals
-from rendezvous.udp.shared import Datagrams, Drop
+from rendezvous.udp.shared import PORT_NUMBERS, Datagrams, Drop
+from rendezvous.udp.signed import SignedDatagrams
 from rendezvous.wire import pulse, stun, tracker
-from rendezvous.wire.demux import classify
+from rendezvous.wire.demux import Kind, classify
 
 __all__ = ["BYTES_A_TOKEN", "RendezvousDatagrams"]
 
@@ -35,7 +36,6 @@ T = TypeVar("T")
 BYTES_A_TOKEN = 128
 """Bytes of an answer that one token of the rate limit pays for; a longer answer costs more of them."""
 
-_PORT_NUMBERS = 65536
 _PULSE_REPLIES: Final = {code: pulse.encode_reply(code) for code in PulseCode}
 _ON_TIME: Final = _PULSE_REPLIES[PulseCode.ON_TIME]
 
@@ -55,11 +55,12 @@ class RendezvousDatagrams(DatagramProtocol):
     :param dialect: which of the tracker's dialects this port speaks.
     :ivar keep_alive: takes the pulse of a client that is ONLINE where it is known to be, and says whether it was one.
     :ivar number: of the socket, by which the tracker's peers and the clients refer to it.
+    :ivar place: its place among the UDP ports of the server, from 0 on, by which signed requests refer to it.
     """
 
     noisy = False
     _log = Logger()
-    number = 0
+    number = place = 0
 
     def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
         self.shared = shared
@@ -70,18 +71,27 @@ class RendezvousDatagrams(DatagramProtocol):
         self._limited = shared.counters.networks(DROPPED_DATAGRAMS)
         self._refusals = Refusals(shared.counters)
         self._dialect = dialect
-        takers = {
-            Protocol.STUN: self._take_stun,
-            Protocol.TRACKER: self._take_tracker,
-            Protocol.RENDEZVOUS: self._take_pulse,
+        signed = SignedDatagrams(self, shared)
+        takers = (
+            (Kind.STUN, Protocol.STUN, self._take_stun),
+            (Kind.TRACKER, Protocol.TRACKER, self._take_tracker),
+            (Kind.PULSE, Protocol.RENDEZVOUS, self._take_pulse),
+        )
+        self._takers: dict[Kind, Callable[[bytes, Address], None]] = {
+            kind: take for kind, protocol, take in takers if protocol in shared.protocols
         }
-        self._takers: dict[Protocol, Callable[[bytes, Address], None]] = {
-            protocol: take for protocol, take in takers.items() if protocol in shared.protocols
-        }
+        # What these belong to is in what they say.
+        self._takers |= {Kind.SIGNED: signed.take_request, Kind.CHECK_ANSWER: signed.take_check_answer}
 
     def choose(self) -> None:
-        """Choose what keeps clients alive: so that being able to turn pulses off costs a pulse nothing."""
+        """
+        Note what has changed of what the ports share.
+
+        What keeps clients alive is chosen here, so that being able to turn pulses off costs a pulse nothing.
+        """
         self._is_running = self.shared.is_running
+        if self.number in self.shared.sockets:
+            self.place = self.shared.ports.index(self.number % PORT_NUMBERS)
         self.keep_alive = self._store.live.keep_alive if self.is_on(Protocol.RENDEZVOUS) else _keep_none_alive
 
     def is_on(self, protocol: Protocol) -> bool:
@@ -98,14 +108,15 @@ class RendezvousDatagrams(DatagramProtocol):
         transport: Any = self.transport
         number = transport.getHost().port
         while number in self.shared.sockets:
-            number += _PORT_NUMBERS
+            number += PORT_NUMBERS
         self.number = number
         self.shared.sockets[number] = self
-        self.choose()
+        self.shared.choose()
 
     def stopProtocol(self) -> None:
         """Give the number back."""
-        self.shared.sockets.pop(self.number, None)
+        if self.shared.sockets.pop(self.number, None) is not None:
+            self.shared.choose()
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """Answer one datagram."""
@@ -120,7 +131,7 @@ class RendezvousDatagrams(DatagramProtocol):
         :param datagrams: each with the address that the socket has shown.
         """
         keep_alive, now, number, transport = self.keep_alive, self._seconds(), self.number, self.transport
-        write = self._send if transport is None else transport.write
+        write = self.send if transport is None else transport.write
         for datagram, address in datagrams:
             addr = address[:2]
             try:
@@ -129,7 +140,7 @@ class RendezvousDatagrams(DatagramProtocol):
                 else:
                     self._sort(datagram, addr)
             except OSError:
-                self._drop(Drop.UNSENDABLE)
+                self.drop(Drop.UNSENDABLE)
             except Exception:
                 # The last resort: a fault of ours, which one datagram must not turn into the end of the port.
                 self._log.failure("a datagram could not be handled")
@@ -143,13 +154,13 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
         if not self._is_running:
-            self._drop(Drop.STORE_UNAVAILABLE)
+            self.drop(Drop.STORE_UNAVAILABLE)
             return
         is_known = len(datagram) == KEY_SIZE and datagram in self._store.live
-        protocol = Protocol.RENDEZVOUS if is_known else classify(datagram)
-        if protocol is None:
+        kind = Kind.PULSE if is_known else classify(datagram)
+        if kind is None:
             self._dropped[Drop.UNREADABLE] += 1
-        elif (take := self._takers.get(protocol)) is None:
+        elif (take := self._takers.get(kind)) is None:
             self._dropped[Drop.PROTOCOL_OFF] += 1
         elif is_known:
             self._take_known_key(datagram, addr)
@@ -164,7 +175,7 @@ class RendezvousDatagrams(DatagramProtocol):
         if len(datagram) == len(key):
             self._ask_presence(key, addr, self._seconds())
         elif self.keep_alive(key, addr, self._seconds(), self.number):
-            self._send(_ON_TIME, addr)
+            self.send(_ON_TIME, addr)
         elif key in self._store.live:
             self._take_known_key(key, addr)
         else:
@@ -176,27 +187,27 @@ class RendezvousDatagrams(DatagramProtocol):
         if self._store.live.may_move(key, now):
             self._ask_presence(key, addr, now)
         else:
-            self._drop(Drop.PULSE_LIMIT)
+            self.drop(Drop.PULSE_LIMIT)
 
     def _ask_presence(self, key: bytes, addr: Address, now: float) -> None:
-        self._decide(
+        self.decide(
             self._store.pulse(key, addr, now, self.number),
-            lambda code: self._send(_PULSE_REPLIES[code], addr),
+            lambda code: self.send(_PULSE_REPLIES[code], addr),
             # The client pulses again if it gets no reply, and the store may be usable by then. Any code would be wrong.
-            lambda error: self._drop(Drop.STORE_UNAVAILABLE),
+            lambda error: self.drop(Drop.STORE_UNAVAILABLE),
         )
 
     def _take_stun(self, datagram: bytes, addr: Address) -> None:
-        if not self._pay(addr):
+        if not self.pay(addr):
             return
         reply = stun.answer(datagram, addr)
         if reply is None:
-            self._drop(Drop.MALFORMED_STUN)
+            self.drop(Drop.MALFORMED_STUN)
         else:
-            self._send(reply, addr)
+            self.send(reply, addr)
 
     def _take_tracker(self, datagram: bytes, addr: Address) -> None:
-        if not self._pay(addr):
+        if not self.pay(addr):
             return
         source, size = (addr[0], addr[1], self.number), len(datagram)
         try:
@@ -204,9 +215,9 @@ class RendezvousDatagrams(DatagramProtocol):
         except tracker.FieldError as error:
             self._answer(tracker.Failed(str(error)), source, size)
         except WireError:
-            self._drop(Drop.MALFORMED_TRACKER)
+            self.drop(Drop.MALFORMED_TRACKER)
         else:
-            self._decide(
+            self.decide(
                 self._ask_tracker(request, source),
                 lambda replies: self._send_replies(replies, source, size),
                 lambda error: self._refuse(error, source, size),
@@ -267,7 +278,7 @@ class RendezvousDatagrams(DatagramProtocol):
             return
         full, short = forms
         if is_caller and not self.shared.amplification.spend(addr, len(short)):
-            self._drop(Drop.AMPLIFICATION_LIMIT)
+            self.drop(Drop.AMPLIFICATION_LIMIT)
             return
         self._send_form(full, short, addr)
 
@@ -287,12 +298,12 @@ class RendezvousDatagrams(DatagramProtocol):
         :param paid: for how many bytes the receiver has paid tokens already.
         """
         datagram = full if full is short or self.shared.amplification.spend(addr, len(full) - len(short)) else short
-        if self._pay(addr, len(datagram) - paid):
-            self._send(datagram, addr)
+        if self.pay(addr, len(datagram) - paid):
+            self.send(datagram, addr)
 
     # What they have in common
 
-    def _pay(self, addr: Address, size: int = BYTES_A_TOKEN) -> bool:
+    def pay(self, addr: Address, size: int = BYTES_A_TOKEN) -> bool:
         """:returns: whether the receiver of an answer of so many bytes has the tokens for it, which are taken."""
         limit = self.shared.limit
         if size <= 0 or not limit.is_on or limit.allow(addr[0], self._seconds(), -(-size // BYTES_A_TOKEN)):
@@ -308,13 +319,14 @@ class RendezvousDatagrams(DatagramProtocol):
         return paid
 
     def _refuse_rate(self, addr: Address) -> None:
-        self._drop(Drop.RATE_LIMIT)
+        self.drop(Drop.RATE_LIMIT)
         self._limited.add(source_network(addr[0]).subscriber)
 
-    def _drop(self, reason: Drop) -> None:
+    def drop(self, reason: Drop) -> None:
+        """Count a datagram that is dropped."""
         self._dropped[reason] += 1
 
-    def _decide(
+    def decide(
         self,
         verb: Coroutine[Any, Any, T],
         answer: Callable[[T], None],
@@ -338,11 +350,12 @@ class RendezvousDatagrams(DatagramProtocol):
 
         result.addCallbacks(answer, failed).addErrback(failed)
 
-    def _send(self, datagram: bytes, addr: Address) -> None:
+    def send(self, datagram: bytes, addr: Address) -> None:
+        """Send a datagram; if that is not possible, count it."""
         transport = self.transport
         if transport is None:
             return  # The port was closed while the store was still at it.
         try:
             transport.write(datagram, addr)
         except OSError:
-            self._drop(Drop.UNSENDABLE)
+            self.drop(Drop.UNSENDABLE)

@@ -12,11 +12,16 @@ from twisted.internet.interfaces import IReactorTime
 from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
+from rendezvous.core.signedrequests import Refusal
+from rendezvous.core.states import PulseCode
 from rendezvous.counters import Counters
 from rendezvous.interfaces import IStore
 from rendezvous.wire import tracker
 
-__all__ = ["Datagrams", "Drop", "Socket"]
+__all__ = ["PORT_NUMBERS", "Attempts", "Datagrams", "Drop", "Socket"]
+
+#: Numbers that ports may have.
+PORT_NUMBERS = 65536
 
 
 class Drop(StrEnum):
@@ -27,8 +32,13 @@ class Drop(StrEnum):
     MALFORMED_STUN = "malformed STUN"
     MALFORMED_TRACKER = "malformed tracker request"
     RATE_LIMIT = "rate limit"
-    PULSE_LIMIT = "pulse limit"
+    PULSE_LIMIT = Refusal.PULSE_LIMIT.value
     AMPLIFICATION_LIMIT = "amplification limit"
+    MALFORMED_SIGNED = "malformed signed request"
+    OTHER_PORT = Refusal.OTHER_PORT.value
+    WRONG_TIME = Refusal.WRONG_TIME.value
+    WRONG_MAC = Refusal.WRONG_MAC.value
+    REPEATED = Refusal.REPEATED.value
     STORE_UNAVAILABLE = "store unavailable"
     UNSENDABLE = "unsendable"
     UNRECEIVABLE = "receive error"
@@ -43,10 +53,36 @@ class Socket(typing.Protocol):
     """
 
     def choose(self) -> None:
-        """Look again whether the store can be used."""
+        """Note what has changed of what the ports share."""
 
     def send_notice(self, notice: tracker.Message, addr: tuple[str, int], *, is_caller: bool) -> None:
         """Send a message that answers no request of its receiver."""
+
+    def send(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """Send a datagram; if that is not possible, count it."""
+
+
+class Attempts(typing.Protocol):
+    """What is asked about datagrams that belong to an attempt."""
+
+    async def observe(
+        self, client_id: bytes, attempt: bytes, round: int, time: int, port: int, address: tuple[str, int], now: float
+    ) -> PulseCode | None:
+        """
+        Take an observation that a client has signed.
+
+        :param time: of the observation, in ms since the epoch.
+        :param port: the UDP port of the server that it came to, from 0 on.
+        :param address: where it came from, IPv4 spelled as IPv4.
+        :returns: what to answer; ``None`` if the time is not later than that of the last observation of this client,
+            attempt and port. Then it is dropped.
+        """
+
+    def checker(self, attempt: bytes, nonce: bytes) -> bytes | None:
+        """:returns: the client id of the one who has to answer an address check; ``None`` if there is no such check."""
+
+    async def checked(self, attempt: bytes, nonce: bytes, now: float) -> None:
+        """Take the answer to an address check, which this client has signed."""
 
 
 @attrs.define
@@ -61,6 +97,7 @@ class Datagrams:
     :ivar sockets: the protocols that are listening, by their number. What answers no request is sent by the socket
         that its receiver has sent to, as that is the one which the receiver's NAT lets through. The number is the local
         port; a second socket on one port number, with another address, has 65536 more.
+    :ivar attempts: what is asked about attempts; ``None`` if there are none.
     """
 
     store: IStore
@@ -70,6 +107,7 @@ class Datagrams:
     counters: Counters = attrs.field(factory=Counters)
     amplification: AmplificationLimit = attrs.field(factory=AmplificationLimit)
     sockets: dict[int, Socket] = attrs.field(factory=dict)
+    attempts: Attempts | None = None
     _is_running: bool = True
 
     @property
@@ -81,8 +119,17 @@ class Datagrams:
         """:returns: whether datagrams of a protocol are answered at present."""
         return self._is_running and protocol in self.protocols
 
+    @property
+    def ports(self) -> list[int]:
+        """:returns: the numbers of the ports that listen, ascending. What is signed names a port by its place here."""
+        return sorted({number % PORT_NUMBERS for number in self.sockets})
+
     def run(self, is_running: bool) -> None:
         """Say whether the store can be used."""
         self._is_running = is_running
+        self.choose()
+
+    def choose(self) -> None:
+        """Have all sockets note what has changed."""
         for socket in self.sockets.values():
             socket.choose()

@@ -7,27 +7,45 @@ here is looked up before this is asked.
 
 from __future__ import annotations
 
-from rendezvous.core.protocols import Protocol
+from enum import Enum, auto
+
 from rendezvous.errors import WireError
-from rendezvous.wire import pulse, stun
+from rendezvous.wire import pulse, signed, stun
 
-__all__ = ["classify", "mistakable"]
+__all__ = ["Kind", "classify", "mistakable"]
 
 
-def classify(datagram: bytes) -> Protocol | None:
-    """:returns: the protocol that the datagram belongs to, or ``None``: then it is dropped."""
+class Kind(Enum):
+    """What a datagram is, by its form."""
+
+    PULSE = auto()
+    #: A signed pulse, or an observation.
+    SIGNED = auto()
+    #: The answer to an address check.
+    CHECK_ANSWER = auto()
+    STUN = auto()
+    TRACKER = auto()
+
+
+def classify(datagram: bytes) -> Kind | None:
+    """:returns: what the datagram is, or ``None``: then it is dropped."""
     # No STUN message begins with this byte: its two highest bits are not zero.
     if datagram[:1] == b"{":
-        return Protocol.TRACKER
+        return Kind.TRACKER
+    # These may begin as a STUN message does. Of the messages that STUN has, none does.
+    if signed.looks_like_request(datagram):
+        return Kind.SIGNED
+    if signed.looks_like_answer(datagram):
+        return Kind.CHECK_ANSWER
     if stun.looks_like(datagram):
-        return Protocol.STUN
+        return Kind.STUN
     try:
         pulse.decode(datagram)
     except WireError:
         return None
-    return Protocol.RENDEZVOUS
+    return Kind.PULSE
 
 
 def mistakable(key: bytes) -> bool:
     """:returns: whether a pulse with this key would look like another protocol's datagram once the key is unknown."""
-    return classify(key) is not Protocol.RENDEZVOUS
+    return classify(key) is not Kind.PULSE

@@ -13,6 +13,7 @@ from enum import IntEnum
 import attrs
 
 from rendezvous.core.macs import is_authentic, mac
+from rendezvous.core.signedrequests import NO_ATTEMPT, Request
 from rendezvous.core.states import PulseCode
 from rendezvous.errors import WireError
 from rendezvous.wire.places import PLACE_SIZE, decode_place, encode_place
@@ -38,9 +39,6 @@ __all__ = [
 #: Bytes of a request and of its reply; bytes of the other datagrams.
 SIGNED_SIZE, SHORT_SIZE = 80, 32
 
-#: What a pulse has for an attempt.
-NO_ATTEMPT = bytes(8)
-
 _REQUEST, _REPLY = b"\x0b\x01", b"\x0b\x81"
 _REQUEST_BODY = struct.Struct("!2sH16sQ8s8s18sBx")
 _RESERVED = bytes(PLACE_SIZE)
@@ -57,27 +55,6 @@ class ShortKind(IntEnum):
     CHECK_ANSWER = 0x82
     #: From the server: there is an attempt that the client has not accepted yet.
     INVITATION = 0x03
-
-
-@attrs.frozen
-class Request:
-    """
-    A signed request.
-
-    :ivar client_id: 16 bytes.
-    :ivar time: of the sender, in ms since the epoch.
-    :ivar nonce: 8 bytes.
-    :ivar attempt: 8 bytes; :data:`NO_ATTEMPT` for a pulse.
-    :ivar round: the round of the attempt, from 1 on; 0 for a pulse.
-    :ivar port: which UDP port of the server it is sent to, from 0 on.
-    """
-
-    client_id: bytes
-    time: int
-    nonce: bytes
-    attempt: bytes = NO_ATTEMPT
-    round: int = 0
-    port: int = 0
 
 
 @attrs.frozen

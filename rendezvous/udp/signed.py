@@ -1,0 +1,164 @@
+"""Signed datagrams at a UDP port: signed pulses, observations and answers to address checks; invitations and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from rendezvous.core.addresses import shown
+from rendezvous.core.protocols import Protocol as Switch
+from rendezvous.core.signedrequests import Proof, Refusal, Request
+from rendezvous.core.states import PulseCode
+from rendezvous.errors import RendezvousError, WireError
+from rendezvous.udp.shared import PORT_NUMBERS, Attempts, Datagrams, Drop
+from rendezvous.wire import signed
+
+__all__ = ["ClientDatagrams", "Port", "SignedDatagrams"]
+
+Address = tuple[str, int]
+T = TypeVar("T")
+
+
+class Port(Protocol):
+    """
+    What is needed of a UDP port. It is a :class:`rendezvous.udp.protocol.RendezvousDatagrams`.
+
+    :ivar number: of its socket.
+    :ivar place: its place among the UDP ports, from 0 on.
+    """
+
+    number: int
+    place: int
+
+    def pay(self, addr: Address) -> bool:
+        """:returns: whether the sender of a request has a token for it, which is taken."""
+
+    def drop(self, reason: Drop) -> None:
+        """Count a datagram that is dropped."""
+
+    def send(self, datagram: bytes, addr: Address) -> None:
+        """Send a datagram; if that is not possible, count it."""
+
+    def decide(
+        self, verb: Coroutine[Any, Any, T], answer: Callable[[T], None], refuse: Callable[[RendezvousError], None]
+    ) -> None:
+        """Run a verb of the store, and answer at once unless the store has to wait."""
+
+
+class SignedDatagrams:
+    """
+    Takes the signed datagrams of a port.
+
+    Only the pulse of a known client takes no token. All else may be caused by somebody who has registered clients and
+    lets them end, or who takes part in an attempt.
+    """
+
+    def __init__(self, port: Port, shared: Datagrams) -> None:
+        self._port, self._shared = port, shared
+
+    def take_request(self, datagram: bytes, addr: Address) -> None:
+        """Answer a signed pulse or an observation."""
+        port, shared = self._port, self._shared
+        try:
+            request = signed.decode_request(datagram)
+        except WireError:
+            port.drop(Drop.MALFORMED_SIGNED)
+            return
+        if not (shared.is_on(Switch.RENDEZVOUS) if request.is_pulse else shared.attempts):
+            port.drop(Drop.PROTOCOL_OFF)
+            return
+        now = shared.clock.seconds()
+        proof = shared.store.live.signed.check(request, datagram, port.place, now)
+        if isinstance(proof, Refusal):
+            port.drop(Drop(proof))
+        elif (request.is_pulse and proof.slot) or port.pay(addr):
+            reply = partial(self._reply, datagram, proof, addr)
+            if request.is_pulse:
+                reply(shared.store.live.signed.take_pulse(request, proof, addr, now, port.number))
+            elif shared.attempts is not None:
+                observed = _observe(shared.attempts, request, port.place, addr, now)
+                port.decide(observed, reply, self._store_unavailable)
+
+    def _reply(self, datagram: bytes, proof: Proof, addr: Address, code: PulseCode | Refusal | None) -> None:
+        if isinstance(code, PulseCode):
+            self._port.send(signed.reply_to(datagram, code, addr, proof.datagram_key), addr)
+        else:
+            self._port.drop(Drop(code or Refusal.REPEATED))
+
+    def take_check_answer(self, datagram: bytes, addr: Address) -> None:
+        """Take the answer to an address check."""
+        port, shared = self._port, self._shared
+        if shared.attempts is None:
+            port.drop(Drop.PROTOCOL_OFF)
+            return
+        if not port.pay(addr):
+            return
+        try:
+            answer = signed.decode_short(datagram)
+        except WireError:
+            port.drop(Drop.MALFORMED_SIGNED)
+            return
+        now = shared.clock.seconds()
+        client_id = shared.attempts.checker(answer.attempt, answer.nonce)
+        if client_id is None or not shared.store.live.signed.is_from(client_id, datagram, now):
+            port.drop(Drop.WRONG_MAC)
+            return
+        checked = shared.attempts.checked(answer.attempt, answer.nonce, now)
+        port.decide(checked, lambda _: None, self._store_unavailable)
+
+    def _store_unavailable(self, error: RendezvousError) -> None:
+        self._port.drop(Drop.STORE_UNAVAILABLE)
+
+
+def _observe(
+    attempts: Attempts, request: Request, place: int, addr: Address, now: float
+) -> Coroutine[Any, Any, PulseCode | None]:
+    address = shown(addr[0]), addr[1]
+    return attempts.observe(request.client_id, request.attempt, request.round, request.time, place, address, now)
+
+
+class ClientDatagrams:
+    """
+    Sends datagrams to clients that answer no request. Nothing here raises.
+
+    :param shared: the parts that all ports share.
+    """
+
+    def __init__(self, shared: Datagrams) -> None:
+        self._shared = shared
+
+    def send_invitation(self, client_id: bytes, attempt: bytes, nonce: bytes) -> bool:
+        """
+        Invite a client: send a datagram to the address that its pulses have proven, from the socket that they come to.
+
+        :param attempt: 8 bytes.
+        :param nonce: 4 bytes.
+        :returns: whether there is such an address and such a socket. Whether the datagram arrives is not known.
+        """
+        found = self._shared.store.live.signed.proven_address(client_id, self._shared.clock.seconds())
+        if found is None:
+            return False
+        address, number = found
+        return self._send(number, client_id, signed.Short(signed.ShortKind.INVITATION, attempt, nonce), address)
+
+    def send_check(self, client_id: bytes, attempt: bytes, nonce: bytes, address: Address) -> bool:
+        """
+        Check an address that a client has named: send a datagram there, from the last UDP port.
+
+        :param attempt: 8 bytes.
+        :param nonce: 4 bytes; the answer has the same.
+        :returns: whether a UDP port is open.
+        """
+        # Of several sockets on that port, the first.
+        number = max(self._shared.sockets, key=lambda number: (number % PORT_NUMBERS, -number), default=0)
+        return self._send(number, client_id, signed.Short(signed.ShortKind.ADDRESS_CHECK, attempt, nonce), address)
+
+    def _send(self, number: int, client_id: bytes, short: signed.Short, address: Address) -> bool:
+        socket = self._shared.sockets.get(number)
+        if socket is None:
+            return False
+        # The client has one of the keys. It does not believe what another one has signed.
+        for key in self._shared.store.live.signed.datagram_keys(client_id, self._shared.clock.seconds()):
+            socket.send(signed.encode_short(short, key), address)
+        return True
