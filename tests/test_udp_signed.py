@@ -323,13 +323,22 @@ class SendingTests(SignedTestCase):
 
     def test_invitation_goes_where_pulses_come_from(self) -> None:
         """From the port that they come to."""
-        for at, source in ((0, ALICE), (1, CAROL)):
+        for at, source in ((0, ALICE), (1, BOB)):
             self.ask(self.request(at), source, at)
             self.server.udp_ports[at].sent.clear()
             self.assertTrue(self.datagrams.send_invitation(self.client, ATTEMPT, b"four"))
             expected = signed.Short(signed.ShortKind.INVITATION, ATTEMPT, b"four")
             self.assertEqual(self.shorts(at), [(expected, source)])
             self.assertEqual(self.shorts(1 - at), [])
+
+    def test_addresses_are_spelled_as_the_socket_spells_them(self) -> None:
+        """A socket for IPv6 and IPv4 reaches an IPv4 address only as a mapped one, and one for IPv4 no IPv6 address."""
+        for interface, sent in (("::", [MAPPED_BOB, CAROL]), ("0.0.0.0", [BOB])):
+            self.start(interface=interface)
+            for address in (BOB, CAROL):
+                self.assertTrue(self.datagrams.send_check(self.client, ATTEMPT, b"four", address))
+            self.assertEqual([address for _, address in self.shorts(0)], sent)
+        self.assertEqual(self.dropped(), {"unsendable": 1})
 
     def test_there_is_no_invitation_without_a_proven_address(self) -> None:
         """Before the first pulse, after the client is gone, and to an unknown client."""

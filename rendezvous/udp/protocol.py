@@ -359,3 +359,14 @@ class RendezvousDatagrams(DatagramProtocol):
             transport.write(datagram, addr)
         except OSError:
             self.drop(Drop.UNSENDABLE)
+
+    def send_to(self, datagram: bytes, address: Address) -> None:
+        """Send a datagram to an address that is spelled as it is shown; if that is not possible, count it."""
+        transport: Any = self.transport
+        host, port = address
+        if ":" not in host and ":" in transport.getHost().host:
+            host = f"::ffff:{host}"
+        if (":" in host) == (":" in transport.getHost().host):
+            self.send(datagram, (host, port))
+        else:
+            self.drop(Drop.UNSENDABLE)

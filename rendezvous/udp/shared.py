@@ -58,8 +58,12 @@ class Socket(typing.Protocol):
     def send_notice(self, notice: tracker.Message, addr: tuple[str, int], *, is_caller: bool) -> None:
         """Send a message that answers no request of its receiver."""
 
-    def send(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Send a datagram; if that is not possible, count it."""
+    def send_to(self, datagram: bytes, address: tuple[str, int]) -> None:
+        """
+        Send a datagram that answers no request; if that is not possible, count it.
+
+        :param address: IPv4 spelled as IPv4, whatever the socket is for.
+        """
 
 
 class Attempts(typing.Protocol):

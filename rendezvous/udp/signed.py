@@ -160,5 +160,5 @@ class ClientDatagrams:
             return False
         # The client has one of the keys. It does not believe what another one has signed.
         for key in self._shared.store.live.signed.datagram_keys(client_id, self._shared.clock.seconds()):
-            socket.send(signed.encode_short(short, key), address)
+            socket.send_to(signed.encode_short(short, key), address)
         return True
