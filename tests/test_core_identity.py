@@ -20,9 +20,8 @@ from rendezvous.core.identity import (
     keyed_hash,
     parse_client_id,
 )
-from rendezvous.core.protocols import Protocol
 from rendezvous.errors import NotFound
-from rendezvous.wire.demux import classify, mistakable
+from rendezvous.wire.demux import Kind, classify, mistakable
 
 ID = bytes(range(0xA0, 0xB0))
 KEY = bytes(range(0xC0, 0xE0))
@@ -178,4 +177,4 @@ class DrawTests(SynchronousTestCase):
 
         _, key = Keyring([SECRET]).draw(random.Random(seed).randbytes, likely)
         self.assertFalse(likely(key))
-        self.assertIs(classify(key), Protocol.RENDEZVOUS)
+        self.assertIs(classify(key), Kind.PULSE)
