@@ -22,6 +22,7 @@ from rendezvous.limits import MAX_BODY
 from rendezvous.settings import CONFIG, Settings, option_name
 from rendezvous.testing import MemoryServer
 from rendezvous.web import quotas
+from tests._command_case import option_names
 from tests._rst import Block, code_blocks, tables
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,8 @@ def calls() -> Iterator[tuple[Path, ast.Call]]:
     """Yield every call in the server's source."""
     package = ROOT / "rendezvous"
     for path in sorted(package.rglob("*.py")):
-        if path.parent.name != "client":
+        # The library and the program of clients are not the server's.
+        if path.parent.name not in ("client", "rendezvous") or path.parent == package:
             for node in ast.walk(ast.parse(read(path))):
                 if isinstance(node, ast.Call):
                     yield path, node
@@ -204,8 +206,9 @@ class OperatingPageTests(SynchronousTestCase):
         self.assertIn("\n.. server-options::\n", read(self.page))
 
     def test_every_option_mentioned_exists(self) -> None:
-        """No page speaks of an option that neither the server nor twistd nor rendezvous-admin has."""
+        """No page speaks of an option that neither the server nor twistd nor a command has."""
         known = TWISTD | ADMIN | {CONFIG} | {option_name(field) for field in attrs.fields(Settings)}
+        known = known.union(*option_names().values())
         pages = [ROOT / "README.rst", *DOCS.rglob("*.rst")]
         named = {name for page in pages for name in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", read(page))}
         self.assertEqual(named - known, set())
@@ -220,6 +223,18 @@ class ArchitecturePageTests(SynchronousTestCase):
         modules = {module.name for module in pkgutil.walk_packages(rendezvous.__path__, "rendezvous.")}
         public = {name for name in modules if "._" not in name}
         self.assertEqual(sorted(map(literal, cells)), sorted(public))
+
+
+class CommandPageTests(SynchronousTestCase):
+    """``docs/command.rst``."""
+
+    def test_subcommands_and_options_are_all_there(self) -> None:
+        """Each has an entry."""
+        terms = re.findall(r"^``([^`]+)``", read(DOCS / "command.rst"), re.MULTILINE)
+        options = option_names()
+        self.assertEqual({term.split()[1] for term in terms if term.startswith("rendezvous ")}, set(options))
+        named = {term.split()[0].removeprefix("--") for term in terms if term.startswith("--")}
+        self.assertEqual(named, set().union(*options.values()) - {"help"})
 
 
 class EmbeddingPageTests(SynchronousTestCase):

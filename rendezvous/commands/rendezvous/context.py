@@ -1,0 +1,38 @@
+"""What every subcommand is given."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+
+from rendezvous.client import RendezvousClient
+from rendezvous.commands.rendezvous.account import Account
+from rendezvous.commands.rendezvous.output import Output
+
+__all__ = ["Command", "Context"]
+
+
+@attrs.define
+class Context:
+    """
+    What a subcommand works with.
+
+    :ivar options: the command line, checked.
+    :ivar reactor: the running reactor.
+    :ivar client: the server that the options name.
+    :ivar account: this user at the server.
+    :ivar output: prints.
+    """
+
+    options: argparse.Namespace
+    reactor: Any
+    client: RendezvousClient
+    account: Account
+    output: Output
+
+
+#: A subcommand: it gives the exit status, or raises a CommandError or a ClientError.
+Command = Callable[[Context], Coroutine[Any, Any, int]]

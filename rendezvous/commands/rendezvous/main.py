@@ -1,0 +1,21 @@
+"""The entry point of ``rendezvous``, which says what is missing if the client library cannot be imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+__all__ = ["run"]
+
+
+def run() -> NoReturn:
+    """Do what the command line says, and end the process."""
+    try:
+        from rendezvous.commands.rendezvous.program import main
+    except ModuleNotFoundError as error:
+        if error.name != "treq":
+            raise
+        sys.stderr.write("rendezvous: the extra 'client' is missing: pip install 'twisted-rendezvous[client]'\n")
+        raise SystemExit(1) from None
+    raise SystemExit(main(sys.argv[1:], os.environ, sys.stdout, sys.stderr))

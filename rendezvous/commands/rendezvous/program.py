@@ -1,0 +1,118 @@
+"""Runs one subcommand on a reactor, and turns each way in which it can end into an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TextIO
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.task import react
+from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
+
+from rendezvous.client import ClientError, PeerNotFound, RendezvousClient, ServerBusy, ServerError, ServerUnreachable
+from rendezvous.commands.rendezvous.about import show_id, show_status
+from rendezvous.commands.rendezvous.account import Account
+from rendezvous.commands.rendezvous.arguments import parse
+from rendezvous.commands.rendezvous.context import Command, Context
+from rendezvous.commands.rendezvous.errors import CommandError
+from rendezvous.commands.rendezvous.identity import IdentityFile, default_path
+from rendezvous.commands.rendezvous.output import Output
+
+__all__ = ["COMMANDS", "finish", "main"]
+
+_log = Logger()
+
+#: Codes for errors that the server has given none, or none that says which thing was not found.
+_CODES: dict[type[ClientError], str] = {
+    PeerNotFound: "no-such-peer",
+    ServerUnreachable: "server-unreachable",
+    ServerBusy: "server-busy",
+    ServerError: "server-error",
+}
+
+COMMANDS: dict[str, Command] = {
+    "id": show_id,
+    "status": show_status,
+}
+
+
+def main(words: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
+    """
+    Do what a command line says, on the global reactor, which runs only once in a process.
+
+    :param words: without the name of the program.
+    :param environ: the environment.
+    :param out: stdout.
+    :param err: stderr.
+    :returns: the exit status: 0 if it went well, 1 if not.
+    :raises SystemExit: with status 2 for a mistake in the words.
+    """
+    options = parse(words, environ)
+    if options.verbose:
+        globalLogBeginner.beginLoggingTo([textFileLogObserver(err)], redirectStandardIO=False)
+    output = Output(out, err, json=options.json)
+
+    def begin(reactor: Any) -> Deferred[Any]:
+        work = Deferred.fromCoroutine(_run(reactor, options, environ, output))
+
+        def interrupt() -> Deferred[Any]:
+            work.cancel()
+            return work
+
+        reactor.addSystemEventTrigger("before", "shutdown", interrupt)
+        # The exit status reaches react() as the failure that it expects.
+        return work.addCallback(lambda status: fail(SystemExit(status)))
+
+    try:
+        react(begin)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+async def _run(reactor: Any, options: argparse.Namespace, environ: Mapping[str, str], output: Output) -> int:
+    client = RendezvousClient.over(reactor, options.server)
+    try:
+        return await finish(_command(reactor, options, environ, output, client), output)
+    finally:
+        await client.close()
+
+
+async def _command(
+    reactor: Any, options: argparse.Namespace, environ: Mapping[str, str], output: Output, client: RendezvousClient
+) -> int:
+    file = IdentityFile(options.identity or default_path(options.server, environ), options.server)
+    account = Account(client, file, reactor, output)
+    return await COMMANDS[options.command](Context(options, reactor, client, account, output))
+
+
+async def finish(work: Coroutine[Any, Any, int], output: Output) -> int:
+    """
+    Await a subcommand, and print one line if it fails.
+
+    :param work: gives the exit status.
+    :param output: prints.
+    :returns: the exit status.
+    """
+    try:
+        return await work
+    except CommandError as error:
+        output.failed(error.code, error.reason)
+    except ClientError as error:
+        output.failed(_code(error), str(error))
+    except CancelledError:
+        output.failed("interrupted", "interrupted")
+    except BrokenPipeError:
+        # The reader has closed the pipe. Buffered output must not be written when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        _log.failure("The command has failed")
+        output.failed("internal", f"internal error, {type(error).__name__}: {error}; --verbose shows where")
+    return 1
+
+
+def _code(error: ClientError) -> str:
+    own = _CODES.get(type(error), "failed")
+    return own if error.code in (None, "not-found") else str(error.code)
