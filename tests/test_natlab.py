@@ -63,6 +63,15 @@ class BridgeTests(SynchronousTestCase):
         self.assertEqual(sorted(order), list(range(50)))
         self.assertNotEqual(order, sorted(order))
 
+    def test_datagrams_are_counted(self) -> None:
+        """A change of conditions says how many datagrams of UDP went from port to port since the one before."""
+        udp = frame(B, A, rest=bytes(9) + b"\x11")
+        self.bridge.take("b", frame(ALL, B, ARP), 0.0)
+        for each in (udp, udp, frame(B, A)):
+            self.bridge.take("a", each, 0.0)
+        self.assertEqual(self.bridge.set(Conditions(), ["a", "b"]), {"a>b": 2})
+        self.assertEqual(self.bridge.set(Conditions(), ["a", "b"]), {})
+
     def test_a_frame_that_is_no_frame(self) -> None:
         """What is too short for Ethernet is dropped."""
         self.bridge.take("a", b"short", 0.0)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -15,8 +16,9 @@ from pathlib import Path
 from tests._natlab_case import NatlabCase
 from tests._process_case import CHECKOUT
 from tests.natlab.namespaces import Namespaces, listed
-from tests.natlab.network import SERVER, SERVER_IPV6, STRANGER, Network
+from tests.natlab.network import SERVER, SERVER_IPV6, STRANGER, TURN, Network
 from tests.natlab.probing import PLACES, Observers, arrived, delivered
+from tests.natlab.programs import TURN_PORT, UDP_PORTS, Programs
 from tests.natlab.rules import NATS
 
 
@@ -228,6 +230,45 @@ class CoreTests(NatlabCase):
         while more := arrived([server], 0.2):
             seen |= {data for _, data, _ in more}
         return [number.to_bytes(4, "big") not in seen for number in range(count)]
+
+
+class ProgramTests(NatlabCase):
+    """The server, coturn and the daemon for port mapping run in the laboratory."""
+
+    programs = ("turnserver", "miniupnpd")
+
+    def setUp(self) -> None:
+        """Start with a host behind a symmetric NAT."""
+        super().setUp()
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir(parents=True)
+        self.started = Programs(self.network, self.directory)
+        self.site = self.network.site("a", "symmetric")
+        self.network.host("host", self.site)
+
+    def test_port_mapping(self) -> None:
+        """A router gives a mapping by NAT-PMP (RFC 6886, section 3.3), and a stranger reaches the host through it."""
+        self.started.port_mapping(self.site)
+        observers = self.observers()
+        host = observers.open("host", port=4444)
+        self.assertFalse(observers.reach((self.site.outside, 4444), host)["stranger"])
+        host.sendto(struct.pack("!BBHHHI", 0, 1, 0, 4444, 4444, 600), ("10.1.0.1", 5351))
+        [(_, answer, _)] = arrived([host], 2.0)
+        self.assertEqual(answer[1:4], b"\x81\0\0")
+        outside = int.from_bytes(answer[10:12], "big")
+        self.assertTrue(observers.reach((self.site.outside, outside), host)["stranger"])
+
+    def test_server_and_relay(self) -> None:
+        """The server and coturn answer STUN Bindings (RFC 8489) of a host, each with the NAT's address."""
+        self.started.server(*self.started.turn())
+        request = b"\0\1\0\0\x21\x12\xa4\x42" + bytes(range(12))
+        host = self.observers().open("host")
+        for place in ((SERVER, UDP_PORTS[0]), (SERVER, UDP_PORTS[1]), (TURN, TURN_PORT)):
+            host.sendto(request, place)
+            [(_, answer, _)] = arrived([host], 2.0)
+            self.assertEqual(answer[:2], b"\1\1")
+            outside = bytes(a ^ b for a, b in zip(socket.inet_aton(self.site.outside), request[4:8], strict=True))
+            self.assertIn(outside, answer)
 
 
 class EndTests(NatlabCase):

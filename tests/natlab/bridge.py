@@ -2,8 +2,9 @@
 The core's wire: a bridge in userspace with delay, jitter, loss, and loss in bursts.
 
 ``python -m tests.natlab.bridge`` joins all interfaces of its namespace whose names begin with ``p-``. A line of JSON on
-standard input, the attributes of :class:`Conditions`, sets the conditions; the bridge answers each line with ``ready``.
-Kernels without ``netem`` are common, and this needs none.
+standard input, the attributes of :class:`Conditions`, sets the conditions. The bridge answers each line with
+another one: how many datagrams of UDP it has carried since the last line, as ``{"from>to": number}``. Kernels
+without ``netem`` are common, and this needs none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import select
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -26,7 +28,7 @@ _ALL_PROTOCOLS = 3
 _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
-_ICMPV6 = 58
+_UDP, _ICMPV6 = 17, 58
 _NEIGHBOUR_DISCOVERY = range(133, 138)
 
 
@@ -88,6 +90,11 @@ def is_carried(frame: bytes) -> bool:
     return frame[12:14] == _IPV4
 
 
+def is_udp(frame: bytes) -> bool:
+    """:returns: whether a frame is a datagram of UDP."""
+    return (frame[12:14] == _IPV4 and frame[23] == _UDP) or (frame[12:14] == _IPV6 and frame[20] == _UDP)
+
+
 class Bridge:
     """
     The bridge without its sockets.
@@ -100,13 +107,20 @@ class Bridge:
         self._where: dict[bytes, str] = {}
         self._queue: list[tuple[float, int, str, bytes]] = []
         self._order = itertools.count()
+        self._carried: Counter[str] = Counter()
         self.set(Conditions(delay=0), [])
 
-    def set(self, conditions: Conditions, ports: list[str]) -> None:
-        """Change the conditions and the ports; packets that are on their way are not concerned."""
+    def set(self, conditions: Conditions, ports: list[str]) -> dict[str, int]:
+        """
+        Change the conditions and the ports; packets that are on their way are not concerned.
+
+        :returns: the datagrams that were sent from port to port since the last change, also those that were lost.
+        """
+        carried, self._carried = self._carried, Counter()
         self._conditions = conditions
         self._ports = ports
         self._losses: dict[tuple[str, str], Losses] = {}
+        return dict(carried)
 
     def take(self, source: str, frame: bytes, now: float) -> None:
         """Take a frame in at a port."""
@@ -122,6 +136,8 @@ class Bridge:
         delay, conditions = 0.0, self._conditions
         if is_carried(frame):
             pair = source, target
+            if is_udp(frame):
+                self._carried[f"{source}>{target}"] += 1
             if conditions.loss:
                 if pair not in self._losses:
                     self._losses[pair] = Losses(conditions.loss, conditions.burst, self._chance)
@@ -201,12 +217,12 @@ def main() -> None:
     while True:
         is_line, ready = ports.ready(bridge.wait(time.monotonic()))
         if is_line:
-            # There is one line at a time, because whoever writes waits for the answer.
+            # There is one line at a time, because the writer waits for the answer.
             line = sys.stdin.readline()
             if not line:
                 return
-            bridge.set(Conditions(**json.loads(line)), ports.join())
-            sys.stdout.write("ready\n")
+            carried = bridge.set(Conditions(**json.loads(line)), ports.join())
+            sys.stdout.write(json.dumps(carried) + "\n")
             sys.stdout.flush()
         for name, port in ready:
             _drain(bridge, port, name)

@@ -153,10 +153,8 @@ class Namespaces:
         """
         process = subprocess.Popen(
             [find("ip") or "ip", "netns", "exec", self.prefix + name, "setpriv", "--pdeathsig", "KILL", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             text=True,
-            **options,
+            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options},
         )
         self._processes.append(process)
         return process

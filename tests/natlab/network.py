@@ -46,6 +46,7 @@ class Site:
 
     :ivar name: of its router's namespace.
     :ivar number: of its networks.
+    :ivar port: of the core, through which its datagrams come.
     :ivar outside: the address of its router, as those outside see it.
     :ivar inside: the first three bytes of its network of hosts, as text with a dot at the end.
     :ivar ipv6: its network of hosts, without the last group; empty without IPv6.
@@ -54,6 +55,7 @@ class Site:
 
     name: str
     number: int
+    port: str
     outside: str
     inside: str
     ipv6: str = ""
@@ -92,19 +94,26 @@ class Network:
         return self.namespaces.start("core", sys.executable, "-m", "tests.natlab.bridge", cwd=CHECKOUT)
 
     def conditions(self, **conditions: Any) -> None:
-        """Set what the core does to packets: the attributes of :class:`~tests.natlab.bridge.Conditions`."""
+        """Set what the core does to packets: :class:`~tests.natlab.bridge.Conditions`. It counts anew from here on."""
         Conditions(**conditions)
         self._conditions = conditions
         self._tell_bridge()
 
-    def _tell_bridge(self) -> None:
+    def carried(self) -> dict[str, int]:
+        """:returns: the datagrams that went from port to port of the core (``"from>to"``) since this was last asked."""
+        return self._tell_bridge()
+
+    def _tell_bridge(self) -> dict[str, int]:
         """Tell the bridge of conditions and of new ports."""
         assert self._bridge.stdin is not None
         assert self._bridge.stdout is not None
         self._bridge.stdin.write(json.dumps(self._conditions) + "\n")
         self._bridge.stdin.flush()
-        if self._bridge.stdout.readline() != "ready\n":
+        answer = self._bridge.stdout.readline()
+        if not answer:
             raise LaboratoryError("The bridge of the core has ended.")
+        carried: dict[str, int] = json.loads(answer)
+        return carried
 
     # Nodes of the core.
 
@@ -160,14 +169,15 @@ class Network:
         # Inside addresses of a site without a NAT are public.
         inside = f"11.8.{number}." if kind == "public" else f"10.{number}.0."
         self._router(name)
+        port = f"{name}-hop{hops}" if hops else name
         if behind is not None:
-            outside = self._join_carrier(name, behind)
+            port, outside = behind.port, self._join_carrier(name, behind)
         elif hops:
             outside = self._join_hops(name, number, hops, f"{inside}0/24" if kind == "public" else "")
         else:
             outside = f"11.7.1.{number}"
             self._attach(name, outside, *([f"2a11:7::1:{number}"] if ipv6 else []))
-        site = Site(name, number, outside, inside, f"2a11:7:{number}::" if ipv6 else "")
+        site = Site(name, number, port, outside, inside, f"2a11:7:{number}::" if ipv6 else "")
         self.namespaces.ip(name, "link add name lan type bridge", "link set lan up", f"addr add {inside}1/24 dev lan")
         if ipv6:
             self.namespaces.ip(name, f"addr add {site.ipv6}1/64 dev lan")
