@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from rendezvous.core.attempt import AttemptView, Facilities, Given, Invitation, Outcome
+    from rendezvous.core.attempttable import Due
     from rendezvous.core.bloom import Bloom
     from rendezvous.core.identity import Credential
     from rendezvous.core.notes import Key
     from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
     from rendezvous.core.pages import Page
+    from rendezvous.core.pairs import Candidate as AttemptCandidate
     from rendezvous.core.replies import Replies, Source
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.core.specs import OfferSpec
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
     from rendezvous.limits import Bounds
     from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 
-__all__ = ["ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription", "ITrackerStore"]
+__all__ = [
+    "IAttemptStore", "ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription",
+    "ITrackerStore",
+]  # fmt: skip
 
 
 class ILiveTable(Interface):
@@ -267,7 +273,69 @@ class ITrackerStore(Interface):
         """Tell two peers about each other."""
 
 
-class IStore(IPresenceStore, ISignalingStore, ITrackerStore):
+class IAttemptStore(Interface):
+    """
+    Attempts to connect: the verbs of :class:`~rendezvous.core.attempts.Attempts`, which say what each does and raises.
+
+    Attempts are named by 8 bytes. A change is notified with the key :class:`~rendezvous.core.notes.AttemptSide`. An
+    invitation is among the events of the invited client, and notified as they are.
+    """
+
+    def use(facilities: Facilities) -> None:
+        """Say what the server has for clients that connect."""
+
+    def on_due(call: Callable[[], None]) -> None:
+        """Have this called whenever something is due earlier than the last :meth:`due` has said."""
+
+    async def due(now: float) -> Due:
+        """Do what is due; what is to be sent, and when something is due again."""
+
+    async def begin_attempt(
+        client_id: bytes, peer: bytes, given: Given, now: float, source: SourceNetwork = ...
+    ) -> AttemptView:
+        """
+        Begin an attempt.
+
+        :raises NotFound: ``no-such-peer``.
+        """
+
+    async def accept_attempt(client_id: bytes, attempt: bytes, given: Given, now: float) -> AttemptView:
+        """Accept an invitation."""
+
+    async def name_candidates(
+        client_id: bytes, attempt: bytes, candidates: tuple[AttemptCandidate, ...], now: float
+    ) -> AttemptView:
+        """Replace the candidates of a side."""
+
+    async def attempt(client_id: bytes, attempt: bytes, now: float) -> AttemptView:
+        """Look at an attempt."""
+
+    async def end_attempt(client_id: bytes, attempt: bytes, now: float) -> AttemptView:
+        """Decline an invitation, or give up."""
+
+    async def report_attempt(client_id: bytes, attempt: bytes, outcome: Outcome, now: float) -> AttemptView:
+        """Say how it went."""
+
+    async def invitations(client_id: bytes, now: float) -> list[Invitation]:
+        """The invitations of a client that it has neither accepted nor declined."""
+
+    async def observe(
+        client_id: bytes, attempt: bytes, round: int, time: int, port: int, address: tuple[str, int], now: float
+    ) -> PulseCode | None:
+        """
+        Take an observation whose MAC and time were right.
+
+        :returns: the code of the answer; ``None`` for no answer, as it is not later than the last one.
+        """
+
+    def checker(attempt: bytes, nonce: bytes) -> bytes | None:
+        """:returns: the client under whose key the answer to an address check must hold; ``None`` if there is none."""
+
+    async def checked(attempt: bytes, nonce: bytes, now: float) -> None:
+        """Take the answer to an address check whose MAC was right."""
+
+
+class IStore(IPresenceStore, ISignalingStore, ITrackerStore, IAttemptStore):
     """
     Where state lives.
 

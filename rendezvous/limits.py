@@ -17,6 +17,7 @@ __all__ = [
     "MAX_WAIT",
     "SESSION_BODY",
     "SMALL_BODY",
+    "AttemptLimits",
     "Bounds",
     "SignalingLimits",
     "SourceLimits",
@@ -97,6 +98,7 @@ class Bounds:
     :ivar max_waiting: requests and event streams that wait, each with a connection and a timer of its own.
     :ivar share: the part of each table that one subscriber may hold, from 0 to 1; 0 for no limit. A site may hold 2.5
         times as much.
+    :ivar attempts_per_minute: attempts that one client may begin within a minute; 0 for no limit.
     """
 
     max_clients: int
@@ -105,6 +107,44 @@ class Bounds:
     signaling_memory: int
     max_waiting: int
     share: float
+    max_attempts: int = 20_000
+    attempts_per_minute: int = 6
+
+
+@attrs.frozen(kw_only=True)
+class AttemptLimits:
+    """
+    The bounds and times of attempts to connect. Times are in seconds.
+
+    :ivar per_minute: attempts that a client may begin within a minute; 0 for no limit.
+    """
+
+    per_minute: int = 6
+    #: Attempts that go on and that a client takes part in: a few paths at once, each of which takes a second or two.
+    at_once: int = 4
+    #: Invitations that wait at one client, and those of them from one network: one that floods leaves room for others.
+    invitations: int = 16
+    invitations_of_source: int = 4
+    #: Addresses of a host with some interfaces, its port mappings and its relays.
+    candidates: int = 10
+    #: Mapped candidates of one side that are checked: one for each of two families and two protocols.
+    checked_candidates: int = 4
+    #: A NAT that runs Linux keeps an entry for 30 s, so a further round on the same NATs is of no use soon after.
+    rounds: int = 3
+    #: Seconds that a client counts for the round trip to the server at most.
+    rtt: float = 2.0
+    #: Three rounds of 1.5 s, and the time that slow links and restarts take, many times over.
+    lifetime: float = 60.0
+    #: Seconds until an invitation must be accepted: the longest that a request of the invited client is held.
+    invited: float = 30.0
+    #: Seconds for which an attempt that has ended can be read.
+    linger: float = 30.0
+    #: Seconds to wait for observations: three datagrams to each port may be lost by then.
+    patience: float = 0.6
+    #: Seconds after which an invitation is sent.
+    invite_after: tuple[float, ...] = (0.0, 0.25, 0.75, 1.75)
+    #: Seconds after which an address check is sent.
+    check_after: tuple[float, ...] = (0.0, 0.1, 0.3)
 
 
 @attrs.frozen(kw_only=True)

@@ -12,8 +12,8 @@ from typing import Any
 from zope.interface import implementer
 
 from twisted.application.internet import TimerService
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHostResolution, IReactorPluggableNameResolver, IResolutionReceiver
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from twisted.logger import Logger
 
 from rendezvous.core.ice import Turn
@@ -110,11 +110,19 @@ class Resolving(TimerService):
     def serve(self, uris: Iterable[str]) -> None:
         """Use these TURN servers from now on. Names are looked up if the service runs, or when it starts."""
         hosts = {match[1] or match[2] for match in map(_HOST.match, uris) if match}
-        self._fixed = frozenset(host for host in hosts if _is_address(host))
-        self._found = {host: self._found.get(host, []) for host in sorted(hosts - self._fixed)}
+        names = {host for host in hosts if _address(host) is None}
+        self._fixed = frozenset(address for address in map(_address, hosts) if address is not None)
+        self._found = {host: self._found.get(host, []) for host in sorted(names)}
         self._give()
         if self.running:
             self._resolve()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop; one that never started can be stopped too."""
+        if not self.running:
+            return succeed(None)
+        stopped: Deferred[None] = super().stopService()
+        return stopped
 
     def _give(self) -> None:
         self._use(self._fixed.union(*self._found.values()))
@@ -125,22 +133,25 @@ class Resolving(TimerService):
             receiver.done.addCallback(self._resolved, host).addErrback(
                 lambda failure: _log.failure("a TURN server could not be looked up", failure)
             )
-            resolver = IReactorPluggableNameResolver(self._reactor).nameResolver
-            resolver.resolveHostName(receiver, host)
+            resolver = getattr(self._reactor, "nameResolver", None)
+            if resolver is None:
+                receiver.resolutionComplete()  # A reactor in memory finds nothing.
+            else:
+                resolver.resolveHostName(receiver, host)
 
     def _resolved(self, found: list[str], host: str) -> None:
         if host not in self._found:
             return
         if found:
-            self._found[host] = found
+            self._found[host] = [address for address in map(_address, found) if address is not None]
             self._give()
         else:
             _log.warn("the TURN server {host} has no address now; it is looked up again in ten minutes", host=host)
 
 
-def _is_address(host: str) -> bool:
+def _address(host: str) -> str | None:
+    """:returns: an address in its usual spelling, without a scope; ``None`` if the text is a name."""
     try:
-        ip_address(host)
+        return str(ip_address(host.partition("%")[0]))
     except ValueError:
-        return False
-    return True
+        return None

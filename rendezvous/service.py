@@ -22,6 +22,7 @@ from twisted.web.server import Site
 
 from rendezvous.certificates import Certificate
 from rendezvous.clock import ServerClock, wall_clock
+from rendezvous.core.attempt import Facilities
 from rendezvous.core.flat import flat_memory
 from rendezvous.core.identity import Keyring
 from rendezvous.core.presence import Presence
@@ -31,8 +32,9 @@ from rendezvous.counters import Counters, Report
 from rendezvous.descriptors import connections_within, raise_descriptor_limit
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
+from rendezvous.inviting import Inviting
 from rendezvous.listening import Listening, http_places, udp_place
-from rendezvous.relays import load_turn
+from rendezvous.relays import Resolving, load_turn
 from rendezvous.secret import has_changed, load_secrets
 from rendezvous.settings import Settings, compare
 from rendezvous.storage.journal import RunBlocking
@@ -43,6 +45,7 @@ from rendezvous.udp.mmsg import Calls
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Datagrams
 from rendezvous.udp.sharing import shared_memory
+from rendezvous.udp.signed import ClientDatagrams
 from rendezvous.udp.workers import Workers
 from rendezvous.web.api import all_routes
 from rendezvous.web.bodies import BodyLimits
@@ -123,7 +126,26 @@ class Rendezvous(MultiService):
             settings.source_limits, settings.unread_limits, settings.trusted_proxy, self.clock, self.counters
         )
         self._datagrams.run(False)
+        self._relay_hosts: frozenset[str] = frozenset()
+        self._resolving = Resolving(reactor, self._use_relays)
+        if Protocol.CONNECT not in settings.without:
+            self._connect(random)
         sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
+
+    def _connect(self, random: Callable[[int], bytes]) -> None:
+        """Let clients connect to each other."""
+        self._datagrams.attempts = self.store
+        sends = ClientDatagrams(self._datagrams)
+        Inviting(self.store, self.clock, sends, self.counters, self._facilities, random).setServiceParent(self)
+        self._resolving.setServiceParent(self)
+        self._resolving.serve(self.turn.uris if self.turn is not None else ())
+
+    def _facilities(self) -> Facilities:
+        """:returns: what there is for clients that connect, as it is now."""
+        return Facilities(min(2, len(self._datagrams.ports)), self.turn is not None, self._relay_hosts)
+
+    def _use_relays(self, hosts: frozenset[str]) -> None:
+        self._relay_hosts = hosts
 
     def _make_store(self, keyring: Keyring, random: Callable[[int], bytes]) -> IStore:
         settings = self.settings
@@ -201,6 +223,7 @@ class Rendezvous(MultiService):
         turn = load_turn(compared.settings)
         self._change(compared.settings)
         self.turn = turn
+        self._resolving.serve(turn.uris if turn is not None else ())
         secret_path = self.settings.secret_path
         if has_changed(secret_path, self._environ, self._secrets):
             compared.refused.append(f"the secret in {secret_path}")

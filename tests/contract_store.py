@@ -7,6 +7,7 @@ from collections import Counter
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests._store_case import MakeStore, StoreCase, StoreOptions
+from tests.contract_attempts import ATTEMPTS
 from tests.contract_offers import OFFERS
 from tests.contract_presence import PRESENCE
 from tests.contract_sessions import SESSIONS
@@ -14,7 +15,7 @@ from tests.contract_tracker import TRACKER
 
 __all__ = ["StoreOptions", "make_store_tests"]
 
-PARTS = [*PRESENCE, *OFFERS, *SESSIONS, *TRACKER]
+PARTS = [*PRESENCE, *OFFERS, *SESSIONS, *TRACKER, *ATTEMPTS]
 
 
 def make_store_tests(make_store: MakeStore, name: str, module: str) -> type[SynchronousTestCase]:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 
@@ -274,6 +275,38 @@ class AnswerTests(DescribedCase):
             self.check(200, "GET", "/ice", None, self.alice)
         self.check(429, "GET", "/ice", None, self.alice)
         self.check(401, "GET", "/ice")
+        begin, one = "/peer/{client_id}/connect", "/attempts/{attempt}"
+        host = {"kind": "host", "host": "192.168.0.2", "port": 5000}
+        said = {"candidates": [host], "rtt": 40.5, "birthday": True}
+        self.check(404, "POST", begin, said, self.alice, client_id=UNKNOWN)
+        self.check(409, "POST", begin, said, self.alice, client_id=self.alice_id)
+        attempt = self.check(201, "POST", begin, said, self.alice, client_id=self.bob_id)["attempt"]
+        self.check(200, "GET", "/attempts", None, self.bob)
+        self.check(400, "GET", "/attempts?since=x", None, self.bob)
+        self.check(404, "GET", one, None, self.alice, attempt=UNKNOWN[:16])
+        self.check(409, "POST", f"{one}/done", {"ok": True}, self.alice, attempt=attempt)
+        self.check(200, "POST", f"{one}/accept", {}, self.bob, attempt=attempt)
+        self.check(200, "POST", f"{one}/candidates", {"candidates": [host]}, self.alice, attempt=attempt)
+        self.observed(attempt)
+        self.check(200, "GET", one, None, self.alice, attempt=attempt)
+        done = {"ok": True, "ms": 12.5, "via": "direct", "code": None}
+        self.check(200, "POST", f"{one}/done", done, self.alice, attempt=attempt)
+        self.check(409, "POST", f"{one}/accept", {}, self.bob, attempt=attempt)
+        for _ in range(5):
+            attempt = self.check(201, "POST", begin, {}, self.alice, client_id=self.bob_id)["attempt"]
+            self.check(200, "DELETE", one, None, self.bob, attempt=attempt)
+        self.check(429, "POST", begin, {}, self.alice, client_id=self.bob_id)
+        attempt = self.check(201, "POST", begin, {}, self.bob, client_id=self.alice_id)["attempt"]
+        self.check(200, "POST", f"{one}/accept", {}, self.alice, attempt=attempt)
+        self.check(200, "POST", f"{one}/done", {"ok": False}, self.alice, attempt=attempt)
+
+    def observed(self, attempt: str) -> None:
+        """Have both ports see both sides of an attempt."""
+        store, now = self.server.rendezvous.store, self.server.rendezvous.clock.seconds()
+        for client, source in ((self.alice_id, PULSE), (self.bob_id, ("203.0.113.2", 5000))):
+            for port in range(2):
+                verb = store.observe(bytes.fromhex(client), bytes.fromhex(attempt), 1, 1, port, source, now)
+                self.assertEqual(self.successResultOf(Deferred.fromCoroutine(verb)), 1020)
 
     def test_events(self) -> None:
         """The stream has the media type that is described, and so has its refusal."""

@@ -6,10 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from zope.interface import directlyProvides
-
 from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -83,7 +80,6 @@ class Names(Clock):
         self.table: dict[str, list[str]] = {}
         self.asked: list[str] = []
         self.nameResolver = self
-        directlyProvides(self, IReactorPluggableNameResolver)
 
     def resolveHostName(self, receiver: Any, hostName: str, *args: Any) -> None:
         """Answer at once."""

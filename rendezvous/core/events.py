@@ -13,12 +13,13 @@ from collections import OrderedDict
 
 import attrs
 
+from rendezvous.core.attempt import Invitation
 from rendezvous.core.memory import ANSWER_COST, CANDIDATE_COST, EVENT_COST, Memory, texts_size
 from rendezvous.core.offers import Answer, Candidate, Offer
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.limits import SignalingLimits
 
-__all__ = ["Event", "EventKind", "EventLog", "EventLogged", "answered", "event_cost", "trickled"]
+__all__ = ["Event", "EventKind", "EventLog", "EventLogged", "answered", "event_cost", "invited", "trickled"]
 
 #: Events that one verb drops at most because they are too old; the next verb goes on.
 AT_MOST = 1000
@@ -26,16 +27,18 @@ AT_MOST = 1000
 
 class EventKind(enum.StrEnum):
     """
-    What can happen to an offer that a peer takes part in.
+    What can happen to an offer that a peer takes part in, and to a client.
 
     ``answer`` goes to the offerer, ``candidate`` to the other side, ``expired`` to both sides, and ``withdrawn`` to the
-    answerer, as the owner did it.
+    answerer, as the owner did it. ``invitation`` goes to the client that another one wants to connect to. It is not
+    kept in the log: it is an event for as long as it can be accepted.
     """
 
     ANSWER = "answer"
     CANDIDATE = "candidate"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
+    INVITATION = "invitation"
 
 
 @attrs.frozen(weakref_slot=False)
@@ -44,9 +47,9 @@ class Event:
     One thing that happened.
 
     :ivar seq: its number, rising strictly: microseconds of server time, or more.
-    :ivar offer_id: where it happened.
+    :ivar offer_id: where it happened; empty for an invitation.
     :ivar topics: those of the offer; empty for a candidate.
-    :ivar payload: the answer or the candidate; ``None`` for an end.
+    :ivar payload: the answer, the candidate or the invitation; ``None`` for an end.
     :ivar source: who is charged for it.
     """
 
@@ -54,7 +57,7 @@ class Event:
     kind: EventKind
     offer_id: str
     topics: tuple[str, ...]
-    payload: Answer | Candidate | None = None
+    payload: Answer | Candidate | Invitation | None = None
     source: SourceNetwork = attrs.field(default=UNKNOWN, eq=False)
 
     @property
@@ -64,12 +67,17 @@ class Event:
         if isinstance(payload, Candidate):
             return len(payload.payload) + CANDIDATE_COST
         texts = texts_size(self.topics)
-        return texts if payload is None else texts + len(payload.sdp) + ANSWER_COST
+        return texts if not isinstance(payload, Answer) else texts + len(payload.sdp) + ANSWER_COST
 
 
 def event_cost(event: Event) -> int:
     """:returns: the bytes that are charged for an event, its answer or candidate included: it may outlive the offer."""
     return EVENT_COST + event.size
+
+
+def invited(invitation: Invitation) -> Event:
+    """The event of an invitation, for the invited client."""
+    return Event(invitation.seq, EventKind.INVITATION, "", (), invitation)
 
 
 def answered(offer: Offer, answer: Answer, source: SourceNetwork = UNKNOWN) -> Event:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import attrs
 
 __all__ = [
+    "AttemptSide",
     "Key",
     "Note",
     "Notify",
@@ -64,7 +65,23 @@ class OfferSide:
         return f"offer:{quote(self.namespace, safe='')}:{quote(self.offer_id, safe='')}:{self.role}"
 
 
-Key = PeerEvents | OfferSide
+@attrs.frozen
+class AttemptSide:
+    """
+    One side of an attempt to connect. ``str()`` is as in :class:`PeerEvents`.
+
+    :ivar attempt: its id, in hex.
+    :ivar role: ``"controlling"`` or ``"controlled"``.
+    """
+
+    attempt: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"attempt:{self.attempt}:{self.role}"
+
+
+Key = PeerEvents | OfferSide | AttemptSide
 Note = Callable[[object], None]
 Notify = Callable[[Key], None]
 

@@ -351,6 +351,8 @@ class Settings:
             signaling_memory=self.max_signaling_memory,
             max_waiting=self.max_waiting,
             share=self.share,
+            max_attempts=self.max_attempts,
+            attempts_per_minute=self.attempts_per_minute,
         )
 
     @property

@@ -20,6 +20,7 @@ from rendezvous.core.client import Client
 from rendezvous.core.clients import ClientColumns
 from rendezvous.core.states import PresenceState, Timers, state_of
 from rendezvous.errors import StartupError
+from rendezvous.storage.attempt_rows import read_attempts
 from rendezvous.storage.client_file import client_file_path, look, space_taken
 from rendezvous.storage.clients import FIRST_WITH_CLIENT_FILE, GENERATION
 from rendezvous.storage.database import (
@@ -320,6 +321,7 @@ def _read_all(path: str, database: sqlite3.Connection) -> int:
         read_offers,
         read_events,
         read_tracker_peers,
+        read_attempts,
     )
     with readable(path):
         return sum(1 for read in every for _ in read(database))

@@ -100,6 +100,7 @@ class Journal:
         self._begins_in: float | None = None
         self._current: Decision | None = None
         self._needed = 0
+        self._is_soon = False
         self._position = 0
         self._saved = 0
         self._queue: deque[Decision] = deque()
@@ -109,7 +110,7 @@ class Journal:
         self._in_flight: set[object] = set()
         self._meta: dict[str, object] = {}
         # A call in the other thread ends in another turn of the reactor.
-        self._waits = Waits(lambda: run(_do_nothing))
+        self._waits = Waits(lambda: run(lambda: None))
         self._writing: Deferred[None] | None = None
         self._probe_at = now
         self._probe_interval = FIRST_PROBE
@@ -160,6 +161,9 @@ class Journal:
             current.keys = keys
             self._queue.append(current)
             self._backlog += current.size
+        if self._is_soon and self._writing is None:
+            self._flush_soon()
+        self._is_soon = False
         return needed
 
     def add(self, made: Iterable[Statement]) -> None:
@@ -176,6 +180,13 @@ class Journal:
             position = self._changed[record] = decision.position
         if position > self._needed:
             self._needed = position
+
+    def mark_behind(self, record: object) -> None:
+        """Write a record soon, as it will be then. No decision waits for it."""
+        needed = self._needed
+        self.mark_changed(record)
+        self._needed = needed
+        self._is_soon = True
 
     def mark_unsettled(self, record: object) -> None:
         """Let decisions about a record that was just marked as changed wait until it is on the disk."""
@@ -384,8 +395,7 @@ class Journal:
         if seen is not None:
             self._seen.put_back(seen)
         self._meta = meta | self._meta
-        # Those that move go on without waiting.
-        self.unsettled.clear()
+        self.unsettled.clear()  # Those that move go on without waiting.
         return self._waits.refuse()
 
     def _put_back(self, decisions: list[Decision]) -> None:
@@ -397,7 +407,3 @@ class Journal:
                     # One that has changed again meanwhile is written by the later decision.
                     self._changed.setdefault(entry, decision.position)
         self._in_flight = set()
-
-
-def _do_nothing() -> None:
-    """Give the reactor a turn."""

@@ -17,9 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.core.attempt import Attempt
 from rendezvous.core.client import Client
 from rendezvous.core.notes import Key, Removed
 from rendezvous.core.tracker import TrackerPeer
+from rendezvous.storage.attempt_rows import read_attempts
 from rendezvous.storage.client_file import ClientFile
 from rendezvous.storage.clients import Clients
 from rendezvous.storage.database import Lock, open_database, readable, schema_steps, target
@@ -133,12 +135,14 @@ class Journaled:
         journal = self._journal
         if journal is None:
             return
-        if isinstance(record, TrackerPeer):
+        if isinstance(record, Attempt):
+            journal.mark_changed(record)
+        elif isinstance(record, TrackerPeer):
             journal.mark_changed(record)
             journal.mark_unsettled(record)
         else:
             if isinstance(record, Removed):
-                if isinstance(record.record, TrackerPeer):
+                if isinstance(record.record, TrackerPeer | Attempt):
                     journal.forget(record.record)
                 elif isinstance(record.record, Client):
                     # A crash before the commit undoes the end, and finds the record as it was.
@@ -150,8 +154,16 @@ class Journaled:
         self._tables.presence.free(slot)
 
     def touch(self, record: object) -> None:
-        """Have it written some time; one whose address is still on its way to the disk waits for that."""
-        if self._journal is not None:
+        """
+        Have it written without a wait: an attempt soon, the time of a tracker peer some time.
+
+        A tracker peer whose address is still on its way to the disk waits for that.
+        """
+        if self._journal is None:
+            return
+        if isinstance(record, Attempt):
+            self._journal.mark_behind(record)
+        else:
             self._journal.need(record)
             self._seen.add(record)
 
@@ -250,6 +262,7 @@ class Journaled:
             events.draw(max(now, meta.get("numbered_until", 0) / 1_000_000))
             for peer in read_tracker_peers(database):
                 tables.tracker.restore(peer)
+            tables.attempt_table.restore(read_attempts(database), now)
             database.execute("INSERT OR REPLACE INTO meta VALUES ('numbered_until', ?)", (events.latest + RESERVED,))
             database.execute("COMMIT")
             undo.pop_all()

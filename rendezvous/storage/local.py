@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from zope.interface import classImplements, implementer
 
+from rendezvous.core.attempt import AttemptView, Facilities, Given, Invitation, Outcome
+from rendezvous.core.attempttable import Due
 from rendezvous.core.bloom import Bloom
 from rendezvous.core.identity import Credential
 from rendezvous.core.notes import Key
 from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
 from rendezvous.core.pages import Page
+from rendezvous.core.pairs import Candidate as AttemptCandidate
 from rendezvous.core.presence import Presence
 from rendezvous.core.replies import Replies, Source
 from rendezvous.core.signaling import OFFERS
@@ -209,6 +213,62 @@ class LocalStore:
         self, origin: str, code: str, side: Role, candidate: object, now: float, source: SourceNetwork = UNKNOWN
     ) -> None:
         await self._save(lambda: self.tables.sessions.add_candidate(origin, code, side, candidate, now, source), now)
+
+    # Attempts to connect
+
+    def use(self, facilities: Facilities) -> None:
+        self.tables.use(facilities)
+
+    def on_due(self, call: Callable[[], None]) -> None:
+        self.tables.on_due = call
+
+    async def due(self, now: float) -> Due:
+        return self._decide(lambda: self.tables.attempt_table.due(now), now, needs_saving=False)[0]
+
+    async def begin_attempt(
+        self, client_id: bytes, peer: bytes, given: Given, now: float, source: SourceNetwork = UNKNOWN
+    ) -> AttemptView:
+        return await self._save(lambda: self.tables.begin_attempt(client_id, peer, given, now, source), now)
+
+    async def accept_attempt(self, client_id: bytes, attempt: bytes, given: Given, now: float) -> AttemptView:
+        return await self._save(lambda: self.tables.attempts.accept(client_id, attempt, given, now), now)
+
+    async def name_candidates(
+        self, client_id: bytes, attempt: bytes, candidates: tuple[AttemptCandidate, ...], now: float
+    ) -> AttemptView:
+        return await self._save(lambda: self.tables.attempts.name_candidates(client_id, attempt, candidates, now), now)
+
+    async def attempt(self, client_id: bytes, attempt: bytes, now: float) -> AttemptView:
+        return self.tables.attempts.see(client_id, attempt, now)
+
+    async def end_attempt(self, client_id: bytes, attempt: bytes, now: float) -> AttemptView:
+        return await self._save(lambda: self.tables.attempts.end(client_id, attempt, now), now)
+
+    async def report_attempt(self, client_id: bytes, attempt: bytes, outcome: Outcome, now: float) -> AttemptView:
+        return await self._save(lambda: self.tables.attempts.report(client_id, attempt, outcome, now), now)
+
+    async def invitations(self, client_id: bytes, now: float) -> list[Invitation]:
+        return self.tables.attempts.invitations(client_id, now)
+
+    async def observe(
+        self,
+        client_id: bytes,
+        attempt: bytes,
+        round: int,
+        time: int,
+        port: int,
+        address: tuple[str, int],
+        now: float,
+    ) -> PulseCode | None:
+        # It is written soon. The answer does not wait for that, because its round trip is part of every connection.
+        decide = partial(self.tables.attempts.observe, client_id, attempt, round, time, port, address, now)
+        return self._decide(decide, now, needs_saving=False)[0]
+
+    def checker(self, attempt: bytes, nonce: bytes) -> bytes | None:
+        return self.tables.attempts.checker(attempt, nonce)
+
+    async def checked(self, attempt: bytes, nonce: bytes, now: float) -> None:
+        self._decide(lambda: self.tables.attempts.checked(attempt, nonce, now), now, needs_saving=False)
 
     # The tracker
 

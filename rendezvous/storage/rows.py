@@ -9,6 +9,7 @@ from functools import cache, singledispatch
 from operator import attrgetter
 from typing import Any
 
+from rendezvous.core.attempt import Attempt
 from rendezvous.core.client import Client
 from rendezvous.core.encoded import array, string, text_of
 from rendezvous.core.entries import Entry
@@ -19,6 +20,7 @@ from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, Of
 from rendezvous.core.replies import Source
 from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import TrackerPeer
+from rendezvous.storage.attempt_rows import PUT_ATTEMPT, written
 
 __all__ = [
     "PUT_SNAPSHOT",
@@ -189,6 +191,11 @@ def _(logged: EventLogged) -> Iterator[Statement]:
 
 
 @statements.register
+def _(attempt: Attempt) -> Iterator[Statement]:
+    yield PUT_ATTEMPT, (attempt.id, attempt.seq, attempt.source.subscriber, written(attempt))
+
+
+@statements.register
 def _(peer: TrackerPeer) -> Iterator[Statement]:
     yield (
         _PUT_TRACKER_PEER,
@@ -210,6 +217,8 @@ def _(removed: Removed) -> Iterator[Statement]:
             yield _KEEP_ANSWER, (answer.seq, kept)
         yield _DROP_OFFER, (record.namespace, record.id)
         yield _DROP_CANDIDATES, (record.namespace, record.id)
+    elif isinstance(record, Attempt):
+        yield "DELETE FROM attempts WHERE attempt = ?", (record.id,)
     elif isinstance(record, TrackerPeer):
         yield "DELETE FROM tracker_peers WHERE host = ? AND port = ? AND local_port = ?", record.source
     else:

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from operator import attrgetter
 from socket import AF_INET6, inet_aton, inet_pton
 
+from rendezvous.core.attempt import AttemptView, Facilities, Given, Invitation
+from rendezvous.core.attempts import Attempts
+from rendezvous.core.attempttable import AttemptTable
+from rendezvous.core.events import invited
 from rendezvous.core.flat import Flat, flat_memory
-from rendezvous.core.identity import Keyring
+from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring
 from rendezvous.core.listings import Listings
 from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key, same_clock
@@ -25,7 +30,7 @@ from rendezvous.core.states import PresenceState, Timers
 from rendezvous.core.table import OfferTable
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound
-from rendezvous.limits import Bounds, SignalingLimits
+from rendezvous.limits import AttemptLimits, Bounds, SignalingLimits
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 from rendezvous.wire.demux import mistakable
 
@@ -65,6 +70,9 @@ class Tables:
     :ivar listings: what may be read of them.
     :ivar sessions: the verbs of the sessions protocol.
     :ivar tracker: the peers of the tracker.
+    :ivar attempts: the verbs of clients that connect.
+    :ivar attempt_table: what they are about.
+    :ivar on_due: called when something is due for an attempt earlier than was said.
     """
 
     def __init__(
@@ -101,6 +109,8 @@ class Tables:
             salt=int.from_bytes(random(8)),
             flat=flat,
         )
+        self.on_due: Callable[[], None] = lambda: None
+        self._facilities = Facilities()
         self._make_signaling()
 
     def _make_signaling(self) -> None:
@@ -125,6 +135,21 @@ class Tables:
             note=self._reported,
             touch=self._touched,
         )
+        self.attempt_table = AttemptTable(
+            AttemptLimits(per_minute=bounds.attempts_per_minute),
+            bounds.max_attempts,
+            bounds.share,
+            self._random,
+            self.offers.events.draw,
+            self._pair_key,
+            self._reported,
+            self._touched,
+            self._notified,
+            self.wall,
+        )
+        self.attempt_table.facilities = self._facilities
+        self.attempt_table.on_due = lambda: self.on_due()
+        self.attempts = Attempts(self.attempt_table)
 
     def clear(self) -> None:
         """Forget everything, without reporting it."""
@@ -147,6 +172,12 @@ class Tables:
         self.presence.change(bounds.max_clients, share_of(bounds.max_clients, bounds.share))
         self.offers.change(bounds.max_offers, bounds.signaling_memory, bounds.share)
         self.tracker.change(bounds.max_tracker_peers, share_of(bounds.max_tracker_peers, bounds.share))
+        limits = AttemptLimits(per_minute=bounds.attempts_per_minute)
+        self.attempt_table.change(limits, bounds.max_attempts, bounds.share)
+
+    def use(self, facilities: Facilities) -> None:
+        """Say what the server has for clients that connect."""
+        self._facilities = self.attempt_table.facilities = facilities
 
     # Decisions
 
@@ -160,6 +191,7 @@ class Tables:
         """End a client, its credential and its offers. Requests that wait in its name learn that they may not."""
         self.presence.logout(client_id, now, source)
         self.signaling.end_peer(client_id.hex(), now)
+        self.attempts.leave(client_id, now)
         self._notified(PeerEvents(client_id.hex()))
 
     def address(self, client_id: bytes, now: float) -> ObservedAddress:
@@ -187,7 +219,26 @@ class Tables:
         if start > kept.latest:
             start = 0  # From an earlier life of the server: all that there is comes after it.
         events = kept.since(peer, start, now)
+        invitations = [each for each in self._invitations(peer, now) if each.seq > start]
+        if invitations:
+            events = sorted([*events, *map(invited, invitations)], key=attrgetter("seq"))
         return Events(events, complete, events[-1].seq if events else max(start, kept.latest))
+
+    def begin_attempt(
+        self, client_id: bytes, peer: bytes, given: Given, now: float, source: SourceNetwork
+    ) -> AttemptView:
+        """:returns: a new attempt of a client to connect to a peer."""
+        if not self.presence.slot_of(peer, now):
+            raise NotFound("No such peer: it never was here, or has left.", code="no-such-peer")
+        return self.attempts.begin(client_id, peer, given, now, source)
+
+    def _invitations(self, peer: str, now: float) -> list[Invitation]:
+        # Peers of offers may have any name; only clients are invited.
+        return self.attempts.invitations(bytes.fromhex(peer), now) if len(peer) == 2 * CLIENT_ID_SIZE else []
+
+    def _pair_key(self, attempt_id: bytes) -> bytes:
+        # It is in no file. The message is longer than a client id, so no client has this key.
+        return self.keyring.key(b"pair key of attempt " + attempt_id)
 
     def sweep(self, now: float) -> Swept:
         """Free a slice of what has expired."""
@@ -202,7 +253,7 @@ class Tables:
 
     def __bool__(self) -> bool:
         """:returns: whether there is anything that time matters to."""
-        return bool(len(self.presence) or len(self.offers) or len(self.tracker))
+        return bool(len(self.presence) or len(self.offers) or len(self.tracker) or len(self.attempt_table))
 
     def _slot(self, client_id: bytes, now: float) -> int:
         slot = self.presence.slot_of(client_id, now)

@@ -8,6 +8,7 @@ from rendezvous.clock import ServerClock
 from rendezvous.core.ice import Turn
 from rendezvous.interfaces import IStore
 from rendezvous.web.about import AboutRoutes, DescriptionRoutes
+from rendezvous.web.attempts import AttemptRoutes
 from rendezvous.web.events import EventRoutes
 from rendezvous.web.facts import Facts
 from rendezvous.web.gate import Gate
@@ -44,6 +45,7 @@ def all_routes(
         *OfferRoutes(store, clock, quotas).routes(),
         *EventRoutes(store, clock, quotas, gate.sender).routes(),
         *sessions.routes(),
+        *AttemptRoutes(store, clock, quotas, servers).routes(),
         *IceRoutes(store, clock, servers).routes(),
     ]
     routes = [route for route in every if route.is_served(without)]

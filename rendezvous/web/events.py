@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
+from rendezvous.core.attempt import Invitation
 from rendezvous.core.events import Event
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.offers import Answer, Candidate
@@ -18,7 +19,7 @@ from rendezvous.model import Events
 from rendezvous.web.fields import header
 from rendezvous.web.pages import encode
 from rendezvous.web.quotas import Quotas
-from rendezvous.web.records import answer_json, candidate_json
+from rendezvous.web.records import ahead_of, answer_json, candidate_json, invitation_fields
 from rendezvous.web.route import Route, caller
 from rendezvous.web.sending import ResponseWriter, Sender, Stalled, aborted
 from rendezvous.web.sources import source_of
@@ -38,6 +39,7 @@ class EventRoutes:
         self._clock = clock
         self._quotas = quotas
         self._sender = sender
+        self._ahead = ahead_of(clock)
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
@@ -55,7 +57,7 @@ class EventRoutes:
         ]
 
     async def events(self, request: Request) -> None:
-        """Answers, candidates and ends, as they happen, until the client leaves or logs out."""
+        """Answers, candidates, ends and invitations, as they happen, until the client leaves or logs out."""
         peer = (await caller(request, self._store, self._clock.seconds())).hex()
         cursor = _last_event_id(request)
         request.setHeader(b"Content-Type", b"text/event-stream")
@@ -79,7 +81,7 @@ class EventRoutes:
                     await writer.drain()
                     await caller(request, self._store, self._clock.seconds())
                 news = await self._store.events_since(peer, cursor, self._clock.seconds())
-                for position, block in _blocks(news):
+                for position, block in _blocks(news, self._ahead()):
                     writing = writer.write(block)
                     del block  # It may be long, and the client may not read it for long.
                     has_waited = await writing
@@ -111,20 +113,22 @@ def _last_event_id(request: Request) -> int | None:
     return int(text)
 
 
-def _blocks(news: Events) -> Iterator[tuple[int, bytes]]:
+def _blocks(news: Events, ahead: int) -> Iterator[tuple[int, bytes]]:
     """:returns: what to write, each with the number of the event after which the stream goes on then."""
     reset = b"" if news.complete else b"event: reset\ndata: {}\n\n"
     for event in news.events:
         kind = event.kind.value.encode("ascii")
-        yield event.seq, b"%bid: %d\nevent: %b\ndata: %b\n\n" % (reset, event.seq, kind, _data(event))
+        yield event.seq, b"%bid: %d\nevent: %b\ndata: %b\n\n" % (reset, event.seq, kind, _data(event, ahead))
         reset = b""
     if not news.events:
         # A block without data is no event, but its id counts: a quiet stream can be resumed however long it was quiet.
         yield news.cursor, b"%b: keep-alive\nid: %d\n\n" % (reset, news.cursor)
 
 
-def _data(event: Event) -> bytes:
+def _data(event: Event, ahead: int) -> bytes:
     """JSON as it is stored has no line ends, which would end the event."""
+    if isinstance(event.payload, Invitation):
+        return encode(invitation_fields(event.payload, ahead))
     if isinstance(event.payload, Answer):
         return answer_json(event.offer_id, event.topics, event.payload)
     if isinstance(event.payload, Candidate):

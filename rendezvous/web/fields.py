@@ -103,6 +103,15 @@ class Body:
         """:returns: a boolean; false when it is absent."""
         return bool(self._typed(name, bool, "a boolean"))
 
+    def number(self, name: str) -> float:
+        """:returns: a number, 0 or more; 0 when it is absent."""
+        value = self._fields.get(name)
+        if value is None:
+            return 0.0
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise Malformed(f"{self.prefix}{name} must be a number, 0 or more.")
+        return float(min(value, MAX_INTEGER))
+
     def value(self, name: str) -> Any:
         """:returns: any JSON."""
         return self._required(name, self._fields.get(name))

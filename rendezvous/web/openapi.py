@@ -110,7 +110,10 @@ class _Components:
         if route.request is not None:
             described["requestBody"] = {"required": True, "content": self._json(route.request)}
         refusals = {f"{status}": {"$ref": f"#/components/responses/{_named(status)}"} for status in _statuses(route)}
-        described["responses"] = {"200": {"description": "Done.", "content": self._given(route)}, **refusals}
+        described["responses"] = {
+            f"{route.status}": {"description": "Done.", "content": self._given(route)},
+            **refusals,
+        }
         return described
 
     def _given(self, route: Route) -> Schema:

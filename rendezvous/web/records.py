@@ -8,7 +8,9 @@ is ahead of server time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+from rendezvous.core.attempt import Invitation
 from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
 from rendezvous.web.pages import encode, splice
 
@@ -17,6 +19,7 @@ __all__ = [
     "answer_json",
     "candidate_json",
     "ends_at",
+    "invitation_fields",
     "offers_json",
     "own_offer_json",
     "payloads",
@@ -87,6 +90,15 @@ def candidate_json(candidate: Candidate, offer_id: str | None = None) -> bytes:
     fields = {} if offer_id is None else {"offerId": offer_id}
     sent = {"peerId": candidate.peer, "role": candidate.role.value, "createdAt": candidate.created_at}
     return splice({**fields, **sent}, candidate=candidate.payload)
+
+
+def invitation_fields(invitation: Invitation, ahead: int) -> dict[str, Any]:
+    """:returns: an invitation as the invited client reads it."""
+    return {
+        "attempt": invitation.attempt.hex(),
+        "peer": invitation.peer.hex(),
+        "expires": int(invitation.expires * 1000) + ahead,
+    }
 
 
 def payloads(candidates: Iterable[Candidate]) -> bytes:

@@ -20,7 +20,7 @@ __all__ = ["SHARED", "Route", "RouteResult", "caller"]
 #: The tags that are not protocols, with the protocols that need their routes; without any, they are always served.
 SHARED = {"about": (), "identity": (), "topics": (Protocol.OFFERS, Protocol.SESSIONS)}
 
-#: What a route gives: the JSON object of a 200 answer, or its JSON in UTF-8, whole or in parts; nothing if it has
+#: What a route gives: the JSON object of a good answer, or its JSON in UTF-8, whole or in parts; nothing if it has
 #: written for itself.
 RouteResult = Coroutine[Any, Any, dict[str, Any] | bytes | list[bytes] | None]
 
@@ -38,7 +38,8 @@ class Route:
     :ivar params: names of its parameters in the query and the headers (:func:`~rendezvous.web.schemas.parameters`).
     :ivar body: bytes that its body may have.
     :ivar request: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` without one.
-    :ivar response: name of the schema of its 200 answer, or ``None`` for a stream of Server-Sent Events.
+    :ivar status: of its answer when all went well.
+    :ivar response: name of the schema of this answer, or ``None`` for a stream of Server-Sent Events.
     :ivar needs_store: whether it can be answered only while the server runs.
     :ivar errors: statuses of its errors, beyond those that follow from the above or that every route may give.
     """
@@ -52,6 +53,7 @@ class Route:
     body: int = attrs.field(default=SMALL_BODY, kw_only=True)
     request: str | None = attrs.field(default=None, kw_only=True)
     response: str | None = attrs.field(kw_only=True)
+    status: int = attrs.field(default=200, kw_only=True)
     needs_store: bool = attrs.field(default=True, kw_only=True)
     errors: tuple[int, ...] = attrs.field(default=(), kw_only=True)
 

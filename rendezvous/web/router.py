@@ -140,7 +140,7 @@ class Router(Resource):
         except RendezvousError as error:
             self._gate.refusals.note(error, source_of(request))
             raise
-        return write_object(request, data)
+        return write_object(request, data, route.status)
 
     def _made_of(self, routes: Sequence[Route]) -> IResource:
         app = Klein()

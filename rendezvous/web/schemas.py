@@ -8,64 +8,36 @@ readers must ignore keys that are not listed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from rendezvous.limits import MAX_INTEGER, MAX_WAIT, SignalingLimits
+from rendezvous.limits import MAX_INTEGER, SignalingLimits
+from rendezvous.web.attemptschemas import connect_schemas
+from rendezvous.web.schemaparts import (
+    ANY,
+    AT_LEAST_ONE,
+    BASE64,
+    CLIENT_ID,
+    COUNT,
+    DURATION,
+    KEY,
+    MORE,
+    MS,
+    NEXT,
+    SECONDS,
+    TEXT,
+    TRUE,
+    WAIT,
+    Schema,
+    many,
+    nullable,
+    paged,
+    record,
+    ref,
+    text,
+)  # fmt: skip
 
 __all__ = ["Schema", "error_schema", "parameters", "schemas"]
-
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-TRUE: Schema = {"const": True}
-AT_LEAST_ONE: Schema = {"type": "integer", "minimum": 1}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-DURATION: Schema = {"type": "number", "minimum": 0, "description": "Seconds."}
-MS: Schema = {"type": "integer", "minimum": 0, "description": "Milliseconds since the epoch."}
-SECONDS: Schema = {"type": "number", "minimum": 0, "description": "Seconds since the epoch."}
-CLIENT_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
-KEY: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
-ANY: Schema = {"description": "Any JSON."}
-MORE: Schema = {"type": "boolean", "description": "Whether there is another page."}
-NEXT: Schema = {
-    "type": "string",
-    "description": "The position of the next page, to be sent back as it is. It is there if hasMore is true.",
-}
-WAIT = f"Seconds to hold the answer until there is something new; more than {MAX_WAIT:g} means {MAX_WAIT:g}."
-
-
-def record(optional: Sequence[str] = (), **fields: Schema) -> Schema:
-    """:returns: an object with these fields, all required but those that are optional."""
-    needed = [name for name in fields if name not in optional]
-    return {"type": "object", "required": needed, "properties": fields}
-
-
-def paged(**fields: Schema) -> Schema:
-    """:returns: an object with these fields that holds a page of a listing."""
-    return record(optional=("next",), **fields, hasMore=MORE, next=NEXT)
-
-
-def ref(name: str) -> Schema:
-    """:returns: another schema of this module."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def many(item: Schema, **bounds: int) -> Schema:
-    """:returns: a list; ``minItems`` and ``maxItems`` are its bounds."""
-    return {"type": "array", "items": item, **bounds}
-
-
-def text(least: int, most: int, description: str = "") -> Schema:
-    """:returns: a string with a length in characters."""
-    schema: Schema = {"type": "string", "minLength": least, "maxLength": most}
-    return {**schema, "description": description} if description else schema
-
-
-def nullable(schema: Schema) -> Schema:
-    """:returns: the same or ``null``, which in a request is the same as absent."""
-    return {**schema, "type": [schema["type"], "null"]}
 
 
 def sdp(limits: SignalingLimits) -> Schema:
@@ -98,7 +70,7 @@ def schemas(limits: SignalingLimits) -> dict[str, Schema]:
         **_offer_answers(limits),
         **_session_requests(limits),
         **_session_answers(limits),
-        **_connect(),
+        **connect_schemas(),
     }
 
 
@@ -319,11 +291,6 @@ def _session_answers(limits: SignalingLimits) -> dict[str, Schema]:
     }
 
 
-def _connect() -> dict[str, Schema]:
-    server = record(urls=many(TEXT, minItems=1), username=TEXT, credential=TEXT, optional=("username", "credential"))
-    return {"IceServers": record(iceServers=many(server), ttl=AT_LEAST_ONE, expires=MS)}
-
-
 def parameters(limits: SignalingLimits) -> dict[str, Schema]:
     """:returns: every parameter that a route takes, and every part of a path that varies, by name."""
     since = "Only what is strictly later, in milliseconds since the epoch."
@@ -344,6 +311,9 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
             f"A Bloom filter of peers to leave out, in base64; at most {limits.bloom_size} bytes.",
         ),
         "since": _query("since", _integer(0), since),
+        "invited-since": _query("since", _integer(0), "Wait for an invitation with a greater seq than this."),
+        "version": _query("version", _integer(0), "Wait for a version greater than this."),
+        "attempt": _part("attempt", {"type": "string", "pattern": "^[0-9A-Fa-f]{16}$"}, "The id of an attempt."),
         "next": _query("next", TEXT, "The next of the page before: what follows it is answered."),
         "wait": _query("wait", {"type": "number", "minimum": 0, "default": 0}, WAIT),
         "Last-Event-ID": _header(

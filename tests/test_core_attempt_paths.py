@@ -1,0 +1,501 @@
+"""Attempts to connect after both sides were observed: candidates, strategies, rounds, what is sent, and the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.attempt import AddressCheck, AttemptState, Facilities, Given, Invite, Outcome
+from rendezvous.core.candidates import candidate
+from rendezvous.core.mapping import mapping_of, predicted
+from rendezvous.core.notes import Removed
+from rendezvous.core.pairs import Candidate, CandidateKind, Mapping, Via
+from rendezvous.core.rounds import Strategy
+from rendezvous.errors import Conflict, Malformed, NotFound
+from tests._attempt_case import AT_A, AT_B, NOW, A, AttemptCase, B, given
+
+HOST, MAPPED, RELAYED = CandidateKind.HOST, CandidateKind.MAPPED, CandidateKind.RELAYED
+RELAY = Facilities(has_relay=True, relay_hosts=frozenset({"192.0.2.9"}))
+#: What two ports see of sockets behind NATs with other mappings.
+SYMMETRIC = (("198.51.100.1", 40000), ("198.51.100.1", 51234))
+SYMMETRIC_B = (("203.0.113.2", 40000), ("203.0.113.2", 51234))
+SEQUENTIAL = (("198.51.100.1", 40000), ("198.51.100.1", 40001))
+
+
+class MappingTests(SynchronousTestCase):
+    """Tests of :mod:`rendezvous.core.mapping`."""
+
+    def test_mapping_follows_from_what_the_ports_have_seen(self) -> None:
+        """The table of the protocol, at its bounds."""
+        near, far = ("192.0.2.1", 4008), ("192.0.2.1", 4009)
+        for first, second, expected in (
+            (("192.0.2.1", 4000), ("192.0.2.1", 4000), Mapping.ENDPOINT_INDEPENDENT),
+            (("192.0.2.1", 4000), near, Mapping.SEQUENTIAL),
+            (near, ("192.0.2.1", 4000), Mapping.SEQUENTIAL),
+            (("192.0.2.1", 4000), far, Mapping.ENDPOINT_DEPENDENT),
+            (("192.0.2.1", 4000), ("192.0.2.2", 4001), Mapping.ENDPOINT_DEPENDENT),
+            (("10.0.0.1", 4000), ("10.0.0.1", 4000), Mapping.NONE),
+        ):
+            self.assertIs(mapping_of({0: first, 1: second}, {"10.0.0.1"}), expected)
+        self.assertIs(mapping_of({1: near}, ()), Mapping.UNKNOWN)
+        self.assertIs(mapping_of({1: near}, {"192.0.2.1"}), Mapping.NONE)
+        self.assertIs(mapping_of({}, ()), Mapping.BLOCKED)
+
+    def test_next_ports_are_predicted_after_the_latest(self) -> None:
+        """Eight of them, and none beyond the last port that there is."""
+        observed = {1: ("192.0.2.1", 4001), 0: ("192.0.2.1", 4000)}
+        self.assertEqual(predicted(observed), [("192.0.2.1", port) for port in range(4001, 4009)])
+        self.assertEqual(predicted({0: ("192.0.2.1", 65533)}), [("192.0.2.1", 65534), ("192.0.2.1", 65535)])
+        self.assertEqual(predicted({0: ("192.0.2.1", 65535)}), [])
+
+
+class CandidateTests(AttemptCase):
+    """What one client may make another send to."""
+
+    facilities = RELAY
+
+    def passed(
+        self, *named: tuple[CandidateKind, str, int], behind: str = "198.51.100.1"
+    ) -> list[tuple[str, str, int]]:
+        """:returns: what B gets of the candidates that A names; A is observed at AT_A, and B behind an address."""
+        self.setUp()
+        attempt = self.joined(one=given(*named))
+        other = (behind, 50000)
+        self.observe(A, attempt, AT_A, AT_A)
+        self.observe(B, attempt, other, other)
+        return [each for each in self.candidates(B, attempt) if each[0] != "server-reflexive"]
+
+    def test_addresses_of_others_are_left_out(self) -> None:
+        """A client that names the address of somebody else causes not one packet there, whatever it calls it."""
+        victims = [(kind, host, 5000) for kind in (HOST, MAPPED, RELAYED) for host in ("192.0.2.66", "2001:db8::66")]
+        self.assertEqual(self.passed(*victims), [])
+
+    def test_private_addresses_are_for_those_behind_one_address(self) -> None:
+        """Of all private ranges, four at most. A stranger gets none of them."""
+        hosts = ["10.0.0.2", "172.16.0.2", "192.168.0.2", "100.64.0.2", "fd00::2", "10.0.0.3"]
+        named = [(HOST, host, 5000) for host in hosts]
+        self.assertEqual(self.passed(*named), [("host", host, 5000) for host in hosts[:4]])
+        self.assertEqual(self.passed(*named, behind="203.0.113.2"), [])
+        self.assertEqual(self.passed((HOST, "172.32.0.2", 5000), (HOST, "100.128.0.2", 5000)), [])
+
+    def test_one_ipv6_network_is_one_place(self) -> None:
+        """The /64 of what was observed; of public addresses only those in it, at most four."""
+        attempt = self.joined(
+            one=given(
+                (HOST, "fd00::2", 5000),
+                *((HOST, f"2001:db8:1:2::{number}", 5000) for number in range(1, 7)),
+                (HOST, "2001:db8:1:3::1", 5000),
+            )
+        )
+        own, near = ("2001:db8:1:2::9", 5000), ("2001:db8:1:2::a", 5000)
+        self.observe(A, attempt, own, own)
+        self.observe(B, attempt, near, near)
+        self.assertEqual(
+            self.candidates(B, attempt),
+            [
+                ("host", "fd00::2", 5000),
+                *(("host", f"2001:db8:1:2::{number}", 5000) for number in range(1, 5)),
+                ("server-reflexive", *own),
+            ],
+        )
+
+    def test_addresses_of_no_host_are_always_left_out(self) -> None:
+        """Loopback, link-local, multicast, broadcast, unspecified, and ports of system services."""
+        never = [
+            "127.0.0.1", "169.254.0.2", "224.0.0.1", "239.1.2.3", "240.0.0.1", "255.255.255.255", "0.0.0.0",
+            "::", "::1", "fe80::2", "ff02::1",
+        ]  # fmt: skip
+        for host in never:
+            self.assertEqual(self.passed((HOST, host, 5000)), [], host)
+        self.assertEqual(self.passed((HOST, "192.168.0.2", 1023)), [])
+        self.assertEqual(self.passed((HOST, "192.168.0.2", 1024)), [("host", "192.168.0.2", 1024)])
+
+    def test_relayed_candidates_are_on_our_own_turn_servers(self) -> None:
+        """On any other address they could be anybody."""
+        self.assertEqual(
+            self.passed((RELAYED, "192.0.2.9", 49152), (RELAYED, "192.0.2.10", 49152), behind="203.0.113.2"),
+            [("relayed", "192.0.2.9", 49152)],
+        )
+
+    def test_loopback_is_for_clients_on_the_servers_machine(self) -> None:
+        """A demonstration on one machine works, and no client is sent to itself."""
+        for other, expected in ((("127.0.0.1", 6000), [("server-reflexive", "127.0.0.1", 5000)]), (AT_B, [])):
+            attempt = self.joined(now=NOW)
+            own = ("127.0.0.1", 5000)
+            self.observe(A, attempt, own, own)
+            self.observe(B, attempt, other, other)
+            self.assertEqual(self.candidates(B, attempt), expected)
+
+    def test_sequential_mapping_is_predicted(self) -> None:
+        """Eight ports after the latest."""
+        attempt = self.joined()
+        self.observe(A, attempt, *SEQUENTIAL)
+        self.observe(B, attempt, AT_B, AT_B)
+        self.assertEqual(
+            self.candidates(B, attempt),
+            [
+                *(("server-reflexive", *each) for each in SEQUENTIAL),
+                *(("predicted", "198.51.100.1", port) for port in range(40002, 40010)),
+            ],
+        )
+
+    def test_candidates_that_cannot_be_read(self) -> None:
+        """The error names the field."""
+        self.assertEqual(candidate("host", "::ffff:192.168.0.2", 5000), Candidate(HOST, ("192.168.0.2", 5000)))
+        self.assertEqual(candidate("mapped", "2001:DB8::0:1", 1), Candidate(MAPPED, ("2001:db8::1", 1)))
+        for kind, host, port, field in (
+            ("server-reflexive", "192.0.2.1", 1, "kind"),
+            ("", "192.0.2.1", 1, "kind"),
+            ("host", "a.example", 1, "host"),
+            ("host", "fe80::1%eth0", 1, "host"),
+            ("host", "192.0.2.1", 0, "port"),
+            ("host", "192.0.2.1", 65536, "port"),
+        ):
+            error = self.assertRaises(Malformed, candidate, kind, host, port, "candidates[0].")
+            self.assertTrue(error.message.startswith(f"candidates[0].{field} must be"), error.message)
+
+
+class CheckTests(AttemptCase):
+    """Mapped candidates: the server sends something there first."""
+
+    def test_mapped_candidate_is_passed_on_once_its_check_was_answered(self) -> None:
+        """It is on an address that was observed, and the check goes to it three times."""
+        attempt = self.joined(one=given((MAPPED, "198.51.100.1", 7000), (MAPPED, "192.0.2.66", 7000)))
+        self.observe(B, attempt, AT_B, AT_B)
+        self.assertEqual([each for each in self.table.due(NOW).sends if isinstance(each, AddressCheck)], [])
+        self.observe(A, attempt, AT_A, AT_A)
+        sent = []
+        for now in (NOW, NOW + 0.05, NOW + 0.1, NOW + 0.3, NOW + 0.6, NOW + 1):
+            sent += [each for each in self.table.due(now).sends if isinstance(each, AddressCheck)]
+        self.assertEqual(len(sent), 3)
+        self.assertEqual(
+            {(each.client_id, each.attempt, each.address) for each in sent}, {(A, attempt, ("198.51.100.1", 7000))}
+        )
+        [nonce] = {each.nonce for each in sent}
+        before = self.see(B, attempt, NOW + 1).version
+        self.assertEqual(self.attempts.checker(attempt, nonce), A)
+        self.attempts.checked(attempt, nonce, NOW + 1)
+        self.assertEqual(self.see(B, attempt, NOW + 1).version, before + 1)
+        self.assertIn(("mapped", "198.51.100.1", 7000), self.candidates(B, attempt, NOW + 1))
+        self.assertNotIn("192.0.2.66", [host for _, host, _ in self.candidates(B, attempt, NOW + 1)])
+
+    def test_answers_to_no_check_change_nothing(self) -> None:
+        """A wrong nonce, another attempt, a second answer, one after the end."""
+        attempt = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
+        self.observe(A, attempt, AT_A, AT_A)
+        [check] = [each for each in self.table.due(NOW).sends if isinstance(each, AddressCheck)]
+        for name, nonce in ((attempt, bytes(4)), (bytes(8), check.nonce)):
+            self.assertIsNone(self.attempts.checker(name, nonce))
+            self.attempts.checked(name, nonce, NOW)
+        self.attempts.checked(attempt, check.nonce, NOW)
+        self.assertIsNone(self.attempts.checker(attempt, check.nonce))
+        self.attempts.end(A, attempt, NOW)
+        self.assertIsNone(self.attempts.checker(attempt, check.nonce))
+
+    def test_checks_are_few(self) -> None:
+        """However often a client names other ports: the server is no port scanner."""
+        attempt = self.joined()
+        self.observe(A, attempt, AT_A, AT_A)
+        sent = set()
+        for number in range(20):
+            named = tuple(Candidate(MAPPED, ("198.51.100.1", 7000 + 10 * number + each)) for each in range(10))
+            self.attempts.name_candidates(A, attempt, named, NOW)
+            sent |= {each.address for each in self.table.due(NOW).sends if isinstance(each, AddressCheck)}
+        self.assertEqual(len(sent), 4)
+
+
+class StrategyTests(AttemptCase):
+    """What both sides should do, and when it is said that nothing helps."""
+
+    def strategy(
+        self,
+        one: Sequence[tuple[str, int]],
+        other: Sequence[tuple[str, int]],
+        now: float = NOW,
+        said: Given = Given(),  # noqa: B008 - it is frozen
+    ) -> tuple[str, str | None]:
+        """:returns: strategy and code of an attempt of which this was observed, as B sees it."""
+        attempt = self.joined(one=said)
+        self.observe(A, attempt, *one)
+        self.observe(B, attempt, *other)
+        seen = self.see(B, attempt, now)
+        found = (seen.go.strategy if seen.go else seen.state, seen.code)
+        self.attempts.end(A, attempt, now)
+        return found
+
+    def test_pairs_that_can_connect_are_direct(self) -> None:
+        """One easy side is enough."""
+        for one, other in (((AT_A, AT_A), SYMMETRIC_B), (SEQUENTIAL, (AT_B, AT_B)), ((AT_A, AT_A), (AT_B, AT_B))):
+            self.assertEqual(self.strategy(one, other), (Strategy.DIRECT, None))
+
+    def test_symmetric_pair_needs_a_relay(self) -> None:
+        """It is said after 600 ms, because a mapped candidate may still come; without a relay it is a failure."""
+        for other in (SYMMETRIC_B, (AT_B, ("203.0.113.2", 50001))):
+            self.make()
+            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.5), (AttemptState.OBSERVING, None))
+            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.6), (AttemptState.FAILED, "symmetric-pair"))
+            self.make()
+            self.table.facilities = RELAY
+            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.6), (Strategy.RELAY, None))
+
+    def test_side_without_observation_needs_a_relay(self) -> None:
+        """No datagram of it has come."""
+        self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 0.6), (AttemptState.FAILED, "udp-blocked"))
+        self.table.facilities = RELAY
+        self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 0.6), (Strategy.RELAY, None))
+
+    def test_sides_without_a_common_family_need_a_relay(self) -> None:
+        """IPv4 alone on one side, IPv6 alone on the other."""
+        six = ("2001:db8::1", 4000)
+        self.assertEqual(self.strategy((AT_A, AT_A), (six, six), NOW + 0.6), (AttemptState.FAILED, "no-common-family"))
+
+    def test_mapped_candidate_helps_a_symmetric_pair(self) -> None:
+        """The check is waited for, 1.2 s at most in all."""
+        attempt = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
+        self.observe(A, attempt, *SYMMETRIC)
+        self.observe(B, attempt, *SYMMETRIC_B)
+        [check] = [each for each in self.table.due(NOW).sends if isinstance(each, AddressCheck)]
+        self.table.due(NOW + 0.6)
+        self.assertEqual(self.see(A, attempt, NOW + 0.9).state, AttemptState.OBSERVING)
+        self.attempts.checked(attempt, check.nonce, NOW + 0.9)
+        seen = self.see(B, attempt, NOW + 0.9)
+        assert seen.go is not None
+        self.assertEqual(seen.go.strategy, Strategy.DIRECT)
+        other = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
+        self.observe(A, other, *SYMMETRIC)
+        self.observe(B, other, *SYMMETRIC_B)
+        self.assertEqual(self.see(A, other, NOW + 1.1).state, AttemptState.OBSERVING)
+        self.table.due(NOW + 1.2)
+        self.assertEqual(self.see(A, other, NOW + 1.2).state, AttemptState.FAILED)
+
+    def test_late_mapped_candidate_makes_a_relayed_attempt_direct(self) -> None:
+        """The version grows, and both try it."""
+        self.table.facilities = RELAY
+        attempt = self.joined()
+        self.observe(A, attempt, *SYMMETRIC)
+        self.observe(B, attempt, *SYMMETRIC_B)
+        self.table.due(NOW + 0.6)
+        before = self.see(B, attempt, NOW + 1)
+        assert before.go is not None
+        self.assertEqual(before.go.strategy, Strategy.RELAY)
+        self.attempts.name_candidates(A, attempt, (Candidate(MAPPED, ("198.51.100.1", 7000)),), NOW + 1)
+        [check] = [each for each in self.table.due(NOW + 1).sends if isinstance(each, AddressCheck)]
+        self.attempts.checked(attempt, check.nonce, NOW + 1)
+        after = self.see(B, attempt, NOW + 1)
+        assert after.go is not None
+        self.assertEqual((after.go.strategy, after.version), (Strategy.DIRECT, before.version + 1))
+
+    def test_ipv6_and_one_network_help_a_symmetric_pair(self) -> None:
+        """What is behind the NATs does not matter then."""
+        attempt = self.joined()
+        for client, sources, six in ((A, SYMMETRIC, "2001:db8:1::1"), (B, SYMMETRIC_B, "2001:db8:2::1")):
+            self.observe(client, attempt, *sources)
+            self.observe(client, attempt, (six, 4000), (six, 4000))
+        seen = self.see(A, attempt)
+        assert seen.go is not None
+        self.assertEqual(seen.go.strategy, Strategy.DIRECT)
+        near = (("198.51.100.1", 45000), ("198.51.100.1", 61000))
+        said = given((HOST, "192.168.0.2", 5000))
+        self.assertEqual(self.strategy(SYMMETRIC, near, said=said), (Strategy.DIRECT, None))
+
+    def test_birthday_is_for_the_second_round_if_both_agree(self) -> None:
+        """And if one side is hard and the other one is not."""
+        agree = Given(birthday=True)
+        for one, other, expected in ((agree, agree, Strategy.BIRTHDAY), (agree, Given(), Strategy.DIRECT)):
+            self.make()
+            attempt = self.joined(one=one, other=other)
+            found = []
+            for round in (1, 2, 3):
+                self.observe(A, attempt, *SYMMETRIC, round=round)
+                self.observe(B, attempt, AT_B, AT_B, round=round)
+                seen = self.see(A, attempt)
+                assert seen.go is not None
+                found.append((seen.round, seen.go.strategy))
+            self.assertEqual(found, [(1, Strategy.DIRECT), (2, expected), (3, Strategy.DIRECT)])
+
+
+class RoundTests(AttemptCase):
+    """New sockets, new numbers."""
+
+    def test_next_round_begins_when_both_have_observed_it(self) -> None:
+        """Its candidates are those of the new sockets alone, and both start together again."""
+        attempt = self.gone()
+        new_a, new_b = ("198.51.100.1", 40100), ("203.0.113.2", 50100)
+        self.observe(A, attempt, new_a, new_a, round=2, now=NOW + 2)
+        seen = self.see(B, attempt, NOW + 2)
+        self.assertEqual((seen.round, self.candidates(B, attempt)), (1, [("server-reflexive", *AT_A)]))
+        self.observe(B, attempt, new_b, new_b, round=2, now=NOW + 2.1)
+        after = self.see(B, attempt, NOW + 2.1)
+        assert after.go is not None
+        self.assertEqual((after.round, after.version, after.go.starts), (2, seen.version + 1, NOW + 2.11))
+        self.assertEqual(self.candidates(B, attempt), [("server-reflexive", *new_a)])
+        # A late copy of the first round is answered, and changes nothing.
+        self.observe(A, attempt, AT_A, now=NOW + 2.2, round=1)
+        self.assertEqual(self.see(B, attempt, NOW + 2.2).version, after.version)
+
+    def test_lost_observation_holds_a_round_up_for_600_ms(self) -> None:
+        """Counted from when both have been seen."""
+        attempt = self.gone()
+        self.observe(A, attempt, AT_A, AT_A, round=2)
+        self.observe(B, attempt, AT_B, round=2, now=NOW + 1)
+        self.assertEqual(self.table.due(NOW + 1).next, NOW + 1.6)
+        self.assertEqual(self.see(A, attempt, NOW + 1.59).round, 1)
+        self.table.due(NOW + 1.6)
+        self.assertEqual(self.see(A, attempt, NOW + 1.6).round, 2)
+
+    def test_there_are_three_rounds(self) -> None:
+        """A fourth is refused."""
+        attempt = self.gone()
+        for round in (2, 3):
+            self.observe(A, attempt, AT_A, AT_A, round=round)
+            self.observe(B, attempt, AT_B, AT_B, round=round)
+        self.time += 1
+        self.assertEqual(self.attempts.observe(A, attempt, 4, self.time, 0, AT_A, NOW), 1060)
+
+
+class DueTests(AttemptCase):
+    """What is sent, and when something is to be done."""
+
+    def test_invitation_is_sent_four_times(self) -> None:
+        """At once, and after 0.25, 0.75 and 1.75 s."""
+        attempt = self.begin()
+        sent = []
+        now = NOW
+        while now <= NOW + 5:
+            sent += [now - NOW] * len(self.table.due(now).sends)
+            now = round(now + 0.05, 2)
+        self.assertEqual(sent, [0.0, 0.25, 0.75, 1.75])
+        self.assertEqual(self.see(B, attempt, NOW + 5).state, AttemptState.INVITED)
+
+    def test_invitation_ends_with_the_answer(self) -> None:
+        """Accepted or declined."""
+        for answer in (
+            lambda name: self.attempts.accept(B, name, Given(), NOW),
+            lambda name: self.attempts.end(B, name, NOW),
+        ):
+            attempt = self.begin()
+            self.assertEqual(self.table.due(NOW).sends, [Invite(B, attempt)])
+            answer(attempt)
+            self.assertEqual(self.table.due(NOW + 0.25).sends, [])
+
+    def test_late_look_sends_one(self) -> None:
+        """However many were due meanwhile."""
+        self.begin()
+        self.assertEqual(len(self.table.due(NOW + 1).sends), 1)
+        self.assertEqual(self.table.due(NOW + 1).next, NOW + 1.75)
+
+    def test_caller_is_woken_for_what_is_due_earlier(self) -> None:
+        """And not for what is later than what it waits for already."""
+        self.begin()
+        self.assertEqual(self.wakes, 1)
+        self.table.due(NOW)
+        self.begin(NOW + 0.1)
+        self.assertEqual(self.wakes, 2)
+
+    def test_work_of_one_look_is_bounded(self) -> None:
+        """The next one goes on."""
+        self.make(most=200)
+        for number in range(120):
+            self.begin(client=number.to_bytes(16), peer=(1000 + number).to_bytes(16))
+        found = [len(self.table.due(NOW).sends) for _ in range(3)]
+        self.assertEqual(found, [100, 20, 0])
+
+
+class EndTests(AttemptCase):
+    """How attempts end, and what is counted."""
+
+    def outcomes(self, now: float = NOW) -> dict[str, int]:
+        """:returns: what has been counted since the last time."""
+        return dict(self.table.due(now).outcomes)
+
+    def test_path_that_works_ends_the_attempt(self) -> None:
+        """The first report counts; the other side still sees what it needs."""
+        attempt = self.gone()
+        self.assertEqual(
+            self.attempts.report(A, attempt, Outcome(ok=True, via=Via.DIRECT), NOW).state, AttemptState.DONE
+        )
+        seen = self.attempts.report(B, attempt, Outcome(ok=False), NOW)
+        self.assertEqual((seen.state, seen.go is not None), (AttemptState.DONE, True))
+        both = "endpoint-independent and endpoint-independent"
+        self.assertEqual(self.outcomes(), {f"{both}: direct": 1})
+        self.assertEqual(self.outcomes(), {})
+
+    def test_side_that_gives_up_ends_the_attempt(self) -> None:
+        """With a code of the list, whatever it says; addresses are forgotten."""
+        for said, code in (
+            ("no-path", "no-path"),
+            ("x" * 5000, "no-path"),
+            (None, "no-path"),
+            ("udp-blocked", "udp-blocked"),
+        ):
+            attempt = self.gone()
+            seen = self.attempts.report(A, attempt, Outcome(ok=False, code=said), NOW)
+            self.assertEqual((seen.state, seen.code, seen.go), (AttemptState.FAILED, code, None))
+
+    def test_report_before_both_take_part_is_refused(self) -> None:
+        """There can be no path yet."""
+        attempt = self.begin()
+        for client in (A, B):
+            self.assertEqual(
+                self.refused(Conflict, self.attempts.report, client, attempt, Outcome(ok=True), NOW), "not-accepted"
+            )
+
+    def test_attempt_ends_after_its_time(self) -> None:
+        """30 s without acceptance, 60 s in all, to the moment; then it can be read for 30 s."""
+        for attempt, lifetime in ((self.begin(), 30), (self.gone(), 60)):
+            self.assertNotEqual(self.see(A, attempt, NOW + lifetime - 0.001).state, AttemptState.EXPIRED)
+            self.assertEqual(self.see(A, attempt, NOW + lifetime).state, AttemptState.EXPIRED)
+            self.assertEqual(self.see(B, attempt, NOW + lifetime + 29.9).go, None)
+            self.assertEqual(self.refused(NotFound, self.see, A, attempt, NOW + lifetime + 30), "no-such-attempt")
+        self.assertEqual(
+            self.outcomes(NOW + 200),
+            {"not accepted: expired": 1, "endpoint-independent and endpoint-independent: expired": 1},
+        )
+        self.assertEqual(len([each for each in self.noted if isinstance(each, Removed)]), 2)
+        self.assertIsNone(self.table.due(NOW + 200).next)
+
+    def test_failures_are_counted_by_code(self) -> None:
+        """And declined ones."""
+        attempt = self.joined()
+        self.observe(A, attempt, *SYMMETRIC)
+        self.observe(B, attempt, *SYMMETRIC_B)
+        self.assertEqual(self.outcomes(NOW + 0.6), {"endpoint-dependent and endpoint-dependent: symmetric-pair": 1})
+        self.attempts.end(B, self.begin(), NOW)
+        self.assertEqual(self.outcomes(), {"not accepted: declined": 1})
+
+
+class RestoreTests(AttemptCase):
+    """After a restart of the server."""
+
+    def test_attempt_goes_on(self) -> None:
+        """With the same key; versions have grown, and both sides may be observed again."""
+        attempt = self.gone()
+        before = self.see(A, attempt)
+        kept = (self.touched + self.noted)[-1]
+        self.make()
+        self.table.restore([kept], NOW + 1)  # type: ignore[list-item]
+        after = self.see(A, attempt, NOW + 1)
+        self.assertEqual((after.go, after.state), (before.go, AttemptState.GO))
+        self.assertGreater(after.version, before.version)
+        self.assertEqual(self.table.due(NOW + 1).next, NOW + 60)
+
+    def test_observation_of_before_is_not_taken_again(self) -> None:
+        """Whether or not the file has it."""
+        attempt = self.joined()
+        kept = self.noted[-1]
+        self.make()
+        self.table.restore([kept], NOW)  # type: ignore[list-item]
+        ms = int(NOW * 1000)
+        self.assertIsNone(self.attempts.observe(A, attempt, 1, ms, 0, AT_A, NOW))
+        self.assertEqual(self.attempts.observe(A, attempt, 1, ms + 1, 0, AT_A, NOW), 1020)
+
+    def test_missing_observations_have_their_time_again(self) -> None:
+        """Requests and datagrams that the restart has lost are repeated."""
+        attempt = self.joined()
+        kept = self.noted[-1]
+        self.make()
+        self.table.restore([kept], NOW + 5)  # type: ignore[list-item]
+        self.assertEqual(self.see(A, attempt, NOW + 5.5).state, AttemptState.OBSERVING)
+        self.table.due(NOW + 5.6)
+        self.assertEqual(self.see(A, attempt, NOW + 5.6).state, AttemptState.FAILED)
