@@ -220,7 +220,7 @@ class LifeTests(LifeCase):
             service.startService()
             self.good("POST", "/register")
             ports: list[Any] = [*self.reactor.udp_ports, *self.reactor.tcp_ports]
-            self.assertEqual(len([port for port in ports if port.listening]), 2)
+            self.assertEqual(len([port for port in ports if port.listening]), 3)
             self.stop(service)
             self.assert_nothing_is_left()
 

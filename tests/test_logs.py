@@ -113,6 +113,7 @@ class SecrecyTests(SynchronousTestCase):
         for line in (
             "HTTP on 0.0.0.0:5025",
             "UDP on 0.0.0.0:5024",
+            "UDP on 0.0.0.0:5026",
             "dropped datagrams: {'unreadable': 2}",
             "swept: clients that had fallen silent: 1; clients that are left: 0",
         ):

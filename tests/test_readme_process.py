@@ -32,7 +32,7 @@ README = (ROOT / "README.rst").read_text(encoding="utf-8")
 PATIENCE = 30.0
 
 
-PORT = re.compile(r"\b(?:5024|5025|8080|8081)\b")
+PORT = re.compile(r"\b(?:5024|5025|5026|8080|8081)\b")
 
 #: Every block in order, by section and language. A new one belongs here, and in a test or in :data:`NOT_RUN`.
 BLOCKS = [

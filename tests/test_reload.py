@@ -243,7 +243,7 @@ class SettingsTests(ReloadCase):
         sources = [(f"198.51.100.{number}", 1) for number in range(3)]
         replies = [self.server.udp_ports[0].deliver(b'{"action":"announce"}', source) for source in sources]
         self.assertEqual(replies, [[]] * 3)
-        port = self.server.reactor.udp_ports[-1]
+        port = self.server.reactor.udp_ports[-2]
         for source in sources:
             port.deliver(b'{"action":"announce"}', source)
         self.server.reactor.advance(0)

@@ -109,14 +109,14 @@ class LifeTests(_Case):
         service = self.make()
         service.privilegedStartService()
         self.addCleanup(service.stopService)
-        self.assertEqual((len(self.reactor.udp_ports), len(self.reactor.tcp_ports)), (1, 1))
+        self.assertEqual((len(self.reactor.udp_ports), len(self.reactor.tcp_ports)), (2, 1))
 
     def test_start_alone_opens_the_ports(self) -> None:
         """The privileged start may have been left out; it is not repeated if it was not."""
         service = self.make()
         service.startService()
         self.addCleanup(service.stopService)
-        self.assertEqual((len(self.reactor.udp_ports), len(self.reactor.tcp_ports)), (1, 1))
+        self.assertEqual((len(self.reactor.udp_ports), len(self.reactor.tcp_ports)), (2, 1))
 
     def test_stop_closes_every_port_and_leaves_nothing_for_later(self) -> None:
         """Once its Deferred fires nothing of the server is left on the reactor."""
@@ -143,11 +143,12 @@ class LifeTests(_Case):
         self.assert_stopped()
 
     def test_each_port_is_logged(self) -> None:
-        """Two plain lines say where the server listens."""
+        """A plain line for each says where the server listens."""
         self.start(self.make(interface="192.0.2.1"))
         lines = self.lines()
         self.assertIn("HTTP on 192.0.2.1:5025", lines)
         self.assertIn("UDP on 192.0.2.1:5024", lines)
+        self.assertIn("UDP on 192.0.2.1:5026", lines)
 
     def test_port_without_a_number_is_logged_with_its_address(self) -> None:
         """Such as a UNIX socket."""
@@ -176,7 +177,7 @@ class PlaceTests(_Case):
     def test_default_is_every_address_of_both_families(self) -> None:
         """One IPv6 socket each, which takes IPv4 too."""
         self.start(self.make())
-        self.assertEqual(self.places(self.reactor), [("::", 5025), ("::", 5024)])
+        self.assertEqual(self.places(self.reactor), [("::", 5025), ("::", 5024), ("::", 5026)])
 
     def test_the_kernel_keeps_many_connections(self) -> None:
         """After a restart all clients come back at once; Twisted's own default is 50."""
@@ -188,7 +189,7 @@ class PlaceTests(_Case):
         for code in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             reactor = _Refusing(six=code)
             self.start(self.make(reactor))
-            self.assertEqual(self.places(reactor), [("0.0.0.0", 5025), ("0.0.0.0", 5024)])
+            self.assertEqual(self.places(reactor), [("0.0.0.0", 5025), ("0.0.0.0", 5024), ("0.0.0.0", 5026)])
 
     def test_any_other_refusal_is_final(self) -> None:
         """A port in use or not ours is not tried in another way."""
@@ -206,11 +207,11 @@ class PlaceTests(_Case):
         self.assertEqual(error.__cause__.socketError.errno, errno.EADDRINUSE)
 
     def test_interface_is_taken_as_given(self) -> None:
-        """For both ports, and without a second try."""
+        """For every port, and without a second try."""
         for interface in ("127.0.0.1", "::1"):
             reactor = _Refusing()
             self.start(self.make(reactor, interface=interface))
-            self.assertEqual(reactor.asked, [interface] * 2)
+            self.assertEqual(reactor.asked, [interface] * 3)
         reactor = _Refusing(other=errno.EADDRNOTAVAIL)
         service = self.make(reactor, interface="192.0.2.1")
         error = self.assertRaises(StartupError, service.privilegedStartService)

@@ -263,7 +263,7 @@ class PrecedenceTests(SynchronousTestCase):
             {
                 "http_port": 5025,
                 "http": (),
-                "udp_port": (UDPPort(5024, Dialect.DOCUMENTED),),
+                "udp_port": (UDPPort(5024, Dialect.DOCUMENTED), UDPPort(5026, Dialect.DOCUMENTED)),
                 "udp_workers": 0,
                 "interface": "",
                 "pulse_interval": 30.0,

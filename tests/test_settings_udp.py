@@ -14,10 +14,10 @@ class UDPPortTests(SynchronousTestCase):
     """``--udp-port``: a port, and how its tracker speaks."""
 
     def test_port_alone_is_documented(self) -> None:
-        """The lowest, the highest and the default."""
+        """The lowest, the highest and the defaults."""
         for text, number in (("0", 0), ("65535", 65535), ("5024", 5024)):
             self.assertEqual(read_settings({"udp-port": [text]}, {}).udp_port, (UDPPort(number, Dialect.DOCUMENTED),))
-        self.assertEqual(Settings().udp_port, (UDPPort(5024),))
+        self.assertEqual(Settings().udp_port, (UDPPort(5024), UDPPort(5026)))
 
     def test_dialect_stands_behind_a_colon(self) -> None:
         """Either name; several ports may differ."""

@@ -63,10 +63,12 @@ class OptionsTests(_Case):
     """Tests of :class:`Options`."""
 
     def test_nothing_said_means_the_defaults(self) -> None:
-        """Ports 5025 and 5024, 30, 3 and 180 seconds, and so on."""
+        """Ports 5025, 5024 and 5026, 30, 3 and 180 seconds, and so on."""
         settings = self.parse()
         self.assertEqual(settings, Settings())
-        self.assertEqual((settings.http_port, settings.udp_port, settings.http), (5025, (UDPPort(5024),), ()))
+        self.assertEqual(
+            (settings.http_port, settings.udp_port, settings.http), (5025, (UDPPort(5024), UDPPort(5026)), ())
+        )
         timers = settings.timers
         given = timers.pulse_interval, timers.pulse_grace, timers.error_time, timers.registration_time
         self.assertEqual(given, (30.0, 3.0, 180.0, 300.0))
@@ -149,7 +151,7 @@ class OptionsTests(_Case):
             self.assertIn(f"--{option_name(field)}" + ("=" if kind_of(field) is not FLAG else " "), shown)
         for default in (
             "5025]",
-            "[default: 5024]",
+            "[default: 5024 5026]",
             "[default: 10%]",
             "[default: 180]",
             "[default: 1000000]",

@@ -153,7 +153,7 @@ class MemoryServerTests(SynchronousTestCase):
         reactor = MemoryReactor()
         one, other = MemoryServer(reactor), MemoryServer(reactor, udp_port=(UDPPort(1), UDPPort(2)))
         _, key, _ = other.register()
-        self.assertEqual((len(one.udp_ports), len(other.udp_ports)), (1, 2))
+        self.assertEqual((len(one.udp_ports), len(other.udp_ports)), (2, 2))
         self.assertEqual(len(other.deliver(key, port=1)), 1)
         with contextlib.suppress(AssertionError):
             one.stop()  # The other one's sweep is still to come.

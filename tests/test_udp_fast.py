@@ -345,7 +345,7 @@ class LifeTests(SynchronousTestCase):
     def test_port_closes(self) -> None:
         """The reactor reads it no longer, and the protocol has no transport to send by."""
         reactor = FastMemoryReactor()
-        server = fast_server(reactor)
+        server = fast_server(reactor, udp_port=5024)
         [port] = reactor.udp_ports
         self.assertEqual(len(reactor.getReaders()), 1)
         server.stop()

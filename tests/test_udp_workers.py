@@ -226,13 +226,13 @@ class StartTests(WorkersCase):
         self.assertRegex(port.udp_path, r", 1 worker$")
 
     def test_without_workers_nothing_is_shared(self) -> None:
-        """The memory is private, and the port has one socket."""
+        """The memory is private, and each of the two ports has one socket."""
         reactor = WorkersReactor()
         server = fast_server(reactor)
         presence: Any = server.rendezvous.store.live
         for memory in (presence.columns.memory, presence.index.keys, presence.index.table):
             self.assertRaises(TypeError, where, memory)
-        self.assertEqual(len(reactor.getReaders()), 1)
+        self.assertEqual(len(reactor.getReaders()), 2)
         reactor.advance(1)
         self.assertEqual(reactor.processes, [])
         server.stop()

@@ -55,7 +55,7 @@ class FactsTests(SynchronousTestCase):
         facts = self.facts(server, "GET", "/")
         self.assertEqual(facts, self.facts(server, "POST", "/register"))
         self.assertEqual([facts[name] for name in FACTS[:4]], [20, 10, 60, 90])
-        self.assertEqual(facts["udpPorts"], [5024])
+        self.assertEqual(facts["udpPorts"], [5024, 5026])
         limits = SignalingLimits(offers_per_peer=7)
         self.assertEqual(
             facts["limits"],

@@ -102,11 +102,11 @@ class Settings:
         ),
     )
     udp_port: tuple[UDPPort, ...] = attrs.field(
-        default=(UDPPort(5024),),
+        default=(UDPPort(5024), UDPPort(5026)),
         converter=_udp_ports,
         metadata=_about(
             "UDP port for datagrams; 0 takes any free one; with :deployed, its tracker speaks the deployed dialect"
-            " instead of the documented one (repeatable)",
+            " instead of the documented one (repeatable; what is given replaces both defaults)",
             UDP_PORT,
             many=True,
         ),
