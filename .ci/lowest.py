@@ -11,7 +11,7 @@ import configparser
 import re
 import sys
 
-LOWER_BOUND = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<version>[\w.]+)")
+LOWER_BOUND = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<version>[\w.]+)(; *python_version\b.*)?")
 
 
 def requirements(setup_cfg: str) -> list[str]:
@@ -24,12 +24,12 @@ def requirements(setup_cfg: str) -> list[str]:
     config.read_string(setup_cfg)
     extras = config["options.extras_require"]
     lines = [config["options"]["install_requires"], extras["client"], extras["test"]]
-    return "\n".join(lines).split()
+    return [line for line in "\n".join(lines).splitlines() if line]
 
 
 def constraint(requirement: str) -> str:
     """
-    Turn ``name[extra]>=1.2`` into ``name==1.2``.
+    Turn ``name[extra]>=1.2`` into ``name==1.2``. What is said of the version of Python is left out.
 
     :raises ValueError: if the requirement is anything but a lower bound.
     """

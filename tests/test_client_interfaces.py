@@ -235,6 +235,11 @@ eth0\t0001A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
             found = self.find(Route(2, "fe80::1", "2a11:7:1::2"), "2a11:7:1::2", ipv6=True)
         self.assertEqual(found, Gateway("fe80::1%eth0", "2a11:7:1::2"))
 
+    def test_interface_that_has_just_gone(self) -> None:
+        """Its name can no longer be found."""
+        with patch.object(socket, "if_indextoname", side_effect=OSError(6, "No such device or address")):
+            self.assertIsNone(self.find(Route(2, "fe80::1", "2a11:7:1::2"), "2a11:7:1::2", ipv6=True))
+
     def test_no_router(self) -> None:
         """No route, or a route into a tunnel, is no router."""
         self.assertIsNone(self.find(None))

@@ -82,6 +82,11 @@ class LowestTests(SynchronousTestCase):
         self.assertEqual(self.script["constraint"]("twisted[tls]>=24.7.0"), "twisted==24.7.0")
         self.assertEqual(self.script["constraint"]("zope.interface>=6.0"), "zope.interface==6.0")
 
+    def test_versions_of_python_are_left_out(self) -> None:
+        """A constraint for what is not installed does no harm."""
+        found = self.script["constraint"]('miniupnpc>=2.3.3; python_version < "3.14"')
+        self.assertEqual(found, "miniupnpc==2.3.3")
+
     def test_anything_else_is_refused(self) -> None:
         """A dependency without a lower bound, or with another bound beside it, cannot be tested at its lowest."""
         for requirement in ("klein", "klein<25", "klein>=24,<25", "klein==24.8.0", "klein>=24.8.0; os_name == 'nt'"):

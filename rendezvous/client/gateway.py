@@ -47,17 +47,12 @@ def find_gateway(*, ipv6: bool = False) -> Gateway | None:
         return None
     try:
         route = netlink.route(destination)
-    except OSError:
-        if ipv6:
+        if route is None or route.gateway is None:
             return None
-        try:
-            host = read_table(_ROUTES.read_text("ascii"))
-        except (OSError, ValueError):
-            host = guess(source)
-        return Gateway(host, source) if host is not None else None
-    if route is None or route.gateway is None:
-        return None
-    return Gateway(_scoped(route.gateway, route.index), route.source or source)
+        return Gateway(_scoped(route.gateway, route.index), route.source or source)
+    except OSError:
+        host = None if ipv6 else _without_netlink(source)
+        return None if host is None else Gateway(host, source)
 
 
 def read_table(text: str) -> str | None:
@@ -77,6 +72,13 @@ def read_table(text: str) -> str | None:
     if not found:
         return None
     return str(IPv4Address(min(found)[1].to_bytes(4, sys.byteorder)))
+
+
+def _without_netlink(source: str) -> str | None:
+    try:
+        return read_table(_ROUTES.read_text("ascii"))
+    except (OSError, ValueError):
+        return guess(source)
 
 
 def guess(source: str) -> str | None:

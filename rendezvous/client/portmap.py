@@ -14,14 +14,20 @@ from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThreadPool
 
 from rendezvous.client.gateway import Gateway, find_gateway
 from rendezvous.client.portmap_report import GatewayReport
 from rendezvous.client.portmap_router import BUDGET, Mapping, Router
+from rendezvous.client.portmap_upnp import Device, UpnpClient, UpnpFallback, make_device
 
 __all__ = ["BUDGET", "GatewayReport", "Mapping", "PortMapper"]
 
 _uniform = SystemRandom().uniform
+
+
+def _call_in_thread(reactor: Any, function: Callable[..., Any], *words: Any) -> Deferred[Any]:
+    return deferToThreadPool(reactor, reactor.getThreadPool(), function, *words)
 
 
 class PortMapper:
@@ -33,24 +39,35 @@ class PortMapper:
 
     Only datagrams from the router's own address and port count.
 
-    :param reactor: provides ``IReactorTime`` and ``IReactorUDP``.
+    :param reactor: provides ``IReactorTime`` and ``IReactorUDP``; with UPnP also ``IReactorThreads``.
+    :param upnp: ask for IPv4 mappings by UPnP too, if there is none of PCP or NAT-PMP. It needs the extra ``upnp``, and
+        it makes this host parse XML of any device on its LAN.
+    :param make_device: makes the object of miniupnpc.
     :param find: finds the next router for ``ipv6=False`` and for ``ipv6=True``.
     :param secret: 32 random bytes, from which the nonces of PCP are made; drawn by default.
     :param draw: draws a random number between two others.
+    :raises ImportError: ``upnp`` is true, and miniupnpc is not installed.
     """
 
     def __init__(
         self,
         reactor: Any,
         *,
+        upnp: bool = False,
+        make_device: Callable[[], Device] = make_device,
         find: Callable[..., Gateway | None] = find_gateway,
         secret: bytes | None = None,
         draw: Callable[[float, float], float] = _uniform,
     ) -> None:
         secret = secret or token_bytes(32)
-        self._routers = {
+        routers = {
             ipv6: Router(reactor, partial(find, ipv6=ipv6), secret, partial(draw, -0.1, 0.1)) for ipv6 in (False, True)
         }
+        self._routers: dict[bool, Router | UpnpFallback] = {**routers}
+        if upnp:
+            make_device()  # An extra that is missing shows now, and not later in a thread.
+            client = UpnpClient(make_device, partial(_call_in_thread, reactor))
+            self._routers[False] = UpnpFallback(reactor, routers[False], client)
 
     def map(
         self, local_port: int, *, ipv6: bool = False, on_change: Callable[[Mapping | None], None] = lambda _: None
@@ -88,7 +105,7 @@ class PortMapper:
         Remove all mappings.
 
         :returns: fires when this is done and all sockets are closed: within a second, and at once if no router has
-            made a mapping.
+            made a mapping. UPnP may take several seconds.
         """
         done = DeferredList([router.stop() for router in self._routers.values()])
         return done.addCallback(lambda _: None)
