@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client.gateway import Gateway
 from rendezvous.client.portmap import BUDGET, GatewayReport, Mapping, PortMapper
-from rendezvous.testing import MemoryReactor
+from rendezvous.testing import MemoryReactor, MemoryUDPPort
 from tests._gateways import HOST, OUTSIDE, ROUTER, FakeRouter
 
 LOCAL = 40000
@@ -114,6 +116,28 @@ class AcquisitionTests(PortMapCase):
         mapping = self.successResultOf(result)
         assert mapping is not None
         self.assertEqual((mapping.protocol, self.fake.mappings), ("nat-pmp", {("nat-pmp", LOCAL): LOCAL}))
+        self.stop()
+
+    def test_natpmp_need_not_wait_for_pcp_that_is_refused(self) -> None:
+        """A refusal that comes within the 50 ms ends them."""
+        self.router("pcp", "nat-pmp").refusal = 2
+        self.fake.pcp_delay = 0.02
+        result = self.map()
+        self.fake.advance(0.021)
+        mapping = self.successResultOf(result)
+        assert mapping is not None
+        self.assertEqual((mapping.protocol, self.times(0, 1)), ("nat-pmp", [0.02]))
+        self.stop()
+
+    def test_datagram_that_cannot_be_sent_counts_as_lost(self) -> None:
+        """For example while the uplink is down; the request is repeated."""
+        self.router("pcp")
+        with patch.object(MemoryUDPPort, "write", side_effect=OSError(101, "Network is unreachable")):
+            result = self.map()
+            self.fake.advance(1)
+        self.assertIsNone(self.successResultOf(result))
+        self.fake.advance(3)
+        self.assertEqual(self.changes, [(OUTSIDE, LOCAL)])
         self.stop()
 
     def test_silent_router(self) -> None:
@@ -395,6 +419,16 @@ class LifeTests(PortMapCase):
         removals = [datagram for datagram, _ in self.reactor.udp_ports[0].sent[before:]]
         # RFC 6886, section 3.4: a removal has lifetime 0 and no external port.
         self.assertEqual(removals, [bytes.fromhex("00010000 9c40 0000 00000000")] * 3)
+        self.stop()
+
+    def test_refused_removal_is_an_end_too(self) -> None:
+        """The router has answered."""
+        self.router("pcp")
+        mapping = self.mapped()
+        self.fake.refusal = 2
+        released = mapping.release()
+        self.fake.pump()
+        self.successResultOf(released)
         self.stop()
 
     def test_stop_without_an_answering_router_takes_no_time(self) -> None:

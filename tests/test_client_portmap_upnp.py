@@ -185,6 +185,31 @@ class UpnpTests(SynchronousTestCase):
         self.assertEqual(self.device.mappings, {})
         self.stop()
 
+    def test_late_mapping_of_pcp_at_the_same_port(self) -> None:
+        """A router has one table for all protocols, so there is nothing to remove."""
+        self.router.protocols, self.router.is_on = {"pcp"}, False
+        self.map()
+        self.router.is_on = True
+        self.router.advance(3)
+        self.assertEqual(self.changes, [(OUTSIDE, LOCAL, "upnp"), (OUTSIDE, LOCAL, "pcp")])
+        self.assertEqual(self.device.mappings, {LOCAL: 7200})
+        self.device.mappings.clear()
+        self.stop()
+
+    def test_pcp_is_faster_after_all(self) -> None:
+        """A mapping of UPnP that comes after one of PCP is one too many."""
+        self.router.protocols, self.router.is_on, self.router.offset = {"pcp"}, False, 1
+        self.is_busy = True
+        self.map()
+        self.reactor.advance(0)
+        self.router.is_on = True
+        self.router.advance(3)
+        self.is_busy = False
+        while self.waiting:
+            self.waiting.pop(0)()
+        self.assertEqual((self.changes, self.device.mappings), ([(OUTSIDE, LOCAL + 1, "pcp")], {}))
+        self.stop()
+
     def test_release(self) -> None:
         """A mapping of UPnP releases itself."""
         self.map()

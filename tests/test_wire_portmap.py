@@ -116,6 +116,11 @@ class ReplyTests(SynchronousTestCase):
         """A PCP server that refuses early may send the header alone."""
         self.assertEqual(decode_reply(PCP_DOUBLE[:24]), Refusal(Protocol.PCP, 8, True, 7, 30))
 
+    def test_refusal_of_natpmp_may_repeat_the_request(self) -> None:
+        """A gateway may answer a request of PCP with its own head and the rest of the request."""
+        request = encode_pcp_map("10.1.0.2", NONCE, 40000, (None, 40000), 7200)
+        self.assertEqual(decode_reply(UNSUPPORTED + request[8:]), Refusal(Protocol.NAT_PMP, 1, True, 7))
+
     def test_removed_mapping_needs_no_port(self) -> None:
         """The reply to a removal has lifetime 0, and with NAT-PMP port 0 (RFC 6886, section 3.4)."""
         self.assertEqual(
@@ -145,6 +150,7 @@ class ReplyTests(SynchronousTestCase):
             "version 1": b"\x01" + PCP_MAP[1:],
             "version 3": b"\x03" + PCP_MAP[1:],
             "NAT-PMP, short head": NATPMP_ADDRESS[:7],
+            "NAT-PMP, far too long": UNSUPPORTED + bytes(1093),
             "NAT-PMP, long": NATPMP_MAP + bytes(1),
             "NAT-PMP, address cut": NATPMP_ADDRESS[:11],
             "NAT-PMP, mapping cut": NATPMP_MAP[:15],

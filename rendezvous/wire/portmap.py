@@ -235,9 +235,9 @@ def decode_reply(datagram: bytes) -> Reply:
 
 
 def _decode_natpmp(datagram: bytes) -> Reply:
-    """Read a reply of NAT-PMP. A refusal may end after the epoch: nothing that follows counts (section 3.5)."""
-    if not _NATPMP_HEAD.size <= len(datagram) <= _NATPMP_MAP_REPLY.size:
-        raise WireError("a reply of NAT-PMP has 8 to 16 bytes")
+    """Read a reply of NAT-PMP. What follows the epoch of a refusal does not count: some repeat the request there."""
+    if not _NATPMP_HEAD.size <= len(datagram) <= _MAX_PCP:
+        raise WireError("a reply of NAT-PMP has at least 8 bytes")
     _, opcode, result, epoch = _NATPMP_HEAD.unpack_from(datagram)
     opcode &= ~_RESPONSE
     if result:
