@@ -114,9 +114,7 @@ class PulseBatch:
         """
         if not len(keys):
             return None
-        if self._presence.index.table is not self._table:
-            self._look()
-        slots = self._find(keys, now)
+        slots = self.find(keys, now)
         records = self._lookup.records.take(slots, 0)
         found = records[:, 2:5] & ALL_BUT_THE_CHECK
         seen = records.view(np.float64)[:, 0]
@@ -140,7 +138,14 @@ class PulseBatch:
         codes[slots == 0] = PulseCode.UNKNOWN
         return codes
 
-    def _find(self, keys: NDArray[np.uint64], now: float) -> NDArray[np.int64]:
+    def find(self, keys: NDArray[np.uint64], now: float) -> NDArray[np.int64]:
+        """
+        :param keys: shape (n, 4), contiguous.
+        :param now: server time.
+        :returns: shape (n,): the slots of the clients, 0 where no client has the key.
+        """
+        if self._presence.index.table is not self._table:
+            self._look()
         slots = self._lookup.find(keys)
         for old in self._presence.old_indexes(now):
             missing = (slots == 0).nonzero()[0]
@@ -153,7 +158,7 @@ class PulseBatch:
         ordered = np.sort(slots)
         repeated = ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)]
         if elsewhere:
-            others = self._find(np.frombuffer(b"".join(elsewhere), np.uint64).reshape(-1, 4), now)
+            others = self.find(np.frombuffer(b"".join(elsewhere), np.uint64).reshape(-1, 4), now)
             repeated = np.concatenate((repeated, others[others != 0]))
         return ~np.isin(slots, repeated) if len(repeated) else None
 

@@ -86,10 +86,12 @@ class SignedRequests:
     :param keyring: resolves a client id to its keys.
     :param wall: converts server time to the wall clock.
     :ivar freshness: the times of the last signed pulses.
+    :ivar key_of: gives the private key of a client, from its id, under the secret in use.
     """
 
     def __init__(self, presence: Presence, keyring: Keyring, wall: Callable[[float], float]) -> None:
         self._presence, self._keyring, self._wall = presence, keyring, wall
+        self.key_of = keyring.key
         self.freshness = Freshness(presence.columns.capacity + 1, presence.columns.signed_times)
 
     def check(self, request: Request, datagram: bytes, port: int, now: float) -> Proof | Refusal:
@@ -133,6 +135,10 @@ class SignedRequests:
         if not presence.moves.take(proof.slot, now):
             return Refusal.PULSE_LIMIT
         return presence.pulse(proof.key, address, now, local_port)
+
+    def has_old_keys(self, now: float) -> bool:
+        """:returns: whether clients may have keys under an old secret."""
+        return bool(self._keyring.old_secrets(self._wall(now)))
 
     def is_from(self, client_id: bytes, datagram: bytes, now: float) -> bool:
         """:returns: whether the MAC of a datagram was made with a key of this client."""

@@ -29,7 +29,8 @@ class BatchColumns:
     def __init__(self, batch: Batch, number: int) -> None:
         self._places = Places(batch.size, number)
         self._is_ipv4 = batch.family == socket.AF_INET
-        self._keys = words(batch.received.buffers, np.uint64, batch.received.room)[:, :4]
+        self._words = words(batch.received.buffers, np.uint64, batch.received.room)
+        self._keys = self._words[:, :4]
         self._ports = words(batch.names, np.dtype(">u2"), NAME_SIZE)[:, 1]
         self._ipv4 = words(batch.names, np.uint32, NAME_SIZE)[:, 1]
         self._ipv6 = words(batch.names, np.uint64, NAME_SIZE)[:, 1:3]
@@ -37,6 +38,10 @@ class BatchColumns:
     def keys(self, which: slice | NDArray[np.intp]) -> NDArray[np.uint64]:
         """:returns: shape (n, 4), contiguous: the first 32 bytes of some rows."""
         return np.ascontiguousarray(self._keys[which])
+
+    def datagrams(self, which: NDArray[np.intp], size: int) -> NDArray[np.uint8]:
+        """:returns: shape (n, size), contiguous: some rows, which hold so many bytes, a multiple of 8."""
+        return self._words[which, : size // 8].view(np.uint8)
 
     def places(self, which: slice | NDArray[np.intp]) -> NDArray[np.uint64]:
         """:returns: shape (n, 3): where they came from, good until the next call."""

@@ -344,16 +344,20 @@ def _decide(protocol: RendezvousDatagrams, batch: Batch, hand_over: Callable[[in
     one_by_one = OneByOne(batch, protocol, hand_over)
     try:
         from rendezvous.udp.columns import ColumnPulses
+        from rendezvous.udp.signedcolumns import SignedColumns
         from rendezvous.udp.together import Together
     except ImportError:
         return one_by_one
     live = protocol.shared.store.live
-    in_columns = ColumnPulses(batch, live, protocol.number) if isinstance(live, Presence) else None
+    is_table = isinstance(live, Presence)
+    in_columns = ColumnPulses(batch, live, protocol.number) if is_table else None
+    signed = SignedColumns(batch, live, protocol) if is_table else None
     # What is on may change while the port is open, and so is asked for each batch.
     return Together(
         batch,
         one_by_one,
         lambda: in_columns if protocol.is_on(Protocol.RENDEZVOUS) else None,
+        lambda: signed if protocol.is_on(Protocol.RENDEZVOUS) else None,
         protocol,
         lambda: protocol.is_on(Protocol.STUN),
     )

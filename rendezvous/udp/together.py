@@ -1,5 +1,5 @@
 """
-The common cases of a batch decided together, with NumPy: pulses of known clients, and plain STUN Bindings.
+The common cases of a batch decided together, with NumPy: pulses, signed pulses, and plain STUN Bindings.
 
 A Binding is plain if it is 20 bytes long: it has no attributes. Nearly all are; the others are left to
 :mod:`rendezvous.wire.stun`.
@@ -18,17 +18,19 @@ from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.states import PulseCode
 from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, NAME_SIZE, Batch, keys_in_hex
 from rendezvous.udp.rows import replies, words
+from rendezvous.wire.signed import SIGNED_SIZE
 
 if TYPE_CHECKING:
     from rendezvous.udp.fast import Decide
 
-__all__ = ["FEW", "Pulses", "Rates", "Together"]
+__all__ = ["FEW", "Pulses", "Rates", "Signed", "Together"]
 
 #: With fewer datagrams a plain loop is faster.
 FEW = 12
 
 _BINDING = bytes.fromhex("000100002112a442")
 _BINDING_SIZE = 20
+_SIGNED_REQUEST = b"\x0b\x01"
 _IPV4_RESPONSE, _IPV6_RESPONSE = 32, 44
 _MAPPED = int(np.frombuffer(bytes(2) + b"\xff\xff", np.uint32)[0])
 
@@ -44,9 +46,33 @@ class Pulses(Protocol):
 
         :param which: the rows of the batch that hold 32 bytes: known keys or not.
         :param now: server time.
-        :param elsewhere: the keys of pulses in other rows. Those of the same clients are not taken.
+        :param elsewhere: the keys of pulses in other rows, in pieces of any number of keys. Those of the same clients
+            are not taken.
         :returns: the answer to each of them: 1020 if it is recorded, 1060 if no client has its key, or 0 if it has
             changed nothing and is left. ``None`` stands for 1020 everywhere.
+        """
+
+
+class Signed(Protocol):
+    """Decides signed pulses of a batch together. It is made for one batch and one live table."""
+
+    def open(self, which: NDArray[np.intp], now: float) -> bytes:
+        """
+        Look at signed requests.
+
+        :param which: the rows of the batch that hold them.
+        :param now: server time.
+        :returns: the keys of the clients that have sent signed pulses, one behind the other.
+        """
+
+    def take(self, now: float, elsewhere: Sequence[bytes]) -> NDArray[np.intp]:
+        """
+        Take signed pulses, and queue the replies.
+
+        :param now: server time.
+        :param elsewhere: the keys of pulses in other rows, in pieces of any number of keys. Those of the same clients
+            are not taken.
+        :returns: the rows that are decided.
         """
 
 
@@ -71,6 +97,7 @@ class Together:
     :param batch: where they are.
     :param one_by_one: decides a few datagrams, and those that are not decided together.
     :param pulses: gives what decides pulses together at present, or ``None`` if nothing does.
+    :param signed: gives what decides signed pulses together at present, or ``None`` if nothing does.
     :param rates: limits answers.
     :param has_stun: says whether Bindings are answered here at present; if not, they are left to the protocol.
     """
@@ -82,14 +109,17 @@ class Together:
         batch: Batch,
         one_by_one: Decide,
         pulses: Callable[[], Pulses | None],
+        signed: Callable[[], Signed | None],
         rates: Rates,
         has_stun: Callable[[], bool],
     ) -> None:
         self._batch, self._one_by_one, self._pulses, self._rates = batch, one_by_one, pulses, rates
-        self._has_stun = has_stun
+        self._has_stun, self._signed = has_stun, signed
         self._lengths = words(batch.received.messages, np.uint32, MESSAGE_SIZE)[:, LENGTH_OFFSET // 4]
         self._first = words(batch.received.buffers, np.uint64, batch.received.room)[:, 0]
         self._binding = np.frombuffer(_BINDING, np.uint64)[0]
+        self._beginnings = words(batch.received.buffers, np.uint16, batch.received.room)[:, 0]
+        self._request = np.frombuffer(_SIGNED_REQUEST, np.uint16)[0]
         self._replies = {code: replies(batch, code) for code in (PulseCode.ON_TIME, PulseCode.UNKNOWN)}
         self._bindings = _Bindings(batch)
 
@@ -119,24 +149,45 @@ class Together:
     def _sort(self, count: int, is_key: NDArray[np.bool_], now: float) -> int:
         """Decide a batch of several kinds of datagrams."""
         is_binding = (self._lengths[:count] == _BINDING_SIZE) & (self._first[:count] == self._binding)
-        is_common = is_key | is_binding
+        is_signed = (self._lengths[:count] == SIGNED_SIZE) & (self._beginnings[:count] == self._request)
+        is_common = is_key | is_binding | is_signed
         if not is_common.any():
             return self._one_by_one(range(count), now)
         left = np.ones(count, np.bool_)
         others = np.flatnonzero(~is_common).tolist()
         if self._has_stun() and is_binding.any():
-            decided, paid = self._pay(np.flatnonzero(is_binding), others)
+            # A signed request may take a token, too.
+            decided, paid = self._pay(np.flatnonzero(is_binding), np.flatnonzero(~(is_key | is_binding)).tolist())
             left[decided] = False
             self._bindings.answer(paid)
-        pulses = self._pulses()
-        keys = np.flatnonzero(is_key)
+        left[self._take_pulses(np.flatnonzero(is_key), np.flatnonzero(is_signed), others, now)] = False
+        return self._one_by_one(np.flatnonzero(left).tolist(), now)
+
+    def _take_pulses(
+        self, keys: NDArray[np.intp], requests: NDArray[np.intp], others: Sequence[int], now: float
+    ) -> NDArray[np.intp]:
+        """
+        Take plain and signed pulses.
+
+        :param keys: rows that hold 32 bytes.
+        :param requests: rows that hold signed requests.
+        :param others: rows that hold neither, nor a Binding.
+        :returns: the rows that are decided.
+        """
+        pulses, signed = self._pulses(), self._signed()
+        elsewhere = keys_in_hex(self._batch, others)
+        signers = signed.open(requests, now) if signed is not None and len(requests) else b""
+        decided = keys[:0]
         if pulses is not None and len(keys):
-            codes = pulses(keys, now, keys_in_hex(self._batch, others))
+            codes = pulses(keys, now, [*elsewhere, signers] if signers else elsewhere)
             if codes is None:
                 codes = np.full(len(keys), PulseCode.ON_TIME, np.uint16)
             self._reply(keys, codes)
-            left[keys[codes != 0]] = False
-        return self._one_by_one(np.flatnonzero(left).tolist(), now)
+            decided = keys[codes != 0]
+        if signed is not None and signers:
+            plain = [self._batch.datagram(row) for row in keys.tolist()]
+            decided = np.concatenate((decided, signed.take(now, [*elsewhere, *plain])))
+        return decided
 
     def _pay(self, rows: NDArray[np.intp], others: Sequence[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """
