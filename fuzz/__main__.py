@@ -19,7 +19,7 @@ from zope.interface import provider
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 with atheris.instrument_imports(include=["rendezvous", "tests.small_server"]):
-    from tests.small_server import SAMPLES, as_script, play, records, share_ids
+    from tests.small_server import SAMPLES, as_script, play, records, share_ids, signed_again
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "build" / "fuzz"
@@ -68,7 +68,13 @@ def try_script(script: bytes) -> None:
 
 
 def repaired(datagram: bytes, draw: random.Random) -> bytes:
-    """Make a STUN message of most that resembles one: its length field right, and perhaps its FINGERPRINT."""
+    """
+    Make a message of most that resembles one.
+
+    A STUN message gets the right length field, and perhaps its FINGERPRINT; what is signed gets the right MAC.
+    """
+    if datagram[:1] == b"\x0b" and len(datagram) in (32, 80) and draw.random() < 0.8:
+        return signed_again(datagram)
     if datagram[4:8] != b"\x21\x12\xa4\x42" or len(datagram) < 20 or draw.random() < 0.2:
         return datagram
     body = datagram[20:] + bytes(-len(datagram) % 4)

@@ -13,10 +13,13 @@ from hashlib import sha256
 from typing import Any
 from unittest.mock import patch
 
+import attrs
+
 from twisted.internet.task import Clock
 
 from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.macs import datagram_key, mac
 from rendezvous.core.presence import Presence
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.core.states import PulseCode, Timers
@@ -31,12 +34,13 @@ from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Datagrams, Drop
 from rendezvous.wire.demux import mistakable
 from rendezvous.wire.pulse import encode_reply
+from rendezvous.wire.signed import Request, Short, ShortKind, encode_request, encode_short, reply_to
 from rendezvous.wire.stun import BINDING, Message, MessageClass, encode
 from rendezvous.wire.tracker import Dialect
 from tests._memory_fast import FastMemoryPort, FastMemoryReactor
 from tests._memory_workers import TwoWorkersMemoryReactor, WorkerMemoryReactor
 
-__all__ = ["SAMPLES", "SmallServer", "as_script", "play", "records", "share_ids", "work"]
+__all__ = ["SAMPLES", "SmallServer", "as_script", "play", "records", "share_ids", "signed_again", "work"]
 
 Source = tuple[str, int]
 Record = tuple[int, bytes]
@@ -55,6 +59,8 @@ SOURCES: tuple[Source, ...] = (
 #: Seconds that an action may let pass; the tracker forgets after ten, a burst is back after four.
 PAUSES = (0.1, 4.0, 11.0, 400.0)
 
+#: When a server is started.
+START = 1_800_000_000
 MAX_TRACKER_PEERS = 3
 MAX_SOURCES = 4
 ON_TIME = encode_reply(PulseCode.ON_TIME)
@@ -74,19 +80,40 @@ def counting() -> Any:
     return draw
 
 
+class SomeAttempts:
+    """Attempts whose first byte says how they go on; each client that is asked for has been sent a check."""
+
+    def __init__(self, client_id: bytes) -> None:
+        self._client_id = client_id
+
+    async def observe(
+        self, client_id: bytes, attempt: bytes, round: int, time: int, port: int, address: Source, now: float
+    ) -> PulseCode | None:
+        """:returns: the same for the same attempt."""
+        return (PulseCode.ON_TIME, PulseCode.UNKNOWN, None)[attempt[0] % 3]
+
+    def checker(self, attempt: bytes, nonce: bytes) -> bytes | None:
+        """:returns: the client, or ``None``."""
+        return self._client_id if attempt[0] % 2 else None
+
+    async def checked(self, attempt: bytes, nonce: bytes, now: float) -> None:
+        """Take the answer."""
+
+
 class SmallServer:
     """
     All dialects on two ports, in memory, with one client that is ONLINE.
 
     :param reactor: one whose ports take the fast path, if they should.
     :param rate: of the limit on answers.
+    :ivar client_id: the client's.
     :ivar key: the client's.
     :ivar heard: every source that has sent something.
     """
 
     def __init__(self, reactor: FastMemoryReactor | None = None, rate: float = 10.0) -> None:
         self.clock = Clock()
-        self.clock.advance(1_800_000_000)
+        self.clock.advance(START)
         keyring, draw = Keyring([Secret(bytes(32))]), counting()
         self.store = memory_store(
             keyring=keyring,
@@ -100,10 +127,11 @@ class SmallServer:
             tracker_lifetime=10.0,
         )
         self.store.open(self.clock.seconds())
-        client_id, self.key = keyring.draw(draw, mistakable)
-        self.store.tables.presence.register(client_id, self.key, self.clock.seconds())
+        self.client_id, self.key = keyring.draw(draw, mistakable)
+        self.store.tables.presence.register(self.client_id, self.key, self.clock.seconds())
         self.limit = RateLimit(rate, 40, MAX_SOURCES)
         self.shared = Datagrams(self.store, self.clock, self.limit, amplification=AmplificationLimit(MAX_SOURCES))
+        self.shared.attempts = SomeAttempts(self.client_id)
         protocols = [RendezvousDatagrams(self.shared, dialect) for dialect in Dialect]
         self.ports: Sequence[MemoryUDPPort]
         if reactor is None:
@@ -134,10 +162,13 @@ class SmallServer:
         assert len(replies) <= 2 * len(datagrams), f"{len(replies)} replies to {len(datagrams)} datagrams"
 
     def table(self) -> bytes:
-        """:returns: the records of the live table: of the client, its address and when it was last seen."""
+        """
+        :returns: the records of the live table: of the client, its address and when it was last seen, and the times of
+            its last signed pulses.
+        """
         live = self.store.live
         assert isinstance(live, Presence)
-        return bytes(live.columns.memory)
+        return bytes(live.columns.memory) + bytes(live.signed.freshness.memory)
 
     def take_sent(self) -> list[bytes]:
         """:returns: all that was sent since the last call, which is held to what any of it has to be."""
@@ -252,6 +283,24 @@ def _binding(*attributes: tuple[int, Any], fingerprint: bool = False) -> bytes:
     return encode(Message(BINDING, MessageClass.REQUEST, bytes(range(12)), attributes, fingerprint))
 
 
+def signed_again(datagram: bytes) -> bytes:
+    """:returns: a datagram with the MAC of the client of every new server."""
+    return datagram[:-16] + mac(_DATAGRAM_KEY, datagram[:-16])
+
+
+def _signed() -> Iterator[bytes]:
+    server = SmallServer()
+    pulse = Request(server.client_id, START * 1000 + 5000, b"nonce..8")
+    for port in (0, 1):
+        yield encode_request(attrs.evolve(pulse, port=port), _DATAGRAM_KEY)
+        yield encode_request(attrs.evolve(pulse, port=port, attempt=b"0ttempt!", round=1), _DATAGRAM_KEY)
+    stranger = Keyring([Secret(bytes(32))]).key(bytes(16))
+    yield encode_request(attrs.evolve(pulse, client_id=bytes(16)), datagram_key(stranger))
+    yield reply_to(encode_request(pulse, _DATAGRAM_KEY), PulseCode.ON_TIME, CLIENT, _DATAGRAM_KEY)
+    for kind in ShortKind:
+        yield encode_short(Short(kind, b"attempt!", b"four"), _DATAGRAM_KEY)
+
+
 def _samples() -> Iterator[bytes]:
     key = SmallServer().key
     yield from (key, key.hex().encode(), bytes(32), b"f" * 64, key.hex().upper().encode())
@@ -270,5 +319,6 @@ def _samples() -> Iterator[bytes]:
     yield b'{"action":"announced","data":{"shareId":"\\u0041","other":[1e999,-0.0,null,{}]}}'
 
 
-SAMPLES: tuple[bytes, ...] = tuple(_samples())
+_DATAGRAM_KEY = datagram_key(SmallServer().key)
+SAMPLES: tuple[bytes, ...] = (*_samples(), *_signed())
 """Valid datagrams of every dialect, and the server's own answers."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.macs import datagram_key
 from rendezvous.core.presence import Presence
 from rendezvous.testing import MemoryServer
 from rendezvous.udp import fast, together
@@ -22,6 +23,7 @@ from rendezvous.udp.port import DATAGRAMS_A_TURN
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Drop
 from rendezvous.wire import stun
+from rendezvous.wire.signed import Request, encode_request
 from tests._live_table import clients
 from tests._memory_fast import FastMemoryPort, FastMemoryReactor, fast_server
 from tests.small_server import SAMPLES, SOURCES, SmallServer
@@ -364,13 +366,14 @@ class LifeTests(SynchronousTestCase):
 bindings = st.builds(lambda identifier: BINDING[:8] + identifier, st.binary(min_size=12, max_size=12))
 kinds = st.one_of(
     st.sampled_from(["key", "stranger", "hex"]),
+    st.integers(-3, 15_001),
     st.sampled_from(SAMPLES),
     st.binary(max_size=80),
     bindings,
 )
 #: Requests that take tokens, none of which causes an answer to another source.
 requests = st.sampled_from([each for each in SAMPLES if each[:2] == b"\0\1"])
-paying = st.one_of(bindings, bindings, requests, st.just("key"), st.just("hex"))
+paying = st.one_of(bindings, bindings, requests, st.just("key"), st.just("hex"), st.integers(0, 9))
 batches = st.lists(st.tuples(kinds, st.sampled_from([s for s in SOURCES if "%" not in s[0]])), max_size=40)
 
 
@@ -395,7 +398,7 @@ class SameTests(SynchronousTestCase):
         self.patch(together, "FEW", few)
         plain, fast = SmallServer(rate=rate), SmallServer(FastMemoryReactor(), rate=rate)
         for batch in script:
-            datagrams = [(_bytes(kind, plain.key), source) for kind, source in batch]
+            datagrams = [(_bytes(kind, plain), source) for kind, source in batch]
             for datagram, source in datagrams:
                 plain.ports[0].deliver(datagram, source)
             port = fast.ports[0]
@@ -409,7 +412,12 @@ class SameTests(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
-def _bytes(kind: str | bytes, key: bytes) -> bytes:
+def _bytes(kind: str | bytes | int, server: SmallServer) -> bytes:
+    """:returns: a datagram; a number stands for a signed pulse that is so many ms ahead of the server."""
+    key = server.key
+    if isinstance(kind, int):
+        time = round(server.clock.seconds() * 1000) + kind
+        return encode_request(Request(server.client_id, time, b"nonce..8"), datagram_key(key))
     if isinstance(kind, bytes):
         return kind
     return {"key": key, "stranger": bytes(32), "hex": key.hex().encode()}[kind]

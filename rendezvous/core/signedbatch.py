@@ -129,20 +129,20 @@ class SignedBatch:
         if not len(codes):
             return codes
         signed = self._presence.signed
+        slots = self._pulses.find(opened.keys, now)
         if not signed.has_old_keys(now):
             codes[~opened.is_authentic] = _WRONG_MAC
-        slots = self._pulses.find(opened.keys, now)
-        slots[~opened.is_authentic] = 0
+            slots[~opened.is_authentic] = 0
         times = np.frombuffer(signed.freshness.memory, np.uint64)
         at = slots * TIMES + min(port, TIMES - 1)
         last = np.maximum(times[at], np.uint64(signed.freshness.earliest))
         is_stale = opened.times.astype(np.uint64) <= last
         is_stale &= last <= np.uint64(signed.milliseconds(now) + 2 * WINDOW)
-        # Copies of a pulse that is in the same batch are decided in their order.
+        # Several requests of one client, such as a pulse and its copy, are decided in their order.
         _, first, count = np.unique(slots, return_index=True, return_counts=True)
         is_alone = np.zeros(len(slots), np.bool_)
         is_alone[first[count == 1]] = True
-        is_alone &= slots != 0
+        is_alone &= (slots != 0) & opened.is_authentic
         codes[is_alone & is_stale] = _REPEATED
         chosen = (is_alone & ~is_stale).nonzero()[0]
         taken = self._pulses.take(np.ascontiguousarray(opened.keys[chosen]), places[chosen], now, elsewhere)
