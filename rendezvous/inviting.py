@@ -40,7 +40,7 @@ class Inviting(Service):
     Does what is due for attempts, when it is due. While there are none, it does nothing.
 
     :param clock: server time, and timers.
-    :param sends: sends datagrams.
+    :param sends: sends datagrams; ``None`` if the protocol is off. Then attempts of before still come to their end.
     :param counters: where attempts that have ended are counted.
     :param facilities: gives what the server has for clients that connect.
     :param random: gives that many random bytes.
@@ -52,7 +52,7 @@ class Inviting(Service):
         self,
         store: IStore,
         clock: IReactorTime,
-        sends: Sends,
+        sends: Sends | None,
         counters: Counters,
         facilities: Callable[[], Facilities],
         random: Callable[[int], bytes],
@@ -108,11 +108,14 @@ class Inviting(Service):
 
     def _send(self, due: Due) -> None:
         self._ended.update(due.outcomes)
+        sends = self._sends
+        if sends is None:
+            return
         for each in due.sends:
             if isinstance(each, Invite):
-                self._sends.send_invitation(each.client_id, each.attempt, self._random(4))
+                sends.send_invitation(each.client_id, each.attempt, self._random(4))
             else:
-                self._sends.send_check(each.client_id, each.attempt, each.nonce, each.address)
+                sends.send_check(each.client_id, each.attempt, each.nonce, each.address)
 
     def _failed(self, failure: Failure) -> None:
         self.log.failure("what is due for attempts could not be sent; it is tried again", failure)

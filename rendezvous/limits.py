@@ -98,6 +98,7 @@ class Bounds:
     :ivar max_waiting: requests and event streams that wait, each with a connection and a timer of its own.
     :ivar share: the part of each table that one subscriber may hold, from 0 to 1; 0 for no limit. A site may hold 2.5
         times as much.
+    :ivar max_attempts: attempts to connect, each of which takes some 7 KB, and 16 KB at most.
     :ivar attempts_per_minute: attempts that one client may begin within a minute; 0 for no limit.
     """
 
@@ -107,7 +108,7 @@ class Bounds:
     signaling_memory: int
     max_waiting: int
     share: float
-    max_attempts: int = 20_000
+    max_attempts: int = 10_000
     attempts_per_minute: int = 6
 
 

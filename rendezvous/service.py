@@ -128,16 +128,17 @@ class Rendezvous(MultiService):
         self._datagrams.run(False)
         self._relay_hosts: frozenset[str] = frozenset()
         self._resolving = Resolving(reactor, self._use_relays)
-        if Protocol.CONNECT not in settings.without:
-            self._connect(random)
+        self._connect(random)
         sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
 
     def _connect(self, random: Callable[[int], bytes]) -> None:
-        """Let clients connect to each other."""
-        self._datagrams.attempts = self.store
-        sends = ClientDatagrams(self._datagrams)
+        """Let clients connect to each other, unless that is turned off."""
+        is_on = Protocol.CONNECT not in self.settings.without
+        sends = ClientDatagrams(self._datagrams) if is_on else None
         Inviting(self.store, self.clock, sends, self.counters, self._facilities, random).setServiceParent(self)
-        self._resolving.setServiceParent(self)
+        if is_on:
+            self._datagrams.attempts = self.store
+            self._resolving.setServiceParent(self)
         self._resolving.serve(self.turn.uris if self.turn is not None else ())
 
     def _facilities(self) -> Facilities:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from twisted.internet.defer import fail
@@ -208,6 +209,24 @@ class InvitingTests(ServerCase):
         self.assertEqual(self.server.deliver(self.a.observation(self.server, "0123456789abcdef", 0), AT_A), [])
         pulse = signed.Request(bytes.fromhex(self.a.id), int(self.server.reactor.seconds() * 1000), bytes(8))
         self.assertEqual(len(self.server.deliver(signed.encode_request(pulse, self.a.datagram_key), AT_A)), 1)
+
+    def test_attempts_of_before_end_where_the_protocol_is_off(self) -> None:
+        """They are forgotten in their time, and nothing is sent for them."""
+        path = self.mktemp()
+        self.server.stop()
+        reactor = self.server.reactor
+        self.server = MemoryServer(reactor, udp_port=(5024, 5026), store=f"sqlite:{path}")
+        self.a, self.b = Client(self.server), Client(self.server)
+        self.server.deliver(self.b.key, PULSES_OF_B, 1)
+        self.begin()
+        self.server.stop()
+        self.server = MemoryServer(reactor, udp_port=(5024, 5026), store=f"sqlite:{path}", without=("connect",))
+        reactor.advance(61)
+        self.assertEqual(self.sent(1), [])
+        self.server.stop()
+        with sqlite3.connect(path) as database:
+            self.assertEqual(database.execute("SELECT count(*) FROM attempts").fetchone(), (0,))
+        self.server = MemoryServer(reactor)
 
 
 async def _failing() -> Any:

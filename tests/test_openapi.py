@@ -441,6 +441,53 @@ class RequestTests(DescribedCase):
             status = self.ask("POST", "/poll", body, ORIGIN).status
             self.assertAgreed(self.schema("Poll"), body, status, allowed)
 
+    def test_attempts(self) -> None:
+        """Candidates, numbers and flags at their bounds, with wrong types and null."""
+        host: dict[str, Any] = {"kind": "host", "host": "192.168.0.2", "port": 5000}
+        cases: list[Case] = [
+            (True, {"candidates": None, "rtt": None, "birthday": None, "unknown": 1}),
+            (True, {"candidates": [], "rtt": 0, "birthday": False}),
+            (True, {"candidates": [host] * 10, "rtt": 1e300}),
+            *((True, {"candidates": [{**host, **fields}]}) for fields in ({"port": 1}, {"kind": "relayed"})),
+            (True, {"candidates": [{**host, "kind": "mapped", "port": 65535.0}]}),
+            (False, {"candidates": [host] * 11}),
+            *((False, {"candidates": value}) for value in ({"a": 1}, "x", [1], [None])),
+            *((False, {"candidates": [{**host, "port": port}]}) for port in (0, 65536, "1", 1.5, True, None)),
+            *((False, {"candidates": [{**host, "kind": kind}]}) for kind in ("predicted", "", 1, None)),
+            *((False, {"candidates": [{**host, "host": value}]}) for value in (1, None)),
+            *((False, {"rtt": rtt}) for rtt in (-1, "1", True)),
+            *((False, {"birthday": value}) for value in (1, "true")),
+        ]
+        for allowed, fields in cases:
+            response = self.ask("POST", f"/peer/{self.bob_id}/connect", fields, self.alice)
+            self.assertAgreed(self.schema("NewAttempt"), fields, response.status, allowed)
+            if response.status == 201:
+                self.ask("DELETE", f"/attempts/{response.json()['attempt']}", None, self.alice)
+
+    def test_outcomes(self) -> None:
+        """What a side may say at the end."""
+        for allowed, fields in (
+            (True, {"ok": True}),
+            (True, {"ok": False, "ms": 0.5, "via": "relay", "code": "x"}),
+            (True, {"ok": True, "ms": None, "via": None, "code": None}),
+            (False, {}),
+            (False, {"ok": None}),
+            (False, {"ok": 1}),
+            (False, {"ok": True, "via": "air"}),
+            (False, {"ok": True, "via": 1}),
+            (False, {"ok": True, "ms": -1}),
+            (False, {"ok": True, "code": 1}),
+        ):
+            made = self.ask("POST", f"/peer/{self.bob_id}/connect", {}, self.alice)
+            if made.status == 429:
+                self.advance(60)
+                made = self.ask("POST", f"/peer/{self.bob_id}/connect", {}, self.alice)
+            attempt = made.json()["attempt"]
+            self.good("POST", f"/attempts/{attempt}/accept", {}, self.bob)
+            response = self.ask("POST", f"/attempts/{attempt}/done", fields, self.alice)
+            self.assertAgreed(self.schema("Outcome"), fields, response.status, allowed)
+            self.ask("DELETE", f"/attempts/{attempt}", None, self.alice)
+
     def test_numbers_in_queries(self) -> None:
         """Paging numbers and moments at their bounds; a wait in any spelling that JSON has for numbers."""
         self.publish()

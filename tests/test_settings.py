@@ -281,7 +281,7 @@ class PrecedenceTests(SynchronousTestCase):
                 "cors_origin": (),
                 "tracker_lifetime": 300.0,
                 "max_tracker_peers": 100000,
-                "max_attempts": 20000,
+                "max_attempts": 10000,
                 "attempts_per_minute": 6,
                 "turn_uri": (),
                 "turn_secret_file": "",

@@ -191,7 +191,7 @@ class Settings:
         reloadable=True,
     )
     max_attempts: int = option(
-        20_000,
+        10_000,
         "number of attempts to connect that are kept, each for 90 seconds at most; the next one is refused with 503",
         whole(1, _MOST),
         reloadable=True,

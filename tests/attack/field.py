@@ -92,6 +92,24 @@ class Field:
         ):
             self.expect(f"a stranger {what}: {found.status} {found.body[:90]!r}", holds=found.status == 200)
 
+    def strangers_connect(self, invited: str = "") -> None:
+        """
+        See that somebody from elsewhere can begin an attempt to connect, and the other one can accept it.
+
+        :param invited: the credential of the other one; a new client by default.
+        """
+        made = []
+        for _ in range(2):
+            answer = self.ask("POST", "/register").json
+            made.append(f"{answer['client_id']}:{answer['private_id']}")
+        caller, peer = made[0], invited or made[1]
+        begun = self.ask("POST", f"/peer/{peer.partition(':')[0]}/connect", b"{}", caller)
+        self.expect(f"a stranger begins an attempt: {begun.status} {begun.body[:90]!r}", holds=begun.status == 201)
+        if begun.status == 201:
+            path = f"/attempts/{begun.json['attempt']}/accept"
+            accepted = self.ask("POST", path, b"{}", peer)
+            self.expect(f"it is accepted: {accepted.status} {accepted.body[:90]!r}", holds=accepted.status == 200)
+
     def log_size(self) -> int:
         """:returns: bytes that the server has logged."""
         return self.server.log_path.stat().st_size

@@ -170,3 +170,60 @@ def bloom(field: Field) -> None:
     field.note(f"{next(published)} offers in the topic")
     counts = flood(field.http, asking, field.seconds, connections=4)
     field.note(f"answers: {dict(sorted(counts.items()))}")
+
+
+def connecting(peer: str) -> Script:
+    """:returns: a script that registers, and begins attempts to connect to a peer until it is refused."""
+
+    def script() -> Generator[bytes, Answer, None]:
+        answer = yield request("POST", "/register")
+        if answer.status != 200:
+            return
+        auth = f"{answer.json['client_id']}:{answer.json['private_id']}"
+        for _ in range(7):
+            answer = yield request("POST", f"/peer/{peer}/connect", b"{}", auth)
+            if answer.status == 201:
+                yield request("DELETE", f"/attempts/{answer.json['attempt']}", b"", auth)
+
+    return script
+
+
+def inviting() -> Generator[bytes, Answer, None]:
+    """Register two clients, and let one invite the other as often as it may, with as many candidates as it may name."""
+    made = []
+    for _ in range(2):
+        answer = yield request("POST", "/register")
+        if answer.status != 200:
+            return
+        made.append(answer.json)
+    auth = f"{made[0]['client_id']}:{made[0]['private_id']}"
+    candidates = [{"kind": "mapped", "host": f"2001:db8::{number:x}", "port": 5000} for number in range(10)]
+    body = json.dumps({"candidates": candidates}).encode()
+    for _ in range(5):
+        yield request("POST", f"/peer/{made[1]['client_id']}/connect", body, auth)
+
+
+@attack("attempts-full", quick=True, options=(f"--max-attempts={SMALL_OFFERS}",))
+def attempts_full(field: Field) -> None:
+    """One address fills a small table of attempts to connect."""
+    _flood(field, inviting)
+    field.stranger_gets_in()
+    field.strangers_connect()
+
+
+@attack("attempts-spread", memory=256 * MIB)
+def attempts_spread(field: Field) -> None:
+    """Two hundred addresses begin attempts to connect, each with as many candidates as it may name."""
+    _flood(field, inviting, addresses(200))
+
+
+@attack("invitations")
+def invitations(field: Field) -> None:
+    """One address invites one client and takes it back, over and over, under ever new identities."""
+    [auth] = identities(field.http, "127.0.9.2", 1)
+    victim = auth.partition(":")[0]
+    _flood(field, connecting(victim))
+    waiting = fetch(field.http, request("GET", "/attempts", b"", auth), "127.0.9.2")
+    count = len(waiting.json["attempts"])
+    field.expect(f"{count} invitations wait at the client, and 4 are allowed", holds=count <= 4)
+    field.strangers_connect(auth)
