@@ -14,7 +14,7 @@ from rendezvous.core.actions import Send
 from rendezvous.core.checks import Checks
 from rendezvous.core.pairs import CandidateKind, Local
 from rendezvous.core.probes import Address, Chance
-from rendezvous.core.schedule import OPENER_TTLS
+from rendezvous.core.schedule import OPENER_TTL
 
 __all__ = ["SOCKETS", "Easy", "Hard"]
 
@@ -87,7 +87,6 @@ class Hard:
 
     def __init__(self, checks: Checks, target: Address, start: float) -> None:
         self._checks, self._target, self._at = checks, target, start
-        self._ttl = OPENER_TTLS[0]
         self._queue: list[Local] = []
         self._again: list[Local] = []
 
@@ -106,11 +105,11 @@ class Hard:
         sends = []
         while self._queue and self._at <= now:
             pair = self._checks.add(self._queue.pop(0), self._target, CandidateKind.SERVER_REFLEXIVE)
-            sends.append(self._checks.probe(now, pair, ttl=self._ttl))
+            sends.append(self._checks.probe(now, pair, ttl=OPENER_TTL))
             self._at = max(self._at + OPENER_GAP, now - 0.1)
             if not self._queue and self._again:
                 self._at += REPEAT_AFTER
-                self._queue, self._again, self._ttl = self._again, [], OPENER_TTLS[1]
+                self._queue, self._again = self._again, []
         return sends
 
 

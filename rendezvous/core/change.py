@@ -8,8 +8,11 @@ from rendezvous.core.pairs import Pair
 
 __all__ = ["Change"]
 
-REPEATS = 6
+REPEATS = 12
 """Probes that nominate a pair, before it counts as failed."""
+
+LONGEST_PAUSE = 0.2
+"""Seconds between two of them, at most, unless the round trip is longer."""
 
 
 class Change:
@@ -37,6 +40,6 @@ class Change:
         if self._repeats == REPEATS:
             return False
         actions.append(self._checks.probe(now, self.pair, nominate=True))
-        self.at = now + max(1.5 * (self.pair.rtt or 0.0), 0.05) * 2**self._repeats
+        self.at = now + max(1.5 * (self.pair.rtt or 0.0), min(0.05 * 2**self._repeats, LONGEST_PAUSE))
         self._repeats += 1
         return True

@@ -21,8 +21,11 @@ NOMINATE_AFTER = 0.05
 RELAY_AFTER = 0.5
 """Seconds from the start of the round to the nomination of a relayed pair, while direct ones are tried."""
 
-REPEATS = 6
+REPEATS = 12
 """Probes that nominate a pair, before another pair is nominated."""
+
+LONGEST_PAUSE = 0.2
+"""Seconds between two of them, at most, unless the round trip is longer."""
 
 
 class Nomination:
@@ -88,7 +91,7 @@ class Nomination:
             if self.pair is None:
                 return
         actions.append(self._checks.probe(now, self.pair, nominate=True))
-        self._at = now + max(1.5 * (self.pair.rtt or 0.0), 0.05) * 2**self._repeats
+        self._at = now + max(1.5 * (self.pair.rtt or 0.0), min(0.05 * 2**self._repeats, LONGEST_PAUSE))
         self._repeats += 1
 
     def _best(self) -> Pair | None:

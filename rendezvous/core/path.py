@@ -79,9 +79,11 @@ class Path:
     # What the caller does.
 
     def start(self, now: float) -> list[Action]:
-        """Begin. Data that has come before is delivered, and endpoints that are of no use are released."""
+        """Begin. Data that has come before is delivered."""
         self._heard_at = now
         self._sent(now)
+        # The other side has been sent an acknowledgement. If it gets lost, the other side is probed before it gives up.
+        self._silence.sent(now, self._pair)
         self._note_tier(now)
         return self._take_over(self._owner)
 
@@ -266,15 +268,9 @@ class Path:
         actions.append(PathChanged(pair.local, pair.address, pair.via, pair.rtt or 0.0))
 
     def _take_over(self, puncher: Puncher) -> list[Action]:
-        """Take over what came for a puncher, and release its sockets that are of no use."""
+        """Take over the data that came for a puncher before there was a path."""
         early, puncher.early = puncher.early, []
-        used = puncher.connected
-        actions: list[Action] = [Deliver(data.payload) for data in early if self._window.take(data.sequence)]
-        unused = [
-            local for local in puncher.locals if local.birthday and (used is None or local.name != used.local.name)
-        ]
-        puncher.remove_locals(unused)
-        return [*actions, Release(tuple(unused))] if unused else actions
+        return [Deliver(data.payload) for data in early if self._window.take(data.sequence)]
 
     # What is due.
 

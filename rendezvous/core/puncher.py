@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from rendezvous.core import birthday
-from rendezvous.core.actions import Action, Connected, Failed, NextRound, OpenSockets
+from rendezvous.core.actions import Action, Connected, Failed, NextRound, OpenSockets, Release
 from rendezvous.core.checks import Checks, Heard
 from rendezvous.core.nomination import Nomination
 from rendezvous.core.pairs import Candidate, CandidateKind, Local, Mapping, Pair, Tier, choose
@@ -172,7 +172,7 @@ class Puncher:
         while (due := self._schedule.next(now)) is not None:
             pair, ttl = due
             actions.append(self.checks.probe(now, pair, ttl=ttl))
-        if self._birthday is not None and self.connected is None:
+        if self._birthday is not None:
             actions += self._birthday.tick(now)
         if self.connected is None:
             self._nomination.tick(now, self._trying(), actions)
@@ -186,7 +186,9 @@ class Puncher:
             return None
         times = [self._ends, self._schedule.due(), *self._listening.values()]
         if self.connected is None:
-            times += [self._nomination.due(self._trying()), None if self._birthday is None else self._birthday.due()]
+            times.append(self._nomination.due(self._trying()))
+        if self._birthday is not None:
+            times.append(self._birthday.due())
         return min(time for time in times if time is not None)
 
     def stop(self) -> None:
@@ -263,6 +265,8 @@ class Puncher:
         """Go on after the peer was heard on a pair."""
         if pair.valid:
             self._schedule.remove(pair)
+            if self._birthday is not None and pair.tier is not Tier.RELAYED:
+                self._end_birthday(actions)
         else:
             self._schedule.hasten(pair, now)
         if self.connected is None:
@@ -270,6 +274,20 @@ class Puncher:
                 self._connect(pair, actions)
             else:
                 self._nomination.tick(now, self._trying(), actions)
+
+    def _is_direct(self) -> bool:
+        """:returns: whether there is a direct path, or one could be chosen."""
+        pairs = self.checks.pairs.values() if self.connected is not None else ()
+        return any(pair.valid and pair.tier is not Tier.RELAYED for pair in pairs)
+
+    def _end_birthday(self, actions: list[Action]) -> None:
+        """End birthday probing, and release the sockets that nothing has come to."""
+        self._birthday = None
+        used = {pair.local.name for pair in self.checks.pairs.values() if pair.heard is not None}
+        unused = tuple(local for local in self._locals.values() if local.birthday and local.name not in used)
+        if unused:
+            self.remove_locals(unused)
+            actions.append(Release(unused))
 
     def _trying(self) -> list[Tier]:
         """:returns: the tiers of the pairs that are being tried."""
@@ -287,7 +305,8 @@ class Puncher:
         """End a round that has brought no direct path, unless the peer is being heard."""
         if self._round is None:
             return
-        if self.connected is not None and self.connected.tier is not Tier.RELAYED:
+        self._end_birthday(actions)
+        if self._is_direct():
             self._round = None
             return
         alive = now - self._heard_at < 1.0 or self._nomination.pair is not None

@@ -8,14 +8,13 @@ import attrs
 
 from rendezvous.core.pairs import Pair
 
-__all__ = ["OPENER_TTLS", "PACE", "Schedule"]
+__all__ = ["OPENER_TTL", "PACE", "Schedule"]
 
-OPENER_TTLS = (2, 3, 5)
-"""
-The TTLs of the openers of one pair: past a NAT at home, and past one of the carrier.
+OPENER_TTL = 2
+"""The TTL of an opener: it passes a NAT at home, and reaches no other one if there is a router between the two."""
 
-The least one is the first: it gets to no other NAT, even if there is only one router between the two.
-"""
+OPENERS = 3
+"""Openers on each pair."""
 
 PAUSES = (0.033, 0.033, 0.067, 0.133, 0.267, 0.533, 1.067, 2.0)
 """Seconds between the probes with the usual TTL on one pair. After the last one, the pair is given up."""
@@ -30,13 +29,15 @@ class _Try:
     What is still to be sent on a pair.
 
     :ivar at: when the next probe is due.
-    :ivar openers: seconds from each opener to the next probe, as far as they are not sent.
+    :ivar openers: how many are still to be sent.
+    :ivar gap: seconds from one opener to the next one, and from the last one to the first probe with the usual TTL.
     :ivar sent: probes with the usual TTL so far.
     """
 
     pair: Pair
     at: float
-    openers: list[float]
+    openers: int
+    gap: float
     sent: int = 0
 
 
@@ -54,8 +55,8 @@ class Schedule:
         :param start: when the first one is due.
         :param openers_for: seconds until the first probe with the usual TTL, if openers come first.
         """
-        openers = [] if openers_for is None else [openers_for / len(OPENER_TTLS)] * len(OPENER_TTLS)
-        self._tries[pair.local.name, pair.address] = _Try(pair, start, openers)
+        openers, gap = (0, 0.0) if openers_for is None else (OPENERS, openers_for / OPENERS)
+        self._tries[pair.local.name, pair.address] = _Try(pair, start, openers, gap)
 
     def hasten(self, pair: Pair, now: float) -> None:
         """
@@ -67,7 +68,7 @@ class Schedule:
         if found is None:
             self.add(pair, now + PAUSES[0])
         elif found.openers or found.at > now + PAUSES[0]:
-            found.openers, found.at = [], now + PAUSES[0]
+            found.openers, found.at = 0, now + PAUSES[0]
 
     def remove(self, pair: Pair) -> None:
         """Have no more probes sent on a pair."""
@@ -100,9 +101,9 @@ class Schedule:
         chosen = min(ready, key=lambda each: (each.at, each.pair.tier))
         self._free_at = now + PACE
         if chosen.openers:
-            ttl = OPENER_TTLS[-len(chosen.openers)]
-            chosen.at += chosen.openers.pop()
-            return chosen.pair, ttl
+            chosen.openers -= 1
+            chosen.at += chosen.gap
+            return chosen.pair, OPENER_TTL
         if chosen.sent < len(PAUSES):
             chosen.at = now + PAUSES[chosen.sent]
             chosen.sent += 1

@@ -1,13 +1,9 @@
-"""
-A whole server in memory, on a clock: for our tests, and for those of applications that embed us.
-
-Nothing here opens a socket or waits.
-"""
+"""A whole server in memory, on a clock."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import attrs
@@ -44,10 +40,12 @@ class MemoryUDPPort:
 
     :ivar sent: datagrams and where they were to go, in order.
     :ivar listening: whether it is open.
+    :ivar on_write: called with each datagram and where it goes, beside that; ``None`` for nothing.
     """
 
     def __init__(self, port: int, protocol: DatagramProtocol, interface: str) -> None:
         self.port, self.protocol, self.interface = port, protocol, interface
+        self.on_write: Callable[[bytes, Address], None] | None = None
         self.sent: list[tuple[bytes, Address]] = []
         self.listening = True
         protocol.makeConnection(cast(Any, self))
@@ -57,6 +55,8 @@ class MemoryUDPPort:
         assert isinstance(datagram, bytes), datagram
         assert addr is not None, "this port is not connected"
         self.sent.append((datagram, addr))
+        if self.on_write is not None:
+            self.on_write(datagram, addr)
 
     def deliver(self, datagram: bytes, source: Address) -> list[bytes]:
         """
