@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import WireError
-from rendezvous.wire.stun import ATTRIBUTES, BINDING, MAX_ATTRIBUTES, Message, MessageClass, decode, encode, looks_like
+from rendezvous.wire.attributes import ATTRIBUTES
+from rendezvous.wire.stun import BINDING, MAX_ATTRIBUTES, Message, MessageClass, decode, encode, looks_like
 from tests.stun_samples import (
     IPV4,
     IPV6,
