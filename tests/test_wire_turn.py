@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 from typing import Any
 
 from aioice import stun as aioice_stun
@@ -274,7 +274,7 @@ class AnythingTests(SynchronousTestCase):
             self.assertEqual(decode(encode(record)), record)
             is_authentic(data, b"key")
         for reader in (read_channel_data, lambda stream: list(Frames().feed(stream))):
-            with suppress(WireError):
+            with contextlib.suppress(WireError):
                 reader(data)
 
     @given(
@@ -286,7 +286,7 @@ class AnythingTests(SynchronousTestCase):
             number.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value + bytes(-len(value) % 4)
             for number in numbers
         )
-        with suppress(WireError):
+        with contextlib.suppress(WireError):
             decode(b"\x01\x03" + len(body).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + TRANSACTION + body)
 
     @given(st.binary(max_size=100), st.lists(st.integers(1, 50), max_size=20))
