@@ -16,10 +16,10 @@ __all__ = ["NAME", "pem", "self_signed"]
 NAME = "rendezvous.example"
 
 
-def pem() -> tuple[bytes, bytes]:
-    """:returns: a certificate for :data:`NAME` that is valid now, and its private key."""
+def pem(host: str = NAME) -> tuple[bytes, bytes]:
+    """:returns: a certificate for a host that is valid now, and its private key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -29,7 +29,7 @@ def pem() -> tuple[bytes, bytes]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, SHA256())
     )
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
