@@ -22,7 +22,7 @@ LOST = Failure(ConnectionLost())
 class TLSTransport(SlowTransport):
     """With what TCP has."""
 
-    def setTcpNoDelay(self, on: bool) -> None:  # noqa: N802 - the name of Twisted
+    def setTcpNoDelay(self, on: bool) -> None:
         """Do nothing."""
 
 

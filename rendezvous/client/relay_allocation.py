@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rendezvous.client._resolve import is_ipv6
+from rendezvous.client._resolve import is_ipv6, literal
 from rendezvous.client.relay_requests import Requests, TurnFailed, TurnRefused
 from rendezvous.errors import WireError
 from rendezvous.wire.stun import Message, MessageClass
@@ -152,7 +152,7 @@ class Allocation:
         """
         if self._over or host in self._permissions:
             return
-        if self._relayed is None or is_ipv6(host) != is_ipv6(self._relayed[0]):
+        if self._relayed is None or literal(host) != host or is_ipv6(host) != is_ipv6(self._relayed[0]):
             return
         if len(self._permissions) == MAX_PERMISSIONS:
             busy = {address[0] for address in self._bound}
@@ -175,7 +175,7 @@ class Allocation:
             return
         self.permit(address[0])
         if self._permissions.get(address[0], True):
-            return  # It is refused, or of the other family.
+            return  # It is refused, of the other family, or no address.
         if address in self._heard:
             self._bind(address)
         attributes = ((Name.XOR_PEER_ADDRESS, address), (Name.DATA, datagram))
