@@ -43,6 +43,7 @@ Address = tuple[str, int]
 #: Where servers in memory listen, the latency to them in one direction, and their credential.
 SERVER = ("192.0.2.1", 3478)
 ONE_WAY = 0.02
+BINDING_INDICATION = bytes.fromhex("001100002112a442") + bytes(12)
 USERNAME, PASSWORD, REALM = "2100000000:alice", "secret", "rendezvous.example"
 
 
@@ -156,39 +157,30 @@ class MemoryTurn:
 
 @implementer(IListeningPort)
 class MemorySocket:
-    """A UDP socket that is connected to a server in memory, if one listens there."""
+    """A UDP socket, from which datagrams go to the servers in memory."""
 
     def __init__(self, reactor: TurnReactor, protocol: DatagramProtocol) -> None:
         self.reactor, self.protocol, self.open = reactor, protocol, True
-        self.server: MemoryTurn | None = None
-        self.address: Address | None = None
+        self.address = SERVER
         self.refuse_with: Exception | None = None
         protocol.makeConnection(cast(Any, self))
 
-    def connect(self, host: str, port: int) -> None:
-        """Connect to a server."""
-        if host in self.reactor.unreachable:
-            raise OSError("Network is unreachable")
-        self.address, self.server = (host, port), self.reactor.datagrams.get((host, port))
-
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: bytes, address: Address) -> None:
         """Send a frame; the answer comes after the latency, both ways."""
         if self.refuse_with is not None:
             raise self.refuse_with
-        if self.address in self.reactor.refusing:
-            self.reactor.callLater(2 * ONE_WAY, self.refuse)
-        if self.server is not None and self.reactor.passes():
-            self.reactor.callLater(ONE_WAY, self.arrive, frame)
+        if address[0] in self.reactor.unreachable:
+            raise OSError("Network is unreachable")
+        self.address = address
+        if frame == BINDING_INDICATION:
+            return
+        server = self.reactor.datagrams.get(address)
+        if server is not None and self.reactor.passes():
+            self.reactor.callLater(ONE_WAY, self.arrive, server, frame)
 
-    def refuse(self) -> None:
-        """Say that nothing listens there."""
-        if self.open:
-            self.protocol.connectionRefused()
-
-    def arrive(self, frame: bytes) -> None:
+    def arrive(self, server: MemoryTurn, frame: bytes) -> None:
         """Let the server have a frame."""
-        assert self.server is not None
-        answer = self.server.take(self, frame)
+        answer = server.take(self, frame)
         if answer is not None:
             self.deliver(answer)
 
@@ -198,7 +190,7 @@ class MemorySocket:
 
     def receive(self, frame: bytes) -> None:
         """Have a frame arrive now."""
-        if self.open and self.address is not None:
+        if self.open:
             self.protocol.datagramReceived(frame, self.address)
 
     def startListening(self) -> None:
@@ -320,7 +312,6 @@ class TurnReactor(Clock):
 
     :ivar datagrams: servers by their UDP address. To all others, datagrams go and nothing comes back.
     :ivar streams: servers by their TCP address. All others refuse the connection.
-    :ivar refusing: UDP addresses where it is known that nothing listens.
     :ivar unreachable: hosts that the system knows no way to.
     :ivar losses: for the next datagrams, whether they are lost.
     """
@@ -330,7 +321,6 @@ class TurnReactor(Clock):
         self.nameResolver = Names()
         self.datagrams: dict[Address, MemoryTurn] = {}
         self.streams: dict[Address, MemoryTurn] = {}
-        self.refusing: set[Address] = set()
         self.unreachable: set[str] = set()
         self.losses: list[bool] = []
         self.sockets: list[MemorySocket] = []

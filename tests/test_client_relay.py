@@ -44,11 +44,11 @@ class AllocateTests(RelayCase):
         self.assertEqual(len(self.reactor.sockets), 1)
 
     def test_tcp_is_tried_at_once_when_udp_has_failed(self) -> None:
-        """A refused datagram leaves nothing to wait for."""
-        self.reactor.refusing.add(SERVER)
-        del self.reactor.datagrams[SERVER]
-        result = self.relay(UDP, TCP).allocate()
-        self.assertApproximates(self.reactor.until(lambda: result.called), 8 * ONE_WAY, 0.011)
+        """A server that the system knows no way to leaves nothing to wait for."""
+        self.reactor.unreachable.add("2001:db8::1")
+        self.reactor.nameResolver.known["2001:db8::1"] = ["2001:db8::1"]
+        result = self.relay("turn:[2001:db8::1]", TCP).allocate()
+        self.assertApproximates(self.reactor.until(lambda: result.called), 6 * ONE_WAY, 0.011)
 
     def test_lost_datagram_is_repeated(self) -> None:
         """After half a second, and then after twice as long."""

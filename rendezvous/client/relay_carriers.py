@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from zope.interface import implementer
 
@@ -20,12 +20,15 @@ from rendezvous.client._resolve import is_ipv6, resolve
 from rendezvous.client.relay_requests import TurnFailed
 from rendezvous.client.relay_servers import Transport, TurnServer
 from rendezvous.errors import WireError
+from rendezvous.wire import stun
 from rendezvous.wire.turn import Frames
 
 __all__ = ["StreamCarrier", "UDPCarrier", "open_carrier"]
 
 Received = Callable[[bytes], object]
 Lost = Callable[[str], object]
+
+_NOTHING: Final = stun.encode(stun.Message(stun.BINDING, stun.MessageClass.INDICATION, bytes(12)))
 
 
 def open_carrier(
@@ -43,18 +46,18 @@ def open_carrier(
         be cancelled.
     """
     opened: Deferred[Any] = (
-        maybeDeferred(_open_udp, reactor, server, received, lost)
+        maybeDeferred(_open_udp, reactor, server, received)
         if server.transport is Transport.UDP
         else maybeDeferred(_connect, reactor, server, trust_root, received, lost)
     )
     return opened
 
 
-def _open_udp(reactor: Any, server: TurnServer, received: Received, lost: Lost) -> Deferred[UDPCarrier]:
+def _open_udp(reactor: Any, server: TurnServer, received: Received) -> Deferred[UDPCarrier]:
     def opened(addresses: list[str]) -> UDPCarrier:
         error = TurnFailed(f"{server.host} has no address")
         for address in addresses:
-            carrier = UDPCarrier(received, lost)
+            carrier = UDPCarrier(received)
             try:
                 carrier.open(reactor, (address, server.port))
             except TurnFailed as failed:
@@ -80,16 +83,20 @@ def _connect(
 
 
 class UDPCarrier(DatagramProtocol):
-    """A UDP socket that exchanges datagrams with one address. A new one has another port."""
+    """
+    A UDP socket that exchanges datagrams with one address. A new one has another port.
+
+    The socket is not connected: Twisted closes a connected one on the first ICMP error.
+    """
 
     noisy = False
     reliable = False
     transport: Any
 
-    def __init__(self, received: Received, lost: Lost) -> None:
-        self._received, self._lost = received, lost
+    def __init__(self, received: Received) -> None:
+        self._received = received
+        self._address = ("", 0)
         self._port: IListeningPort | None = None
-        self._is_answered = False
 
     def open(self, reactor: Any, address: tuple[str, int]) -> None:
         """
@@ -98,20 +105,21 @@ class UDPCarrier(DatagramProtocol):
         :param address: of the server.
         :raises TurnFailed: if there is no way to this address.
         """
+        self._address = address
         try:
             self._port = reactor.listenUDP(0, self, interface="::" if is_ipv6(address[0]) else "")
-            # The system then drops what other addresses send, and says if nothing listens there.
-            self.transport.connect(*address)
+            # A server drops it. It is sent because the system does not say before if it knows no way to this address.
+            self.transport.write(_NOTHING, address)
         except (CannotListenError, OSError) as error:
             self.close()
-            raise TurnFailed(f"no socket can be opened: {error}") from error
+            raise TurnFailed(f"there is no way to {address[0]}: {error}") from error
 
     def send(self, frame: bytes, *, droppable: bool) -> None:
         """Send a frame, or drop it."""
         if self._port is not None:
             # What cannot be sent is lost, as it may be in the network.
             with suppress(OSError, MessageLengthError):
-                self.transport.write(frame)
+                self.transport.write(frame, self._address)
 
     def close(self) -> None:
         """Close the socket."""
@@ -119,16 +127,10 @@ class UDPCarrier(DatagramProtocol):
         if port is not None:
             maybeDeferred(port.stopListening)
 
-    def datagramReceived(self, datagram: bytes, addr: object) -> None:
-        """Hand a frame on."""
-        if self._port is not None:
-            self._is_answered = True
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """Hand a frame of the server on."""
+        if self._port is not None and addr[:2] == self._address:
             self._received(datagram)
-
-    def connectionRefused(self) -> None:
-        """Give up a server that has never answered. Later, a firewall or a restart may cause this for a moment."""
-        if self._port is not None and not self._is_answered:
-            self._lost("nothing listens there")
 
 
 @implementer(IPushProducer)
