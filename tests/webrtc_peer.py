@@ -3,7 +3,8 @@ A WebRTC peer that knows a server's URL and a topic, and nothing else.
 
 ``python -m tests.webrtc_peer DIALECT ROLE URL TOPIC`` meets the peer of the other role, opens a data channel with it,
 exchanges messages, and prints as JSON what it has received. Descriptions are sent without candidates, and these one by
-one after them, as a browser that trickles does.
+one after them, as a browser that trickles does. With ``relay`` as a fifth argument it takes the ICE servers that the
+server names, and offers no candidate but those of TURN.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import aioice.ice
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from aiortc.sdp import candidate_from_sdp
 
 #: Seconds that one request waits for news: short, so that a peer that is done can end.
@@ -265,13 +267,31 @@ async def answer(connection: RTCPeerConnection, signaling: Signaling, chat: Chat
         await signaling.send(candidate)
 
 
-async def main(dialect: str, role: str, url: str, topic: str) -> None:
+async def relay_only(url: str) -> RTCConfiguration:
+    """Ask the server for ICE servers, as a client of its own; give what ``new RTCPeerConnection()`` would take."""
+    made = await ask("POST", f"{url}/register")
+    answer = await ask("GET", f"{url}/ice", None, {"Authorization": f"Bearer {made['client_id']}:{made['private_id']}"})
+    servers = [RTCIceServer(**entry) for entry in answer["iceServers"]]
+    return RTCConfiguration(iceServers=servers, iceTransportPolicy=RTCIceTransportPolicy.RELAY)
+
+
+def candidate_types(connection: RTCPeerConnection) -> set[str]:
+    """:returns: the types of the candidates on both sides."""
+    descriptions = (connection.localDescription.sdp, connection.remoteDescription.sdp)
+    lines = [line for sdp in descriptions for line in sdp.splitlines() if line.startswith("a=candidate:")]
+    return {line.split(" typ ")[1].split()[0] for line in lines}
+
+
+async def main(dialect: str, role: str, url: str, topic: str, policy: str = "all") -> None:
     """Meet, talk, and say what was heard."""
     signaling: Signaling = Offers(url, topic) if dialect == "offers" else Sessions(url, topic)
-    connection, chat = RTCPeerConnection(RTCConfiguration(iceServers=[])), Chat()
+    configuration = await relay_only(url) if policy == "relay" else RTCConfiguration(iceServers=[])
+    connection, chat = RTCPeerConnection(configuration), Chat()
     await (offer if role == "offerer" else answer)(connection, signaling, chat)
     trickling = asyncio.create_task(trickle_in(connection, signaling))
     await chat.over.wait()
+    if policy == "relay":
+        assert candidate_types(connection) == {"relay"}, candidate_types(connection)
     await connection.close()
     trickling.cancel()
     print(json.dumps(chat.heard))  # noqa: T201 - this is how it reports
