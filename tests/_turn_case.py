@@ -24,6 +24,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from rendezvous.errors import WireError
 from rendezvous.wire.stun import Message, MessageClass
 from rendezvous.wire.turn import (
     Frames,
@@ -153,6 +154,14 @@ class MemoryTurn:
         """Write a Data indication."""
         attributes = ((Name.XOR_PEER_ADDRESS, peer), (Name.DATA, payload))
         return encode(Message(Method.DATA, MessageClass.INDICATION, transaction_id, attributes))
+
+
+def sealed(datagram: bytes) -> bytes:
+    """:returns: a message, signed by the server; other bytes as they are."""
+    try:
+        return encode(decode(datagram), long_term_key(USERNAME, REALM, PASSWORD))
+    except WireError:
+        return datagram
 
 
 @implementer(IListeningPort)
