@@ -160,6 +160,11 @@ class AllocateTests(RelayCase):
         self.assertApproximates(self.assertUnavailable(self.relay(UDP), "does not answer"), 7.5, 0.1)
         self.assertLess(self.assertUnavailable(self.relay(TCP), "not signed"), 1)
 
+    def test_answer_without_an_address_is_no_success(self) -> None:
+        """The message says what is missing."""
+        self.server.perform = lambda client, method, message: ()  # type: ignore[method-assign]
+        self.assertUnavailable(self.relay(UDP), "names no relayed address")
+
     def test_silent_servers_are_given_up_in_time(self) -> None:
         """The message names each of them."""
         self.server.deaf = set(Method)
