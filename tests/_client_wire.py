@@ -90,12 +90,12 @@ class MemoryWire:
         """:returns: the way to the server, whichever the URI."""
         return MemoryEndpoint(self)
 
-    def client(self, **options: Any) -> RendezvousClient:
+    def client(self, host: str = "rendezvous.example", **options: Any) -> RendezvousClient:
         """:returns: a client of the server."""
-        reactor = self.server.reactor
+        reactor = options.pop("reactor", self.server.reactor)
         agent = Agent.usingEndpointFactory(reactor, self, pool=HTTPConnectionPool(reactor, persistent=False))
         treq = cast(Treq, HTTPClient(agent))
-        return RendezvousClient("http://rendezvous.example:5025", treq, reactor, **options)
+        return RendezvousClient(f"http://{host}:5025", treq, reactor, **options)
 
 
 @implementer(IStreamClientEndpoint)

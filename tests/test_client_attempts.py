@@ -6,7 +6,10 @@ import json
 from typing import Any, ClassVar, cast
 
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from rendezvous.client import (
@@ -23,7 +26,17 @@ from rendezvous.client import (
 )
 from rendezvous.client._http import segment
 from rendezvous.client._server_time import ServerTime
-from tests._client_fakes import BASE_URL, CLIENT_ID, IDENTITY, PEER_ID, PRIVATE_ID, CannedServer, client_of, treq_of
+from tests._client_fakes import (
+    BASE_URL,
+    CLIENT_ID,
+    IDENTITY,
+    PEER_ID,
+    PRIVATE_ID,
+    CannedServer,
+    PatientTreq,
+    client_of,
+    treq_of,
+)
 
 ATTEMPT = bytes.fromhex("0123456789abcdef")
 KEY = bytes(range(32))
@@ -252,6 +265,47 @@ class ServerTimeTests(SynchronousTestCase):
         self.assertRaises(RuntimeError, time.milliseconds)
         time.learn(9.0, 5.0)
         self.assertEqual(time.ahead, 4.0)
+
+
+class RoundTripTests(SynchronousTestCase):
+    """The round trip to the server, which attempts tell it."""
+
+    def test_shortest_exchange_counts(self) -> None:
+        """The first one opens a connection as well, which takes one more round trip, and two more with TLS."""
+        for base_url, first in ((BASE_URL, 0.12), ("https://rendezvous.example", 0.08)):
+            treq = PatientTreq()
+            clock = Clock()
+            client = RendezvousClient(base_url, treq, clock)
+            self.assertIsNone(client.round_trip)
+            for took, expected in ((0.24, first), (0.2, first), (0.05, 0.05), (0.3, 0.05)):
+                health = client.health()
+                clock.advance(took)
+                treq.calls[-1].callback(response_with({"status": "ok", "timestamp": 1, "version": "1"}))
+                self.successResultOf(health)
+                self.assertAlmostEqual(client.round_trip or 0, expected)
+
+    def test_request_that_the_server_holds_does_not_count(self) -> None:
+        """Its time says nothing about the way."""
+        treq = PatientTreq()
+        client = RendezvousClient(BASE_URL, treq, Clock())
+        asked = client.attempts.invitations(IDENTITY, wait=20)
+        treq.calls[-1].callback(response_with({"attempts": []}))
+        self.successResultOf(asked)
+        self.assertIsNone(client.round_trip)
+
+
+def response_with(body: object) -> Any:
+    """A whole response."""
+
+    class Whole:
+        code = 200
+        headers = Headers()
+
+        def deliverBody(self, protocol: Any) -> None:
+            protocol.dataReceived(json.dumps(body).encode())
+            protocol.connectionLost(Failure(ResponseDone()))
+
+    return Whole()
 
 
 class SegmentTests(SynchronousTestCase):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from rendezvous.client.api import RendezvousClient
 from rendezvous.client.attempts import Attempt, AttemptState, Candidate, Invitation
+from rendezvous.client.connecting import Connector
 from rendezvous.client.errors import (
     ClientError,
     ClientGone,
+    ConnectFailed,
     NotFound,
     NotRegistered,
     PeerHasNoAddress,
@@ -20,6 +22,7 @@ from rendezvous.client.events import Event, EventStream
 from rendezvous.client.ice import IceServer, IceServers
 from rendezvous.client.keepalive import KeepAlive
 from rendezvous.client.offer_records import Answer, NewOffer, Offer, OfferCandidate, OwnOffer, Page, Published, Topic
+from rendezvous.client.paths import Path
 from rendezvous.client.records import Health, Identity, PeerAddress, PeerStatus, ServerFacts, Status
 from rendezvous.client.sessions import Polled, Session, Side
 
@@ -30,6 +33,8 @@ __all__ = [
     "Candidate",
     "ClientError",
     "ClientGone",
+    "ConnectFailed",
+    "Connector",
     "Event",
     "EventStream",
     "Health",
@@ -45,6 +50,7 @@ __all__ = [
     "OfferCandidate",
     "OwnOffer",
     "Page",
+    "Path",
     "PeerAddress",
     "PeerHasNoAddress",
     "PeerNotFound",

@@ -89,7 +89,7 @@ class RendezvousClient:
 
     @property
     def round_trip(self) -> float | None:
-        """:returns: the shortest time of an exchange so far, in seconds; ``None`` before the first."""
+        """:returns: the round trip to the server, in seconds; ``None`` before the first answer."""
         return self._exchanges.round_trip
 
     @classmethod

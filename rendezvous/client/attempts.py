@@ -95,6 +95,7 @@ class Attempt:
     :ivar ice_servers: STUN and TURN servers for it.
     :ivar key: the pair key, 32 bytes, with ``go``; otherwise ``None``. ``repr`` never shows it.
     :ivar hold: seconds to wait before the first probe, with ``go``.
+    :ivar mapping: what mapping the NAT of this side has, with ``go``; otherwise ``None``.
     :ivar strategy: ``direct``, ``birthday`` or ``relay``, with ``go``; otherwise ``None``.
     :ivar code: why it has failed, for programs; otherwise ``None``.
     :ivar reason: the same for people.
@@ -110,6 +111,7 @@ class Attempt:
     ice_servers: tuple[IceServer, ...] = ()
     key: bytes | None = attrs.field(default=None, repr=False)
     hold: float = 0.0
+    mapping: str | None = None
     strategy: str | None = None
     code: str | None = None
     reason: str | None = None
@@ -315,6 +317,7 @@ def read_attempt(fields: Fields) -> Attempt:
         ice_servers=read_servers(fields),
         key=_hex(fields, "key", _KEY_SIZE) if go else None,
         hold=fields.seconds("hold") / 1000 if go else 0.0,
+        mapping=fields.text_or_none("mapping"),
         strategy=fields.text("strategy") if go else None,
         code=fields.text_or_none("code"),
         reason=fields.text_or_none("reason"),

@@ -11,6 +11,7 @@ from typing import ClassVar
 __all__ = [
     "ClientError",
     "ClientGone",
+    "ConnectFailed",
     "NotFound",
     "NotRegistered",
     "PeerHasNoAddress",
@@ -109,6 +110,21 @@ class PeerNotFound(NotFound):
 
     happened = "no such peer is registered"
     advice = "ask the peer for its present client id"
+
+
+class ConnectFailed(ClientError):
+    """
+    There is no path to the peer.
+
+    :ivar code: why, for programs: a code of the server's, or one of the puncher's.
+    :ivar reason: the same for people, as a sentence.
+    """
+
+    happened = "there is no path to the peer"
+
+    def __init__(self, reason: str | None = None, *, code: str | None = None) -> None:
+        super().__init__((reason or self.happened).rstrip("."), code=code or "failed")
+        self.reason = reason or self.happened
 
 
 class PeerHasNoAddress(ClientError):

@@ -1,0 +1,435 @@
+"""Connecting through NATs, refusing, giving up and moving: the whole client on a simulated network."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from twisted.internet.defer import CancelledError, succeed
+from twisted.python.failure import Failure
+from twisted.python.filepath import FilePath
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.client import ConnectFailed, Path, PeerNotFound
+from rendezvous.client._host import RelayUse
+from rendezvous.client.paths import MAX_EARLY
+from rendezvous.client.portmap import Mapping
+from rendezvous.testing import translation
+from rendezvous.testing.nat import Nat
+from rendezvous.testing.network import Packet
+from tests._connect_world import TURN, ConnectWorld, Party
+
+EASY = (
+    translation.FULL_CONE,
+    translation.ADDRESS_RESTRICTED,
+    translation.PORT_RESTRICTED,
+    translation.LINUX_NAIVE,
+    translation.EIM_RANDOM,
+)
+
+
+class ConnectCase(SynchronousTestCase):
+    """A network with a server; at the end nothing may be left of the clients."""
+
+    settings: ClassVar[dict[str, Any]] = {}
+
+    def setUp(self) -> None:
+        """Make the network."""
+        self.begin()
+        self.addCleanup(self.close)
+
+    def begin(self) -> None:
+        """Make a new network."""
+        self.world = ConnectWorld(**self.settings)
+        self.parties: list[Party] = []
+
+    def behind(self, behaviour: Any, number: int, **options: Any) -> Party:
+        """:returns: a client behind a NAT of its own."""
+        router = Nat(self.world.network, f"198.51.100.{number}", behaviour)
+        party = self.world.peer(router, f"192.168.{number}.2", number, **options)
+        self.parties.append(party)
+        return party
+
+    def pair(self, first: Any = translation.PORT_RESTRICTED, second: Any = None, **options: Any) -> tuple[Party, Party]:
+        """:returns: Alice, and Bob, who listens."""
+        alice = self.behind(first, 1, **options)
+        bob = self.behind(translation.PORT_RESTRICTED if second is None else second, 2)
+        bob.listen()
+        self.run_for(0.5)
+        return alice, bob
+
+    def run_for(self, seconds: float) -> None:
+        """Let time pass."""
+        self.world.network.run(seconds)
+
+    def connected(self, alice: Party, bob: Party) -> Path:
+        """:returns: Alice's path to Bob."""
+        path = self.world.connect(alice, bob)
+        self.assertIsInstance(path, Path, str(path))
+        self.run_for(0.3)
+        self.assertEqual(len(bob.paths), 1)
+        return path  # type: ignore[no-any-return]
+
+    def refused(self, alice: Party, bob: Party) -> Any:
+        """:returns: the error that Alice gets."""
+        failure = self.world.connect(alice, bob, 70.0)
+        self.assertIsInstance(failure, Failure)
+        return failure.value
+
+    def close(self) -> None:
+        """Close all clients, and look for what they left behind."""
+        closing = [party.connector.close() for party in self.parties]
+        self.run_for(2.0)
+        for each in closing:
+            self.successResultOf(each)
+        for party in self.parties:
+            self.assertEqual(party.machine._sockets, {})
+            self.assertFalse(party.uplink.watching)
+        self.world.stop()  # It fails if anything is to happen later.
+
+
+class PathTests(ConnectCase):
+    """Paths between two clients."""
+
+    def test_easy_nats_are_passed(self) -> None:
+        """Each with each: direct, within 0.7 s with 20 ms one way, on both sides."""
+        for first in EASY:
+            for second in EASY:
+                self.begin()
+                alice, bob = self.pair(first, second)
+                path = self.connected(alice, bob)
+                self.assertEqual((path.via, bob.paths[0].via), ("direct", "direct"))
+                self.assertLess(max(path.ms, bob.paths[0].ms), 700)
+                self.close()
+
+    def test_endpoint_dependent_nat_needs_an_easy_one(self) -> None:
+        """With an address-restricted NAT there is a path; with a port-restricted one there is a reason."""
+        alice, bob = self.pair(translation.SYMMETRIC, translation.ADDRESS_RESTRICTED)
+        self.assertEqual(self.connected(alice, bob).via, "direct")
+        self.close()
+        self.begin()
+        alice, bob = self.pair(translation.SYMMETRIC)
+        error = self.refused(alice, bob)
+        self.assertIsInstance(error, ConnectFailed)
+        self.assertEqual(error.code, "symmetric-nat")
+        self.assertIn("gives every destination another port", error.reason)
+        self.run_for(5)
+        reports = alice.reports + bob.reports
+        self.assertEqual([(report["ok"], report["code"]) for report in reports], [(False, "symmetric-nat")] * 2)
+
+    def test_payloads_go_both_ways(self) -> None:
+        """Each arrives once, and the largest one fits; a larger one is an error that says so."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        path.send(b"x" * 1200)
+        bob.paths[0].send(b"hello")
+        self.run_for(0.1)
+        self.assertEqual((alice.received, bob.received), ([b"hello"], [b"x" * 1200]))
+        self.assertIn("at most 1200 bytes", str(self.assertRaises(ValueError, path.send, bytes(1201))))
+        self.assertEqual((path.peer, path.address[0]), (bob.identity.client_id, "198.51.100.2"))
+        self.assertAlmostEqual(path.round_trip, 0.04, delta=0.02)
+
+    def test_payload_sent_at_once_arrives(self) -> None:
+        """The other side may not have set its callbacks when the first datagram comes."""
+        alice, bob = self.pair()
+        alice.connector.connect(bob.identity.client_id).addCallback(lambda path: path.send(b"first"))
+        self.run_for(2)
+        self.assertEqual(bob.received, [b"first"])
+
+    def test_payloads_wait_for_the_callback(self) -> None:
+        """Code that runs later, as with asyncio, still gets what came early; not more than a path keeps."""
+        alice, bob = self.pair()
+        bob.connector.listen(bob.paths.append)
+        path = self.world.connect(alice, bob)
+        for number in range(MAX_EARLY + 1):
+            path.send(str(number).encode())
+        self.run_for(1)
+        bob.paths[0].on_datagram = bob.received.append
+        self.assertEqual(bob.received, [str(number).encode() for number in range(MAX_EARLY)])
+        path.send(b"late")
+        self.run_for(0.1)
+        self.assertEqual(bob.received[-1], b"late")
+
+    def test_outcome_is_reported_by_both(self) -> None:
+        """With how the path goes and how long it took."""
+        alice, bob = self.pair()
+        self.connected(alice, bob)
+        reports = alice.reports + bob.reports
+        self.assertEqual([(report["ok"], report["via"]) for report in reports], [(True, "direct")] * 2)
+        self.assertTrue(all(0.1 < report["seconds"] < 0.7 for report in reports))
+
+    def test_either_side_closes(self) -> None:
+        """The other one learns it at once, and what is sent afterwards is dropped."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        closed = bob.paths[0].close()
+        self.run_for(0.5)
+        self.successResultOf(closed)
+        self.assertEqual((alice.events, bob.events), ([("closed",)], [("closed",)]))
+        path.send(b"late")
+        self.assertTrue(path.ended)
+        self.assertEqual(alice.connector.paths, [])
+
+    def test_dead_path_is_lost(self) -> None:
+        """After 30 s without a word, both sides are told why."""
+        alice, bob = self.pair()
+        self.connected(alice, bob)
+        self.world.network.drop = lambda packet: True
+        self.run_for(60)
+        lost = ("lost", "Nothing was heard from the peer for 30 s.")
+        self.assertEqual((alice.events, bob.events), ([lost], [lost]))
+
+    def test_quiet_path_stays_open(self) -> None:
+        """Ten minutes of silence, behind NATs that forget after 30 s."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        self.run_for(600)
+        path.send(b"still here")
+        self.run_for(0.1)
+        self.assertEqual((bob.received, bob.events), ([b"still here"], []))
+
+    def test_error_in_a_callback_is_logged(self) -> None:
+        """The path goes on."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        bob.paths[0].on_datagram = lambda datagram: 1 // 0
+        path.send(b"one")
+        path.send(b"two")
+        self.run_for(0.1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_same_network_is_found_inside(self) -> None:
+        """Two clients behind one NAT that does not hairpin use their own network."""
+        router = Nat(self.world.network, "198.51.100.9", translation.PORT_RESTRICTED)
+        alice, bob = (self.world.peer(router, f"192.168.9.{number}", number) for number in (1, 2))
+        self.parties = [alice, bob]
+        bob.listen()
+        self.run_for(0.5)
+        self.assertEqual(self.connected(alice, bob).via, "lan")
+
+    def test_mapped_side_is_reached_by_everyone(self) -> None:
+        """Two endpoint-dependent NATs, one of which forwards a port."""
+        alice, bob = self.pair(translation.SYMMETRIC, translation.SYMMETRIC)
+        router = bob.machine._segments[False]
+
+        def forward(port: int) -> Mapping:
+            host, public = router.forward_port(port, ("192.168.2.2", port))  # type: ignore[attr-defined]
+            return Mapping(port, host, public, "pcp", lambda: succeed(None))
+
+        bob.mapper.mapping = forward
+        self.assertEqual(self.connected(alice, bob).via, "mapped")
+        self.assertEqual(bob.mapper.released, [])
+        bob.paths[0].close()
+        self.run_for(0.5)
+        self.assertEqual(bob.mapper.released, bob.mapper.asked)
+
+    def test_no_mapping_is_asked_for_if_the_application_does_not_want_it(self) -> None:
+        """The router is left alone."""
+        alice, bob = self.pair(port_mapping=False)
+        self.connected(alice, bob)
+        self.assertEqual((alice.mapper.asked, len(bob.mapper.asked)), ([], 1))
+
+
+class RelayTests(ConnectCase):
+    """Paths through a relay."""
+
+    def setUp(self) -> None:
+        """Have the server name a TURN server."""
+        secret = FilePath(self.mktemp())
+        secret.setContent(b"north\n")
+        secret.chmod(0o600)
+        self.settings = {"turn_uri": (f"turn:{TURN}:3478",), "turn_secret_file": secret.path}  # type: ignore[misc]
+        super().setUp()
+
+    def test_relay_is_used_when_there_is_no_direct_path(self) -> None:
+        """Two endpoint-dependent NATs: within 2 s, with the credentials of the server; it is given back at the end."""
+        alice, bob = self.pair(translation.SYMMETRIC, translation.SYMMETRIC)
+        path = self.connected(alice, bob)
+        self.assertEqual((path.via, bob.paths[0].via), ("relay", "relay"))
+        self.assertLess(path.ms, 2000)
+        [entry] = self.world.relays[0].servers
+        self.assertEqual((entry["urls"], len(entry["credential"])), (["turn:203.0.113.3:3478"], 28))
+        path.send(b"through the relay")
+        self.run_for(0.5)
+        self.assertEqual(bob.received, [b"through the relay"])
+        path.close()
+        self.run_for(0.5)
+        self.assertEqual([relay.relayed_address for relay in self.world.relays], [None, None])
+
+    def test_direct_path_is_preferred(self) -> None:
+        """The relay is kept, for when the direct path does not work any more."""
+        alice, bob = self.pair()
+        self.assertEqual(self.connected(alice, bob).via, "direct")
+
+    def test_never_means_never(self) -> None:
+        """No address is allocated."""
+        alice, bob = self.pair(translation.SYMMETRIC, relay="never")
+        bob.connector._host.options = attrs.evolve(bob.connector._host.options, relay=RelayUse.NEVER)
+        self.assertIsInstance(self.refused(alice, bob), ConnectFailed)
+        self.assertEqual(self.world.relays, [])
+
+    def test_always_hides_the_host(self) -> None:
+        """The peer learns no address but the relayed one, and no socket sends to it."""
+        alice, bob = self.pair(relay="always")
+        seen: list[str] = []
+
+        def watch(packet: Packet) -> bool:
+            if packet.destination[0] == "198.51.100.2":
+                seen.append(packet.source[0])
+            return False
+
+        self.world.network.drop = watch
+        self.assertEqual(self.connected(alice, bob).via, "relay")
+        self.assertNotIn("198.51.100.1", seen)
+
+    def test_relayed_path_becomes_direct(self) -> None:
+        """A path that began on the relay moves when a direct one works, without a gap and without a repetition."""
+        alice, bob = self.pair()
+        blocked = True
+        self.world.network.drop = lambda packet: (
+            blocked and packet.source[0].startswith("198.51.100.") and packet.destination[0].startswith("198.51.100.")
+        )
+        path = self.connected(alice, bob)
+        self.assertEqual(path.via, "relay")
+        blocked = False
+        sent = [str(number).encode() for number in range(400)]
+        for payload in sent:
+            path.send(payload)
+            self.run_for(0.05)
+        self.run_for(1)
+        self.assertEqual((path.via, bob.paths[0].via), ("direct", "direct"))
+        self.assertEqual(sorted(bob.received, key=int), sent)
+
+    def test_direct_path_that_dies_falls_back_to_the_relay(self) -> None:
+        """Within 2 s, and the same path goes on."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        self.assertEqual(path.via, "direct")
+        self.world.network.drop = lambda packet: (
+            packet.source[0].startswith("198.51.100.") and packet.destination[0].startswith("198.51.100.")
+        )
+        for number in range(100):
+            path.send(str(number).encode())
+            self.run_for(0.05)
+        self.run_for(0.5)
+        self.assertEqual(path.via, "relay")
+        self.assertEqual(bob.received[-60:], [str(number).encode() for number in range(40, 100)])
+        self.assertEqual(len(bob.received), len(set(bob.received)))
+
+
+class RefusalTests(ConnectCase):
+    """No path, and why."""
+
+    def test_allow_decides_before_anything_is_shown(self) -> None:
+        """A peer that is not allowed is declined; no socket is opened and nothing is sent to it."""
+        alice, bob = self.behind(translation.FULL_CONE, 1), self.behind(translation.FULL_CONE, 2)
+        asked: list[str] = []
+
+        def refuse(peer_id: str) -> bool:
+            asked.append(peer_id)
+            return False
+
+        bob.listen(refuse)
+        self.run_for(0.5)
+        sockets = set(bob.machine._sockets)
+        error = self.refused(alice, bob)
+        self.assertEqual((error.code, error.reason), ("declined", "The peer has declined."))
+        self.assertEqual(asked, [alice.identity.client_id])
+        self.assertEqual(set(bob.machine._sockets), sockets)
+
+    def test_failing_allow_refuses(self) -> None:
+        """A bug in the application opens nothing."""
+        alice, bob = self.behind(translation.FULL_CONE, 1), self.behind(translation.FULL_CONE, 2)
+        bob.listen(lambda peer_id: 1 // 0 > 0)
+        self.run_for(0.5)
+        self.assertEqual(self.refused(alice, bob).code, "declined")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_unknown_peer(self) -> None:
+        """The server's error is that of the connection."""
+        alice = self.behind(translation.FULL_CONE, 1)
+        result = alice.connector.connect("ab" * 16)
+        self.run_for(1)
+        self.failureResultOf(result, PeerNotFound)
+
+    def test_server_says_why(self) -> None:
+        """Two NATs that give every destination another port: within 2 s, with words, and not one probe is sent."""
+        alice, bob = self.pair(translation.SYMMETRIC, translation.SYMMETRIC)
+        between: list[Packet] = []
+
+        def watch(packet: Packet) -> bool:
+            if {packet.source[0], packet.destination[0]} == {"198.51.100.1", "198.51.100.2"}:
+                between.append(packet)
+            return False
+
+        self.world.network.drop = watch
+        began = self.world.clock.seconds()
+        error = self.refused(alice, bob)
+        self.assertLess(self.world.clock.seconds() - began, 2.0)
+        self.assertEqual(error.code, "symmetric-pair")
+        self.assertIn("every destination another port", error.reason)
+        self.assertEqual(between, [])
+
+    def test_cancelled_connection_leaves_nothing(self) -> None:
+        """The attempt is given up at the server, and the peer gives it up too."""
+        alice, bob = self.pair()
+        for after in (0.0, 0.05, 0.2):
+            result = alice.connector.connect(bob.identity.client_id)
+            self.run_for(after)
+            result.cancel()
+            self.failureResultOf(result, CancelledError)
+            self.run_for(5)
+            self.assertEqual(alice.machine._sockets, {})
+        self.assertEqual(bob.paths, [])
+
+
+class MovingTests(ConnectCase):
+    """Paths whose network changes."""
+
+    def move(self, party: Party, number: int) -> None:
+        """Have a client be in another network."""
+        router = Nat(self.world.network, f"198.51.100.{number}", translation.PORT_RESTRICTED)
+        party.machine.connect(router, f"192.168.{number}.2")
+        party.uplink.changed()
+
+    def test_path_moves_with_either_side(self) -> None:
+        """The same path goes on from another network within 2 s, and no payload is delivered twice."""
+        for moves_connector in (True, False):
+            self.begin()
+            alice, bob = self.pair()
+            path = self.connected(alice, bob)
+            sent = [str(number).encode() for number in range(100)]
+            for number, payload in enumerate(sent):
+                if number == 20:
+                    self.move(alice if moves_connector else bob, 7)
+                path.send(payload)
+                self.run_for(0.05)
+            self.run_for(0.5)
+            self.assertEqual(len(bob.received), len(set(bob.received)))
+            self.assertEqual(bob.received[:20], sent[:20])
+            # After 2 s, which are 40 payloads, everything arrives again.
+            self.assertEqual(bob.received[-40:], sent[-40:])
+            self.assertEqual((len(alice.paths), len(bob.paths)), (1, 1))
+            self.assertIn(("path", "direct"), alice.events + bob.events)
+            self.close()
+
+    def test_silence_begins_a_new_attempt(self) -> None:
+        """A NAT that has restarted is passed again, although nobody has said that the network changed."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        router: Any = alice.machine._segments[False]
+        router.restart()
+        self.world.network.drop = lambda packet: False
+        old = path.address
+        blocked = {("198.51.100.2", old[1])}
+        self.world.network.drop = lambda packet: packet.destination in blocked or packet.source in blocked
+        path.send(b"lost")
+        for _ in range(200):
+            path.send(b"more")
+            self.run_for(0.05)
+        bob.received.clear()
+        path.send(b"again")
+        self.run_for(0.2)
+        self.assertEqual(bob.received, [b"again"])
+        self.assertEqual((len(alice.paths), len(bob.paths)), (1, 1))
