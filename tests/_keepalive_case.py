@@ -43,6 +43,7 @@ class KeepAliveTestCase(SynchronousTestCase):
         """A service with everything that a test watches."""
         settings: dict[str, Any] = {
             "interval": 30.0,
+            "signed": False,
             "random": lambda: self.sample,
             "on_gone": self.told_gone.append,
             "on_datagram": lambda datagram, source: self.others.append((datagram, source)),

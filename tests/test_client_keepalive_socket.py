@@ -26,7 +26,7 @@ class FactsTests(KeepAliveTestCase):
     def pulsing(self, server: tuple[str, int] | str, **options: Any) -> None:
         """Start a service whose identity came with facts."""
         identity = attrs.evolve(IDENTITY, facts=self.facts)
-        options = {"random": lambda: MIDDLE, **options}
+        options = {"random": lambda: MIDDLE, "signed": False, **options}
         self.service = KeepAlive(self.verifier, identity, server, self.reactor, **options)
         self.service.startService()
 

@@ -125,7 +125,7 @@ class KeepAlive(Service):
         interface: str | None = None,
         on_gone: Callable[[ClientGone], object] | None = None,
         on_datagram: Callable[[bytes, Address], object] | None = None,
-        signed: bool = False,
+        signed: bool = True,
         on_address: Callable[[Address], object] | None = None,
         on_invitation: Callable[[bytes], object] | None = None,
     ) -> None:
