@@ -1,5 +1,5 @@
 """
-What a reply over UDP costs: pulses of all clients in turn, and STUN Bindings, beside bare echoes and coturn.
+What a reply over UDP costs: pulses of all clients in turn, signed pulses, and STUN Bindings, beside echoes and coturn.
 
 Servers run on one core and the load, a program in C, on another. Each client sends from one address all the time. The
 results are CPU time a reply by the kernel's accounting, all threads of the server counted, with the rate beside it.
@@ -18,11 +18,12 @@ from pathlib import Path
 
 from benchmarks.chart import Bar
 from benchmarks.load import other_core
-from benchmarks.native import Load, Server, build, c_echo, coturn, load, python_server, write_datagrams
+from benchmarks.native import SIGNED, Load, Server, build, c_echo, coturn, load, python_server, write_datagrams
 from benchmarks.presence import SIZES
 from benchmarks.report import Report, Row
 from benchmarks.servers import KEYRING, PATHS, client_id
 from benchmarks.udp_protocols import on_another_core
+from rendezvous.core.macs import datagram_key
 
 __all__ = ["AT_FIRST", "LATER", "ON_TIME", "PATIENT", "each_once", "on_disk", "run", "shown", "write_keys"]
 
@@ -34,7 +35,7 @@ AT_FIRST, LATER = 21_000, 22_000
 #: Clients whose pulses a worker shares; the sockets that they send from, which the kernel spreads over the processes;
 #: the port of the first of these sockets.
 SHARED, SOCKETS, SPREAD = 100_000, 50, 23_000
-ON_TIME = "1020"
+ON_TIME, SIGNED_ON_TIME = "1020", "signed 1020"
 ECHO, C_ECHO = "Twisted echo", "C echo"
 STORES = ("memory", "SQLite")
 #: So long that no client is late while the others are timed.
@@ -56,6 +57,8 @@ def run(report: Report) -> None:
         for size in sizes:
             bars += _steady(report, core, size, sizes[0], directory)
         report.chart("pulses", "CPU time for a steady pulse", "µs", bars)
+        report.section("Signed pulses, all clients in turn: CPU time a reply")
+        _signed(report, core, sizes[-1], directory)
         moving = max(1, int(report.clients * MOVING))
         report.section(f"First pulses and moves of {moving:,} clients: CPU time a reply")
         _moving(report, core, moving, directory)
@@ -76,6 +79,13 @@ def write_keys(directory: Path, clients: int) -> Path:
     """Write the keys of the clients of :mod:`benchmarks.servers`, for the load generator."""
     path = directory / f"{clients}.keys"
     return write_datagrams(path, (KEYRING.key(client_id(number)) for number in range(clients)))
+
+
+def write_signers(directory: Path, clients: int) -> Path:
+    """Write the ids and datagram keys of the same clients, for the load generator."""
+    ids = map(client_id, range(clients))
+    path = directory / f"{clients}{SIGNED}"
+    return write_datagrams(path, (each + datagram_key(KEYRING.key(each)) for each in ids))
 
 
 @contextlib.contextmanager
@@ -129,6 +139,22 @@ def _steady(report: Report, core: int, size: int, smallest: int, directory: Path
         _row(report, f"{what}, {path}, SQLite", found, f"{path}, SQLite", f"{path}, memory")
     references = [Bar(name, _cpu(found[name]), is_reference=True) for name in (ECHO, C_ECHO)]
     return [*(references if size == smallest else ()), *(Bar(f"{name}, {what}", _cpu(found[name])) for name in ours)]
+
+
+def _signed(report: Report, core: int, clients: int, directory: Path) -> None:
+    """Signed pulses beside plain ones of the same clients, in the same run."""
+    kinds = {"plain pulses": write_keys(directory, clients), "signed pulses": write_signers(directory, clients)}
+    with _servers(core, clients, directory) as servers:
+        for name, server in servers.items():
+            server.settle()
+            each_once(server, core, kinds["plain pulses"], LATER)
+            found: dict[str, list[Load]] = {kind: [] for kind in kinds}
+            for _ in range(report.rounds):
+                for kind, keys in kinds.items():
+                    found[kind].append(load(server, other_core(core), "-t", SECONDS, keys=keys, first_port=LATER))
+            if any(each.other_than(SIGNED_ON_TIME) for each in found["signed pulses"]):
+                raise RuntimeError(f"signed pulses were answered with {found['signed pulses'][-1].codes}")
+            _row(report, f"signed pulses, {clients:,} clients, {name}", found, "signed pulses", "plain pulses")
 
 
 def _in_turn(report: Report, core: int, servers: Mapping[str, tuple[Server, Path | None]]) -> dict[str, list[Load]]:

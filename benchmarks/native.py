@@ -20,6 +20,7 @@ from benchmarks.load import cpu_of, pinned, turnserver_process
 
 __all__ = [
     "FIRST_PORT",
+    "SIGNED",
     "Load",
     "Server",
     "build",
@@ -35,6 +36,8 @@ SOURCES = Path(__file__).parent / "c"
 BUILT = Path("build") / "bench"
 #: Where the load's sockets begin; below the ports that the system gives out by itself.
 FIRST_PORT = 20_000
+#: Suffix of a file of clients whose pulses are signed.
+SIGNED = ".signed"
 
 
 @functools.cache
@@ -50,9 +53,10 @@ def build() -> str:
     if compiler is None:
         return "there is no C compiler (cc)"
     BUILT.mkdir(parents=True, exist_ok=True)
+    newest = max(source.stat().st_mtime for source in SOURCES.iterdir())
     for source in SOURCES.glob("*.c"):
         program = BUILT / source.stem
-        if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        if not program.exists() or program.stat().st_mtime < newest:
             subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
     return ""
 
@@ -177,10 +181,11 @@ def start_load(
 
     :param core: the core it runs on; ``None`` for any.
     :param options: see ``benchmarks/c/load.c``.
-    :param keys: a file of keys to pulse with; without one, it sends STUN Bindings.
+    :param keys: a file of keys to pulse with, or with the suffix ``.signed`` one of clients whose pulses are signed;
+        without one, it sends STUN Bindings.
     :param first_port: the port of its first socket. The same clients come from elsewhere with another one.
     """
-    kind: list[object] = ["-b"] if keys is None else ["-k", keys]
+    kind: list[object] = ["-b"] if keys is None else ["-g" if keys.suffix == SIGNED else "-k", keys]
     return Running(server, [BUILT / "load", "-p", server.port, "-a", first_port, *kind, *options], core)
 
 
@@ -197,7 +202,7 @@ def load(
 
 
 def write_datagrams(path: Path, datagrams: Iterable[bytes]) -> Path:
-    """Write the file that ``load -k`` reads."""
+    """Write the file that ``load -k`` or ``load -g`` reads."""
     with path.open("wb") as file:
         file.writelines(datagrams)
     return path

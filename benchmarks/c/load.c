@@ -1,11 +1,12 @@
 /*
  * load: send UDP datagrams to a server on loopback, and count and time its replies.
  *
- *   load -p PORT [-k KEYS [-l LENGTH] | -b] [-s SOCKETS] [-o OFFSET] [-a PORT] [-w WINDOW] [-r RATE] [-t SECONDS]
+ *   load -p PORT [-k KEYS [-l LENGTH] | -g CLIENTS | -b] [-s SOCKETS] [-o OFFSET] [-a PORT] [-w WINDOW] [-r RATE] [-t SECONDS]
  *        [-c COUNT] [-6]
  *
  *   -k KEYS     a file of datagrams of equal length: each is sent in turn, the first again after the last
  *   -l LENGTH   bytes of each of them, at most 512 (default 32, a key)
+ *   -g CLIENTS  a file of clients, each an id of 16 bytes and a datagram key of 32: send signed pulses of each in turn
  *   -b          send STUN Bindings, each with a transaction id of its own
  *   -s SOCKETS  spread clients over so many sockets; client i always sends from socket (i + OFFSET) mod SOCKETS, so
  *               that another OFFSET moves each client to another port (default 1)
@@ -15,7 +16,7 @@
  *   -t SECONDS  how long (default 5); -c COUNT: or until so many replies have come, whichever is first
  *
  * It prints one line of JSON: seconds, sent, replies, lost, codes (replies by their first four bytes as a number, at
- * most 16 of them; all of STUN's are "stun"), and the 50th, 99th and 99.9th percentile and the maximum of the time from
+ * most 16 of them; all of STUN's are "stun", and those of signed replies are "signed CODE"), and the 50th, 99th and 99.9th percentile and the maximum of the time from
  * sending to reading a reply, in microseconds.
  *
  * Replies to pulses do not name the client, so replies are matched to requests by their order on each socket. If some are
@@ -38,6 +39,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "blake2s.h"
+
 enum { BATCH = 64, MAX_SOCKETS = 4096, RING = 1 << 16, BUCKETS = 4096, CODES = 16, PATIENCE = 200000000 };
 
 struct ring {
@@ -49,7 +52,8 @@ static int sockets = 1, fds[MAX_SOCKETS], poller;
 static struct ring rings[MAX_SOCKETS];
 static uint64_t sent, replies, lost, under_way, buckets[BUCKETS], slowest;
 static struct { uint32_t code; uint64_t count; } codes[CODES];
-static int bindings;
+static int bindings, is_signed;
+static uint64_t *times; /* of the last signed pulse of each client, in ms since the epoch */
 static const unsigned char *keys;
 static uint64_t key_count, offset, key_length = 32;
 
@@ -131,12 +135,30 @@ static void count_code(uint32_t code)
 	}
 }
 
+/* A client never sends two signed pulses with one time, not even within a millisecond. */
+static void make_signed(unsigned char datagram[80], uint64_t number)
+{
+	struct timespec t;
+	const unsigned char *client = keys + number % key_count * key_length;
+	uint64_t *last = &times[number % key_count], ms;
+	clock_gettime(CLOCK_REALTIME_COARSE, &t);
+	ms = t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+	*last = ms > *last ? ms : *last + 1;
+	memset(datagram, 0, 64);
+	memcpy(datagram, "\x0b\1", 2);
+	memcpy(datagram + 4, client, 16);
+	for (int i = 0; i < 8; i++)
+		datagram[20 + i] = *last >> (56 - 8 * i);
+	memcpy(datagram + 28, &number, 8);
+	blake2s_mac(datagram + 64, client + 16, datagram);
+}
+
 /* Send the next datagrams, in their order; those for one socket in a row go with one system call. */
 static uint64_t send_some(uint64_t count)
 {
 	static struct mmsghdr messages[BATCH];
 	static struct iovec vectors[BATCH];
-	static unsigned char binding[BATCH][20];
+	static unsigned char binding[BATCH][20], request[BATCH][80];
 	uint64_t done = 0;
 	while (done < count) {
 		int socket = (sent + offset) % sockets, n = 0;
@@ -148,6 +170,9 @@ static uint64_t send_some(uint64_t count)
 				memcpy(binding[n], "\0\1\0\0\x21\x12\xa4\x42", 8);
 				memcpy(binding[n] + 8, &number, 8);
 				vectors[n] = (struct iovec){binding[n], 20};
+			} else if (is_signed) {
+				make_signed(request[n], number);
+				vectors[n] = (struct iovec){request[n], 80};
 			} else {
 				vectors[n] = (struct iovec){(void *)(keys + number % key_count * key_length), key_length};
 			}
@@ -248,11 +273,12 @@ int main(int argc, char **argv)
 	double seconds = 5, rate = 0;
 	uint64_t enough = UINT64_MAX;
 	const char *path = NULL;
-	while ((option = getopt(argc, argv, "p:k:l:bs:o:a:w:r:t:c:6")) != -1) {
+	while ((option = getopt(argc, argv, "p:k:l:g:bs:o:a:w:r:t:c:6")) != -1) {
 		switch (option) {
 		case 'p': port = atoi(optarg); break;
 		case 'k': path = optarg; break;
 		case 'l': key_length = strtoull(optarg, NULL, 10); break;
+		case 'g': path = optarg; is_signed = 1; key_length = 48; break;
 		case 'b': bindings = 1; break;
 		case 's': sockets = atoi(optarg); break;
 		case 'o': offset = strtoull(optarg, NULL, 10); break;
@@ -267,11 +293,13 @@ int main(int argc, char **argv)
 	}
 	if (port <= 0 || sockets < 1 || sockets > MAX_SOCKETS || window < 1 || window > RING || key_length < 1 ||
 	    key_length > 512 || !bindings == !path) {
-		fprintf(stderr, "load: say -p PORT and either -k KEYS or -b; sockets, window and length must be in range\n");
+		fprintf(stderr, "load: say -p PORT and one of -k KEYS, -g CLIENTS and -b; sockets, window and length must be in range\n");
 		return 2;
 	}
 	if (path)
 		read_keys(path);
+	if (is_signed && !(times = calloc(key_count, sizeof *times)))
+		fail("calloc");
 	/* With several sockets a client must come round to the same one: the number of keys must be a multiple. */
 	if (keys && key_count % sockets) {
 		fprintf(stderr, "load: the number of keys is no multiple of the number of sockets\n");
@@ -317,6 +345,8 @@ int main(int argc, char **argv)
 		const char *comma = i ? ", " : "";
 		if (bindings && top == 0x0101)
 			printf("%s\"stun\": %llu", comma, (unsigned long long)codes[i].count);
+		else if (top == 0x0b81)
+			printf("%s\"signed %u\": %llu", comma, codes[i].code & 0xffff, (unsigned long long)codes[i].count);
 		else
 			printf("%s\"%u\": %llu", comma, codes[i].code, (unsigned long long)codes[i].count);
 	}
