@@ -71,11 +71,13 @@ class Proof:
     :ivar datagram_key: the key with which its MAC was made; the reply is signed with it as well.
     :ivar key: the client's private key under the secret in use.
     :ivar slot: of the client in the live table; 0 if it is not there.
+    :ivar moment: the time of the server when this was found, in ms since the epoch.
     """
 
     datagram_key: bytes = attrs.field(repr=False)
     key: bytes = attrs.field(repr=False)
     slot: int
+    moment: int
 
 
 class SignedRequests:
@@ -105,13 +107,15 @@ class SignedRequests:
         """
         if request.port != port:
             return Refusal.OTHER_PORT
-        if abs(request.time - self.milliseconds(now)) > WINDOW:
+        wall = self._wall(now)
+        moment = round(wall * 1000)
+        if abs(request.time - moment) > WINDOW:
             return Refusal.WRONG_TIME
-        newest, *older = self._keyring.keys(request.client_id, self._wall(now))
+        newest, *older = self._keyring.keys(request.client_id, wall)
         for key in (newest, *older):
             own = datagram_key(key)
             if is_authentic(own, datagram):
-                return Proof(own, newest, self._presence.index.find(newest))
+                return Proof(own, newest, self._presence.index.find(newest), moment)
         return Refusal.WRONG_MAC
 
     def take_pulse(
@@ -128,7 +132,7 @@ class SignedRequests:
         presence = self._presence
         if not proof.slot:
             return PulseCode.UNKNOWN
-        if not self.freshness.take(proof.slot, request.port, request.time, self.milliseconds(now)):
+        if not self.freshness.take(proof.slot, request.port, request.time, proof.moment):
             return Refusal.REPEATED
         if presence.keep_alive(proof.key, address, now, local_port):
             return PulseCode.ON_TIME

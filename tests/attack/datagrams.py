@@ -9,6 +9,9 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
+from rendezvous.clock import wall_clock
+from rendezvous.core.macs import datagram_key
+from rendezvous.wire.signed import Request, encode_request
 from tests.attack.field import MIB, Field, attack
 from tests.attack.floods import identities
 from tests.attack.load import ONE, addresses, blast, udp_sockets
@@ -59,6 +62,43 @@ def keys(field: Field) -> None:
 def hex_keys(field: Field) -> None:
     """Pulses in hex with keys that no client has."""
     _send(field, _hex_keys)
+
+
+@attack("udp-signed-forged")
+def signed_forged(field: Field) -> None:
+    """Signed pulses whose MAC is wrong, so that each of them costs the server two hashes and more."""
+
+    def payloads() -> Iterator[bytes]:
+        while True:
+            # The clock is read for each: the server takes a time that is off by 15 seconds at most.
+            pulse = Request(random.randbytes(16), round(wall_clock() * 1000), random.randbytes(8))
+            yield encode_request(pulse, bytes(32))
+
+    _send(field, payloads)
+
+
+@attack("udp-signed-copies")
+def signed_copies(field: Field) -> None:
+    """Copies of the signed pulses of a hundred clients, from elsewhere: no client is where the copies come from."""
+    made = [tuple(map(bytes.fromhex, auth.split(":"))) for auth in identities(field.http, ONE[0], 100)]
+    time = round(wall_clock() * 1000)
+    pulses = [encode_request(Request(client_id, time, bytes(8)), datagram_key(key)) for client_id, key in made]
+    [own] = udp_sockets(field.udp, ["127.66.0.1"])
+    blast([own], pulses, SLOW_RATE, field.seconds)
+    own.setblocking(True)
+    own.settimeout(2.0)
+    codes = [own.recv(2048)[:4].hex() for _ in pulses]
+    field.expect(f"{len(pulses)} clients pulse", holds=codes == ["0b8103fc"] * len(pulses))
+    [thief] = udp_sockets(field.udp, ["127.66.0.2"])
+    sent = blast([thief], itertools.cycle(pulses), RATE, min(field.seconds, 10.0))
+    field.note(f"{sent / min(field.seconds, 10.0):,.0f} copies a second")
+    thief.setblocking(False)
+    try:
+        reply = thief.recv(2048)
+    except BlockingIOError:
+        reply = b""
+    field.expect("no copy is answered", holds=not reply)
+    _close([own, thief])
 
 
 @attack("udp-stun")
