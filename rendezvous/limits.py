@@ -10,6 +10,7 @@ from __future__ import annotations
 import attrs
 
 __all__ = [
+    "ATTEMPT_BODY",
     "CANDIDATES_BODY",
     "GROWTH",
     "MAX_BODY",
@@ -32,6 +33,9 @@ SESSION_BODY = 400 * 1024
 
 #: Bytes of the body of a request that carries candidates: 50 of 4 KiB, with half as much again for what JSON escapes.
 CANDIDATES_BODY = 300 * 1024
+
+#: Bytes of a body that carries the candidates of a side of an attempt: ten, with room for what future clients add.
+ATTEMPT_BODY = 16 * 1024
 
 #: Bytes of the body of every other request: a code of 256 characters, all of them escaped, and a few numbers.
 SMALL_BODY = 4 * 1024
@@ -142,6 +146,9 @@ class AttemptLimits:
     linger: float = 30.0
     #: Seconds to wait for observations: three datagrams to each port may be lost by then.
     patience: float = 0.6
+    #: Seconds to wait for what would help where there is no path otherwise: the answer to an address check; and without
+    #: TURN servers the observation of a side that was not observed at all, as five datagrams in a row may be lost.
+    last_patience: float = 1.3
     #: Seconds after which an invitation is sent.
     invite_after: tuple[float, ...] = (0.0, 0.25, 0.75, 1.75)
     #: Seconds after which an address check is sent.

@@ -150,8 +150,9 @@ class AttemptContract(StoreCase):
             one, other = self.two()
             attempt = self.begun(one, other)
             self.done(self.store.accept_attempt(other, attempt, Given(), NOW))
-            self.done(self.store.due(NOW + 0.6))
-            self.assertEqual(self.done(self.store.attempt(one, attempt, NOW + 0.6)).state, expected)
+            for now in (NOW + 0.6, NOW + 1.3):
+                self.done(self.store.due(now))
+            self.assertEqual(self.done(self.store.attempt(one, attempt, NOW + 1.3)).state, expected)
 
     def test_logout_ends_attempts(self) -> None:
         """The peer sees it."""

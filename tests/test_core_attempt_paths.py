@@ -241,17 +241,18 @@ class StrategyTests(AttemptCase):
 
     def test_side_without_observation_needs_a_relay(self) -> None:
         """No datagram of it has come."""
-        self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 0.6), (AttemptState.FAILED, "udp-blocked"))
+        self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 1.29), (AttemptState.OBSERVING, None))
+        self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 1.3), (AttemptState.FAILED, "udp-blocked"))
         self.table.facilities = RELAY
         self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 0.6), (Strategy.RELAY, None))
 
     def test_sides_without_a_common_family_need_a_relay(self) -> None:
         """IPv4 alone on one side, IPv6 alone on the other."""
         six = ("2001:db8::1", 4000)
-        self.assertEqual(self.strategy((AT_A, AT_A), (six, six), NOW + 0.6), (AttemptState.FAILED, "no-common-family"))
+        self.assertEqual(self.strategy((AT_A, AT_A), (six, six), NOW + 1.3), (AttemptState.FAILED, "no-common-family"))
 
     def test_mapped_candidate_helps_a_symmetric_pair(self) -> None:
-        """The check is waited for, 1.2 s at most in all."""
+        """The check is waited for, 1.3 s at most in all."""
         attempt = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
         self.observe(A, attempt, *SYMMETRIC)
         self.observe(B, attempt, *SYMMETRIC_B)
@@ -265,9 +266,9 @@ class StrategyTests(AttemptCase):
         other = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
         self.observe(A, other, *SYMMETRIC)
         self.observe(B, other, *SYMMETRIC_B)
-        self.assertEqual(self.see(A, other, NOW + 1.1).state, AttemptState.OBSERVING)
-        self.table.due(NOW + 1.2)
-        self.assertEqual(self.see(A, other, NOW + 1.2).state, AttemptState.FAILED)
+        self.assertEqual(self.see(A, other, NOW + 1.2).state, AttemptState.OBSERVING)
+        self.table.due(NOW + 1.3)
+        self.assertEqual(self.see(A, other, NOW + 1.3).state, AttemptState.FAILED)
 
     def test_late_mapped_candidate_makes_a_relayed_attempt_direct(self) -> None:
         """The version grows, and both try it."""
@@ -498,4 +499,6 @@ class RestoreTests(AttemptCase):
         self.table.restore([kept], NOW + 5)  # type: ignore[list-item]
         self.assertEqual(self.see(A, attempt, NOW + 5.5).state, AttemptState.OBSERVING)
         self.table.due(NOW + 5.6)
-        self.assertEqual(self.see(A, attempt, NOW + 5.6).state, AttemptState.FAILED)
+        self.assertEqual(self.see(A, attempt, NOW + 5.6).state, AttemptState.OBSERVING)
+        self.table.due(NOW + 6.3)
+        self.assertEqual(self.see(A, attempt, NOW + 6.3).state, AttemptState.FAILED)

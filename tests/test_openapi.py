@@ -454,7 +454,11 @@ class RequestTests(DescribedCase):
             *((False, {"candidates": value}) for value in ({"a": 1}, "x", [1], [None])),
             *((False, {"candidates": [{**host, "port": port}]}) for port in (0, 65536, "1", 1.5, True, None)),
             *((False, {"candidates": [{**host, "kind": kind}]}) for kind in ("predicted", "", 1, None)),
-            *((False, {"candidates": [{**host, "host": value}]}) for value in (1, None)),
+            *((False, {"candidates": [{**host, "host": value}]}) for value in (1, None, "", "x")),
+            *((False, {"candidates": [{**host, "host": value}]}) for value in ("256.0.0.1", "1.2.3", "1::2::3")),
+            *((False, {"candidates": [{**host, "host": value}]}) for value in (":1", "1:2", "12345::", "fe80::1%a")),
+            *((True, {"candidates": [{**host, "host": value}]}) for value in ("::", "1::", "::1", "1:2:3:4:5:6:7:8")),
+            *((True, {"candidates": [{**host, "host": value}]}) for value in ("1::8", "1:2::7:8", "255.255.255.255")),
             *((False, {"rtt": rtt}) for rtt in (-1, "1", True)),
             *((False, {"birthday": value}) for value in (1, "true")),
         ]

@@ -6,6 +6,8 @@ import random
 import sqlite3
 from pathlib import Path
 
+import attrs
+
 from rendezvous.core.attempt import AddressCheck, AttemptState, AttemptView, Given
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.pairs import Candidate, CandidateKind
@@ -125,9 +127,11 @@ class RestartTests(FileCase):
     def test_source_and_client_are_charged_on(self) -> None:
         """The limits count what was read back."""
         source = source_network("198.51.100.1")
+        self.store.change(attrs.evolve(self.store.tables.bounds, share=0.1))
         for _ in range(4):
             self.done(self.store.begin_attempt(self.one, self.other, Given(), NOW, source))
         now = self.reopen()
+        self.store.change(attrs.evolve(self.store.tables.bounds, share=0.1))
         third, _ = self.done(self.store.register(now))
         refused = self.refused(self.store.begin_attempt(third, self.other, Given(), now, source), TooMany)
         self.assertEqual(refused.code, "too-many-invitations")

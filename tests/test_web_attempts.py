@@ -172,7 +172,8 @@ class RouteTests(AttemptCase):
         self.accept(attempt)
         self.observe(self.alice_id, attempt)
         held = self.start("GET", f"/attempts/{attempt}?wait=30&version=2", None, self.alice)
-        self.server.reactor.advance(0.6)
+        for _ in range(14):
+            self.server.reactor.advance(0.1)
         verb = self.server.rendezvous.store.due(self.server.rendezvous.clock.seconds())
         self.successResultOf(Deferred.fromCoroutine(verb))
         response = held.response()

@@ -19,7 +19,7 @@ from rendezvous.core.attempt import (
 from rendezvous.core.candidates import mapping, passed_on
 from rendezvous.core.pairs import CandidateKind
 from rendezvous.core.rounds import Strategy
-from rendezvous.core.strategy import choose
+from rendezvous.core.strategy import UNSEEN, choose
 from rendezvous.limits import AttemptLimits
 
 __all__ = ["advance", "conclude", "due_at", "outcome_of", "sends", "start_checks", "view"]
@@ -47,7 +47,7 @@ def advance(attempt: Attempt, now: float, limits: AttemptLimits, facilities: Fac
     """
     if attempt.state is AttemptState.OBSERVING:
         strategy, code = choose(attempt, facilities)
-        if not _may_start(attempt, strategy, now, limits, facilities):
+        if not _may_start(attempt, code, now, limits, facilities):
             return None
         if code is not None and not facilities.has_relay:
             return code
@@ -68,14 +68,17 @@ def advance(attempt: Attempt, now: float, limits: AttemptLimits, facilities: Fac
     return None
 
 
-def _may_start(attempt: Attempt, strategy: Strategy, now: float, limits: AttemptLimits, facilities: Facilities) -> bool:
+def _may_start(attempt: Attempt, code: str | None, now: float, limits: AttemptLimits, facilities: Facilities) -> bool:
+    """:param code: why there is no direct path as things are, if there is none."""
     joined = attempt.joined if attempt.joined is not None else now
     if now < joined + limits.patience:
         # That there is no direct path is only said later: a mapped candidate may still come.
         ports = facilities.udp_ports
-        return strategy is not Strategy.RELAY and ports > 0 and all(side.is_whole(1, ports) for side in attempt)
-    is_checking = any(side.checks for side in attempt) and now < joined + 2 * limits.patience
-    return strategy is not Strategy.RELAY or not is_checking
+        return code is None and ports > 0 and all(side.is_whole(1, ports) for side in attempt)
+    if code is None or now >= joined + limits.last_patience:
+        return True
+    may_be_loss = code in UNSEEN and not facilities.has_relay
+    return not may_be_loss and not any(side.checks for side in attempt)
 
 
 def _next_round(attempt: Attempt, now: float, limits: AttemptLimits, facilities: Facilities) -> bool:
@@ -124,7 +127,7 @@ def due_at(attempt: Attempt, now: float, limits: AttemptLimits) -> float:
         moments = [attempt.begun + limits.lifetime]
         if attempt.state is AttemptState.OBSERVING:
             is_late = now >= attempt.joined + limits.patience
-            moments.append(attempt.joined + (2 if is_late else 1) * limits.patience)
+            moments.append(attempt.joined + (limits.last_patience if is_late else limits.patience))
         if attempt.next_round is not None:
             moments.append(attempt.next_round + limits.patience)
     for side in attempt:

@@ -10,7 +10,7 @@ from rendezvous.core.mapping import HARD
 from rendezvous.core.pairs import Candidate, CandidateKind, Mapping
 from rendezvous.core.rounds import Strategy
 
-__all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "choose"]
+__all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "UNSEEN", "choose"]
 
 #: The round in which many ports may be tried.
 BIRTHDAY_ROUND = 2
@@ -26,6 +26,9 @@ REASONS = {
     " none.",
     NO_PATH: "No path was found within the time.",
 }
+
+#: The codes that lost datagrams can be the reason of.
+UNSEEN = frozenset({"udp-blocked", "no-common-family"})
 
 
 def choose(attempt: Attempt, facilities: Facilities) -> tuple[Strategy, str | None]:

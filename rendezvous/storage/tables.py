@@ -12,6 +12,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from socket import AF_INET6, inet_aton, inet_pton
 
+import attrs
+
 from rendezvous.core.attempt import AttemptView, Facilities, Given, Invitation
 from rendezvous.core.attempts import Attempts
 from rendezvous.core.attempttable import AttemptTable
@@ -136,7 +138,7 @@ class Tables:
             touch=self._touched,
         )
         self.attempt_table = AttemptTable(
-            AttemptLimits(per_minute=bounds.attempts_per_minute),
+            _attempt_limits(bounds),
             bounds.max_attempts,
             bounds.share,
             self._random,
@@ -172,8 +174,7 @@ class Tables:
         self.presence.change(bounds.max_clients, share_of(bounds.max_clients, bounds.share))
         self.offers.change(bounds.max_offers, bounds.signaling_memory, bounds.share)
         self.tracker.change(bounds.max_tracker_peers, share_of(bounds.max_tracker_peers, bounds.share))
-        limits = AttemptLimits(per_minute=bounds.attempts_per_minute)
-        self.attempt_table.change(limits, bounds.max_attempts, bounds.share)
+        self.attempt_table.change(_attempt_limits(bounds), bounds.max_attempts, bounds.share)
 
     def use(self, facilities: Facilities) -> None:
         """Say what the server has for clients that connect."""
@@ -277,3 +278,9 @@ class Tables:
 
     def _notified(self, key: Key) -> None:
         self._notify(key)
+
+
+def _attempt_limits(bounds: Bounds) -> AttemptLimits:
+    limits = AttemptLimits(per_minute=bounds.attempts_per_minute)
+    # Without a share, no limit counts sources.
+    return limits if bounds.share else attrs.evolve(limits, invitations_of_source=limits.invitations)

@@ -17,7 +17,7 @@ from rendezvous.core.pairs import Candidate, Via
 from rendezvous.core.strategy import REASONS
 from rendezvous.errors import Malformed, NotFound
 from rendezvous.interfaces import IStore
-from rendezvous.limits import AttemptLimits
+from rendezvous.limits import ATTEMPT_BODY, AttemptLimits
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, Query
 from rendezvous.web.ice import IceServers
@@ -49,12 +49,13 @@ class AttemptRoutes:
         """:returns: the routes."""
         route = partial(Route, tag="connect", credential=True)
         shown = partial(route, response="Attempt")
+        named = partial(shown, body=ATTEMPT_BODY, errors=(409,))
         one = "/attempts/<attempt>"
         return [
-            shown("POST", "/peer/<client_id>/connect", self.begin, request="NewAttempt", status=201, errors=(409,)),
+            named("POST", "/peer/<client_id>/connect", self.begin, request="NewAttempt", status=201),
             route("GET", "/attempts", self.invitations, params=("wait", "invited-since"), response="Invitations"),
-            shown("POST", f"{one}/accept", self.accept, request="NewAttempt", errors=(409,)),
-            shown("POST", f"{one}/candidates", self.candidates, request="AttemptCandidates", errors=(409,)),
+            named("POST", f"{one}/accept", self.accept, request="NewAttempt"),
+            named("POST", f"{one}/candidates", self.candidates, request="AttemptCandidates"),
             shown("GET", one, self.attempt, params=("wait", "version")),
             shown("POST", f"{one}/done", self.done, request="Outcome", errors=(409,)),
             shown("DELETE", one, self.end),

@@ -26,6 +26,22 @@ __all__ = ["connect_schemas"]
 
 ATTEMPT: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
+# RFC 4291, section 2.2. What has an IPv4 address at its end is taken, too.
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_IPV6 = "|".join(
+    [
+        f"({_GROUP}:){{7}}{_GROUP}",
+        f"({_GROUP}:){{1,7}}:",
+        *(f"({_GROUP}:){{1,{7 - count}}}(:{_GROUP}){{1,{count}}}" for count in range(1, 7)),
+        f":((:{_GROUP}){{1,7}}|:)",
+    ]
+)
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+HOST: Schema = {
+    "type": "string",
+    "pattern": rf"^(({_BYTE}\.){{3}}{_BYTE}|{_IPV6})$",
+    "description": "An IPv4 or IPv6 address without a scope.",
+}
 MAPPING: Schema = {"enum": list(Mapping)}
 AMOUNT: Schema = {"type": ["number", "null"], "minimum": 0}
 FLAG: Schema = {"type": ["boolean", "null"]}
@@ -37,8 +53,7 @@ def connect_schemas() -> dict[str, Schema]:
 
 
 def _requests(limits: AttemptLimits) -> dict[str, Schema]:
-    host: Schema = {**TEXT, "description": "An IPv4 or IPv6 address without a scope."}
-    named = record(kind={"enum": list(GIVEN_KINDS)}, host=host, port=PORT)
+    named = record(kind={"enum": list(GIVEN_KINDS)}, host=HOST, port=PORT)
     candidates = many(named, maxItems=limits.candidates)
     return {
         "NewAttempt": record(
