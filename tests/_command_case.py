@@ -95,7 +95,12 @@ class CommandCase(SynchronousTestCase):
         client = RendezvousClient(URL, cast(Treq, MemoryTreq(self.server)), self.server.reactor)
         output = Output(self.out, self.err, json=options.json)
         file = IdentityFile(options.identity or self.path, options.server)
-        return Context(options, self.server.reactor, client, Account(client, file, self.server.reactor, output), output)
+        account = Account(client, file, self.server.reactor, output)
+
+        def none(*_: object) -> Any:
+            raise AssertionError("this subcommand needs none")
+
+        return Context(options, self.server.reactor, client, account, output, none, none)
 
     def start(self, command: Command, *words: str) -> Deferred[int]:
         """:returns: fires with the exit status."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -96,8 +97,12 @@ def coturn(*options: str) -> Iterator[Coturn]:
 
 
 def _free_ports() -> Iterator[int]:
-    """Find ports that are free for UDP and TCP; below those that the system gives out, and that a relay may take."""
-    for port in range(21_000, 30_000):
+    """
+    Find ports that are free for UDP and TCP, below those that the system gives out.
+
+    Processes that run tests at the same time begin at different ones: two servers would share a port without a word.
+    """
+    for port in range(21_000 + os.getpid() % 900 * 10, 32_000):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp, suppress(OSError):
             udp.bind((HOST, port))
             tcp.bind((HOST, port))

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client import ConnectFailed, Path, PeerNotFound
+from rendezvous.client import ClientGone, ConnectFailed, Path, PeerNotFound
 from rendezvous.client._host import RelayUse
 from rendezvous.client.paths import MAX_EARLY
 from rendezvous.client.portmap import Mapping
@@ -318,6 +318,46 @@ class RelayTests(ConnectCase):
         self.assertEqual(len(bob.received), len(set(bob.received)))
 
 
+class ListenTests(ConnectCase):
+    """When a client can be connected to."""
+
+    def test_listening_means_that_a_pulse_was_taken(self) -> None:
+        """Within a round trip, give or take the request for the time."""
+        bob = self.behind(translation.PORT_RESTRICTED, 2)
+        listening = bob.connector.listen(bob.take)
+        self.run_for(0.3)
+        self.successResultOf(listening)
+
+    def test_client_whose_udp_is_blocked_listens_over_http(self) -> None:
+        """Two seconds later, and a peer reaches it."""
+        alice, bob = self.behind(translation.FULL_CONE, 1), self.behind(translation.FULL_CONE, 2)
+        self.world.network.drop = lambda packet: "198.51.100.2" in (packet.source[0], packet.destination[0])
+        listening = bob.connector.listen(bob.take)
+        self.run_for(1.9)
+        self.assertNoResult(listening)
+        self.run_for(0.5)
+        self.successResultOf(listening)
+        self.assertEqual(self.refused(alice, bob).code, "udp-blocked")
+
+    def test_client_that_is_gone_cannot_listen(self) -> None:
+        """The error says so, and the application is informed once."""
+        gone: list[Exception] = []
+        bob = self.behind(translation.FULL_CONE, 2, on_gone=gone.append)
+        self.run_for(400)  # Longer than a client may take to its first pulse.
+        listening = bob.connector.listen(bob.take)
+        self.run_for(3)
+        self.failureResultOf(listening, ClientGone)
+        self.assertEqual(len(gone), 1)
+
+    def test_prepared_connection_is_faster(self) -> None:
+        """What would be asked first is known."""
+        alice, bob = self.pair()
+        prepared = alice.connector.prepare()
+        self.run_for(1)
+        self.successResultOf(prepared)
+        self.assertLess(self.connected(alice, bob).ms, 600)
+
+
 class RefusalTests(ConnectCase):
     """No path, and why."""
 
@@ -413,6 +453,35 @@ class MovingTests(ConnectCase):
             self.assertEqual((len(alice.paths), len(bob.paths)), (1, 1))
             self.assertIn(("path", "direct"), alice.events + bob.events)
             self.close()
+
+    def test_network_that_is_there_in_part_only_is_tried_again(self) -> None:
+        """At first there is no route to the server; a second change follows, and the path moves within 2 s of it."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        alice.machine.disconnect()
+        self.world.wire.up = False
+        alice.uplink.changed()
+        self.run_for(0.5)
+        self.world.wire.up = True
+        self.move(alice, 7)
+        self.run_for(2)
+        path.send(b"here")
+        self.run_for(0.1)
+        self.assertEqual(bob.received, [b"here"])
+        self.assertEqual((len(alice.paths), len(bob.paths)), (1, 1))
+
+    def test_attempt_to_move_is_repeated(self) -> None:
+        """The server cannot be reached for 2.5 s after the change, and no further change is reported."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        self.world.wire.up = False
+        self.move(alice, 7)
+        self.run_for(2.5)
+        self.world.wire.up = True
+        self.run_for(2)
+        path.send(b"here")
+        self.run_for(0.1)
+        self.assertEqual(bob.received, [b"here"])
 
     def test_silence_begins_a_new_attempt(self) -> None:
         """A NAT that has restarted is passed again, although nobody has said that the network changed."""

@@ -318,6 +318,35 @@ class UplinkTests(NetworkCase):
         self.namespaces.ip("router", "link set lan up")
         self.event("uplink")
 
+    def test_interface_that_is_replaced(self) -> None:
+        """An interface that goes is a change, and one that comes in its place another."""
+        self.start()
+        self.say("watch")
+        self.event("watching")
+        self.namespaces.ip("host", "link del eth0")
+        self.assertEqual(self.event("uplink")["addresses"], [])
+        self.namespaces.ip("router", "link add name lan2 type veth peer name eth0 netns @host", "link set lan2 up")
+        self.namespaces.ip(
+            "host", "link set eth0 up", "addr add 10.78.0.2/24 dev eth0", "route add default via 10.78.0.1"
+        )
+        self.assertEqual(self.event("uplink")["addresses"], ["10.78.0.2"])
+
+    def test_interface_that_is_replaced_at_once(self) -> None:
+        """Both together are one change."""
+        self.start()
+        self.say("watch")
+        self.event("watching")
+        self.namespaces.ip(
+            "host",
+            "link del eth0",
+            "link add name eth0 type veth peer name eth1",
+            "link set eth0 up",
+            "link set eth1 up",
+            f"addr add {HOST}/24 dev eth0",
+            f"route add default via {ROUTER}",
+        )
+        self.assertEqual(self.event("uplink")["addresses"], [HOST])
+
 
 class ManyBridgesTests(NetworkCase):
     """A host with the networks of many containers."""

@@ -41,6 +41,8 @@ BLOCKS = [
     ("Quick start", "python"),
     ("Install", "shell"),
     ("Install", "shell"),
+    ("Connect two machines", "bash"),
+    ("Connect two machines", "bash"),
     ("A client", "python"),
     ("Embedding", "python"),
     ("Embedding", "python"),
@@ -216,6 +218,39 @@ class QuickStartTests(ReadmeCase):
         self.assertEqual(status["status"], "ONLINE")
         self.assertEqual({answer["client_id"] for answer in (address, status, verified, ended)}, {ended["client_id"]})
         self.assertEqual([answer["ok"] for answer in (address, status, verified, ended)], [True] * 4)
+
+
+class CommandTests(ReadmeCase):
+    """Two terminals with the command."""
+
+    def typed(self, text: str, ports: dict[str, str]) -> list[str]:
+        """:returns: the words that run an example, with the command of this checkout."""
+        command = Path(self.directory, "rendezvous").absolute()
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m rendezvous.commands.rendezvous "$@"\n')
+        command.chmod(0o755)
+        # Bash gives its place to the command, so that the command gets the signals.
+        shown = re.sub("^rendezvous", "exec rendezvous", with_ports(text, ports), flags=re.MULTILINE)
+        return ["bash", "-c", f"PATH={command.parent}:$PATH\n{shown}"]
+
+    def test_line_appears_in_the_other_terminal(self) -> None:
+        """The end of the input ends the connection well."""
+        ports = self.start_server()
+        listener = self.start(self.typed(example("Connect two machines", "bash", 0), ports))
+        name = listener.expect(r"Listening as ([0-9a-f]{32})$")
+        text = example("Connect two machines", "bash", 1).replace("CLIENT_ID", name)
+        visitor = subprocess.run(
+            self.typed(text, ports),
+            cwd=self.directory,
+            env=environment(),
+            input="hello\n",
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual((visitor.returncode, visitor.stdout), (0, ""))
+        self.assertIn(f"Connected to {name}", visitor.stderr)
+        listener.expect("^(hello)$")
+        listener.expect("(is closed)")
 
 
 class ClientTests(ReadmeCase):

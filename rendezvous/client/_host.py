@@ -121,9 +121,11 @@ class Host:
         host = self._servers.get(ipv6)
         return [] if host is None else [(host, port) for port in self._ports[:OBSERVING_PORTS]]
 
-    def forget(self) -> None:
-        """Look the server up again at the next attempt: this host is in another network."""
+    def network_changed(self) -> None:
+        """Look the server and the router up again, and open new connections: this host is in another network."""
         self._servers.clear()
+        self.client.close()
+        self.mapper.network_changed()
 
     async def prepare(self) -> None:
         """

@@ -88,6 +88,7 @@ class Request:
     :ivar query: parameters; those that are ``None`` are left out.
     :ivar headers: further headers.
     :ivar wait: seconds that the server may hold the request, beyond the usual time of a request.
+    :ivar patience: seconds that it may take beside ``wait``; ``None`` for those of the client.
     :ivar longest: bytes of the reply that are read at most.
     :ivar missing: what a plain 404 means.
     """
@@ -99,6 +100,7 @@ class Request:
     query: Mapping[str, object] = attrs.field(factory=dict)
     headers: Mapping[str, str] = attrs.field(factory=dict)
     wait: float = 0.0
+    patience: float | None = None
     longest: int = MAX_BODY
     missing: type[ClientError] | None = None
 
@@ -183,7 +185,7 @@ class Exchanges:
         raise Reply(response.code, response.headers, body).error(request.missing)
 
     async def _in_time(self, request: Request, url: str, work: Deferred[Any]) -> Any:
-        timeout = self._timeout + request.wait
+        timeout = (self._timeout if request.patience is None else request.patience) + request.wait
         try:
             return await work.addTimeout(timeout, cast(IReactorTime, self._reactor), _too_late(url))
         except Exception as reason:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.client._backoff import retry_delay
 from rendezvous.client._host import Host
+from rendezvous.client._moment import Moment
 from rendezvous.client.attempts import LONGEST_WAIT, Invitation
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered
 from rendezvous.client.keepalive import KeepAlive
 
 __all__ = ["Invitations"]
+
+PULSE_TIME = 2.0
+"""Seconds that the answer to a pulse is waited for. A client whose pulses get none is reached over HTTP alone."""
 
 LONGEST_PAUSE = 60.0
 """Seconds between two questions at most, if the server cannot be reached. An invitation by datagram ends the pause."""
@@ -47,6 +52,8 @@ class Invitations:
         self._pulses: KeepAlive | None = None
         self._asking: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
+        self._ready = Moment()
+        self._late: IDelayedCall | None = None
         self._since: int | None = None
         self._seen: dict[bytes, None] = {}
         self._stopping: Deferred[None] = succeed(None)
@@ -66,29 +73,33 @@ class Invitations:
             on_gone=self._gone,
             on_invitation=self._hinted,
         )
-        self._pulses.startService()
-        self._asking = Deferred.fromCoroutine(self._ask())
-        self._asking.addErrback(self._stopped)
+        self._ready = Moment()
+        self._begin_pulses(self._pulses)
+        self._begin_asking()
 
-    def when_online(self) -> Deferred[None]:
-        """:returns: fires when the server has taken a pulse; fails with ``ClientGone`` when the client is unknown."""
-        if self._pulses is None:
-            raise RuntimeError("it has not been started")
-        return self._pulses.whenOnline()
+    def when_ready(self) -> Deferred[None]:
+        """
+        Wait until peers can connect.
+
+        :returns: fires when the server has taken a pulse, or has answered over HTTP and not taken one for
+            :data:`PULSE_TIME`; fails with ``NotRegistered`` when it does not know the client.
+        """
+        return self._ready.wait()
 
     def network_changed(self) -> None:
-        """Send a pulse from a new socket at once."""
-        if self._pulses is not None:
-            pulses = self._pulses
-            pulses.stopService().addCallback(lambda _: pulses.startService() if self._pulses is pulses else None)
-            self._hinted(b"")
+        """Send a pulse from a new socket, and ask over a new connection, at once."""
+        pulses = self._pulses
+        if pulses is None:
+            return
+        self._stop_asking()
+        pulses.stopService().addCallback(lambda _: self._begin_pulses(pulses) if self._pulses is pulses else None)
+        self._begin_asking()
 
     def stop(self) -> Deferred[None]:
         """:returns: fires when the socket of the pulses is closed."""
         pulses, self._pulses = self._pulses, None
-        asking, self._asking = self._asking, None
-        if asking is not None:
-            asking.cancel()
+        self._stop_asking()
+        self._ready.happen(CancelledError)
         if pulses is not None:
             self._stopping = pulses.stopService()
         stopped: Deferred[None] = Deferred()
@@ -96,13 +107,32 @@ class Invitations:
         self._stopping = succeed(None)
         return stopped
 
+    def _begin_pulses(self, pulses: KeepAlive) -> None:
+        pulses.startService()
+        pulses.whenOnline().addCallbacks(lambda _: self._ready.happen(), self._not_online)
+
+    def _not_online(self, failure: Failure) -> None:
+        if failure.check(ClientGone):
+            self._ready.happen(ClientGone)
+
+    def _begin_asking(self) -> None:
+        self._asking = Deferred.fromCoroutine(self._ask())
+        self._asking.addErrback(self._stopped)
+
+    def _stop_asking(self) -> None:
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+        late, self._late = self._late, None
+        if late is not None and late.active():
+            late.cancel()
+
     async def _ask(self) -> None:
         failures = 0
+        wait = 0.0
         while True:
             try:
-                found = await self._host.client.attempts.invitations(
-                    self._host.identity, wait=LONGEST_WAIT - 5, since=self._since
-                )
+                found = await self._host.client.attempts.invitations(self._host.identity, wait=wait, since=self._since)
             except NotRegistered:
                 return  # The pulses report it.
             except ClientError as error:
@@ -113,9 +143,18 @@ class Invitations:
                 await self._rest(retry_delay(LONGEST_PAUSE, failures, self._host.chance.random()))
                 continue
             failures = 0
+            wait = LONGEST_WAIT - 5
+            self._answered()
+            # The connection of this answer can be used again in the next turn of the reactor.
+            await deferLater(self._host.reactor, 0)
             for invitation in found:
                 self._since = max(invitation.seq, self._since or 0)
                 self._take(invitation)
+
+    def _answered(self) -> None:
+        """The server can be asked: that is enough, if it takes no pulse."""
+        if self._late is None and not self._ready.over:
+            self._late = self._host.reactor.callLater(PULSE_TIME, self._ready.happen)
 
     async def _rest(self, delay: float) -> None:
         self._pause = deferLater(self._host.reactor, delay)

@@ -17,8 +17,8 @@ from rendezvous.client._host import Host
 from rendezvous.client._observing import Observer
 from rendezvous.client._wakeup import Wakeup
 from rendezvous.client._words import candidates_of, error_of, round_of
-from rendezvous.client.attempts import LONGEST_WAIT, Attempt, AttemptState, Candidate
-from rendezvous.client.errors import ClientError, ConnectFailed, NotFound
+from rendezvous.client.attempts import Attempt, AttemptState, Candidate
+from rendezvous.client.errors import ClientError, ConnectFailed, NotFound, ServerUnreachable
 from rendezvous.core.actions import Action, Connected, Failed, NextRound, OpenSockets, Release, Send
 from rendezvous.core.pairs import Local, Via
 from rendezvous.core.probes import NEW_PATH
@@ -29,6 +29,10 @@ __all__ = ["RETRY", "Side"]
 
 RETRY = 0.5
 """Seconds after which an attempt is read again when the server could not be reached."""
+
+VIEW_TIME, PATIENCE = 2.0, 1.5
+"""Seconds that the server holds the request for a change of an attempt, and that the request may take beside that. A
+connection that has lost packets takes longer, and then another one is faster."""
 
 GIVE_UP = 65.0
 """Seconds after which an attempt is given up that the server says nothing of; the server ends each after 60 s."""
@@ -212,9 +216,14 @@ class Side:
         """:returns: the next version of an attempt; a server that cannot be reached is asked again."""
         client, identity = self._host.client, self._host.identity
         while True:
+            asked = self.seconds
             try:
+                # The connection of the answer before can be used again in the next turn of the reactor.
+                await self._wait(deferLater(self._host.reactor, 0))
                 return await self._wait(
-                    client.attempts.view(identity, attempt.id, wait=LONGEST_WAIT - 5, version=attempt.version)
+                    client.attempts.view(
+                        identity, attempt.id, wait=VIEW_TIME, version=attempt.version, patience=PATIENCE
+                    )
                 )
             except NotFound:
                 raise
@@ -222,7 +231,8 @@ class Side:
                 if self.seconds > GIVE_UP:
                     raise
                 self._log.debug("The attempt is read again: {error}", error=error)
-            await self._wait(deferLater(self._host.reactor, RETRY))
+                pause = 0.0 if isinstance(error, ServerUnreachable) and self.seconds - asked > PATIENCE else RETRY
+            await self._wait(deferLater(self._host.reactor, pause))
 
     async def _wait(self, work: Deferred[T]) -> T:
         """:returns: a result, unless the attempt ends before."""

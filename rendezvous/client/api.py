@@ -112,6 +112,8 @@ class RendezvousClient:
         """
         Close the idle connections that :meth:`over` opened; those in use close when their Deferred is cancelled.
 
+        Further requests open new connections, so this is also what to do when the network has changed.
+
         :returns: fires when they are closed.
         """
         if self._pool is None:

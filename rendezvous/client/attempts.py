@@ -217,7 +217,13 @@ class Attempts:
         return self._begin(identity, f"{_path(attempt)}/candidates", _body(candidates, None), NotFound)
 
     def view(
-        self, identity: Identity, attempt: bytes, *, wait: float = 0.0, version: int | None = None
+        self,
+        identity: Identity,
+        attempt: bytes,
+        *,
+        wait: float = 0.0,
+        version: int | None = None,
+        patience: float | None = None,
     ) -> Deferred[Attempt]:
         """
         Read an attempt.
@@ -226,10 +232,12 @@ class Attempts:
         :param attempt: its id.
         :param wait: seconds to wait for a version above ``version``, :data:`LONGEST_WAIT` at most.
         :param version: the latest that is known already.
+        :param patience: seconds that the request may take beside ``wait``; by default those of the client.
         :returns: fires with the attempt.
         """
         query = {"wait": f"{wait:g}" if wait else None, "version": version}
-        return self._ask(Request("GET", _path(attempt), identity, query=query, wait=wait, missing=NotFound))
+        request = Request("GET", _path(attempt), identity, query=query, wait=wait, patience=patience, missing=NotFound)
+        return self._ask(request)
 
     def done(
         self,

@@ -31,6 +31,9 @@ __all__ = ["MAX_INCOMING", "Connector", "Watch"]
 MAX_INCOMING = 16
 """Attempts of peers that are tried at the same time; further ones are declined."""
 
+MOVES, MOVE_PAUSE = 5, 1.0
+"""Attempts that move a path to a new network, and the seconds between two of them."""
+
 Watch = Callable[[Any, Callable[[], None]], Uplink]
 
 
@@ -97,7 +100,9 @@ class Connector:
         self._watching = False
         self._paths: dict[bytes, Path] = {}
         self._sides: set[Side] = set()
-        self._renewing: set[bytes] = set()
+        # The attempts that are to join a path, and how many more a path that has to move may have.
+        self._renewals: dict[bytes, Side] = {}
+        self._moving: dict[bytes, int] = {}
         self._listening = False
         self._allow: Callable[[str], bool] = _all
         self._on_path: Callable[[Path], object] = lambda _: None
@@ -106,6 +111,15 @@ class Connector:
     def paths(self) -> list[Path]:
         """The paths that are open."""
         return list(self._paths.values())
+
+    def prepare(self) -> Deferred[None]:
+        """
+        Learn what the first connection needs: the address, the ports and the time of the server. Otherwise
+        :meth:`connect` does it, and takes a little longer.
+
+        :returns: fires when it is known; fails with an error of the client.
+        """
+        return Deferred.fromCoroutine(self._host.prepare())
 
     def connect(self, peer_id: str) -> Deferred[Path]:
         """
@@ -127,13 +141,13 @@ class Connector:
         :param on_path: called with each path; it sets the callbacks of the path.
         :param allow: called with the client id of a peer that wants to connect. If it returns false, the peer is
             declined and learns no address. Without it, anyone who knows the id of this client may connect.
-        :returns: fires when the server knows that this client is online; fails with ``ClientGone`` when it does not
-            know it at all.
+        :returns: fires when the server has taken a pulse, so that peers can connect, or, where UDP is blocked, 2 s
+            after it has answered over HTTP; fails with ``ClientGone`` when it does not know this client.
         """
         self._listening, self._on_path = True, on_path
         self._allow = allow or _all
         self._keep_in_touch()
-        return self._invitations.when_online()
+        return self._invitations.when_ready()
 
     def close(self) -> Deferred[None]:
         """
@@ -176,6 +190,7 @@ class Connector:
 
     def _ended(self, path: Path) -> None:
         self._paths.pop(path.name, None)
+        self._moving.pop(path.name, None)
         if not self._paths and not self._listening:
             self._invitations.stop()
 
@@ -225,29 +240,41 @@ class Connector:
     # Moving.
 
     def _network_changed(self) -> None:
-        self._host.forget()
-        self._host.mapper.network_changed()
+        self._host.network_changed()
         self._invitations.network_changed()
         for path in self.paths:
-            self._renew(path)
+            self._moving[path.name] = MOVES
+            renewal = self._renewals.get(path.name)
+            if renewal is None:
+                self._renew(path)
+            else:
+                # It was begun in the old network. The next one begins when it has ended.
+                renewal.connected.cancel()
 
     def _renew(self, path: Path) -> None:
         """Begin a new attempt for a path, unless there is one."""
-        if path.name in self._renewing or path.ended:
+        if path.name in self._renewals or path.ended:
             return
-        self._renewing.add(path.name)
-        side = Side(self._host, path.peer, path=path.name)
+        side = self._renewals[path.name] = Side(self._host, path.peer, path=path.name)
 
         def joined(connected: Connected) -> None:
             if connected.path == path.name and not path.ended:
+                self._moving.pop(path.name, None)
                 path.join(side)
             else:
                 side.abandon()
 
         def over(result: Any) -> Any:
-            self._renewing.discard(path.name)
+            del self._renewals[path.name]
             return result
 
         work = self._track(side).addBoth(over)
-        work.addCallback(joined).addErrback(self._not_connected)
+        work.addCallback(joined).addErrback(self._not_connected).addCallback(lambda _: self._move_again(path))
         side.connect()
+
+    def _move_again(self, path: Path) -> None:
+        """Begin another attempt if a path has to move and has not: the new network may have been there in part only."""
+        left = self._moving.get(path.name, 0)
+        if left and not path.ended and self._paths.get(path.name) is path:
+            self._moving[path.name] = left - 1
+            self._host.reactor.callLater(MOVE_PAUSE if left < MOVES else 0.0, self._renew, path)

@@ -63,6 +63,16 @@ class Account:
         finally:
             self.release()
 
+    async def sign_in_with_facts(self) -> Identity:
+        """
+        Do the same, with what the server says of itself, such as its UDP ports.
+
+        :raises CommandError: as :meth:`sign_in`.
+        :raises ClientError: the server cannot be asked.
+        """
+        identity = await self.sign_in()
+        return attrs.evolve(identity, facts=identity.facts or await self.client.facts())
+
     async def lock(self) -> None:
         """
         Keep other processes from using the identity.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -64,8 +65,62 @@ def _parser() -> argparse.ArgumentParser:
 
     command("id", "Print the id of this client, which peers connect to; register it if it is new.")
     added = command("status", "Print whether a peer is online.")
-    added.add_argument("peer", metavar="ID", type=_client_id, help="the id of the peer, 32 hex digits")
+    _add_peer(added)
+    command("doctor", "Find out what kind of NAT this host is behind, and what that means for connecting.")
+    added = command("listen", "Wait for a peer. Lines of stdin are sent to it, and lines that come are printed.")
+    _add_allow(added)
+    _add_ways(added)
+    added = command("connect", "Connect to a peer. Lines of stdin are sent to it, and lines that come are printed.")
+    _add_peer(added)
+    _add_ways(added)
+    added = command("serve", "Wait for peers that forward, and carry their datagrams to UDP ports of this machine.")
+    added.add_argument("ports", metavar="PORT", type=_port, nargs="+", help="a UDP port that peers may reach")
+    added.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        type=_address,
+        default="127.0.0.1",
+        help="where the ports are [default: %(default)s]",
+    )
+    _add_allow(added)
+    _add_ways(added)
+    added = command("forward", "Connect to a peer that serves, and carry datagrams of local programs to its UDP ports.")
+    _add_peer(added)
+    added.add_argument(
+        "ports",
+        metavar="LOCAL_PORT:REMOTE_PORT",
+        type=_pair,
+        nargs="+",
+        help="a UDP port to listen on, 0 for any free one, and the port at the peer",
+    )
+    added.add_argument(
+        "--bind", metavar="ADDRESS", type=_address, default="127.0.0.1", help="where to listen [default: %(default)s]"
+    )
+    _add_ways(added)
     return parser
+
+
+def _add_peer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("peer", metavar="ID", type=_client_id, help="the id of the peer, 32 hex digits")
+
+
+def _add_allow(parser: argparse.ArgumentParser) -> None:
+    text = "a peer that may connect; repeatable [default: anyone who knows the id]"
+    parser.add_argument("--allow", metavar="ID", type=_client_id, action="append", default=[], help=text)
+
+
+def _add_ways(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how to connect."""
+    parser.add_argument(
+        "--relay",
+        choices=("never", "fallback", "always"),
+        default="fallback",
+        help="whether to use a TURN relay of the server [default: %(default)s]",
+    )
+    text = "open many ports if that is the only way to a direct path; the peer has to agree too"
+    parser.add_argument("--birthday", action="store_true", help=text)
+    text = "do not ask the router for a port with PCP or NAT-PMP"
+    parser.add_argument("--no-port-mapping", dest="port_mapping", action="store_false", help=text)
 
 
 def _common() -> _Parser:
@@ -110,3 +165,23 @@ def _client_id(text: str) -> str:
     if re.fullmatch(r"[0-9a-fA-F]{32}", text) is None:
         raise argparse.ArgumentTypeError("a client id has 32 hex digits")
     return text.lower()
+
+
+def _port(text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) is None or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError("a port is 1 to 65535")
+    return int(text)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    local, colon, remote = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError("give two ports, such as 51820:51820")
+    return 0 if local == "0" else _port(local), _port(remote)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError("give an IP address, such as 127.0.0.1") from None

@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
-from rendezvous.client import RendezvousClient
+from rendezvous.client import ClientError, Identity, RendezvousClient
 from rendezvous.commands.rendezvous.account import Account
+from rendezvous.commands.rendezvous.console import Console, ConsoleEvents
 from rendezvous.commands.rendezvous.output import Output
 
 __all__ = ["Command", "Context"]
@@ -25,6 +26,9 @@ class Context:
     :ivar client: the server that the options name.
     :ivar account: this user at the server.
     :ivar output: prints.
+    :ivar make_connector: makes what connects and listens under an identity. The function that it is given is called
+        once if the server forgets this identity.
+    :ivar make_console: opens stdin and stdout, for lines of at most so many bytes.
     """
 
     options: argparse.Namespace
@@ -32,6 +36,8 @@ class Context:
     client: RendezvousClient
     account: Account
     output: Output
+    make_connector: Callable[[Identity, Callable[[ClientError], object]], Any]
+    make_console: Callable[[ConsoleEvents, int], Console]
 
 
 #: A subcommand: it gives the exit status, or raises a CommandError or a ClientError.

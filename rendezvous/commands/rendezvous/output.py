@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 __all__ = ["Output", "one_line"]
 
@@ -14,6 +14,20 @@ _CLEAR = "\r\x1b[K"
 def one_line(text: str) -> str:
     """:returns: a text without control characters, which could move the cursor of a terminal or end the line."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
+
+
+class Write(Protocol):
+    """Writes to stdout."""
+
+    def __call__(self, text: str, *, droppable: bool = False) -> bool:
+        """
+        Write.
+
+        :param text: surrogates stand for bytes that are no UTF-8 (PEP 383).
+        :param droppable: whether the text may be dropped if the reader is too slow.
+        :returns: whether it was written.
+        """
+        ...
 
 
 class Output:
@@ -33,6 +47,7 @@ class Output:
         self._err = err
         self._json = json
         self._has_progress = False
+        self._write: Write = self._write_out
 
     @property
     def is_json(self) -> bool:
@@ -47,7 +62,7 @@ class Output:
         :param fields: the same for programs.
         """
         self.clear()
-        self.write(_encode(fields) if self._json else text + "\n")
+        self._write(_encode(fields) if self._json else text + "\n")
 
     def event(self, name: str, text: str, **fields: Any) -> None:
         """
@@ -59,18 +74,19 @@ class Output:
         """
         self.clear()
         if self._json:
-            self.write(_encode({"event": name, **fields}))
+            self._write(_encode({"event": name, **fields}))
         else:
             self._complain(text)
 
-    def failed(self, code: str, reason: str) -> None:
+    def failed(self, code: str, reason: str, **fields: Any) -> None:
         """
         Print why the command has failed.
 
         :param code: a stable word.
         :param reason: one line.
+        :param fields: more members for programs.
         """
-        self.event("failed", f"rendezvous: {one_line(reason)}", code=code, reason=reason)
+        self.event("failed", f"rendezvous: {one_line(reason)}", code=code, reason=reason, **fields)
 
     def warn(self, text: str) -> None:
         """Print a line that a person should see, with ``json`` too."""
@@ -91,10 +107,34 @@ class Output:
             self._err.write(_CLEAR)
             self._err.flush()
 
-    def write(self, text: str) -> None:
-        """Write to stdout."""
+    def data(self, peer: str, payload: bytes) -> bool:
+        """
+        Print a line that a peer has sent.
+
+        :param payload: its bytes. A terminal is shown none that could move its cursor.
+        :returns: whether it was printed, and not dropped because the reader is too slow.
+        """
+        if self._json:
+            text = _encode({"event": "data", "peer": peer, "text": payload.decode("utf-8", "replace")})
+        elif self._out.isatty():
+            self.clear()
+            text = one_line(payload.decode("utf-8", "replace")) + "\n"
+        else:
+            text = payload.decode("utf-8", "surrogateescape") + "\n"
+        return self._write(text, droppable=True)
+
+    def redirect(self, write: Write | None) -> None:
+        """
+        Have stdout written by something else, such as a buffer that a slow reader cannot block.
+
+        :param write: ``None`` for stdout itself.
+        """
+        self._write = self._write_out if write is None else write
+
+    def _write_out(self, text: str, *, droppable: bool = False) -> bool:
         self._out.write(text)
         self._out.flush()
+        return True
 
     def _complain(self, text: str) -> None:
         self._err.write(one_line(text) + "\n")

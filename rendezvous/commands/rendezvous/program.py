@@ -5,37 +5,39 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import react
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 
-from rendezvous.client import ClientError, PeerNotFound, RendezvousClient, ServerBusy, ServerError, ServerUnreachable
+from rendezvous.client import ClientError, Connector, Identity, RendezvousClient
 from rendezvous.commands.rendezvous.about import show_id, show_status
 from rendezvous.commands.rendezvous.account import Account
 from rendezvous.commands.rendezvous.arguments import parse
+from rendezvous.commands.rendezvous.console import Console, ConsoleEvents, open_console
 from rendezvous.commands.rendezvous.context import Command, Context
-from rendezvous.commands.rendezvous.errors import CommandError
+from rendezvous.commands.rendezvous.doctor import show_diagnosis
+from rendezvous.commands.rendezvous.errors import CommandError, described
+from rendezvous.commands.rendezvous.forward import forward_ports
 from rendezvous.commands.rendezvous.identity import IdentityFile, default_path
 from rendezvous.commands.rendezvous.output import Output
+from rendezvous.commands.rendezvous.serve import serve_ports
+from rendezvous.commands.rendezvous.talk import connect_lines, listen_lines
 
 __all__ = ["COMMANDS", "finish", "main"]
 
 _log = Logger()
 
-#: Codes for errors that the server has given none, or none that says which thing was not found.
-_CODES: dict[type[ClientError], str] = {
-    PeerNotFound: "no-such-peer",
-    ServerUnreachable: "server-unreachable",
-    ServerBusy: "server-busy",
-    ServerError: "server-error",
-}
-
 COMMANDS: dict[str, Command] = {
     "id": show_id,
     "status": show_status,
+    "doctor": show_diagnosis,
+    "listen": listen_lines,
+    "connect": connect_lines,
+    "serve": serve_ports,
+    "forward": forward_ports,
 }
 
 
@@ -85,7 +87,23 @@ async def _command(
 ) -> int:
     file = IdentityFile(options.identity or default_path(options.server, environ), options.server)
     account = Account(client, file, reactor, output)
-    return await COMMANDS[options.command](Context(options, reactor, client, account, output))
+
+    def make_connector(identity: Identity, on_gone: Callable[[ClientError], object]) -> Connector:
+        return Connector(
+            client,
+            identity,
+            reactor,
+            relay=options.relay,
+            birthday=options.birthday,
+            port_mapping=options.port_mapping,
+            on_gone=on_gone,
+        )
+
+    def make_console(events: ConsoleEvents, longest: int) -> Console:
+        return open_console(reactor, events, longest)
+
+    context = Context(options, reactor, client, account, output, make_connector, make_console)
+    return await COMMANDS[options.command](context)
 
 
 async def finish(work: Coroutine[Any, Any, int], output: Output) -> int:
@@ -101,7 +119,7 @@ async def finish(work: Coroutine[Any, Any, int], output: Output) -> int:
     except CommandError as error:
         output.failed(error.code, error.reason)
     except ClientError as error:
-        output.failed(_code(error), str(error))
+        output.failed(*described(error))
     except CancelledError:
         output.failed("interrupted", "interrupted")
     except BrokenPipeError:
@@ -111,8 +129,3 @@ async def finish(work: Coroutine[Any, Any, int], output: Output) -> int:
         _log.failure("The command has failed")
         output.failed("internal", f"internal error, {type(error).__name__}: {error}; --verbose shows where")
     return 1
-
-
-def _code(error: ClientError) -> str:
-    own = _CODES.get(type(error), "failed")
-    return own if error.code in (None, "not-found") else str(error.code)
