@@ -124,7 +124,7 @@ def quick_start(clone: Path, blocks: dict[tuple[str, str], list[str]], environme
 
 
 def install(clone: Path, home: Path, blocks: dict[tuple[str, str], list[str]], environment: dict[str, str]) -> None:
-    """Install into an empty environment, run the daemon's program, and let two clients find each other."""
+    """Install into an empty environment, run the daemon's program, and let two clients find each other and connect."""
     venv.create(home / "venv", with_pip=True)
     environment = {**environment, "PATH": f"{home / 'venv' / 'bin'}{os.pathsep}{environment['PATH']}"}
     installing, serving = blocks["Install", "shell"]
@@ -137,6 +137,12 @@ def install(clone: Path, home: Path, blocks: dict[tuple[str, str], list[str]], e
             peer = first.expect(r"^I am ([0-9a-f]{32})$", PATIENCE)
             with running(["python", "peer.py", peer], home, environment) as second:
                 second.expect(rf"^{peer} is at (\S+ \d+)$", PATIENCE)
+        listen, connect = map(with_ports, blocks["Connect two machines", "bash"])
+        with running(["bash", "-c", listen], home, environment) as listener:
+            peer = listener.expect(r"^Listening as ([0-9a-f]{32})$", PATIENCE)
+            # The command says on stderr what happens, also if all is well.
+            run(["bash", "-c", f"({connect.replace('CLIENT_ID', peer)}) 2>&1"], home, environment, "hello\n")
+            listener.expect("^(hello)$", PATIENCE)
 
 
 def main() -> None:

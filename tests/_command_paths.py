@@ -70,7 +70,12 @@ class FakeConnector:
     listening: Deferred[None] = attrs.field(factory=Deferred)
     on_path: Callable[[FakePath], object] = _ignore
     allow: Callable[[str], bool] = bool
+    prepared: Deferred[None] = attrs.field(factory=lambda: succeed(None))
     closed: bool = False
+
+    def prepare(self) -> Deferred[None]:
+        """Have the test answer."""
+        return self.prepared
 
     def connect(self, peer_id: str) -> Deferred[FakePath]:
         """Begin."""

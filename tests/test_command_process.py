@@ -62,6 +62,19 @@ class ProcessTests(SynchronousTestCase):
         status, out, err = self.ran("id", "--server", "x")
         self.assertEqual((status, out, err.count("\n")), (2, "", 1))
 
+    def test_missing_extra(self) -> None:
+        """One line says what to install."""
+        for module in ("treq", "ifaddr"):
+            blocked = f"import sys; sys.modules[{module!r}] = None"
+            program = f"{blocked}; from rendezvous.commands.rendezvous.main import run; run()"
+            ended = subprocess.run(
+                [sys.executable, "-c", program], env=self.environ, capture_output=True, text=True, timeout=60
+            )
+            self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+            self.assertEqual(
+                ended.stderr, "rendezvous: the extra 'client' is missing: pip install 'twisted-rendezvous[client]'\n"
+            )
+
     def test_interrupt(self) -> None:
         """Ctrl-C ends a command that waits for the server."""
         with socket.socket() as silent:

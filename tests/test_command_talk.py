@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from twisted.internet.defer import Deferred
 
 from rendezvous.client import RequestRefused
 from rendezvous.commands.rendezvous.identity import IdentityFile
 from rendezvous.commands.rendezvous.talk import connect_lines, listen_lines
 from tests._command_case import URL
-from tests._command_paths import ALICE, BOB, CAROL, FakePath, PathCase
+from tests._command_paths import ALICE, BOB, CAROL, FakeConnector, FakePath, PathCase
 
 CONNECTED = {
     "event": "connected",
@@ -114,6 +116,18 @@ class ConnectTests(PathCase):
         [failed] = self.objects()
         self.assertIn("no path", failed.pop("reason"))
         self.assertEqual(failed, {"event": "failed", "code": "symmetric-pair", "peer": BOB, "ms": 250})
+
+    def test_server_is_asked_before(self) -> None:
+        """What the library can learn before it connects does not count as time to connect."""
+        with mock.patch.object(FakeConnector, "prepare", lambda each: each.listening):
+            running = self.start(connect_lines, "connect", BOB, "--json")
+        self.server.reactor.advance(0.5)
+        self.assertEqual(self.connector.connecting, [])
+        self.connector.listening.callback(None)
+        self.server.reactor.advance(0.25)
+        self.connector.connecting[0][1].errback(RequestRefused("no path"))
+        self.assertEqual(self.successResultOf(running), 1)
+        self.assertEqual([found["ms"] for found in self.objects()], [250])
 
     def test_lost_path(self) -> None:
         """The command has failed, and says why."""

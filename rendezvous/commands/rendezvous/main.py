@@ -8,13 +8,16 @@ from typing import NoReturn
 
 __all__ = ["run"]
 
+#: What the extra ``client`` installs.
+_EXTRA = ("treq", "ifaddr")
+
 
 def run() -> NoReturn:
     """Do what the command line says, and end the process."""
     try:
         from rendezvous.commands.rendezvous.program import main
     except ModuleNotFoundError as error:
-        if error.name != "treq":
+        if str(error.name).partition(".")[0] not in _EXTRA:
             raise
         sys.stderr.write("rendezvous: the extra 'client' is missing: pip install 'twisted-rendezvous[client]'\n")
         raise SystemExit(1) from None

@@ -65,6 +65,7 @@ class Path(Protocol):
 class Connector(Protocol):
     """The part of the client library that makes paths."""
 
+    def prepare(self) -> Deferred[None]: ...  # noqa: D102
     def connect(self, peer_id: str) -> Deferred[Any]: ...  # noqa: D102
     def listen(self, on_path: Callable[[Any], object], allow: Callable[[str], bool]) -> Deferred[None]: ...  # noqa: D102
     def close(self) -> Deferred[None]: ...  # noqa: D102
@@ -220,7 +221,9 @@ async def connect(context: Context, carrier: Carrier) -> int:
 
 async def _connected(context: Context, connector: Connector) -> Path | None:
     """:returns: the path to the peer that the options name; ``None`` if there is none, and this has been said."""
-    peer, began = context.options.peer, context.reactor.seconds()
+    peer = context.options.peer
+    await _with_progress(context, "Asking the server", connector.prepare())
+    began = context.reactor.seconds()
     try:
         path: Path = await _with_progress(context, f"Connecting to {peer}", connector.connect(peer))
     except ClientError as error:
