@@ -12,7 +12,7 @@ from typing import Any
 from zope.interface import implementer
 
 from twisted.application.internet import TimerService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from twisted.logger import Logger
 
@@ -129,15 +129,18 @@ class Resolving(TimerService):
 
     def _resolve(self) -> None:
         for host in self._found:
-            receiver = _Receiver()
-            receiver.done.addCallback(self._resolved, host).addErrback(
+            maybeDeferred(self._look_up, host).addCallback(self._resolved, host).addErrback(
                 lambda failure: _log.failure("a TURN server could not be looked up", failure)
             )
-            resolver = getattr(self._reactor, "nameResolver", None)
-            if resolver is None:
-                receiver.resolutionComplete()  # A reactor in memory finds nothing.
-            else:
-                resolver.resolveHostName(receiver, host)
+
+    def _look_up(self, host: str) -> Deferred[list[str]]:
+        receiver = _Receiver()
+        resolver = getattr(self._reactor, "nameResolver", None)
+        if resolver is None:
+            receiver.resolutionComplete()  # A reactor in memory finds nothing.
+        else:
+            resolver.resolveHostName(receiver, host)
+        return receiver.done
 
     def _resolved(self, found: list[str], host: str) -> None:
         if host not in self._found:

@@ -73,17 +73,31 @@ class Names(Clock):
 
     :ivar table: addresses by name.
     :ivar asked: the names that were looked up.
+    :ivar is_broken: whether looking up raises.
+    :ivar is_slow: whether answers wait until they are given.
+    :ivar waiting: the arguments of :meth:`answer` that wait.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.table: dict[str, list[str]] = {}
         self.asked: list[str] = []
+        self.is_broken = self.is_slow = False
+        self.waiting: list[Any] = []
         self.nameResolver = self
 
     def resolveHostName(self, receiver: Any, hostName: str, *args: Any) -> None:
         """Answer at once."""
         self.asked.append(hostName)
+        if self.is_broken:
+            raise ZeroDivisionError("a fault")
+        if self.is_slow:
+            self.waiting.append((receiver, hostName))
+        else:
+            self.answer(receiver, hostName)
+
+    def answer(self, receiver: Any, hostName: str) -> None:
+        """Answer from the table."""
         receiver.resolutionBegan(None)
         for host in self.table.get(hostName, ()):
             receiver.addressResolved(IPv4Address("TCP", host, 0))
@@ -139,5 +153,25 @@ class ResolvingTests(SynchronousTestCase):
         self.names.table["other.example"] = ["192.0.2.20"]
         self.resolving.serve(["turn:other.example"])
         self.assertUsed(["192.0.2.20"])
+        self.names.is_slow = True
+        self.resolving.serve(["turn:turn.example"])
         self.resolving.serve([])
+        self.names.answer(*self.names.waiting.pop())
+        self.assertUsed([])
+
+    def test_fault_is_survived(self) -> None:
+        """It is logged, and the next look-up is made in its time."""
+        self.names.is_broken = True
+        self.start("turn:turn.example")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.names.is_broken = False
+        self.names.advance(600)
+        self.assertUsed(["192.0.2.9"])
+
+    def test_it_need_not_have_been_started(self) -> None:
+        """A server whose start has failed is stopped, too; and a reactor in memory finds no name."""
+        self.resolving.serve(["turn:turn.example"])
+        self.assertIsNone(self.successResultOf(self.resolving.stopService()))
+        self.resolving = Resolving(Clock(), self.used.append)
+        self.start("turn:turn.example")
         self.assertUsed([])
