@@ -36,6 +36,23 @@ class CommandLineTests(SynchronousTestCase):
             ["status", PEER[1:]],
             ["status", PEER, PEER],
             ["id", "--x"],
+            ["listen", PEER],
+            ["listen", "--allow", "x"],
+            ["listen", "--relay", "perhaps"],
+            ["listen", "--upnp", "--no-port-mapping"],
+            ["connect"],
+            ["serve"],
+            ["serve", "0"],
+            ["serve", "65536"],
+            ["serve", "x"],
+            ["serve", "53", "--host", "localhost"],
+            ["forward", PEER],
+            ["forward", PEER, "53"],
+            ["forward", PEER, "53:"],
+            ["forward", PEER, "53:0"],
+            ["forward", PEER, "65536:53"],
+            ["forward", PEER, "-1:53"],
+            ["forward", "53:53"],
         ):
             self.refusal(*words, RENDEZVOUS_SERVER=URL)
 

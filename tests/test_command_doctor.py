@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import attrs
 
@@ -11,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from rendezvous.client.portmap import GatewayReport
 from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, PortMapping, ServerFindings
-from rendezvous.commands.rendezvous.doctor import Instruments, examine
+from rendezvous.commands.rendezvous.doctor import Instruments, examine, show_diagnosis
 from rendezvous.commands.rendezvous.observing import observe
 from rendezvous.commands.rendezvous.program import finish
 from rendezvous.settings import UDPPort
@@ -251,6 +252,7 @@ class Mapped:
 
     host: str
     port: int
+    protocol: str = "pcp"
 
 
 class RouterTests(DoctorCase):
@@ -267,7 +269,7 @@ class RouterTests(DoctorCase):
         self.mapper.first = Mapped(PUBLIC, 4444)
         self.router(external_address=PUBLIC)
         text = self.text(lambda port, index: (PUBLIC, 40000 + 900 * index))
-        self.assertIn(f"192.168.1.1 has mapped {PUBLIC}:4444 (nat-pmp and pcp)", text)
+        self.assertIn(f"192.168.1.1 has mapped {PUBLIC}:4444 (PCP)", text)
         self.assertIn("The port mapping makes direct connections work", text)
         found = self.diagnosis_again(home)
         self.assertEqual(
@@ -276,6 +278,7 @@ class RouterTests(DoctorCase):
                 "gateway": "192.168.1.1",
                 "protocols": ["nat-pmp", "pcp"],
                 "mapped": f"{PUBLIC}:4444",
+                "mapped_by": "pcp",
                 "external_address": PUBLIC,
                 "refusals": {},
             },
@@ -297,6 +300,22 @@ class RouterTests(DoctorCase):
         """After two seconds the router is taken to know neither protocol."""
         self.router(protocols=frozenset())
         self.assertIn("192.168.1.1 answers neither PCP nor NAT-PMP", self.text(home))
+
+    def test_upnp(self) -> None:
+        """It has more time, and its mapping counts although the router answers nothing else."""
+        self.router(protocols=frozenset())
+        self.server.reactor.callLater(7, lambda: self.mapper.on_change[0](Mapped(PUBLIC, 4444, "upnp")))
+        running = self.examined("--upnp", nat=home)
+        self.server.reactor.advance(5)
+        self.assertEqual(self.successResultOf(running), 0)
+        self.assertIn(f"has mapped {PUBLIC}:4444 (UPnP)", self.out.getvalue())
+
+    def test_upnp_is_not_installed(self) -> None:
+        """The line says what to install."""
+        with mock.patch.dict("sys.modules", {"miniupnpc": None}):
+            status, out, err = self.done(show_diagnosis, "doctor", "--upnp")
+        self.assertEqual((status, out, err.count("\n")), (1, "", 1))
+        self.assertIn("twisted-rendezvous[upnp]", err)
 
     def test_refusal(self) -> None:
         """It is given in the words of the port mapper."""

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     command("id", "Print the id of this client, which peers connect to; register it if it is new.")
     added = command("status", "Print whether a peer is online.")
     _add_peer(added)
-    command("doctor", "Find out what kind of NAT this host is behind, and what that means for connecting.")
+    _add_upnp(command("doctor", "Find out what kind of NAT this host is behind, and what that means for connecting."))
     added = command("listen", "Wait for a peer. Lines of stdin are sent to it, and lines that come are printed.")
     _add_allow(added)
     _add_ways(added)
@@ -119,8 +119,15 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
     )
     text = "open many ports if that is the only way to a direct path; the peer has to agree too"
     parser.add_argument("--birthday", action="store_true", help=text)
+    group = parser.add_mutually_exclusive_group()
     text = "do not ask the router for a port with PCP or NAT-PMP"
-    parser.add_argument("--no-port-mapping", dest="port_mapping", action="store_false", help=text)
+    group.add_argument("--no-port-mapping", dest="port_mapping", action="store_false", help=text)
+    _add_upnp(group)
+
+
+def _add_upnp(parser: argparse._ActionsContainer) -> None:
+    text = "ask the router for a port with UPnP if nothing else works; it needs the extra 'upnp'"
+    parser.add_argument("--upnp", action="store_true", help=text)
 
 
 def _common() -> _Parser:

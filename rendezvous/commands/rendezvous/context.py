@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 
 from rendezvous.client import ClientError, Identity, RendezvousClient
+from rendezvous.client.portmap import PortMapper
 from rendezvous.commands.rendezvous.account import Account
 from rendezvous.commands.rendezvous.console import Console, ConsoleEvents
+from rendezvous.commands.rendezvous.errors import CommandError
 from rendezvous.commands.rendezvous.output import Output
 
-__all__ = ["Command", "Context"]
+__all__ = ["Command", "Context", "port_mapper"]
 
 
 @attrs.define
@@ -38,6 +40,19 @@ class Context:
     output: Output
     make_connector: Callable[[Identity, Callable[[ClientError], object]], Any]
     make_console: Callable[[ConsoleEvents, int], Console]
+
+
+def port_mapper(reactor: Any, *, upnp: bool) -> PortMapper:
+    """
+    Make what asks the next router for ports.
+
+    :param upnp: whether UPnP may be used.
+    :raises CommandError: it may, and its extra is not installed.
+    """
+    try:
+        return PortMapper(reactor, upnp=upnp)
+    except ImportError as error:
+        raise CommandError("missing-extra", str(error)) from None
 
 
 #: A subcommand: it gives the exit status, or raises a CommandError or a ClientError.

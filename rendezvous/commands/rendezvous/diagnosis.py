@@ -17,6 +17,8 @@ __all__ = ["Diagnosis", "Family", "PortMapping", "ServerFindings"]
 _SHARED = ip_network("100.64.0.0/10")
 """Addresses between a carrier's NAT and its customers (RFC 6598)."""
 
+_PROTOCOLS = {"pcp": "PCP", "nat-pmp": "NAT-PMP", "upnp": "UPnP"}
+
 _DIRECT = {
     Mapping.NONE: "Direct connections work with nearly every peer.",
     Mapping.ENDPOINT_INDEPENDENT: (
@@ -68,10 +70,12 @@ class PortMapping:
 
     :ivar report: of the port mapper.
     :ivar mapped: the external address and port that it has given, ``None`` if it has given none.
+    :ivar protocol: the one that it was given by: pcp, nat-pmp or upnp.
     """
 
     report: GatewayReport
     mapped: tuple[str, int] | None = None
+    protocol: str | None = None
 
 
 @attrs.frozen
@@ -157,13 +161,11 @@ class Family:
         report, lines = found.report, []
         if report.gateway is None:
             return ["Port mapping: no router was found."]
-        if not report.protocols:
+        if found.mapped is not None:
+            mapped = f"{_spelled(found.mapped)} ({_PROTOCOLS.get(found.protocol or '', found.protocol)})"
+            lines.append(f"Port mapping: the router {report.gateway} has mapped {mapped}.")
+        elif not report.protocols:
             lines.append(f"Port mapping: the router {report.gateway} answers neither PCP nor NAT-PMP.")
-        elif found.mapped is not None:
-            protocols = " and ".join(sorted(report.protocols))
-            lines.append(
-                f"Port mapping: the router {report.gateway} has mapped {_spelled(found.mapped)} ({protocols})."
-            )
         else:
             why = "; ".join(f"{name}: {reason}" for name, reason in sorted(report.refusals.items())) or "no mapping"
             lines.append(f"Port mapping: the router {report.gateway} has refused ({why}).")
@@ -193,6 +195,7 @@ class Family:
                 "gateway": found.report.gateway,
                 "protocols": sorted(found.report.protocols),
                 "mapped": None if found.mapped is None else _spelled(found.mapped),
+                "mapped_by": found.protocol,
                 "external_address": found.report.external_address,
                 "refusals": found.report.refusals,
             },

@@ -13,8 +13,8 @@ from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherR
 from rendezvous.client import ClientError
 from rendezvous.client._resolve import is_ipv6, resolve
 from rendezvous.client.interfaces import interface_addresses, source_address
-from rendezvous.client.portmap import GatewayReport, PortMapper
-from rendezvous.commands.rendezvous.context import Context
+from rendezvous.client.portmap import GatewayReport
+from rendezvous.commands.rendezvous.context import Context, port_mapper
 from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, PortMapping, ServerFindings
 from rendezvous.commands.rendezvous.errors import CommandError
 from rendezvous.commands.rendezvous.observing import observe
@@ -26,6 +26,7 @@ _PORTS = 2
 
 #: Seconds for the router. An attempt to connect takes 250 ms; a slower mapping still helps a later one.
 MAPPING_TIME = 2.0
+UPNP_TIME = 8.0
 
 
 class Mapper(Protocol):
@@ -62,7 +63,7 @@ async def show_diagnosis(context: Context) -> int:
     :returns: the exit status, 0 if the server could be asked.
     """
     reactor = context.reactor
-    mapper = PortMapper(reactor)
+    mapper = port_mapper(reactor, upnp=context.options.upnp)
     return await examine(context, Instruments(lambda host: resolve(reactor.nameResolver, host), mapper))
 
 
@@ -122,7 +123,7 @@ async def _examine(
     mapping: list[Deferred[PortMapping]] = []
 
     def begun(local_port: int) -> None:
-        mapping.append(Deferred.fromCoroutine(_map(context.reactor, instruments.mapper, local_port, ipv6=ipv6)))
+        mapping.append(Deferred.fromCoroutine(_map(context, instruments.mapper, local_port, ipv6=ipv6)))
 
     try:
         observed = await observe(context.reactor, asked, instruments.random, begun)
@@ -137,8 +138,9 @@ async def _examine(
             each.addErrback(lambda failure: failure.trap(CancelledError)).cancel()
 
 
-async def _map(reactor: Any, mapper: Mapper, local_port: int, *, ipv6: bool) -> PortMapping:
-    """:returns: what the next router says, within :data:`MAPPING_TIME`."""
+async def _map(context: Context, mapper: Mapper, local_port: int, *, ipv6: bool) -> PortMapping:
+    """:returns: what the next router says, within :data:`MAPPING_TIME` or, if UPnP may be used, :data:`UPNP_TIME`."""
+    limit = UPNP_TIME if context.options.upnp and not ipv6 else MAPPING_TIME
     changed: Deferred[Any] = Deferred()
 
     def change(mapping: Any) -> None:
@@ -147,11 +149,13 @@ async def _map(reactor: Any, mapper: Mapper, local_port: int, *, ipv6: bool) -> 
 
     mapping = await mapper.map(local_port, ipv6=ipv6, on_change=change)
     if mapping is None and mapper.report(ipv6=ipv6).gateway is not None:
-        late = reactor.callLater(MAPPING_TIME, change, False)
+        late = context.reactor.callLater(limit, change, False)
         try:
             mapping = await changed or None
         finally:
             if late.active():
                 late.cancel()
     report = mapper.report(ipv6=ipv6)
-    return PortMapping(report, None if mapping is None else (mapping.host, mapping.port))
+    if mapping is None:
+        return PortMapping(report)
+    return PortMapping(report, (mapping.host, mapping.port), mapping.protocol)

@@ -17,7 +17,7 @@ from rendezvous.commands.rendezvous.about import show_id, show_status
 from rendezvous.commands.rendezvous.account import Account
 from rendezvous.commands.rendezvous.arguments import parse
 from rendezvous.commands.rendezvous.console import Console, ConsoleEvents, open_console
-from rendezvous.commands.rendezvous.context import Command, Context
+from rendezvous.commands.rendezvous.context import Command, Context, port_mapper
 from rendezvous.commands.rendezvous.doctor import show_diagnosis
 from rendezvous.commands.rendezvous.errors import CommandError, described
 from rendezvous.commands.rendezvous.forward import forward_ports
@@ -97,6 +97,7 @@ async def _command(
             birthday=options.birthday,
             port_mapping=options.port_mapping,
             on_gone=on_gone,
+            mapper=port_mapper(reactor, upnp=options.upnp),
         )
 
     def make_console(events: ConsoleEvents, longest: int) -> Console:
