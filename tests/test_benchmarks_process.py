@@ -11,7 +11,10 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.native import Server, build, c_echo, load, write_datagrams
+from benchmarks.native import SIGNED, Server, build, c_echo, load, write_datagrams
+from rendezvous.clock import wall_clock
+from rendezvous.core.macs import is_authentic
+from rendezvous.wire.signed import decode_request
 
 CORE = 0
 KEYS = [(1020).to_bytes(4, "big") + bytes(28), (1060).to_bytes(4, "big") + bytes(28)]
@@ -79,3 +82,25 @@ class LoadTests(SynchronousTestCase):
             received = [server.recv(64) for _ in range(20)]
         self.assertEqual({each[:8] for each in received}, {bytes.fromhex("000100002112a442")})
         self.assertEqual((len(set(received)), {len(each) for each in received}), (20, {20}))
+
+    def test_signed_pulses_are_those_of_the_protocol(self) -> None:
+        """Each has a MAC that holds, the time of the machine, and a later time than the last one of its client."""
+        signers = [(bytes([number]) * 16, bytes([number]) * 32) for number in (1, 2)]
+        path = write_datagrams(Path(self.mktemp()).with_suffix(SIGNED), map(b"".join, signers))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            began = round(wall_clock() * 1000)
+            load(Server(server.getsockname()[1], os.getpid()), CORE, "-r", 1000, "-t", 1.5, keys=path, first_port=0)
+            server.setblocking(False)
+            received = [server.recv(128) for _ in range(50)]
+        requests = list(map(decode_request, received))
+        self.assertEqual([each.client_id for each in requests], [client_id for client_id, _ in signers] * 25)
+        keys = dict(signers)
+        self.assertTrue(
+            all(is_authentic(keys[each.client_id], data) for each, data in zip(requests, received, strict=True))
+        )
+        for its in (requests[::2], requests[1::2]):
+            times = [each.time for each in its]
+            self.assertEqual(times, sorted(set(times)))
+            self.assertTrue(all(abs(time - began) < 10_000 for time in times))
+        self.assertEqual(len({each.nonce for each in requests}), 50)
