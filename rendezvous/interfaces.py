@@ -285,7 +285,7 @@ class IAttemptStore(Interface):
         """Say what the server has for clients that connect."""
 
     def on_due(call: Callable[[], None]) -> None:
-        """Have this called whenever something is due earlier than the last :meth:`due` has said."""
+        """Have this called whenever something is due earlier than the last :meth:`due` has said, or can be counted."""
 
     async def due(now: float) -> Due:
         """Do what is due; what is to be sent, and when something is due again."""

@@ -70,7 +70,8 @@ class AttemptTable:
     :ivar limits: the bounds of attempts.
     :ivar notify: called with the key of what has changed.
     :ivar facilities: what the server has for clients that connect; may be set at any time.
-    :ivar on_due: called without arguments when something is due earlier than :meth:`due` has said.
+    :ivar on_due: called without arguments when something is due earlier than :meth:`due` has said, and when an attempt
+        has ended.
     """
 
     def __init__(
@@ -278,6 +279,7 @@ class AttemptTable:
             _drop(self._invited, side.client_id, attempt)
         conclude(attempt, state, now)
         self.changed(attempt, now)
+        self.on_due()  # The outcome is there to be counted.
 
     def _forget(self, attempt: Attempt) -> None:
         del self._by_id[attempt.id]
