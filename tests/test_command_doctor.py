@@ -128,7 +128,7 @@ class NatTests(DoctorCase):
     """The kinds of NAT."""
 
     def test_kinds(self) -> None:
-        """They are told by what the two ports see."""
+        """They follow from what the two ports see."""
         for nat, mapping, public in (
             (lambda port, index: (LOCAL, port), "none", 1),
             (lambda port, index: ("10.0.0.7", port), "endpoint-independent", 1),

@@ -65,7 +65,7 @@ class ForwardTests(ForwardCase):
             {"event": "forwarding", "host": "127.0.0.1", "local": 5000, "remote": SERVED},
         )
 
-    def test_programs_are_told_apart(self) -> None:
+    def test_each_program_gets_its_answers(self) -> None:
         """Several programs, several ports; each answer finds the right one."""
         running, path = self.forwarding(f"5000:{SERVED}", "5001:53")
         first, second = self.ports

@@ -105,7 +105,7 @@ class IdentityFileTests(SynchronousTestCase):
         self.assertEqual(os.listdir(self.file.path.parent), ["identity.json"])
 
     def test_one_lock_at_a_time(self) -> None:
-        """Whoever comes second gets none, until the first has released it."""
+        """The second caller gets none, until the first has released it."""
         first = self.file.lock()
         assert first is not None
         self.assertIsNone(self.file.lock())

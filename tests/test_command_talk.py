@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from unittest import mock
 
 from twisted.internet.defer import Deferred
@@ -73,6 +74,24 @@ class ConnectTests(PathCase):
         self.assertIn("NOT ENCRYPTED", err)
         self.assertIn(f"Connected to {BOB} directly, 192.0.2.7 port 4000, after 312 ms.", err)
         self.assertIn(f"The path to {BOB} is closed.", err)
+
+    def test_plain_http(self) -> None:
+        """A line says what it means, but for a server on this machine, and for one with TLS."""
+        for url, warned in (
+            ("http://rendezvous.example:5025", True),
+            ("http://127.0.0.1:5025", False),
+            ("http://[::1]:5025", False),
+            ("http://localhost:5025", False),
+            ("https://rendezvous.example", False),
+        ):
+            self.err.seek(0), self.err.truncate()
+            identity = str(self.directory / "new.json")
+            running, path = self.connected(connect_lines, "connect", BOB, "--server", url, "--identity", identity)
+            path.on_closed()
+            self.successResultOf(running)
+            self.assertEqual("plain HTTP" in self.err.getvalue(), warned, url)
+            os.unlink(identity)
+            self.consoles.clear()
 
     def test_end_of_input(self) -> None:
         """It closes the path, and the command has ended well."""

@@ -12,13 +12,18 @@ from urllib.parse import urlsplit
 
 from rendezvous._version import __version__
 
-__all__ = ["NOT_ENCRYPTED", "SERVER_VARIABLE", "parse"]
+__all__ = ["NOT_ENCRYPTED", "PLAIN_HTTP", "SERVER_VARIABLE", "parse"]
 
 SERVER_VARIABLE = "RENDEZVOUS_SERVER"
 
 NOT_ENCRYPTED = (
     "WARNING: a path between peers is authenticated but NOT ENCRYPTED. Anyone on the way can read the data."
     " Send only what is encrypted already, such as WireGuard or DTLS."
+)
+
+PLAIN_HTTP = (
+    "WARNING: the server is asked over plain HTTP. Anyone on the way can read the keys, and pass for this client or for"
+    " the peer. Use a server with https."
 )
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

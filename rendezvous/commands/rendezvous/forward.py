@@ -23,7 +23,7 @@ __all__ = ["LARGEST", "MOST_FLOWS", "ForwardCarrier", "forward_ports"]
 #: Bytes of a datagram that is carried.
 LARGEST = MAX_PAYLOAD - OVERHEAD
 
-#: Local programs that are told apart; of more, the one that was silent for longest is forgotten.
+#: Local programs that can use the ports at once; of more, the one that was silent for longest is forgotten.
 MOST_FLOWS = 64
 
 #: Numbers of flows.

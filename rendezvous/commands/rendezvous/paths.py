@@ -7,7 +7,9 @@ What travels over a path is up to a :class:`Carrier`: lines, or the datagrams of
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -15,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 
 from rendezvous.client import ClientError
-from rendezvous.commands.rendezvous.arguments import NOT_ENCRYPTED
+from rendezvous.commands.rendezvous.arguments import NOT_ENCRYPTED, PLAIN_HTTP
 from rendezvous.commands.rendezvous.context import Context
 from rendezvous.commands.rendezvous.errors import CommandError, described
 from rendezvous.commands.rendezvous.output import Output
@@ -198,7 +200,7 @@ async def connect(context: Context, carrier: Carrier) -> int:
     try:
         await account.lock()
         identity = await account.sign_in_with_facts()
-        context.output.warn(NOT_ENCRYPTED)
+        _warn(context)
         connector = context.make_connector(identity, lambda _: None)
         try:
             path = await _connected(context, connector)
@@ -246,7 +248,7 @@ async def listen(context: Context, carrier: Carrier, most: int) -> int:
     listening = _Listening(context, paths, lambda peer: paths.has_room(peer) and (not allowed or peer in allowed))
     try:
         await context.account.lock()
-        output.warn(NOT_ENCRYPTED)
+        _warn(context)
         if not allowed:
             output.warn("Anyone who knows the id may connect. --allow ID admits only the peers that it names.")
         while not carrier.finished.called:
@@ -296,6 +298,21 @@ class _Listening:
         """Listen no more."""
         while self._connectors:
             await self._connectors.pop().close()
+
+
+def _warn(context: Context) -> None:
+    """Say what the user must not rely on."""
+    context.output.warn(NOT_ENCRYPTED)
+    parts = urlsplit(context.options.server)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        context.output.warn(PLAIN_HTTP)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _with_progress(context: Context, text: str, work: Deferred[Any]) -> Any:
