@@ -25,6 +25,10 @@ FUZZ_SECONDS = 600
 ATTACK_SECONDS = 10
 # Names of attacks, or quick for those that CI runs; all of them if it is empty.
 ATTACKS =
+# Patterns of names of cells, or quick for those that CI runs; all of them if it is empty.
+CELLS =
+RUNS = 20
+OTHERS = 5
 
 # Tests of real processes, and those that wait for real time, are in modules whose names end in _process.
 QUICK_TESTS = $(filter-out %_process.py,$(wildcard tests/test_*.py))
@@ -35,7 +39,7 @@ METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test coverage lint format types docs changes package lowest newcomer schemathesis bench fuzz crash attack clean
+.PHONY: help run test coverage lint format types docs changes package lowest newcomer schemathesis bench fuzz crash attack natlab clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -97,6 +101,9 @@ crash: $(VENV)/.installed-test  ## kill the server under load, restart it and co
 
 attack: $(VENV)/.installed-test  ## attack servers beside an innocent client, each attack for ATTACK_SECONDS; some with ATTACKS=
 	@$(BIN)/python -m tests.attack --seconds $(ATTACK_SECONDS) $(ATTACKS)
+
+natlab: $(VENV)/.installed-test  ## connect two hosts through every pair of NATs, RUNS= times and OTHERS= with loss and skew; some with CELLS=
+	@$(BIN)/python -m tests.natlab --runs $(RUNS) --others $(OTHERS) $(if $(CELLS),--cells $(patsubst %,'%',$(CELLS))) $(if $(SAVE),--save $(SAVE))
 
 clean:  ## remove everything that can be made again
 	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis _trial_temp*

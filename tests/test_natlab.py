@@ -82,10 +82,10 @@ class LossesTests(SynchronousTestCase):
     """Which packets are lost."""
 
     def test_share_and_mean_length(self) -> None:
-        """Share and mean length of bursts are those asked for, also where losses do not depend on each other."""
-        for share, burst, expected in ((0.1, 1, 1 / 0.9), (0.1, 8, 8), (0.5, 20, 20)):
+        """Share and mean length of bursts are those asked for; without bursts, losses do not depend on each other."""
+        for share, burst, expected in ((0.1, 0, 1 / 0.9), (0.1, 0.1, 100), (0.5, 0.02, 20)):
             losses = Losses(share, burst, random.Random(7).random)
-            lost = [losses.next() for _ in range(200_000)]
+            lost = [losses.next(number / 1000) for number in range(1_000_000)]
             runs = [len(run) for run in "".join("x" if each else "." for each in lost).split(".") if run]
             self.assertLess(abs(statistics.mean(lost) - share), share / 10)
             self.assertLess(abs(statistics.mean(runs) - expected), expected / 10)
@@ -93,7 +93,7 @@ class LossesTests(SynchronousTestCase):
     def test_nothing_is_lost_without_loss(self) -> None:
         """A share of zero loses nothing."""
         losses = Losses(0, 8, random.Random(7).random)
-        self.assertFalse(any(losses.next() for _ in range(1000)))
+        self.assertFalse(any(losses.next(float(number)) for number in range(1000)))
 
 
 class RulesTests(SynchronousTestCase):

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.natlab.__main__ import selected
 from tests.natlab.cells import CELLS, EASY, QUICK, Cell, Required, Side
 from tests.natlab.measuring import Result, Run, conditions
-from tests.natlab.report import lines, required_in_words, table
+from tests.natlab.report import lines, long_table, required_in_words, row_faults, table
 from tests.natlab.rules import NATS
 from tests.natlab.scenarios import SCENARIOS
 from tests.natlab.stage import CONDITIONS, PLACES
@@ -78,8 +78,13 @@ class ResultTests(SynchronousTestCase):
         self.assert_faults(EASY_PAIR, runs("clear", 0.1, 0.1, 2.1), "clear: worst 2.10 s, 2 s are allowed")
         self.assert_faults(EASY_PAIR, runs("skew", 2.1), "skew: worst 2.10 s, 2 s are allowed")
         self.assert_faults(EASY_PAIR, runs("bursts", 8.1), "bursts: worst 8.10 s, 8 s are allowed")
-        late = runs("clear", 0.1) + runs("loss", 0.7)
-        self.assert_faults(EASY_PAIR, late, "loss: median 0.70 s, 0.5 s later than without are allowed")
+
+    def test_loss_may_make_a_row_so_much_later(self) -> None:
+        """The medians with and without loss are compared for all cells of a row together."""
+        early, late = Result(EASY_PAIR, runs("clear", 0.1, 0.1)), Result(EASY_PAIR, runs("loss", 0.7))
+        self.assertEqual(row_faults([early, late]), ["median 0.60 s later with loss, 0.5 s are allowed"])
+        self.assertEqual(row_faults([early, late, Result(EASY_PAIR, runs("loss", 0.1, 0.2))]), [])
+        self.assertEqual(row_faults([early]), [])
 
     def test_runs_that_end_otherwise(self) -> None:
         """A relay where a direct path is required, a failure, and what else is wrong do not count."""
@@ -124,7 +129,7 @@ class ReportTests(SynchronousTestCase):
         ]
         self.assertIn("\n".join(f"     - {cell}" for cell in row[1:]), text)
         self.assertIn("   * - easy x easy\n", text)
-        by_name = table(found, "name")
+        by_name = long_table(found)
         self.assertIn("   * - public/public\n", by_name)
         self.assertIn("     - 3 of 3\n     - 0.20 s\n     - 0.30 s\n     - -\n     - -\n     - yes\n", by_name)
 

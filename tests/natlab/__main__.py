@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.natlab.cells import CELLS, QUICK
 from tests.natlab.measuring import Result, Run, measure
 from tests.natlab.namespaces import LaboratoryError, missing
-from tests.natlab.report import lines, table
+from tests.natlab.report import lines, long_table, row_faults, rows, table
 
 
 def say(line: str) -> None:
@@ -72,11 +72,14 @@ def main() -> None:
         say("\n".join(lines(result)))
     # In the order of the cells, whichever ended first.
     ordered = [found[name] for name in names]
-    text = f"{table(ordered)}\n{table(ordered, 'name')}"
     if options.save:
-        options.save.write_text(text, encoding="utf-8")
+        options.save.write_text(f"{table(ordered)}\n{long_table(ordered)}", encoding="utf-8")
     say(table(ordered))
     failed = [result.cell.name for result in ordered if result.faults]
+    for row, group in rows(ordered).items():
+        for fault in row_faults(group):
+            say(f"FAILED  {row}: {fault}")
+            failed.append(row)
     say(f"{len(ordered)} cells, {len(failed)} failed{': ' if failed else ''}{', '.join(failed)}")
     sys.exit(bool(failed))
 

@@ -13,6 +13,7 @@ import contextlib
 import heapq
 import itertools
 import json
+import math
 import os
 import random
 import select
@@ -46,41 +47,52 @@ class Conditions:
     :ivar delay: between any two ports.
     :ivar jitter: up to so much more, uniformly; packets may overtake each other.
     :ivar loss: the share of packets that is lost.
-    :ivar burst: the mean number of packets that are lost in one go; 1 for losses that do not depend on each other.
+    :ivar burst: for how long all packets of one direction are lost in one go, on average; 0 for independent losses.
     :ivar extra: further delay from one port to another.
     """
 
     delay: float = 20.0
     jitter: float = 0.0
     loss: float = 0.0
-    burst: float = 1.0
+    burst: float = 0.0
     extra: Mapping[tuple[str, str], float] = attrs.field(factory=dict, converter=_extra)
 
 
 class Losses:
     """
-    Decides which packets of one direction are lost, by the two states of Gilbert's model.
+    Decides which packets of one direction are lost.
 
-    In the bad state every packet is lost. The chances of a change of state follow from the share and the mean length:
-    https://doi.org/10.1002/j.1538-7305.1960.tb03959.x.
+    Losses that come in bursts follow Gilbert's model (https://doi.org/10.1002/j.1538-7305.1960.tb03959.x) in continuous
+    time: there is a good state and a bad one, in which every packet is lost, and the lengths of both are exponential.
+    A model that counts packets would let one burst last for many seconds where there is one packet now and then.
 
     :param share: of packets that are lost, from 0 on and less than 1.
-    :param burst: the mean length of a burst, at least 1. With a mean of ``1 / (1 - share)`` losses are independent.
+    :param burst: the mean length of a burst in seconds; 0 for losses that do not depend on each other.
     :param chance: gives a number from 0 to 1.
     """
 
     def __init__(self, share: float, burst: float, chance: Callable[[], float]) -> None:
-        burst = max(burst, 1 / (1 - share))
-        self._to_good = 1 / burst
-        self._to_bad = share / (burst * (1 - share))
+        self._share = share
+        self._burst = burst
         self._chance = chance
         self._bad = chance() < share
+        self._until: float | None = None
 
-    def next(self) -> bool:
-        """:returns: whether the next packet is lost."""
-        lost = self._bad
-        self._bad = self._chance() >= self._to_good if lost else self._chance() < self._to_bad
-        return lost
+    def next(self, now: float) -> bool:
+        """:returns: whether a packet is lost at this time; times may not go back."""
+        if not self._share or not self._burst:
+            return self._chance() < self._share
+        if self._until is None:
+            self._until = now + self._length()
+        while self._until <= now:
+            self._bad = not self._bad
+            self._until += self._length()
+        return self._bad
+
+    def _length(self) -> float:
+        """:returns: how long the state lasts that has just begun."""
+        mean = self._burst if self._bad else self._burst * (1 - self._share) / self._share
+        return -mean * math.log(1 - self._chance())
 
 
 def is_carried(frame: bytes) -> bool:
@@ -140,8 +152,8 @@ class Bridge:
                 self._carried[f"{source}>{target}"] += 1
             if conditions.loss:
                 if pair not in self._losses:
-                    self._losses[pair] = Losses(conditions.loss, conditions.burst, self._chance)
-                if self._losses[pair].next():
+                    self._losses[pair] = Losses(conditions.loss, conditions.burst / 1000, self._chance)
+                if self._losses[pair].next(now):
                     return
             delay = conditions.delay + conditions.extra.get(pair, 0) + conditions.jitter * self._chance()
         heapq.heappush(self._queue, (now + delay / 1000, next(self._order), target, frame))

@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.natlab.namespaces import LaboratoryError, find
-from tests.natlab.network import SERVER, TURN, Network, Site
+from tests.natlab.network import SERVER, SERVER_IPV6, TURN, Network, Site
 from tests.real_server import CHECKOUT, TWISTD, environment
 
 COMMAND = (sys.executable, "-m", "rendezvous.commands.rendezvous")
 HTTP_PORT, UDP_PORTS, TURN_PORT = 5080, (5024, 5026), 3478
-URL = f"http://{SERVER}:{HTTP_PORT}"
+#: The server's name, which :data:`_WITH_NAMES` makes known to a program.
+NAME = "server.natlab"
+URL = f"http://{NAME}:{HTTP_PORT}"
 START_SECONDS = 30.0
 _SECRET = "the secret of the laboratory's relay"
+
+#: Runs a program with a file of names of its own. ``ip netns exec`` has made a mount namespace for it.
+_WITH_NAMES = ("sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"')
 
 #: What miniupnpd adds rules to. Its translations come before those of the router itself.
 _CHAINS = """
@@ -97,12 +102,21 @@ class Programs:
         words = (find("miniupnpd") or "miniupnpd", "-d", "-f", str(path), "-P", f"{path}.pid")
         self._wait_for(site.name, self._start(site.name, site.name, *words), "udp:5351")
 
-    def rendezvous(self, host: str, *words: str) -> Rendezvous:
-        """Start the command ``rendezvous`` on a host, with an identity of its own."""
+    def rendezvous(self, host: str, *words: str, ipv6: bool = False) -> Rendezvous:
+        """
+        Start the command ``rendezvous`` on a host, with an identity of its own.
+
+        :param ipv6: whether it knows the server's IPv6 address as well.
+        """
+        names = self._directory / f"{host}.hosts"
+        addresses = ("127.0.0.1 localhost", f"{SERVER} {NAME}", *([f"{SERVER_IPV6} {NAME}"] if ipv6 else []))
+        names.write_text("".join(f"{line}\n" for line in addresses))
         log = open(self._directory / f"{host}.err", "a")  # noqa: SIM115 - the process has it
         with log:
             process = self._network.namespaces.start(
                 host,
+                *_WITH_NAMES,
+                str(names),
                 *COMMAND,
                 *words,
                 "--json",
@@ -128,7 +142,7 @@ class Programs:
             if {f"{line.split()[0]}:{line.split()[4].rpartition(':')[2]}" for line in lines} >= set(ports):
                 return
             if process.poll() is not None or time.monotonic() > deadline:
-                said = (self._directory / f"{name}.log").read_text(errors="replace")[-2000:]
+                said = (self._directory / f"{name}.log").read_text(errors="replace")[-500:]
                 raise LaboratoryError(f"nothing listens on {', '.join(ports)} in {name}: {said}")
             time.sleep(0.02)
 

@@ -86,8 +86,9 @@ def _flowing(caller: Rendezvous, stage: Stage, happen: Callable[[], None], wait:
     """
     flows = [Flow(caller, stage.listener), Flow(stage.listener, caller)]
     time.sleep(1)
-    since = time.monotonic()
     happen()
+    # What was typed before may still have gone the old way.
+    since = time.monotonic()
     time.sleep(wait)
     for flow in flows:
         flow.stop()

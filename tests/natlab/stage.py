@@ -23,7 +23,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "clear": {},
     "skew": {},
     "loss": {"loss": 0.1},
-    "bursts": {"loss": 0.1, "burst": 4.0},
+    "bursts": {"loss": 0.1, "burst": 100.0},
 }
 #: What the server sends to the called host is so much later with skew.
 SKEW = 150.0
@@ -69,7 +69,7 @@ class Stage:
             if side.port_mapping:
                 self._programs.port_mapping(site)
         self.set("clear")
-        self.listener = self._programs.rendezvous("host-b", "listen", *self.cell.options)
+        self.listener = self._programs.rendezvous("host-b", "listen", *self.cell.options, ipv6=self.cell.b.ipv6)
         _, event = self.listener.event("listening", patience=START_PATIENCE)
         self._listener_id = event["id"]
 
@@ -85,7 +85,9 @@ class Stage:
 
     def connect(self) -> Rendezvous:
         """Start the command that connects from host ``a``."""
-        return self._programs.rendezvous("host-a", "connect", self._listener_id, *self.cell.options)
+        return self._programs.rendezvous(
+            "host-a", "connect", self._listener_id, *self.cell.options, ipv6=self.cell.a.ipv6
+        )
 
     def cut(self) -> None:
         """Let the direct path die silently."""
