@@ -62,7 +62,6 @@ class Presence:
     :param pack: turns an address into bytes, as :func:`~rendezvous.core.addresses.packed` does.
     :param salt: a random number of 64 bits that is kept secret, for :class:`~rendezvous.core.keyindex.KeyIndex`.
     :param flat: reserves the memory of the keys, and of the records unless :meth:`clear` brings them.
-    :ivar max_clients: how many clients are kept.
     :ivar columns: the clients' records.
     :ivar index: their keys under the secret in use.
     :ivar moves: how many of the pulses that cost more than the common one each client may send.

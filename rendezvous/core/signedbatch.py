@@ -10,7 +10,6 @@ one client.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2s
 from typing import TYPE_CHECKING
 
 import attrs
@@ -18,7 +17,7 @@ import numpy as np
 
 from rendezvous.core.batch import LEFT, PulseBatch
 from rendezvous.core.freshness import TIMES, WINDOW
-from rendezvous.core.macs import MAC_SIZE, datagram_key
+from rendezvous.core.macs import MAC_SIZE, datagram_key, mac
 from rendezvous.core.signedrequests import Refusal
 from rendezvous.core.states import PulseCode
 
@@ -108,7 +107,7 @@ class SignedBatch:
             mine = datagram_key(key)
             keys.append(key)
             own.append(mine)
-            macs.append(blake2s(data[start : start + _BODY], key=mine, digest_size=MAC_SIZE).digest())
+            macs.append(mac(mine, data[start : start + _BODY]))
         return b"".join(keys), own, b"".join(macs)
 
     def take(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2s
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rendezvous.core.macs import MAC_SIZE
+from rendezvous.core.macs import MAC_SIZE, mac
 from rendezvous.core.presence import Presence
 from rendezvous.core.signedbatch import REFUSALS, Opened, SignedBatch
 from rendezvous.core.states import PulseCode
@@ -88,7 +87,7 @@ class SignedColumns:
         replies[:, _PORT_AT : _PORT_AT + 2] = places.view(np.uint16)[:, 8:9].astype(">u2").view(np.uint8)
         data, keys = replies.tobytes(), opened.datagram_keys
         macs = [
-            blake2s(data[start : start + _BODY], key=keys[row], digest_size=MAC_SIZE).digest()
+            mac(keys[row], data[start : start + _BODY])
             for start, row in zip(range(0, len(data), SIGNED_SIZE), taken.tolist(), strict=True)
         ]
         replies[:, _BODY:] = np.frombuffer(b"".join(macs), np.uint8).reshape(-1, MAC_SIZE)
