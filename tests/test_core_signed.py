@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,35 +30,26 @@ class FreshnessTests(SynchronousTestCase):
         """Begin with room for two clients."""
         self.freshness = Freshness(3)
 
-    def take(self, time: int, slot: int = 1, port: int = 0, wall: int = MOMENT) -> bool:
+    def take(self, time: int, slot: int = 1, wall: int = MOMENT) -> bool:
         """:returns: whether a pulse is taken."""
-        return self.freshness.take(slot, port, time, wall)
+        return self.freshness.take(slot, time, wall)
 
     def test_each_pulse_is_later_than_the_last(self) -> None:
         """The same time once more is a copy, and an earlier one may be; a millisecond later is enough."""
         for time, taken in ((5, True), (5, False), (4, False), (6, True), (5, False), (7, True)):
             self.assertEqual(self.take(MOMENT + time), taken, time)
 
-    def test_ports_and_clients_are_apart(self) -> None:
-        """What has come to one port, or from one client, says nothing of another."""
+    def test_clients_are_apart(self) -> None:
+        """What has come from one says nothing of another."""
         for slot in (1, 2):
-            for port in (0, 1):
-                self.assertTrue(self.take(MOMENT, slot, port))
-                self.assertFalse(self.take(MOMENT, slot, port))
-
-    def test_further_ports_share_a_time(self) -> None:
-        """A copy does nothing on any port."""
-        self.assertTrue(self.take(MOMENT, port=7))
-        self.assertFalse(self.take(MOMENT, port=7))
-        self.assertTrue(self.take(MOMENT + 1, port=1))
+            self.assertTrue(self.take(MOMENT, slot))
+            self.assertFalse(self.take(MOMENT, slot))
 
     def test_another_client_in_the_slot_begins_anew(self) -> None:
         """It may have a clock that is behind that of the one before."""
         self.take(MOMENT)
-        self.take(MOMENT, port=1)
         self.freshness.clear(1)
         self.assertTrue(self.take(MOMENT - 9))
-        self.assertTrue(self.take(MOMENT - 9, port=1))
 
     def test_a_time_that_is_far_ahead_locks_no_client_out(self) -> None:
         """The server's clock was set back, or a bit is wrong."""
@@ -75,14 +67,14 @@ class FreshnessTests(SynchronousTestCase):
     def test_times_stand_in_memory_that_is_given(self) -> None:
         """It may be a mapped file, from which another process goes on."""
         memory = memoryview(bytearray(48))
-        Freshness(3, memory).take(2, 1, MOMENT, MOMENT)
-        self.assertFalse(Freshness(3, memory).take(2, 1, MOMENT, MOMENT))
+        Freshness(3, memory).take(2, MOMENT, MOMENT)
+        self.assertFalse(Freshness(3, memory).take(2, MOMENT, MOMENT))
 
-    @given(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 4), st.integers(MOMENT - WINDOW, MOMENT + WINDOW))))
-    def test_no_time_is_taken_twice(self, pulses: list[tuple[int, int, int]]) -> None:
+    @given(st.lists(st.tuples(st.integers(1, 2), st.integers(MOMENT - WINDOW, MOMENT + WINDOW))))
+    def test_no_time_is_taken_twice(self, pulses: list[tuple[int, int]]) -> None:
         """Whatever comes, in whatever order."""
         self.freshness = Freshness(3)
-        taken = [(slot, port, time) for slot, port, time in (*pulses, *pulses) if self.take(time, slot, port)]
+        taken = [(slot, time) for slot, time in (*pulses, *pulses) if self.take(time, slot)]
         self.assertEqual(len(taken), len(set(taken)))
 
 
@@ -127,11 +119,12 @@ class CheckTests(SignedCase):
         self.assertIs(self.check(self.request()), Refusal.WRONG_TIME)
         self.assertIsInstance(self.check(self.request(MOMENT + 10**11)), Proof)
 
-    def test_another_port_is_refused(self) -> None:
-        """A copy that is sent to the other port does nothing."""
-        for named, port in ((0, 1), (1, 0), (255, 0)):
-            self.assertIs(self.check(self.request(port=named), port=port), Refusal.OTHER_PORT)
-        self.assertIsInstance(self.check(self.request(port=1), port=1), Proof)
+    def test_observation_for_another_port_is_refused(self) -> None:
+        """A copy that is sent to the other port does nothing. A pulse may come to any port."""
+        for named, port in ((0, 1), (1, 0), (255, 0), (0, 0), (1, 1)):
+            observation = attrs.evolve(self.request(port=named), attempt=b"attempt!", round=1)
+            self.assertEqual(self.check(observation, port=port) is Refusal.OTHER_PORT, named != port)
+            self.assertIsInstance(self.check(self.request(port=named), port=port), Proof)
 
     def test_wrong_mac_is_refused(self) -> None:
         """The private key itself, another client's key, and a changed byte."""

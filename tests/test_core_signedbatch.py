@@ -111,11 +111,11 @@ class SignedBatchTests(SynchronousTestCase):
         found: list[PulseCode | Refusal | None] = [None] * len(sent)
         if not sent:
             return found
-        opened = batch.open(np.frombuffer(b"".join(datagrams), np.uint8).reshape(-1, 80), 0, now)
+        opened = batch.open(np.frombuffer(b"".join(datagrams), np.uint8).reshape(-1, 80), now)
         chosen = [sent[row].source for row in opened.which.tolist()]
         hosts = np.array([int.from_bytes(bytes(map(int, host.split("."))), "little") for host, _ in chosen], np.uint32)
         places = Places(100, PORT).ipv4(hosts, np.array([port for _, port in chosen], np.uint16))
-        codes = batch.take(opened, places, 0, now).tolist()
+        codes = batch.take(opened, places, now).tolist()
         for row, code in zip(opened.which.tolist(), codes, strict=True):
             found[row] = None if code == LEFT else REFUSALS[code] if code in REFUSALS else PulseCode(code)
         return found

@@ -23,39 +23,31 @@ class CopyTests(ClientsCase):
     """What an eavesdropper has recorded before a restart, and sends after it."""
 
     def setUp(self) -> None:
-        """Have a client send a signed pulse to each of two ports at the end, and leave the store as it is then."""
+        """Have a client send a signed pulse at the end, and leave the store as it is then."""
         super().setUp()
-        for port in (0, 1):
-            self.assertIs(self.signed(MOMENT, port=port), PulseCode.ON_TIME)
+        self.assertIs(self.signed(MOMENT), PulseCode.ON_TIME)
 
-    def signed(
-        self, time: int, client_id: bytes = ONLINE, now: float = END, port: int = 0, wall: float = END
-    ) -> PulseCode | Refusal:
+    def signed(self, time: int, client_id: bytes = ONLINE, now: float = END, wall: float = END) -> PulseCode | Refusal:
         """:returns: what a signed pulse leads to."""
         live = self.store.live
         live.signed._wall = lambda server_time: wall + (server_time - END)
-        request = Request(client_id, time, b"nonce..8", port=port)
-        proof = live.signed.check(request, encode_request(request, datagram_key(KEYRING.key(client_id))), port, now)
+        request = Request(client_id, time, b"nonce..8")
+        proof = live.signed.check(request, encode_request(request, datagram_key(KEYRING.key(client_id))), 0, now)
         assert isinstance(proof, Proof), proof
         return live.signed.take_pulse(request, proof, THERE, now, 5024)
-
-    def assertCopiesDoNothing(self, wall: float = END) -> None:
-        """On either port, however soon they come; the client's next pulse is taken."""
-        for port in (0, 1):
-            self.assertIs(self.signed(MOMENT, port=port, wall=wall), Refusal.REPEATED)
 
     def test_after_a_crash(self) -> None:
         """What was written is in the page cache."""
         self.killed()
         self.store = self.opened(wall=END)
-        self.assertCopiesDoNothing()
+        self.assertIs(self.signed(MOMENT), Refusal.REPEATED)
         self.assertIs(self.signed(MOMENT + 1), PulseCode.ON_TIME)
 
     def test_after_a_stop(self) -> None:
         """Also when the file is made larger."""
         self.done(self.store.close(END))
         self.store = self.opened(wall=END, max_clients=20_000)
-        self.assertCopiesDoNothing()
+        self.assertIs(self.signed(MOMENT), Refusal.REPEATED)
         self.assertIs(self.signed(MOMENT + 1), PulseCode.ON_TIME)
 
     def test_after_a_power_cut(self) -> None:

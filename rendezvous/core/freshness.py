@@ -1,9 +1,4 @@
-"""
-The times of the last signed pulses of each client, so that a copy of one does nothing.
-
-A client has two of these times, one for each of the first two UDP ports of the server: datagrams to two ports may
-arrive in another order than they were sent in. Pulses to any further port share the second time.
-"""
+"""The time of the last signed pulse of each client, so that a copy does nothing, whichever UDP port it is sent to."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ __all__ = ["TIMES", "TIMES_SIZE", "WINDOW", "Freshness"]
 #: Milliseconds by which the time of a request may differ from the time of the server.
 WINDOW = 15_000
 
-#: Times of a client, and the bytes that they take.
+#: Words of eight bytes that a client has, and the bytes that they take. The second word is reserved.
 TIMES = 2
 TIMES_SIZE = 8 * TIMES
 
@@ -48,17 +43,16 @@ class Freshness:
         """
         self.earliest = round(wall * 1000) + WINDOW
 
-    def take(self, slot: int, port: int, time: int, wall: int) -> bool:
+    def take(self, slot: int, time: int, wall: int) -> bool:
         """
-        Take a pulse if its time is later than that of the last one on this port, and remember its time.
+        Take a pulse if its time is later than that of the last one, and remember its time.
 
         :param slot: of the client.
-        :param port: the UDP port that it came to, from 0 on.
         :param time: of the pulse, at most :data:`WINDOW` before or after the time of the server.
         :param wall: the time of the server, in ms since the epoch.
         :returns: whether it is taken.
         """
-        at = slot * TIMES + min(port, TIMES - 1)
+        at = slot * TIMES
         # One that is much later cannot have been taken with the clock as it is: this was set back, or bits are damaged.
         if time <= max(self._times[at], self.earliest) <= wall + 2 * WINDOW:
             return False
@@ -66,8 +60,8 @@ class Freshness:
         return True
 
     def clear(self, slot: int) -> None:
-        """Forget the times of a slot, because another client has the slot now."""
+        """Forget the time of a slot, because another client has the slot now."""
         at = slot * TIMES
         # Without the test, each registration would write to a page of memory that may not be in use yet.
-        if self._times[at] or self._times[at + 1]:
-            self._times[at] = self._times[at + 1] = 0
+        if self._times[at]:
+            self._times[at] = 0

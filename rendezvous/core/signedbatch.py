@@ -34,9 +34,9 @@ _WRONG_MAC, _REPEATED = REFUSALS
 
 _SIZE, _BODY = 80, 64
 #: Of the eight-byte words of a signed pulse without its MAC: the bits that are always the same. The rest is the client
-#: id, the time, the nonce, and in the last word the port.
-_FIXED = np.frombuffer(b"\xff\xff\xff\xff" + bytes(32) + b"\xff" * 28, np.uint64)
-_PULSE = b"\x0b\x01".ljust(62, b"\0")
+#: id, the time, the nonce, and the port, which says nothing in a pulse.
+_FIXED = np.frombuffer(b"\xff\xff\xff\xff" + bytes(32) + b"\xff" * 26 + b"\0\xff", np.uint64)
+_PULSE = np.frombuffer(b"\x0b\x01".ljust(64, b"\0"), np.uint64)
 #: The time, across two words, in bytes.
 _TIME_AT = 20
 
@@ -44,7 +44,7 @@ _TIME_AT = 20
 @attrs.frozen
 class Opened:
     """
-    Signed pulses whose time and port are right.
+    Signed pulses whose time is right.
 
     :ivar which: which of the datagrams they are, ascending.
     :ivar datagrams: shape (n, 80).
@@ -73,16 +73,14 @@ class SignedBatch:
         self._presence = presence
         self._pulses = PulseBatch(presence)
 
-    def open(self, datagrams: NDArray[np.uint8], port: int, now: float) -> Opened:
+    def open(self, datagrams: NDArray[np.uint8], now: float) -> Opened:
         """
         Find the signed pulses, and compute their MACs.
 
         :param datagrams: shape (n, 80), contiguous.
-        :param port: the UDP port that they came to, from 0 on.
         :param now: server time.
         """
-        body = np.frombuffer(_PULSE + bytes((port & 0xFF, 0)), np.uint64)
-        is_pulse = ((datagrams.view(np.uint64)[:, :8] & _FIXED) == body).all(1)
+        is_pulse = ((datagrams.view(np.uint64)[:, :8] & _FIXED) == _PULSE).all(1)
         times = datagrams[:, _TIME_AT : _TIME_AT + 8].copy().view(">i8")[:, 0].astype(np.int64)
         wall = self._presence.signed.milliseconds(now)
         is_pulse &= (times >= wall - WINDOW) & (times <= wall + WINDOW)
@@ -111,14 +109,13 @@ class SignedBatch:
         return b"".join(keys), own, b"".join(macs)
 
     def take(
-        self, opened: Opened, places: NDArray[np.uint64], port: int, now: float, elsewhere: Sequence[bytes] = ()
+        self, opened: Opened, places: NDArray[np.uint64], now: float, elsewhere: Sequence[bytes] = ()
     ) -> NDArray[np.uint16]:
         """
         Take those pulses that are on time, each of which is the only one of its client in the batch.
 
         :param places: shape (n, 3): where each of what was opened came from, as :class:`~rendezvous.core.batch.Places`
             gives it.
-        :param port: the UDP port that they came to, from 0 on.
         :param now: server time.
         :param elsewhere: keys of pulses that came at the same time in another form. Those of the same clients are left.
         :returns: shape (n,): 1020 for those that were taken, one of :data:`REFUSALS` for those that are dropped, and
@@ -133,7 +130,7 @@ class SignedBatch:
             codes[~opened.is_authentic] = _WRONG_MAC
             slots[~opened.is_authentic] = 0
         times = np.frombuffer(signed.freshness.memory, np.uint64)
-        at = slots * TIMES + min(port, TIMES - 1)
+        at = slots * TIMES
         last = np.maximum(times[at], np.uint64(signed.freshness.earliest))
         is_stale = opened.times.astype(np.uint64) <= last
         is_stale &= last <= np.uint64(signed.milliseconds(now) + 2 * WINDOW)

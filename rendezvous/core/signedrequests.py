@@ -47,7 +47,7 @@ class Request:
     :ivar nonce: 8 bytes.
     :ivar attempt: 8 bytes; :data:`NO_ATTEMPT` for a pulse.
     :ivar round: the round of the attempt, from 1 on; 0 for a pulse.
-    :ivar port: which UDP port of the server it is sent to, from 0 on.
+    :ivar port: which UDP port of the server an observation is sent to, from 0 on; without meaning in a pulse.
     """
 
     client_id: bytes
@@ -98,14 +98,16 @@ class SignedRequests:
 
     def check(self, request: Request, datagram: bytes, port: int, now: float) -> Proof | Refusal:
         """
-        See whether a client of this server has just made a request for this port. What it does not see is whether the
-        request was taken before.
+        See whether a client of this server has just made a request, and an observation for this port.
+
+        What this does not see is whether the request was taken before.
 
         :param datagram: what the request was read from.
         :param port: the UDP port that it came to, from 0 on.
         :param now: server time.
         """
-        if request.port != port:
+        # A copy of a pulse does nothing on any port, since the time of the last one counts for all ports.
+        if request.port != port and not request.is_pulse:
             return Refusal.OTHER_PORT
         wall = self._wall(now)
         moment = round(wall * 1000)
@@ -132,7 +134,7 @@ class SignedRequests:
         presence = self._presence
         if not proof.slot:
             return PulseCode.UNKNOWN
-        if not self.freshness.take(proof.slot, request.port, request.time, proof.moment):
+        if not self.freshness.take(proof.slot, request.time, proof.moment):
             return Refusal.REPEATED
         if presence.keep_alive(proof.key, address, now, local_port):
             return PulseCode.ON_TIME

@@ -7,8 +7,7 @@ written before the server time ``flushed`` in the header.
 
 The file begins with a header of one page (:mod:`rendezvous.storage.client_header`). Then come the records of
 :mod:`rendezvous.core.record`, slot 0 first, from a page boundary on, and from another one the second block: the
-times of the last signed pulse on each of two ports, two integers of eight bytes for each slot
-(:mod:`rendezvous.core.freshness`).
+times of the last signed pulses, sixteen bytes for each slot (:mod:`rendezvous.core.freshness`).
 
 The file has its full length from the start, but only slots that may be used have space on the disk, given out in steps:
 a disk that fills up is then an error when a step is asked for. A store into a mapped page without space would end the

@@ -32,11 +32,9 @@ class Port(Protocol):
     What is needed of a UDP port. It is a :class:`rendezvous.udp.protocol.RendezvousDatagrams`.
 
     :ivar number: of its socket.
-    :ivar place: its place among the UDP ports, from 0 on.
     """
 
     number: int
-    place: int
 
     def drop(self, reason: Drop) -> None:
         """Count a datagram that is dropped."""
@@ -62,14 +60,14 @@ class SignedColumns:
 
     def open(self, which: NDArray[np.intp], now: float) -> bytes:
         """Compute the MACs of those that are pulses; see :class:`rendezvous.udp.together.Signed`."""
-        opened = self._pulses.open(self._columns.datagrams(which, SIGNED_SIZE), self._port.place, now)
+        opened = self._pulses.open(self._columns.datagrams(which, SIGNED_SIZE), now)
         self._opened, self._rows = opened, which[opened.which]
         return opened.keys.tobytes()
 
     def take(self, now: float, elsewhere: Sequence[bytes]) -> NDArray[np.intp]:
         """Take steady pulses, first pulses and moves; see :class:`rendezvous.udp.together.Signed`."""
         places = self._columns.places(self._rows)
-        codes = self._pulses.take(self._opened, places, self._port.place, now, elsewhere)
+        codes = self._pulses.take(self._opened, places, now, elsewhere)
         for number, refusal in REFUSALS.items():
             for _ in range(np.count_nonzero(codes == number)):
                 self._port.drop(Drop(refusal))
