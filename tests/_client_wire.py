@@ -76,6 +76,7 @@ class MemoryWire:
 
     :ivar delay: seconds that bytes take one way.
     :ivar up: whether connections can be opened.
+    :ivar silent: how many of the next connections lose all that is sent on them.
     :ivar ends: the client's end of every connection, in order.
     """
 
@@ -84,6 +85,7 @@ class MemoryWire:
         self.delay = delay
         self.host = host
         self.up = True
+        self.silent = 0
         self.ends: list[PipeEnd] = []
 
     def endpointForURI(self, uri: Any) -> MemoryEndpoint:
@@ -118,6 +120,8 @@ class MemoryEndpoint:
                 return
             near, far = PipeEnd(reactor, wire.delay, "192.0.2.1"), PipeEnd(reactor, wire.delay, wire.host)
             near.other, far.other = far, near
+            near.mute = far.mute = wire.silent > 0
+            wire.silent -= near.mute
             far.protocol = wire.server.site.buildProtocol(far.getPeer())
             far.protocol.makeConnection(far)
             near.protocol = factory.buildProtocol(near.getPeer())

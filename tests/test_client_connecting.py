@@ -358,6 +358,35 @@ class ListenTests(ConnectCase):
         self.assertLess(self.connected(alice, bob).ms, 600)
 
 
+class LossTests(ConnectCase):
+    """Requests and answers that are lost."""
+
+    def test_request_without_an_answer_is_repeated(self) -> None:
+        """Over another connection, after 2 s."""
+        alice, bob = self.pair()
+        self.world.wire.silent = 1
+        self.assertLess(self.connected(alice, bob).ms, 3000)
+
+    def test_invitation_by_datagram_replaces_one_that_was_lost(self) -> None:
+        """The connection of the request that waits has lost everything: the datagram makes it be begun anew."""
+        alice, bob = self.pair()
+        for end in self.world.wire.ends:
+            end.mute = end.other.mute = True
+        self.assertLess(self.connected(alice, bob).ms, 1200)
+
+    def test_view_without_an_answer_is_repeated(self) -> None:
+        """The answer to the request for a change is lost for both; the path is there within 5 s nevertheless."""
+        alice, bob = self.pair()
+        result = alice.connector.connect(bob.identity.client_id).addCallback(alice.take)
+        self.run_for(0.16)
+        for end in self.world.wire.ends:
+            end.mute = end.other.mute = True
+        self.run_for(5)
+        self.assertLess(self.successResultOf(result).ms, 5000)
+        self.run_for(3)
+        self.assertEqual(len(bob.paths), 1)
+
+
 class RefusalTests(ConnectCase):
     """No path, and why."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
@@ -22,6 +23,7 @@ from rendezvous.client import (
     ServerError,
     ServerUnreachable,
 )
+from rendezvous.client._connections import PAUSES, HedgedEndpoint
 from rendezvous.client._replies import MAX_BODY
 from tests._client_fakes import BASE_URL, IDENTITY, PEER_ID, PRIVATE_ID, CannedServer, PatientTreq, client_of
 
@@ -207,6 +209,72 @@ class TransportTests(SynchronousTestCase):
         result = exchange.client.verify(IDENTITY)
         exchange.treq.calls[0].errback(ConnectionRefusedError("refused"))
         self.assertNotIn(PRIVATE_ID, str(self.failureResultOf(result).value))
+
+
+class HedgedConnectionTests(SynchronousTestCase):
+    """Connections that take long."""
+
+    def setUp(self) -> None:
+        """Make an endpoint whose connections the test opens."""
+        self.clock = Clock()
+        self.opening: list[Deferred[Any]] = []
+        self.result = HedgedEndpoint(self.clock, self).connect(cast(Any, None))
+
+    def connect(self, factory: object) -> Deferred[Any]:
+        """Begin to open a connection."""
+        self.opening.append(Deferred())
+        return self.opening[-1]
+
+    def connection(self) -> Any:
+        """:returns: a protocol on a transport in memory."""
+        protocol = Protocol()
+        protocol.makeConnection(cast(Any, StringTransport()))
+        return protocol
+
+    def test_quick_connection_is_the_only_one(self) -> None:
+        """Nothing is left for later."""
+        protocol = self.connection()
+        self.opening[0].callback(protocol)
+        self.assertIs(self.successResultOf(self.result), protocol)
+        self.assertEqual((len(self.opening), self.clock.getDelayedCalls()), (1, []))
+
+    def test_first_that_is_there_is_kept(self) -> None:
+        """Two more are tried, after 0.4 s and after 0.8 s more; the others are given up."""
+        for pause, number in zip((0.0, *PAUSES), (1, 2, 3), strict=True):
+            self.clock.advance(pause)
+            self.assertEqual(len(self.opening), number)
+        protocol = self.connection()
+        self.opening[1].callback(protocol)
+        self.assertIs(self.successResultOf(self.result), protocol)
+        for lost in (self.opening[0], self.opening[2]):
+            self.assertTrue(lost.called)
+        self.assertFalse(protocol.transport.disconnecting)
+
+    def test_connection_that_comes_too_late_is_closed(self) -> None:
+        """Also if it could not be cancelled any more."""
+        late = Deferred(lambda _: late.callback(protocol))  # type: ignore[var-annotated]
+        protocol = self.connection()
+        self.opening.clear()
+        with patch.object(self, "connect", lambda factory: late):
+            result = HedgedEndpoint(self.clock, self).connect(cast(Any, None))
+        self.clock.advance(PAUSES[0])
+        self.opening[-1].callback(self.connection())
+        self.successResultOf(result)
+        self.assertTrue(protocol.transport.disconnecting)
+
+    def test_last_failure_is_the_result(self) -> None:
+        """A refusal is not held back for the sake of another try that was not begun."""
+        self.opening[0].errback(ConnectionRefusedError())
+        self.failureResultOf(self.result, ConnectionRefusedError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelling_ends_all(self) -> None:
+        """Nothing is left for later."""
+        self.clock.advance(PAUSES[0])
+        self.result.cancel()
+        self.failureResultOf(self.result, CancelledError)
+        self.assertTrue(all(each.called for each in self.opening))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class OwnConnectionsTests(SynchronousTestCase):

@@ -23,7 +23,13 @@ from rendezvous.client.records import Identity
 from rendezvous.client.relay import Relay
 from rendezvous.core.probes import Chance
 
-__all__ = ["Host", "Mapper", "Options", "RelayUse"]
+__all__ = ["ASK_TIMES", "Host", "Mapper", "Options", "RelayUse"]
+
+ASK_TIMES = (2.0, 3.0)
+"""
+Seconds after which a request that has got no answer is repeated over another connection. After these, one more has the
+usual time. A connection that loses several packets in a row waits twice as long after each.
+"""
 
 OBSERVING_PORTS = 2
 """UDP ports of the server that observe."""
@@ -135,12 +141,21 @@ class Host:
         """
         resolving = None if self._servers else self._resolve()
         facts = None if self._ports else self._find_ports()
-        health = None if self.client.time.known else self.client.health()
+        health = None if self.client.time.known else Deferred.fromCoroutine(self._learn_time())
         works: list[Deferred[Any]] = [work for work in (resolving, facts, health) if work is not None]
         try:
             await gatherResults(works, consumeErrors=True)
         except FirstError as error:
             error.subFailure.raiseException()
+
+    async def _learn_time(self) -> None:
+        for patience in ASK_TIMES:
+            try:
+                await self.client.health().addTimeout(patience, self.reactor)
+                return
+            except (ServerUnreachable, TimeoutError):
+                continue
+        await self.client.health()
 
     def _resolve(self) -> Deferred[None]:
         name = self.client.host

@@ -22,6 +22,9 @@ __all__ = ["Invitations"]
 PULSE_TIME = 2.0
 """Seconds that the answer to a pulse is waited for. A client whose pulses get none is reached over HTTP alone."""
 
+HINT_TIME = 0.2
+"""Seconds after an invitation by datagram, in which the one over HTTP should come; then it is asked for again."""
+
 LONGEST_PAUSE = 60.0
 """Seconds between two questions at most, if the server cannot be reached. An invitation by datagram ends the pause."""
 
@@ -54,6 +57,7 @@ class Invitations:
         self._pause: Deferred[None] | None = None
         self._ready = Moment()
         self._late: IDelayedCall | None = None
+        self._hint: IDelayedCall | None = None
         self._since: int | None = None
         self._seen: dict[bytes, None] = {}
         self._stopping: Deferred[None] = succeed(None)
@@ -123,9 +127,10 @@ class Invitations:
         asking, self._asking = self._asking, None
         if asking is not None:
             asking.cancel()
-        late, self._late = self._late, None
-        if late is not None and late.active():
-            late.cancel()
+        for timer in (self._late, self._hint):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._late = self._hint = None
 
     async def _ask(self) -> None:
         failures = 0
@@ -175,9 +180,18 @@ class Invitations:
         self._on_invitation(invitation)
 
     def _hinted(self, attempt: bytes) -> None:
-        """An invitation has come by datagram: a pause is over."""
-        if self._pause is not None and attempt not in self._seen:
+        """An invitation has come by datagram: a pause is over, or a request that waits may have lost its answer."""
+        if attempt in self._seen:
+            return
+        if self._pause is not None:
             self._pause.cancel()
+        elif self._hint is None or not self._hint.active():
+            self._hint = self._host.reactor.callLater(HINT_TIME, self._ask_again, attempt)
+
+    def _ask_again(self, attempt: bytes) -> None:
+        if attempt not in self._seen and self._asking is not None:
+            self._stop_asking()
+            self._begin_asking()
 
     def _gone(self, error: ClientGone) -> None:
         if self._on_gone is not None:

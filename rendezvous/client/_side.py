@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from rendezvous.client._endpoints import Address, Endpoint, SocketEndpoint
 from rendezvous.client._gathering import Gathering
-from rendezvous.client._host import Host
+from rendezvous.client._host import ASK_TIMES, Host
 from rendezvous.client._observing import Observer
 from rendezvous.client._wakeup import Wakeup
 from rendezvous.client._words import candidates_of, error_of, round_of
@@ -33,6 +33,8 @@ RETRY = 0.5
 VIEW_TIME, PATIENCE = 2.0, 1.5
 """Seconds that the server holds the request for a change of an attempt, and that the request may take beside that. A
 connection that has lost packets takes longer, and then another one is faster."""
+
+Ask = Callable[[float | None], Deferred[Attempt]]
 
 GIVE_UP = 65.0
 """Seconds after which an attempt is given up that the server says nothing of; the server ends each after 60 s."""
@@ -86,7 +88,14 @@ class Side:
         """Ask for an attempt with the peer."""
         attempts, identity, birthday = self._host.client.attempts, self._host.identity, self._host.options.birthday
         self._begin(
-            lambda: attempts.connect(identity, self.peer_id, self._named, rtt=self._named_round_trip, birthday=birthday)
+            lambda patience: attempts.connect(
+                identity,
+                self.peer_id,
+                self._named,
+                rtt=self._named_round_trip,
+                birthday=birthday,
+                patience=patience,
+            )
         )
 
     def accept(self, attempt: bytes) -> None:
@@ -97,7 +106,9 @@ class Side:
         """
         attempts, identity, birthday = self._host.client.attempts, self._host.identity, self._host.options.birthday
         self._begin(
-            lambda: attempts.accept(identity, attempt, self._named, rtt=self._named_round_trip, birthday=birthday),
+            lambda patience: attempts.accept(
+                identity, attempt, self._named, rtt=self._named_round_trip, birthday=birthday, patience=patience
+            ),
             attempt,
         )
 
@@ -171,7 +182,7 @@ class Side:
 
     # The server's part.
 
-    def _begin(self, ask: Callable[[], Deferred[Attempt]], attempt: bytes | None = None) -> None:
+    def _begin(self, ask: Ask, attempt: bytes | None = None) -> None:
         try:
             self.gathering.open_round()
         except CannotListenError as error:
@@ -188,10 +199,8 @@ class Side:
             self._log.failure("Unexpected error in an attempt", failure=failure)
         self._fail(failure)
 
-    async def _run(
-        self, ask: Callable[[], Deferred[Attempt]], preparing: Deferred[None], attempt_id: bytes | None
-    ) -> None:
-        asking = ask()
+    async def _run(self, ask: Ask, preparing: Deferred[None], attempt_id: bytes | None) -> None:
+        asking = Deferred.fromCoroutine(self._ask(ask))
         try:
             await self._wait(preparing)
             if attempt_id is not None:
@@ -211,6 +220,15 @@ class Side:
             if attempt.state.over or self._finished:
                 return
             attempt = await self._next(attempt)
+
+    async def _ask(self, ask: Ask) -> Attempt:
+        """:returns: the attempt. A request that has got no answer is repeated: one too many does no harm."""
+        for patience in ASK_TIMES:
+            try:
+                return await ask(patience)
+            except ServerUnreachable as error:
+                self._log.debug("The request is repeated: {error}", error=error)
+        return await ask(None)
 
     async def _next(self, attempt: Attempt) -> Attempt:
         """:returns: the next version of an attempt; a server that cannot be reached is asked again."""

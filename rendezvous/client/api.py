@@ -19,6 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from rendezvous.client._backoff import retry_delay
+from rendezvous.client._connections import Endpoints
 from rendezvous.client._http import Exchanges, Request, Treq, segment
 from rendezvous.client._replies import Fields
 from rendezvous.client._server_time import ServerTime
@@ -104,7 +105,9 @@ class RendezvousClient:
         :raises ValueError: as the class does.
         """
         pool = HTTPConnectionPool(reactor)
-        client = cls(base_url, HTTPClient(Agent(reactor, pool=pool)), reactor, timeout)
+        client = cls(
+            base_url, HTTPClient(Agent.usingEndpointFactory(reactor, Endpoints(reactor), pool=pool)), reactor, timeout
+        )
         client._pool = pool
         return client
 

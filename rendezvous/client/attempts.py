@@ -156,6 +156,7 @@ class Attempts:
         *,
         rtt: float | None = None,
         birthday: bool = False,
+        patience: float | None = None,
     ) -> Deferred[Attempt]:
         """
         Begin an attempt.
@@ -165,11 +166,12 @@ class Attempts:
         :param candidates: own candidates, 10 at most. A later list takes the place of this one.
         :param rtt: the round trip to the server, in seconds.
         :param birthday: whether this client agrees to open many ports.
+        :param patience: seconds that the request may take; by default those of the client.
         :returns: fires with the attempt; fails with ``PeerNotFound`` when there is no such peer, and with
             ``ServerBusy`` when this client has begun too many.
         """
         path = f"/peer/{segment(peer_id)}/connect"
-        return self._begin(identity, path, _body(candidates, rtt, birthday=birthday), PeerNotFound)
+        return self._begin(identity, path, _body(candidates, rtt, birthday=birthday), PeerNotFound, patience)
 
     def invitations(
         self, identity: Identity, *, wait: float = 0.0, since: int | None = None
@@ -192,6 +194,7 @@ class Attempts:
         *,
         rtt: float | None = None,
         birthday: bool = False,
+        patience: float | None = None,
     ) -> Deferred[Attempt]:
         """
         Accept an invitation.
@@ -201,9 +204,11 @@ class Attempts:
         :param candidates: as for :meth:`connect`.
         :param rtt: the same.
         :param birthday: the same.
+        :param patience: the same.
         :returns: fires with the attempt.
         """
-        return self._begin(identity, f"{_path(attempt)}/accept", _body(candidates, rtt, birthday=birthday), NotFound)
+        body = _body(candidates, rtt, birthday=birthday)
+        return self._begin(identity, f"{_path(attempt)}/accept", body, NotFound, patience)
 
     def candidates(self, identity: Identity, attempt: bytes, candidates: Iterable[Candidate]) -> Deferred[Attempt]:
         """
@@ -279,9 +284,14 @@ class Attempts:
         return self._ask(Request("DELETE", _path(attempt), identity, missing=NotFound))
 
     def _begin(
-        self, identity: Identity, path: str, body: dict[str, object], missing: type[ClientError]
+        self,
+        identity: Identity,
+        path: str,
+        body: dict[str, object],
+        missing: type[ClientError],
+        patience: float | None = None,
     ) -> Deferred[Attempt]:
-        return self._ask(Request("POST", path, identity, body, missing=missing))
+        return self._ask(Request("POST", path, identity, body, missing=missing, patience=patience))
 
     def _ask(self, request: Request) -> Deferred[Attempt]:
         return Deferred.fromCoroutine(self._attempt(request))
