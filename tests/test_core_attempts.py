@@ -116,11 +116,32 @@ class LimitTests(AttemptCase):
             self.begin(client=bytes([number]) * 16, source=flooder)
         self.assertEqual(self.refused(TooMany, self.begin, NOW, C, B, Given(), flooder), "too-many-invitations")
         for number in range(12):
-            self.begin(client=bytes([100 + number]) * 16, source=source_network(f"203.0.113.{number}"))
-        self.assertEqual(self.refused(TooMany, self.begin), "too-many-invitations")
+            self.begin(client=bytes([100 + number]) * 16, source=source_network(f"203.0.{number}.1"))
+        self.assertEqual(len(self.attempts.invitations(B, NOW)), 16)
+        late = source_network("203.0.3.9")
+        self.begin(client=bytes([200]) * 16, source=late)
+        self.begin(client=bytes([201]) * 16, peer=C, source=late)
         self.begin(peer=C)
         self.attempts.end(B, self.attempts.invitations(B, NOW)[0].attempt, NOW)
         self.begin()
+
+    def test_flood_from_some_networks_leaves_room_for_others(self) -> None:
+        """Once all places are taken, the oldest invitation of the site that has most of them gives way."""
+        flood = [
+            self.begin(client=bytes([number]) * 16, source=source_network(f"198.51.{number // 4}.{number % 4}"))
+            for number in range(16)
+        ]
+        found = []
+        for number in range(4):
+            source = source_network(f"203.0.{number}.1")
+            found.append(self.begin(client=bytes([100 + number]) * 16, source=source))
+            code = self.refused(TooMany, self.begin, NOW, C, B, Given(), source_network("198.51.2.9"))
+            self.assertEqual(code, "too-many-invitations")
+        waiting = [each.attempt for each in self.attempts.invitations(B, NOW)]
+        self.assertEqual((len(waiting), waiting[-4:]), (16, found))
+        gone = [attempt for attempt in flood if attempt not in waiting]
+        self.assertEqual(gone, [flood[number] for number in (0, 4, 8, 12)])
+        self.assertEqual(self.see(bytes(16), gone[0]).state, AttemptState.EXPIRED)
 
     def test_invitations_of_one_source_stay_out_of_other_sources_way(self) -> None:
         """An invitation that has expired takes no place."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 
 import attrs
 from sortedcontainers import SortedList
@@ -187,10 +188,7 @@ class AttemptTable:
         :raises Full: ``full-attempts``.
         """
         self.check_room(client_id, now)
-        waiting = self.invited(peer, now)
-        same = sum(each.source == source for each in waiting) if source is not UNKNOWN else 0
-        if len(waiting) >= self.limits.invitations or same >= self.limits.invitations_of_source:
-            raise TooMany("Too many invitations wait at this peer.", code="too-many-invitations")
+        crowding = self._crowding(self.invited(peer, now), source)
         if len(self._by_id) >= self._most:
             raise Full("The server has as many attempts as it can.", code="full-attempts", holder=self._shares.largest)
         self._shares.check(source)
@@ -201,6 +199,26 @@ class AttemptTable:
                 code="attempt-rate",
                 retry_after=math.ceil(wait),
             )
+        if crowding is not None:
+            self.conclude(crowding, AttemptState.EXPIRED, now)
+
+    def _crowding(self, waiting: list[Attempt], source: SourceNetwork) -> Attempt | None:
+        """
+        Look whether one more invitation may wait at a client. Several networks together must not keep all others out.
+
+        :param waiting: those that do, the oldest first.
+        :returns: the one that gives way to it, if all places are taken: the oldest of the site that has most of them.
+        :raises TooMany: ``too-many-invitations``.
+        """
+        limits = self.limits
+        same = sum(each.source == source for each in waiting) if source is not UNKNOWN else 0
+        if same < limits.invitations_of_source and len(waiting) < limits.invitations:
+            return None
+        sites = Counter(each.source.site for each in waiting)
+        site, most = max(sites.items(), key=itemgetter(1))
+        if same >= limits.invitations_of_source or most <= sites[source.site] + 1:
+            raise TooMany("Too many invitations wait at this peer.", code="too-many-invitations")
+        return next(each for each in waiting if each.source.site == site)
 
     def draw(self, now: float) -> tuple[bytes, int]:
         """:returns: the id of a new attempt, and the number of its invitation."""
