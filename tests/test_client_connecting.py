@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+from unittest.mock import patch
 
 import attrs
 
 from twisted.internet.defer import CancelledError, succeed
+from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client import ClientGone, ConnectFailed, Path, PeerNotFound
+from rendezvous.client import ClientGone, ConnectFailed, Path, PeerNotFound, ServerUnreachable
 from rendezvous.client._host import RelayUse
 from rendezvous.client.paths import MAX_EARLY
 from rendezvous.client.portmap import Mapping
@@ -198,6 +200,23 @@ class PathTests(ConnectCase):
         path.send(b"two")
         self.run_for(0.1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_birthday_probing_passes_an_endpoint_dependent_nat(self) -> None:
+        """If both sides have agreed to open many ports; afterwards only the sockets of the path are open."""
+        alice, bob = (
+            self.behind(each, number, birthday=True)
+            for number, each in enumerate((translation.SYMMETRIC, translation.PORT_RESTRICTED), 1)
+        )
+        bob.listen()
+        self.run_for(0.5)
+        path = self.world.connect(alice, bob, 30.0)
+        self.assertIsInstance(path, Path, str(path))
+        self.assertEqual(path.via, "birthday")
+        self.run_for(1)
+        self.assertLess(len(alice.machine._sockets) + len(bob.machine._sockets), 10)
+        path.send(b"hello")
+        self.run_for(0.2)
+        self.assertEqual(bob.received, [b"hello"])
 
     def test_same_network_is_found_inside(self) -> None:
         """Two clients behind one NAT that does not hairpin use their own network."""
@@ -439,6 +458,36 @@ class RefusalTests(ConnectCase):
         self.assertEqual(error.code, "symmetric-pair")
         self.assertIn("every destination another port", error.reason)
         self.assertEqual(between, [])
+
+    def test_host_without_sockets(self) -> None:
+        """The system allows none: both sides say so."""
+        alice, bob = self.pair()
+
+        def refuse(port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192) -> Any:
+            raise CannotListenError(interface, port, OSError("too many open files"))
+
+        with patch.object(alice.connector._host.reactor, "listenUDP", refuse):
+            result = alice.connector.connect(bob.identity.client_id)
+        self.assertEqual(cast(Any, self.failureResultOf(result, ConnectFailed).value).code, "no-socket")
+
+    def test_server_that_goes_away_in_the_middle(self) -> None:
+        """The attempt is read again for as long as it may last, and then given up."""
+        alice, bob = self.pair(translation.SYMMETRIC, translation.SYMMETRIC)
+        result = alice.connector.connect(bob.identity.client_id)
+        self.world.network.run(2, lambda: bool(alice.connector._sides) and self.has_begun(alice))
+        self.world.wire.up = False
+        for end in self.world.wire.ends:
+            end.end()
+            end.other.end()
+        self.run_for(60)
+        self.assertNoResult(result)
+        self.run_for(15)
+        self.failureResultOf(result, ServerUnreachable)
+        self.world.wire.up = True
+
+    def has_begun(self, party: Party) -> bool:
+        """:returns: whether the server has answered the request for an attempt."""
+        return any(side._attempt is not None for side in party.connector._sides)
 
     def test_cancelled_connection_leaves_nothing(self) -> None:
         """The attempt is given up at the server, and the peer gives it up too."""
