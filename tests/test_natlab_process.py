@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests._natlab_case import NatlabCase
 from tests._process_case import CHECKOUT
+from tests.natlab import namespaces
 from tests.natlab.namespaces import Namespaces, listed
 from tests.natlab.network import SERVER, SERVER_IPV6, STRANGER, TURN, Network
 from tests.natlab.probing import PLACES, Observers, arrived, delivered
@@ -73,7 +74,7 @@ class KindTests(NatlabCase):
         """A mapping that has seen one exchange ends after the time that is set for it."""
         site = self.network.site("a", "port-restricted")
         self.network.host("host-a", site)
-        self.network.set_nat(site, "port-restricted", idle=1)
+        self.network.set_timeouts(site, 1, 1)
         observers = self.observers()
         host = observers.open("host-a")
         seen = observers.seen(host)
@@ -301,6 +302,8 @@ class EndTests(NatlabCase):
         process = subprocess.Popen(["true"])
         process.wait()
         old, mine = f"rvlab-{process.pid}-0-old", f"rvlab-{os.getpid()}-999-mine"
+        # Two laboratories may remove the same ones at the same time.
+        self.patch(namespaces, "listed", lambda: [*listed(), f"rvlab-{process.pid}-0-gone"])
         for name in (old, mine):
             subprocess.run(["ip", "netns", "add", name], check=True)
         self.addCleanup(subprocess.run, ["ip", "netns", "del", mine], check=True)

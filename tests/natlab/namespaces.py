@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -27,8 +28,8 @@ _count = itertools.count()
 #: Removes the namespaces of a prefix once its standard input ends, which it does when the process that started it does.
 _REMOVER = """
 cat >/dev/null
-for name in $(ip netns list | cut -d ' ' -f 1); do
-    case $name in "$0"*) ip netns del "$name" ;; esac
+for name in $(ip netns list 2>/dev/null | cut -d ' ' -f 1); do
+    case $name in "$0"*) ip netns del "$name" 2>/dev/null ;; esac
 done
 """
 
@@ -96,7 +97,9 @@ class Namespaces:
 
     def __init__(self) -> None:
         for name in stale(listed()):
-            _run("ip", "netns", "del", name)
+            # Another laboratory may be removing it at the same moment.
+            with contextlib.suppress(LaboratoryError):
+                _run("ip", "netns", "del", name)
         self.prefix = f"{_PREFIX}{os.getpid()}-{next(_count)}-"
         self._processes: list[subprocess.Popen[str]] = []
         self._remover = subprocess.Popen(

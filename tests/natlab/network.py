@@ -236,22 +236,29 @@ class Network:
                 self._route(network, outermost, nearer)
         return f"11.9.{number}.2"
 
-    def set_nat(self, site: Site, kind: str, *, hairpin: bool = False, idle: int = 30, stream: int = 120) -> None:
+    def set_nat(self, site: Site, kind: str, *, hairpin: bool = False) -> None:
         """
         Give a router another kind of NAT, without mappings.
 
         :param hairpin: see :func:`~tests.natlab.rules.ruleset`.
-        :param idle: seconds until a mapping ends that has seen little.
-        :param stream: seconds until one ends that has seen datagrams both ways for longer than two seconds.
         """
         rules = ruleset(kind, site.outside, f"{site.inside}0/24", hairpin)
         self.namespaces.run(site.name, "nft", "-f", "-", stdin=f"flush ruleset\n{rules}")
+        self.set_timeouts(site, 30, 120)
+        self.forget(site)
+
+    def set_timeouts(self, site: Site, idle: int, stream: int) -> None:
+        """
+        Set how long a router keeps mappings. Those that it has are not concerned until they are used again.
+
+        :param idle: seconds until a mapping ends that has seen little.
+        :param stream: seconds until one ends that has seen datagrams both ways for longer than two seconds.
+        """
         self.namespaces.sysctl(
             site.name,
             net__netfilter__nf_conntrack_udp_timeout=idle,
             net__netfilter__nf_conntrack_udp_timeout_stream=stream,
         )
-        self.forget(site)
 
     def forget(self, site: Site) -> None:
         """End all mappings of a router."""

@@ -125,7 +125,7 @@ def dies(stage: Stage) -> Outcome:
 def silence(stage: Stage) -> Outcome:
     """Nothing is sent for ten minutes, while the NATs forget a mapping after 30 seconds."""
     for site in (stage.site_a, stage.site_b):
-        stage.network.set_nat(site, "port-restricted", idle=30, stream=30)
+        stage.network.set_timeouts(site, 30, 30)
     caller = _open(stage)
     time.sleep(SILENCE)
     started = time.monotonic()
