@@ -9,6 +9,8 @@ from tests.natlab.cells import Required
 from tests.natlab.measuring import LOSS_LATER, Result, later_with_loss
 from tests.natlab.stage import CONDITIONS
 
+#: A median of fewer runs says little.
+ENOUGH = 5
 _HEADING = (
     "pair",
     "required",
@@ -46,8 +48,10 @@ def rows(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def row_faults(results: Sequence[Result]) -> list[str]:
-    """:returns: what is not as required in a row; a cell alone has too few runs with loss to tell."""
+    """:returns: what is not as required in a row, if there are enough runs with loss to tell."""
     later = later_with_loss(results)
+    if sum(len(result.good("loss")) for result in results) < ENOUGH:
+        return []
     if later is None or later <= LOSS_LATER or results[0].cell.required.share < 1:
         return []
     return [f"median {later:.2f} s later with loss, {LOSS_LATER:g} s are allowed"]
