@@ -133,7 +133,8 @@ def _attempt(stage: Stage, caller: Rendezvous, condition: str) -> Run:
     # Without a figure, the start of the process counts too.
     seconds = event["ms"] / 1000 if "ms" in event else read_a - started
     if event["event"] == "failed":
-        punched = stage.punched()
+        # An attempt that need not have failed has tried.
+        punched = stage.punched() if stage.cell.required.code else 0
         note = "" if event["reason"] else "it failed without a reason in words"
         return Run(
             condition, seconds, code=event["code"], note=f"{punched} datagrams went between" if punched else note
