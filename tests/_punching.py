@@ -67,6 +67,7 @@ class End:
 
     :ivar happened: everything but what was sent and delivered, with its time.
     :ivar delivered: payloads.
+    :ivar count: payloads that a test has sent.
     """
 
     def __init__(self, world: World, site: Site, relay: Relay | None = None, name: str = "") -> None:
@@ -81,6 +82,7 @@ class End:
         self.delivered: list[bytes] = []
         self.sent: list[tuple[float, Send]] = []
         self.opened = 0
+        self.count = 0
         self.mapped_port = 0
         self.ready_for = 1
         self.on_next_round: Callable[[], None] = lambda: None
@@ -92,8 +94,10 @@ class End:
 
     def open(self) -> None:
         """Open a socket for each family that the host has, and close those of the round before."""
-        for name in [name for name in self.sockets if self.path is None or self.path.local.name != name]:
-            self.close(name)
+        for name in list(self.sockets):
+            self.observed.pop(name, None)
+            if self.path is None or self.path.local.name != name:
+                self.close(name)
         for ipv6 in self.site.host.addresses:
             self.opened += 1
             name = f"{'ipv6' if ipv6 else 'ipv4'}-{self.opened}"
@@ -104,6 +108,10 @@ class End:
             self.locals[name] = Local(name, ipv6=ipv6, mapped=mapped)
             self.observed[name] = {}
             self.world.observe(socket, self.observed[name].__setitem__)
+
+    def fresh(self) -> list[Local]:
+        """:returns: the endpoints of the next round: the sockets that it has opened, and the relay."""
+        return [local for name, local in self.locals.items() if name in self.observed or local.relayed]
 
     def close(self, name: str) -> None:
         """Close a socket."""
@@ -276,7 +284,7 @@ class Attempt:
     def begin(self) -> None:
         """Have both sides open sockets, observe them and begin."""
         first, second = self.ends
-        attempt, key = self.number.to_bytes(8), bytes([self.number % 256]) * 32
+        attempt, key = bytes([self.number]) * 8, bytes([self.number]) * 32
         for end, controlling in ((first, True), (second, False)):
             path = end.path.name if end.path is not None and controlling else NEW_PATH
             known = [end.path.name] if end.path is not None and not controlling else []
@@ -318,7 +326,7 @@ class Attempt:
             strategy = Strategy.BIRTHDAY
         end.begin(
             Round(
-                self.round, 0.01, other.candidates(beside), list(end.locals.values()), strategy, end.mapping(),
+                self.round, 0.01, other.candidates(beside), end.fresh(), strategy, end.mapping(),
                 other.mapping(),
             )
         )  # fmt: skip

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.actions import Connected, Failed
 from rendezvous.core.pairs import Via
 from rendezvous.testing.network import Burst
-from tests._punching import End, meet
+from tests._punching import Attempt, End, meet
 from tests._simulated import SERVER, World
 
 CONES = ("public", "full cone", "address-restricted", "port-restricted", "EIM random", "linux-naive")
@@ -227,8 +227,6 @@ class CandidateTests(_Case):
 
     def test_same_network(self) -> None:
         """Two hosts behind one NAT without hairpinning use their own addresses."""
-        from tests._punching import Attempt
-
         world = World(1)
         site = world.site("port-restricted")
         assert site.router is not None

@@ -36,7 +36,7 @@ _NONCE_SIZE = 8
 @attrs.frozen
 class Heard:
     """
-    An authenticated datagram of the peer that was not seen before; of data, only the path knows that.
+    An authenticated datagram of the peer that was not seen before.
 
     :ivar pair: on which it came; ``None`` if there is no room for one more pair.
     :ivar acknowledged: whether it has made the pair valid, or shown again that it is.
@@ -64,14 +64,18 @@ class Checks:
     :param chance: for nonces.
     :param path: the earlier path that this side goes on with.
     :ivar pairs: all pairs, by the name of the local endpoint and the address of the peer.
+    :ivar data_window: the numbers of data that were seen; the attempts of one path share it.
+    :ivar heard_at: when the peer was last heard.
     """
 
     def __init__(self, codec: Codec, chance: Chance, path: bytes = NEW_PATH) -> None:
         self.codec = codec
         self.path = path
         self.pairs: dict[tuple[str, Address], Pair] = {}
+        self.heard_at = float("-inf")
         self._chance = chance
         self._sequence = 0
+        self.data_window = Window()
         self._window = Window()
         self._outstanding: dict[bytes, _Outstanding] = {}
         self._answers, self._checks = _Budget(), _Budget()
@@ -141,9 +145,12 @@ class Checks:
             message = self.codec.decode(datagram)
         except WireError:
             return None
-        if isinstance(message, Probe) and not self._window.take(message.sequence):
+        # A copy must not do anything: not keep the path alive, nor have its source probed.
+        window = self._window if isinstance(message, Probe) else self.data_window
+        if not window.take(message.sequence):
             return None
-        pair = self._heard_at(now, local, source)
+        self.heard_at = now
+        pair = self._pair_of(now, local, source)
         acknowledged = False
         if isinstance(message, Probe):
             if message.type is ProbeType.PROBE_ACK:
@@ -178,7 +185,7 @@ class Checks:
             pair.valid, pair.valid_since = True, now
         return True
 
-    def _heard_at(self, now: float, local: Local, source: Address) -> Pair | None:
+    def _pair_of(self, now: float, local: Local, source: Address) -> Pair | None:
         """:returns: the pair that a datagram came on, made if there is room for it."""
         pair = self.pairs.get((local.name, source))
         if pair is None:

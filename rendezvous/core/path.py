@@ -22,7 +22,7 @@ from rendezvous.core.actions import Action, AttemptDue, Closed, Deliver, Lost, P
 from rendezvous.core.change import Change
 from rendezvous.core.checks import Heard
 from rendezvous.core.pairs import Local, Pair, Tier, Via
-from rendezvous.core.probes import MAX_PAYLOAD, Address, Chance, Data, Probe, ProbeType, Window
+from rendezvous.core.probes import MAX_PAYLOAD, Address, Chance, Data, Probe, ProbeType
 from rendezvous.core.puncher import Puncher
 from rendezvous.core.renewal import Renewal
 from rendezvous.core.silence import Silence, Step
@@ -66,7 +66,6 @@ class Path:
         self._pair = puncher.connected
         self._owner = puncher
         self._sequence = 0
-        self._window = Window()
         self._silence = Silence()
         self._heard_at = 0.0
         self._keep_alive_at = 0.0
@@ -85,7 +84,7 @@ class Path:
         # The other side has been sent an acknowledgement. If it gets lost, the other side is probed before it gives up.
         self._silence.sent(now, self._pair)
         self._note_tier(now)
-        return self._take_over(self._owner)
+        return [Deliver(data.payload) for data in self._owner.take_early()]
 
     def join(self, now: float, puncher: Puncher) -> list[Action]:
         """
@@ -95,9 +94,11 @@ class Path:
         """
         if puncher.connected is None:
             raise ValueError("the puncher has not connected")
+        window = self._owner.checks.data_window
+        actions: list[Action] = [Deliver(data.payload) for data in puncher.take_early() if window.take(data.sequence)]
+        puncher.checks.data_window = window
         self._punchers.append(puncher)
         self._heard_at = now
-        actions = self._take_over(puncher)
         self._use(now, puncher, puncher.connected, actions)
         self._renewal.started()
         return actions
@@ -171,6 +172,7 @@ class Path:
             return self._bye_at
         times = [self._heard_at + CONSENT_TIME, self._keep_alive_at, self._silence.due()]
         times += [puncher.due() for puncher in self._punchers]
+        times += [puncher.checks.heard_at + CONSENT_TIME for puncher in self._old()]
         times += [probe_due(pair) for pair in self._spares(self._heard_at)]
         times += [self._change.at] if self._change is not None else [proven_at(each) for _, each in self._better()]
         if self._may_ask():
@@ -218,8 +220,7 @@ class Path:
         self._heard_at = now
         message, pair = heard.message, heard.pair
         if isinstance(message, Data):
-            if self._window.take(message.sequence):
-                actions.append(Deliver(message.payload))
+            actions.append(Deliver(message.payload))
         elif message.type is ProbeType.BYE:
             self.ended = True
             actions.append(Closed())
@@ -266,11 +267,6 @@ class Path:
         self._silence.heard()
         self._note_tier(now)
         actions.append(PathChanged(pair.local, pair.address, pair.via, pair.rtt or 0.0))
-
-    def _take_over(self, puncher: Puncher) -> list[Action]:
-        """Take over the data that came for a puncher before there was a path."""
-        early, puncher.early = puncher.early, []
-        return [Deliver(data.payload) for data in early if self._window.take(data.sequence)]
 
     # What is due.
 
@@ -343,12 +339,15 @@ class Path:
 
     def _release(self, now: float, actions: list[Action]) -> None:
         """Forget earlier attempts on which nothing was heard for long."""
-        for puncher in self._punchers[:-1]:
-            last = max((pair.heard or 0.0 for pair in puncher.checks.pairs.values()), default=0.0)
-            if puncher is not self._owner and now - last >= CONSENT_TIME:
+        for puncher in self._old():
+            if now >= puncher.checks.heard_at + CONSENT_TIME:
                 self._punchers.remove(puncher)
                 kept = {local.name for local in self.locals}
                 actions.append(Release(tuple(local for local in puncher.locals if local.name not in kept)))
+
+    def _old(self) -> list[Puncher]:
+        """:returns: earlier attempts that are not in use."""
+        return [puncher for puncher in self._punchers[:-1] if puncher is not self._owner]
 
     def _say_bye(self, now: float, actions: list[Action]) -> None:
         """Say that the path ends, three times, and end it."""

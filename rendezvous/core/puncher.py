@@ -63,7 +63,7 @@ class Puncher:
         self.controlling = controlling
         self.checks = Checks(codec, chance, path)
         self.connected: Pair | None = None
-        self.early: list[Data] = []
+        self._early: list[Data] = []
         self._chance, self._known = chance, frozenset(known)
         self._round: Round | None = None
         self._locals: dict[str, Local] = {}
@@ -135,8 +135,8 @@ class Puncher:
         """
         actions: list[Action] = []
         heard = self.take(now, local, datagram, source, actions)
-        if heard is not None and isinstance(heard.message, Data) and len(self.early) < MAX_EARLY:
-            self.early.append(heard.message)
+        if heard is not None and isinstance(heard.message, Data) and len(self._early) < MAX_EARLY:
+            self._early.append(heard.message)
         if heard is not None and isinstance(heard.message, Probe) and heard.message.type is ProbeType.BYE:
             self._round = None
             actions.append(Failed("closed", "The peer has ended the attempt."))
@@ -202,6 +202,11 @@ class Puncher:
         self._listening = {name: until for name, until in self._listening.items() if name not in names}
         self._schedule.forget(names)
         self.checks.forget(names)
+
+    def take_early(self) -> list[Data]:
+        """:returns: the data that has come before there was a path, once."""
+        early, self._early = self._early, []
+        return early
 
     def has(self, name: str) -> bool:
         """:returns: whether a local endpoint takes part."""
@@ -294,10 +299,10 @@ class Puncher:
         return [pair.tier for pair in self._schedule.pairs()] + ([Tier.MAPPED] if self._listening else [])
 
     def _connect(self, pair: Pair, actions: list[Action]) -> None:
-        """Both sides have agreed on a pair: from now on only better ones are tried."""
+        """Both sides have agreed on a pair: from now on only better ones are tried, and relays as the reserve."""
         self.connected = pair
         for other in self._schedule.pairs():
-            if other.tier >= pair.tier:
+            if pair.tier <= other.tier < Tier.RELAYED:
                 self._schedule.remove(other)
         actions.append(Connected(pair.local, pair.address, pair.via, pair.rtt or 0.0, self._path))
 
