@@ -68,6 +68,7 @@ class End:
     :ivar happened: everything but what was sent and delivered, with its time.
     :ivar delivered: payloads.
     :ivar count: payloads that a test has sent.
+    :ivar extra: candidates that the server passes on beside those that it would.
     """
 
     def __init__(self, world: World, site: Site, relay: Relay | None = None, name: str = "") -> None:
@@ -83,6 +84,7 @@ class End:
         self.sent: list[tuple[float, Send]] = []
         self.opened = 0
         self.count = 0
+        self.extra: list[Candidate] = []
         self.mapped_port = 0
         self.ready_for = 1
         self.on_next_round: Callable[[], None] = lambda: None
@@ -150,6 +152,7 @@ class End:
             for socket in self.sockets.values()
             if beside and not socket.ipv6
         ]
+        found = [*self.extra, *found]
         for name, seen in self.observed.items():
             found += [Candidate(CandidateKind.SERVER_REFLEXIVE, address) for address in dict.fromkeys(seen.values())]
             mapped = self.locals[name].mapped

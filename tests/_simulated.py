@@ -70,6 +70,12 @@ class World:
         """:returns: a link with half of the delay between two public addresses."""
         return Link(self.one_way / 2, jitter, loss, burst)
 
+    def serve_ipv6(self) -> None:
+        """Give the server an IPv6 address."""
+        self.server.connect(self.network, "2001:db8::1", self.link())
+        for port in SERVER_PORTS:
+            self._serve(self.server.bind(port, ipv6=True))
+
     def site(self, kind: str, link: Link | None = None, *, hairpin: bool = False) -> Site:
         """:returns: a new site whose NAT is of a kind of :data:`NATS`."""
         self._sites += 1

@@ -8,10 +8,12 @@ from itertools import pairwise
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.actions import Connected, Failed
-from rendezvous.core.pairs import Via
+from rendezvous.core.pairs import Candidate, CandidateKind, Via
+from rendezvous.testing import translation
+from rendezvous.testing.nat import Firewall, Nat
 from rendezvous.testing.network import Burst
-from tests._punching import Attempt, End, meet
-from tests._simulated import SERVER, World
+from tests._punching import Attempt, End, Relay, meet
+from tests._simulated import SERVER, Site, World
 
 CONES = ("public", "full cone", "address-restricted", "port-restricted", "EIM random", "linux-naive")
 OPEN = ("public", "full cone", "address-restricted")
@@ -224,6 +226,69 @@ class CandidateTests(_Case):
         for address in {send.address for _, send in ends}:
             self.assertLessEqual(len([send for _, send in ends if send.address == address]), 12)
         self.assertLessEqual(len(second.sent), 3 * 2 * 12)
+
+    def test_many_dead_addresses_cost_no_time(self) -> None:
+        """Twenty addresses of bridges that lead nowhere do not slow down a host."""
+        _, *plain = meet("port-restricted", "EIM random")
+        bridges = [Candidate(CandidateKind.HOST, (f"172.{17 + n}.0.1", 40000)) for n in range(15)]
+        bridges += [Candidate(CandidateKind.HOST, (f"10.{n}.0.1", 40000)) for n in range(5)]
+        world = World(1)
+        ends = [End(world, world.site(kind), name=kind) for kind in ("port-restricted", "EIM random")]
+        for end in ends:
+            end.extra = bridges
+        world.network.run(STARTED)
+        Attempt(world, ends).begin()
+        world.network.run(5, lambda: all(end.path for end in ends))
+        self.assert_connected(ends, Via.DIRECT, took(*plain) + 0.1)
+
+    def test_ipv6_with_firewalls(self) -> None:
+        """Both sides are let through, and IPv6 is preferred to IPv4."""
+        world = World(1)
+        world.serve_ipv6()
+        ends = []
+        for number in (1, 2):
+            site = world.site("port-restricted")
+            firewall = Firewall(world.network, world.link())
+            site.host.connect(firewall, f"2001:db8:{number}::2")
+            ends.append(End(world, site))
+        world.network.run(STARTED)
+        Attempt(world, ends).begin()
+        world.network.run(5, lambda: all(end.path for end in ends))
+        self.assert_connected(ends, Via.IPV6, 0.5)
+
+    def test_carriers(self) -> None:
+        """A NAT at home within one of the carrier: the worse of the two counts."""
+        for behaviour, second, relays, via in (
+            (translation.EIM_RANDOM, "port-restricted", 0, Via.DIRECT),
+            (translation.LINUX_NAIVE, "linux-naive", 0, Via.DIRECT),
+            (translation.SYMMETRIC, "address-restricted", 0, Via.DIRECT),
+            (translation.SYMMETRIC, "port-restricted", 1, Via.RELAY),
+        ):
+            world = World(1)
+            carrier = Nat(world.network, "198.51.100.77", behaviour, world.link())
+            home = Nat(carrier, "100.64.0.7", translation.PORT_RESTRICTED)
+            site = Site(home.host("192.168.1.2"), home)
+            ends = [
+                End(world, site, Relay(world, 0) if relays else None, "A"),
+                End(world, world.site(second), name="B"),
+            ]
+            world.network.run(STARTED)
+            Attempt(world, ends).begin()
+            world.network.run(5, lambda ends=ends: all(end.path for end in ends))  # type: ignore[misc]
+            self.assert_connected(ends, via, 1.0, (behaviour, second))
+
+    def test_two_homes_at_one_carrier(self) -> None:
+        """They connect through its NAT if it has hairpinning."""
+        world = World(1)
+        carrier = Nat(world.network, "198.51.100.77", translation.EIM_RANDOM, world.link(), hairpin=True)
+        ends = []
+        for number in (1, 2):
+            home = Nat(carrier, f"100.64.0.{number}", translation.PORT_RESTRICTED)
+            ends.append(End(world, Site(home.host(f"192.168.{number}.2"), home)))
+        world.network.run(STARTED)
+        Attempt(world, ends).begin()
+        world.network.run(5, lambda: all(end.path for end in ends))
+        self.assert_connected(ends, Via.DIRECT, 1.5)
 
     def test_same_network(self) -> None:
         """Two hosts behind one NAT without hairpinning use their own addresses."""

@@ -233,7 +233,8 @@ class Path:
             self._leave(now, puncher, pair, actions)
         if isinstance(message, Probe):
             self._settle(now, puncher, pair, message, heard.acknowledged, actions)
-        if isinstance(message, Probe) and message.type is ProbeType.PROBE:
+        if isinstance(message, Probe) and message.type is ProbeType.PROBE and pair is self._pair:
+            # It has been acknowledged on the pair in use, which keeps the mapping alive as well.
             self._sent(now)
 
     def _settle(

@@ -136,8 +136,8 @@ class Window:
             self._seen = (kept | 1) & ((1 << self._size) - 1)
             self._largest = number
             return True
-        bit = 1 << -ahead
-        if -ahead >= self._size or self._seen & bit:
+        # The size is looked at first: a shift by 2^48 bits would take all memory.
+        if -ahead >= self._size or self._seen >> -ahead & 1:
             return False
-        self._seen |= bit
+        self._seen |= 1 << -ahead
         return True

@@ -72,8 +72,8 @@ class Puncher:
         self._birthday: birthday.Easy | birthday.Hard | None = None
         self._start = self._ends = 0.0
         self._listening: dict[str, float] = {}
-        self._heard = False
-        self._heard_at = float("-inf")
+        # Whether a socket of this side has heard the other side, in any round and in this one.
+        self._heard = self._is_heard = False
         self._nomination = Nomination(self.checks, controlling, 0.0)
         self._path = NEW_PATH
 
@@ -91,7 +91,7 @@ class Puncher:
         self._start = now + round.hold
         self._ends = self._start + round.time
         self._schedule, self._birthday, self._listening = Schedule(), None, {}
-        self._heard_at = float("-inf")
+        self._is_heard = False
         self._nomination = Nomination(self.checks, self.controlling, self._start)
         actions: list[Action] = []
         if round.strategy is Strategy.BIRTHDAY:
@@ -154,7 +154,7 @@ class Puncher:
             return None
         self._note_path(heard.message)
         if not local.relayed:
-            self._heard, self._heard_at = True, now
+            self._heard = self._is_heard = True
         if self._listening.pop(local.name, None) is not None:
             self._enlist(now, [local], self._candidates)
         if heard.pair is not None and self._round is not None:
@@ -314,9 +314,10 @@ class Puncher:
         if self._is_direct():
             self._round = None
             return
-        alive = now - self._heard_at < 1.0 or self._nomination.pair is not None
-        if alive and self.connected is None and now < self._start + max(LONGEST_ROUND, self._round.time):
-            self._ends = now + 0.25
+        # If the other side was heard, it may have connected already, and this side only lacks an acknowledgement.
+        longest = self._start + max(LONGEST_ROUND, self._round.time)
+        if self._is_heard and self.connected is None and now < longest:
+            self._ends = longest
             return
         ended, self._round = self._round, None
         if ended.number < MAX_ROUNDS and ended.strategy is not Strategy.RELAY:

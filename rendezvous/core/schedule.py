@@ -67,8 +67,8 @@ class Schedule:
         found = self._tries.get((pair.local.name, pair.address))
         if found is None:
             self.add(pair, now + PAUSES[0])
-        elif found.openers or found.at > now + PAUSES[0]:
-            found.openers, found.at = 0, now + PAUSES[0]
+        else:
+            found.openers, found.sent, found.at = 0, 0, min(found.at, now + PAUSES[0])
 
     def remove(self, pair: Pair) -> None:
         """Have no more probes sent on a pair."""
