@@ -344,6 +344,7 @@ def meet(
     relays: int = 0,
     birthday: bool = False,
     mapped: Sequence[int] = (),
+    mapped_port: int = 50000,
     hops: int = 1,
     one_way: float = 0.02,
     link: Callable[[World], Link] | None = None,
@@ -353,7 +354,7 @@ def meet(
     Have two sites of two kinds connect, for 60 s at most.
 
     :param relays: how many of the two sides have a relay.
-    :param mapped: which of the two sides have a port mapping.
+    :param mapped: which of the two sides have a port mapping, and ``mapped_port`` its port.
     :returns: the world and both sides, when both have connected or one has failed.
     """
     world = World(seed, one_way, hops)
@@ -362,7 +363,7 @@ def meet(
     for index, kind in enumerate((first, second)):
         site = world.site(kind, None if link is None else link(world))
         end = End(world, site, Relay(world, index) if index < relays else None, "AB"[index])
-        end.mapped_port = 50000 + index if index in mapped else 0
+        end.mapped_port = mapped_port if index in mapped else 0
         ends.append(end)
     world.network.run(0.5)
     Attempt(world, ends, skew=skew, birthday=birthday).begin()

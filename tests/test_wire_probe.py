@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2s
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +40,10 @@ class ProbeCodecTests(SynchronousTestCase):
         """What one side writes the other side reads, for each type and both families of addresses."""
         for kind in ProbeType:
             for host in ("198.51.100.7", "2001:db8::7"):
-                probe = Probe(kind, 2**32 - 1, bytes(8), (host, 65535))
+                for flags in product((False, True), repeat=3):
+                    probe = Probe(kind, 2**32 - 1, bytes(8), (host, 65535), False, bytes(6), *flags)
+                    self.assertEqual(CONTROLLED.decode(CONTROLLING.encode_probe(probe)), probe)
+                probe = Probe(kind, 2**32 - 1, bytes(8), (host, 65535), True)
                 self.assertEqual(CONTROLLED.decode(CONTROLLING.encode_probe(probe)), probe)
                 self.assertEqual(CONTROLLING.decode(CONTROLLED.encode_probe(probe)), probe)
 
@@ -65,7 +69,7 @@ class ProbeCodecTests(SynchronousTestCase):
     def test_reserved_flags_are_refused(self) -> None:
         """Also with a MAC that holds."""
         body = bytearray(CONTROLLING.encode_probe(PROBE)[:48])
-        body[3] |= 4
+        body[3] |= 32
         self.assertRaises(WireError, CONTROLLED.decode, bytes(body) + mac(b"probe", bytes(body)))
 
     def test_other_lengths_are_refused(self) -> None:

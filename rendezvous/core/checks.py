@@ -125,9 +125,12 @@ class Checks:
 
     def _send(
         self, type: ProbeType, local: Local, address: Address, nonce: bytes, *, nominate: bool = False,
-        ttl: int | None = None,
+        to_mapping: bool = False, ttl: int | None = None,
     ) -> Send:  # fmt: skip
-        probe = Probe(type, self._sequence & 0xFFFFFFFF, nonce, address, nominate, self.path)
+        probe = Probe(
+            type, self._sequence & 0xFFFFFFFF, nonce, address, nominate, self.path, to_mapping, local.birthday,
+            local.relayed,
+        )  # fmt: skip
         self._sequence += 1
         return Send(local, address, self.codec.encode_probe(probe), ttl)
 
@@ -151,6 +154,8 @@ class Checks:
             return None
         self.heard_at = now
         pair = self._pair_of(now, local, source)
+        if pair is not None and isinstance(message, Probe):
+            _note_kind(pair, local, message)
         acknowledged = False
         if isinstance(message, Probe):
             if message.type is ProbeType.PROBE_ACK:
@@ -159,15 +164,16 @@ class Checks:
                 if not self._answers.spend(now):
                     return Heard(message, pair)
                 actions.append(self._answer(local, source, message))
-                if pair is not None and local.mapped == message.address:
-                    pair.to_mapping = True
         if pair is not None and not pair.valid and self._may_check(now, pair):
             actions.append(self.probe(now, pair))
         return Heard(message, pair, acknowledged)
 
     def _answer(self, local: Local, source: Address, probe: Probe) -> Send:
         """Acknowledge a probe to the address that it came from; the field ``address`` says which that is."""
-        return self._send(ProbeType.PROBE_ACK, local, source, probe.nonce, nominate=probe.nominate)
+        return self._send(
+            ProbeType.PROBE_ACK, local, source, probe.nonce, nominate=probe.nominate,
+            to_mapping=local.mapped == probe.address,
+        )  # fmt: skip
 
     def _acknowledged(self, now: float, pair: Pair | None, local: Local, source: Address, ack: Probe) -> bool:
         """
@@ -209,6 +215,16 @@ class Checks:
     def _may_check(self, now: float, pair: Pair) -> bool:
         """:returns: whether a pair on which the peer was heard is probed now."""
         return (pair.probed is None or now - pair.probed >= CHECK_INTERVAL) and self._checks.spend(now)
+
+
+def _note_kind(pair: Pair, local: Local, message: Probe) -> None:
+    """Take note of what a probe says about the way that it has come, so that both sides call it the same."""
+    if message.type is ProbeType.PROBE_ACK:
+        pair.to_mapping = pair.to_mapping or message.to_mapping
+    elif local.mapped == message.address:
+        pair.to_mapping = True
+    pair.birthday = pair.birthday or message.birthday
+    pair.relayed = pair.relayed or message.relayed
 
 
 class _Budget:

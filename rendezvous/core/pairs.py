@@ -114,7 +114,9 @@ class Pair:
     A local endpoint with an address of the peer, and what is known of both.
 
     :ivar kind: of the address of the peer.
-    :ivar to_mapping: whether a probe on it has come through the port mapping of this side.
+    :ivar to_mapping: whether probes on it go through a port mapping of either side.
+    :ivar birthday: whether one of the two sockets is one of birthday probing.
+    :ivar relayed: whether the other side sends through a relay.
     :ivar valid: whether a probe was acknowledged on it, and it has not failed since.
     :ivar rtt: seconds, smoothed; ``None`` before the first acknowledgement.
     :ivar heard: when a valid datagram last came on it; ``None`` if none did.
@@ -129,6 +131,8 @@ class Pair:
     address: Address
     kind: CandidateKind
     to_mapping: bool = False
+    birthday: bool = False
+    relayed: bool = False
     valid: bool = False
     rtt: float | None = None
     heard: float | None = None
@@ -146,7 +150,7 @@ class Pair:
     @property
     def tier(self) -> Tier:
         """:returns: how much the pair is preferred."""
-        if self.local.relayed or self.kind is CandidateKind.RELAYED:
+        if self.local.relayed or self.relayed or self.kind is CandidateKind.RELAYED:
             return Tier.RELAYED
         if is_inside(self.address[0]):
             return Tier.LAN
@@ -159,7 +163,7 @@ class Pair:
         """:returns: how a path on this pair goes."""
         tier = self.tier
         if tier is Tier.DIRECT:
-            return Via.BIRTHDAY if self.local.birthday else Via.DIRECT
+            return Via.BIRTHDAY if self.local.birthday or self.birthday else Via.DIRECT
         return _VIA[tier]
 
     @property

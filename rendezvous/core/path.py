@@ -65,6 +65,7 @@ class Path:
         self._punchers = [puncher]
         self._pair = puncher.connected
         self._owner = puncher
+        self._via = self._pair.via
         self._sequence = 0
         self._silence = Silence()
         self._heard_at = 0.0
@@ -229,6 +230,8 @@ class Path:
             return
         if pair is self._pair:
             self._silence.heard()
+            if pair.via is not self._via:
+                self._changed(now, actions)
         elif heard.acknowledged and self._silence.step is Step.ALL:
             self._leave(now, puncher, pair, actions)
         if isinstance(message, Probe):
@@ -266,8 +269,13 @@ class Path:
             return
         self._owner, self._pair, self._change = puncher, pair, None
         self._silence.heard()
+        self._changed(now, actions)
+
+    def _changed(self, now: float, actions: list[Action]) -> None:
+        """Say which pair is in use, and how it goes."""
+        self._via = self._pair.via
         self._note_tier(now)
-        actions.append(PathChanged(pair.local, pair.address, pair.via, pair.rtt or 0.0))
+        actions.append(PathChanged(self._pair.local, self._pair.address, self._via, self.rtt))
 
     # What is due.
 

@@ -46,6 +46,9 @@ class Probe:
     :ivar nonce: 8 bytes; an acknowledgement has those of its probe.
     :ivar address: in a probe, where it is sent to; in an acknowledgement, where its probe came from.
     :ivar path: 6 bytes, the path that the attempt goes on with, or :data:`NEW_PATH`.
+    :ivar to_mapping: in an acknowledgement, whether its probe came through a port mapping of the sender.
+    :ivar birthday: whether it was sent from one of the many sockets of birthday probing.
+    :ivar relayed: whether it was sent through a relay.
     """
 
     type: ProbeType
@@ -54,6 +57,9 @@ class Probe:
     address: Address
     nominate: bool = False
     path: bytes = NEW_PATH
+    to_mapping: bool = False
+    birthday: bool = False
+    relayed: bool = False
 
 
 @attrs.frozen

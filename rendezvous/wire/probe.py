@@ -25,7 +25,8 @@ PROBE_SIZE = 64
 DATA_OVERHEAD = 24
 """Bytes that a datagram of data has more than its payload."""
 
-_CONTROLLING, _NOMINATE = 1, 2
+_CONTROLLING, _NOMINATE, _TO_MAPPING, _BIRTHDAY, _RELAYED = 1, 2, 4, 8, 16
+_FLAGS = _CONTROLLING | _NOMINATE | _TO_MAPPING | _BIRTHDAY | _RELAYED
 _DATA_BY_CONTROLLING, _DATA_BY_CONTROLLED = 0x20, 0x21
 _PROBE = struct.Struct(f"!BBH{ATTEMPT_SIZE}sI8s{PLACE_SIZE}s{PATH_ID_SIZE}s")
 _DATA_HEADER = struct.Struct("!BBHI")
@@ -54,7 +55,13 @@ class PairCodec:
 
     def encode_probe(self, probe: Probe) -> bytes:
         """:returns: 64 bytes."""
-        flags = (_CONTROLLING if self._controlling else 0) | (_NOMINATE if probe.nominate else 0)
+        flags = (
+            _CONTROLLING * self._controlling
+            | _NOMINATE * probe.nominate
+            | _TO_MAPPING * probe.to_mapping
+            | _BIRTHDAY * probe.birthday
+            | _RELAYED * probe.relayed
+        )
         body = _PROBE.pack(
             MAGIC,
             probe.type,
@@ -96,13 +103,16 @@ class PairCodec:
             raise WireError("a probe is 64 bytes")
         body = datagram[:-MAC_SIZE]
         _, kind, flags, attempt, sequence, nonce, where, path = _PROBE.unpack(body)
-        if kind not in _TYPES or flags & ~(_CONTROLLING | _NOMINATE):
+        if kind not in _TYPES or flags & ~_FLAGS:
             raise WireError("this is no probe")
         if attempt != self._attempt or bool(flags & _CONTROLLING) == self._controlling:
             raise WireError("the probe is not one of the other side of this attempt")
         if not is_authentic(self._probe_key, datagram):
             raise WireError("the MAC of the probe is wrong")
-        return Probe(ProbeType(kind), sequence, nonce, decode_place(where), bool(flags & _NOMINATE), path)
+        return Probe(
+            ProbeType(kind), sequence, nonce, decode_place(where), bool(flags & _NOMINATE), path,
+            bool(flags & _TO_MAPPING), bool(flags & _BIRTHDAY), bool(flags & _RELAYED),
+        )  # fmt: skip
 
     def _decode_data(self, datagram: bytes) -> Data:
         if len(datagram) > DATA_OVERHEAD + MAX_PAYLOAD:
