@@ -36,6 +36,7 @@ class Relay:
     A TURN server with one allocation for each side that asks: it lets in only hosts to which the side has sent.
 
     :ivar working: whether it carries anything.
+    :ivar delay: seconds from the side to its relay.
     """
 
     def __init__(self, world: World, number: int) -> None:
@@ -43,6 +44,7 @@ class Relay:
         self._socket = world.network.host(f"203.0.113.{10 + number}", world.link()).bind(0, self._arrived)
         self._permitted: set[str] = set()
         self.working = True
+        self.delay = world.one_way
         self.on_datagram: Callable[[bytes, Address], None] | None = None
 
     @property
@@ -54,11 +56,11 @@ class Relay:
         """Send through the relay: it is one way farther off."""
         self._permitted.add(address[0])
         if self.working:
-            self._world.network.clock.callLater(self._world.one_way, self._socket.send, datagram, address)
+            self._world.network.clock.callLater(self.delay, self._socket.send, datagram, address)
 
     def _arrived(self, datagram: bytes, source: Address) -> None:
         if self.working and source[0] in self._permitted and self.on_datagram is not None:
-            self._world.network.clock.callLater(self._world.one_way, self.on_datagram, datagram, source)
+            self._world.network.clock.callLater(self.delay, self.on_datagram, datagram, source)
 
 
 class End:

@@ -331,6 +331,34 @@ class ChangeTests(_PathCase):
         self.stream(60.0, 0.5)
         self.assertEqual([end.all(PathChanged) for end in self.ends], [[], []])
 
+    def test_faster_relay_is_used(self) -> None:
+        """A pair of the same tier is used if it is faster by 5 ms, and not if it is faster by less."""
+        for slower, changes in ((0.002, 0), (0.05, 1)):
+            self.meet("symmetric", "symmetric", relays=2)
+            used = self.path(self.first).local
+            # The path uses the relay of one side; that of the other one is as fast.
+            slow = self.first if used.relayed else self.second
+            assert slow.relay is not None
+            slow.relay.delay += slower
+            self.stream(60.0, 0.25)
+            self.run_for(0.5)
+            self.assertEqual([len(end.all(PathChanged)) for end in self.ends], [changes] * 2, slower)
+            self.assertEqual(len(self.second.delivered), self.first.count)
+            self.assert_no_duplicates()
+
+    def test_pair_that_does_not_answer_a_nomination(self) -> None:
+        """It counts as failed, and the path stays where it is."""
+        self.meet(relays=2)
+        self.world.network.drop = self.direct
+        self.stream(3.0)
+        self.world.network.drop = lambda packet: self.direct(packet) and packet.payload[3] & 2 != 0
+        self.stream(12.0, 0.1)
+        self.assertEqual([self.path(end).via for end in self.ends], [Via.RELAY, Via.RELAY])
+        self.world.network.drop = lambda packet: False
+        self.stream(60.0, 0.2)
+        self.assertEqual([self.path(end).via for end in self.ends], [Via.DIRECT, Via.DIRECT])
+        self.assert_no_duplicates()
+
     def test_nat_restarts(self) -> None:
         """The mapping is another one afterwards; the peer answers to it, and the path goes on."""
         self.meet("EIM random", "full cone")

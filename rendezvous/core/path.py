@@ -31,7 +31,7 @@ from rendezvous.core.upkeep import MAX_SPARE, has_failed, probe_due, proven_at, 
 __all__ = ["CONSENT_TIME", "KEEP_ALIVE", "Path"]
 
 KEEP_ALIVE = 15.0
-"""Seconds without a datagram sent, give or take a fifth, after which a probe is sent."""
+"""Seconds from one probe on the pair in use to the next one, give or take a fifth."""
 
 CONSENT_TIME = 30.0
 """Seconds without a datagram heard after which the path is lost (RFC 7675, section 5.1)."""
@@ -81,7 +81,7 @@ class Path:
     def start(self, now: float) -> list[Action]:
         """Begin. Data that has come before is delivered."""
         self._heard_at = now
-        self._sent(now)
+        self._probe_later(now)
         # The other side has been sent an acknowledgement. If it gets lost, the other side is probed before it gives up.
         self._silence.sent(now, self._pair)
         self._note_tier(now)
@@ -124,7 +124,6 @@ class Path:
             second = min(valid, key=lambda each: each[1].rank, default=None)
             if second is not None:
                 actions.append(second[0].checks.data(second[1], data))
-        self._sent(now)
         self._silence.sent(now, self._pair)
         return actions
 
@@ -236,9 +235,9 @@ class Path:
             self._leave(now, puncher, pair, actions)
         if isinstance(message, Probe):
             self._settle(now, puncher, pair, message, heard.acknowledged, actions)
-        if isinstance(message, Probe) and message.type is ProbeType.PROBE and pair is self._pair:
-            # It has been acknowledged on the pair in use, which keeps the mapping alive as well.
-            self._sent(now)
+        if not self._decides and isinstance(message, Probe) and message.type is ProbeType.PROBE and pair is self._pair:
+            # The acknowledgement keeps the mapping alive as well. The side that decides has to measure the round trip.
+            self._probe_later(now)
 
     def _settle(
         self, now: float, puncher: Puncher, pair: Pair, message: Probe, acknowledged: bool, actions: list[Action]
@@ -279,8 +278,8 @@ class Path:
 
     # What is due.
 
-    def _sent(self, now: float) -> None:
-        """Take note that something was sent on the pair in use."""
+    def _probe_later(self, now: float) -> None:
+        """Have the next keep-alive a whole interval away."""
         self._keep_alive_at = now + KEEP_ALIVE * (0.8 + 0.4 * self._chance.random())
 
     def _watch(self, now: float, actions: list[Action]) -> None:
@@ -288,7 +287,7 @@ class Path:
         step = self._silence.next(now, self._pair)
         if step is not Step.NOTHING or now >= self._keep_alive_at:
             actions.append(self._owner.checks.probe(now, self._pair))
-            self._sent(now)
+            self._probe_later(now)
             self._silence.sent(now, self._pair)
         if step is Step.ALL:
             known = [(puncher, pair) for puncher, pair in self._others() if pair.rtt is not None]
