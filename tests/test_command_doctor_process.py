@@ -43,6 +43,7 @@ class LaboratoryCase(NatlabCase):
         """:returns: the findings on a host."""
         process = self.network.namespaces.start(
             host,
+            *self.started.with_names(host),
             *COMMAND,
             "doctor",
             "--json",

@@ -108,15 +108,11 @@ class Programs:
 
         :param ipv6: whether it knows the server's IPv6 address as well.
         """
-        names = self._directory / f"{host}.hosts"
-        addresses = ("127.0.0.1 localhost", f"{SERVER} {NAME}", *([f"{SERVER_IPV6} {NAME}"] if ipv6 else []))
-        names.write_text("".join(f"{line}\n" for line in addresses))
         log = open(self._directory / f"{host}.err", "a")  # noqa: SIM115 - the process has it
         with log:
             process = self._network.namespaces.start(
                 host,
-                *_WITH_NAMES,
-                str(names),
+                *self.with_names(host, ipv6=ipv6),
                 *COMMAND,
                 *words,
                 "--json",
@@ -127,6 +123,16 @@ class Programs:
                 stderr=log,
             )
         return Rendezvous(self._network, process, self._directory / f"{host}.err")
+
+    def with_names(self, host: str, *, ipv6: bool = False) -> tuple[str, ...]:
+        """
+        :param ipv6: whether the host knows the server's IPv6 address as well.
+        :returns: what stands in front of a command that is to find the server by its name.
+        """
+        names = self._directory / f"{host}.hosts"
+        addresses = ("127.0.0.1 localhost", f"{SERVER} {NAME}", *([f"{SERVER_IPV6} {NAME}"] if ipv6 else []))
+        names.write_text("".join(f"{line}\n" for line in addresses))
+        return *_WITH_NAMES, str(names)
 
     def _start(self, namespace: str, log: str, *words: str, **options: Any) -> subprocess.Popen[str]:
         with open(self._directory / f"{log}.log", "w") as out:
