@@ -103,7 +103,7 @@ attack: $(VENV)/.installed-test  ## attack servers beside an innocent client, ea
 	@$(BIN)/python -m tests.attack --seconds $(ATTACK_SECONDS) $(ATTACKS)
 
 natlab: $(VENV)/.installed-test  ## connect two hosts through every pair of NATs, RUNS= times and OTHERS= with loss and skew; some with CELLS=
-	@$(BIN)/python -m tests.natlab --runs $(RUNS) --others $(OTHERS) $(if $(CELLS),--cells $(patsubst %,'%',$(CELLS))) $(if $(SAVE),--save $(SAVE))
+	@$(BIN)/python -m tests.natlab --jobs $(JOBS) --runs $(RUNS) --others $(OTHERS) $(if $(CELLS),--cells $(patsubst %,'%',$(CELLS))) $(if $(SAVE),--save $(SAVE))
 
 clean:  ## remove everything that can be made again
 	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis _trial_temp*

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="list the cells")
     parser.add_argument("--runs", type=int, default=20, help="runs of a cell without loss and skew (default: 20)")
     parser.add_argument("--others", type=int, default=5, help="runs each with skew, loss, and bursts (default: 5)")
-    parser.add_argument("--jobs", type=int, default=2, help="cells at the same time (default: 2)")
+    parser.add_argument("--jobs", type=int, default=1, help="cells at the same time (default: 1)")
     parser.add_argument("--save", metavar="FILE", type=Path, help="write the tables here")
     options = parser.parse_args()
     names = selected(options.cells)
