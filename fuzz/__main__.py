@@ -9,24 +9,17 @@ mended, it moves to ``fuzz/regressions``, which the tests play.
 from __future__ import annotations
 
 import random
-import sys
-from pathlib import Path
 from zlib import crc32
 
 import atheris
-from zope.interface import provider
 
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from fuzz.running import ROOT, fuzz
 
 with atheris.instrument_imports(include=["rendezvous", "tests.small_server"]):
     from tests.small_server import SAMPLES, as_script, play, records, share_ids, signed_again
 
-ROOT = Path(__file__).parents[1]
-CORPUS = ROOT / "build" / "fuzz"
-CRASHES = ROOT / "fuzz" / "crashes"
-REGRESSIONS = ROOT / "fuzz" / "regressions"
-#: Bytes of a script, and seconds that one may take: a thousand times what the costliest needs.
-MAX_SCRIPT, MAX_SECONDS = 4096, 5
+#: Bytes of a script.
+MAX_SCRIPT = 4096
 
 ACTIONS = (b"announce", b"alive", b"pulse", b"pulse", b"pulse", b"push", b"push", b"announced", b"error")
 NAMES = tuple(b'"%s"' % share_id.encode() for share_id in share_ids())
@@ -43,28 +36,6 @@ FIELDS = {
     b"action": ACTIONS,
 }
 VALUES = (b"[]", b"{}", *NAMES, *HOSTS, *TEXTS, *NUMBERS, *SWITCHES)
-
-logged: list[LogEvent] = []
-
-
-@provider(ILogObserver)
-def keep_failure(event: LogEvent) -> None:
-    """Keep what the server logs when it has to catch an exception of its own."""
-    if "log_failure" in event:
-        logged.append(event)
-
-
-def try_script(script: bytes) -> None:
-    """
-    Play a script.
-
-    :raises BaseException: what the server had to catch, or what it is not as it has to be.
-    """
-    play(script)
-    if logged:
-        failure = logged.pop()["log_failure"]
-        logged.clear()
-        raise failure.value.with_traceback(failure.getTracebackObject())
 
 
 def repaired(datagram: bytes, draw: random.Random) -> bytes:
@@ -136,18 +107,14 @@ def seeds() -> list[bytes]:
 
 def main() -> None:
     """Fuzz, or play the files that are named."""
-    globalLogPublisher.addObserver(keep_failure)
-    files = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    options = [f"-artifact_prefix={CRASHES}/", f"-max_len={MAX_SCRIPT}", f"-timeout={MAX_SECONDS}"]
-    if not files:
-        CORPUS.mkdir(parents=True, exist_ok=True)
-        CRASHES.mkdir(exist_ok=True)
-        for number, seed in enumerate(seeds()):
-            (CORPUS / f"seed-{number}").write_bytes(seed)
-        files = [str(CORPUS), str(REGRESSIONS)]
-    given = [argument for argument in sys.argv[1:] if argument.startswith("-")]
-    atheris.Setup([sys.argv[0], *options, *given, *files], try_script, custom_mutator=mutate)
-    atheris.Fuzz()
+    fuzz(
+        play,
+        ROOT / "build" / "fuzz",
+        {f"seed-{number}": seed for number, seed in enumerate(seeds())},
+        longest=MAX_SCRIPT,
+        others=[ROOT / "fuzz" / "regressions"],
+        custom_mutator=mutate,
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings
-from rendezvous.storage.journal import GATHER
+from rendezvous.storage.batchtimer import GATHER
 from rendezvous.testing import SECRET, Connection, MemoryReactor, Response
 from tests._service_case import clocks
 

@@ -17,8 +17,9 @@ from rendezvous.errors import Unavailable
 from rendezvous.storage import journal as journal_module
 from rendezvous.storage import waits as waits_module
 from rendezvous.storage.batch import Batch
+from rendezvous.storage.batchtimer import GATHER
 from rendezvous.storage.database import open_database
-from rendezvous.storage.journal import DECISIONS_PER_BATCH, GATHER, ROWS_PER_BATCH, Journal
+from rendezvous.storage.journal import DECISIONS_PER_BATCH, ROWS_PER_BATCH, Journal
 from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen
 from rendezvous.storage.waits import REFUSALS_PER_TURN

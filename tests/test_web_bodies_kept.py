@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
-from rendezvous.storage.journal import GATHER
+from rendezvous.storage.batchtimer import GATHER
 from rendezvous.testing import Connection, MemoryReactor
 from rendezvous.web.site import RendezvousSite
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
 from ipaddress import ip_address
 
 import attrs
@@ -15,6 +14,7 @@ from rendezvous.client._replies import Fields
 from rendezvous.client.errors import ClientError, NotFound, PeerNotFound
 from rendezvous.client.ice import IceServer, read_servers
 from rendezvous.client.records import Identity
+from rendezvous.core.attempt import AttemptState
 
 __all__ = ["LONGEST_WAIT", "Attempt", "AttemptState", "Attempts", "Candidate", "Invitation", "Peer"]
 
@@ -23,26 +23,6 @@ LONGEST_WAIT = 30.0
 
 _KEY_SIZE = 32
 _ATTEMPT_SIZE = 8
-
-
-class AttemptState(Enum):
-    """How far an attempt is."""
-
-    INVITED = "invited"
-    OBSERVING = "observing"
-    GO = "go"
-    DONE = "done"
-    DECLINED = "declined"
-    EXPIRED = "expired"
-    FAILED = "failed"
-
-    @property
-    def over(self) -> bool:
-        """:returns: whether the attempt has ended."""
-        return self in _OVER
-
-
-_OVER = frozenset({AttemptState.DONE, AttemptState.DECLINED, AttemptState.EXPIRED, AttemptState.FAILED})
 
 
 @attrs.frozen

@@ -52,6 +52,11 @@ class AttemptState(StrEnum):
     EXPIRED = "expired"
     FAILED = "failed"
 
+    @property
+    def over(self) -> bool:
+        """:returns: whether the attempt has ended."""
+        return self not in GOING
+
 
 #: The states of an attempt that goes on.
 GOING = frozenset({AttemptState.INVITED, AttemptState.OBSERVING, AttemptState.GO})

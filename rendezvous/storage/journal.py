@@ -23,21 +23,15 @@ from twisted.python.failure import Failure
 
 from rendezvous.core.notes import Key
 from rendezvous.storage.batch import Batch, Decision, WriteBatch
+from rendezvous.storage.batchtimer import BatchTimer, Later
 from rendezvous.storage.rows import Statement, statements
 from rendezvous.storage.seen import LastSeen, Taken
 from rendezvous.storage.waits import Waits, unsaved
 
-__all__ = ["Journal", "Later", "RunBlocking"]
+__all__ = ["Journal", "RunBlocking"]
 
 #: Calls a function where blocking is allowed; one call at a time.
 RunBlocking = Callable[[Callable[[], None]], Deferred[None]]
-
-#: Calls a function after so many seconds.
-Later = Callable[[float, Callable[[], None]], object]
-
-#: Seconds until a batch begins at the latest. It begins before, once it has as many decisions as the last one. So a
-#: client that is alone waits for nobody, and when 64 register over and over, all 64 share each commit.
-GATHER = 0.005
 
 #: Rows of one batch, unless a single decision has more: some 5 ms of the reactor's time, and 50 ms of the disk's.
 ROWS_PER_BATCH = 5000
@@ -66,8 +60,7 @@ class Journal:
     :param notify: called with the keys of a decision after its commit.
     :param seen: the tracker peers that were seen, which are written with the batches.
     :param now: server time.
-    :param later: a batch begins in another turn of the reactor, so that what is decided meanwhile shares a commit, and
-        after :data:`GATHER` at the latest; by default at once.
+    :param later: calls what begins a batch; see :class:`~rendezvous.storage.batchtimer.BatchTimer`.
     :ivar failing: whether the last attempt to write has failed.
     :ivar unsettled: the changed tracker peers that are not on the disk yet, and the position of the decision that puts
         them there.
@@ -91,13 +84,7 @@ class Journal:
         self._notify = notify
         self._seen = seen
         self._now = now
-        self._later = later
-        self._has_ended = False
-        # The batches so far, the decisions of the last one, and the seconds after which the next one begins, if that is
-        # settled.
-        self._batches = 0
-        self._expected = 0
-        self._begins_in: float | None = None
+        self._timer = BatchTimer(later, self.flush)
         self._current: Decision | None = None
         self._needed = 0
         self._is_soon = False
@@ -162,7 +149,7 @@ class Journal:
             self._queue.append(current)
             self._backlog += current.size
         if self._is_soon and self._writing is None:
-            self._flush_soon()
+            self._timer.gather(len(self._queue))
         self._is_soon = False
         return needed
 
@@ -239,24 +226,10 @@ class Journal:
             return None
         done = self._waits.add(position)
         if self._writing is None:
-            self._flush_soon()
+            self._timer.gather(len(self._queue))
         return done
 
     # Writing
-
-    def _flush_soon(self) -> None:
-        seconds = GATHER if len(self._queue) < self._expected else 0.0
-        if self._later is None:
-            self.flush()
-        elif self._begins_in is None or seconds < self._begins_in:
-            self._begins_in = seconds
-            self._later(seconds, partial(self._flush_now, self._batches))
-
-    def _flush_now(self, batches: int) -> None:
-        # Another batch may have begun before this one was due.
-        if batches == self._batches and not self._has_ended:
-            self._begins_in = None
-            self.flush()
 
     def flush(self) -> Deferred[None] | None:
         """
@@ -275,7 +248,7 @@ class Journal:
 
     async def drain(self) -> None:
         """Write all that there is, or try once. Nothing is noted afterwards."""
-        self._has_ended = True
+        self._timer.end()
         self.end()
         self._probe_at = self._now
         self._seen.turn()
@@ -286,9 +259,7 @@ class Journal:
 
     def _begin(self) -> Deferred[None]:
         decisions, made, records = self._take()
-        self._batches += 1
-        self._expected = len(decisions)
-        self._begins_in = None
+        self._timer.begun(len(decisions))
         # The last-seen times come last and fill the rest of the batch, because no request waits for them.
         seen = self._seen.take(max(0, ROWS_PER_BATCH - len(made) - len(records)))
         meta, self._meta = {**self._meta, "server_time": self._now}, {}
@@ -349,8 +320,8 @@ class Journal:
 
     def _end(self, ended: Deferred[None]) -> None:
         self._writing = None
-        if self._queue and not self.failing and not self._has_ended:
-            self._flush_soon()
+        if self._queue and not self.failing and not self._timer.has_ended:
+            self._timer.gather(len(self._queue))
         elif not self.failing:
             self.flush()
         ended.callback(None)

@@ -22,10 +22,11 @@ from rendezvous.core.client import Client
 from rendezvous.core.notes import Key, Removed
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.attempt_rows import read_attempts
+from rendezvous.storage.batchtimer import Later
 from rendezvous.storage.client_file import ClientFile
 from rendezvous.storage.clients import Clients
 from rendezvous.storage.database import Lock, open_database, readable, schema_steps, target
-from rendezvous.storage.journal import Journal, Later, RunBlocking
+from rendezvous.storage.journal import Journal, RunBlocking
 from rendezvous.storage.rows import (
     read_events,
     read_offers,
@@ -55,7 +56,7 @@ class Journaled:
 
     :param path: the database; the file of clients lies beside it.
     :param run: calls what blocks elsewhere; up to two calls at a time.
-    :param later: calls something after a time; see :class:`~rendezvous.storage.journal.Journal`.
+    :param later: calls something after a time; see :class:`~rendezvous.storage.batchtimer.BatchTimer`.
     """
 
     log = Logger()

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rendezvous.interfaces import IStore
+from rendezvous.storage.batchtimer import Later
 from rendezvous.storage.durability import Volatile
-from rendezvous.storage.journal import Later, RunBlocking
+from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.journaled import Journaled
 from rendezvous.storage.local import LocalStore
 from rendezvous.storage.tables import Tables
