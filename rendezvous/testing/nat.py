@@ -65,9 +65,7 @@ class Nat:
 
     def host(self, address: str, link: Link | None = None) -> Host:
         """:returns: a new host inside."""
-        host = Host(self.network)
-        host.connect(self, address, link)
-        return host
+        return Host(self.network).connect(self, address, link)
 
     def attach(self, address: str, node: Node, link: Link) -> None:
         """Give an address of the inside to a node."""
@@ -168,9 +166,7 @@ class Firewall:
 
     def host(self, address: str, link: Link | None = None) -> Host:
         """:returns: a new host inside."""
-        host = Host(self.network)
-        host.connect(self, address, link)
-        return host
+        return Host(self.network).connect(self, address, link)
 
     def attach(self, address: str, node: Node, link: Link) -> None:
         """Give an address to a node inside; it is routed here from the outside."""

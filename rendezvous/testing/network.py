@@ -187,9 +187,7 @@ class Network:
 
     def host(self, address: str, link: Link | None = None) -> Host:
         """:returns: a new host with a public address."""
-        host = Host(self)
-        host.connect(self, address, link)
-        return host
+        return Host(self).connect(self, address, link)
 
     def attach(self, address: str, node: Node, link: Link) -> None:
         """Give a public address to a node."""
@@ -238,16 +236,19 @@ class Host:
         self._sockets: dict[tuple[bool, int], Socket] = {}
         self._next_port = FIRST_PORT
 
-    def connect(self, segment: Segment, address: str, link: Link | None = None) -> None:
+    def connect(self, segment: Segment, address: str, link: Link | None = None) -> Host:
         """
         Attach the host to a segment. If it was attached with an address of this family, it is so no more.
 
         Sockets stay open, as those of a host that moves to another network.
+
+        :returns: the same host.
         """
         ipv6 = ":" in address
         self.disconnect(ipv6)
         segment.attach(address, self, Link() if link is None else link)
         self.addresses[ipv6], self._segments[ipv6] = address, segment
+        return self
 
     def disconnect(self, ipv6: bool = False) -> None:
         """Detach the host: what it sends is lost, and nothing arrives."""
