@@ -28,8 +28,8 @@ def _address(number: int) -> tuple[str, int]:
 def measure(size: int) -> None:
     """Fill one table in this process, and print bytes a client, ns a pulse, µs of an idle sweep, µs an expiry."""
     from rendezvous.core.identity import Keyring, Secret
-    from rendezvous.core.presence import Presence
-    from rendezvous.core.states import Timers
+    from rendezvous.core.presence.presence import Presence
+    from rendezvous.core.presence.states import Timers
     from rendezvous.storage.tables import pack
 
     keyring = Keyring([Secret(bytes(32))])

@@ -12,7 +12,7 @@ from benchmarks.http import request
 from benchmarks.load import requests, server
 from benchmarks.report import Report
 from benchmarks.servers import client_id
-from rendezvous.core.client import Client
+from rendezvous.core.presence.client import Client
 from rendezvous.storage.database import open_database
 from rendezvous.storage.rows import PUT_SNAPSHOT, snapshot_row, statements
 

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from rendezvous.core.attempt import AttemptView, Facilities, Given, Invitation, Outcome
-    from rendezvous.core.attempttable import Due
-    from rendezvous.core.bloom import Bloom
+    from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation, Outcome
+    from rendezvous.core.attempts.table import Due
     from rendezvous.core.identity import Credential
     from rendezvous.core.notes import Key
-    from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
-    from rendezvous.core.pages import Page
-    from rendezvous.core.pairs import Candidate as AttemptCandidate
+    from rendezvous.core.presence.states import PulseCode
+    from rendezvous.core.punching.pairs import Candidate as AttemptCandidate
     from rendezvous.core.replies import Replies, Source
+    from rendezvous.core.signaling.bloom import Bloom
+    from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Session
+    from rendezvous.core.signaling.pages import Page
+    from rendezvous.core.signaling.specs import OfferSpec
     from rendezvous.core.sources import SourceNetwork
-    from rendezvous.core.specs import OfferSpec
-    from rendezvous.core.states import PulseCode
     from rendezvous.limits import Bounds
     from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 
@@ -40,7 +40,7 @@ class ILiveTable(Interface):
     A store whose truth is elsewhere may have an empty one, or one that holds the clients which have lately pulsed here.
     """
 
-    signed = Attribute("Decides signed requests (:class:`~rendezvous.core.signedrequests.SignedRequests`).")
+    signed = Attribute("Decides signed requests (:class:`~rendezvous.core.presence.signedrequests.SignedRequests`).")
 
     def keep_alive(key: bytes, address: tuple[str, int], now: float, local_port: int) -> bool:
         """
@@ -139,8 +139,8 @@ class ISubscription(Protocol):
 
 class ISignalingStore(Interface):
     """
-    Offers and sessions: the verbs of :class:`~rendezvous.core.signaling.Signaling` and
-    :class:`~rendezvous.core.sessions.Sessions`, which say what each does and raises.
+    Offers and sessions: the verbs of :class:`~rendezvous.core.signaling.signaling.Signaling` and
+    :class:`~rendezvous.core.signaling.sessions.Sessions`, which say what each does and raises.
     """
 
     limits = Attribute("What the verbs hold requests to (:class:`~rendezvous.limits.SignalingLimits`).")
@@ -275,7 +275,8 @@ class ITrackerStore(Interface):
 
 class IAttemptStore(Interface):
     """
-    Attempts to connect: the verbs of :class:`~rendezvous.core.attempts.Attempts`, which say what each does and raises.
+    Attempts to connect: the verbs of :class:`~rendezvous.core.attempts.attempts.Attempts`, which say what each does and
+    raises.
 
     Attempts are named by 8 bytes. A change is notified with the key :class:`~rendezvous.core.notes.AttemptSide`. An
     invitation is among the events of the invited client, and notified as they are.

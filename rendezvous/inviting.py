@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rendezvous.core.attempt import Facilities, Invite
-from rendezvous.core.attempttable import Due
+from rendezvous.core.attempts.attempt import Facilities, Invite
+from rendezvous.core.attempts.table import Due
 from rendezvous.counters import Counters
 from rendezvous.interfaces import IStore
 

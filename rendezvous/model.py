@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from rendezvous.core.events import Event
+from rendezvous.core.signaling.events import Event
 
 __all__ = ["Events", "ObservedAddress", "PeerStatus", "Swept"]
 

@@ -22,10 +22,10 @@ from twisted.web.server import Site
 
 from rendezvous.certificates import Certificate
 from rendezvous.clock import ServerClock, wall_clock
-from rendezvous.core.attempt import Facilities
-from rendezvous.core.flat import flat_memory
+from rendezvous.core.attempts.attempt import Facilities
 from rendezvous.core.identity import Keyring
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.flat import flat_memory
+from rendezvous.core.presence.presence import Presence
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import Counters, Report

@@ -7,17 +7,17 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.attempt import (
+from rendezvous.core.attempts.attempt import (
     AttemptState,
     AttemptView,
     Facilities,
     Given,
 )
-from rendezvous.core.attempts import Attempts
-from rendezvous.core.attempttable import AttemptTable
-from rendezvous.core.pairs import Candidate, CandidateKind
+from rendezvous.core.attempts.attempts import Attempts
+from rendezvous.core.attempts.table import AttemptTable
+from rendezvous.core.presence.states import PulseCode
+from rendezvous.core.punching.pairs import Candidate, CandidateKind
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
-from rendezvous.core.states import PulseCode
 from rendezvous.errors import RendezvousError
 from rendezvous.limits import AttemptLimits
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from rendezvous.client import Identity
-from rendezvous.client.connecting import Connector
+from rendezvous.client.connecting.connector import Connector
 from rendezvous.client.portmap import Mapping
 from rendezvous.testing import MemoryServer
 from rendezvous.testing.network import Host, Link, Network, Segment

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from rendezvous.core.client import Client
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.presence import Presence
 
 
 def find(table: Presence, client_id: bytes, now: float) -> Client | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
 
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.presence import Presence
 from rendezvous.testing import MemoryServer
 from rendezvous.udp.control import Control, control_size
 from rendezvous.udp.handing import batches, messages

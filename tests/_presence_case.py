@@ -6,12 +6,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.client import Client
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.logouts import Logouts
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.logouts import Logouts
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PulseCode, Timers
 from rendezvous.core.shares import Shares
-from rendezvous.core.states import PulseCode, Timers
 from tests._live_table import find
 
 #: Exactly representable, as are the moments around it that differ by multiples of JUST.

@@ -8,7 +8,7 @@ from random import Random
 
 import attrs
 
-from rendezvous.core.actions import (
+from rendezvous.core.punching.actions import (
     Action,
     Connected,
     Deliver,
@@ -18,11 +18,11 @@ from rendezvous.core.actions import (
     Release,
     Send,
 )  # fmt: skip
-from rendezvous.core.pairs import Candidate, CandidateKind, Local, Mapping
-from rendezvous.core.path import Path
-from rendezvous.core.probes import NEW_PATH
-from rendezvous.core.puncher import Puncher
-from rendezvous.core.rounds import Round, Strategy
+from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping
+from rendezvous.core.punching.path import Path
+from rendezvous.core.punching.probes import NEW_PATH
+from rendezvous.core.punching.puncher import Puncher
+from rendezvous.core.punching.rounds import Round, Strategy
 from rendezvous.testing.network import Address, Link, Socket
 from rendezvous.wire.probe import PairCodec
 from tests._simulated import SERVER_PORTS, Site, World

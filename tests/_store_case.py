@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.pages import Page
-from rendezvous.core.states import Timers
+from rendezvous.core.presence.states import Timers
+from rendezvous.core.signaling.pages import Page
 from rendezvous.errors import RendezvousError
 from rendezvous.interfaces import IStore
 from rendezvous.limits import Bounds, SignalingLimits

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from rendezvous.core.bloom import Bloom
 from rendezvous.core.notes import OfferSide, PeerEvents
-from rendezvous.core.offers import Offer
+from rendezvous.core.signaling.bloom import Bloom
+from rendezvous.core.signaling.offers import Offer
 from rendezvous.errors import (
     Conflict,
     Forbidden,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zope.interface.verify import verifyObject
 
 from rendezvous.core.identity import Credential
-from rendezvous.core.states import PulseCode, Timers
+from rendezvous.core.presence.states import PulseCode, Timers
 from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 from rendezvous.interfaces import IStore
 from rendezvous.model import ObservedAddress, PeerStatus, Swept

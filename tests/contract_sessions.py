@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from rendezvous.core.notes import OfferSide
-from rendezvous.core.offers import Offer, Role
+from rendezvous.core.signaling.offers import Offer, Role
 from rendezvous.errors import Conflict, Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
 from tests._store_case import NOW, StoreCase

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
-from rendezvous.core.bloom import Bloom
-from rendezvous.core.entries import Entry
-from rendezvous.core.events import Event, EventLogged, event_cost
-from rendezvous.core.listings import Listings
 from rendezvous.core.notes import Note, Notify, ignore_changes, ignore_key
-from rendezvous.core.offers import Answer, Candidate, Offer, Role
-from rendezvous.core.signaling import OFFERS, Signaling
-from rendezvous.core.specs import OfferSpec
-from rendezvous.core.table import OfferTable
+from rendezvous.core.signaling.bloom import Bloom
+from rendezvous.core.signaling.entries import Entry
+from rendezvous.core.signaling.events import Event, EventLogged, event_cost
+from rendezvous.core.signaling.listings import Listings
+from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role
+from rendezvous.core.signaling.signaling import OFFERS, Signaling
+from rendezvous.core.signaling.specs import OfferSpec
+from rendezvous.core.signaling.table import OfferTable
 from rendezvous.limits import SignalingLimits
 
 NOW = 1_700_000_000.0

@@ -20,9 +20,9 @@ from twisted.internet.task import Clock
 from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.macs import datagram_key, mac
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PulseCode, Timers
 from rendezvous.core.ratelimit import RateLimit
-from rendezvous.core.states import PulseCode, Timers
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.limits import SignalingLimits
 from rendezvous.settings import Settings

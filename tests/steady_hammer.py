@@ -21,11 +21,11 @@ from typing import Any
 
 import attrs
 
-from rendezvous.core.clients import ClientColumns
-from rendezvous.core.grace import Grace
-from rendezvous.core.keyindex import KeyIndex
-from rendezvous.core.record import RECORD_SIZE, WORDS
-from rendezvous.core.steady import SteadyPulses, place
+from rendezvous.core.presence.clients import ClientColumns
+from rendezvous.core.presence.grace import Grace
+from rendezvous.core.presence.keyindex import KeyIndex
+from rendezvous.core.presence.record import RECORD_SIZE, WORDS
+from rendezvous.core.presence.steady import SteadyPulses, place
 from rendezvous.udp.control import Control, Line, control_size
 from rendezvous.udp.sharing import shared_memory
 
@@ -132,9 +132,9 @@ def _plain(index: KeyIndex, memory: mmap, line: Line) -> None:
 def _together(index: KeyIndex, memory: mmap, line: Line) -> None:
     import numpy as np
 
-    from rendezvous.core.batch import Places
-    from rendezvous.core.lookup import Lookup
-    from rendezvous.core.steadybatch import SteadyBatch
+    from rendezvous.core.presence.batch import Places
+    from rendezvous.core.presence.lookup import Lookup
+    from rendezvous.core.presence.steadybatch import SteadyBatch
 
     pulses = SteadyBatch(Lookup(index, memory))
     keys = np.frombuffer(b"".join(_keys(0)), np.uint64).reshape(-1, 4)

@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous import __version__
 from rendezvous.commands.admin import main
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.specs import OfferSpec
+from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.limits import SignalingLimits
 from rendezvous.settings import Settings
 from rendezvous.storage import inspection

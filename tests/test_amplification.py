@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.amplification import FACTOR
 from rendezvous.core.macs import datagram_key
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, StillAlive
-from rendezvous.core.states import PulseCode
 from rendezvous.core.tracker import MAX_MULTIADDR
 from rendezvous.testing import MemoryServer
 from rendezvous.wire.demux import Kind, classify

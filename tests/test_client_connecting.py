@@ -14,8 +14,8 @@ from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client import ClientGone, ConnectFailed, Path, PeerNotFound, ServerUnreachable
-from rendezvous.client._host import RelayUse
-from rendezvous.client.paths import MAX_EARLY
+from rendezvous.client.connecting._host import RelayUse
+from rendezvous.client.connecting.paths import MAX_EARLY
 from rendezvous.client.portmap import Mapping
 from rendezvous.testing import translation
 from rendezvous.testing.nat import Nat

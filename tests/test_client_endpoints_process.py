@@ -9,8 +9,8 @@ from unittest.mock import patch
 from twisted.internet import reactor as global_reactor  # noqa: TID251 - trial runs these tests on it
 from twisted.trial.unittest import TestCase
 
-from rendezvous.client._endpoints import SocketEndpoint
-from rendezvous.core.pairs import Local
+from rendezvous.client.connecting._endpoints import SocketEndpoint
+from rendezvous.core.punching.pairs import Local
 
 #: Of Linux; the standard library does not name it.
 IP_RECVTTL = 12
@@ -58,7 +58,7 @@ class TTLTests(TestCase):
 
     def test_systems_without_control_data(self) -> None:
         """The option of the socket is set for one datagram, and set back."""
-        with patch("rendezvous.client._endpoints.sys.platform", "darwin"):
+        with patch("rendezvous.client.connecting._endpoints.sys.platform", "darwin"):
             self.exchange(*FAMILIES[0])
 
     def test_what_the_system_refuses_is_lost(self) -> None:

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client import Health, ServerFacts, ServerUnreachable
-from rendezvous.client._host import ASK_TIMES, Host, Options
 from rendezvous.client._server_time import ServerTime
 from rendezvous.client._socket import RESOLVE_TIME
+from rendezvous.client.connecting._host import ASK_TIMES, Host, Options
 from tests._client_fakes import IDENTITY, MemoryUDPReactor
 
 

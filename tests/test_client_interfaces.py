@@ -1,4 +1,4 @@
-"""Tests for :mod:`rendezvous.client.interfaces`, and for the modules ``gateway`` and ``netlink`` beside it."""
+"""Tests for :mod:`rendezvous.client.network.interfaces`, and for the modules ``gateway`` and ``netlink`` beside it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client import gateway, interfaces, netlink
-from rendezvous.client.gateway import Gateway, find_gateway, guess, read_table
-from rendezvous.client.interfaces import MAX_ADDRESSES, interface_addresses, source_address, usable
-from rendezvous.client.netlink import Address, Link, Route
+from rendezvous.client.network import gateway, interfaces, netlink
+from rendezvous.client.network.gateway import Gateway, find_gateway, guess, read_table
+from rendezvous.client.network.interfaces import MAX_ADDRESSES, interface_addresses, source_address, usable
+from rendezvous.client.network.netlink import Address, Link, Route
 
 LOOPBACK = Link(1, "lo", is_up=True, is_loopback=True)
 ETHERNET = Link(2, "eth0", is_up=True, is_loopback=False)

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client.gateway import Gateway
+from rendezvous.client.network.gateway import Gateway
 from rendezvous.client.portmap import BUDGET, GatewayReport, Mapping, PortMapper
 from rendezvous.testing import MemoryReactor, MemoryUDPPort
 from tests._gateways import HOST, OUTSIDE, ROUTER, FakeRouter

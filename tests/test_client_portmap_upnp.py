@@ -1,4 +1,4 @@
-"""Tests for :mod:`rendezvous.client.portmap_upnp`, with miniupnpc replaced and its thread left out."""
+"""Tests for :mod:`rendezvous.client.portmap.upnp`, with miniupnpc replaced and its thread left out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client.gateway import Gateway
+from rendezvous.client.network.gateway import Gateway
 from rendezvous.client.portmap import BUDGET, Mapping, PortMapper
-from rendezvous.client.portmap_upnp import make_device
+from rendezvous.client.portmap.upnp import make_device
 from rendezvous.testing import MemoryReactor
 from tests._gateways import HOST, OUTSIDE, ROUTER, FakeRouter
 
@@ -80,7 +80,7 @@ class UpnpTests(SynchronousTestCase):
         self.device = FakeDevice()
         self.waiting: list[Any] = []
         self.is_busy = False
-        with patch("rendezvous.client.portmap._call_in_thread", self.call):
+        with patch("rendezvous.client.portmap.mapper._call_in_thread", self.call):
             self.mapper = PortMapper(
                 self.reactor,
                 upnp=True,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError
 
-from rendezvous.client.relay import ALLOCATE_TIME, HEAD_START, Relay, RelayUnavailable
-from rendezvous.client.relay_servers import Transport
+from rendezvous.client.relay.relay import ALLOCATE_TIME, HEAD_START, Relay, RelayUnavailable
+from rendezvous.client.relay.servers import Transport
 from rendezvous.wire.turn import Method, Name
 from tests._relay_case import OTHER, TCP, UDP, RelayCase
 from tests._turn_case import ONE_WAY, SERVER, MemoryTurn, ice_servers

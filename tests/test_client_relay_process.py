@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from rendezvous.client.relay import Relay, RelayUnavailable
-from rendezvous.client.relay_servers import Transport
+from rendezvous.client.relay.servers import Transport
 from tests.coturn import Coturn, coturn, program
 from tests.test_peers_process import require
 

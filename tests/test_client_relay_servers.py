@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client.relay_servers import MAX_SERVERS, Transport, TurnServer, turn_servers
+from rendezvous.client.relay.servers import MAX_SERVERS, Transport, TurnServer, turn_servers
 
 
 def entry(*urls: Any, **members: Any) -> dict[str, Any]:

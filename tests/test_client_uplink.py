@@ -1,4 +1,4 @@
-"""Tests for :mod:`rendezvous.client.uplink`, on a clock."""
+"""Tests for :mod:`rendezvous.client.network.uplink`, on a clock."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client import netlink, uplink
-from rendezvous.client.netlink import Link, Route
-from rendezvous.client.uplink import LONGEST, POLL_TIME, QUIET, Uplink, read_uplink
+from rendezvous.client.network import netlink, uplink
+from rendezvous.client.network.netlink import Link, Route
+from rendezvous.client.network.uplink import LONGEST, POLL_TIME, QUIET, Uplink, read_uplink
 from rendezvous.testing import MemoryReactor
 
 

@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from rendezvous.core import adoption
 from rendezvous.core.addresses import packed
-from rendezvous.core.adoption import adopt_each
-from rendezvous.core.clients import ClientColumns
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.keyindex import KeyIndex
-from rendezvous.core.presence import Presence
-from rendezvous.core.record import RECORD_SIZE, USED
-from rendezvous.core.states import Timers
+from rendezvous.core.presence import adoption
+from rendezvous.core.presence.adoption import adopt_each
+from rendezvous.core.presence.clients import ClientColumns
+from rendezvous.core.presence.keyindex import KeyIndex
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.record import RECORD_SIZE, USED
+from rendezvous.core.presence.states import Timers
 from tests.test_core_keyindex import BEGINNINGS
 
 try:
-    from rendezvous.core.adoptionbatch import add_together, adopt_together
+    from rendezvous.core.presence.adoptionbatch import add_together, adopt_together
 except ImportError:
     HAS_NUMPY = False
 else:
@@ -117,7 +117,7 @@ class AdoptionTests(SynchronousTestCase):
         memory, slots = left(records), sorted(records)
         whole = self.adopted(memory, slots)
         damaged = self.damaged
-        missing = {} if has_numpy else {"rendezvous.core.adoptionbatch": None}
+        missing = {} if has_numpy else {"rendezvous.core.presence.adoptionbatch": None}
         with mock.patch.object(adoption, "CHUNK", 3), mock.patch.dict(sys.modules, missing):
             chunks = self.adopted(memory, slots)
         self.assertEqual(self.damaged, damaged)

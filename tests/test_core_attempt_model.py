@@ -6,8 +6,8 @@ import contextlib
 import random
 import tracemalloc
 
-from rendezvous.core.attempt import GOING, AddressCheck, Facilities, Given, Outcome
-from rendezvous.core.pairs import Candidate, CandidateKind, Via
+from rendezvous.core.attempts.attempt import GOING, AddressCheck, Facilities, Given, Outcome
+from rendezvous.core.punching.pairs import Candidate, CandidateKind, Via
 from rendezvous.errors import RendezvousError
 from tests._attempt_case import NOW, AttemptCase
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.attempt import AddressCheck, AttemptState, Facilities, Given, Invite, Outcome
-from rendezvous.core.candidates import candidate
-from rendezvous.core.mapping import mapping_of, predicted
+from rendezvous.core.attempts.attempt import AddressCheck, AttemptState, Facilities, Given, Invite, Outcome
+from rendezvous.core.attempts.candidates import candidate
+from rendezvous.core.attempts.mapping import mapping_of, predicted
 from rendezvous.core.notes import Removed
-from rendezvous.core.pairs import Candidate, CandidateKind, Mapping, Via
-from rendezvous.core.rounds import Strategy
+from rendezvous.core.punching.pairs import Candidate, CandidateKind, Mapping, Via
+from rendezvous.core.punching.rounds import Strategy
 from rendezvous.errors import Conflict, Malformed, NotFound
 from tests._attempt_case import AT_A, AT_B, NOW, A, AttemptCase, B, given
 
@@ -24,7 +24,7 @@ SEQUENTIAL = (("198.51.100.1", 40000), ("198.51.100.1", 40001))
 
 
 class MappingTests(SynchronousTestCase):
-    """Tests of :mod:`rendezvous.core.mapping`."""
+    """Tests of :mod:`rendezvous.core.attempts.mapping`."""
 
     def test_mapping_follows_from_what_the_ports_have_seen(self) -> None:
         """The table of the protocol, at its bounds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rendezvous.core.attempt import (
+from rendezvous.core.attempts.attempt import (
     AttemptRole,
     AttemptState,
     Facilities,
@@ -10,10 +10,10 @@ from rendezvous.core.attempt import (
     Outcome,
 )
 from rendezvous.core.notes import AttemptSide, PeerEvents
-from rendezvous.core.pairs import Candidate, CandidateKind, Mapping
-from rendezvous.core.rounds import Strategy
+from rendezvous.core.presence.states import PulseCode
+from rendezvous.core.punching.pairs import Candidate, CandidateKind, Mapping
+from rendezvous.core.punching.rounds import Strategy
 from rendezvous.core.sources import source_network
-from rendezvous.core.states import PulseCode
 from rendezvous.errors import Conflict, Full, NotFound, TooMany
 from rendezvous.limits import AttemptLimits
 from tests._attempt_case import AT_A, AT_B, NOW, A, AttemptCase, B, C, given, key_of

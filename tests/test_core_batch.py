@@ -13,15 +13,15 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.addresses import packed
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.presence import Presence
-from rendezvous.core.states import Timers
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import Timers
 from tests._live_table import clients, find, restore
 from tests._presence_case import JUST, NOW
 
 try:
     import numpy as np
 
-    from rendezvous.core.batch import LEFT, Places, PulseBatch
+    from rendezvous.core.presence.batch import LEFT, Places, PulseBatch
 except ImportError as e:
     raise SkipTest("this needs NumPy") from e
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.bloom import Bloom, code_units
+from rendezvous.core.signaling.bloom import Bloom, code_units
 from rendezvous.errors import Malformed
 from rendezvous.limits import SignalingLimits
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core import specs
-from rendezvous.core.specs import candidate_json
+from rendezvous.core.signaling import specs
+from rendezvous.core.signaling.specs import candidate_json
 from rendezvous.errors import Malformed
 from rendezvous.limits import SignalingLimits
 

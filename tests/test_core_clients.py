@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.client import Client, pack_network
-from rendezvous.core.clients import ClientColumns, slots_for
-from rendezvous.core.flat import flat_memory
-from rendezvous.core.record import ADDRESS, BANNED, IPV6, KICKED, RECORD_SIZE, USED, VERIFIED
+from rendezvous.core.presence.client import Client, pack_network
+from rendezvous.core.presence.clients import ClientColumns, slots_for
+from rendezvous.core.presence.flat import flat_memory
+from rendezvous.core.presence.record import ADDRESS, BANNED, IPV6, KICKED, RECORD_SIZE, USED, VERIFIED
 from rendezvous.errors import Unavailable
 from rendezvous.limits import GROWTH
 

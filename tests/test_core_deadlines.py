@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.deadlines import Deadlines
+from rendezvous.core.presence.deadlines import Deadlines
 
 NOW = 1_700_000_000.0
 JUST = 2.0**-10

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.core.endings`: which blocks of slots are looked at when, and what is found there."""
+"""Tests of the block ends: which blocks of slots are looked at when, and what is found there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.clients import ClientColumns
-from rendezvous.core.endings import BLOCK, Endings, gone_in
+from rendezvous.core.presence.clients import ClientColumns
+from rendezvous.core.presence.endings import BLOCK, Endings, gone_in
 
 ID = b"a client's id..."
 

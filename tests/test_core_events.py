@@ -1,13 +1,13 @@
-"""Tests of :mod:`rendezvous.core.events`: which events are kept, and what a reader learns of those that are not."""
+"""Tests of the events of a peer: which events are kept, and what a reader learns of those that are not."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.events import AT_MOST, Event, EventKind, EventLog, event_cost
-from rendezvous.core.memory import ANSWER_COST, CANDIDATE_COST, EVENT_COST, Memory
-from rendezvous.core.offers import Answer, Candidate, Role
 from rendezvous.core.shares import Shares
+from rendezvous.core.signaling.events import AT_MOST, Event, EventKind, EventLog, event_cost
+from rendezvous.core.signaling.memory import ANSWER_COST, CANDIDATE_COST, EVENT_COST, Memory
+from rendezvous.core.signaling.offers import Answer, Candidate, Role
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import NOW, NOW_MS
 

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.core.grace`: no slot is given out while a worker may still write to it."""
+"""Tests of :mod:`rendezvous.core.presence.grace`: no slot is given out while a worker may still write to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.grace import FEWEST_TICKS, TICK, Grace
+from rendezvous.core.presence.grace import FEWEST_TICKS, TICK, Grace
 
 WORKERS = 3
 EVENTS = st.lists(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.keyindex import KeyIndex
+from rendezvous.core.presence.keyindex import KeyIndex
 from rendezvous.errors import StartupError
 
 #: The table of 12 keys has 32 places, and its spread is 31 or 29. Most keys begin at the first two places of these, or

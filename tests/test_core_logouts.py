@@ -1,10 +1,10 @@
-"""Tests of :mod:`rendezvous.core.logouts` by itself; those of presence show what a logout means for credentials."""
+"""Tests of remembered logouts by themselves; those of presence show what a logout means for credentials."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.logouts import Logouts
+from rendezvous.core.presence.logouts import Logouts
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import source_network
 from rendezvous.errors import TooMany

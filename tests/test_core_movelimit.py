@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.core.movelimit`."""
+"""Tests of :mod:`rendezvous.core.presence.movelimit`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.movelimit import MOVES_A_SECOND, MOVES_AT_ONCE, MoveLimit
-from rendezvous.core.presence import Presence
-from rendezvous.core.states import Timers
+from rendezvous.core.presence.movelimit import MOVES_A_SECOND, MOVES_AT_ONCE, MoveLimit
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import Timers
 from tests._presence_case import KEYRING
 
 NOW = 1_780_000_000.0

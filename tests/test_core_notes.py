@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.notes import Key, OfferSide, PeerEvents
-from rendezvous.core.offers import Role
+from rendezvous.core.signaling.offers import Role
 
 
 class KeyTests(SynchronousTestCase):

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.encoded import string
-from rendezvous.core.entries import Entry
-from rendezvous.core.offers import Candidate, Role
-from rendezvous.core.specs import OfferSpec, candidates_json, characters, offer_id, sdp_json
+from rendezvous.core.signaling.encoded import string
+from rendezvous.core.signaling.entries import Entry
+from rendezvous.core.signaling.offers import Candidate, Role
+from rendezvous.core.signaling.specs import OfferSpec, candidates_json, characters, offer_id, sdp_json
 from rendezvous.errors import Malformed
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import LIMITS, offer, spec

@@ -1,11 +1,11 @@
-"""Tests of :mod:`rendezvous.core.oldkeys`: keys under old secrets, for as long as each is honoured."""
+"""Tests of :mod:`rendezvous.core.presence.oldkeys`: keys under old secrets, for as long as each is honoured."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.keyindex import KeyIndex
-from rendezvous.core.oldkeys import OldKeys
+from rendezvous.core.presence.keyindex import KeyIndex
+from rendezvous.core.presence.oldkeys import OldKeys
 
 
 def first(client_id: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.core.pairs` and of :class:`rendezvous.core.probes.Window`."""
+"""Tests of :mod:`rendezvous.core.punching.pairs` and of :class:`rendezvous.core.punching.probes.Window`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.pairs import MAX_CANDIDATES, SLOTS, Candidate, CandidateKind, Local, Pair, Tier, Via, choose
-from rendezvous.core.probes import Window
+from rendezvous.core.punching.pairs import (
+    MAX_CANDIDATES,
+    SLOTS,
+    Candidate,
+    CandidateKind,
+    Local,
+    Pair,
+    Tier,
+    Via,
+    choose,
+)
+from rendezvous.core.punching.probes import Window
 
 KIND = CandidateKind
 

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.core.path` in the simulated network."""
+"""Tests of :mod:`rendezvous.core.punching.path` in the simulated network."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.actions import AttemptDue, Closed, Connected, Lost, PathChanged, Release
-from rendezvous.core.pairs import Via
-from rendezvous.core.path import Path
-from rendezvous.core.probes import Data
-from rendezvous.core.puncher import Puncher
+from rendezvous.core.punching.actions import AttemptDue, Closed, Connected, Lost, PathChanged, Release
+from rendezvous.core.punching.pairs import Via
+from rendezvous.core.punching.path import Path
+from rendezvous.core.punching.probes import Data
+from rendezvous.core.punching.puncher import Puncher
 from rendezvous.testing.nat import Nat
 from rendezvous.testing.network import Packet
 from rendezvous.testing.translation import PORT_RESTRICTED

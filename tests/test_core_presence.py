@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rendezvous.core.client import Client
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.notes import Removed
-from rendezvous.core.states import PresenceState, PulseCode, Timers
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.states import PresenceState, PulseCode, Timers
 from rendezvous.errors import NotFound
 from tests._live_table import find
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase

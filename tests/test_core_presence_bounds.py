@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rendezvous.core import presence
-from rendezvous.core.client import Client
-from rendezvous.core.endings import BLOCK, gone_in
 from rendezvous.core.identity import Credential, Keyring, Secret
-from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence import presence
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.endings import BLOCK, gone_in
+from rendezvous.core.presence.logouts import LiveOnly, Revocation
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PulseCode, Timers
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import source_network
-from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import Conflict, Full, TooMany, Unauthorized
 from tests._live_table import clients, find, restore
 from tests._presence_case import DAY, HERE, ID, JUST, KEY, KEYRING, NOW, OTHER, OTHER_KEY, THERE, PresenceCase

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Credential
-from rendezvous.core.logouts import Logouts
-from rendezvous.core.presence import Presence
-from rendezvous.core.states import PresenceState, PulseCode, Timers
+from rendezvous.core.presence.logouts import Logouts
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PresenceState, PulseCode, Timers
 from rendezvous.errors import Full, NotFound, Unauthorized
 from tests._live_table import clients, find
 from tests._presence_case import JUST, KEYRING, NOW

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.core.puncher` in the simulated network."""
+"""Tests of :mod:`rendezvous.core.punching.puncher` in the simulated network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.actions import Connected, Failed
-from rendezvous.core.pairs import Candidate, CandidateKind, Via
+from rendezvous.core.punching.actions import Connected, Failed
+from rendezvous.core.punching.pairs import Candidate, CandidateKind, Via
 from rendezvous.testing import translation
 from rendezvous.testing.nat import Firewall, Nat
 from rendezvous.testing.network import Burst

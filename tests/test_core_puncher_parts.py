@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.core.puncher` and :mod:`rendezvous.core.checks`, one rule at a time."""
+"""Tests of :mod:`rendezvous.core.punching.puncher` and :mod:`rendezvous.core.punching.checks`, one rule at a time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.actions import Connected, Failed, Send
-from rendezvous.core.checks import MAX_OUTSTANDING, MAX_PEER_REFLEXIVE
-from rendezvous.core.pairs import Candidate, CandidateKind, Local, Mapping, Via
-from rendezvous.core.puncher import Puncher
-from rendezvous.core.reasons import no_path
-from rendezvous.core.rounds import Round
+from rendezvous.core.punching.actions import Connected, Failed, Send
+from rendezvous.core.punching.checks import MAX_OUTSTANDING, MAX_PEER_REFLEXIVE
+from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping, Via
+from rendezvous.core.punching.puncher import Puncher
+from rendezvous.core.punching.reasons import no_path
+from rendezvous.core.punching.rounds import Round
 from rendezvous.wire.probe import PairCodec
 from tests._punching import Attempt, End, Relay
 from tests._simulated import World

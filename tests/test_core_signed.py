@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.freshness import WINDOW, Freshness
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.macs import datagram_key
-from rendezvous.core.presence import Presence
-from rendezvous.core.signedrequests import Proof, Refusal, Request
-from rendezvous.core.states import PulseCode, Timers
+from rendezvous.core.presence.freshness import WINDOW, Freshness
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.signedrequests import Proof, Refusal, Request
+from rendezvous.core.presence.states import PulseCode, Timers
 from rendezvous.wire.signed import encode_request
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from rendezvous.core.freshness import WINDOW
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.macs import datagram_key, mac
-from rendezvous.core.presence import Presence
-from rendezvous.core.signedrequests import Proof, Refusal, Request
-from rendezvous.core.states import PulseCode, Timers
+from rendezvous.core.presence.freshness import WINDOW
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.signedrequests import Proof, Refusal, Request
+from rendezvous.core.presence.states import PulseCode, Timers
 from rendezvous.wire.signed import encode_request
 from tests._live_table import clients
 from tests._presence_case import NOW
@@ -24,8 +24,8 @@ from tests._presence_case import NOW
 try:
     import numpy as np
 
-    from rendezvous.core.batch import LEFT, Places
-    from rendezvous.core.signedbatch import REFUSALS, SignedBatch
+    from rendezvous.core.presence.batch import LEFT, Places
+    from rendezvous.core.presence.signedbatch import REFUSALS, SignedBatch
 except ImportError as e:
     raise SkipTest("this needs NumPy") from e
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.sessions import Sessions
-from rendezvous.core.signaling import OFFERS
-from rendezvous.core.table import ENDS_IN_A_VERB
+from rendezvous.core.signaling.sessions import Sessions
+from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.table import ENDS_IN_A_VERB
 from rendezvous.errors import NotFound
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import NOW, World, count_calls, ids, publish, spec

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.core.steady`: a worker's look and store, with each change of the table between them."""
+"""Tests of steady pulses: a worker's look and store, with each change of the table between them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from twisted.trial.unittest import SkipTest
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.keyindex import KeyIndex
-from rendezvous.core.record import ADDRESS, BANNED, KICKED, RECORD_SIZE, USED, WORDS
-from rendezvous.core.states import PresenceState, PulseCode
-from rendezvous.core.steady import SteadyPulses, place
+from rendezvous.core.presence.keyindex import KeyIndex
+from rendezvous.core.presence.record import ADDRESS, BANNED, KICKED, RECORD_SIZE, USED, WORDS
+from rendezvous.core.presence.states import PresenceState, PulseCode
+from rendezvous.core.presence.steady import SteadyPulses, place
 from tests._presence_case import HERE, ID, JUST, KEY, NOW, OTHER, OTHER_KEY, THERE, PresenceCase
 
 PORT = 5024
@@ -74,8 +74,8 @@ class Together:
 
     def __init__(self, index: KeyIndex, memory: Any, on_time: float) -> None:
         try:
-            from rendezvous.core.lookup import Lookup
-            from rendezvous.core.steadybatch import SteadyBatch
+            from rendezvous.core.presence.lookup import Lookup
+            from rendezvous.core.presence.steadybatch import SteadyBatch
         except ImportError as e:
             raise SkipTest("this needs NumPy") from e
         self._pulses, self._on_time = SteadyBatch(Lookup(index, memory)), on_time
@@ -84,7 +84,7 @@ class Together:
         """:returns: the second step, which says whether the pulse is taken."""
         import numpy as np
 
-        from rendezvous.core.batch import Places
+        from rendezvous.core.presence.batch import Places
 
         host = packed(address[0])
         ports, places = np.array([address[1]], np.uint16), Places(1, number)
@@ -349,9 +349,9 @@ class SteadyTogetherTests(SteadyTests):
         """If one of its pulses is left, whatever its form, all are; those of other clients are taken."""
         import numpy as np
 
-        from rendezvous.core.batch import Places
-        from rendezvous.core.lookup import Lookup
-        from rendezvous.core.steadybatch import SteadyBatch
+        from rendezvous.core.presence.batch import Places
+        from rendezvous.core.presence.lookup import Lookup
+        from rendezvous.core.presence.steadybatch import SteadyBatch
 
         self.table.register(OTHER, OTHER_KEY, NOW)
         self.table.pulse(OTHER_KEY, HERE, NOW, PORT)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.offers import Offer
-from rendezvous.core.signaling import OFFERS
+from rendezvous.core.signaling.offers import Offer
+from rendezvous.core.signaling.signaling import OFFERS
 from tests.signaling_tables import NOW, World, ids, spec
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.entries import Entry
-from rendezvous.core.topics import TopicIndex
+from rendezvous.core.signaling.entries import Entry
+from rendezvous.core.signaling.topics import TopicIndex
 from tests.signaling_tables import count_calls, offer
 
 

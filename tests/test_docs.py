@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import rendezvous
 from rendezvous import errors
-from rendezvous.core.states import ON_PULSE, PulseCode, Timers
+from rendezvous.core.presence.states import ON_PULSE, PulseCode, Timers
 from rendezvous.limits import MAX_BODY
 from rendezvous.settings import CONFIG, Settings, option_name
 from rendezvous.testing import MemoryServer
@@ -60,7 +60,7 @@ def calls() -> Iterator[tuple[Path, ast.Call]]:
     package = ROOT / "rendezvous"
     for path in sorted(package.rglob("*.py")):
         # The library and the program of clients are not the server's.
-        if path.parent.name not in ("client", "rendezvous") or path.parent == package:
+        if not path.is_relative_to(package / "client") and path.parent != package / "commands" / "rendezvous":
             for node in ast.walk(ast.parse(read(path))):
                 if isinstance(node, ast.Call):
                     yield path, node

@@ -171,7 +171,7 @@ class CheckerTests(SynchronousTestCase):
     def test_what_is_listed_is_allowed(self) -> None:
         """A package itself, what its row has, and what computes; a longer name is another name."""
         source = (
-            "import json, rendezvous.core.offers\nfrom rendezvous.errors import Full\nimport twisted.internet.defer"
+            "import json, rendezvous.core.sources\nfrom rendezvous.errors import Full\nimport twisted.internet.defer"
         )
         self.assertEqual(violations(source, "storage"), [])
         self.assertEqual(violations("import rendezvous.webbing", "service"), ["rendezvous.webbing"])

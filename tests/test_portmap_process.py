@@ -65,10 +65,10 @@ from twisted.internet import defer, reactor
 from twisted.internet.protocol import DatagramProtocol, ProcessProtocol
 from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineReceiver
-from rendezvous.client.gateway import find_gateway
-from rendezvous.client.interfaces import interface_addresses
+from rendezvous.client.network.gateway import find_gateway
+from rendezvous.client.network.interfaces import interface_addresses
 from rendezvous.client.portmap import PortMapper
-from rendezvous.client.uplink import Uplink
+from rendezvous.client.network.uplink import Uplink
 
 def say(**event):
     print(json.dumps(event, default=list), flush=True)

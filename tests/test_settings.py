@@ -8,7 +8,7 @@ import attrs
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.states import Timers
+from rendezvous.core.presence.states import Timers
 from rendezvous.errors import StartupError
 from rendezvous.limits import SignalingLimits
 from rendezvous.settings import Endpoint, Settings, UDPPort, environment_name, option_name, read_settings

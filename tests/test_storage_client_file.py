@@ -22,8 +22,8 @@ from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.client import Client
-from rendezvous.core.record import RECORD_SIZE
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.record import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage import client_file, client_header
 from rendezvous.storage.client_file import STEP, ClientFile, client_file_path

@@ -14,8 +14,8 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.monkey import MonkeyPatcher
 
 from rendezvous.core.addresses import packed
-from rendezvous.core.freshness import TIMES_SIZE
-from rendezvous.core.record import RECORD_SIZE
+from rendezvous.core.presence.freshness import TIMES_SIZE
+from rendezvous.core.presence.record import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage import client_file, database
 from rendezvous.storage.client_file import STEP, ClientFile, look

@@ -15,11 +15,11 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.client import Client
-from rendezvous.core.clients import ClientColumns
 from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring, Secret
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.clients import ClientColumns
+from rendezvous.core.presence.states import PulseCode, Timers
 from rendezvous.core.sources import source_network
-from rendezvous.core.states import PulseCode, Timers
 from rendezvous.errors import StartupError
 from rendezvous.model import ObservedAddress, PeerStatus
 from rendezvous.storage import client_header, inspection, journaled

@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.notes import PeerEvents
-from rendezvous.core.offers import Offer
-from rendezvous.core.specs import OfferSpec
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
+from rendezvous.core.signaling.offers import Offer
+from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.errors import NotFound, Unavailable
 from rendezvous.limits import SignalingLimits
 from rendezvous.model import Swept

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 
 from rendezvous.core.identity import Credential
-from rendezvous.core.offers import Role
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.replies import PeerInfo, Pulsed, Pushed
-from rendezvous.core.states import PulseCode
+from rendezvous.core.signaling.offers import Role
 from rendezvous.errors import Conflict, Forbidden, Full, NotFound, Unauthorized
 from rendezvous.model import ObservedAddress, PeerStatus, Swept
 from rendezvous.storage.journal import Journal

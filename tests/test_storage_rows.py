@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.client import Client
-from rendezvous.core.encoded import string
-from rendezvous.core.entries import Entry
-from rendezvous.core.events import Event, EventKind, EventLogged
-from rendezvous.core.logouts import LiveOnly, Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role, Session
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.logouts import LiveOnly, Revocation
+from rendezvous.core.signaling.encoded import string
+from rendezvous.core.signaling.entries import Entry
+from rendezvous.core.signaling.events import Event, EventKind, EventLogged
+from rendezvous.core.signaling.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role, Session
 from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.database import schema_steps

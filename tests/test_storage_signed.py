@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rendezvous.core.freshness import WINDOW
 from rendezvous.core.macs import datagram_key
-from rendezvous.core.signedrequests import Proof, Refusal, Request
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.freshness import WINDOW
+from rendezvous.core.presence.signedrequests import Proof, Refusal, Request
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.storage import client_header
 from rendezvous.wire.signed import encode_request
 from tests._store_case import NOW

@@ -11,10 +11,10 @@ import attrs
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.events import Event, EventKind, EventLogged
-from rendezvous.core.logouts import Revocation
 from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role
+from rendezvous.core.presence.logouts import Revocation
+from rendezvous.core.signaling.events import Event, EventKind, EventLogged
+from rendezvous.core.signaling.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role
 from rendezvous.storage.batch import Batch
 from rendezvous.storage.database import open_database
 from rendezvous.storage.rows import Statement, read_events, read_offers, statements

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.offers import Role
-from rendezvous.core.specs import OfferSpec
+from rendezvous.core.signaling.offers import Role
+from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.storage.registry import sqlite_store
 from tests._store_case import StoreOptions
 

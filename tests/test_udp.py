@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.ratelimit import RateLimit
-from rendezvous.core.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.errors import Unavailable
 from rendezvous.testing import MemoryServer, MemoryUDPPort

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.macs import datagram_key
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.presence import Presence
 from rendezvous.testing import MemoryServer
 from rendezvous.udp import fast, together
 from rendezvous.udp.fast import BATCHES, FastPort, OneByOne

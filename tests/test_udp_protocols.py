@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.wire import pulse, stun
 from tests._store_case import local
 from tests._udp_case import ALICE, BOB, CAROL, UDPTestCase

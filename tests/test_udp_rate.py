@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any, ClassVar
 
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.wire import pulse, stun, tracker
 from tests._udp_case import ALICE, BOB, CAROL, DEPLOYED, DOCUMENTED, UDPTestCase
 from tests.stun_samples import request

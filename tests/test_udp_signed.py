@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rendezvous.core.macs import datagram_key, is_authentic
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol
-from rendezvous.core.states import PulseCode
 from rendezvous.errors import Unavailable
 from rendezvous.udp.signed import ClientDatagrams
 from rendezvous.wire import signed

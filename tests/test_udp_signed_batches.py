@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from rendezvous.core.macs import datagram_key
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp import together
 from rendezvous.wire.signed import Reply, Request, decode_reply, encode_request
 from tests.test_udp_fast import AWAY, FAR, HOME, ON_TIME, BatchCase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.errors import Full
 from rendezvous.wire.pulse import encode_reply

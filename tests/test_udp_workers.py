@@ -19,7 +19,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from rendezvous.core.grace import FEWEST_TICKS, TICK
+from rendezvous.core.presence.grace import FEWEST_TICKS, TICK
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.errors import StartupError
 from rendezvous.service import make_service

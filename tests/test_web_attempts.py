@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from rendezvous.core.attempt import Facilities
+from rendezvous.core.attempts.attempt import Facilities
 from tests._web_case import NOW_MS, WebTestCase
 
 AT_A, AT_B = ("198.51.100.1", 40000), ("203.0.113.2", 50000)

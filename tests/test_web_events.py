@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rendezvous.core.encoded import compact
+from rendezvous.core.signaling.encoded import compact
 from rendezvous.storage.notifier import WAITING_PER_KEY
 from tests._events_case import EventsTestCase, frames
 from tests._web_case import LIMITS, NOW, NOW_MS

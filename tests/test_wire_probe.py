@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.probes import MAX_PAYLOAD, Data, Probe, ProbeType
+from rendezvous.core.punching.probes import MAX_PAYLOAD, Data, Probe, ProbeType
 from rendezvous.errors import WireError
 from rendezvous.wire.probe import DATA_OVERHEAD, PROBE_SIZE, PairCodec
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.errors import WireError
 from rendezvous.wire.pulse import REPLY_SIZE, decode, decode_reply, encode_reply
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.macs import datagram_key, derive_key, is_authentic, mac
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.errors import WireError
 from rendezvous.wire.places import decode_place, encode_place
 from rendezvous.wire.signed import (

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from rendezvous.client.relay import Relay
-from rendezvous.client.relay_allocation import MAX_CHANNELS, MAX_PERMISSIONS
+from rendezvous.client.relay.allocation import MAX_CHANNELS, MAX_PERMISSIONS
 from rendezvous.wire.stun import Message, MessageClass
 from rendezvous.wire.turn import Method, Name, encode, encode_channel_data
 from tests._turn_case import ONE_WAY, REALM, SERVER, MemoryTurn, TurnReactor, ice_servers, sealed

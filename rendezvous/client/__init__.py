@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rendezvous.client.api import RendezvousClient
 from rendezvous.client.attempts import Attempt, AttemptState, Candidate, Invitation
-from rendezvous.client.connecting import Connector
+from rendezvous.client.connecting.connector import Connector
+from rendezvous.client.connecting.paths import Path
 from rendezvous.client.errors import (
     ClientError,
     ClientGone,
@@ -22,7 +23,6 @@ from rendezvous.client.events import Event, EventStream
 from rendezvous.client.ice import IceServer, IceServers
 from rendezvous.client.keepalive import KeepAlive
 from rendezvous.client.offer_records import Answer, NewOffer, Offer, OfferCandidate, OwnOffer, Page, Published, Topic
-from rendezvous.client.paths import Path
 from rendezvous.client.records import Health, Identity, PeerAddress, PeerStatus, ServerFacts, Status
 from rendezvous.client.sessions import Polled, Session, Side
 

@@ -14,7 +14,7 @@ from rendezvous.client._replies import Fields
 from rendezvous.client.errors import ClientError, NotFound, PeerNotFound
 from rendezvous.client.ice import IceServer, read_servers
 from rendezvous.client.records import Identity
-from rendezvous.core.attempt import AttemptState
+from rendezvous.core.attempts.attempt import AttemptState
 
 __all__ = ["LONGEST_WAIT", "Attempt", "AttemptState", "Attempts", "Candidate", "Invitation", "Peer"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
+from rendezvous.core.presence.states import Timers
 from rendezvous.core.protocols import Protocol
-from rendezvous.core.states import Timers
 from rendezvous.errors import StartupError
 from rendezvous.limits import Bounds, SignalingLimits, SourceLimits, UnreadLimits
 from rendezvous.settings.fields import checked

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from rendezvous.core.attempt import (
+from rendezvous.core.attempts.attempt import (
     Attempt,
     AttemptRole,
     AttemptState,
@@ -15,8 +15,8 @@ from rendezvous.core.attempt import (
     Given,
     Side,
 )
-from rendezvous.core.pairs import Candidate, CandidateKind
-from rendezvous.core.rounds import Strategy
+from rendezvous.core.punching.pairs import Candidate, CandidateKind
+from rendezvous.core.punching.rounds import Strategy
 from rendezvous.core.sources import source_network
 
 __all__ = ["PUT_ATTEMPT", "read_attempts", "written"]

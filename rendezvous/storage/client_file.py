@@ -6,8 +6,8 @@ ends, without a system call. A power cut, or a crash of the system, keeps what w
 written before the server time ``flushed`` in the header.
 
 The file begins with a header of one page (:mod:`rendezvous.storage.client_header`). Then come the records of
-:mod:`rendezvous.core.record`, slot 0 first, from a page boundary on, and from another one the second block: the
-times of the last signed pulses, sixteen bytes for each slot (:mod:`rendezvous.core.freshness`).
+:mod:`rendezvous.core.presence.record`, slot 0 first, from a page boundary on, and from another one the second block:
+the times of the last signed pulses, sixteen bytes for each slot (:mod:`rendezvous.core.presence.freshness`).
 
 The file has its full length from the start, but only slots that may be used have space on the disk, given out in steps:
 a disk that fills up is then an error when a step is asked for. A store into a mapped page without space would end the
@@ -28,10 +28,10 @@ import attrs
 
 from twisted.logger import Logger
 
-from rendezvous.core.clients import ClientColumns
-from rendezvous.core.flat import SharedMemory
-from rendezvous.core.freshness import TIMES_SIZE
-from rendezvous.core.record import RECORD_SIZE
+from rendezvous.core.presence.clients import ClientColumns
+from rendezvous.core.presence.flat import SharedMemory
+from rendezvous.core.presence.freshness import TIMES_SIZE
+from rendezvous.core.presence.record import RECORD_SIZE
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.client_header import (
     BOOT_AT,

@@ -27,8 +27,8 @@ from zlib import crc32
 
 import attrs
 
-from rendezvous.core.freshness import TIMES_SIZE
-from rendezvous.core.record import RECORD_SIZE
+from rendezvous.core.presence.freshness import TIMES_SIZE
+from rendezvous.core.presence.record import RECORD_SIZE
 from rendezvous.errors import StartupError
 
 __all__ = [

@@ -11,8 +11,8 @@ import attrs
 
 from twisted.logger import Logger
 
-from rendezvous.core.clients import slots_for
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.clients import slots_for
+from rendezvous.core.presence.presence import Presence
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.storage.client_file import ClientFile, client_file_path, lock_client_file, open_to_read
 from rendezvous.storage.client_header import MAGIC

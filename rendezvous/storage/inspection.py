@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import attrs
 
-from rendezvous.core.client import Client
-from rendezvous.core.clients import ClientColumns
-from rendezvous.core.states import PresenceState, Timers, state_of
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.clients import ClientColumns
+from rendezvous.core.presence.states import PresenceState, Timers, state_of
 from rendezvous.errors import StartupError
 from rendezvous.storage.attempt_rows import read_attempts
 from rendezvous.storage.client_file import client_file_path, look, space_taken
@@ -60,7 +60,7 @@ _COUNTS = {
     "events": "SELECT count(*) FROM events",
 }
 
-# The states of rendezvous.core.states, of all clients in one walk, in a store of before the file of clients.
+# The states of rendezvous.core.presence.states, of all clients in one walk, in a store of before the file of clients.
 _OLD_CLIENTS = """
     SELECT count(*),
         coalesce(sum(host IS NOT NULL AND ?1 <= last_seen + ?2), 0),

@@ -17,9 +17,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rendezvous.core.attempt import Attempt
-from rendezvous.core.client import Client
+from rendezvous.core.attempts.attempt import Attempt
 from rendezvous.core.notes import Key, Removed
+from rendezvous.core.presence.client import Client
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.attempt_rows import read_attempts
 from rendezvous.storage.batchtimer import Later

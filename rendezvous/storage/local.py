@@ -8,20 +8,20 @@ from typing import Any, TypeVar
 
 from zope.interface import classImplements, implementer
 
-from rendezvous.core.attempt import AttemptView, Facilities, Given, Invitation, Outcome
-from rendezvous.core.attempttable import Due
-from rendezvous.core.bloom import Bloom
+from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation, Outcome
+from rendezvous.core.attempts.table import Due
 from rendezvous.core.identity import Credential
 from rendezvous.core.notes import Key
-from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
-from rendezvous.core.pages import Page
-from rendezvous.core.pairs import Candidate as AttemptCandidate
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PulseCode
+from rendezvous.core.punching.pairs import Candidate as AttemptCandidate
 from rendezvous.core.replies import Replies, Source
-from rendezvous.core.signaling import OFFERS
+from rendezvous.core.signaling.bloom import Bloom
+from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Session
+from rendezvous.core.signaling.pages import Page
+from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
-from rendezvous.core.specs import OfferSpec
-from rendezvous.core.states import PulseCode
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
 from rendezvous.limits import Bounds

@@ -9,15 +9,15 @@ from functools import cache, singledispatch
 from operator import attrgetter
 from typing import Any
 
-from rendezvous.core.attempt import Attempt
-from rendezvous.core.client import Client
-from rendezvous.core.encoded import array, string, text_of
-from rendezvous.core.entries import Entry
-from rendezvous.core.events import Event, EventKind, EventLogged
-from rendezvous.core.logouts import LiveOnly, Revocation
+from rendezvous.core.attempts.attempt import Attempt
 from rendezvous.core.notes import Removed
-from rendezvous.core.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.logouts import LiveOnly, Revocation
 from rendezvous.core.replies import Source
+from rendezvous.core.signaling.encoded import array, string, text_of
+from rendezvous.core.signaling.entries import Entry
+from rendezvous.core.signaling.events import Event, EventKind, EventLogged
+from rendezvous.core.signaling.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role
 from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import TrackerPeer
 from rendezvous.storage.attempt_rows import PUT_ATTEMPT, written

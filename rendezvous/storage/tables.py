@@ -14,22 +14,22 @@ from socket import AF_INET6, inet_aton, inet_pton
 
 import attrs
 
-from rendezvous.core.attempt import AttemptView, Facilities, Given, Invitation
-from rendezvous.core.attempts import Attempts
-from rendezvous.core.attempttable import AttemptTable
-from rendezvous.core.events import invited
-from rendezvous.core.flat import Flat, flat_memory
+from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation
+from rendezvous.core.attempts.attempts import Attempts
+from rendezvous.core.attempts.table import AttemptTable
 from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring
-from rendezvous.core.listings import Listings
-from rendezvous.core.logouts import Logouts
 from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key, same_clock
-from rendezvous.core.presence import Presence
-from rendezvous.core.sessions import Sessions
+from rendezvous.core.presence.flat import Flat, flat_memory
+from rendezvous.core.presence.logouts import Logouts
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PresenceState, Timers
 from rendezvous.core.shares import Shares, share_of
-from rendezvous.core.signaling import Signaling
+from rendezvous.core.signaling.events import invited
+from rendezvous.core.signaling.listings import Listings
+from rendezvous.core.signaling.sessions import Sessions
+from rendezvous.core.signaling.signaling import Signaling
+from rendezvous.core.signaling.table import OfferTable
 from rendezvous.core.sources import SourceNetwork
-from rendezvous.core.states import PresenceState, Timers
-from rendezvous.core.table import OfferTable
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound
 from rendezvous.limits import AttemptLimits, Bounds, SignalingLimits

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rendezvous.core.batch import LEFT, Places, PulseBatch
-from rendezvous.core.presence import Presence
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.batch import LEFT, Places, PulseBatch
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp.mmsg import NAME_SIZE, Batch
 from rendezvous.udp.rows import words
 from rendezvous.wire.demux import mistakable

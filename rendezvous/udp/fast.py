@@ -22,9 +22,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.core.identity import KEY_SIZE
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol
-from rendezvous.core.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.udp.mmsg import MAX_REPLY, MESSAGE_SIZE, Batch, Calls
 from rendezvous.udp.port import DATAGRAMS_A_TURN, FairPort, GroupPort, in_fragments, listen_datagrams, send_whole

@@ -15,10 +15,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.core.identity import KEY_SIZE
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.replies import Pushed, PushNotice, Replies, Source
 from rendezvous.core.sources import source_network
-from rendezvous.core.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError, WireError

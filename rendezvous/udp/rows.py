@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp.mmsg import MESSAGE_SIZE, Batch
 from rendezvous.wire import pulse
 

@@ -10,10 +10,10 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.core.amplification import AmplificationLimit
+from rendezvous.core.presence.signedrequests import Refusal
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
-from rendezvous.core.signedrequests import Refusal
-from rendezvous.core.states import PulseCode
 from rendezvous.counters import Counters
 from rendezvous.interfaces import IStore
 from rendezvous.wire import tracker

@@ -8,7 +8,7 @@ import os
 import weakref
 from mmap import mmap
 
-from rendezvous.core.flat import SharedMemory
+from rendezvous.core.presence.flat import SharedMemory
 from rendezvous.errors import StartupError
 
 __all__ = ["shared_memory", "where"]
@@ -19,7 +19,8 @@ _NEVER = b"2"
 
 def shared_memory(size: int) -> SharedMemory:
     """
-    Reserve memory that can be given to another process; otherwise as :func:`~rendezvous.core.flat.flat_memory`.
+    Reserve memory that can be given to another process; otherwise as
+    :func:`~rendezvous.core.presence.flat.flat_memory`.
 
     :param size: in bytes.
     :raises StartupError: the system does not give so much.

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from rendezvous.core.addresses import shown
+from rendezvous.core.presence.signedrequests import Proof, Refusal, Request
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol as Switch
-from rendezvous.core.signedrequests import Proof, Refusal, Request
-from rendezvous.core.states import PulseCode
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.udp.shared import PORT_NUMBERS, Attempts, Datagrams, Drop
 from rendezvous.wire import signed

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rendezvous.core.macs import MAC_SIZE, mac
-from rendezvous.core.presence import Presence
-from rendezvous.core.signedbatch import REFUSALS, Opened, SignedBatch
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.signedbatch import REFUSALS, Opened, SignedBatch
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp.columns import BatchColumns
 from rendezvous.udp.mmsg import MESSAGE_SIZE, Batch
 from rendezvous.udp.rows import words

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rendezvous.core.identity import KEY_SIZE
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, NAME_SIZE, Batch, keys_in_hex
 from rendezvous.udp.rows import replies, words
 from rendezvous.wire.signed import SIGNED_SIZE

@@ -1,9 +1,9 @@
 """
 The program of a UDP worker: a process that answers steady pulses, and hands over all else.
 
-It has no reactor. It waits for datagrams on its sockets, takes what :mod:`rendezvous.core.steady` allows, answers, and
-sends the other datagrams to the main process through a pair of sockets. It ends when the other side of the pair is
-closed, and at the latest with the main process.
+It has no reactor. It waits for datagrams on its sockets, takes what :mod:`rendezvous.core.presence.steady` allows,
+answers, and sends the other datagrams to the main process through a pair of sockets. It ends when the other side of the
+pair is closed, and at the latest with the main process.
 
 The main process gives it descriptors with fixed numbers, and one message through the pair, which :class:`Given`
 describes.
@@ -27,9 +27,9 @@ from typing import Any, Protocol
 import attrs
 
 from rendezvous.core.identity import KEY_SIZE
-from rendezvous.core.keyindex import KeyIndex
-from rendezvous.core.states import PulseCode
-from rendezvous.core.steady import SteadyPulses, place
+from rendezvous.core.presence.keyindex import KeyIndex
+from rendezvous.core.presence.states import PulseCode
+from rendezvous.core.presence.steady import SteadyPulses, place
 from rendezvous.udp.control import ANSWERED, BUSY, UNRECEIVABLE, UNSENDABLE, Control, Line
 from rendezvous.udp.handing import MAX_MESSAGE, messages
 from rendezvous.udp.mmsg import MESSAGE_SIZE, Batch, Calls, keys_in_hex, load_calls
@@ -61,7 +61,7 @@ PAIR_FD, CONTROL_FD, COLUMNS_FD, KEYS_FD, TABLE_FD, FIRST_SOCKET_FD = range(3, 9
 BEAT = 0.1
 
 #: Seconds after which a batch has taken so long that its pulses are left to the main process: see
-#: :mod:`rendezvous.core.steady`. It takes less than a millisecond unless the process was stopped.
+#: :mod:`rendezvous.core.presence.steady`. It takes less than a millisecond unless the process was stopped.
 SLOW = 0.05
 
 #: Bytes that are held for the main process while it is busy: as much as the receive buffer of a port.
@@ -86,7 +86,7 @@ class Given:
     :ivar columns: where the records begin in their file, and their bytes.
     :ivar keys: bytes of the keys.
     :ivar table: bytes of the table of the index.
-    :ivar spread: see :class:`~rendezvous.core.keyindex.KeyIndex`.
+    :ivar spread: see :class:`~rendezvous.core.presence.keyindex.KeyIndex`.
     :ivar control: bytes of the control memory.
     :ivar sockets: of each socket the number in messages, the family, and the number of the port's protocol.
     """
@@ -300,7 +300,7 @@ def decide_on(batch: Batch, number: int, index: KeyIndex, memory: mmap | memoryv
     """Decide with NumPy where it is installed, otherwise in a plain loop."""
     one_by_one = OneByOne(batch, number, SteadyPulses(index, memory))
     try:
-        from rendezvous.core.lookup import Lookup
+        from rendezvous.core.presence.lookup import Lookup
         from rendezvous.udp.workercolumns import InColumns
     except ImportError:
         return one_by_one

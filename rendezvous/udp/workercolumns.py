@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rendezvous.core.identity import KEY_SIZE
-from rendezvous.core.lookup import Lookup
-from rendezvous.core.states import PulseCode
-from rendezvous.core.steadybatch import SteadyBatch
+from rendezvous.core.presence.lookup import Lookup
+from rendezvous.core.presence.states import PulseCode
+from rendezvous.core.presence.steadybatch import SteadyBatch
 from rendezvous.udp.columns import BatchColumns
 from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, Batch, keys_in_hex
 from rendezvous.udp.rows import replies, words

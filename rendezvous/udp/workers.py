@@ -22,8 +22,8 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from rendezvous.clock import ServerClock
-from rendezvous.core.grace import TICK, Grace
-from rendezvous.core.presence import Presence
+from rendezvous.core.presence.grace import TICK, Grace
+from rendezvous.core.presence.presence import Presence
 from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.errors import StartupError
 from rendezvous.udp.control import BUSY, UNRECEIVABLE, UNSENDABLE, Control, control_size

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rendezvous.core.attempt import AttemptRole, AttemptState
-from rendezvous.core.candidates import GIVEN_KINDS
-from rendezvous.core.pairs import CandidateKind, Mapping, Via
-from rendezvous.core.rounds import Strategy
-from rendezvous.core.strategy import REASONS
+from rendezvous.core.attempts.attempt import AttemptRole, AttemptState
+from rendezvous.core.attempts.candidates import GIVEN_KINDS
+from rendezvous.core.attempts.strategy import REASONS
+from rendezvous.core.punching.pairs import CandidateKind, Mapping, Via
+from rendezvous.core.punching.rounds import Strategy
 from rendezvous.limits import AttemptLimits
 from rendezvous.web.schemaparts import (
     AT_LEAST_ONE,

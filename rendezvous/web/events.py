@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
-from rendezvous.core.attempt import Invitation
-from rendezvous.core.events import Event
+from rendezvous.core.attempts.attempt import Invitation
 from rendezvous.core.notes import PeerEvents
-from rendezvous.core.offers import Answer, Candidate
+from rendezvous.core.signaling.events import Event
+from rendezvous.core.signaling.offers import Answer, Candidate
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.model import Events

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from rendezvous.core.states import Timers
+from rendezvous.core.presence.states import Timers
 from rendezvous.limits import SignalingLimits
 from rendezvous.web.pages import encode
 

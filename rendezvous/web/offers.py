@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
-from rendezvous.core.bloom import Bloom
 from rendezvous.core.notes import PeerEvents
-from rendezvous.core.pages import Page
-from rendezvous.core.specs import OfferSpec
+from rendezvous.core.signaling.bloom import Bloom
+from rendezvous.core.signaling.pages import Page
+from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.interfaces import IStore
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from rendezvous.core.pages import Page
+from rendezvous.core.signaling.pages import Page
 from rendezvous.errors import Malformed
 from rendezvous.limits import MAX_INTEGER
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rendezvous.core.attempt import Invitation
-from rendezvous.core.offers import Answer, Candidate, Offer, Role, Session
+from rendezvous.core.attempts.attempt import Invitation
+from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Session
 from rendezvous.web.pages import encode, splice
 
 __all__ = [

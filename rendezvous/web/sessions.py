@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from rendezvous.core.notes import OfferSide
-from rendezvous.core.offers import Role, Session
+from rendezvous.core.signaling.offers import Role, Session
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SESSION_BODY, SignalingLimits

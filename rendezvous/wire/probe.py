@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 from rendezvous.core.macs import MAC_SIZE, derive_key, is_authentic, mac
-from rendezvous.core.probes import MAX_PAYLOAD, PATH_ID_SIZE, Data, Probe, ProbeType
+from rendezvous.core.punching.probes import MAX_PAYLOAD, PATH_ID_SIZE, Data, Probe, ProbeType
 from rendezvous.errors import WireError
 from rendezvous.wire.places import PLACE_SIZE, decode_place, encode_place
 
@@ -35,7 +35,7 @@ _TYPES = frozenset(ProbeType)
 
 class PairCodec:
     """
-    Writes and reads the datagrams of one attempt (:class:`rendezvous.core.probes.Codec`).
+    Writes and reads the datagrams of one attempt (:class:`rendezvous.core.punching.probes.Codec`).
 
     :param pair_key: 32 bytes, from the server.
     :param attempt: 8 bytes.

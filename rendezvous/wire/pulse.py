@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from rendezvous.core.identity import KEY_SIZE
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.errors import WireError
 
 __all__ = ["REPLY_SIZE", "PulseCode", "decode", "decode_reply", "encode_reply"]

@@ -13,8 +13,8 @@ from enum import IntEnum
 import attrs
 
 from rendezvous.core.macs import is_authentic, mac
-from rendezvous.core.signedrequests import NO_ATTEMPT, Request
-from rendezvous.core.states import PulseCode
+from rendezvous.core.presence.signedrequests import NO_ATTEMPT, Request
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.errors import WireError
 from rendezvous.wire.places import PLACE_SIZE, decode_place, encode_place
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import attrs
 
-from rendezvous.core.clients import ClientColumns
 from rendezvous.core.identity import Keyring, Secret
-from rendezvous.core.record import ADDRESS, RECORD_SIZE, USED
+from rendezvous.core.presence.clients import ClientColumns
+from rendezvous.core.presence.record import ADDRESS, RECORD_SIZE, USED
 from rendezvous.storage.client_file import client_file_path, look
 from rendezvous.storage.database import open_database
 from rendezvous.storage.inspection import read_only

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import attrs
 
-from rendezvous.core.client import Client
 from rendezvous.core.identity import Keyring, Secret
+from rendezvous.core.presence.client import Client
 from rendezvous.storage.client_file import client_file_path, look
 from rendezvous.storage.database import open_database
 from rendezvous.storage.inspection import read_only

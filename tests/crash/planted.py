@@ -10,9 +10,9 @@ from collections.abc import Callable
 from mmap import MAP_PRIVATE, mmap
 from typing import Any
 
-from rendezvous.core.batch import PulseBatch
-from rendezvous.core.presence import Presence
-from rendezvous.core.record import WORDS
+from rendezvous.core.presence.batch import PulseBatch
+from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.record import WORDS
 from rendezvous.storage import client_file
 from rendezvous.storage.journal import Journal
 

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from rendezvous.client.portmap import GatewayReport
-from rendezvous.core.mapping import mapping_of
-from rendezvous.core.pairs import Mapping
+from rendezvous.core.attempts.mapping import mapping_of
+from rendezvous.core.punching.pairs import Mapping
 
 __all__ = ["Diagnosis", "Family", "PortMapping", "ServerFindings"]
 

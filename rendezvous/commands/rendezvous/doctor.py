@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherR
 
 from rendezvous.client import ClientError
 from rendezvous.client._resolve import is_ipv6, resolve
-from rendezvous.client.interfaces import interface_addresses, source_address
+from rendezvous.client.network.interfaces import interface_addresses, source_address
 from rendezvous.client.portmap import GatewayReport
 from rendezvous.commands.rendezvous.context import Context, port_mapper
 from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, PortMapping, ServerFindings

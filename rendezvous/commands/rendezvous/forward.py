@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 
-from rendezvous.client.paths import MAX_PAYLOAD
+from rendezvous.client.connecting.paths import MAX_PAYLOAD
 from rendezvous.commands.rendezvous.context import Context
 from rendezvous.commands.rendezvous.errors import CommandError
 from rendezvous.commands.rendezvous.paths import Path, connect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from rendezvous.client.paths import MAX_PAYLOAD
+from rendezvous.client.connecting.paths import MAX_PAYLOAD
 from rendezvous.commands.rendezvous.context import Context
 from rendezvous.commands.rendezvous.paths import Path, connect, listen
 

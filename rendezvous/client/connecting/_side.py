@@ -1,0 +1,389 @@
+"""One side of an attempt: the server's part over HTTP, observations, and the puncher that opens the path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from rendezvous.client.attempts import Attempt, AttemptState, Candidate
+from rendezvous.client.connecting._endpoints import Address, Endpoint, SocketEndpoint
+from rendezvous.client.connecting._gathering import Gathering
+from rendezvous.client.connecting._host import ASK_TIMES, Host
+from rendezvous.client.connecting._observing import Observer
+from rendezvous.client.connecting._wakeup import Wakeup
+from rendezvous.client.connecting._words import candidates_of, error_of, round_of
+from rendezvous.client.errors import ClientError, ConnectFailed, NotFound, ServerUnreachable
+from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release, Send
+from rendezvous.core.punching.pairs import Local, Via
+from rendezvous.core.punching.probes import NEW_PATH
+from rendezvous.core.punching.puncher import Puncher
+from rendezvous.wire.probe import PairCodec
+
+__all__ = ["RETRY", "Side"]
+
+RETRY = 0.5
+"""Seconds after which an attempt is read again when the server could not be reached."""
+
+VIEW_TIME, PATIENCE = 2.0, 1.5
+"""Seconds that the server holds the request for a change of an attempt, and that the request may take beside that. A
+connection that has lost packets takes longer, and then another one is faster."""
+
+Ask = Callable[[float | None], Deferred[Attempt]]
+
+GIVE_UP = 65.0
+"""Seconds after which an attempt is given up that the server says nothing of; the server ends each after 60 s."""
+
+T = TypeVar("T")
+
+
+class Side:
+    """
+    One side of one attempt.
+
+    :param host: this host.
+    :param peer_id: the client id of the peer.
+    :param path: the name of the path to go on with, if this side has asked for the attempt.
+    :param known: the names of the paths with this peer, if the peer has asked.
+    :ivar gathering: the endpoints.
+    :ivar puncher: opens the path; there is none before the server lets both sides begin.
+    :ivar connected: fires with how the puncher has connected; fails with a ``ClientError``. Cancel it to give up.
+    :ivar act: carries out actions; a path takes this over when there is one.
+    """
+
+    _log = Logger()
+
+    def __init__(self, host: Host, peer_id: str, *, path: bytes = NEW_PATH, known: Collection[bytes] = ()) -> None:
+        self._host = host
+        self.peer_id = peer_id
+        self._path, self._known = path, known
+        self._began = host.now()
+        self.gathering = Gathering(host, self.received, self._is_late)
+        self.puncher: Puncher | None = None
+        self.connected: Deferred[Connected] = Deferred(lambda _: self.finish(gave_up=True))
+        self.act: Callable[[list[Action]], None] = self._act
+        self._wakeup = Wakeup(host.reactor, self._tick)
+        self._observer: Observer | None = None
+        self._attempt: Attempt | None = None
+        self._round, self._begun = 1, False
+        # What the server knows.
+        self._named: list[Candidate] = []
+        self._named_round_trip = host.client.round_trip
+        # What the conversation with the server waits for.
+        self._waiting: Deferred[Any] | None = None
+        self._finished = False
+        self._outcome: tuple[Via | None, float, str | None] = (None, 0.0, None)
+
+    @property
+    def seconds(self) -> float:
+        """:returns: seconds since the attempt was asked for."""
+        return self._host.now() - self._began
+
+    def connect(self) -> None:
+        """Ask for an attempt with the peer."""
+        attempts, identity, birthday = self._host.client.attempts, self._host.identity, self._host.options.birthday
+        self._begin(
+            lambda patience: attempts.connect(
+                identity,
+                self.peer_id,
+                self._named,
+                rtt=self._named_round_trip,
+                birthday=birthday,
+                patience=patience,
+            )
+        )
+
+    def accept(self, attempt: bytes) -> None:
+        """
+        Accept an invitation.
+
+        :param attempt: the 8 bytes of its id.
+        """
+        attempts, identity, birthday = self._host.client.attempts, self._host.identity, self._host.options.birthday
+        self._begin(
+            lambda patience: attempts.accept(
+                identity, attempt, self._named, rtt=self._named_round_trip, birthday=birthday, patience=patience
+            ),
+            attempt,
+        )
+
+    def received(self, endpoint: Endpoint, datagram: bytes, source: Address) -> None:
+        """Take a datagram, until there is a path."""
+        if not self.is_servers(endpoint, datagram, source) and self.puncher is not None:
+            self.act(self.puncher.receive(self._host.now(), endpoint.local, datagram, source))
+            self._wake()
+
+    def is_servers(self, endpoint: Endpoint, datagram: bytes, source: Address) -> bool:
+        """:returns: whether a datagram is one of the server's, which is then taken."""
+        observer = self._observer
+        return (
+            observer is not None
+            and isinstance(endpoint, SocketEndpoint)
+            and observer.receive(endpoint, datagram, source)
+        )
+
+    def next_round(self, number: int) -> None:
+        """
+        Open new sockets and observe them.
+
+        :param number: of the round.
+        """
+        if self._finished or self._attempt is None or self._attempt.state.over:
+            self._end_rounds()
+            return
+        self._round, self._begun = number, False
+        try:
+            self.gathering.open_round()
+        except CannotListenError as error:
+            self._fail(ConnectFailed(f"no UDP socket can be opened: {error}", code="no-socket"))
+            return
+        self._observe(self._attempt.id)
+        self._name_candidates()
+        self._view(self._attempt)
+
+    def open_more(self, count: int) -> None:
+        """
+        Open sockets for birthday probing.
+
+        :param count: how many.
+        """
+        if self.puncher is not None:
+            self.puncher.add_locals(self._host.now(), self.gathering.open_more(count))
+
+    def finish(self, via: Via | None = None, *, gave_up: bool = False) -> None:
+        """
+        End the attempt: no further rounds. Endpoints stay open if there is a path.
+
+        :param via: how the path goes now; by default as it was connected.
+        :param gave_up: whether the application has given up.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        self._wakeup.cancel()
+        if self._observer is not None:
+            self._observer.stop()
+        if self._waiting is not None:
+            self._waiting.cancel()
+        connected_via, seconds, code = self._outcome
+        self._report(via or connected_via, seconds, code, gave_up=gave_up)
+        if connected_via is None:
+            self.gathering.close()
+
+    def abandon(self) -> None:
+        """End an attempt that has connected, without a path."""
+        self.finish()
+        self.gathering.close()
+
+    # The server's part.
+
+    def _begin(self, ask: Ask, attempt: bytes | None = None) -> None:
+        try:
+            self.gathering.open_round()
+        except CannotListenError as error:
+            self._fail(ConnectFailed(f"no UDP socket can be opened: {error}", code="no-socket"))
+            return
+        self._named = self.gathering.candidates()
+        preparing = Deferred.fromCoroutine(self._host.prepare())
+        Deferred.fromCoroutine(self._run(ask, preparing, attempt)).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        if not failure.check(ClientError):
+            self._log.failure("Unexpected error in an attempt", failure=failure)
+        self._fail(failure)
+
+    async def _run(self, ask: Ask, preparing: Deferred[None], attempt_id: bytes | None) -> None:
+        asking = Deferred.fromCoroutine(self._ask(ask))
+        try:
+            await self._wait(preparing)
+            if attempt_id is not None:
+                # The invited side knows the attempt already, and need not wait for the answer.
+                self._observe(attempt_id)
+        except BaseException:
+            asking.addErrback(lambda _: None)
+            asking.cancel()
+            raise
+        attempt = self._attempt = await self._wait(asking)
+        if attempt_id is None:
+            self._observe(attempt.id)
+        self.gathering.allocate(attempt.ice_servers)
+        self._name_candidates()
+        while True:
+            self._view(attempt)
+            if attempt.state.over or self._finished:
+                return
+            attempt = await self._next(attempt)
+
+    async def _ask(self, ask: Ask) -> Attempt:
+        """:returns: the attempt. A request that has got no answer is repeated: one too many does no harm."""
+        for patience in ASK_TIMES:
+            try:
+                return await ask(patience)
+            except ServerUnreachable as error:
+                self._log.debug("The request is repeated: {error}", error=error)
+        return await ask(None)
+
+    async def _next(self, attempt: Attempt) -> Attempt:
+        """:returns: the next version of an attempt; a server that cannot be reached is asked again."""
+        client, identity = self._host.client, self._host.identity
+        while True:
+            asked = self.seconds
+            try:
+                # The connection of the answer before can be used again in the next turn of the reactor.
+                await self._wait(deferLater(self._host.reactor, 0))
+                return await self._wait(
+                    client.attempts.view(
+                        identity, attempt.id, wait=VIEW_TIME, version=attempt.version, patience=PATIENCE
+                    )
+                )
+            except NotFound:
+                raise
+            except ClientError as error:
+                if self.seconds > GIVE_UP:
+                    raise
+                self._log.debug("The attempt is read again: {error}", error=error)
+                pause = 0.0 if isinstance(error, ServerUnreachable) and self.seconds - asked > PATIENCE else RETRY
+            await self._wait(deferLater(self._host.reactor, pause))
+
+    async def _wait(self, work: Deferred[T]) -> T:
+        """:returns: a result, unless the attempt ends before."""
+        self._waiting = work
+        try:
+            return await work
+        finally:
+            self._waiting = None
+
+    def _view(self, attempt: Attempt) -> None:
+        """Go on with what the server says."""
+        self._attempt = attempt
+        if self._finished:
+            return
+        failed = attempt.state is AttemptState.FAILED and not self.connected.called
+        if failed or (attempt.state.over and self.puncher is None):
+            self._fail(error_of(attempt))
+        elif attempt.state is AttemptState.GO and attempt.round == self._round:
+            self._go(attempt)
+
+    def _go(self, attempt: Attempt) -> None:
+        now = self._host.now()
+        self.gathering.permit(each.host for each in attempt.peer.candidates)
+        if self._begun and self.puncher is not None:
+            self.puncher.add_candidates(now, candidates_of(attempt))
+            self._wake()
+            return
+        if self.puncher is None:
+            self.puncher = Puncher(
+                PairCodec(attempt.key or b"", attempt.id, attempt.controlling),
+                self._host.chance,
+                attempt=attempt.id,
+                controlling=attempt.controlling,
+                path=self._path,
+                known=self._known,
+            )
+        self._begun = True
+        begun = round_of(attempt, self._hold(attempt), self.gathering.locals())
+        self.act(self.puncher.begin(now, begun))
+        self._wake()
+
+    def _hold(self, attempt: Attempt) -> float:
+        """:returns: the hold, less what the server could not know of the way to this client."""
+        measured = None if self._observer is None else self._observer.round_trip
+        late = 0.0 if measured is None else (measured - (self._named_round_trip or 0.0)) / 2
+        return max(attempt.hold - late, 0.0)
+
+    def _observe(self, attempt: bytes) -> None:
+        if self._observer is not None:
+            self._observer.stop()
+        self._observer = Observer(self._host.reactor, self._host.signer, attempt, self._round)
+        if not self._finished and self.gathering.sockets:
+            self._observer.start(self.gathering.sockets, self._host.targets)
+
+    def _is_late(self, local: Local) -> None:
+        """Go on with an endpoint that has become known, or has changed."""
+        if self._finished:
+            return
+        if self.puncher is not None and self._begun:
+            self.puncher.add_locals(self._host.now(), [local])
+            if self._attempt is not None:
+                self.gathering.permit(each.host for each in self._attempt.peer.candidates)
+            self._wake()
+        self._name_candidates()
+
+    def _name_candidates(self) -> None:
+        """Give the server the candidates that it does not have."""
+        candidates = self.gathering.candidates()
+        if self._attempt is None or self._attempt.state.over or candidates == self._named:
+            return
+        self._named = candidates
+        naming = self._host.client.attempts.candidates(self._host.identity, self._attempt.id, candidates)
+        naming.addErrback(lambda failure: self._log.debug("Candidates were refused: {why}", why=failure.value))
+
+    # The puncher's part.
+
+    def _tick(self) -> None:
+        if self.puncher is not None:
+            self.act(self.puncher.tick(self._host.now()))
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._outcome[0] is not None:
+            self.act([])  # The path sets its timer anew.
+        elif self.puncher is not None and not self._finished:
+            self._wakeup.set(self.puncher.due())
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send(local, address, datagram, ttl):
+                    endpoint = self.gathering.endpoints.get(local.name)
+                    if endpoint is not None:
+                        endpoint.send(datagram, address, ttl)
+                case NextRound(number):
+                    self.next_round(number)
+                case OpenSockets(count):
+                    self.open_more(count)
+                case Release(locals):
+                    self.gathering.release(local.name for local in locals)
+                case Connected(via=via):
+                    self._outcome = (via, self.seconds, None)
+                    self._wakeup.cancel()
+                    self.connected.callback(action)
+                case Failed(code, reason):
+                    self._fail(ConnectFailed(reason, code=code))
+
+    def _end_rounds(self) -> None:
+        if self._outcome[0] is not None:
+            self.finish()
+        elif not self._finished:
+            self._fail(error_of(self._attempt))
+
+    def _fail(self, error: BaseException | Failure) -> None:
+        if self._finished:
+            return
+        failure = error if isinstance(error, Failure) else Failure(error)
+        code = getattr(failure.value, "code", None)
+        self._outcome = (self._outcome[0], self._outcome[1], code or "error")
+        self.finish()
+        if not self.connected.called:
+            self.connected.errback(failure)
+
+    def _report(self, via: Via | None, seconds: float, code: str | None, *, gave_up: bool) -> None:
+        """Say how it went; whether the server takes it makes no difference."""
+        attempt = self._attempt
+        if attempt is None or attempt.state in (AttemptState.DECLINED, AttemptState.EXPIRED, AttemptState.FAILED):
+            return
+        attempts, identity = self._host.client.attempts, self._host.identity
+        if via is not None:
+            reporting = attempts.done(identity, attempt.id, ok=True, seconds=seconds, via=via.value)
+        elif gave_up:
+            reporting = attempts.end(identity, attempt.id)
+        else:
+            reporting = attempts.done(identity, attempt.id, ok=False, code=code)
+        reporting.addErrback(lambda failure: self._log.debug("The outcome was refused: {why}", why=failure.value))

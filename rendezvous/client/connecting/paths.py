@@ -1,0 +1,251 @@
+"""A path to a peer: datagrams both ways, on whichever addresses work best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from rendezvous.client._moment import Moment
+from rendezvous.client.connecting._endpoints import Address, Endpoint
+from rendezvous.client.connecting._host import Host
+from rendezvous.client.connecting._side import Side
+from rendezvous.client.connecting._wakeup import Wakeup
+from rendezvous.core.punching.actions import (
+    Action,
+    AttemptDue,
+    Closed,
+    Deliver,
+    Failed,
+    Lost,
+    NextRound,
+    OpenSockets,
+    PathChanged,
+    Release,
+    Send,
+)
+from rendezvous.core.punching.pairs import Via
+from rendezvous.core.punching.path import Path as Core
+from rendezvous.core.punching.probes import MAX_PAYLOAD
+
+__all__ = ["MAX_EARLY", "MAX_PAYLOAD", "Path"]
+
+MAX_EARLY = 64
+"""Payloads that are kept until the application takes them."""
+
+
+def _ignore(*_: object) -> None:
+    return None
+
+
+class Path:
+    """
+    A path to one peer, made by :class:`~rendezvous.client.Connector`.
+
+    It keeps itself alive and moves to other addresses when the network changes. Nothing is delivered twice, also while
+    it moves. Datagrams may get lost, as with UDP. The peer is authenticated, and data is not encrypted: carry
+    WireGuard, DTLS or the like on it where that matters.
+
+    Set the callbacks when you get the path. An exception that one of them raises is logged.
+
+    :ivar peer: the client id of the peer.
+    :ivar ms: milliseconds from the call of ``connect()``, or from the invitation, to the path.
+    :ivar on_path_changed: called with this path when it goes another way.
+    :ivar on_lost: called with a sentence when nothing was heard from the peer for 30 s. The path has ended then.
+    :ivar on_closed: called without arguments when one side has closed the path.
+    """
+
+    _log = Logger()
+
+    def __init__(self, host: Host, side: Side, core: Core, renew: Callable[[Path], None]) -> None:
+        self._host = host
+        self._core = core
+        self._renew = renew
+        self._sides = [side]
+        self._wakeup = Wakeup(host.reactor, self._tick)
+        self._ended = Moment()
+        self._released: Deferred[None] | None = None
+        self.peer = side.peer_id
+        self.ms = round(side.seconds * 1000)
+        self._on_datagram: Callable[[bytes], object] | None = None
+        self._early: list[bytes] = []
+        self.on_path_changed: Callable[[Path], object] = _ignore
+        self.on_lost: Callable[[str], object] = _ignore
+        self.on_closed: Callable[[], object] = _ignore
+
+    @property
+    def on_datagram(self) -> Callable[[bytes], object] | None:
+        """
+        Called with each payload. Until it is set, the first :data:`MAX_EARLY` payloads are kept, and further ones are
+        lost.
+        """
+        return self._on_datagram
+
+    @on_datagram.setter
+    def on_datagram(self, callback: Callable[[bytes], object] | None) -> None:
+        self._on_datagram = callback
+        early, self._early = self._early, []
+        for payload in early:
+            self._deliver(payload)
+
+    @property
+    def via(self) -> str:
+        """How it goes: ``lan``, ``ipv6``, ``mapped``, ``direct``, ``birthday`` or ``relay``."""
+        return self._core.via.value
+
+    @property
+    def address(self) -> Address:
+        """The host and the port of the peer that it sends to, through the relay if this side uses one."""
+        return self._core.address
+
+    @property
+    def round_trip(self) -> float:
+        """The round trip, in seconds."""
+        return self._core.rtt
+
+    @property
+    def name(self) -> bytes:
+        """6 bytes, by which both sides know the path."""
+        return self._core.name
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was lost or closed."""
+        return self._core.ended
+
+    def send(self, datagram: bytes) -> None:
+        """
+        Send a datagram. After the end of the path it is dropped.
+
+        :param datagram: at most :data:`MAX_PAYLOAD` bytes, 1200.
+        :raises ValueError: when it is longer.
+        """
+        self._act(self._core.send(self._host.now(), datagram))
+
+    def close(self) -> Deferred[None]:
+        """
+        End the path. The peer learns it.
+
+        :returns: fires when all sockets are closed.
+        """
+        self._act(self._core.close(self._host.now()))
+        return self._ended.wait()
+
+    def when_ended(self) -> Deferred[None]:
+        """:returns: fires when the path was lost or closed, and all sockets are closed."""
+        return self._ended.wait()
+
+    # What the connector does.
+
+    def start(self) -> None:
+        """Begin, when the application has set its callbacks."""
+        if not self._core.ended:
+            self._adopt(self._sides[0])
+            self._act(self._core.start(self._host.now()))
+
+    def join(self, side: Side) -> None:
+        """
+        Go on with another attempt that has connected.
+
+        :param side: this host's side of it.
+        """
+        if side.puncher is None or self._core.ended:
+            return
+        older, self._sides = self._sides, [*self._sides, side]
+        for each in older:
+            each.finish()
+        self._adopt(side)
+        self._act(self._core.join(self._host.now(), side.puncher))
+
+    def _adopt(self, side: Side) -> None:
+        side.act = self._act
+        side.gathering.redirect(self._received)
+        if side.puncher is not None and side.puncher.connected is not None:
+            self._finish_rounds(side.puncher.connected.via)
+
+    def _received(self, endpoint: Endpoint, datagram: bytes, source: Address) -> None:
+        if not self._sides[-1].is_servers(endpoint, datagram, source):
+            self._act(self._core.receive(self._host.now(), endpoint.local, datagram, source))
+
+    def _tick(self) -> None:
+        self._act(self._core.tick(self._host.now()))
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            self._do(action)
+        if self._core.ended:
+            self._release_all()
+        else:
+            self._wakeup.set(self._core.due())
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Send(local, address, datagram, ttl):
+                self._send(local.name, datagram, address, ttl)
+            case NextRound(_) | OpenSockets(_) | Failed() | Release(_):
+                self._go_on_trying(action)
+            case _:
+                self._report(action)
+
+    def _report(self, action: Action) -> None:
+        """Inform those who use the path."""
+        match action:
+            case Deliver(payload):
+                self._deliver(payload)
+            case PathChanged(via=via):
+                self._finish_rounds(via)
+                self._call(self.on_path_changed, self)
+            case AttemptDue():
+                self._renew(self)
+            case Lost():
+                self._call(self.on_lost, "Nothing was heard from the peer for 30 s.")
+            case Closed():
+                self._call(self.on_closed)
+
+    def _go_on_trying(self, action: Action) -> None:
+        """While the path is relayed, its attempt goes on."""
+        match action:
+            case NextRound(number):
+                self._sides[-1].next_round(number)
+            case OpenSockets(count):
+                self._sides[-1].open_more(count)
+            case Failed():
+                self._sides[-1].finish()
+            case Release(locals):
+                for side in self._sides:
+                    side.gathering.release(local.name for local in locals)
+
+    def _send(self, name: str, datagram: bytes, address: Address, ttl: int | None) -> None:
+        for side in reversed(self._sides):
+            endpoint = side.gathering.endpoints.get(name)
+            if endpoint is not None:
+                endpoint.send(datagram, address, ttl)
+                return
+
+    def _finish_rounds(self, via: Via) -> None:
+        """With a direct path, the attempt has done what it was for."""
+        if via is not Via.RELAY:
+            self._sides[-1].finish(via)
+
+    def _release_all(self) -> None:
+        if self._released is not None:
+            return
+        self._wakeup.cancel()
+        for side in self._sides:
+            side.finish()
+        closing: Deferred[Any] = DeferredList([side.gathering.close() for side in self._sides], consumeErrors=True)
+        self._released = closing.addCallback(lambda _: self._ended.happen())
+
+    def _deliver(self, payload: bytes) -> None:
+        if self._on_datagram is not None:
+            self._call(self._on_datagram, payload)
+        elif len(self._early) < MAX_EARLY:
+            self._early.append(payload)
+
+    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
+        try:
+            callback(*arguments)
+        except Exception:
+            self._log.failure("Error in the application's {callback!r}", callback=callback)

@@ -1,0 +1,7 @@
+"""Port mapping: the next router is asked to pass on a UDP port (PCP, RFC 6887; NAT-PMP, RFC 6886; UPnP)."""
+
+from __future__ import annotations
+
+from rendezvous.client.portmap.mapper import BUDGET, GatewayReport, Mapping, PortMapper
+
+__all__ = ["BUDGET", "GatewayReport", "Mapping", "PortMapper"]

@@ -1,0 +1,1 @@
+"""The server's side of an attempt to connect two clients."""

@@ -1,0 +1,151 @@
+"""
+Which candidates of a client its peer gets: what one client must never make another send to.
+
+A public address is passed on only if the server has observed it, or one of its own TURN servers has it. For example, a
+client that names the address of somebody else as its own causes not one packet there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from rendezvous.core.attempts.attempt import Facilities, Side
+from rendezvous.core.attempts.mapping import mapping_of, predicted
+from rendezvous.core.punching.pairs import Candidate, CandidateKind, Mapping
+from rendezvous.errors import Malformed
+
+__all__ = ["GIVEN_KINDS", "candidate", "mapping", "passed_on"]
+
+#: The kinds that clients name; the others are found by the server.
+GIVEN_KINDS = (CandidateKind.HOST, CandidateKind.MAPPED, CandidateKind.RELAYED)
+
+#: Candidates of each kind that are passed on; private and public host candidates count apart.
+MOST_OF_A_KIND = 4
+#: The lowest port of a host candidate: no system service of a host may be sent probes.
+LEAST_HOST_PORT = 1024
+
+_NEVER = tuple(
+    map(
+        ip_network,
+        ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"),
+    )
+)
+# RFC 1918, RFC 6598 and RFC 4193.
+_PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
+
+Ip = IPv4Address | IPv6Address
+
+
+def candidate(kind: str, host: str, port: int, prefix: str = "") -> Candidate:
+    """
+    Read a candidate that a client names.
+
+    :param prefix: what errors put before a field's name.
+    :raises Malformed: it is none.
+    """
+    if kind not in GIVEN_KINDS:
+        raise Malformed(f"{prefix}kind must be one of {', '.join(GIVEN_KINDS)}.")
+    try:
+        address = _ip(host)
+    except ValueError:
+        raise Malformed(f"{prefix}host must be an IPv4 or IPv6 address without a scope.") from None
+    if not 1 <= port <= 65535:
+        raise Malformed(f"{prefix}port must be an integer from 1 to 65535.")
+    return Candidate(CandidateKind(kind), (str(address), port))
+
+
+def mapping(side: Side, round: int) -> Mapping:
+    """:returns: the mapping of a side's NAT: that of IPv4, unless it was observed with IPv6 alone."""
+    seen = side.seen(round)
+    family = 4 if seen.get(4) else 6
+    interfaces = {each.address[0] for each in side.given.candidates if each.kind is CandidateKind.HOST}
+    return mapping_of(seen.get(family, {}), interfaces)
+
+
+def passed_on(side: Side, peer: Side, round: int, facilities: Facilities) -> tuple[Candidate, ...]:
+    """:returns: the candidates of a side that its peer gets in a round, each address once."""
+    found: dict[tuple[str, int], Candidate] = {}
+    for each in (
+        *_of_host(side, peer),
+        *_mapped(side),
+        *_observed(side, peer, round),
+        *_relayed(side, facilities),
+    ):
+        found.setdefault(each.address, each)
+    return tuple(found.values())
+
+
+def _of_host(side: Side, peer: Side) -> Iterator[Candidate]:
+    own, other = _networks(side), _networks(peer)
+    public = private = 0
+    for each in side.given.candidates:
+        address = _ip(each.address[0])
+        if each.kind is not CandidateKind.HOST or each.address[1] < LEAST_HOST_PORT or _is_never(address):
+            continue
+        if _is_private(address):
+            if own & other and private < MOST_OF_A_KIND:
+                private += 1
+                yield each
+        elif address.version == 6 and _network(address) in own and public < MOST_OF_A_KIND:
+            public += 1
+            yield each
+
+
+def _mapped(side: Side) -> list[Candidate]:
+    """:returns: those whose address check was answered."""
+    given = side.given.candidates
+    return [each for each in given if each.kind is CandidateKind.MAPPED and each.address in side.vouched][
+        :MOST_OF_A_KIND
+    ]
+
+
+def _observed(side: Side, peer: Side, round: int) -> Iterator[Candidate]:
+    """Give where the server has seen the sockets, and where a sequential NAT will map them next."""
+    for ports in side.seen(round).values():
+        for host, port in ports.values():
+            # Two clients on the machine of the server, as in a demonstration, are there for each other alone.
+            if not _ip(host).is_loopback or any(_ip(other).is_loopback for other in peer.hosts()):
+                yield Candidate(CandidateKind.SERVER_REFLEXIVE, (host, port))
+    if mapping(side, round) is Mapping.SEQUENTIAL:
+        seen = side.seen(round)
+        for address in predicted(seen.get(4) or seen[6]):
+            yield Candidate(CandidateKind.PREDICTED, address)
+
+
+def _relayed(side: Side, facilities: Facilities) -> list[Candidate]:
+    given, hosts = side.given.candidates, facilities.relay_hosts
+    return [each for each in given if each.kind is CandidateKind.RELAYED and each.address[0] in hosts][:MOST_OF_A_KIND]
+
+
+def _networks(side: Side) -> set[str]:
+    """:returns: the networks that a side was observed in: IPv4 addresses, and the /64 of IPv6."""
+    return {_network(_ip(host)) for host in side.hosts()}
+
+
+def _network(address: Ip) -> str:
+    return str(address) if isinstance(address, IPv4Address) else str(IPv6Address(int(address) >> 64 << 64))
+
+
+@lru_cache(4096)
+def _ip(host: str) -> Ip:
+    """
+    Read an address. It is cached, because each change of an attempt looks at all of its addresses.
+
+    :raises ValueError: it is none, or has a scope.
+    """
+    if "%" in host:
+        raise ValueError
+    address = ip_address(host)
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+@lru_cache(4096)
+def _is_never(address: Ip) -> bool:
+    return any(address in network for network in _NEVER if network.version == address.version)
+
+
+@lru_cache(4096)
+def _is_private(address: Ip) -> bool:
+    return any(address in network for network in _PRIVATE if network.version == address.version)

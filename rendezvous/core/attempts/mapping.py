@@ -1,0 +1,46 @@
+"""What kind of NAT a client is behind, from where the UDP ports of the server have seen its socket (RFC 4787)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from rendezvous.core.punching.pairs import Mapping
+from rendezvous.core.punching.probes import Address
+
+__all__ = ["HARD", "Observed", "mapping_of", "predicted"]
+
+#: The source of one socket as UDP ports of the server have seen it, by the index of the port; the latest comes last.
+Observed = dict[int, Address]
+
+#: How far apart two ports may be that a NAT has given one after the other.
+SEQUENCE = 8
+
+#: The mappings that give each destination another port.
+HARD = frozenset({Mapping.SEQUENTIAL, Mapping.ENDPOINT_DEPENDENT})
+
+
+def mapping_of(observed: Observed, interfaces: Collection[str]) -> Mapping:
+    """
+    Classify the mapping of one socket.
+
+    :param observed: what the first two UDP ports of the server have seen, of one family of addresses.
+    :param interfaces: the addresses that the client says its interfaces have.
+    """
+    sources = set(observed.values())
+    if not sources:
+        return Mapping.BLOCKED
+    if len(sources) == 1:
+        [(host, _)] = sources
+        if host in interfaces:
+            return Mapping.NONE
+        return Mapping.ENDPOINT_INDEPENDENT if len(observed) > 1 else Mapping.UNKNOWN
+    (host, port), (other_host, other_port) = sources
+    if host == other_host and abs(port - other_port) <= SEQUENCE:
+        return Mapping.SEQUENTIAL
+    return Mapping.ENDPOINT_DEPENDENT
+
+
+def predicted(observed: Observed) -> list[Address]:
+    """:returns: the addresses that a NAT with sequential mapping is about to use: the 8 ports after the latest."""
+    host, port = list(observed.values())[-1]
+    return [(host, each) for each in range(port + 1, min(port + SEQUENCE, 65535) + 1)]

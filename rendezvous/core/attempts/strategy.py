@@ -1,0 +1,75 @@
+"""What two clients should do to connect, by their NATs and their candidates; and why they cannot, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rendezvous.core.attempts.attempt import Attempt, Facilities, Side
+from rendezvous.core.attempts.candidates import mapping, passed_on
+from rendezvous.core.attempts.mapping import HARD
+from rendezvous.core.punching.pairs import Candidate, CandidateKind, Mapping
+from rendezvous.core.punching.rounds import Strategy
+
+__all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "UNSEEN", "choose"]
+
+#: The round in which many ports may be tried.
+BIRTHDAY_ROUND = 2
+
+#: The code of a failure that a client has reported in words of its own.
+NO_PATH = "no-path"
+
+#: The codes of attempts that have failed, and what each means.
+REASONS = {
+    "symmetric-pair": "Both NATs give every destination another port; a relay is needed, and this server offers none.",
+    "udp-blocked": "No datagram of one side has reached the server; a relay is needed, and this server offers none.",
+    "no-common-family": "One side has only IPv4 and the other one only IPv6; a relay is needed, and this server offers"
+    " none.",
+    NO_PATH: "No path was found within the time.",
+}
+
+#: The codes that lost datagrams can be the reason of.
+UNSEEN = frozenset({"udp-blocked", "no-common-family"})
+
+
+def choose(attempt: Attempt, facilities: Facilities) -> tuple[Strategy, str | None]:
+    """
+    Find out what both sides should do in the present round.
+
+    :returns: the strategy; and with :attr:`Strategy.RELAY` the code of :data:`REASONS` why there is no direct path.
+        Without TURN servers the attempt has failed for this reason.
+    """
+    one, other, round = attempt.controlling, attempt.controlled, attempt.round
+    code = _obstacle(one, other, round, facilities)
+    if code is not None:
+        return Strategy.RELAY, code
+    mappings = (mapping(one, round), mapping(other, round))
+    if (
+        round == BIRTHDAY_ROUND
+        and one.given.birthday
+        and other.given.birthday
+        and Mapping.ENDPOINT_DEPENDENT in mappings
+        and not all(each in HARD for each in mappings)
+    ):
+        return Strategy.BIRTHDAY, None
+    return Strategy.DIRECT, None
+
+
+def _obstacle(one: Side, other: Side, round: int, facilities: Facilities) -> str | None:
+    mappings = (mapping(one, round), mapping(other, round))
+    if Mapping.BLOCKED in mappings:
+        return "udp-blocked"
+    candidates = (passed_on(one, other, round, facilities), passed_on(other, one, round, facilities))
+    if not set(one.seen(round)) & set(other.seen(round)):
+        return "no-common-family"
+    if all(each in HARD for each in mappings) and not _helps(*candidates):
+        return "symmetric-pair"
+    return None
+
+
+def _helps(one: Sequence[Candidate], other: Sequence[Candidate]) -> bool:
+    """:returns: whether a candidate makes it matter little that both NATs give every destination another port."""
+    for each in (*one, *other):
+        is_near = each.kind is CandidateKind.HOST and ":" not in each.address[0]
+        if is_near or each.kind is CandidateKind.MAPPED:
+            return True
+    return all(any(":" in each.address[0] for each in side) for side in (one, other))

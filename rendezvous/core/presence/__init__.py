@@ -1,0 +1,1 @@
+"""Clients: their records, their states, and the pulses that keep them."""

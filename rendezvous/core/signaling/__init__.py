@@ -1,0 +1,1 @@
+"""Offers, answers, candidates and sessions, and the events about them."""
