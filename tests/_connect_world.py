@@ -155,7 +155,7 @@ class Party:
             self.client,
             self.identity,
             PartyReactor(host),
-            chance=Random(number),
+            random=Random(number),
             mapper=self.mapper,
             find_addresses=lambda: list(host.addresses.values()),
             watch=self._watch,

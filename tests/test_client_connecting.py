@@ -474,7 +474,7 @@ class RefusalTests(ConnectCase):
         """The attempt is read again for as long as it may last, and then given up."""
         alice, bob = self.pair(translation.SYMMETRIC, translation.SYMMETRIC)
         result = alice.connector.connect(bob.identity.client_id)
-        self.world.network.run(2, lambda: bool(alice.connector._sides) and self.has_begun(alice))
+        self.world.network.run(2, lambda: bool(alice.connector._attempts) and self.has_begun(alice))
         self.world.wire.up = False
         for end in self.world.wire.ends:
             end.end()
@@ -487,7 +487,7 @@ class RefusalTests(ConnectCase):
 
     def has_begun(self, party: Party) -> bool:
         """:returns: whether the server has answered the request for an attempt."""
-        return any(side._attempt is not None for side in party.connector._sides)
+        return any(attempt._attempt is not None for attempt in party.connector._attempts)
 
     def test_cancelled_connection_leaves_nothing(self) -> None:
         """The attempt is given up at the server, and the peer gives it up too."""

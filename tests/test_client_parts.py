@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client._moment import Moment
+from rendezvous.client._latch import Latch
 from rendezvous.client._resolve import choose, literal
 
 
@@ -31,32 +31,32 @@ class AddressTests(SynchronousTestCase):
         self.assertIsNone(choose(found[1:], ipv6=True))
 
 
-class MomentTests(SynchronousTestCase):
-    """Waiting for what happens once."""
+class LatchTests(SynchronousTestCase):
+    """Waiting for an event that happens once."""
 
-    def test_all_are_told_before_and_after(self) -> None:
-        """Who waits is told when it happens; who asks later is told at once; a second time changes nothing."""
-        moment = Moment()
-        early = [moment.wait(), moment.wait()]
-        moment.happen()
-        moment.happen(ValueError)
-        for waiter in [*early, moment.wait()]:
+    def test_waiters_before_and_after_fire(self) -> None:
+        """Early waiters fire when it happens, later ones at once. A second call changes nothing."""
+        latch = Latch()
+        early = [latch.wait(), latch.wait()]
+        latch.set()
+        latch.set(ValueError)
+        for waiter in [*early, latch.wait()]:
             self.assertIsNone(self.successResultOf(waiter))
 
     def test_cancelled_waiter_is_forgotten(self) -> None:
-        """One who no longer waits is not told, and the others are."""
-        moment = Moment()
-        first, second = moment.wait(), moment.wait()
+        """A cancelled waiter does not fire, and the others do."""
+        latch = Latch()
+        first, second = latch.wait(), latch.wait()
         first.cancel()
-        moment.happen()
+        latch.set()
         self.failureResultOf(first, CancelledError)
         self.successResultOf(second)
 
-    def test_one_who_is_told_may_cancel_another(self) -> None:
+    def test_callback_may_cancel_another_waiter(self) -> None:
         """A callback that cancels another waiter breaks nothing."""
-        moment = Moment()
-        first, second = moment.wait(), moment.wait()
+        latch = Latch()
+        first, second = latch.wait(), latch.wait()
         first.addCallback(lambda _: second.cancel())
-        moment.happen()
+        latch.set()
         self.failureResultOf(second, CancelledError)
         self.successResultOf(first)

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, succeed
 from rendezvous.client.portmap import GatewayReport
 from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, PortMapping, ServerFindings
 from rendezvous.commands.rendezvous.doctor import Instruments, examine, show_diagnosis
-from rendezvous.commands.rendezvous.observing import observe
 from rendezvous.commands.rendezvous.program import finish
+from rendezvous.commands.rendezvous.stun import observe
 from rendezvous.settings import UDPPort
 from rendezvous.testing import MemoryServer
 from rendezvous.wire import stun

@@ -19,7 +19,7 @@ from twisted.web.iweb import IResponse
 
 from rendezvous.client._backoff import retry_delay
 from rendezvous.client._http import Exchanges, Request
-from rendezvous.client._moment import Moment
+from rendezvous.client._latch import Latch
 from rendezvous.client._sse import Parser
 from rendezvous.client.errors import ClientError, NotRegistered, ServerError, ServerUnreachable
 from rendezvous.client.records import Identity
@@ -84,8 +84,8 @@ class EventStream(Service):
         self._last_id = last_id
         self._random = random
         self._work: Deferred[None] | None = None
-        self._open = Moment()
-        self._gone = Moment()
+        self._open = Latch()
+        self._gone = Latch()
         self._failures = 0
 
     @property
@@ -116,8 +116,8 @@ class EventStream(Service):
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
-        opened, self._open = self._open, Moment()
-        opened.happen(CancelledError)
+        opened, self._open = self._open, Latch()
+        opened.set(CancelledError)
 
     async def _run(self) -> None:
         while True:
@@ -136,8 +136,8 @@ class EventStream(Service):
             await deferLater(self._reactor, delay)
 
     def _end(self, reason: NotRegistered) -> None:
-        self._gone.happen(lambda: reason)
-        self._open.happen(lambda: reason)
+        self._gone.set(lambda: reason)
+        self._open.set(lambda: reason)
 
     async def _read(self) -> None:
         headers = {"Accept": "text/event-stream"}
@@ -148,7 +148,7 @@ class EventStream(Service):
 
     def _took(self, parser: Parser, data: bytes) -> None:
         self._failures = 0
-        self._open.happen()
+        self._open.set()
         for found in parser.feed(data):
             self._last_id = parser.last_id if parser.last_id is not None else self._last_id
             try:

@@ -19,7 +19,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from rendezvous.client._backoff import pulse_delay, retry_delay
-from rendezvous.client._moment import Moment
+from rendezvous.client._latch import Latch
 from rendezvous.client._pulses import Answered, Invited, PlainPulses, Pulses, SignedPulses
 from rendezvous.client._server_time import ServerTime
 from rendezvous.client._signing import Signer
@@ -155,8 +155,8 @@ class KeepAlive(Service):
             refused=self._refused,
         )
         self._state = KeepAliveState.STOPPED
-        self._online = Moment()
-        self._gone = Moment()
+        self._online = Latch()
+        self._gone = Latch()
         self._timer: IDelayedCall | None = None
         self._work: Deferred[Any] | None = None
         self._pulsed_at = 0.0
@@ -183,8 +183,8 @@ class KeepAlive(Service):
             return
         self._socket.open_early()
         super().startService()
-        if self._gone.over:
-            self._gone = Moment()
+        if self._gone.is_set:
+            self._gone = Latch()
         self._failures = 0
         self._fire(KeepAliveEvent.START)
 
@@ -197,8 +197,8 @@ class KeepAlive(Service):
         super().stopService()
         self._fire(KeepAliveEvent.STOP)
         closed = self._socket.close()
-        online, self._online = self._online, Moment()
-        online.happen(CancelledError)
+        online, self._online = self._online, Latch()
+        online.set(CancelledError)
         return closed
 
     def whenOnline(self) -> Deferred[None]:
@@ -319,7 +319,7 @@ class KeepAlive(Service):
         if self._failures:
             self._log.info("Client {client_id} is online again", client_id=self._identity.client_id)
         self._failures = 0
-        self._online.happen()
+        self._online.set()
 
     def _verify(self) -> None:
         self._begin(
@@ -343,8 +343,8 @@ class KeepAlive(Service):
 
     def _give_up(self) -> None:
         self._log.warn("Client {client_id} is gone; it must register again", client_id=self._identity.client_id)
-        self._gone.happen(ClientGone)
-        self._online.happen(ClientGone)
+        self._gone.set(ClientGone)
+        self._online.set(ClientGone)
         self._call(self._on_gone, ClientGone())
 
     def _take(self, datagram: bytes) -> bool:

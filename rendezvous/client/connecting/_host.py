@@ -21,7 +21,7 @@ from rendezvous.client.errors import ServerUnreachable
 from rendezvous.client.portmap import Mapping
 from rendezvous.client.records import Identity
 from rendezvous.client.relay import Relay
-from rendezvous.core.punching.probes import Chance
+from rendezvous.core.punching.probes import RandomSource
 
 __all__ = ["ASK_TIMES", "Host", "Mapper", "Options", "RelayUse"]
 
@@ -90,7 +90,7 @@ class Host:
     :ivar client: of the server.
     :ivar identity: of this client.
     :ivar reactor: provides ``IReactorTime``, ``IReactorUDP``, ``IReactorTCP`` and ``IReactorPluggableNameResolver``.
-    :ivar chance: randomness.
+    :ivar random: randomness.
     :ivar options: of the application.
     :ivar mapper: asks the next router for mappings.
     :ivar find_addresses: finds the addresses of the interfaces.
@@ -101,7 +101,7 @@ class Host:
     client: RendezvousClient
     identity: Identity
     reactor: Any
-    chance: Chance
+    random: RandomSource
     options: Options
     mapper: Mapper
     find_addresses: Callable[[], list[str]]
@@ -112,7 +112,7 @@ class Host:
     _names: count[int] = attrs.field(factory=count, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.signer = Signer(self.identity, self.client.time, self.chance.randbytes)
+        self.signer = Signer(self.identity, self.client.time, self.random.randbytes)
 
     def now(self) -> float:
         """:returns: the time of the reactor, in seconds."""

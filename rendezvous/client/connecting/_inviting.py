@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.client._backoff import retry_delay
-from rendezvous.client._moment import Moment
+from rendezvous.client._latch import Latch
 from rendezvous.client.attempts import LONGEST_WAIT, Invitation
 from rendezvous.client.connecting._host import Host
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered
@@ -55,7 +55,7 @@ class Invitations:
         self._pulses: KeepAlive | None = None
         self._asking: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
-        self._ready = Moment()
+        self._ready = Latch()
         self._late: IDelayedCall | None = None
         self._hint: IDelayedCall | None = None
         self._since: int | None = None
@@ -72,12 +72,12 @@ class Invitations:
             host.identity,
             host.client.host,
             host.reactor,
-            random=host.chance.random,
+            random=host.random.random,
             signed=True,
             on_gone=self._gone,
             on_invitation=self._hinted,
         )
-        self._ready = Moment()
+        self._ready = Latch()
         self._begin_pulses(self._pulses)
         self._begin_asking()
 
@@ -103,7 +103,7 @@ class Invitations:
         """:returns: fires when the socket of the pulses is closed."""
         pulses, self._pulses = self._pulses, None
         self._stop_asking()
-        self._ready.happen(CancelledError)
+        self._ready.set(CancelledError)
         if pulses is not None:
             self._stopping = pulses.stopService()
         stopped: Deferred[None] = Deferred()
@@ -113,11 +113,11 @@ class Invitations:
 
     def _begin_pulses(self, pulses: KeepAlive) -> None:
         pulses.startService()
-        pulses.whenOnline().addCallbacks(lambda _: self._ready.happen(), self._not_online)
+        pulses.whenOnline().addCallbacks(lambda _: self._ready.set(), self._not_online)
 
     def _not_online(self, failure: Failure) -> None:
         if failure.check(ClientGone):
-            self._ready.happen(ClientGone)
+            self._ready.set(ClientGone)
 
     def _begin_asking(self) -> None:
         self._asking = Deferred.fromCoroutine(self._ask())
@@ -145,7 +145,7 @@ class Invitations:
                 self._since = None
                 failures += 1
                 self._log.debug("Invitations cannot be asked for: {error}", error=error)
-                await self._rest(retry_delay(LONGEST_PAUSE, failures, self._host.chance.random()))
+                await self._rest(retry_delay(LONGEST_PAUSE, failures, self._host.random.random()))
                 continue
             failures = 0
             wait = LONGEST_WAIT - 5
@@ -158,8 +158,8 @@ class Invitations:
 
     def _answered(self) -> None:
         """The server can be asked: that is enough, if it takes no pulse."""
-        if self._late is None and not self._ready.over:
-            self._late = self._host.reactor.callLater(PULSE_TIME, self._ready.happen)
+        if self._late is None and not self._ready.is_set:
+            self._late = self._host.reactor.callLater(PULSE_TIME, self._ready.set)
 
     async def _rest(self, delay: float) -> None:
         self._pause = deferLater(self._host.reactor, delay)

@@ -12,9 +12,9 @@ from twisted.python.failure import Failure
 
 from rendezvous.client.api import RendezvousClient
 from rendezvous.client.attempts import Invitation
+from rendezvous.client.connecting._attempt import RunningAttempt
 from rendezvous.client.connecting._host import Host, Mapper, Options, RelayUse
 from rendezvous.client.connecting._inviting import Invitations
-from rendezvous.client.connecting._side import Side
 from rendezvous.client.connecting.paths import Path
 from rendezvous.client.errors import ClientError, ClientGone
 from rendezvous.client.network.interfaces import interface_addresses
@@ -24,7 +24,7 @@ from rendezvous.client.records import Identity
 from rendezvous.client.relay import Relay
 from rendezvous.core.punching.actions import Connected
 from rendezvous.core.punching.path import Path as Core
-from rendezvous.core.punching.probes import Chance
+from rendezvous.core.punching.probes import RandomSource
 
 __all__ = ["MAX_INCOMING", "Connector", "Watch"]
 
@@ -59,7 +59,7 @@ class Connector:
     :param on_gone: called once with the error when the server no longer knows the client. Open paths stay, but cannot
         move any more.
     :param trust_root: the authorities for TLS to a relay; ``None`` for those of the system.
-    :param chance: randomness; the system's by default.
+    :param random: randomness; the system's by default.
     :param mapper: asks the next router for mappings; by default it is asked with PCP and NAT-PMP.
     :param find_addresses: finds the addresses of this host.
     :param watch: makes what tells that the network has changed, from a reactor and what to call.
@@ -79,7 +79,7 @@ class Connector:
         port_mapping: bool = True,
         on_gone: Callable[[ClientGone], object] | None = None,
         trust_root: Any = None,
-        chance: Chance | None = None,
+        random: RandomSource | None = None,
         mapper: Mapper | None = None,
         find_addresses: Callable[[], list[str]] = interface_addresses,
         watch: Watch = Uplink,
@@ -89,7 +89,7 @@ class Connector:
             client,
             identity,
             reactor,
-            SystemRandom() if chance is None else chance,
+            SystemRandom() if random is None else random,
             Options(RelayUse(relay), birthday, port_mapping, trust_root),
             PortMapper(reactor) if mapper is None else mapper,
             find_addresses,
@@ -99,9 +99,9 @@ class Connector:
         self._uplink = watch(reactor, self._network_changed)
         self._watching = False
         self._paths: dict[bytes, Path] = {}
-        self._sides: set[Side] = set()
+        self._attempts: set[RunningAttempt] = set()
         # The attempts that are to join a path, and how many more a path that has to move may have.
-        self._renewals: dict[bytes, Side] = {}
+        self._renewals: dict[bytes, RunningAttempt] = {}
         self._moving: dict[bytes, int] = {}
         self._listening = False
         self._allow: Callable[[str], bool] = _all
@@ -129,9 +129,9 @@ class Connector:
         :returns: fires with the path; set its callbacks at once. Fails with :exc:`~rendezvous.client.ConnectFailed`,
             whose ``code`` and ``reason`` say why there is none, or another error of the client. It can be cancelled.
         """
-        side = Side(self._host, peer_id)
-        result = self._track(side).addCallback(lambda _: self._open(side))
-        side.connect()
+        attempt = RunningAttempt(self._host, peer_id)
+        result = self._track(attempt).addCallback(lambda _: self._open(attempt))
+        attempt.connect()
         return result
 
     def listen(self, on_path: Callable[[Path], object], allow: Callable[[str], bool] | None = None) -> Deferred[None]:
@@ -156,8 +156,8 @@ class Connector:
         :returns: fires when everything is closed.
         """
         self._listening = False
-        for side in list(self._sides):
-            side.connected.cancel()
+        for attempt in list(self._attempts):
+            attempt.connected.cancel()
         closing: list[Deferred[Any]] = [path.close() for path in self.paths]
         if self._watching:
             self._watching = False
@@ -166,21 +166,21 @@ class Connector:
         closed.addCallback(lambda _: DeferredList([self._invitations.stop(), self._host.mapper.stop()]))
         return closed.addCallback(lambda _: None)
 
-    def _track(self, side: Side) -> Deferred[Connected]:
+    def _track(self, attempt: RunningAttempt) -> Deferred[Connected]:
         """:returns: what the attempt leads to; it counts as going on until then."""
-        self._sides.add(side)
+        self._attempts.add(attempt)
 
         def over(result: Any) -> Any:
-            self._sides.discard(side)
+            self._attempts.discard(attempt)
             return result
 
-        return side.connected.addBoth(over)
+        return attempt.connected.addBoth(over)
 
-    def _open(self, side: Side) -> Path:
+    def _open(self, attempt: RunningAttempt) -> Path:
         """:returns: a new path."""
-        if side.puncher is None:
+        if attempt.puncher is None:
             raise RuntimeError("the attempt has not connected")
-        path = Path(self._host, side, Core(side.puncher, self._host.chance), self._renew)
+        path = Path(self._host, attempt, Core(attempt.puncher, self._host.random), self._renew)
         self._paths[path.name] = path
         path.when_ended().addCallback(lambda _: self._ended(path))
         self._keep_in_touch()
@@ -205,13 +205,14 @@ class Connector:
     def _invited(self, invitation: Invitation) -> None:
         known = [path.name for path in self.paths if path.peer == invitation.peer]
         wanted = known or (self._listening and self._allowed(invitation.peer))
-        if not wanted or len(self._sides) >= MAX_INCOMING:
+        if not wanted or len(self._attempts) >= MAX_INCOMING:
             declining = self._host.client.attempts.end(self._host.identity, invitation.attempt)
             declining.addErrback(lambda failure: self._log.debug("Declining failed: {why}", why=failure.value))
             return
-        side = Side(self._host, invitation.peer, known=known)
-        self._track(side).addCallback(lambda connected: self._came(side, connected)).addErrback(self._not_connected)
-        side.accept(invitation.attempt)
+        attempt = RunningAttempt(self._host, invitation.peer, known=known)
+        connecting = self._track(attempt).addCallback(lambda connected: self._came(attempt, connected))
+        connecting.addErrback(self._not_connected)
+        attempt.accept(invitation.attempt)
 
     def _allowed(self, peer_id: str) -> bool:
         try:
@@ -220,12 +221,12 @@ class Connector:
             self._log.failure("Error in the application's {callback!r}", callback=self._allow)
             return False
 
-    def _came(self, side: Side, connected: Connected) -> None:
+    def _came(self, attempt: RunningAttempt, connected: Connected) -> None:
         existing = self._paths.get(connected.path)
         if existing is not None:
-            existing.join(side)
+            existing.join(attempt)
             return
-        path = self._open(side)
+        path = self._open(attempt)
         try:
             self._on_path(path)
         except Exception:
@@ -255,22 +256,22 @@ class Connector:
         """Begin a new attempt for a path, unless there is one."""
         if path.name in self._renewals or path.ended:
             return
-        side = self._renewals[path.name] = Side(self._host, path.peer, path=path.name)
+        attempt = self._renewals[path.name] = RunningAttempt(self._host, path.peer, path=path.name)
 
         def joined(connected: Connected) -> None:
             if connected.path == path.name and not path.ended:
                 self._moving.pop(path.name, None)
-                path.join(side)
+                path.join(attempt)
             else:
-                side.abandon()
+                attempt.abandon()
 
         def over(result: Any) -> Any:
             del self._renewals[path.name]
             return result
 
-        work = self._track(side).addBoth(over)
+        work = self._track(attempt).addBoth(over)
         work.addCallback(joined).addErrback(self._not_connected).addCallback(lambda _: self._move_again(path))
-        side.connect()
+        attempt.connect()
 
     def _move_again(self, path: Path) -> None:
         """Begin another attempt if a path has to move and has not: the new network may have been there in part only."""

@@ -8,11 +8,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from rendezvous.client._moment import Moment
+from rendezvous.client._latch import Latch
+from rendezvous.client._timer import Timer
+from rendezvous.client.connecting._attempt import RunningAttempt
 from rendezvous.client.connecting._endpoints import Address, Endpoint
 from rendezvous.client.connecting._host import Host
-from rendezvous.client.connecting._side import Side
-from rendezvous.client.connecting._wakeup import Wakeup
 from rendezvous.core.punching.actions import (
     Action,
     AttemptDue,
@@ -59,16 +59,16 @@ class Path:
 
     _log = Logger()
 
-    def __init__(self, host: Host, side: Side, core: Core, renew: Callable[[Path], None]) -> None:
+    def __init__(self, host: Host, attempt: RunningAttempt, core: Core, renew: Callable[[Path], None]) -> None:
         self._host = host
         self._core = core
         self._renew = renew
-        self._sides = [side]
-        self._wakeup = Wakeup(host.reactor, self._tick)
-        self._ended = Moment()
+        self._attempts = [attempt]
+        self._timer = Timer(host.reactor, self._tick)
+        self._ended = Latch()
         self._released: Deferred[None] | None = None
-        self.peer = side.peer_id
-        self.ms = round(side.seconds * 1000)
+        self.peer = attempt.peer_id
+        self.ms = round(attempt.seconds * 1000)
         self._on_datagram: Callable[[bytes], object] | None = None
         self._early: list[bytes] = []
         self.on_path_changed: Callable[[Path], object] = _ignore
@@ -142,31 +142,31 @@ class Path:
     def start(self) -> None:
         """Begin, when the application has set its callbacks."""
         if not self._core.ended:
-            self._adopt(self._sides[0])
+            self._adopt(self._attempts[0])
             self._act(self._core.start(self._host.now()))
 
-    def join(self, side: Side) -> None:
+    def join(self, attempt: RunningAttempt) -> None:
         """
         Go on with another attempt that has connected.
 
-        :param side: this host's side of it.
+        :param attempt: the other one.
         """
-        if side.puncher is None or self._core.ended:
+        if attempt.puncher is None or self._core.ended:
             return
-        older, self._sides = self._sides, [*self._sides, side]
+        older, self._attempts = self._attempts, [*self._attempts, attempt]
         for each in older:
             each.finish()
-        self._adopt(side)
-        self._act(self._core.join(self._host.now(), side.puncher))
+        self._adopt(attempt)
+        self._act(self._core.join(self._host.now(), attempt.puncher))
 
-    def _adopt(self, side: Side) -> None:
-        side.act = self._act
-        side.gathering.redirect(self._received)
-        if side.puncher is not None and side.puncher.connected is not None:
-            self._finish_rounds(side.puncher.connected.via)
+    def _adopt(self, attempt: RunningAttempt) -> None:
+        attempt.act = self._act
+        attempt.gathering.redirect(self._received)
+        if attempt.puncher is not None and attempt.puncher.connected is not None:
+            self._finish_rounds(attempt.puncher.connected.via)
 
     def _received(self, endpoint: Endpoint, datagram: bytes, source: Address) -> None:
-        if not self._sides[-1].is_servers(endpoint, datagram, source):
+        if not self._attempts[-1].is_servers(endpoint, datagram, source):
             self._act(self._core.receive(self._host.now(), endpoint.local, datagram, source))
 
     def _tick(self) -> None:
@@ -178,7 +178,7 @@ class Path:
         if self._core.ended:
             self._release_all()
         else:
-            self._wakeup.set(self._core.due())
+            self._timer.set(self._core.due())
 
     def _do(self, action: Action) -> None:
         match action:
@@ -208,18 +208,18 @@ class Path:
         """While the path is relayed, its attempt goes on."""
         match action:
             case NextRound(number):
-                self._sides[-1].next_round(number)
+                self._attempts[-1].next_round(number)
             case OpenSockets(count):
-                self._sides[-1].open_more(count)
+                self._attempts[-1].open_more(count)
             case Failed():
-                self._sides[-1].finish()
+                self._attempts[-1].finish()
             case Release(locals):
-                for side in self._sides:
-                    side.gathering.release(local.name for local in locals)
+                for attempt in self._attempts:
+                    attempt.gathering.release(local.name for local in locals)
 
     def _send(self, name: str, datagram: bytes, address: Address, ttl: int | None) -> None:
-        for side in reversed(self._sides):
-            endpoint = side.gathering.endpoints.get(name)
+        for attempt in reversed(self._attempts):
+            endpoint = attempt.gathering.endpoints.get(name)
             if endpoint is not None:
                 endpoint.send(datagram, address, ttl)
                 return
@@ -227,16 +227,18 @@ class Path:
     def _finish_rounds(self, via: Via) -> None:
         """With a direct path, the attempt has done what it was for."""
         if via is not Via.RELAY:
-            self._sides[-1].finish(via)
+            self._attempts[-1].finish(via)
 
     def _release_all(self) -> None:
         if self._released is not None:
             return
-        self._wakeup.cancel()
-        for side in self._sides:
-            side.finish()
-        closing: Deferred[Any] = DeferredList([side.gathering.close() for side in self._sides], consumeErrors=True)
-        self._released = closing.addCallback(lambda _: self._ended.happen())
+        self._timer.cancel()
+        for attempt in self._attempts:
+            attempt.finish()
+        closing: Deferred[Any] = DeferredList(
+            [attempt.gathering.close() for attempt in self._attempts], consumeErrors=True
+        )
+        self._released = closing.addCallback(lambda _: self._ended.set())
 
     def _deliver(self, payload: bytes) -> None:
         if self._on_datagram is not None:

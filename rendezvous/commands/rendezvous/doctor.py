@@ -17,7 +17,7 @@ from rendezvous.client.portmap import GatewayReport
 from rendezvous.commands.rendezvous.context import Context, port_mapper
 from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, PortMapping, ServerFindings
 from rendezvous.commands.rendezvous.errors import CommandError
-from rendezvous.commands.rendezvous.observing import observe
+from rendezvous.commands.rendezvous.stun import observe
 
 __all__ = ["MAPPING_TIME", "Instruments", "Mapper", "examine", "show_diagnosis"]
 

@@ -13,7 +13,6 @@ from twisted.internet.task import react
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 
 from rendezvous.client import ClientError, Connector, Identity, RendezvousClient
-from rendezvous.commands.rendezvous.about import show_id, show_status
 from rendezvous.commands.rendezvous.account import Account
 from rendezvous.commands.rendezvous.arguments import parse
 from rendezvous.commands.rendezvous.console import Console, ConsoleEvents, open_console
@@ -22,9 +21,10 @@ from rendezvous.commands.rendezvous.doctor import show_diagnosis
 from rendezvous.commands.rendezvous.errors import CommandError, described
 from rendezvous.commands.rendezvous.forward import forward_ports
 from rendezvous.commands.rendezvous.identity import IdentityFile, default_path
+from rendezvous.commands.rendezvous.lines import connect_lines, listen_lines
 from rendezvous.commands.rendezvous.output import Output
 from rendezvous.commands.rendezvous.serve import serve_ports
-from rendezvous.commands.rendezvous.talk import connect_lines, listen_lines
+from rendezvous.commands.rendezvous.status import show_id, show_status
 
 __all__ = ["COMMANDS", "finish", "main"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from rendezvous.core.punching.actions import Send
 from rendezvous.core.punching.checks import Checks
 from rendezvous.core.punching.pairs import CandidateKind, Local
-from rendezvous.core.punching.probes import Address, Chance
+from rendezvous.core.punching.probes import Address, RandomSource
 from rendezvous.core.punching.schedule import OPENER_TTL
 
 __all__ = ["SOCKETS", "Easy", "Hard"]
@@ -49,7 +49,7 @@ class Easy:
     """
 
     def __init__(
-        self, checks: Checks, chance: Chance, locals: Sequence[Local], hosts: Sequence[str], start: float
+        self, checks: Checks, random: RandomSource, locals: Sequence[Local], hosts: Sequence[str], start: float
     ) -> None:
         self._checks = checks
         self._targets = [
@@ -58,7 +58,7 @@ class Easy:
             if not local.relayed
             for host in next(([host] for host in hosts if (":" in host) == local.ipv6), [])
         ][:1]
-        self._ports = _sample(chance, PORTS) if self._targets else []
+        self._ports = _sample(random, PORTS) if self._targets else []
         self._at = start + HEAD_START
 
     def due(self) -> float | None:
@@ -113,10 +113,10 @@ class Hard:
         return sends
 
 
-def _sample(chance: Chance, count: int) -> list[int]:
+def _sample(random: RandomSource, count: int) -> list[int]:
     """:returns: different random ports."""
     ports = list(range(FIRST_PORT, LAST_PORT + 1))
     for index in range(count):
-        other = index + int(chance.random() * (len(ports) - index))
+        other = index + int(random.random() * (len(ports) - index))
         ports[index], ports[other] = ports[other], ports[index]
     return ports[:count]

@@ -13,7 +13,7 @@ import attrs
 
 from rendezvous.core.punching.actions import Action, Send
 from rendezvous.core.punching.pairs import CandidateKind, Local, Pair
-from rendezvous.core.punching.probes import NEW_PATH, Address, Chance, Codec, Data, Probe, ProbeType, Window
+from rendezvous.core.punching.probes import NEW_PATH, Address, Codec, Data, Probe, ProbeType, RandomSource, Window
 from rendezvous.errors import WireError
 
 __all__ = ["ANSWER_RATE", "Checks", "Heard"]
@@ -61,19 +61,19 @@ class Checks:
     The pairs of one attempt, and the probes on them.
 
     :param codec: of this side of the attempt.
-    :param chance: for nonces.
+    :param random: for nonces.
     :param path: the earlier path that this side goes on with.
     :ivar pairs: all pairs, by the name of the local endpoint and the address of the peer.
     :ivar data_window: the numbers of data that were seen; the attempts of one path share it.
     :ivar heard_at: when the peer was last heard.
     """
 
-    def __init__(self, codec: Codec, chance: Chance, path: bytes = NEW_PATH) -> None:
+    def __init__(self, codec: Codec, random: RandomSource, path: bytes = NEW_PATH) -> None:
         self.codec = codec
         self.path = path
         self.pairs: dict[tuple[str, Address], Pair] = {}
         self.heard_at = float("-inf")
-        self._chance = chance
+        self._random = random
         self._sequence = 0
         self.data_window = Window()
         self._window = Window()
@@ -109,7 +109,7 @@ class Checks:
         self, now: float, local: Local, address: Address, *, nominate: bool = False, ttl: int | None = None
     ) -> Send:
         """Send a probe to an address that becomes a pair only if it answers."""
-        nonce = self._chance.randbytes(_NONCE_SIZE)
+        nonce = self._random.randbytes(_NONCE_SIZE)
         if len(self._outstanding) >= MAX_OUTSTANDING:
             del self._outstanding[next(iter(self._outstanding))]
         self._outstanding[nonce] = _Outstanding(local, address, now)
@@ -121,7 +121,7 @@ class Checks:
 
     def bye(self, pair: Pair) -> Send:
         """Say on a pair that the path ends."""
-        return self._send(ProbeType.BYE, pair.local, pair.address, self._chance.randbytes(_NONCE_SIZE))
+        return self._send(ProbeType.BYE, pair.local, pair.address, self._random.randbytes(_NONCE_SIZE))
 
     def _send(
         self, type: ProbeType, local: Local, address: Address, nonce: bytes, *, nominate: bool = False,

@@ -4,7 +4,7 @@ A path: datagrams of data between two peers, over the pair of addresses that wor
 It does no I/O and reads no clock, as the puncher. It is made of a puncher that has connected, and further ones may join
 it, for example after one side has moved to another network::
 
-    path = Path(puncher, chance)
+    path = Path(puncher, random)
     carry_out(path.start(now))
     carry_out(path.send(now, b"payload"))
     carry_out(path.receive(now, local, datagram, source))
@@ -22,11 +22,11 @@ from rendezvous.core.punching.actions import Action, AttemptDue, Closed, Deliver
 from rendezvous.core.punching.change import Change
 from rendezvous.core.punching.checks import Heard
 from rendezvous.core.punching.pairs import Local, Pair, Tier, Via
-from rendezvous.core.punching.probes import MAX_PAYLOAD, Address, Chance, Data, Probe, ProbeType
+from rendezvous.core.punching.probes import MAX_PAYLOAD, Address, Data, Probe, ProbeType, RandomSource
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.renewal import Renewal
 from rendezvous.core.punching.silence import Silence, Step
-from rendezvous.core.punching.upkeep import MAX_SPARE, has_failed, probe_due, proven_at, spare
+from rendezvous.core.punching.spares import MAX_SPARE, has_failed, probe_due, proven_at, spare
 
 __all__ = ["CONSENT_TIME", "KEEP_ALIVE", "Path"]
 
@@ -51,17 +51,17 @@ class Path:
     A path to one peer.
 
     :param puncher: has connected.
-    :param chance: spreads the keep-alives.
+    :param random: spreads the keep-alives.
     :ivar name: 6 bytes, by which both sides know the path; later attempts name it.
     :ivar ended: whether it is lost or closed.
     """
 
-    def __init__(self, puncher: Puncher, chance: Chance) -> None:
+    def __init__(self, puncher: Puncher, random: RandomSource) -> None:
         if puncher.connected is None:
             raise ValueError("the puncher has not connected")
         self.name = puncher.name
         self.ended = False
-        self._chance = chance
+        self._random = random
         self._punchers = [puncher]
         self._pair = puncher.connected
         self._owner = puncher
@@ -280,7 +280,7 @@ class Path:
 
     def _probe_later(self, now: float) -> None:
         """Have the next keep-alive a whole interval away."""
-        self._keep_alive_at = now + KEEP_ALIVE * (0.8 + 0.4 * self._chance.random())
+        self._keep_alive_at = now + KEEP_ALIVE * (0.8 + 0.4 * self._random.random())
 
     def _watch(self, now: float, actions: list[Action]) -> None:
         """Keep the pair in use alive, and probe it and then all others if it is silent."""

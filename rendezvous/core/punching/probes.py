@@ -12,7 +12,16 @@ from typing import Protocol
 import attrs
 
 __all__ = [
-    "MAX_PAYLOAD", "NEW_PATH", "PATH_ID_SIZE", "Address", "Chance", "Codec", "Data", "Probe", "ProbeType", "Window",
+    "MAX_PAYLOAD",
+    "NEW_PATH",
+    "PATH_ID_SIZE",
+    "Address",
+    "Codec",
+    "Data",
+    "Probe",
+    "ProbeType",
+    "RandomSource",
+    "Window",
 ]  # fmt: skip
 
 Address = tuple[str, int]
@@ -74,7 +83,7 @@ class Data:
     payload: bytes
 
 
-class Chance(Protocol):
+class RandomSource(Protocol):
     """Randomness, as :class:`random.Random` and :class:`random.SystemRandom` give it."""
 
     def random(self) -> float:

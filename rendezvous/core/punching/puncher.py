@@ -5,7 +5,7 @@ It does no I/O and reads no clock. Its methods take the time in seconds, on any 
 what is to be done (:mod:`rendezvous.core.punching.actions`). :meth:`Puncher.due` says when :meth:`Puncher.tick` is to
 be called next. For example::
 
-    puncher = Puncher(codec, chance, attempt=attempt, controlling=True)
+    puncher = Puncher(codec, random, attempt=attempt, controlling=True)
     locals = [Local("ipv4"), Local("relay", relayed=True)]
     carry_out(puncher.begin(now, Round(1, hold=0.06, candidates=candidates, locals=locals)))
     carry_out(puncher.receive(now, local, datagram, source))
@@ -26,7 +26,7 @@ from rendezvous.core.punching.actions import Action, Connected, Failed, NextRoun
 from rendezvous.core.punching.checks import Checks, Heard
 from rendezvous.core.punching.nomination import Nomination
 from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping, Pair, Tier, choose
-from rendezvous.core.punching.probes import NEW_PATH, PATH_ID_SIZE, Address, Chance, Codec, Data, Probe, ProbeType
+from rendezvous.core.punching.probes import NEW_PATH, PATH_ID_SIZE, Address, Codec, Data, Probe, ProbeType, RandomSource
 from rendezvous.core.punching.reasons import no_path
 from rendezvous.core.punching.rounds import LISTEN_TIME, LONGEST_ROUND, MAX_ROUNDS, Round, Strategy
 from rendezvous.core.punching.schedule import Schedule
@@ -52,7 +52,7 @@ class Puncher:
     def __init__(
         self,
         codec: Codec,
-        chance: Chance,
+        random: RandomSource,
         *,
         attempt: bytes,
         controlling: bool,
@@ -61,10 +61,10 @@ class Puncher:
     ) -> None:
         self.name = attempt[:PATH_ID_SIZE]
         self.controlling = controlling
-        self.checks = Checks(codec, chance, path)
+        self.checks = Checks(codec, random, path)
         self.connected: Pair | None = None
         self._early: list[Data] = []
-        self._chance, self._known = chance, frozenset(known)
+        self._random, self._known = random, frozenset(known)
         self._round: Round | None = None
         self._locals: dict[str, Local] = {}
         self._candidates: list[Candidate] = []
@@ -249,7 +249,7 @@ class Puncher:
             return
         if round.peer_mapping is Mapping.ENDPOINT_DEPENDENT:
             hosts = [host for host, _ in theirs]
-            self._birthday = birthday.Easy(self.checks, self._chance, round.locals, hosts, self._start)
+            self._birthday = birthday.Easy(self.checks, self._random, round.locals, hosts, self._start)
         else:
             self._birthday = birthday.Hard(self.checks, theirs[0], self._start)
             actions.append(OpenSockets(birthday.SOCKETS))

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-__all__ = ["Moment"]
+__all__ = ["Latch"]
 
 
-class Moment:
+class Latch:
     """
     A one-time event. Each caller that waits, before it or after it, gets a cancellable Deferred of its own.
 
-    :ivar over: whether it has happened.
+    :ivar is_set: whether it has happened.
     """
 
     def __init__(self) -> None:
-        self.over = False
+        self.is_set = False
         self._error: Callable[[], Exception] | None = None
         self._waiting: list[Deferred[None]] = []
 
@@ -29,19 +29,19 @@ class Moment:
         """
         waiter: Deferred[None] = Deferred(self._forget)
         self._waiting.append(waiter)
-        if self.over:
+        if self.is_set:
             self._fire_all()
         return waiter
 
-    def happen(self, error: Callable[[], Exception] | None = None) -> None:
+    def set(self, error: Callable[[], Exception] | None = None) -> None:
         """
         Fire the Deferreds of all callers that wait or will wait. Only the first call counts.
 
         :param error: makes the error that they fail with; ``None`` if they do not fail.
         """
-        if self.over:
+        if self.is_set:
             return
-        self.over, self._error = True, error
+        self.is_set, self._error = True, error
         self._fire_all()
 
     def _fire_all(self) -> None:

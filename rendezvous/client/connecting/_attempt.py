@@ -1,4 +1,4 @@
-"""One side of an attempt: the server's part over HTTP, observations, and the puncher that opens the path."""
+"""An attempt to connect, as this client takes part in it: requests to the server, observations, and the puncher."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.client._timer import Timer
 from rendezvous.client.attempts import Attempt, AttemptState, Candidate
+from rendezvous.client.connecting._conversions import candidates_of, error_of, round_of
 from rendezvous.client.connecting._endpoints import Address, Endpoint, SocketEndpoint
 from rendezvous.client.connecting._gathering import Gathering
 from rendezvous.client.connecting._host import ASK_TIMES, Host
 from rendezvous.client.connecting._observing import Observer
-from rendezvous.client.connecting._wakeup import Wakeup
-from rendezvous.client.connecting._words import candidates_of, error_of, round_of
 from rendezvous.client.errors import ClientError, ConnectFailed, NotFound, ServerUnreachable
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release, Send
 from rendezvous.core.punching.pairs import Local, Via
@@ -25,7 +25,7 @@ from rendezvous.core.punching.probes import NEW_PATH
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.wire.probe import PairCodec
 
-__all__ = ["RETRY", "Side"]
+__all__ = ["RETRY", "RunningAttempt"]
 
 RETRY = 0.5
 """Seconds after which an attempt is read again when the server could not be reached."""
@@ -42,9 +42,9 @@ GIVE_UP = 65.0
 T = TypeVar("T")
 
 
-class Side:
+class RunningAttempt:
     """
-    One side of one attempt.
+    An attempt that is going on, from the first request or the invitation to the path or the error.
 
     :param host: this host.
     :param peer_id: the client id of the peer.
@@ -67,7 +67,7 @@ class Side:
         self.puncher: Puncher | None = None
         self.connected: Deferred[Connected] = Deferred(lambda _: self.finish(gave_up=True))
         self.act: Callable[[list[Action]], None] = self._act
-        self._wakeup = Wakeup(host.reactor, self._tick)
+        self._timer = Timer(host.reactor, self._tick)
         self._observer: Observer | None = None
         self._attempt: Attempt | None = None
         self._round, self._begun = 1, False
@@ -165,7 +165,7 @@ class Side:
         if self._finished:
             return
         self._finished = True
-        self._wakeup.cancel()
+        self._timer.cancel()
         if self._observer is not None:
             self._observer.stop()
         if self._waiting is not None:
@@ -281,7 +281,7 @@ class Side:
         if self.puncher is None:
             self.puncher = Puncher(
                 PairCodec(attempt.key or b"", attempt.id, attempt.controlling),
-                self._host.chance,
+                self._host.random,
                 attempt=attempt.id,
                 controlling=attempt.controlling,
                 path=self._path,
@@ -336,7 +336,7 @@ class Side:
         if self._outcome[0] is not None:
             self.act([])  # The path sets its timer anew.
         elif self.puncher is not None and not self._finished:
-            self._wakeup.set(self.puncher.due())
+            self._timer.set(self.puncher.due())
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
@@ -353,7 +353,7 @@ class Side:
                     self.gathering.release(local.name for local in locals)
                 case Connected(via=via):
                     self._outcome = (via, self.seconds, None)
-                    self._wakeup.cancel()
+                    self._timer.cancel()
                     self.connected.callback(action)
                 case Failed(code, reason):
                     self._fail(ConnectFailed(reason, code=code))

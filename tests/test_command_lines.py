@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from rendezvous.client import RequestRefused
 from rendezvous.commands.rendezvous.identity import IdentityFile
-from rendezvous.commands.rendezvous.talk import connect_lines, listen_lines
+from rendezvous.commands.rendezvous.lines import connect_lines, listen_lines
 from tests._command_case import URL
 from tests._command_paths import ALICE, BOB, CAROL, FakeConnector, FakePath, PathCase
 

@@ -1,4 +1,4 @@
-"""A timer for a core that says when it wants to be called next."""
+"""A timer whose time can be changed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-__all__ = ["Wakeup"]
+__all__ = ["Timer"]
 
 
-class Wakeup:
+class Timer:
     """
-    Calls a function when a core is due.
+    Calls a function once at a time, for example when a state machine of ``core`` is due.
 
     :param reactor: provides ``IReactorTime``.
     :param call: the function.

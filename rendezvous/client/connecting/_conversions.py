@@ -1,4 +1,4 @@
-"""From what the server says of an attempt to what the puncher takes, and to errors."""
+"""Conversions of what the server says about an attempt: to what the puncher takes, and to an error."""
 
 from __future__ import annotations
 

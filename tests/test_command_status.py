@@ -9,11 +9,11 @@ from unittest import mock
 from twisted.internet.defer import Deferred
 
 from rendezvous.client import Identity, RequestRefused, ServerUnreachable
-from rendezvous.commands.rendezvous.about import show_id, show_status
 from rendezvous.commands.rendezvous.errors import CommandError
 from rendezvous.commands.rendezvous.identity import IdentityFile
 from rendezvous.commands.rendezvous.output import Output
 from rendezvous.commands.rendezvous.program import finish
+from rendezvous.commands.rendezvous.status import show_id, show_status
 from tests._command_case import URL, CommandCase
 
 
