@@ -297,6 +297,14 @@ class EndTests(NatlabCase):
         self.assertFalse([name for name in listed() if name.startswith(prefix)])
         self.assertFalse(_runs(int(bridge)))
 
+    def test_every_process_is_ended(self) -> None:
+        """The end of a run ends all of its processes, however many there are."""
+        opened = Namespaces()
+        opened.add("host")
+        started = [opened.start("host", "sleep", "60") for _ in range(4)]
+        opened.close()
+        self.assertEqual([process.poll() for process in started], [-signal.SIGKILL] * 4)
+
     def test_what_an_older_run_left_is_removed(self) -> None:
         """A new run removes the namespaces of a process that is no more, and no others."""
         process = subprocess.Popen(["true"])

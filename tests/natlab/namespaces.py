@@ -108,7 +108,7 @@ class Namespaces:
 
     def close(self) -> None:
         """End all processes, and remove all namespaces. It may be called twice."""
-        for process in self._processes:
+        for process in list(self._processes):  # Each one that ends leaves the list.
             self.end(process)
         assert self._remover.stdin is not None
         self._remover.stdin.close()
