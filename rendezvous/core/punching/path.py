@@ -19,14 +19,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rendezvous.core.punching.actions import Action, AttemptDue, Closed, Deliver, Lost, PathChanged, Release
-from rendezvous.core.punching.change import Change
 from rendezvous.core.punching.checks import Heard
+from rendezvous.core.punching.nomination import Nomination
 from rendezvous.core.punching.pairs import Local, Pair, Tier, Via
 from rendezvous.core.punching.probes import MAX_PAYLOAD, Address, Data, Probe, ProbeType, RandomSource
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.renewal import Renewal
 from rendezvous.core.punching.silence import Silence, Step
-from rendezvous.core.punching.spares import MAX_SPARE, has_failed, probe_due, proven_at, spare
+from rendezvous.core.punching.spares import MAX_SPARE, has_failed, is_better, probe_due, proven_at, spare
 
 __all__ = ["CONSENT_TIME", "KEEP_ALIVE", "Path"]
 
@@ -35,12 +35,6 @@ KEEP_ALIVE = 15.0
 
 CONSENT_TIME = 30.0
 """Seconds without a datagram heard after which the path is lost (RFC 7675, section 5.1)."""
-
-ADVANTAGE = 0.005
-"""Seconds of round trip by which a pair of the same tier has to be better."""
-
-MEASUREMENTS = 3
-"""Round trips of a pair that are measured before it is compared with another one of its tier."""
 
 BYE_PAUSE, BYES = 0.05, 3
 """Seconds between two BYEs, and how many there are."""
@@ -72,7 +66,7 @@ class Path:
         self._keep_alive_at = 0.0
         self._renewal = Renewal()
         # The pair that this side nominates, and the one that the other side has nominated and that is not valid yet.
-        self._change: Change | None = None
+        self._nomination: Nomination | None = None
         self._proposed: Pair | None = None
         self._byes, self._bye_at = 0, 0.0
 
@@ -174,7 +168,10 @@ class Path:
         times += [puncher.due() for puncher in self._punchers]
         times += [puncher.checks.heard_at + CONSENT_TIME for puncher in self._old()]
         times += [probe_due(pair) for pair in self._spares(self._heard_at)]
-        times += [self._change.at] if self._change is not None else [proven_at(each) for _, each in self._better()]
+        if self._nomination is not None:
+            times.append(self._nomination.at)
+        else:
+            times += [proven_at(pair) for _, pair in self._better()]
         if self._may_ask():
             times.append(self._renewal.due(self._silent_since()))
         return min(time for time in times if time is not None)
@@ -244,8 +241,8 @@ class Path:
     ) -> None:
         """Agree with the other side on a pair."""
         if self._decides:
-            if message.nominate and acknowledged and self._change is not None and self._change.pair is pair:
-                self._change = None
+            if message.nominate and acknowledged and self._nomination is not None and self._nomination.pair is pair:
+                self._nomination = None
                 self._use(now, puncher, pair, actions)
             return
         if message.nominate and message.type is ProbeType.PROBE:
@@ -260,13 +257,13 @@ class Path:
         self._pair.failures += 1
         self._use(now, puncher, pair, actions)
         if self._decides:
-            self._change = Change(now, puncher.checks, pair)
+            self._nomination = Nomination(now, puncher.checks, pair)
 
     def _use(self, now: float, puncher: Puncher, pair: Pair, actions: list[Action]) -> None:
         """Use a pair from now on."""
         if pair is self._pair:
             return
-        self._owner, self._pair, self._change = puncher, pair, None
+        self._owner, self._pair, self._nomination = puncher, pair, None
         self._silence.heard()
         self._changed(now, actions)
 
@@ -305,26 +302,19 @@ class Path:
 
     def _improve(self, now: float, actions: list[Action]) -> None:
         """Nominate a pair that is better than the one in use, if this side decides."""
-        if self._change is None:
+        if self._nomination is None:
             proven = [each for each in self._better() if (at := proven_at(each[1])) is not None and at <= now]
             if proven:
                 puncher, pair = min(proven, key=lambda each: each[1].rank)
-                self._change = Change(now, puncher.checks, pair)
-        if self._change is not None and not self._change.tick(now, actions):
-            self._change.pair.valid = False
-            self._change.pair.failures += 1
-            self._change = None
+                self._nomination = Nomination(now, puncher.checks, pair)
+        if self._nomination is not None and not self._nomination.tick(now, actions):
+            self._nomination.pair.valid = False
+            self._nomination.pair.failures += 1
+            self._nomination = None
 
     def _better(self) -> list[tuple[Puncher, Pair]]:
         """:returns: pairs that are better than the one in use by enough, if this side decides."""
-        used = self._pair
-        if not self._decides:
-            return []
-        return [
-            (puncher, pair)
-            for puncher, pair in self._others()
-            if pair.valid and (pair.tier < used.tier or (pair.tier == used.tier and _is_faster(pair, used)))
-        ]
+        return [each for each in self._others() if is_better(each[1], self._pair)] if self._decides else []
 
     def _ask_for_attempt(self, now: float, actions: list[Action]) -> None:
         """Ask for a new attempt if it would help."""
@@ -385,10 +375,3 @@ class Path:
     def _spares(self, now: float) -> list[Pair]:
         """:returns: the pairs that are kept alive beside the one in use: those of the newest attempt only."""
         return spare(self._punchers[-1].checks.pairs.values(), self._pair, now)
-
-
-def _is_faster(pair: Pair, used: Pair) -> bool:
-    """:returns: whether a pair has so small a round trip, beside one of its tier, that a change is worth it."""
-    if pair.rtt is None or used.rtt is None or min(pair.measurements, used.measurements) < MEASUREMENTS:
-        return False
-    return pair.rtt + ADVANTAGE <= used.rtt

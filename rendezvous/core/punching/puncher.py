@@ -24,12 +24,12 @@ from collections.abc import Collection, Iterable, Sequence
 from rendezvous.core.punching import birthday
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release
 from rendezvous.core.punching.checks import Checks, Heard
-from rendezvous.core.punching.nomination import Nomination
 from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping, Pair, Tier, choose
 from rendezvous.core.punching.probes import NEW_PATH, PATH_ID_SIZE, Address, Codec, Data, Probe, ProbeType, RandomSource
 from rendezvous.core.punching.reasons import no_path
 from rendezvous.core.punching.rounds import LISTEN_TIME, LONGEST_ROUND, MAX_ROUNDS, Round, Strategy
 from rendezvous.core.punching.schedule import Schedule
+from rendezvous.core.punching.selection import Selection
 
 __all__ = ["Puncher"]
 
@@ -74,7 +74,7 @@ class Puncher:
         self._listening: dict[str, float] = {}
         # Whether a socket of this side has heard the other side, in any round and in this one.
         self._heard = self._is_heard = False
-        self._nomination = Nomination(self.checks, controlling, 0.0)
+        self._selection = Selection(self.checks, controlling, 0.0)
         self._path = NEW_PATH
 
     # What the caller does.
@@ -92,7 +92,7 @@ class Puncher:
         self._ends = self._start + round.time
         self._schedule, self._birthday, self._listening = Schedule(), None, {}
         self._is_heard = False
-        self._nomination = Nomination(self.checks, self.controlling, self._start)
+        self._selection = Selection(self.checks, self.controlling, self._start)
         actions: list[Action] = []
         if round.strategy is Strategy.BIRTHDAY:
             self._begin_birthday(round, actions)
@@ -175,7 +175,7 @@ class Puncher:
         if self._birthday is not None:
             actions += self._birthday.tick(now)
         if self.connected is None:
-            self._nomination.tick(now, self._trying(), actions)
+            self._selection.tick(now, self._trying(), actions)
         if now >= self._ends:
             self._end_round(now, actions)
         return actions
@@ -186,7 +186,7 @@ class Puncher:
             return None
         times = [self._ends, self._schedule.due(), *self._listening.values()]
         if self.connected is None:
-            times.append(self._nomination.due(self._trying()))
+            times.append(self._selection.due(self._trying()))
         if self._birthday is not None:
             times.append(self._birthday.due())
         return min(time for time in times if time is not None)
@@ -275,10 +275,10 @@ class Puncher:
         else:
             self._schedule.hasten(pair, now)
         if self.connected is None:
-            if self._nomination.heard(now, pair, message if isinstance(message, Probe) else None, acknowledged):
+            if self._selection.heard(now, pair, message if isinstance(message, Probe) else None, acknowledged):
                 self._connect(pair, actions)
             else:
-                self._nomination.tick(now, self._trying(), actions)
+                self._selection.tick(now, self._trying(), actions)
 
     def _is_direct(self) -> bool:
         """:returns: whether there is a direct path, or one could be chosen."""

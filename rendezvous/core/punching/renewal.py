@@ -1,4 +1,4 @@
-"""When a path would be better for a new attempt: nothing is heard of the peer, or only through a relay."""
+"""When a path asks for a new attempt (an ICE restart): nothing is heard from the peer, or only through a relay."""
 
 from __future__ import annotations
 

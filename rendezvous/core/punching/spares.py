@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from rendezvous.core.punching.pairs import Pair
 
-__all__ = ["MAX_SPARE", "has_failed", "probe_due", "proven_at", "spare"]
+__all__ = ["MAX_SPARE", "has_failed", "is_better", "probe_due", "proven_at", "spare"]
 
 MAX_SPARE = 4
 """Pairs beside the one in use that are probed."""
@@ -30,6 +30,12 @@ FORGET_AFTER = 600.0
 
 LONGEST_PROOF = 60.0
 """Seconds that a pair which has failed has to work again, at most, before it is used."""
+
+ADVANTAGE = 0.005
+"""Seconds of round trip by which a pair of the same tier has to be better."""
+
+MEASUREMENTS = 3
+"""Round trips of a pair that are measured before it is compared with another one of its tier."""
 
 
 def spare(pairs: Iterable[Pair], used: Pair, now: float) -> list[Pair]:
@@ -63,3 +69,12 @@ def proven_at(pair: Pair) -> float | None:
     if not pair.valid or pair.silent_since is not None or pair.valid_since is None:
         return None
     return pair.valid_since + (min(2.0**pair.failures, LONGEST_PROOF) if pair.failures else 0.0)
+
+
+def is_better(pair: Pair, used: Pair) -> bool:
+    """:returns: whether a pair is better than the one in use by so much that it is worth a change."""
+    if not pair.valid or pair.tier != used.tier:
+        return pair.valid and pair.tier < used.tier
+    if pair.rtt is None or used.rtt is None or min(pair.measurements, used.measurements) < MEASUREMENTS:
+        return False
+    return pair.rtt + ADVANTAGE <= used.rtt
