@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation, Outcome
     from rendezvous.core.attempts.table import Due
+    from rendezvous.core.connect import Candidate as AttemptCandidate
     from rendezvous.core.identity import Credential
     from rendezvous.core.notes import Key
     from rendezvous.core.presence.states import PulseCode
-    from rendezvous.core.punching.pairs import Candidate as AttemptCandidate
     from rendezvous.core.replies import Replies, Source
     from rendezvous.core.signaling.bloom import Bloom
     from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Session

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.attempts.attempt import Facilities, Invite
 from rendezvous.core.attempts.table import Due
 from rendezvous.counters import Counters
@@ -31,7 +32,7 @@ class Sends(Protocol):
     def send_invitation(self, client_id: bytes, attempt: bytes, nonce: bytes) -> object:
         """Send an invitation to the address that the pulses of a client come from."""
 
-    def send_check(self, client_id: bytes, attempt: bytes, nonce: bytes, address: tuple[str, int]) -> object:
+    def send_check(self, client_id: bytes, attempt: bytes, nonce: bytes, address: Address) -> object:
         """Send an address check from the last UDP port."""
 
 

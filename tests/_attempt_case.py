@@ -15,8 +15,8 @@ from rendezvous.core.attempts.attempt import (
 )
 from rendezvous.core.attempts.attempts import Attempts
 from rendezvous.core.attempts.table import AttemptTable
+from rendezvous.core.connect import Candidate, CandidateKind
 from rendezvous.core.presence.states import PulseCode
-from rendezvous.core.punching.pairs import Candidate, CandidateKind
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import RendezvousError
 from rendezvous.limits import AttemptLimits

@@ -8,6 +8,7 @@ from random import Random
 
 import attrs
 
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
 from rendezvous.core.punching.actions import (
     Action,
     Connected,
@@ -18,11 +19,11 @@ from rendezvous.core.punching.actions import (
     Release,
     Send,
 )  # fmt: skip
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping
+from rendezvous.core.punching.pairs import Local
 from rendezvous.core.punching.path import Path
 from rendezvous.core.punching.probes import NEW_PATH
 from rendezvous.core.punching.puncher import Puncher
-from rendezvous.core.punching.rounds import Round, Strategy
+from rendezvous.core.punching.rounds import Round
 from rendezvous.testing.network import Address, Link, Socket
 from rendezvous.wire.probe import PairCodec
 from tests._simulated import SERVER_PORTS, Site, World

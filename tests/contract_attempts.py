@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rendezvous.core.attempts.attempt import AttemptState, Facilities, Given, Invite, Outcome
+from rendezvous.core.connect import Candidate, CandidateKind, Via
 from rendezvous.core.notes import AttemptSide, PeerEvents
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Via
 from rendezvous.core.signaling.events import EventKind
 from rendezvous.errors import Conflict, NotFound, TooMany
 from tests._store_case import NOW, StoreCase

@@ -7,7 +7,7 @@ import random
 import tracemalloc
 
 from rendezvous.core.attempts.attempt import GOING, AddressCheck, Facilities, Given, Outcome
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Via
+from rendezvous.core.connect import Candidate, CandidateKind, Via
 from rendezvous.errors import RendezvousError
 from tests._attempt_case import NOW, AttemptCase
 

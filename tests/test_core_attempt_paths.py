@@ -9,9 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.attempts.attempt import AddressCheck, AttemptState, Facilities, Given, Invite, Outcome
 from rendezvous.core.attempts.candidates import candidate
 from rendezvous.core.attempts.mapping import mapping_of, predicted
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy, Via
 from rendezvous.core.notes import Removed
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Mapping, Via
-from rendezvous.core.punching.rounds import Strategy
 from rendezvous.errors import Conflict, Malformed, NotFound
 from tests._attempt_case import AT_A, AT_B, NOW, A, AttemptCase, B, given
 

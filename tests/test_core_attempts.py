@@ -9,10 +9,9 @@ from rendezvous.core.attempts.attempt import (
     Given,
     Outcome,
 )
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
 from rendezvous.core.notes import AttemptSide, PeerEvents
 from rendezvous.core.presence.states import PulseCode
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Mapping
-from rendezvous.core.punching.rounds import Strategy
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Conflict, Full, NotFound, TooMany
 from rendezvous.limits import AttemptLimits

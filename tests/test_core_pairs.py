@@ -7,17 +7,8 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.punching.pairs import (
-    MAX_CANDIDATES,
-    SLOTS,
-    Candidate,
-    CandidateKind,
-    Local,
-    Pair,
-    Tier,
-    Via,
-    choose,
-)
+from rendezvous.core.connect import Candidate, CandidateKind, Via
+from rendezvous.core.punching.pairs import MAX_CANDIDATES, SLOTS, Local, Pair, Tier, choose
 from rendezvous.core.punching.probes import Window
 
 KIND = CandidateKind

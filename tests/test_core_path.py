@@ -6,8 +6,8 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.connect import Via
 from rendezvous.core.punching.actions import AttemptDue, Closed, Connected, Lost, PathChanged, Release
-from rendezvous.core.punching.pairs import Via
 from rendezvous.core.punching.path import Path
 from rendezvous.core.punching.probes import Data
 from rendezvous.core.punching.puncher import Puncher

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.connect import Candidate, CandidateKind, Via
 from rendezvous.core.punching.actions import Connected, Failed
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Via
 from rendezvous.testing import translation
 from rendezvous.testing.nat import Firewall, Nat
 from rendezvous.testing.network import Burst

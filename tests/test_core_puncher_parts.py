@@ -6,9 +6,10 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Via
 from rendezvous.core.punching.actions import Connected, Failed, Send
 from rendezvous.core.punching.checks import MAX_OUTSTANDING, MAX_PEER_REFLEXIVE
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping, Via
+from rendezvous.core.punching.pairs import Local
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.reasons import no_path
 from rendezvous.core.punching.rounds import Round

@@ -9,8 +9,8 @@ from pathlib import Path
 import attrs
 
 from rendezvous.core.attempts.attempt import AddressCheck, AttemptState, AttemptView, Given
+from rendezvous.core.connect import Candidate, CandidateKind
 from rendezvous.core.notes import PeerEvents
-from rendezvous.core.punching.pairs import Candidate, CandidateKind
 from rendezvous.core.sources import source_network
 from rendezvous.errors import NotFound, TooMany
 from rendezvous.storage.journaled import Journaled

@@ -1,1 +1,1 @@
-"""Decisions only: no I/O, no clock, no Twisted. Time is an argument (``now``, seconds since the epoch)."""
+"""Decisions only: no I/O, no clock, no Twisted. Time is an argument: ``now`` is server time, in seconds."""

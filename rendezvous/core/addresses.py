@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-__all__ = ["ipv4_text", "is_private", "packed", "shown"]
+__all__ = ["Address", "ipv4_text", "is_private", "packed", "shown"]
+
+Address = tuple[str, int]
+"""An IP address as text, and a port."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _MAPPED_TEXT = "::ffff:"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from rendezvous.core.addresses import Address
+
 __all__ = ["FACTOR", "MAX_ADDRESSES", "MAX_CREDIT", "AmplificationLimit"]
 
 FACTOR = 4
@@ -17,8 +19,6 @@ MAX_CREDIT = 4096
 """Bytes that an address can have in store: what one tracker request of the greatest length earns."""
 MAX_ADDRESSES = 65_536
 """Addresses remembered at once: about 15 MB when full. One that is forgotten has to earn anew."""
-
-Address = tuple[str, int]
 
 
 class AmplificationLimit:

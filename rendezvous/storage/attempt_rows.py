@@ -15,8 +15,7 @@ from rendezvous.core.attempts.attempt import (
     Given,
     Side,
 )
-from rendezvous.core.punching.pairs import Candidate, CandidateKind
-from rendezvous.core.punching.rounds import Strategy
+from rendezvous.core.connect import Candidate, CandidateKind, Strategy
 from rendezvous.core.sources import source_network
 
 __all__ = ["PUT_ATTEMPT", "read_attempts", "written"]

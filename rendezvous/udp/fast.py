@@ -21,6 +21,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.states import PulseCode
@@ -37,7 +38,6 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["BATCHES", "Decide", "FastPort", "OneByOne", "listen_fast"]
 
-Address = tuple[str, int]
 
 #: Batches that are taken before timers and other sockets have their turn: up to 512 datagrams, in some 2 ms.
 BATCHES = 2

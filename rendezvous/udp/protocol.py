@@ -14,6 +14,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol
@@ -30,7 +31,6 @@ from rendezvous.wire.demux import Kind, classify
 
 __all__ = ["BYTES_A_TOKEN", "RendezvousDatagrams"]
 
-Address = tuple[str, int]
 T = TypeVar("T")
 
 BYTES_A_TOKEN = 128

@@ -9,6 +9,7 @@ import attrs
 
 from twisted.internet.interfaces import IReactorTime
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.amplification import AmplificationLimit
 from rendezvous.core.presence.signedrequests import Refusal
 from rendezvous.core.presence.states import PulseCode
@@ -55,10 +56,10 @@ class Socket(typing.Protocol):
     def choose(self) -> None:
         """Note what has changed of what the ports share."""
 
-    def send_notice(self, notice: tracker.Message, addr: tuple[str, int], *, is_caller: bool) -> None:
+    def send_notice(self, notice: tracker.Message, addr: Address, *, is_caller: bool) -> None:
         """Send a message that answers no request of its receiver."""
 
-    def send_to(self, datagram: bytes, address: tuple[str, int]) -> None:
+    def send_to(self, datagram: bytes, address: Address) -> None:
         """
         Send a datagram that answers no request; if that is not possible, count it.
 
@@ -70,7 +71,7 @@ class Attempts(typing.Protocol):
     """What is asked about datagrams that belong to an attempt."""
 
     async def observe(
-        self, client_id: bytes, attempt: bytes, round: int, time: int, port: int, address: tuple[str, int], now: float
+        self, client_id: bytes, attempt: bytes, round: int, time: int, port: int, address: Address, now: float
     ) -> PulseCode | None:
         """
         Take an observation that a client has signed.

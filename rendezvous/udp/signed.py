@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from rendezvous.core.addresses import shown
+from rendezvous.core.addresses import Address, shown
 from rendezvous.core.presence.signedrequests import Proof, Refusal, Request
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol as Switch
@@ -16,7 +16,6 @@ from rendezvous.wire import signed
 
 __all__ = ["ClientDatagrams", "Port", "SignedDatagrams"]
 
-Address = tuple[str, int]
 T = TypeVar("T")
 
 

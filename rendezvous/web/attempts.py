@@ -12,9 +12,9 @@ from rendezvous.clock import ServerClock
 from rendezvous.core.attempts.attempt import AttemptView, Given, Go, Outcome
 from rendezvous.core.attempts.candidates import candidate
 from rendezvous.core.attempts.strategy import REASONS
+from rendezvous.core.connect import Candidate, Via
 from rendezvous.core.identity import parse_client_id
 from rendezvous.core.notes import AttemptSide, PeerEvents
-from rendezvous.core.punching.pairs import Candidate, Via
 from rendezvous.errors import Malformed, NotFound
 from rendezvous.interfaces import IStore
 from rendezvous.limits import ATTEMPT_BODY, AttemptLimits

@@ -5,8 +5,7 @@ from __future__ import annotations
 from rendezvous.core.attempts.attempt import AttemptRole, AttemptState
 from rendezvous.core.attempts.candidates import GIVEN_KINDS
 from rendezvous.core.attempts.strategy import REASONS
-from rendezvous.core.punching.pairs import CandidateKind, Mapping, Via
-from rendezvous.core.punching.rounds import Strategy
+from rendezvous.core.connect import CandidateKind, Mapping, Strategy, Via
 from rendezvous.limits import AttemptLimits
 from rendezvous.web.schemaparts import (
     AT_LEAST_ONE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-from rendezvous.core.addresses import ipv4_text, packed
+from rendezvous.core.addresses import Address, ipv4_text, packed
 from rendezvous.errors import WireError
 
 __all__ = ["PLACE_SIZE", "decode_place", "encode_place"]
@@ -19,7 +19,7 @@ PLACE_SIZE = 18
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def encode_place(address: tuple[str, int]) -> bytes:
+def encode_place(address: Address) -> bytes:
     """
     :param address: a host as a socket shows it, and a port.
     :returns: 18 bytes.
@@ -28,7 +28,7 @@ def encode_place(address: tuple[str, int]) -> bytes:
     return (_MAPPED + host if len(host) == 4 else host) + address[1].to_bytes(2, "big")
 
 
-def decode_place(data: bytes) -> tuple[str, int]:
+def decode_place(data: bytes) -> Address:
     """
     :returns: a host, IPv4 where it is IPv4, and a port.
     :raises WireError: these are not 18 bytes.

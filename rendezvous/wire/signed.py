@@ -12,6 +12,7 @@ from enum import IntEnum
 
 import attrs
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.macs import is_authentic, mac
 from rendezvous.core.presence.signedrequests import NO_ATTEMPT, Request
 from rendezvous.core.presence.states import PulseCode
@@ -69,7 +70,7 @@ class Reply:
 
     code: PulseCode
     request: Request
-    address: tuple[str, int]
+    address: Address
 
 
 @attrs.frozen
@@ -130,7 +131,7 @@ def decode_request(datagram: bytes) -> Request:
     return Request(client_id, time, nonce, attempt, round_, port)
 
 
-def reply_to(datagram: bytes, code: PulseCode, address: tuple[str, int], key: bytes) -> bytes:
+def reply_to(datagram: bytes, code: PulseCode, address: Address, key: bytes) -> bytes:
     """
     Answer a request.
 

@@ -19,8 +19,9 @@ from rendezvous.client.connecting._gathering import Gathering
 from rendezvous.client.connecting._host import ASK_TIMES, Host
 from rendezvous.client.connecting._observing import Observer
 from rendezvous.client.errors import ClientError, ConnectFailed, NotFound, ServerUnreachable
+from rendezvous.core.connect import Via
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release, Send
-from rendezvous.core.punching.pairs import Local, Via
+from rendezvous.core.punching.pairs import Local
 from rendezvous.core.punching.probes import NEW_PATH
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.wire.probe import PairCodec

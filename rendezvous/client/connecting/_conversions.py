@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from rendezvous.client.attempts import Attempt, AttemptState
 from rendezvous.client.errors import ConnectFailed
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping
-from rendezvous.core.punching.rounds import Round, Strategy
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
+from rendezvous.core.punching.pairs import Local
+from rendezvous.core.punching.rounds import Round
 
 __all__ = ["candidates_of", "error_of", "round_of"]
 

@@ -13,6 +13,7 @@ from rendezvous.client._timer import Timer
 from rendezvous.client.connecting._attempt import RunningAttempt
 from rendezvous.client.connecting._endpoints import Address, Endpoint
 from rendezvous.client.connecting._host import Host
+from rendezvous.core.connect import Via
 from rendezvous.core.punching.actions import (
     Action,
     AttemptDue,
@@ -26,7 +27,6 @@ from rendezvous.core.punching.actions import (
     Release,
     Send,
 )
-from rendezvous.core.punching.pairs import Via
 from rendezvous.core.punching.path import Path as Core
 from rendezvous.core.punching.probes import MAX_PAYLOAD
 

@@ -10,7 +10,7 @@ import attrs
 
 from rendezvous.client.portmap import GatewayReport
 from rendezvous.core.attempts.mapping import mapping_of
-from rendezvous.core.punching.pairs import Mapping
+from rendezvous.core.connect import Mapping
 
 __all__ = ["Diagnosis", "Family", "PortMapping", "ServerFindings"]
 

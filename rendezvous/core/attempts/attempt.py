@@ -11,9 +11,8 @@ from enum import StrEnum
 
 import attrs
 
-from rendezvous.core.punching.pairs import Candidate, Mapping, Via
-from rendezvous.core.punching.probes import Address
-from rendezvous.core.punching.rounds import Strategy
+from rendezvous.core.addresses import Address
+from rendezvous.core.connect import Candidate, Mapping, Strategy, Via
 from rendezvous.core.sources import SourceNetwork
 
 __all__ = [

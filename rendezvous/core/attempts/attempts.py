@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import attrs
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.attempts.attempt import (
     Attempt,
     AttemptRole,
@@ -21,10 +22,9 @@ from rendezvous.core.attempts.attempt import (
 from rendezvous.core.attempts.progress import outcome_of
 from rendezvous.core.attempts.strategy import NO_PATH, REASONS
 from rendezvous.core.attempts.table import AttemptTable
+from rendezvous.core.connect import Candidate
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.presence.states import PulseCode
-from rendezvous.core.punching.pairs import Candidate
-from rendezvous.core.punching.probes import Address
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Conflict, NotFound
 

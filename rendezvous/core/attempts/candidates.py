@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.attempts.attempt import Facilities, Side
-from rendezvous.core.attempts.mapping import mapping_of, predicted
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Mapping
+from rendezvous.core.attempts.mapping import mapping, predicted
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping
 from rendezvous.errors import Malformed
 
-__all__ = ["GIVEN_KINDS", "candidate", "mapping", "passed_on"]
+__all__ = ["GIVEN_KINDS", "candidate", "passed_on"]
 
 #: The kinds that clients name; the others are found by the server.
 GIVEN_KINDS = (CandidateKind.HOST, CandidateKind.MAPPED, CandidateKind.RELAYED)
@@ -56,17 +57,9 @@ def candidate(kind: str, host: str, port: int, prefix: str = "") -> Candidate:
     return Candidate(CandidateKind(kind), (str(address), port))
 
 
-def mapping(side: Side, round: int) -> Mapping:
-    """:returns: the mapping of a side's NAT: that of IPv4, unless it was observed with IPv6 alone."""
-    seen = side.seen(round)
-    family = 4 if seen.get(4) else 6
-    interfaces = {each.address[0] for each in side.given.candidates if each.kind is CandidateKind.HOST}
-    return mapping_of(seen.get(family, {}), interfaces)
-
-
 def passed_on(side: Side, peer: Side, round: int, facilities: Facilities) -> tuple[Candidate, ...]:
     """:returns: the candidates of a side that its peer gets in a round, each address once."""
-    found: dict[tuple[str, int], Candidate] = {}
+    found: dict[Address, Candidate] = {}
     for each in (
         *_of_host(side, peer),
         *_mapped(side),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rendezvous.core.punching.pairs import Mapping
-from rendezvous.core.punching.probes import Address
+from rendezvous.core.addresses import Address
+from rendezvous.core.attempts.attempt import Side
+from rendezvous.core.connect import CandidateKind, Mapping
 
-__all__ = ["HARD", "Observed", "mapping_of", "predicted"]
+__all__ = ["Observed", "mapping", "mapping_of", "predicted"]
 
 #: The source of one socket as UDP ports of the server have seen it, by the index of the port; the latest comes last.
 Observed = dict[int, Address]
@@ -15,8 +16,13 @@ Observed = dict[int, Address]
 #: How far apart two ports may be that a NAT has given one after the other.
 SEQUENCE = 8
 
-#: The mappings that give each destination another port.
-HARD = frozenset({Mapping.SEQUENTIAL, Mapping.ENDPOINT_DEPENDENT})
+
+def mapping(side: Side, round: int) -> Mapping:
+    """:returns: the mapping of a side's NAT: that of IPv4, unless it was observed with IPv6 alone."""
+    seen = side.seen(round)
+    family = 4 if seen.get(4) else 6
+    interfaces = {each.address[0] for each in side.given.candidates if each.kind is CandidateKind.HOST}
+    return mapping_of(seen.get(family, {}), interfaces)
 
 
 def mapping_of(observed: Observed, interfaces: Collection[str]) -> Mapping:

@@ -16,10 +16,10 @@ from rendezvous.core.attempts.attempt import (
     Invite,
     Side,
 )
-from rendezvous.core.attempts.candidates import mapping, passed_on
+from rendezvous.core.attempts.candidates import passed_on
+from rendezvous.core.attempts.mapping import mapping
 from rendezvous.core.attempts.strategy import UNSEEN, choose
-from rendezvous.core.punching.pairs import CandidateKind
-from rendezvous.core.punching.rounds import Strategy
+from rendezvous.core.connect import CandidateKind, Strategy
 from rendezvous.limits import AttemptLimits
 
 __all__ = ["advance", "conclude", "due_at", "outcome_of", "sends", "start_checks", "view"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rendezvous.core.attempts.attempt import Attempt, Facilities, Side
-from rendezvous.core.attempts.candidates import mapping, passed_on
-from rendezvous.core.attempts.mapping import HARD
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Mapping
-from rendezvous.core.punching.rounds import Strategy
+from rendezvous.core.attempts.candidates import passed_on
+from rendezvous.core.attempts.mapping import mapping
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
 
 __all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "UNSEEN", "choose"]
 
@@ -48,7 +47,7 @@ def choose(attempt: Attempt, facilities: Facilities) -> tuple[Strategy, str | No
         and one.given.birthday
         and other.given.birthday
         and Mapping.ENDPOINT_DEPENDENT in mappings
-        and not all(each in HARD for each in mappings)
+        and not all(each.is_per_destination for each in mappings)
     ):
         return Strategy.BIRTHDAY, None
     return Strategy.DIRECT, None
@@ -61,7 +60,7 @@ def _obstacle(one: Side, other: Side, round: int, facilities: Facilities) -> str
     candidates = (passed_on(one, other, round, facilities), passed_on(other, one, round, facilities))
     if not set(one.seen(round)) & set(other.seen(round)):
         return "no-common-family"
-    if all(each in HARD for each in mappings) and not _helps(*candidates):
+    if all(each.is_per_destination for each in mappings) and not _helps(*candidates):
         return "symmetric-pair"
     return None
 

@@ -36,7 +36,7 @@ from rendezvous.limits import AttemptLimits
 
 __all__ = ["AttemptTable", "Due"]
 
-#: Attempts that :meth:`Attempts.due` looks at in one call, at some 50 us each.
+#: Attempts that :meth:`AttemptTable.due` looks at in one call, at some 50 us each.
 DUE_AT_ONCE = 100
 
 #: By how much versions grow at a restart: the file may lack the latest changes that a client has seen.

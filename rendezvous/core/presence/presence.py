@@ -14,7 +14,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable
 
-from rendezvous.core.addresses import packed
+from rendezvous.core.addresses import Address, packed
 from rendezvous.core.identity import KEY_SIZE, Credential, Keyring
 from rendezvous.core.notes import Note, Removed, ignore_changes, same_clock
 from rendezvous.core.presence.adoption import Adoption
@@ -35,7 +35,6 @@ from rendezvous.errors import Conflict, Full, NotFound, Unauthorized
 
 __all__ = ["Presence"]
 
-Address = tuple[str, int]
 
 #: Slots that a registration looks at, at most, for a client that is gone: less than a millisecond.
 _LOOKS_FOR_ROOM = 4 * BLOCK

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.identity import Keyring
 from rendezvous.core.macs import datagram_key, is_authentic
 from rendezvous.core.presence.freshness import WINDOW, Freshness
@@ -121,7 +122,7 @@ class SignedRequests:
         return Refusal.WRONG_MAC
 
     def take_pulse(
-        self, request: Request, proof: Proof, address: tuple[str, int], now: float, local_port: int
+        self, request: Request, proof: Proof, address: Address, now: float, local_port: int
     ) -> PulseCode | Refusal:
         """
         Take a pulse.
@@ -157,7 +158,7 @@ class SignedRequests:
         """
         return [datagram_key(key) for key in self._keyring.keys(client_id, self._wall(now))]
 
-    def proven_address(self, client_id: bytes, now: float) -> tuple[tuple[str, int], int] | None:
+    def proven_address(self, client_id: bytes, now: float) -> tuple[Address, int] | None:
         """
         :returns: the address that the pulses of a client come from, and the UDP socket of the server that they come to;
             ``None`` if the client is unknown or gone, or has not pulsed.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import attrs
 
-from rendezvous.core.punching.pairs import Local, Via
-from rendezvous.core.punching.probes import Address
+from rendezvous.core.addresses import Address
+from rendezvous.core.connect import Via
+from rendezvous.core.punching.pairs import Local
 
 __all__ = [
     "Action", "AttemptDue", "Closed", "Connected", "Deliver", "Failed", "Lost", "NextRound", "OpenSockets",

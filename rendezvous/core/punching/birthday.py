@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rendezvous.core.addresses import Address
+from rendezvous.core.connect import CandidateKind
 from rendezvous.core.punching.actions import Send
 from rendezvous.core.punching.checks import Checks
-from rendezvous.core.punching.pairs import CandidateKind, Local
-from rendezvous.core.punching.probes import Address, RandomSource
+from rendezvous.core.punching.pairs import Local
+from rendezvous.core.punching.probes import RandomSource
 from rendezvous.core.punching.schedule import OPENER_TTL
 
 __all__ = ["SOCKETS", "Easy", "Hard"]

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 
 import attrs
 
+from rendezvous.core.addresses import Address
+from rendezvous.core.connect import CandidateKind
 from rendezvous.core.punching.actions import Action, Send
-from rendezvous.core.punching.pairs import CandidateKind, Local, Pair
-from rendezvous.core.punching.probes import NEW_PATH, Address, Codec, Data, Probe, ProbeType, RandomSource, Window
+from rendezvous.core.punching.pairs import Local, Pair
+from rendezvous.core.punching.probes import NEW_PATH, Codec, Data, Probe, ProbeType, RandomSource, Window
 from rendezvous.errors import WireError
 
 __all__ = ["ANSWER_RATE", "Checks", "Heard"]

@@ -8,52 +8,17 @@ caller chooses, for example ``"ipv4"``, ``"ipv6"`` and ``"relay"``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
 import attrs
 
-from rendezvous.core.addresses import packed
-from rendezvous.core.punching.probes import Address
+from rendezvous.core.addresses import Address, packed
+from rendezvous.core.connect import Candidate, CandidateKind, Via
 
-__all__ = [
-    "MAX_CANDIDATES", "Candidate", "CandidateKind", "Local", "Mapping", "Pair", "Tier", "Via", "choose", "is_inside",
-]  # fmt: skip
+__all__ = ["MAX_CANDIDATES", "Local", "Pair", "Tier", "choose", "is_inside"]
 
 MAX_CANDIDATES = 32
 """Candidates of the peer that are tried in one round."""
-
-
-class CandidateKind(StrEnum):
-    """How the address of a candidate is known."""
-
-    HOST = "host"
-    SERVER_REFLEXIVE = "server-reflexive"
-    PREDICTED = "predicted"
-    PEER_REFLEXIVE = "peer-reflexive"
-    MAPPED = "mapped"
-    RELAYED = "relayed"
-
-
-class Mapping(StrEnum):
-    """What the server has observed of a NAT."""
-
-    NONE = "none"
-    ENDPOINT_INDEPENDENT = "endpoint-independent"
-    SEQUENTIAL = "sequential"
-    ENDPOINT_DEPENDENT = "endpoint-dependent"
-    UNKNOWN = "unknown"
-    BLOCKED = "blocked"
-
-
-class Via(StrEnum):
-    """How a path goes, in a word for people and programs."""
-
-    LAN = "lan"
-    IPV6 = "ipv6"
-    MAPPED = "mapped"
-    DIRECT = "direct"
-    BIRTHDAY = "birthday"
-    RELAY = "relay"
 
 
 class Tier(IntEnum):
@@ -75,18 +40,6 @@ SLOTS = {
     CandidateKind.RELAYED: 4,
     CandidateKind.PEER_REFLEXIVE: 8,
 }
-
-
-@attrs.frozen
-class Candidate:
-    """
-    An address at which the peer may be.
-
-    :ivar address: an IP address as text, and a port from 1 to 65535.
-    """
-
-    kind: CandidateKind
-    address: Address
 
 
 @attrs.frozen

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rendezvous.core.addresses import Address
+from rendezvous.core.connect import Via
 from rendezvous.core.punching.actions import Action, AttemptDue, Closed, Deliver, Lost, PathChanged, Release
 from rendezvous.core.punching.checks import Heard
 from rendezvous.core.punching.nomination import Nomination
-from rendezvous.core.punching.pairs import Local, Pair, Tier, Via
-from rendezvous.core.punching.probes import MAX_PAYLOAD, Address, Data, Probe, ProbeType, RandomSource
+from rendezvous.core.punching.pairs import Local, Pair, Tier
+from rendezvous.core.punching.probes import MAX_PAYLOAD, Data, Probe, ProbeType, RandomSource
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.renewal import Renewal
 from rendezvous.core.punching.silence import Silence, Step

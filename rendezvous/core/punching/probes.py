@@ -11,21 +11,11 @@ from typing import Protocol
 
 import attrs
 
-__all__ = [
-    "MAX_PAYLOAD",
-    "NEW_PATH",
-    "PATH_ID_SIZE",
-    "Address",
-    "Codec",
-    "Data",
-    "Probe",
-    "ProbeType",
-    "RandomSource",
-    "Window",
-]  # fmt: skip
+from rendezvous.core.addresses import Address
 
-Address = tuple[str, int]
-"""An IP address as text, and a port."""
+__all__ = [
+    "MAX_PAYLOAD", "NEW_PATH", "PATH_ID_SIZE", "Codec", "Data", "Probe", "ProbeType", "RandomSource", "Window",
+]  # fmt: skip
 
 MAX_PAYLOAD = 1200
 """Bytes of the largest payload of a datagram on a path."""

@@ -21,13 +21,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from rendezvous.core.addresses import Address
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
 from rendezvous.core.punching import birthday
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release
 from rendezvous.core.punching.checks import Checks, Heard
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping, Pair, Tier, choose
-from rendezvous.core.punching.probes import NEW_PATH, PATH_ID_SIZE, Address, Codec, Data, Probe, ProbeType, RandomSource
+from rendezvous.core.punching.pairs import Local, Pair, Tier, choose
+from rendezvous.core.punching.probes import NEW_PATH, PATH_ID_SIZE, Codec, Data, Probe, ProbeType, RandomSource
 from rendezvous.core.punching.reasons import no_path
-from rendezvous.core.punching.rounds import LISTEN_TIME, LONGEST_ROUND, MAX_ROUNDS, Round, Strategy
+from rendezvous.core.punching.rounds import LISTEN_TIME, LONGEST_ROUND, MAX_ROUNDS, Round
 from rendezvous.core.punching.schedule import Schedule
 from rendezvous.core.punching.selection import Selection
 

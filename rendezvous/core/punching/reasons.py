@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from rendezvous.core.connect import Mapping
 from rendezvous.core.punching.actions import Failed
-from rendezvous.core.punching.pairs import Mapping
 
 __all__ = ["no_path"]
-
-_EVERY_DESTINATION = frozenset({Mapping.ENDPOINT_DEPENDENT, Mapping.SEQUENTIAL})
 
 
 def no_path(ours: Mapping, theirs: Mapping, *, heard: bool, relay: bool) -> Failed:
@@ -24,10 +22,10 @@ def no_path(ours: Mapping, theirs: Mapping, *, heard: bool, relay: bool) -> Fail
         code, why = "udp-blocked", f"{whose} lets no UDP datagram reach the server"
     elif heard:
         code, why = "one-way", "probes of the peer arrive, but those sent to it get no answer"
-    elif ours in _EVERY_DESTINATION and theirs in _EVERY_DESTINATION:
+    elif ours.is_per_destination and theirs.is_per_destination:
         code, why = "symmetric-pair", "your NAT gives every destination another port, and so does that of the peer"
-    elif ours in _EVERY_DESTINATION or theirs in _EVERY_DESTINATION:
-        whose = "your NAT" if ours in _EVERY_DESTINATION else "the NAT of the peer"
+    elif ours.is_per_destination or theirs.is_per_destination:
+        whose = "your NAT" if ours.is_per_destination else "the NAT of the peer"
         code, why = (
             "symmetric-nat",
             f"{whose} gives every destination another port, and the other NAT accepts no other port",

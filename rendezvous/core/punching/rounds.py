@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 import attrs
 
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Mapping, Pair
+from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
+from rendezvous.core.punching.pairs import Local, Pair
 
-__all__ = ["LISTEN_TIME", "LONGEST_ROUND", "MAX_ROUNDS", "Round", "Strategy"]
+__all__ = ["LISTEN_TIME", "LONGEST_ROUND", "MAX_ROUNDS", "Round"]
 
 MAX_ROUNDS = 3
 
@@ -21,14 +21,6 @@ LONGEST_ROUND = 4.0
 
 LISTEN_TIME = 0.5
 """Seconds that a side with a mapped socket waits for the first probe."""
-
-
-class Strategy(StrEnum):
-    """How a round goes; the server chooses it."""
-
-    DIRECT = "direct"
-    BIRTHDAY = "birthday"
-    RELAY = "relay"
 
 
 ROUND_TIMES = {Strategy.DIRECT: 1.5, Strategy.BIRTHDAY: 12.0, Strategy.RELAY: 6.0}
