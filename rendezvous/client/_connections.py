@@ -8,10 +8,12 @@ from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgentEndpointFactory
+
+from rendezvous.client._timer import Timer
 
 __all__ = ["PAUSES", "Endpoints", "HedgedEndpoint"]
 
@@ -70,19 +72,17 @@ class _Race:
 
     def __init__(self, reactor: Any, endpoint: Any, factory: IProtocolFactory) -> None:
         self.result: Deferred[IProtocol] = Deferred(lambda _: self._stop())
-        self._reactor = reactor
         self._endpoint = endpoint
         self._factory = factory
         self._pauses = list(PAUSES)
         self._opening: list[Deferred[Any]] = []
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(reactor, self._open)
         self._over = False
         self._open()
 
     def _open(self) -> None:
-        self._timer = None
         if self._pauses:
-            self._timer = self._reactor.callLater(self._pauses.pop(0), self._open)
+            self._timer.set_after(self._pauses.pop(0))
         opening: Deferred[Any] = self._endpoint.connect(self._factory)
         self._opening.append(opening)
         opening.addCallbacks(self._opened, self._failed, callbackArgs=(opening,), errbackArgs=(opening,))
@@ -103,8 +103,6 @@ class _Race:
 
     def _stop(self) -> None:
         self._over = True
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        self._timer.cancel()
         for opening in list(self._opening):
             opening.cancel()

@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort
-from twisted.internet.protocol import DatagramProtocol
 
+from rendezvous.client._datagrams import Datagrams
 from rendezvous.client._resolve import choose, is_ipv6, literal, resolve
 from rendezvous.client.errors import ServerUnreachable
 
@@ -51,7 +51,7 @@ class PulseSocket:
         self._take = take
         self._received = received
         self._refused = refused
-        self._protocol: _Protocol | None = None
+        self._protocol: Datagrams | None = None
         self._port: IListeningPort | None = None
         self._ipv6: bool | None = None
         self._address = server
@@ -119,7 +119,7 @@ class PulseSocket:
     def _listen(self, *, ipv6: bool) -> None:
         port, interface = self._local
         wildcard = "::" if ipv6 else ""
-        self._protocol = _Protocol(self._sort, self._refused)
+        self._protocol = Datagrams(self._sort, self._refused)
         self._port = self._reactor.listenUDP(
             port, self._protocol, interface=wildcard if interface is None else interface
         )
@@ -131,19 +131,3 @@ class PulseSocket:
         if source == self._address and self._take(datagram):
             return
         self._received(datagram, source)
-
-
-class _Protocol(DatagramProtocol):
-    """Hands on what Twisted reads from the socket."""
-
-    noisy = False
-
-    def __init__(self, received: Callable[[bytes, Address], None], refused: Callable[[], None]) -> None:
-        self._received = received
-        self._refused = refused
-
-    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
-        self._received(datagram, addr)
-
-    def connectionRefused(self) -> None:
-        self._refused()

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
 from rendezvous.client._backoff import retry_delay
+from rendezvous.client._callbacks import call_back
 from rendezvous.client._http import Exchanges, Request
 from rendezvous.client._latch import Latch
 from rendezvous.client._sse import Parser
@@ -156,14 +157,8 @@ class EventStream(Service):
             except (ValueError, RecursionError):
                 continue
             if isinstance(members, dict):
-                self._call(Event(found.kind, members, parser.last_id))
+                call_back(self._on_event, Event(found.kind, members, parser.last_id))
         self._last_id = parser.last_id if parser.last_id is not None else self._last_id
-
-    def _call(self, event: Event) -> None:
-        try:
-            self._on_event(event)
-        except Exception:
-            self._log.failure("Error in the application's {callback!r}", callback=self._on_event)
 
 
 class _Reader(Protocol):

@@ -19,6 +19,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from rendezvous.client._backoff import pulse_delay, retry_delay
+from rendezvous.client._callbacks import call_back
 from rendezvous.client._latch import Latch
 from rendezvous.client._pulses import Answered, Invited, PlainPulses, Pulses, SignedPulses
 from rendezvous.client._server_time import ServerTime
@@ -345,7 +346,7 @@ class KeepAlive(Service):
         self._log.warn("Client {client_id} is gone; it must register again", client_id=self._identity.client_id)
         self._gone.set(ClientGone)
         self._online.set(ClientGone)
-        self._call(self._on_gone, ClientGone())
+        call_back(self._on_gone, ClientGone())
 
     def _take(self, datagram: bytes) -> bool:
         """:returns: whether a datagram from the server's address was for this service."""
@@ -353,10 +354,10 @@ class KeepAlive(Service):
             case Answered(code, address):
                 if address is not None and address != self._public_address:
                     self._public_address = address
-                    self._call(self._on_address, address)
+                    call_back(self._on_address, address)
                 self._answered(code)
             case Invited(attempt):
-                self._call(self._on_invitation, attempt)
+                call_back(self._on_invitation, attempt)
             case None:
                 return False
         return True
@@ -369,19 +370,11 @@ class KeepAlive(Service):
         self._fire(_ANSWERS[code])
 
     def _received(self, datagram: bytes, source: Address) -> None:
-        self._call(self._on_datagram, datagram, source)
+        call_back(self._on_datagram, datagram, source)
 
     def _refused(self) -> None:
         if self._state in AWAITING:
             self._fail(ServerUnreachable("the pulse was refused"))
-
-    def _call(self, callback: Callable[..., object] | None, *arguments: object) -> None:
-        if callback is None:
-            return
-        try:
-            callback(*arguments)
-        except Exception:
-            self._log.failure("Error in the application's {callback!r}", callback=callback)
 
 
 def _interval(identity: Identity) -> float:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
+from rendezvous.client._callbacks import call_back
 from rendezvous.client._socket import PulseSocket
+from rendezvous.client._timer import Timer
 from rendezvous.client.errors import RequestRefused, ServerError, ServerUnreachable
 from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, StillAlive
 from rendezvous.errors import WireError
@@ -65,7 +67,6 @@ class TrackerClient:
         on_income: Callable[[PeerInfo], object] | None = None,
         on_datagram: Callable[[bytes, Address], object] | None = None,
     ) -> None:
-        self._reactor = reactor
         self._on_income = on_income
         self._on_datagram = on_datagram
         self._socket = PulseSocket(
@@ -73,11 +74,11 @@ class TrackerClient:
             server,
             (port, interface),
             take=self._take,
-            received=lambda datagram, source: self._call(self._on_datagram, datagram, source),
+            received=lambda datagram, source: call_back(self._on_datagram, datagram, source),
             refused=lambda: None,
         )
         self._questions: deque[_Question] = deque()
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(reactor, self._send_first)
 
     def open(self) -> Deferred[None]:
         """
@@ -94,7 +95,7 @@ class TrackerClient:
 
         :returns: fires when it is closed.
         """
-        self._stop_timer()
+        self._timer.cancel()
         questions, self._questions = self._questions, deque()
         for question in questions:
             question.answer.errback(CancelledError())
@@ -180,7 +181,7 @@ class TrackerClient:
         return result
 
     def _send_first(self) -> None:
-        self._stop_timer()
+        self._timer.cancel()
         if not self._questions:
             return
         question = self._questions[0]
@@ -193,7 +194,7 @@ class TrackerClient:
             self._socket.send(question.datagram)
         except OSError as error:
             self._log.debug("A request cannot be sent: {error}", error=error)
-        self._timer = self._reactor.callLater(question.waits.popleft(), self._send_first)
+        self._timer.set_after(question.waits.popleft())
 
     def _given_up(self, question: _Question) -> None:
         if question in self._questions:
@@ -208,27 +209,14 @@ class TrackerClient:
         except WireError:
             return False
         if isinstance(answer, PushNotice):
-            self._call(self._on_income, answer.peer)
+            call_back(self._on_income, answer.peer)
         elif self._questions and _answers(answer, self._questions[0].request):
             question = self._questions.popleft()
-            self._stop_timer()
+            self._timer.cancel()
             question.answer.callback(answer)
-            if self._timer is None:
+            if not self._timer.is_set:
                 self._send_first()
         return True
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _call(self, callback: Callable[..., object] | None, *arguments: object) -> None:
-        if callback is None:
-            return
-        try:
-            callback(*arguments)
-        except Exception:
-            self._log.failure("Error in the application's {callback!r}", callback=callback)
 
 
 def _answers(answer: Message, request: Request) -> bool:

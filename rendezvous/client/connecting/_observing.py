@@ -7,9 +7,8 @@ from typing import Any
 
 import attrs
 
-from twisted.internet.interfaces import IDelayedCall
-
 from rendezvous.client._signing import Signer
+from rendezvous.client._timer import Timer
 from rendezvous.client.connecting._endpoints import Address, SocketEndpoint
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.wire.signed import ShortKind
@@ -51,7 +50,7 @@ class Observer:
         self._round = round
         self._questions: list[_Question] = []
         self._began = 0.0
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(reactor, self._ask)
         self._times: list[float] = []
         self.round_trip: float | None = None
 
@@ -73,9 +72,7 @@ class Observer:
 
     def stop(self) -> None:
         """Send no more."""
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        self._timer.cancel()
 
     def receive(self, endpoint: SocketEndpoint, datagram: bytes, source: Address) -> bool:
         """
@@ -95,16 +92,13 @@ class Observer:
         return True
 
     def _ask(self) -> None:
-        self._timer = None
         waiting = [question for question in self._questions if question.address is None]
         for question in waiting:
             datagram, nonce = self._signer.sign(self._attempt, self._round, question.port)
             question.sent[nonce] = self._reactor.seconds()
             question.endpoint.send(datagram, question.target)
         if waiting:
-            now = self._reactor.seconds()
-            delay = self._began + self._times.pop(0) - now if self._times else REPEAT
-            self._timer = self._reactor.callLater(max(delay, 0.0), self._ask)
+            self._timer.set(self._began + self._times.pop(0) if self._times else self._reactor.seconds() + REPEAT)
 
     def _answered(
         self, endpoint: SocketEndpoint, source: Address, nonce: bytes, code: PulseCode, address: Address

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.client._callbacks import call_back
 from rendezvous.client.api import RendezvousClient
 from rendezvous.client.attempts import Invitation
 from rendezvous.client.connecting._attempt import RunningAttempt
@@ -227,10 +228,7 @@ class Connector:
             existing.join(attempt)
             return
         path = self._open(attempt)
-        try:
-            self._on_path(path)
-        except Exception:
-            self._log.failure("Error in the application's {callback!r}", callback=self._on_path)
+        call_back(self._on_path, path)
 
     def _not_connected(self, failure: Failure) -> None:
         if failure.check(CancelledError, ClientError):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
 
+from rendezvous.client._callbacks import call_back
 from rendezvous.client._latch import Latch
 from rendezvous.client._timer import Timer
 from rendezvous.client.connecting._attempt import RunningAttempt
@@ -56,8 +56,6 @@ class Path:
     :ivar on_lost: called with a sentence when nothing was heard from the peer for 30 s. The path has ended then.
     :ivar on_closed: called without arguments when one side has closed the path.
     """
-
-    _log = Logger()
 
     def __init__(self, host: Host, attempt: RunningAttempt, core: Core, renew: Callable[[Path], None]) -> None:
         self._host = host
@@ -196,13 +194,13 @@ class Path:
                 self._deliver(payload)
             case PathChanged(via=via):
                 self._finish_rounds(via)
-                self._call(self.on_path_changed, self)
+                call_back(self.on_path_changed, self)
             case AttemptDue():
                 self._renew(self)
             case Lost():
-                self._call(self.on_lost, "Nothing was heard from the peer for 30 s.")
+                call_back(self.on_lost, "Nothing was heard from the peer for 30 s.")
             case Closed():
-                self._call(self.on_closed)
+                call_back(self.on_closed)
 
     def _go_on_trying(self, action: Action) -> None:
         """While the path is relayed, its attempt goes on."""
@@ -242,12 +240,6 @@ class Path:
 
     def _deliver(self, payload: bytes) -> None:
         if self._on_datagram is not None:
-            self._call(self._on_datagram, payload)
+            call_back(self._on_datagram, payload)
         elif len(self._early) < MAX_EARLY:
             self._early.append(payload)
-
-    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
-        try:
-            callback(*arguments)
-        except Exception:
-            self._log.failure("Error in the application's {callback!r}", callback=callback)

@@ -19,6 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.client._callbacks import call_back
 from rendezvous.client.network import netlink
 from rendezvous.client.network.interfaces import SOMEWHERE_IPV4, SOMEWHERE_IPV6, interface_addresses, source_address
 
@@ -134,12 +135,8 @@ class Uplink:
 
     def _compare(self) -> None:
         last, self._last = self._last, self._read()
-        if self._last == last:
-            return
-        try:
-            self._on_change()
-        except Exception:
-            _log.failure("A callback for a changed uplink has failed")
+        if self._last != last:
+            call_back(self._on_change)
 
 
 @implementer(IReadDescriptor)

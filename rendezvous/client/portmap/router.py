@@ -12,9 +12,11 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
-from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
+from rendezvous.client._callbacks import call_back
+from rendezvous.client._datagrams import Datagrams
+from rendezvous.client._timer import Timer
 from rendezvous.client.network.gateway import Gateway
 from rendezvous.client.portmap.lease import Epoch, External, Lease, Removal
 from rendezvous.client.portmap.report import Findings, GatewayReport
@@ -110,8 +112,8 @@ class Router:
         self._removals: dict[Removal, Deferred[None]] = {}
         self._gateway: Gateway | None = None
         self._port: IListeningPort | None = None
-        self._protocol: _Protocol | None = None
-        self._timer: IDelayedCall | None = None
+        self._protocol: Datagrams | None = None
+        self._timer = Timer(reactor, self._run)
         self._check_at = self._restored_at = -inf
         self._epochs: dict[Protocol, Epoch] = {}
         self._findings = Findings()
@@ -177,7 +179,7 @@ class Router:
         self._epochs.clear()
         if gateway is None:
             return
-        protocol = _Protocol(self._received)
+        protocol = Datagrams(self._received)
         try:
             self._port = self._reactor.listenUDP(0, protocol, interface=gateway.source)
         except CannotListenError:  # The address has just gone.
@@ -187,9 +189,7 @@ class Router:
 
     def _close(self) -> Deferred[None]:
         port, self._port, self._protocol = self._port, None, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         if port is not None:
             closed: Deferred[Any] = maybeDeferred(port.stopListening)
             self._closed = closed.addCallback(lambda _: None)
@@ -276,10 +276,10 @@ class Router:
                 self._send(datagram)
         self._check(now)
         removed = [self._removals.pop(removal) for removal in list(self._removals) if removal.wake == inf]
-        if self._requests or self._removals:
-            self._wait(min((task.wake for task in tasks), default=inf), now)
-        else:
+        if not self._requests and not self._removals:
             self._close()
+        elif self._port is not None:  # Without a router, what follows begins with a change of the network.
+            self._timer.set(min([self._check_at, *(task.wake for task in tasks)]))
         # The application may call us again here.
         for done in removed:
             done.callback(None)
@@ -297,19 +297,6 @@ class Router:
         if Protocol.NAT_PMP in protocols:
             self._send(encode_address_request())
 
-    def _wait(self, wake: float, now: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._port is None:
-            return  # There is no router. What follows begins with a change of the network.
-        delay = max(0.0, min(wake, self._check_at) - now)
-        self._timer = self._reactor.callLater(delay, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self._run()
-
     def _show(self, request: _Request) -> None:
         lease = request.lease
         external = None if lease is None else lease.external
@@ -318,10 +305,7 @@ class Router:
                 self._answer(request)
         elif external != request.shown:
             request.shown = external
-            try:
-                request.on_change(self._mapping(request))
-            except Exception:
-                _log.failure("A callback for a changed port mapping has failed")
+            call_back(request.on_change, self._mapping(request))
 
     def _answer(self, request: _Request) -> None:
         """Give the result of a request, whatever it is by now."""
@@ -342,15 +326,3 @@ class Router:
 def _bare(host: str) -> str:
     """:returns: an address without its scope, which a socket does not show in the source of a datagram."""
     return host.partition("%")[0]
-
-
-class _Protocol(DatagramProtocol):
-    """Hands on what Twisted reads from the socket."""
-
-    noisy = False
-
-    def __init__(self, received: Callable[[bytes, tuple[str, int]], None]) -> None:
-        self._received = received
-
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        self._received(datagram, (addr[0], addr[1]))

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.client._callbacks import call_back
 from rendezvous.client.portmap.lease import LIFETIME, is_public
 from rendezvous.client.portmap.router import BUDGET, Mapping, Router
 
@@ -267,7 +268,4 @@ class UpnpFallback:
         if mapping is None and port.upnp is not None:
             release = partial(self._release, port)
             mapping = Mapping(port.local_port, port.upnp.host, port.upnp.port, "upnp", release)
-        try:
-            port.on_change(mapping)
-        except Exception:
-            _log.failure("A callback for a changed port mapping has failed")
+        call_back(port.on_change, mapping)

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.client._callbacks import call_back
 from rendezvous.client.errors import ClientError
 from rendezvous.client.relay.allocation import MAX_DATAGRAM, Address
 from rendezvous.client.relay.link import Link
@@ -218,15 +219,9 @@ class Relay:
         closing.addBoth(lambda _: self._closing.discard(closing))
 
     def _received(self, datagram: bytes, source: Address) -> None:
-        self._call(self._on_datagram, datagram, source)
+        call_back(self._on_datagram, datagram, source)
 
     def _lost(self, reason: str) -> None:
         if self._link is not None:
             self._link = None
-            self._call(self._on_lost, reason)
-
-    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
-        try:
-            callback(*arguments)
-        except Exception:
-            self._log.failure("Error in the application's {callback!r}", callback=callback)
+            call_back(self._on_lost, reason)
