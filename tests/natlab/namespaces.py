@@ -22,6 +22,7 @@ PACKAGES = "iproute2 nftables conntrack ethtool util-linux coturn miniupnpd-nfta
 
 _PREFIX = "rvlab-"
 _CLONE_NEWNET = 0x40000000
+_ALL_PROTOCOLS = 3
 _libc = ctypes.CDLL(None, use_errno=True)
 _count = itertools.count()
 
@@ -184,9 +185,15 @@ class Namespaces:
             self._processes.remove(process)
         return status
 
-    def socket(self, name: str, address: str = "", port: int = 0) -> socket.socket:
-        """:returns: a UDP socket in a namespace, bound and not blocking; IPv6 if the address is."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    def tap(self, name: str, interface: str) -> socket.socket:
+        """:returns: a socket that gets a copy of each frame that an interface in a namespace sends or receives."""
+        found = self._socket(name, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_PROTOCOLS))
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        found.bind((interface, _ALL_PROTOCOLS))
+        return found
+
+    def _socket(self, name: str, *kind: int) -> socket.socket:
+        """:returns: a socket in a namespace that does not block."""
         made: list[socket.socket] = []
 
         def make() -> None:
@@ -194,12 +201,18 @@ class Namespaces:
             with open(f"/run/netns/{self.prefix}{name}") as namespace:
                 if _libc.setns(namespace.fileno(), _CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), "setns")
-            made.append(socket.socket(family, socket.SOCK_DGRAM))
+            made.append(socket.socket(*kind))
 
         thread = threading.Thread(target=make)
         thread.start()
         thread.join()
         [found] = made
-        found.bind((address, port))
         found.setblocking(False)
+        return found
+
+    def socket(self, name: str, address: str = "", port: int = 0) -> socket.socket:
+        """:returns: a UDP socket in a namespace, bound and not blocking; IPv6 if the address is."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        found = self._socket(name, family, socket.SOCK_DGRAM)
+        found.bind((address, port))
         return found

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -102,18 +103,19 @@ class Programs:
         words = (find("miniupnpd") or "miniupnpd", "-d", "-f", str(path), "-P", f"{path}.pid")
         self._wait_for(site.name, self._start(site.name, site.name, *words), "udp:5351")
 
-    def rendezvous(self, host: str, *words: str, ipv6: bool = False) -> Rendezvous:
+    def rendezvous(self, host: str, *words: str, ipv6: bool = False, command: Sequence[str] = COMMAND) -> Rendezvous:
         """
         Start the command ``rendezvous`` on a host, with an identity of its own.
 
         :param ipv6: whether it knows the server's IPv6 address as well.
+        :param command: what is started in its place.
         """
         log = open(self._directory / f"{host}.err", "a")  # noqa: SIM115 - the process has it
         with log:
             process = self._network.namespaces.start(
                 host,
                 *self.with_names(host, ipv6=ipv6),
-                *COMMAND,
+                *command,
                 *words,
                 "--json",
                 "--server",

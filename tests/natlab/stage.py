@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.natlab.cells import Cell, Side
 from tests.natlab.network import SERVER, TURN, Network, Site
-from tests.natlab.programs import Programs, Rendezvous
+from tests.natlab.programs import COMMAND, Programs, Rendezvous
 
 DELAY = 20.0
 START_PATIENCE = 30.0
@@ -36,6 +36,7 @@ class Stage:
     :ivar network: with the sites ``a`` and ``b``.
     :ivar site_a: where host ``a`` is.
     :ivar site_b: where host ``b`` is.
+    :ivar programs: starts further programs.
     :ivar listener: the command that listens on host ``b``.
     """
 
@@ -59,17 +60,39 @@ class Stage:
     def _make(self) -> None:
         directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="rvlab-")))
         self.network = self._stack.enter_context(closing(Network()))
-        self._programs = Programs(self.network, directory)
-        options = self._programs.turn() if self.cell.relay else ()
-        self._programs.server(*SERVER_OPTIONS, *options)
+        self.programs = Programs(self.network, directory)
+        self._server_options = (*SERVER_OPTIONS, *(self.programs.turn() if self.cell.relay else ()))
+        self.start_server()
         self.site_a, self.site_b = PLACES[self.cell.place](self.network, self.cell)
         for name, site, side in (("host-a", self.site_a, self.cell.a), ("host-b", self.site_b, self.cell.b)):
             self.network.host(name, site)
             self.network.add_bridges(name, side.bridges)
             if side.port_mapping:
-                self._programs.port_mapping(site)
+                self.programs.port_mapping(site)
         self.set("clear")
-        self.listener = self._programs.rendezvous("host-b", "listen", *self.cell.options, ipv6=self.cell.b.ipv6)
+        self.listen()
+
+    def start_server(self) -> None:
+        """Start the server, with the state that an earlier one has left."""
+        self._server = self.programs.server(*self._server_options)
+
+    def stop_server(self, number: int) -> None:
+        """
+        End the server.
+
+        :param number: the signal that ends it.
+        """
+        self.network.namespaces.end(self._server, number)
+
+    def listen(self, *options: str, command: Sequence[str] = COMMAND) -> None:
+        """
+        Start the command that listens on host ``b``; one that runs has to be stopped before.
+
+        :param options: of the command, besides those of the cell.
+        :param command: what is started in its place.
+        """
+        words = ("listen", *self.cell.options, *options)
+        self.listener = self.programs.rendezvous("host-b", *words, ipv6=self.cell.b.ipv6, command=command)
         _, event = self.listener.event("listening", patience=START_PATIENCE)
         self._listener_id = event["id"]
 
@@ -83,11 +106,14 @@ class Stage:
         carried, ports = self.network.carried(), (self.site_a.port, self.site_b.port)
         return sum(carried.get(">".join(pair), 0) for pair in (ports, ports[::-1]))
 
-    def connect(self) -> Rendezvous:
-        """Start the command that connects from host ``a``."""
-        return self._programs.rendezvous(
-            "host-a", "connect", self._listener_id, *self.cell.options, ipv6=self.cell.a.ipv6
-        )
+    def connect(self, *, command: Sequence[str] = COMMAND) -> Rendezvous:
+        """
+        Start the command that connects from host ``a``.
+
+        :param command: what is started in its place.
+        """
+        words = ("connect", self._listener_id, *self.cell.options)
+        return self.programs.rendezvous("host-a", *words, ipv6=self.cell.a.ipv6, command=command)
 
     def cut(self) -> None:
         """Let the direct path die silently."""

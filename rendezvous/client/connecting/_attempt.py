@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from itertools import chain, repeat
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -90,12 +91,7 @@ class RunningAttempt:
         attempts, identity, birthday = self._host.client.attempts, self._host.identity, self._host.options.birthday
         self._begin(
             lambda patience: attempts.connect(
-                identity,
-                self.peer_id,
-                self._named,
-                rtt=self._named_round_trip,
-                birthday=birthday,
-                patience=patience,
+                identity, self.peer_id, self._named, rtt=self._named_round_trip, birthday=birthday, patience=patience
             )
         )
 
@@ -201,7 +197,7 @@ class RunningAttempt:
         self._fail(failure)
 
     async def _run(self, ask: Ask, preparing: Deferred[None], attempt_id: bytes | None) -> None:
-        asking = Deferred.fromCoroutine(self._ask(ask))
+        asking = Deferred.fromCoroutine(self._ask(ask, invited=attempt_id is not None))
         try:
             await self._wait(preparing)
             if attempt_id is not None:
@@ -215,21 +211,29 @@ class RunningAttempt:
         if attempt_id is None:
             self._observe(attempt.id)
         self.gathering.allocate(attempt.ice_servers)
-        self._name_candidates()
         while True:
             self._view(attempt)
+            self._name_candidates()
             if attempt.state.over or self._finished:
                 return
             attempt = await self._next(attempt)
 
-    async def _ask(self, ask: Ask) -> Attempt:
-        """:returns: the attempt. A request that has got no answer is repeated: one too many does no harm."""
-        for patience in ASK_TIMES:
+    async def _ask(self, ask: Ask, *, invited: bool) -> Attempt:
+        """
+        Repeat a request that has got no answer: one too many does no harm.
+
+        :param invited: whether to go on for long, because an invitation outlives a restart of the server.
+        """
+        times = chain(ASK_TIMES, repeat(None))
+        while True:
+            asked, patience = self.seconds, next(times)
             try:
                 return await ask(patience)
             except ServerUnreachable as error:
+                if patience is None and (not invited or self.seconds > GIVE_UP):
+                    raise
                 self._log.debug("The request is repeated: {error}", error=error)
-        return await ask(None)
+            await deferLater(self._host.reactor, max(0.0, asked + RETRY - self.seconds))
 
     async def _next(self, attempt: Attempt) -> Attempt:
         """:returns: the next version of an attempt; a server that cannot be reached is asked again."""
@@ -324,7 +328,12 @@ class RunningAttempt:
             return
         self._named = candidates
         naming = self._host.client.attempts.candidates(self._host.identity, self._attempt.id, candidates)
-        naming.addErrback(lambda failure: self._log.debug("Candidates were refused: {why}", why=failure.value))
+        naming.addErrback(self._not_named)
+
+    def _not_named(self, failure: Failure) -> None:
+        self._log.debug("Candidates were not taken: {why}", why=failure.value)
+        if failure.check(ServerUnreachable):
+            self._named = []  # They are given with the next version of the attempt.
 
     # The puncher's part.
 
