@@ -32,7 +32,7 @@ class ServerTests(RelayedCase):
         """The invited client has the invitation, and its requests are refused for three seconds."""
         alice, bob = self.pair()
         found = self.connect(alice, bob)
-        self.world.network.run(2, lambda: bool(bob.connector._sides))
+        self.world.network.run(2, lambda: bool(bob.connector._attempts))
         self.restart(3)
         self.run_for(3)
         self.assertEqual([type(each) for each in found], [Path])
