@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import attrs
@@ -100,6 +101,26 @@ def is_allowed(name: str, package: str) -> bool:
 def package_of(path: Path) -> str:
     """:returns: the package that a file of ``rendezvous`` belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def arrows(folder: Path) -> dict[str, set[str]]:
+    """
+    :param folder: of a package of ``rendezvous``.
+    :returns: for each part of it, which is a module or a package directly inside, the other parts that it imports. A
+        name of the package itself counts as its ``__init__``.
+    """
+    prefix = ".".join(folder.relative_to(ROOT).parts) + "."
+    parts = {path.stem for path in folder.iterdir()}
+    found: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        part = path.relative_to(folder).parts[0].removesuffix(".py")
+        names = {
+            name.removeprefix(prefix).split(".")[0]
+            for name in imported(path.read_text("utf-8"))
+            if name.startswith(prefix)
+        }
+        found.setdefault(part, set()).update({name if name in parts else "__init__" for name in names} - {part})
+    return found
 
 
 def run_python(program: str) -> str:
@@ -193,6 +214,20 @@ class LayeringTests(SynchronousTestCase):
         for package, row in TABLE.items():
             self.assertEqual(row.ours - above, set(), package)
             above.add(package)
+
+    def test_parts_of_a_package_have_an_order(self) -> None:
+        """In each package that has packages, no two modules or packages import each other, in however many steps."""
+        for folder in {path.parents[1] for path in self.paths if path.name == "__init__.py"}:
+            TopologicalSorter(arrows(folder)).prepare()
+
+    def test_arrows_between_the_parts_of_a_package_are_seen(self) -> None:
+        """For example, both sides of an attempt know what they have in common, and not each other."""
+        core = arrows(PACKAGE / "core")
+        self.assertLess({"connect", "presence"}, core["attempts"])
+        self.assertIn("connect", core["punching"])
+        self.assertNotIn("punching", core["attempts"])
+        self.assertNotIn("attempts", core["punching"])
+        self.assertIn("connecting", arrows(PACKAGE / "client")["__init__"])
 
     def test_imports_are_allowed(self) -> None:
         """In every module, in functions and for type checkers too."""
