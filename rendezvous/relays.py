@@ -6,18 +6,15 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from typing import Any
-
-from zope.interface import implementer
 
 from twisted.application.internet import TimerService
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from twisted.logger import Logger
 
 from rendezvous.core.ice import Turn
 from rendezvous.errors import StartupError
+from rendezvous.resolving import literal, resolve
 from rendezvous.settings import Settings
 
 __all__ = ["RESOLVE_INTERVAL", "Resolving", "load_turn"]
@@ -64,31 +61,6 @@ def _read_secret(path: str) -> bytes:
     return lines[0].encode("utf-8")
 
 
-@implementer(IResolutionReceiver)
-class _Receiver:
-    """
-    What a look-up has found.
-
-    :ivar done: fires with the addresses at the end.
-    """
-
-    def __init__(self) -> None:
-        self.done: Deferred[list[str]] = Deferred()
-        self._found: list[str] = []
-
-    def resolutionBegan(self, resolution: IHostResolution) -> None:
-        """Do nothing: look-ups end by themselves."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        """Keep an address."""
-        host: Any = address
-        self._found.append(host.host)
-
-    def resolutionComplete(self) -> None:
-        """Give what was found."""
-        self.done.callback(self._found)
-
-
 class Resolving(TimerService):
     """
     Looks up the names of TURN servers at the start and every ten minutes.
@@ -104,15 +76,13 @@ class Resolving(TimerService):
         self.clock = reactor
         self._reactor = reactor
         self._use = use
-        self._fixed: frozenset[str] = frozenset()
         self._found: dict[str, list[str]] = {}
 
     def serve(self, uris: Iterable[str]) -> None:
         """Use these TURN servers from now on. Names are looked up if the service runs, or when it starts."""
         hosts = {match[1] or match[2] for match in map(_HOST.match, uris) if match}
-        names = {host for host in hosts if _address(host) is None}
-        self._fixed = frozenset(address for address in map(_address, hosts) if address is not None)
-        self._found = {host: self._found.get(host, []) for host in sorted(names)}
+        literals = {host: literal(host) for host in sorted(hosts)}
+        self._found = {host: [address] if address else self._found.get(host, []) for host, address in literals.items()}
         self._give()
         if self.running:
             self._resolve()
@@ -125,7 +95,7 @@ class Resolving(TimerService):
         return stopped
 
     def _give(self) -> None:
-        self._use(self._fixed.union(*self._found.values()))
+        self._use(frozenset().union(*self._found.values()))
 
     def _resolve(self) -> None:
         for host in self._found:
@@ -134,27 +104,13 @@ class Resolving(TimerService):
             )
 
     def _look_up(self, host: str) -> Deferred[list[str]]:
-        receiver = _Receiver()
-        resolver = getattr(self._reactor, "nameResolver", None)
-        if resolver is None:
-            receiver.resolutionComplete()  # A reactor in memory finds nothing.
-        else:
-            resolver.resolveHostName(receiver, host)
-        return receiver.done
+        return resolve(self._reactor.nameResolver, host)
 
     def _resolved(self, found: list[str], host: str) -> None:
         if host not in self._found:
             return
         if found:
-            self._found[host] = [address for address in map(_address, found) if address is not None]
+            self._found[host] = found
             self._give()
         else:
             _log.warn("the TURN server {host} has no address now; it is looked up again in ten minutes", host=host)
-
-
-def _address(host: str) -> str | None:
-    """:returns: an address in its usual spelling, without a scope; ``None`` if the text is a name."""
-    try:
-        return str(ip_address(host.partition("%")[0]))
-    except ValueError:
-        return None

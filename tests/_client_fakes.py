@@ -13,13 +13,7 @@ from zope.interface import implementer
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostnameResolver,
-    IHostResolution,
-    IListeningPort,
-    IResolutionReceiver,
-)
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.web.http_headers import Headers
@@ -29,6 +23,7 @@ from twisted.web.server import Request
 from rendezvous.client import Health, Identity, RendezvousClient
 from rendezvous.client._http import Treq
 from rendezvous.client._server_time import ServerTime
+from rendezvous.testing.names import MemoryResolver
 
 Address = tuple[str, int]
 
@@ -80,52 +75,6 @@ class MemoryPort:
     def getHost(self) -> IPv4Address | IPv6Address:
         """The local address."""
         return (IPv6Address if ":" in self.interface else IPv4Address)("UDP", self.interface or "0.0.0.0", self.number)
-
-
-@implementer(IHostnameResolver)
-class MemoryResolver:
-    """
-    A name resolver that the test answers.
-
-    :ivar asked: the names that were asked for, each with who waits for its addresses.
-    """
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, IResolutionReceiver]] = []
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Any = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        """
-        Remember the question.
-
-        :param resolutionReceiver: who waits.
-        :param hostName: what for.
-        :param portNumber: not used.
-        :param addressTypes: not used.
-        :param transportSemantics: not used.
-        """
-        self.asked.append((hostName, resolutionReceiver))
-        resolution = cast(IHostResolution, None)
-        resolutionReceiver.resolutionBegan(resolution)
-        return resolution
-
-    def answer(self, *hosts: str) -> None:
-        """
-        Answer the newest question.
-
-        :param hosts: the addresses that the name has.
-        """
-        _, receiver = self.asked[-1]
-        for host in hosts:
-            receiver.addressResolved((IPv6Address if ":" in host else IPv4Address)("UDP", host, 0))
-        receiver.addressResolved(cast(IAddress, object()))
-        receiver.resolutionComplete()
 
 
 class MemoryUDPReactor(Clock):

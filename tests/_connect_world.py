@@ -66,14 +66,6 @@ class NoUplink:
         self.watching = False
 
 
-class PartyReactor(HostReactor):
-    """The reactor of a simulated host, on which only addresses are looked up."""
-
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
-        self.nameResolver: Any = None
-
-
 class FakeRelay:
     """A relayed address on a host of the network, with the permissions of RFC 8656."""
 
@@ -154,7 +146,7 @@ class Party:
         self.connector = Connector(
             self.client,
             self.identity,
-            PartyReactor(host),
+            HostReactor(host),
             random=Random(number),
             mapper=self.mapper,
             find_addresses=lambda: list(host.addresses.values()),

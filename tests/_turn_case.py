@@ -7,24 +7,23 @@ from typing import Any, cast
 
 from zope.interface import implementer
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import (
     IConnector,
     IHostnameResolver,
-    IHostResolution,
     IListeningPort,
     IReactorPluggableNameResolver,
     IReactorTCP,
     IReactorTime,
-    IResolutionReceiver,
 )
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from rendezvous.errors import WireError
+from rendezvous.testing.names import MemoryResolver
 from rendezvous.wire.stun import Message, MessageClass
 from rendezvous.wire.turn import (
     Frames,
@@ -285,35 +284,6 @@ class MemoryStream:
         self.reactor.callLater(0, self.lose)
 
 
-@implementer(IHostnameResolver)
-class Names:
-    """
-    A name resolver.
-
-    :ivar known: the addresses of names.
-    """
-
-    def __init__(self) -> None:
-        self.known: dict[str, list[str]] = {}
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Any = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        """Resolve at once."""
-        resolution = cast(IHostResolution, None)
-        resolutionReceiver.resolutionBegan(resolution)
-        for host in self.known.get(hostName, []):
-            kind = IPv6Address if ":" in host else IPv4Address
-            resolutionReceiver.addressResolved(kind(cast(Any, transportSemantics), host, portNumber))
-        resolutionReceiver.resolutionComplete()
-        return resolution
-
-
 @implementer(IReactorTime, IReactorTCP, IReactorPluggableNameResolver)
 class TurnReactor(Clock):
     """
@@ -327,7 +297,7 @@ class TurnReactor(Clock):
 
     def __init__(self) -> None:
         super().__init__()
-        self.nameResolver = Names()
+        self.nameResolver = MemoryResolver()
         self.datagrams: dict[Address, MemoryTurn] = {}
         self.streams: dict[Address, MemoryTurn] = {}
         self.unreachable: set[str] = set()

@@ -244,7 +244,7 @@ class NameTests(KeepAliveTestCase):
         """The socket opens when the server's family is known, and the first address is used."""
         self.look_up()
         self.assertEqual(self.reactor.ports, [])
-        self.assertEqual([name for name, _ in self.reactor.nameResolver.asked], ["rendezvous.example"])
+        self.assertEqual([each.name for each in self.reactor.nameResolver.asked], ["rendezvous.example"])
         self.reactor.nameResolver.answer("192.0.2.1", "2001:db8::1")
         self.assert_state(KeepAliveState.PULSING)
         self.assertEqual((self.port.interface, self.port.sent), ("", [PULSE]))

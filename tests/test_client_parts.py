@@ -1,4 +1,4 @@
-"""The small parts below the pulse service: waiting for what happens once, and the spelling of addresses."""
+"""The small parts below the pulse service: waiting for what happens once."""
 
 from __future__ import annotations
 
@@ -6,29 +6,6 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client._latch import Latch
-from rendezvous.client._resolve import choose, literal
-
-
-class AddressTests(SynchronousTestCase):
-    """Names and addresses of servers."""
-
-    def test_addresses_are_spelled_as_sockets_spell_them(self) -> None:
-        """However an address is written, it compares equal to the source of a datagram; a name is none."""
-        spellings = {
-            "192.0.2.1": "192.0.2.1",
-            "2001:DB8:0::1": "2001:db8::1",
-            "::ffff:192.0.2.1": "192.0.2.1",
-            "fe80::1%eth0": "fe80::1%eth0",
-            "rendezvous.example": None,
-        }
-        self.assertEqual({host: literal(host) for host in spellings}, spellings)
-
-    def test_first_address_of_the_sockets_family_is_chosen(self) -> None:
-        """The resolver's order counts, within what the socket can reach."""
-        found = ["2001:db8::1", "192.0.2.1", "192.0.2.2"]
-        self.assertEqual(choose(found, ipv6=None), "2001:db8::1")
-        self.assertEqual(choose(found, ipv6=False), "192.0.2.1")
-        self.assertIsNone(choose(found[1:], ipv6=True))
 
 
 class LatchTests(SynchronousTestCase):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from twisted.internet.address import IPv4Address
-from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.ice import Turn
 from rendezvous.errors import StartupError
 from rendezvous.relays import Resolving, load_turn
 from rendezvous.settings import Settings
+from rendezvous.testing import MemoryReactor
+from rendezvous.testing.names import MemoryResolver
 
 URI = "turn:turn.example:3478?transport=udp"
 
@@ -67,52 +67,17 @@ class SecretFileTests(SynchronousTestCase):
         self.assertNotIn("north", repr(self.load("north")))
 
 
-class Names(Clock):
-    """
-    A reactor that resolves names from a table.
-
-    :ivar table: addresses by name.
-    :ivar asked: the names that were looked up.
-    :ivar is_broken: whether looking up raises.
-    :ivar is_slow: whether answers wait until they are given.
-    :ivar waiting: the arguments of :meth:`answer` that wait.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table: dict[str, list[str]] = {}
-        self.asked: list[str] = []
-        self.is_broken = self.is_slow = False
-        self.waiting: list[Any] = []
-        self.nameResolver = self
-
-    def resolveHostName(self, receiver: Any, hostName: str, *args: Any) -> None:
-        """Answer at once."""
-        self.asked.append(hostName)
-        if self.is_broken:
-            raise ZeroDivisionError("a fault")
-        if self.is_slow:
-            self.waiting.append((receiver, hostName))
-        else:
-            self.answer(receiver, hostName)
-
-    def answer(self, receiver: Any, hostName: str) -> None:
-        """Answer from the table."""
-        receiver.resolutionBegan(None)
-        for host in self.table.get(hostName, ()):
-            receiver.addressResolved(IPv4Address("TCP", host, 0))
-        receiver.resolutionComplete()
-
-
 class ResolvingTests(SynchronousTestCase):
     """Tests of :class:`rendezvous.relays.Resolving`."""
 
     def setUp(self) -> None:
         """Begin with a name that has one address."""
-        self.names = Names()
-        self.names.table["turn.example"] = ["192.0.2.9"]
+        self.reactor = MemoryReactor()
+        self.names = MemoryResolver()
+        self.reactor.nameResolver = self.names
+        self.names.known["turn.example"] = ["192.0.2.9"]
         self.used: list[frozenset[str]] = []
-        self.resolving = Resolving(self.names, self.used.append)
+        self.resolving = Resolving(self.reactor, self.used.append)
 
     def start(self, *uris: str) -> None:
         """Serve these TURN servers."""
@@ -120,58 +85,60 @@ class ResolvingTests(SynchronousTestCase):
         self.resolving.startService()
         self.addCleanup(lambda: self.resolving.running and self.resolving.stopService())
 
-    def assertUsed(self, hosts: Sequence[str]) -> None:
+    def assertUsed(self, *hosts: str) -> None:
         """The last addresses are these."""
         self.assertEqual(self.used[-1], frozenset(hosts))
 
     def test_addresses_are_used_at_once(self) -> None:
         """Those in URIs are not looked up, and do not wait for the service."""
-        self.resolving.serve(["turn:192.0.2.1:3478", "turns:[2001:db8::1]:443?transport=tcp"])
-        self.assertUsed(["192.0.2.1", "2001:db8::1"])
+        self.resolving.serve(["turn:192.0.2.1:3478", "turns:[2001:DB8::1]:443?transport=tcp"])
+        self.assertUsed("192.0.2.1", "2001:db8::1")
+        self.resolving.startService()
+        self.addCleanup(self.resolving.stopService)
+        self.assertUsed("192.0.2.1", "2001:db8::1")
         self.assertEqual(self.names.asked, [])
 
     def test_names_are_looked_up_at_the_start_and_every_ten_minutes(self) -> None:
         """A name is looked up once, however many URIs have it."""
         self.start("turn:turn.example", "turns:turn.example:443?transport=tcp", "turn:192.0.2.1")
-        self.assertUsed(["192.0.2.1", "192.0.2.9"])
-        self.names.table["turn.example"] = ["192.0.2.10"]
-        self.names.advance(599)
+        self.assertUsed("192.0.2.1", "192.0.2.9")
+        self.names.known["turn.example"] = ["192.0.2.10"]
+        self.reactor.advance(599)
         self.assertEqual(len(self.names.asked), 1)
-        self.names.advance(1)
-        self.assertUsed(["192.0.2.1", "192.0.2.10"])
+        self.reactor.advance(1)
+        self.assertUsed("192.0.2.1", "192.0.2.10")
 
     def test_name_that_has_no_address_now_keeps_its_last_ones(self) -> None:
-        """The operator learns of it."""
+        """The log says so."""
         self.start("turn:turn.example")
-        del self.names.table["turn.example"]
-        self.names.advance(600)
-        self.assertUsed(["192.0.2.9"])
+        self.names.known["turn.example"] = []
+        with capturedLogs() as logged:
+            self.reactor.advance(600)
+        self.assertUsed("192.0.2.9")
+        self.assertEqual([event["host"] for event in logged], ["turn.example"])
 
     def test_other_servers_take_the_place_of_the_first(self) -> None:
         """Their names are looked up at once; an answer for a name that is not served any more changes nothing."""
         self.start("turn:turn.example")
-        self.names.table["other.example"] = ["192.0.2.20"]
         self.resolving.serve(["turn:other.example"])
-        self.assertUsed(["192.0.2.20"])
-        self.names.is_slow = True
-        self.resolving.serve(["turn:turn.example"])
+        self.names.answer("192.0.2.20")
+        self.assertUsed("192.0.2.20")
+        self.resolving.serve(["turn:third.example"])
         self.resolving.serve([])
-        self.names.answer(*self.names.waiting.pop())
-        self.assertUsed([])
+        self.names.answer("192.0.2.30")
+        self.assertUsed()
 
     def test_fault_is_survived(self) -> None:
         """It is logged, and the next look-up is made in its time."""
-        self.names.is_broken = True
+        self.reactor.nameResolver = cast(Any, None)
         self.start("turn:turn.example")
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.names.is_broken = False
-        self.names.advance(600)
-        self.assertUsed(["192.0.2.9"])
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.reactor.nameResolver = self.names
+        self.reactor.advance(600)
+        self.assertUsed("192.0.2.9")
 
     def test_it_need_not_have_been_started(self) -> None:
-        """A server whose start has failed is stopped, too; and a reactor in memory finds no name."""
+        """A server whose start has failed is stopped, too."""
         self.resolving.serve(["turn:turn.example"])
         self.assertIsNone(self.successResultOf(self.resolving.stopService()))
-        self.resolving = Resolving(Clock(), self.used.append)
-        self.start("turn:turn.example")
-        self.assertUsed([])
+        self.assertEqual(self.names.asked, [])

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort
 
 from rendezvous.client._datagrams import Datagrams
-from rendezvous.client._resolve import choose, is_ipv6, literal, resolve
 from rendezvous.client.errors import ServerUnreachable
+from rendezvous.resolving import choose, is_ipv6, literal, resolve
 
 __all__ = ["RESOLVE_TIME", "PulseSocket"]
 

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings
+from rendezvous.testing.names import MemoryResolver
 from rendezvous.udp.mmsg import Calls
 
 __all__ = ["SECRET", "Connection", "MemoryReactor", "MemoryServer", "MemoryTCPPort", "MemoryUDPPort", "Response"]
@@ -119,12 +120,14 @@ class MemoryReactor(MemoryReactorClock):
 
     :ivar udp_ports: every UDP port that was ever opened, in order.
     :ivar tcp_ports: the same of TCP.
+    :ivar nameResolver: a :class:`~rendezvous.testing.names.MemoryResolver`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.udp_ports: list[MemoryUDPPort] = []
         self.tcp_ports: list[MemoryTCPPort] = []
+        self.nameResolver = MemoryResolver()
 
     def advance(self, amount: float) -> None:
         """

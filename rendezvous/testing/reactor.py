@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTi
 from twisted.internet.protocol import DatagramProtocol
 
 from rendezvous.testing.memory import MemoryServer
+from rendezvous.testing.names import MemoryResolver
 from rendezvous.testing.network import Address, Host
 
 __all__ = ["HostPort", "HostReactor", "put_on"]
@@ -99,11 +100,13 @@ class HostReactor:
     The reactor of a simulated host: its UDP, and the time of the network.
 
     :ivar ports: every UDP port that was ever opened, in order.
+    :ivar nameResolver: knows the names that the test gives it.
     """
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.ports: list[HostPort] = []
+        self.nameResolver = MemoryResolver()
 
     def listenUDP(
         self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192

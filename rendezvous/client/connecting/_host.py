@@ -12,7 +12,6 @@ import attrs
 from twisted.internet.defer import Deferred, FirstError, TimeoutError, gatherResults, maybeDeferred
 from twisted.python.failure import Failure
 
-from rendezvous.client._resolve import is_ipv6, resolve
 from rendezvous.client._signing import Signer
 from rendezvous.client._socket import RESOLVE_TIME
 from rendezvous.client.api import RendezvousClient
@@ -22,6 +21,7 @@ from rendezvous.client.portmap import Mapping
 from rendezvous.client.records import Identity
 from rendezvous.client.relay import Relay
 from rendezvous.core.punching.probes import RandomSource
+from rendezvous.resolving import is_ipv6, resolve
 
 __all__ = ["ASK_TIMES", "Host", "Mapper", "Options", "RelayUse"]
 

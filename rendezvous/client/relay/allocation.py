@@ -11,9 +11,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rendezvous.client._resolve import is_ipv6, literal
 from rendezvous.client.relay.requests import Requests, TurnFailed, TurnRefused
 from rendezvous.errors import WireError
+from rendezvous.resolving import is_ipv6, literal
 from rendezvous.wire.stun import Message, MessageClass
 from rendezvous.wire.turn import (
     CHANNELS,

@@ -16,10 +16,10 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, conne
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
-from rendezvous.client._resolve import is_ipv6, resolve
 from rendezvous.client.relay.requests import TurnFailed
 from rendezvous.client.relay.servers import Transport, TurnServer
 from rendezvous.errors import WireError
+from rendezvous.resolving import is_ipv6, resolve
 from rendezvous.wire import stun
 from rendezvous.wire.turn import Frames
 

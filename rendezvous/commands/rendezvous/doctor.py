@@ -11,13 +11,13 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 
 from rendezvous.client import ClientError
-from rendezvous.client._resolve import is_ipv6, resolve
 from rendezvous.client.network.interfaces import interface_addresses, source_address
 from rendezvous.client.portmap import GatewayReport
 from rendezvous.commands.rendezvous.context import Context, port_mapper
 from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, PortMapping, ServerFindings
 from rendezvous.commands.rendezvous.errors import CommandError
 from rendezvous.commands.rendezvous.stun import observe
+from rendezvous.resolving import is_ipv6, resolve
 
 __all__ = ["MAPPING_TIME", "Instruments", "Mapper", "examine", "show_diagnosis"]
 

@@ -1,4 +1,4 @@
-"""From a server's name to the IP addresses that a datagram can be sent to."""
+"""From the name of a server to its IP addresses: those that a datagram can be sent to."""
 
 from __future__ import annotations
 
