@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from rendezvous.client import Identity
 from rendezvous.client.connecting.connector import Connector
-from rendezvous.client.portmap import Mapping
+from rendezvous.client.portmap import PortMapping
 from rendezvous.testing import MemoryServer
 from rendezvous.testing.network import Host, Link, Network, Segment
 from rendezvous.testing.reactor import HostReactor, put_on
@@ -26,12 +26,12 @@ class NoMapper:
     """A next router that does no port mapping, or that forwards what the test says."""
 
     def __init__(self) -> None:
-        self.mapping: Callable[[int], Mapping | None] = lambda port: None
+        self.mapping: Callable[[int], PortMapping | None] = lambda port: None
         self.released: list[int] = []
         self.asked: list[int] = []
         self.changes = 0
 
-    def map(self, local_port: int, *, ipv6: bool = False, on_change: Any = None) -> Deferred[Mapping | None]:
+    def map(self, local_port: int, *, ipv6: bool = False, on_change: Any = None) -> Deferred[PortMapping | None]:
         """Answer at once."""
         self.asked.append(local_port)
         return succeed(None if ipv6 else self.mapping(local_port))

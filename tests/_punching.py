@@ -8,7 +8,7 @@ from random import Random
 
 import attrs
 
-from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
 from rendezvous.core.punching.actions import (
     Action,
     Connected,
@@ -129,21 +129,21 @@ class End:
         """:returns: whether the server has seen each socket on both ports."""
         return all(len(each) == len(SERVER_PORTS) for each in self.observed.values())
 
-    def mapping(self) -> Mapping:
+    def mapping(self) -> NatMapping:
         """:returns: what the server says of the NAT."""
         for name, seen in self.observed.items():
             if self.locals[name].ipv6:
                 continue
             if not seen:
-                return Mapping.BLOCKED
+                return NatMapping.BLOCKED
             if len(seen) == 1:
-                return Mapping.UNKNOWN
+                return NatMapping.UNKNOWN
             first, second = seen[0], seen[1]
             if first == second:
-                return Mapping.NONE if first == self.sockets[name].address else Mapping.ENDPOINT_INDEPENDENT
+                return NatMapping.NONE if first == self.sockets[name].address else NatMapping.ENDPOINT_INDEPENDENT
             near = first[0] == second[0] and 1 <= abs(first[1] - second[1]) <= 8
-            return Mapping.SEQUENTIAL if near else Mapping.ENDPOINT_DEPENDENT
-        return Mapping.UNKNOWN
+            return NatMapping.SEQUENTIAL if near else NatMapping.ENDPOINT_DEPENDENT
+        return NatMapping.UNKNOWN
 
     def candidates(self, beside: bool) -> list[Candidate]:
         """
@@ -161,7 +161,7 @@ class End:
             mapped = self.locals[name].mapped
             if mapped is not None:
                 found.append(Candidate(CandidateKind.MAPPED, mapped))
-        if self.mapping() is Mapping.SEQUENTIAL:
+        if self.mapping() is NatMapping.SEQUENTIAL:
             [seen] = [seen for name, seen in self.observed.items() if not self.locals[name].ipv6]
             host, last = max(seen.values(), key=lambda address: address[1])
             found += [Candidate(CandidateKind.PREDICTED, (host, last + n)) for n in range(1, 9)]
@@ -323,12 +323,12 @@ class Attempt:
         hosts = [{seen[0] for each in side.observed.values() for seen in each.values()} for side in self.ends]
         beside = any(":" not in host for host in hosts[0] & hosts[1])
         strategy = Strategy.DIRECT
-        dependent = {Mapping.ENDPOINT_DEPENDENT, Mapping.SEQUENTIAL}
+        dependent = {NatMapping.ENDPOINT_DEPENDENT, NatMapping.SEQUENTIAL}
         mappings = [each.mapping() for each in self.ends]
         mapped = any(each.mapped_port for each in self.ends)
-        if not mapped and not beside and (set(mappings) <= dependent or Mapping.BLOCKED in mappings):
+        if not mapped and not beside and (set(mappings) <= dependent or NatMapping.BLOCKED in mappings):
             strategy = Strategy.RELAY
-        elif self.birthday and self.round > 1 and Mapping.ENDPOINT_DEPENDENT in mappings:
+        elif self.birthday and self.round > 1 and NatMapping.ENDPOINT_DEPENDENT in mappings:
             strategy = Strategy.BIRTHDAY
         end.begin(
             Round(

@@ -15,14 +15,18 @@ from twisted.web.server import Request
 from rendezvous.client import (
     AttemptState,
     Candidate,
+    CandidateKind,
     IceServer,
     Invitation,
+    NatMapping,
     NotFound,
     PeerNotFound,
     RendezvousClient,
     RequestRefused,
     ServerBusy,
     ServerError,
+    Strategy,
+    Via,
 )
 from rendezvous.client._http import segment
 from rendezvous.client._server_time import ServerTime
@@ -61,6 +65,7 @@ GO: dict[str, Any] = {
     "key": KEY.hex(),
     "hold": 40,
     "strategy": "direct",
+    "mapping": "endpoint-independent",
     "peer": {
         "client_id": PEER_ID,
         "mapping": "sequential",
@@ -94,7 +99,7 @@ class RecordingServer(CannedServer):
 class RequestTests(SynchronousTestCase):
     """What each method sends."""
 
-    host = Candidate("host", "192.168.1.7", 40000)
+    host = Candidate(CandidateKind.HOST, ("192.168.1.7", 40000))
 
     def setUp(self) -> None:
         """Make a server that answers each request with an attempt."""
@@ -124,8 +129,8 @@ class RequestTests(SynchronousTestCase):
     def test_candidates_replace_the_list(self) -> None:
         """The route has the list alone."""
         self.successResultOf(self.attempts.candidates(IDENTITY, ATTEMPT, [self.host]))
-        expected = "POST", f"/attempts/{ATTEMPT.hex()}/candidates", {"candidates": [self.host.members()]}
-        self.assertEqual(self.sent(), expected)
+        body = {"candidates": [{"kind": "host", "host": "192.168.1.7", "port": 40000}]}
+        self.assertEqual(self.sent(), ("POST", f"/attempts/{ATTEMPT.hex()}/candidates", body))
 
     def test_view_waits_for_a_version(self) -> None:
         """Both parameters are in the query."""
@@ -134,7 +139,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_done_reports_how_it_went(self) -> None:
         """With the time and the way if it worked, with a code if it did not."""
-        self.successResultOf(self.attempts.done(IDENTITY, ATTEMPT, ok=True, seconds=0.25, via="direct"))
+        self.successResultOf(self.attempts.done(IDENTITY, ATTEMPT, ok=True, seconds=0.25, via=Via.DIRECT))
         self.successResultOf(self.attempts.done(IDENTITY, ATTEMPT, ok=False, code="no-path"))
         self.assertEqual(
             self.server.bodies, [{"ok": True, "ms": 250, "via": "direct"}, {"ok": False, "code": "no-path"}]
@@ -168,12 +173,23 @@ class ReadTests(SynchronousTestCase):
         """The key, the hold in seconds, and the peer's candidates in the spelling of sockets."""
         attempt = self.successResultOf(self.view(GO))
         self.assertEqual((attempt.state, attempt.key, attempt.hold), (AttemptState.GO, KEY, 0.04))
-        self.assertEqual((attempt.controlling, attempt.strategy, attempt.round), (True, "direct", 1))
-        self.assertEqual(attempt.peer.mapping, "sequential")
-        self.assertEqual(attempt.peer.candidates, (Candidate("server-reflexive", "2001:db8::1", 40000),))
+        self.assertEqual((attempt.controlling, attempt.strategy, attempt.round), (True, Strategy.DIRECT, 1))
+        self.assertEqual(
+            (attempt.mapping, attempt.peer.mapping), (NatMapping.ENDPOINT_INDEPENDENT, NatMapping.SEQUENTIAL)
+        )
+        self.assertEqual(attempt.peer.candidates, (Candidate(CandidateKind.SERVER_REFLEXIVE, ("2001:db8::1", 40000)),))
         turn = IceServer(("turn:turn.example:3478",), "1:a", "hidden")
         self.assertEqual(attempt.ice_servers, (IceServer(("stun:rendezvous.example:5024",)), turn))
         self.assertEqual([server.is_turn for server in attempt.ice_servers], [False, True])
+
+    def test_words_of_a_later_server_are_passed_over(self) -> None:
+        """A candidate of an unknown kind is left out; an unknown mapping or strategy is the most general one."""
+        later = {"kind": "carrier-pigeon", "host": "192.0.2.1", "port": 1}
+        peer = GO["peer"] | {"mapping": "quantum", "candidates": [later, *GO["peer"]["candidates"]]}
+        attempt = self.successResultOf(self.view(GO | {"peer": peer, "strategy": "prayer"}))
+        self.assertEqual((attempt.strategy, attempt.peer.mapping), (Strategy.DIRECT, NatMapping.UNKNOWN))
+        [candidate] = attempt.peer.candidates
+        self.assertIs(candidate.kind, CandidateKind.SERVER_REFLEXIVE)
 
     def test_secrets_are_not_shown(self) -> None:
         """Neither the pair key nor the credential of TURN is in a repr."""

@@ -13,7 +13,7 @@ from twisted.internet.error import CannotListenError
 from rendezvous.client import ClientGone, ConnectFailed, Path, PeerNotFound, ServerUnreachable
 from rendezvous.client.connecting._host import RelayUse
 from rendezvous.client.connecting.paths import MAX_EARLY
-from rendezvous.client.portmap import Mapping
+from rendezvous.client.portmap import PortMapping
 from rendezvous.testing import translation
 from rendezvous.testing.nat import Nat
 from rendezvous.testing.network import Packet
@@ -170,9 +170,9 @@ class PathTests(ConnectCase):
         alice, bob = self.pair(translation.SYMMETRIC, translation.SYMMETRIC)
         router = bob.machine._segments[False]
 
-        def forward(port: int) -> Mapping:
+        def forward(port: int) -> PortMapping:
             host, public = router.forward_port(port, ("192.168.2.2", port))  # type: ignore[attr-defined]
-            return Mapping(port, host, public, "pcp", lambda: succeed(None))
+            return PortMapping(port, host, public, "pcp", lambda: succeed(None))
 
         bob.mapper.mapping = forward
         self.assertEqual(self.connected(alice, bob).via, "mapped")

@@ -1,11 +1,21 @@
-"""The small parts below the pulse service: waiting for what happens once."""
+"""Small parts of the client library: an event that happens once, and why attempts end."""
 
 from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
 
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.client import Attempt, AttemptState, NatMapping, Peer
 from rendezvous.client._latch import Latch
+from rendezvous.client.connecting._reasons import error_of
+from rendezvous.core.attempts.strategy import REASONS
+from rendezvous.core.punching.reasons import no_path
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 class LatchTests(SynchronousTestCase):
@@ -37,3 +47,40 @@ class LatchTests(SynchronousTestCase):
         latch.set()
         self.failureResultOf(second, CancelledError)
         self.successResultOf(first)
+
+
+class ErrorOfTests(SynchronousTestCase):
+    """Why an attempt has ended, by what the server says."""
+
+    def test_state_has_a_code(self) -> None:
+        """One for each state; an attempt of which nothing is known is taken as expired."""
+        codes = {
+            AttemptState.DECLINED: "declined",
+            AttemptState.DONE: "closed",
+            AttemptState.EXPIRED: "expired",
+            AttemptState.FAILED: "failed",
+        }
+        for state, code in codes.items():
+            self.assertEqual(error_of(ended(state)).code, code)
+        self.assertEqual(error_of(None).code, "expired")
+
+    def test_code_and_reason_of_the_server(self) -> None:
+        """They are kept as they are."""
+        error = error_of(ended(AttemptState.FAILED, "symmetric-pair", "Both NATs."))
+        self.assertEqual((error.code, error.reason), ("symmetric-pair", "Both NATs."))
+
+    def test_codes_are_documented(self) -> None:
+        """Each code that a connection can fail with stands in the documentation."""
+        ends = [*REASONS, *(error_of(ended(state)).code for state in AttemptState if state.over)]
+        ends += [
+            no_path(ours, theirs, heard=heard, relay=False).code
+            for ours, theirs, heard in product(NatMapping, NatMapping, (False, True))
+        ]
+        page = (DOCS / "connecting.rst").read_text("utf-8")
+        documented = set(re.findall(r"^   \* - ``([a-z-]+)``$", page, re.MULTILINE))
+        self.assertEqual(set(map(str, ends)) - documented, set())
+
+
+def ended(state: AttemptState, code: str | None = None, reason: str | None = None) -> Attempt:
+    """:returns: an attempt that has ended."""
+    return Attempt(bytes(8), state, True, 3, 0, 1, Peer("0" * 32), code=code, reason=reason)

@@ -9,7 +9,7 @@ from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client.network.gateway import Gateway
-from rendezvous.client.portmap import BUDGET, GatewayReport, Mapping, PortMapper
+from rendezvous.client.portmap import BUDGET, GatewayReport, PortMapper, PortMapping
 from rendezvous.testing import MemoryReactor, MemoryUDPPort
 from tests._gateways import HOST, OUTSIDE, ROUTER, FakeRouter
 
@@ -37,19 +37,19 @@ class PortMapCase(SynchronousTestCase):
         self.fake = FakeRouter(self.reactor, *protocols)
         return self.fake
 
-    def map(self, local_port: int = LOCAL) -> Deferred[Mapping | None]:
+    def map(self, local_port: int = LOCAL) -> Deferred[PortMapping | None]:
         """Ask for a mapping, and let the router answer."""
         result = self.mapper.map(local_port, on_change=self.changed)
         self.fake.pump()
         return result
 
-    def mapped(self) -> Mapping:
+    def mapped(self) -> PortMapping:
         """:returns: a mapping that was made."""
         mapping = self.successResultOf(self.map())
         assert mapping is not None
         return mapping
 
-    def changed(self, mapping: Mapping | None) -> None:
+    def changed(self, mapping: PortMapping | None) -> None:
         """Keep a change."""
         self.changes.append(None if mapping is None else (mapping.host, mapping.port))
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client.network.gateway import Gateway
-from rendezvous.client.portmap import BUDGET, Mapping, PortMapper
+from rendezvous.client.portmap import BUDGET, PortMapper, PortMapping
 from rendezvous.client.portmap.upnp import make_device
 from rendezvous.testing import MemoryReactor
 from tests._gateways import HOST, OUTSIDE, ROUTER, FakeRouter
@@ -99,16 +99,16 @@ class UpnpTests(SynchronousTestCase):
         self.waiting.append(lambda: maybeDeferred(function, *words).chainDeferred(result))
         return result
 
-    def changed(self, mapping: Mapping | None) -> None:
+    def changed(self, mapping: PortMapping | None) -> None:
         """Keep a change."""
         self.last = mapping
         self.changes.append(None if mapping is None else (mapping.host, mapping.port, mapping.protocol))
 
-    def map(self) -> Mapping | None:
+    def map(self) -> PortMapping | None:
         """:returns: the result of a request, after 250 ms."""
         result = self.mapper.map(LOCAL, on_change=self.changed)
         self.router.advance(BUDGET)
-        mapping: Mapping | None = self.successResultOf(result)
+        mapping: PortMapping | None = self.successResultOf(result)
         return mapping
 
     def stop(self) -> None:

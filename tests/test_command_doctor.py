@@ -11,7 +11,7 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 
 from rendezvous.client.portmap import GatewayReport
-from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, PortMapping, ServerFindings
+from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, RouterFindings, ServerFindings
 from rendezvous.commands.rendezvous.doctor import Instruments, examine, show_diagnosis
 from rendezvous.commands.rendezvous.program import finish
 from rendezvous.commands.rendezvous.stun import observe
@@ -376,7 +376,7 @@ class WordsTests(CommandCase):
         """Each kind of NAT has a line about it and advice."""
         server = ServerFindings("http://a.example", "1", (5024, 5026))
         for seen in ({}, {0: (PUBLIC, 1), 1: (PUBLIC, 1)}, {0: (PUBLIC, 1), 1: (PUBLIC, 2)}, {0: (PUBLIC, 1)}):
-            family = Family("IPv4", LOCAL, True, 9, seen, bool(seen), [LOCAL], 2, PortMapping(GatewayReport()))
+            family = Family("IPv4", LOCAL, True, 9, seen, bool(seen), [LOCAL], 2, RouterFindings(GatewayReport()))
             diagnosis = Diagnosis(server, (family, Family("IPv6", None, False)))
             self.assertEqual(len(diagnosis.advice()), 1, diagnosis.text())
             self.assertIn("IPv6: this host has no address.", diagnosis.text())

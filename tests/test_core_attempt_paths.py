@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.attempts.attempt import AddressCheck, AttemptState, Facilities, Given, Invite, Outcome
 from rendezvous.core.attempts.candidates import candidate
 from rendezvous.core.attempts.mapping import mapping_of, predicted
-from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy, Via
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy, Via
 from rendezvous.core.notes import Removed
 from rendezvous.errors import Conflict, Malformed, NotFound
 from tests._attempt_case import AT_A, AT_B, NOW, A, AttemptCase, B, given
@@ -29,17 +29,17 @@ class MappingTests(SynchronousTestCase):
         """The table of the protocol, at its bounds."""
         near, far = ("192.0.2.1", 4008), ("192.0.2.1", 4009)
         for first, second, expected in (
-            (("192.0.2.1", 4000), ("192.0.2.1", 4000), Mapping.ENDPOINT_INDEPENDENT),
-            (("192.0.2.1", 4000), near, Mapping.SEQUENTIAL),
-            (near, ("192.0.2.1", 4000), Mapping.SEQUENTIAL),
-            (("192.0.2.1", 4000), far, Mapping.ENDPOINT_DEPENDENT),
-            (("192.0.2.1", 4000), ("192.0.2.2", 4001), Mapping.ENDPOINT_DEPENDENT),
-            (("10.0.0.1", 4000), ("10.0.0.1", 4000), Mapping.NONE),
+            (("192.0.2.1", 4000), ("192.0.2.1", 4000), NatMapping.ENDPOINT_INDEPENDENT),
+            (("192.0.2.1", 4000), near, NatMapping.SEQUENTIAL),
+            (near, ("192.0.2.1", 4000), NatMapping.SEQUENTIAL),
+            (("192.0.2.1", 4000), far, NatMapping.ENDPOINT_DEPENDENT),
+            (("192.0.2.1", 4000), ("192.0.2.2", 4001), NatMapping.ENDPOINT_DEPENDENT),
+            (("10.0.0.1", 4000), ("10.0.0.1", 4000), NatMapping.NONE),
         ):
             self.assertIs(mapping_of({0: first, 1: second}, {"10.0.0.1"}), expected)
-        self.assertIs(mapping_of({1: near}, ()), Mapping.UNKNOWN)
-        self.assertIs(mapping_of({1: near}, {"192.0.2.1"}), Mapping.NONE)
-        self.assertIs(mapping_of({}, ()), Mapping.BLOCKED)
+        self.assertIs(mapping_of({1: near}, ()), NatMapping.UNKNOWN)
+        self.assertIs(mapping_of({1: near}, {"192.0.2.1"}), NatMapping.NONE)
+        self.assertIs(mapping_of({}, ()), NatMapping.BLOCKED)
 
     def test_next_ports_are_predicted_after_the_latest(self) -> None:
         """Eight of them, and none beyond the last port that there is."""

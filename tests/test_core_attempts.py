@@ -9,7 +9,7 @@ from rendezvous.core.attempts.attempt import (
     Given,
     Outcome,
 )
-from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
 from rendezvous.core.notes import AttemptSide, PeerEvents
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.sources import source_network
@@ -186,7 +186,7 @@ class ObservationTests(AttemptCase):
             seen = self.see(client, attempt)
             assert seen.go is not None
             self.assertEqual((seen.state, seen.go.key, seen.go.strategy), ("go", key_of(attempt), Strategy.DIRECT))
-            self.assertEqual({seen.go.mapping, seen.go.peer_mapping}, {Mapping.ENDPOINT_INDEPENDENT})
+            self.assertEqual({seen.go.mapping, seen.go.peer_mapping}, {NatMapping.ENDPOINT_INDEPENDENT})
             self.assertEqual(self.candidates(client, attempt), [("server-reflexive", *other)])
 
     def test_invited_side_may_be_observed_before_it_accepts(self) -> None:
@@ -207,11 +207,11 @@ class ObservationTests(AttemptCase):
         self.table.due(NOW + 0.6)
         seen = self.see(A, attempt, NOW + 0.6)
         assert seen.go is not None
-        self.assertEqual((seen.state, seen.go.peer_mapping), (AttemptState.GO, Mapping.UNKNOWN))
+        self.assertEqual((seen.state, seen.go.peer_mapping), (AttemptState.GO, NatMapping.UNKNOWN))
         self.attempts.observe(B, attempt, 1, 99, 1, ("203.0.113.2", 50001), NOW + 0.7)
         later = self.see(A, attempt, NOW + 0.7)
         assert later.go is not None
-        self.assertEqual((later.version, later.go.peer_mapping), (seen.version + 1, Mapping.SEQUENTIAL))
+        self.assertEqual((later.version, later.go.peer_mapping), (seen.version + 1, NatMapping.SEQUENTIAL))
         self.assertEqual(later.go.starts, seen.go.starts)
 
     def test_server_with_one_port_needs_one_observation(self) -> None:
@@ -222,7 +222,7 @@ class ObservationTests(AttemptCase):
         self.observe(B, attempt, AT_B)
         seen = self.see(A, attempt)
         assert seen.go is not None
-        self.assertEqual(seen.go.peer_mapping, Mapping.UNKNOWN)
+        self.assertEqual(seen.go.peer_mapping, NatMapping.UNKNOWN)
 
     def test_each_family_that_was_seen_is_waited_for(self) -> None:
         """IPv6 may be quicker than IPv4: the other way round is half of a connection too."""

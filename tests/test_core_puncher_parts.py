@@ -6,7 +6,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Via
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Via
 from rendezvous.core.punching.actions import Connected, Failed, Send
 from rendezvous.core.punching.checks import MAX_OUTSTANDING, MAX_PEER_REFLEXIVE
 from rendezvous.core.punching.pairs import Local
@@ -189,7 +189,7 @@ class ReasonTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """Each cause has its code, and the sentence says whose NAT it is and what would help."""
-        eim, edm, blocked = Mapping.ENDPOINT_INDEPENDENT, Mapping.ENDPOINT_DEPENDENT, Mapping.BLOCKED
+        eim, edm, blocked = NatMapping.ENDPOINT_INDEPENDENT, NatMapping.ENDPOINT_DEPENDENT, NatMapping.BLOCKED
         for ours, theirs, heard, relay, code, words in (
             (edm, edm, False, False, "symmetric-pair", "your NAT gives every destination another port, and so does"),
             (eim, edm, False, False, "symmetric-nat", "the NAT of the peer gives every destination another port"),

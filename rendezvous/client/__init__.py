@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rendezvous.client.api import RendezvousClient
-from rendezvous.client.attempts import Attempt, AttemptState, Candidate, Invitation
+from rendezvous.client.attempts import Attempt, Attempts, AttemptState, Invitation, Peer
 from rendezvous.client.connecting.connector import Connector
-from rendezvous.client.connecting.paths import Path
+from rendezvous.client.connecting.paths import MAX_PAYLOAD, Path
 from rendezvous.client.errors import (
     ClientError,
     ClientGone,
@@ -23,14 +23,21 @@ from rendezvous.client.events import Event, EventStream
 from rendezvous.client.ice import IceServer, IceServers
 from rendezvous.client.keepalive import KeepAlive
 from rendezvous.client.offer_records import Answer, NewOffer, Offer, OfferCandidate, OwnOffer, Page, Published, Topic
+from rendezvous.client.offers import Offers
 from rendezvous.client.records import Health, Identity, PeerAddress, PeerStatus, ServerFacts, Status
-from rendezvous.client.sessions import Polled, Session, Side
+from rendezvous.client.sessions import Polled, Session, Sessions, Side
+from rendezvous.client.tracker import TrackerClient
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy, Via
+from rendezvous.core.replies import PeerInfo, Pulsed
 
 __all__ = [
+    "MAX_PAYLOAD",
     "Answer",
     "Attempt",
     "AttemptState",
+    "Attempts",
     "Candidate",
+    "CandidateKind",
     "ClientError",
     "ClientGone",
     "ConnectFailed",
@@ -43,20 +50,25 @@ __all__ = [
     "Identity",
     "Invitation",
     "KeepAlive",
+    "NatMapping",
     "NewOffer",
     "NotFound",
     "NotRegistered",
     "Offer",
     "OfferCandidate",
+    "Offers",
     "OwnOffer",
     "Page",
     "Path",
+    "Peer",
     "PeerAddress",
     "PeerHasNoAddress",
+    "PeerInfo",
     "PeerNotFound",
     "PeerStatus",
     "Polled",
     "Published",
+    "Pulsed",
     "RendezvousClient",
     "RequestRefused",
     "ServerBusy",
@@ -64,7 +76,11 @@ __all__ = [
     "ServerFacts",
     "ServerUnreachable",
     "Session",
+    "Sessions",
     "Side",
     "Status",
+    "Strategy",
     "Topic",
+    "TrackerClient",
+    "Via",
 ]

@@ -15,34 +15,20 @@ from rendezvous.client.errors import ClientError, NotFound, PeerNotFound
 from rendezvous.client.ice import IceServer, read_servers
 from rendezvous.client.records import Identity
 from rendezvous.core.attempts.attempt import AttemptState
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy, Via
 
-__all__ = ["LONGEST_WAIT", "Attempt", "AttemptState", "Attempts", "Candidate", "Invitation", "Peer"]
+__all__ = ["LONGEST_WAIT", "Attempt", "AttemptState", "Attempts", "Invitation", "Peer"]
 
 LONGEST_WAIT = 30.0
 """Seconds that the server holds a request at most."""
 
+# What these do not have is taken as the most general one, because a later server may have further ones.
+_KINDS = {kind.value: kind for kind in CandidateKind}
+_STRATEGIES = {strategy.value: strategy for strategy in Strategy}
+_MAPPINGS = {mapping.value: mapping for mapping in NatMapping}
+
 _KEY_SIZE = 32
 _ATTEMPT_SIZE = 8
-
-
-@attrs.frozen
-class Candidate:
-    """
-    An address at which a client may be reached.
-
-    :ivar kind: ``host``, ``server-reflexive``, ``predicted``, ``mapped`` or ``relayed``; a client names only the first
-        and the last two.
-    :ivar host: an IP address.
-    :ivar port: a UDP port.
-    """
-
-    kind: str
-    host: str
-    port: int
-
-    def members(self) -> dict[str, object]:
-        """:returns: the JSON object that it is."""
-        return {"kind": self.kind, "host": self.host, "port": self.port}
 
 
 @attrs.frozen
@@ -51,12 +37,12 @@ class Peer:
     The other side of an attempt.
 
     :ivar client_id: of the peer.
-    :ivar mapping: what mapping its NAT has, with ``go``; otherwise ``None``.
+    :ivar mapping: how its NAT maps its sockets; ``UNKNOWN`` before ``go``.
     :ivar candidates: its candidates, with ``go``; otherwise none.
     """
 
     client_id: str
-    mapping: str | None = None
+    mapping: NatMapping = NatMapping.UNKNOWN
     candidates: tuple[Candidate, ...] = ()
 
 
@@ -75,8 +61,8 @@ class Attempt:
     :ivar ice_servers: STUN and TURN servers for it.
     :ivar key: the pair key, 32 bytes, with ``go``; otherwise ``None``. ``repr`` never shows it.
     :ivar hold: seconds to wait before the first probe, with ``go``.
-    :ivar mapping: what mapping the NAT of this side has, with ``go``; otherwise ``None``.
-    :ivar strategy: ``direct``, ``birthday`` or ``relay``, with ``go``; otherwise ``None``.
+    :ivar mapping: how the NAT of this side maps its sockets; ``UNKNOWN`` before ``go``.
+    :ivar strategy: how the round goes; ``DIRECT`` before ``go``.
     :ivar code: why it has failed, for programs; otherwise ``None``.
     :ivar reason: the same for people.
     """
@@ -91,8 +77,8 @@ class Attempt:
     ice_servers: tuple[IceServer, ...] = ()
     key: bytes | None = attrs.field(default=None, repr=False)
     hold: float = 0.0
-    mapping: str | None = None
-    strategy: str | None = None
+    mapping: NatMapping = NatMapping.UNKNOWN
+    strategy: Strategy = Strategy.DIRECT
     code: str | None = None
     reason: str | None = None
 
@@ -143,7 +129,8 @@ class Attempts:
 
         :param identity: who begins it.
         :param peer_id: the client id of the peer.
-        :param candidates: own candidates, 10 at most. A later list takes the place of this one.
+        :param candidates: own candidates of the kinds ``host``, ``mapped`` and ``relayed``, 10 at most. A later list
+            takes the place of this one.
         :param rtt: the round trip to the server, in seconds.
         :param birthday: whether this client agrees to open many ports.
         :param patience: seconds that the request may take; by default those of the client.
@@ -231,7 +218,7 @@ class Attempts:
         *,
         ok: bool,
         seconds: float | None = None,
-        via: str | None = None,
+        via: Via | None = None,
         code: str | None = None,
     ) -> Deferred[Attempt]:
         """
@@ -241,7 +228,7 @@ class Attempts:
         :param attempt: its id.
         :param ok: whether there is a path.
         :param seconds: that it took.
-        :param via: how the path goes, such as ``direct``.
+        :param via: how the path goes.
         :param code: why there is none.
         :returns: fires with the attempt.
         """
@@ -315,8 +302,8 @@ def read_attempt(fields: Fields) -> Attempt:
         ice_servers=read_servers(fields),
         key=_hex(fields, "key", _KEY_SIZE) if go else None,
         hold=fields.seconds("hold") / 1000 if go else 0.0,
-        mapping=fields.text_or_none("mapping"),
-        strategy=fields.text("strategy") if go else None,
+        mapping=_mapping(fields),
+        strategy=_STRATEGIES.get(fields.text("strategy"), Strategy.DIRECT) if go else Strategy.DIRECT,
         code=fields.text_or_none("code"),
         reason=fields.text_or_none("reason"),
     )
@@ -324,7 +311,16 @@ def read_attempt(fields: Fields) -> Attempt:
 
 def _peer(fields: Fields) -> Peer:
     found = fields.objects("candidates") if fields.values.get("candidates") is not None else ()
-    return Peer(fields.text("client_id"), fields.text_or_none("mapping"), tuple(_candidate(one) for one in found))
+    return Peer(fields.text("client_id"), _mapping(fields), tuple(_candidate(one) for one in found if _is_known(one)))
+
+
+def _mapping(fields: Fields) -> NatMapping:
+    return _MAPPINGS.get(fields.text_or_none("mapping") or "", NatMapping.UNKNOWN)
+
+
+def _is_known(fields: Fields) -> bool:
+    """:returns: whether the kind of a candidate is one that this client knows. A later server may have further ones."""
+    return fields.text("kind") in _KINDS
 
 
 def _candidate(fields: Fields) -> Candidate:
@@ -332,7 +328,7 @@ def _candidate(fields: Fields) -> Candidate:
         host = str(ip_address(fields.text("host")))
     except ValueError:
         raise fields.wrong("host") from None
-    return Candidate(fields.text("kind"), host, fields.port("port"))
+    return Candidate(_KINDS[fields.text("kind")], (host, fields.port("port")))
 
 
 def _hex(fields: Fields, name: str, size: int) -> bytes:
@@ -347,7 +343,10 @@ def _hex(fields: Fields, name: str, size: int) -> bytes:
 
 def _body(candidates: Iterable[Candidate], rtt: float | None, *, birthday: bool = False) -> dict[str, object]:
     return {
-        "candidates": [candidate.members() for candidate in candidates],
+        "candidates": [
+            {"kind": candidate.kind, "host": candidate.address[0], "port": candidate.address[1]}
+            for candidate in candidates
+        ],
         "rtt": None if rtt is None else round(rtt * 1000),
         "birthday": True if birthday else None,
     }

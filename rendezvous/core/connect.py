@@ -13,7 +13,7 @@ import attrs
 
 from rendezvous.core.addresses import Address
 
-__all__ = ["Candidate", "CandidateKind", "Mapping", "Strategy", "Via"]
+__all__ = ["Candidate", "CandidateKind", "NatMapping", "Strategy", "Via"]
 
 
 class CandidateKind(StrEnum):
@@ -39,7 +39,7 @@ class Candidate:
     address: Address
 
 
-class Mapping(StrEnum):
+class NatMapping(StrEnum):
     """How a NAT maps the socket of a client, as far as the server has observed it (RFC 4787, section 4.1)."""
 
     NONE = "none"
@@ -52,7 +52,7 @@ class Mapping(StrEnum):
     @property
     def is_per_destination(self) -> bool:
         """:returns: whether the NAT gives the socket another port for each destination."""
-        return self is Mapping.SEQUENTIAL or self is Mapping.ENDPOINT_DEPENDENT
+        return self is NatMapping.SEQUENTIAL or self is NatMapping.ENDPOINT_DEPENDENT
 
 
 class Strategy(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rendezvous.core.attempts.attempt import AttemptRole, AttemptState
 from rendezvous.core.attempts.candidates import GIVEN_KINDS
 from rendezvous.core.attempts.strategy import REASONS
-from rendezvous.core.connect import CandidateKind, Mapping, Strategy, Via
+from rendezvous.core.connect import CandidateKind, NatMapping, Strategy, Via
 from rendezvous.limits import AttemptLimits
 from rendezvous.web.schemaparts import (
     AT_LEAST_ONE,
@@ -41,7 +41,7 @@ HOST: Schema = {
     "pattern": rf"^(({_BYTE}\.){{3}}{_BYTE}|{_IPV6})$",
     "description": "An IPv4 or IPv6 address without a scope.",
 }
-MAPPING: Schema = {"enum": list(Mapping)}
+MAPPING: Schema = {"enum": list(NatMapping)}
 AMOUNT: Schema = {"type": ["number", "null"], "minimum": 0}
 FLAG: Schema = {"type": ["boolean", "null"]}
 

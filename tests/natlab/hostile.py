@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rendezvous.client.attempts import Candidate
+from rendezvous.client import Candidate, CandidateKind
 from rendezvous.client.connecting._gathering import Gathering
 from rendezvous.commands.rendezvous.program import main
 
@@ -20,7 +20,8 @@ PORT = 7777
 
 def lie(addresses: list[str]) -> None:
     """Have this process name these addresses."""
-    candidates = [Candidate(kind, each, PORT) for kind in ("host", "mapped", "relayed") for each in addresses]
+    kinds = (CandidateKind.HOST, CandidateKind.MAPPED, CandidateKind.RELAYED)
+    candidates = [Candidate(kind, (each, PORT)) for kind in kinds for each in addresses]
     Gathering.candidates = lambda self: candidates  # type: ignore[method-assign]
 
 

@@ -13,18 +13,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.client._timer import Timer
-from rendezvous.client.attempts import Attempt, AttemptState, Candidate
-from rendezvous.client.connecting._conversions import candidates_of, error_of, round_of
+from rendezvous.client.attempts import Attempt, AttemptState
 from rendezvous.client.connecting._endpoints import Address, Endpoint, SocketEndpoint
 from rendezvous.client.connecting._gathering import Gathering
 from rendezvous.client.connecting._host import ASK_TIMES, Host
 from rendezvous.client.connecting._observing import Observer
+from rendezvous.client.connecting._reasons import error_of
 from rendezvous.client.errors import ClientError, ConnectFailed, NotFound, ServerUnreachable
-from rendezvous.core.connect import Via
+from rendezvous.core.connect import Candidate, Via
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release, Send
 from rendezvous.core.punching.pairs import Local
 from rendezvous.core.punching.probes import NEW_PATH
 from rendezvous.core.punching.puncher import Puncher
+from rendezvous.core.punching.rounds import Round
 from rendezvous.wire.probe import PairCodec
 
 __all__ = ["RETRY", "RunningAttempt"]
@@ -278,9 +279,9 @@ class RunningAttempt:
 
     def _go(self, attempt: Attempt) -> None:
         now = self._host.now()
-        self.gathering.permit(each.host for each in attempt.peer.candidates)
+        self.gathering.permit(each.address[0] for each in attempt.peer.candidates)
         if self._begun and self.puncher is not None:
-            self.puncher.add_candidates(now, candidates_of(attempt))
+            self.puncher.add_candidates(now, attempt.peer.candidates)
             self._wake()
             return
         if self.puncher is None:
@@ -293,7 +294,10 @@ class RunningAttempt:
                 known=self._known,
             )
         self._begun = True
-        begun = round_of(attempt, self._hold(attempt), self.gathering.locals())
+        begun = Round(
+            attempt.round, self._hold(attempt), attempt.peer.candidates, self.gathering.locals(),
+            attempt.strategy, attempt.mapping, attempt.peer.mapping,
+        )  # fmt: skip
         self.act(self.puncher.begin(now, begun))
         self._wake()
 
@@ -317,7 +321,7 @@ class RunningAttempt:
         if self.puncher is not None and self._begun:
             self.puncher.add_locals(self._host.now(), [local])
             if self._attempt is not None:
-                self.gathering.permit(each.host for each in self._attempt.peer.candidates)
+                self.gathering.permit(each.address[0] for each in self._attempt.peer.candidates)
             self._wake()
         self._name_candidates()
 
@@ -391,7 +395,7 @@ class RunningAttempt:
             return
         attempts, identity = self._host.client.attempts, self._host.identity
         if via is not None:
-            reporting = attempts.done(identity, attempt.id, ok=True, seconds=seconds, via=via.value)
+            reporting = attempts.done(identity, attempt.id, ok=True, seconds=seconds, via=via)
         elif gave_up:
             reporting = attempts.end(identity, attempt.id)
         else:

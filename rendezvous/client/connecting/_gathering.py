@@ -12,13 +12,13 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rendezvous.client.attempts import Candidate
 from rendezvous.client.connecting._endpoints import Address, Endpoint, RelayEndpoint, Sink, SocketEndpoint
 from rendezvous.client.connecting._host import Host, RelayUse
 from rendezvous.client.errors import ClientError
 from rendezvous.client.ice import IceServer
-from rendezvous.client.portmap import Mapping
+from rendezvous.client.portmap import PortMapping
 from rendezvous.client.relay import Relay
+from rendezvous.core.connect import Candidate, CandidateKind
 from rendezvous.core.punching.pairs import Local
 
 __all__ = ["MAX_HOST_CANDIDATES", "Gathering"]
@@ -123,12 +123,14 @@ class Gathering:
     def candidates(self) -> list[Candidate]:
         """:returns: what the server is to know."""
         ports = {socket.local.ipv6: socket.port for socket in self.sockets}
-        found = [Candidate("host", host, ports[":" in host]) for host in self.hosts if (":" in host) in ports]
-        found = found[:MAX_HOST_CANDIDATES]
-        found += [Candidate("mapped", *socket.local.mapped) for socket in self.sockets if socket.local.mapped]
-        if self._allocating is not None and self._allocating.relayed_address is not None:
-            found.append(Candidate("relayed", *self._allocating.relayed_address))
-        return found
+        hosts = [(host, ports[":" in host]) for host in self.hosts if (":" in host) in ports]
+        mapped = [socket.local.mapped for socket in self.sockets]
+        relayed = None if self._allocating is None else self._allocating.relayed_address
+        return [
+            *(Candidate(CandidateKind.HOST, address) for address in hosts[:MAX_HOST_CANDIDATES]),
+            *(Candidate(CandidateKind.MAPPED, address) for address in mapped if address is not None),
+            *(Candidate(CandidateKind.RELAYED, address) for address in [relayed] if address is not None),
+        ]
 
     def locals(self) -> list[Local]:
         """:returns: the endpoints of this round."""
@@ -186,7 +188,7 @@ class Gathering:
         return endpoint.close()
 
     def _map(self, socket: SocketEndpoint) -> None:
-        def changed(mapping: Mapping | None) -> None:
+        def changed(mapping: PortMapping | None) -> None:
             # A pinhole in a firewall of IPv6 changes no address: the host candidate is the one that it opens.
             if socket.local.ipv6 or socket.local.name not in self._all:
                 return

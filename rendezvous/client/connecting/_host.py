@@ -17,7 +17,7 @@ from rendezvous.client._socket import RESOLVE_TIME
 from rendezvous.client.api import RendezvousClient
 from rendezvous.client.connecting._endpoints import Address
 from rendezvous.client.errors import ServerUnreachable
-from rendezvous.client.portmap import Mapping
+from rendezvous.client.portmap import PortMapping
 from rendezvous.client.records import Identity
 from rendezvous.client.relay import Relay
 from rendezvous.core.punching.probes import RandomSource
@@ -64,8 +64,8 @@ class Mapper(Protocol):
     """The part of :class:`~rendezvous.client.portmap.PortMapper` that attempts need."""
 
     def map(
-        self, local_port: int, *, ipv6: bool = False, on_change: Callable[[Mapping | None], None] = ...
-    ) -> Deferred[Mapping | None]:
+        self, local_port: int, *, ipv6: bool = False, on_change: Callable[[PortMapping | None], None] = ...
+    ) -> Deferred[PortMapping | None]:
         """Ask for a mapping."""
         ...
 

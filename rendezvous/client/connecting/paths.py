@@ -89,9 +89,9 @@ class Path:
             self._deliver(payload)
 
     @property
-    def via(self) -> str:
-        """How it goes: ``lan``, ``ipv6``, ``mapped``, ``direct``, ``birthday`` or ``relay``."""
-        return self._core.via.value
+    def via(self) -> Via:
+        """How it goes. The values are text: ``lan``, ``ipv6``, ``mapped``, ``direct``, ``birthday`` or ``relay``."""
+        return self._core.via
 
     @property
     def address(self) -> Address:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rendezvous.client.portmap.mapper import BUDGET, GatewayReport, Mapping, PortMapper
+from rendezvous.client.portmap.mapper import BUDGET, GatewayReport, PortMapper, PortMapping
 
-__all__ = ["BUDGET", "GatewayReport", "Mapping", "PortMapper"]
+__all__ = ["BUDGET", "GatewayReport", "PortMapper", "PortMapping"]

@@ -18,10 +18,10 @@ from twisted.internet.threads import deferToThreadPool
 
 from rendezvous.client.network.gateway import Gateway, find_gateway
 from rendezvous.client.portmap.report import GatewayReport
-from rendezvous.client.portmap.router import BUDGET, Mapping, Router
+from rendezvous.client.portmap.router import BUDGET, PortMapping, Router
 from rendezvous.client.portmap.upnp import Device, UpnpClient, UpnpFallback, make_device
 
-__all__ = ["BUDGET", "GatewayReport", "Mapping", "PortMapper"]
+__all__ = ["BUDGET", "GatewayReport", "PortMapper", "PortMapping"]
 
 _uniform = SystemRandom().uniform
 
@@ -70,8 +70,8 @@ class PortMapper:
             self._routers[False] = UpnpFallback(reactor, routers[False], client)
 
     def map(
-        self, local_port: int, *, ipv6: bool = False, on_change: Callable[[Mapping | None], None] = lambda _: None
-    ) -> Deferred[Mapping | None]:
+        self, local_port: int, *, ipv6: bool = False, on_change: Callable[[PortMapping | None], None] = lambda _: None
+    ) -> Deferred[PortMapping | None]:
         """
         Ask for a mapping of a UDP port. The request goes on until :meth:`release`, also if it has not succeeded yet.
 

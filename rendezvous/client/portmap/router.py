@@ -32,7 +32,7 @@ from rendezvous.wire.portmap import (
     encode_announce_request,
 )
 
-__all__ = ["BUDGET", "CHECK_TIME", "Mapping", "Router"]
+__all__ = ["BUDGET", "CHECK_TIME", "PortMapping", "Router"]
 
 BUDGET = 0.25
 """Seconds after which the result of a request for a mapping is given at the latest."""
@@ -45,7 +45,7 @@ _log = Logger()
 
 
 @frozen(eq=False)
-class Mapping:
+class PortMapping:
     """
     A port of this host that can be reached from outside.
 
@@ -79,12 +79,12 @@ class _Request:
     :ivar result: the Deferred that is to be fired, ``None`` when that is done.
     """
 
-    def __init__(self, local_port: int, on_change: Callable[[Mapping | None], None]) -> None:
+    def __init__(self, local_port: int, on_change: Callable[[PortMapping | None], None]) -> None:
         self.local_port = local_port
         self.on_change = on_change
         self.lease: Lease | None = None
         self.shown: External | None = None
-        self.result: Deferred[Mapping | None] | None = None
+        self.result: Deferred[PortMapping | None] | None = None
         self.deadline: IDelayedCall | None = None
 
 
@@ -119,7 +119,7 @@ class Router:
         self._findings = Findings()
         self._closed: Deferred[None] = succeed(None)
 
-    def map(self, local_port: int, on_change: Callable[[Mapping | None], None]) -> Deferred[Mapping | None]:
+    def map(self, local_port: int, on_change: Callable[[PortMapping | None], None]) -> Deferred[PortMapping | None]:
         """See :meth:`rendezvous.client.portmap.mapper.PortMapper.map`."""
         # The removal of an earlier mapping must not remove this one.
         self._drop([removal for removal in self._removals if removal.local_port == local_port])
@@ -130,7 +130,7 @@ class Router:
         if self._port is None:
             return succeed(None)
         self._lease(request)
-        result: Deferred[Mapping | None] = Deferred(lambda _: self._cancel(request))
+        result: Deferred[PortMapping | None] = Deferred(lambda _: self._cancel(request))
         request.result = result
         request.deadline = self._reactor.callLater(BUDGET, self._answer, request)
         self._run()
@@ -316,11 +316,11 @@ class Router:
         if result is not None:
             result.callback(self._mapping(request))
 
-    def _mapping(self, request: _Request) -> Mapping | None:
+    def _mapping(self, request: _Request) -> PortMapping | None:
         if request.shown is None:
             return None
         host, port, protocol = request.shown.host, request.shown.port, request.shown.protocol.value
-        return Mapping(request.local_port, host, port, protocol, lambda: self._release(request))
+        return PortMapping(request.local_port, host, port, protocol, lambda: self._release(request))
 
 
 def _bare(host: str) -> str:

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from rendezvous.client._callbacks import call_back
 from rendezvous.client.portmap.lease import LIFETIME, is_public
-from rendezvous.client.portmap.router import BUDGET, Mapping, Router
+from rendezvous.client.portmap.router import BUDGET, PortMapping, Router
 
 __all__ = ["Device", "UpnpClient", "UpnpExternal", "UpnpFallback", "make_device"]
 
@@ -140,8 +140,8 @@ class _Port:
     """
 
     local_port: int
-    on_change: Callable[[Mapping | None], None]
-    direct: Mapping | None = None
+    on_change: Callable[[PortMapping | None], None]
+    direct: PortMapping | None = None
     upnp: UpnpExternal | None = None
     is_asking: bool = False
     timer: IDelayedCall | None = None
@@ -163,13 +163,13 @@ class UpnpFallback:
         self._ports: dict[int, _Port] = {}
         self.report = router.report
 
-    def map(self, local_port: int, on_change: Callable[[Mapping | None], None]) -> Deferred[Mapping | None]:
+    def map(self, local_port: int, on_change: Callable[[PortMapping | None], None]) -> Deferred[PortMapping | None]:
         """See :meth:`rendezvous.client.portmap.mapper.PortMapper.map`."""
         port = _Port(local_port, on_change)
         result = self._router.map(local_port, lambda mapping: self._changed(port, mapping))
         self._ports[local_port] = port
 
-        def begin(mapping: Mapping | None) -> Mapping | None:
+        def begin(mapping: PortMapping | None) -> PortMapping | None:
             self._take(port, mapping)
             return port.direct
 
@@ -214,11 +214,11 @@ class UpnpFallback:
         self._stop_timer(port)
         self._ports.pop(port.local_port, None)
 
-    def _changed(self, port: _Port, mapping: Mapping | None) -> None:
+    def _changed(self, port: _Port, mapping: PortMapping | None) -> None:
         self._take(port, mapping)
         self._tell(port)
 
-    def _take(self, port: _Port, mapping: Mapping | None) -> None:
+    def _take(self, port: _Port, mapping: PortMapping | None) -> None:
         """Take what PCP and NAT-PMP have led to: with a mapping, that of UPnP is one too many."""
         if mapping is None:
             port.direct = None
@@ -230,7 +230,7 @@ class UpnpFallback:
         if surplus is not None:
             self._drop(surplus, mapping)
 
-    def _drop(self, surplus: UpnpExternal, mapping: Mapping) -> None:
+    def _drop(self, surplus: UpnpExternal, mapping: PortMapping) -> None:
         """Remove a mapping of UPnP, unless it is the same as another one: a router has one table for all protocols."""
         if surplus.port != mapping.port:
             self._client.remove(surplus.port)
@@ -267,5 +267,5 @@ class UpnpFallback:
         mapping = port.direct
         if mapping is None and port.upnp is not None:
             release = partial(self._release, port)
-            mapping = Mapping(port.local_port, port.upnp.host, port.upnp.port, "upnp", release)
+            mapping = PortMapping(port.local_port, port.upnp.host, port.upnp.port, "upnp", release)
         call_back(port.on_change, mapping)

@@ -10,9 +10,9 @@ import attrs
 
 from rendezvous.client.portmap import GatewayReport
 from rendezvous.core.attempts.mapping import mapping_of
-from rendezvous.core.connect import Mapping
+from rendezvous.core.connect import NatMapping
 
-__all__ = ["Diagnosis", "Family", "PortMapping", "ServerFindings"]
+__all__ = ["Diagnosis", "Family", "RouterFindings", "ServerFindings"]
 
 _SHARED = ip_network("100.64.0.0/10")
 """Addresses between a carrier's NAT and its customers (RFC 6598)."""
@@ -20,28 +20,28 @@ _SHARED = ip_network("100.64.0.0/10")
 _PROTOCOLS = {"pcp": "PCP", "nat-pmp": "NAT-PMP", "upnp": "UPnP"}
 
 _DIRECT = {
-    Mapping.NONE: "Direct connections work with nearly every peer.",
-    Mapping.ENDPOINT_INDEPENDENT: (
+    NatMapping.NONE: "Direct connections work with nearly every peer.",
+    NatMapping.ENDPOINT_INDEPENDENT: (
         "Direct connections work, except with some peers whose NAT gives every destination another port."
     ),
-    Mapping.SEQUENTIAL: (
+    NatMapping.SEQUENTIAL: (
         "Direct connections work with peers that have no NAT or one that is not strict, and with most others by"
         " prediction of the port."
     ),
-    Mapping.ENDPOINT_DEPENDENT: (
+    NatMapping.ENDPOINT_DEPENDENT: (
         "Direct connections work only with peers that have no NAT, or one that is not strict. Others need a relay, or a"
         " port mapping on either side."
     ),
-    Mapping.UNKNOWN: "Whether direct connections work depends on the kind of the NAT.",
-    Mapping.BLOCKED: "There are no direct connections without UDP. Only a relay over TCP or TLS can help.",
+    NatMapping.UNKNOWN: "Whether direct connections work depends on the kind of the NAT.",
+    NatMapping.BLOCKED: "There are no direct connections without UDP. Only a relay over TCP or TLS can help.",
 }
 
 _KINDS = {
-    Mapping.NONE: "no NAT: the public address is that of an interface",
-    Mapping.ENDPOINT_INDEPENDENT: "a NAT that keeps one port for all destinations (endpoint-independent mapping)",
-    Mapping.SEQUENTIAL: "a NAT that gives each destination the next port (sequential, endpoint-dependent mapping)",
-    Mapping.ENDPOINT_DEPENDENT: "a NAT that gives each destination another port (endpoint-dependent mapping)",
-    Mapping.UNKNOWN: "a NAT of a kind that is not known",
+    NatMapping.NONE: "no NAT: the public address is that of an interface",
+    NatMapping.ENDPOINT_INDEPENDENT: "a NAT that keeps one port for all destinations (endpoint-independent mapping)",
+    NatMapping.SEQUENTIAL: "a NAT that gives each destination the next port (sequential, endpoint-dependent mapping)",
+    NatMapping.ENDPOINT_DEPENDENT: "a NAT that gives each destination another port (endpoint-dependent mapping)",
+    NatMapping.UNKNOWN: "a NAT of a kind that is not known",
 }
 
 
@@ -64,7 +64,7 @@ class ServerFindings:
 
 
 @attrs.frozen
-class PortMapping:
+class RouterFindings:
     """
     What the next router says to port mapping.
 
@@ -101,10 +101,10 @@ class Family:
     passes: bool = False
     interfaces: Sequence[str] = ()
     asked: int = 0
-    port_mapping: PortMapping | None = None
+    port_mapping: RouterFindings | None = None
 
     @property
-    def mapping(self) -> Mapping | None:
+    def mapping(self) -> NatMapping | None:
         """:returns: the kind of NAT, ``None`` if it was not asked or UDP passes and STUN is not answered."""
         if self.local is None or not self.server or (self.passes and not self.seen):
             return None
@@ -118,7 +118,7 @@ class Family:
     @property
     def is_double_nat(self) -> bool:
         """:returns: whether the next router is behind another NAT."""
-        if self.port_mapping is None or self.mapping in (None, Mapping.NONE, Mapping.BLOCKED):
+        if self.port_mapping is None or self.mapping in (None, NatMapping.NONE, NatMapping.BLOCKED):
             return False
         external = self.port_mapping.report.external_address
         public = {host for host, _ in self.seen.values()}
@@ -138,7 +138,7 @@ class Family:
             return [f"{self.name}: this host has the address {self.local}; the server has none, so nothing was asked."]
         if self.mapping is None:
             return [f"{self.name}: UDP passes. The server does not answer STUN, so the kind of NAT is not known."]
-        if self.mapping is Mapping.BLOCKED:
+        if self.mapping is NatMapping.BLOCKED:
             return [f"{self.name}: no datagram came back from the server. UDP seems to be blocked."]
         where = " and ".join(sorted({_spelled(address) for address in self.seen.values()}))
         lines = [f"{self.name}: {self.local} port {self.local_port} is seen as {where}: {_KINDS[self.mapping]}."]
@@ -148,7 +148,7 @@ class Family:
             lines.append("One of the UDP ports of the server did not answer. It may be blocked by a firewall.")
         elif self.asked == 1:
             lines.append("The server has one UDP port. The kind of NAT cannot be known without a second one.")
-        elif self.mapping is Mapping.ENDPOINT_INDEPENDENT:
+        elif self.mapping is NatMapping.ENDPOINT_INDEPENDENT:
             lines.append("Both ports belong to one address: a NAT that changes the port by address looks the same.")
         return lines + self._lines_of_router()
 
@@ -156,7 +156,7 @@ class Family:
         found = self.port_mapping
         if found is None:
             return []
-        if self.mapping is Mapping.NONE:
+        if self.mapping is NatMapping.NONE:
             return ["The router opens its firewall for a port on request."] if found.mapped is not None else []
         report, lines = found.report, []
         if report.gateway is None:
@@ -217,7 +217,7 @@ class Diagnosis:
     def advice(self) -> list[str]:
         """:returns: what the findings mean for connecting."""
         lines = []
-        known = [family for family in self.families if family.mapping not in (None, Mapping.BLOCKED)]
+        known = [family for family in self.families if family.mapping not in (None, NatMapping.BLOCKED)]
         mappings = [family.mapping for family in self.families if family.mapping is not None]
         outside = {family.mapping for family in known if family.mapping and not family.is_inside}
         if outside:
@@ -225,7 +225,7 @@ class Diagnosis:
         elif known:
             lines.append("Direct connections work with peers in the network of the server. Of others nothing is known.")
         if not known and mappings:
-            lines.append(_DIRECT[Mapping.BLOCKED])
+            lines.append(_DIRECT[NatMapping.BLOCKED])
         if any(family.mapping_helps for family in self.families):
             lines.append("The port mapping makes direct connections work with nearly every peer.")
         match self.server.has_relay:

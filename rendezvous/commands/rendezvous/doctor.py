@@ -14,7 +14,7 @@ from rendezvous.client import ClientError
 from rendezvous.client.network.interfaces import interface_addresses, source_address
 from rendezvous.client.portmap import GatewayReport
 from rendezvous.commands.rendezvous.context import Context, port_mapper
-from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, PortMapping, ServerFindings
+from rendezvous.commands.rendezvous.diagnosis import Diagnosis, Family, RouterFindings, ServerFindings
 from rendezvous.commands.rendezvous.errors import CommandError
 from rendezvous.commands.rendezvous.stun import observe
 from rendezvous.resolving import is_ipv6, resolve
@@ -120,7 +120,7 @@ async def _examine(
     if local is None:
         return Family(name, None, server=True)
     asked = [(of_family[0], port) for port in ports[:_PORTS]]
-    mapping: list[Deferred[PortMapping]] = []
+    mapping: list[Deferred[RouterFindings]] = []
 
     def begun(local_port: int) -> None:
         mapping.append(Deferred.fromCoroutine(_map(context, instruments.mapper, local_port, ipv6=ipv6)))
@@ -138,7 +138,7 @@ async def _examine(
             each.addErrback(lambda failure: failure.trap(CancelledError)).cancel()
 
 
-async def _map(context: Context, mapper: Mapper, local_port: int, *, ipv6: bool) -> PortMapping:
+async def _map(context: Context, mapper: Mapper, local_port: int, *, ipv6: bool) -> RouterFindings:
     """:returns: what the next router says, within :data:`MAPPING_TIME` or, if UPnP may be used, :data:`UPNP_TIME`."""
     limit = UPNP_TIME if context.options.upnp and not ipv6 else MAPPING_TIME
     changed: Deferred[Any] = Deferred()
@@ -157,5 +157,5 @@ async def _map(context: Context, mapper: Mapper, local_port: int, *, ipv6: bool)
                 late.cancel()
     report = mapper.report(ipv6=ipv6)
     if mapping is None:
-        return PortMapping(report)
-    return PortMapping(report, (mapping.host, mapping.port), mapping.protocol)
+        return RouterFindings(report)
+    return RouterFindings(report, (mapping.host, mapping.port), mapping.protocol)

@@ -12,7 +12,7 @@ from enum import StrEnum
 import attrs
 
 from rendezvous.core.addresses import Address
-from rendezvous.core.connect import Candidate, Mapping, Strategy, Via
+from rendezvous.core.connect import Candidate, NatMapping, Strategy, Via
 from rendezvous.core.sources import SourceNetwork
 
 __all__ = [
@@ -244,8 +244,8 @@ class Go:
     key: bytes = attrs.field(repr=False)
     starts: float
     strategy: Strategy
-    mapping: Mapping
-    peer_mapping: Mapping
+    mapping: NatMapping
+    peer_mapping: NatMapping
     candidates: tuple[Candidate, ...]
 
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from rendezvous.core.addresses import Address
 from rendezvous.core.attempts.attempt import Facilities, Side
 from rendezvous.core.attempts.mapping import mapping, predicted
-from rendezvous.core.connect import Candidate, CandidateKind, Mapping
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping
 from rendezvous.errors import Malformed
 
 __all__ = ["GIVEN_KINDS", "candidate", "passed_on"]
@@ -101,7 +101,7 @@ def _observed(side: Side, peer: Side, round: int) -> Iterator[Candidate]:
             # Two clients on the machine of the server, as in a demonstration, are there for each other alone.
             if not _ip(host).is_loopback or any(_ip(other).is_loopback for other in peer.hosts()):
                 yield Candidate(CandidateKind.SERVER_REFLEXIVE, (host, port))
-    if mapping(side, round) is Mapping.SEQUENTIAL:
+    if mapping(side, round) is NatMapping.SEQUENTIAL:
         seen = side.seen(round)
         for address in predicted(seen.get(4) or seen[6]):
             yield Candidate(CandidateKind.PREDICTED, address)

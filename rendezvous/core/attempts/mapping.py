@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from rendezvous.core.addresses import Address
 from rendezvous.core.attempts.attempt import Side
-from rendezvous.core.connect import CandidateKind, Mapping
+from rendezvous.core.connect import CandidateKind, NatMapping
 
 __all__ = ["Observed", "mapping", "mapping_of", "predicted"]
 
@@ -17,7 +17,7 @@ Observed = dict[int, Address]
 SEQUENCE = 8
 
 
-def mapping(side: Side, round: int) -> Mapping:
+def mapping(side: Side, round: int) -> NatMapping:
     """:returns: the mapping of a side's NAT: that of IPv4, unless it was observed with IPv6 alone."""
     seen = side.seen(round)
     family = 4 if seen.get(4) else 6
@@ -25,7 +25,7 @@ def mapping(side: Side, round: int) -> Mapping:
     return mapping_of(seen.get(family, {}), interfaces)
 
 
-def mapping_of(observed: Observed, interfaces: Collection[str]) -> Mapping:
+def mapping_of(observed: Observed, interfaces: Collection[str]) -> NatMapping:
     """
     Classify the mapping of one socket.
 
@@ -34,16 +34,16 @@ def mapping_of(observed: Observed, interfaces: Collection[str]) -> Mapping:
     """
     sources = set(observed.values())
     if not sources:
-        return Mapping.BLOCKED
+        return NatMapping.BLOCKED
     if len(sources) == 1:
         [(host, _)] = sources
         if host in interfaces:
-            return Mapping.NONE
-        return Mapping.ENDPOINT_INDEPENDENT if len(observed) > 1 else Mapping.UNKNOWN
+            return NatMapping.NONE
+        return NatMapping.ENDPOINT_INDEPENDENT if len(observed) > 1 else NatMapping.UNKNOWN
     (host, port), (other_host, other_port) = sources
     if host == other_host and abs(port - other_port) <= SEQUENCE:
-        return Mapping.SEQUENTIAL
-    return Mapping.ENDPOINT_DEPENDENT
+        return NatMapping.SEQUENTIAL
+    return NatMapping.ENDPOINT_DEPENDENT
 
 
 def predicted(observed: Observed) -> list[Address]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rendezvous.core.attempts.attempt import Attempt, Facilities, Side
 from rendezvous.core.attempts.candidates import passed_on
 from rendezvous.core.attempts.mapping import mapping
-from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
 
 __all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "UNSEEN", "choose"]
 
@@ -46,7 +46,7 @@ def choose(attempt: Attempt, facilities: Facilities) -> tuple[Strategy, str | No
         round == BIRTHDAY_ROUND
         and one.given.birthday
         and other.given.birthday
-        and Mapping.ENDPOINT_DEPENDENT in mappings
+        and NatMapping.ENDPOINT_DEPENDENT in mappings
         and not all(each.is_per_destination for each in mappings)
     ):
         return Strategy.BIRTHDAY, None
@@ -55,7 +55,7 @@ def choose(attempt: Attempt, facilities: Facilities) -> tuple[Strategy, str | No
 
 def _obstacle(one: Side, other: Side, round: int, facilities: Facilities) -> str | None:
     mappings = (mapping(one, round), mapping(other, round))
-    if Mapping.BLOCKED in mappings:
+    if NatMapping.BLOCKED in mappings:
         return "udp-blocked"
     candidates = (passed_on(one, other, round, facilities), passed_on(other, one, round, facilities))
     if not set(one.seen(round)) & set(other.seen(round)):

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from rendezvous.core.addresses import Address
-from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
 from rendezvous.core.punching import birthday
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release
 from rendezvous.core.punching.checks import Checks, Heard
@@ -249,7 +249,7 @@ class Puncher:
         theirs = [each.address for each in round.candidates if each.kind is CandidateKind.SERVER_REFLEXIVE]
         if not theirs:
             return
-        if round.peer_mapping is Mapping.ENDPOINT_DEPENDENT:
+        if round.peer_mapping is NatMapping.ENDPOINT_DEPENDENT:
             hosts = [host for host, _ in theirs]
             self._birthday = birthday.Easy(self.checks, self._random, round.locals, hosts, self._start)
         else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rendezvous.core.connect import Mapping
+from rendezvous.core.connect import NatMapping
 from rendezvous.core.punching.actions import Failed
 
 __all__ = ["no_path"]
 
 
-def no_path(ours: Mapping, theirs: Mapping, *, heard: bool, relay: bool) -> Failed:
+def no_path(ours: NatMapping, theirs: NatMapping, *, heard: bool, relay: bool) -> Failed:
     """
     Say why all rounds were in vain.
 
@@ -17,8 +17,8 @@ def no_path(ours: Mapping, theirs: Mapping, *, heard: bool, relay: bool) -> Fail
     :param heard: whether a probe of the peer has arrived.
     :param relay: whether either side has had a relay.
     """
-    if Mapping.BLOCKED in (ours, theirs):
-        whose = "your network" if ours is Mapping.BLOCKED else "the network of the peer"
+    if NatMapping.BLOCKED in (ours, theirs):
+        whose = "your network" if ours is NatMapping.BLOCKED else "the network of the peer"
         code, why = "udp-blocked", f"{whose} lets no UDP datagram reach the server"
     elif heard:
         code, why = "one-way", "probes of the peer arrive, but those sent to it get no answer"

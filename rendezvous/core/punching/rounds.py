@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from rendezvous.core.connect import Candidate, CandidateKind, Mapping, Strategy
+from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
 from rendezvous.core.punching.pairs import Local, Pair
 
 __all__ = ["LISTEN_TIME", "LONGEST_ROUND", "MAX_ROUNDS", "Round"]
@@ -45,8 +45,8 @@ class Round:
     candidates: Sequence[Candidate]
     locals: Sequence[Local]
     strategy: Strategy = Strategy.DIRECT
-    mapping: Mapping = Mapping.UNKNOWN
-    peer_mapping: Mapping = Mapping.UNKNOWN
+    mapping: NatMapping = NatMapping.UNKNOWN
+    peer_mapping: NatMapping = NatMapping.UNKNOWN
 
     @property
     def time(self) -> float:

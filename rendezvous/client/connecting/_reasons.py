@@ -1,0 +1,26 @@
+"""Why an attempt has ended without a path, by what the server says about it."""
+
+from __future__ import annotations
+
+from rendezvous.client.attempts import Attempt, AttemptState
+from rendezvous.client.errors import ConnectFailed
+
+__all__ = ["error_of"]
+
+_ENDED = {
+    AttemptState.DECLINED: ("declined", "The peer has declined."),
+    AttemptState.FAILED: ("failed", "The server says that there can be no path."),
+    AttemptState.DONE: ("closed", "The peer has ended the attempt."),
+}
+_EXPIRED = "expired", "The peer has not answered in time: it may be offline, or it does not listen."
+
+
+def error_of(attempt: Attempt | None) -> ConnectFailed:
+    """
+    :param attempt: that has ended; ``None`` if the server has said nothing of it.
+    :returns: why there is no path.
+    """
+    code, reason = _EXPIRED if attempt is None else _ENDED.get(attempt.state, _EXPIRED)
+    if attempt is not None and attempt.code is not None:
+        return ConnectFailed(attempt.reason or reason, code=attempt.code)
+    return ConnectFailed(reason, code=code)
