@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.addresses import is_private, packed, shown
+from rendezvous.core.addresses import is_link_local, is_loopback, is_private, is_shared, is_unicast, packed, shown
 
 
 class PackedTests(SynchronousTestCase):
@@ -69,3 +70,42 @@ class PrivateTests(SynchronousTestCase):
         others = ["9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255", "192.169.0.0"]
         others += ["fbff::", "fe00::", "127.0.0.1", "::1", "169.254.1.1", "fe80::1", "100.64.0.1"]
         self.assertEqual([host for host in others if is_private(packed(host))], [])
+
+
+class RangeTests(SynchronousTestCase):
+    """Addresses with a meaning of their own."""
+
+    def assertRange(self, is_in: Callable[[bytes], bool], inside: Sequence[str], outside: Sequence[str]) -> None:
+        """The first and the last address of each part are in a range, and those beside them are not."""
+        self.assertEqual([host for host in inside if not is_in(packed(host))], [])
+        self.assertEqual([host for host in outside if is_in(packed(host))], [])
+
+    def test_addresses_that_a_carrier_shares_out(self) -> None:
+        """100.64.0.0/10. There is no such range of IPv6."""
+        self.assertRange(
+            is_shared, ["100.64.0.0", "100.127.255.255"], ["100.63.255.255", "100.128.0.0", "101.64.0.0", "6440::"]
+        )
+
+    def test_loopback_addresses(self) -> None:
+        """127.0.0.0/8 and ::1."""
+        self.assertRange(
+            is_loopback,
+            ["127.0.0.0", "127.255.255.255", "::1", "::ffff:127.0.0.1"],
+            ["126.255.255.255", "128.0.0.0", "::", "::2", "7f00::1", "1::1"],
+        )
+
+    def test_link_local_addresses(self) -> None:
+        """169.254.0.0/16 and fe80::/10."""
+        self.assertRange(
+            is_link_local,
+            ["169.254.0.0", "169.254.255.255", "fe80::", "febf:ffff::1", "fe80::1%eth0"],
+            ["169.253.255.255", "169.255.0.0", "168.254.0.1", "fe7f::1", "fec0::", "fd80::1", "a9fe::1"],
+        )
+
+    def test_addresses_of_one_host(self) -> None:
+        """All but those of this network, multicast, broadcast and reserved ones."""
+        self.assertRange(
+            is_unicast,
+            ["1.0.0.0", "223.255.255.255", "127.0.0.1", "169.254.1.1", "::1", "fe80::1", "2001:db8::1", "e000::1"],
+            ["0.0.0.0", "0.255.255.255", "224.0.0.0", "255.255.255.255", "::", "ff00::", "ff02::1"],
+        )

@@ -110,6 +110,14 @@ class CandidateTests(AttemptCase):
         self.assertEqual(self.passed((HOST, "192.168.0.2", 1023)), [])
         self.assertEqual(self.passed((HOST, "192.168.0.2", 1024)), [("host", "192.168.0.2", 1024)])
 
+    def test_near_addresses_are_left_out_for_clients_beside_the_server(self) -> None:
+        """Both were observed with a link-local or a loopback address, and name others of the same network."""
+        for own, near in (("fe80::9", "fe80::a"), ("::1", "::1")):
+            attempt = self.joined(one=given((HOST, "fe80::2", 5000), (HOST, "::", 5000), (HOST, "::1", 5000)))
+            self.observe(A, attempt, (own, 5000), (own, 5000))
+            self.observe(B, attempt, (near, 5001), (near, 5001))
+            self.assertEqual(self.candidates(B, attempt), [("server-reflexive", own, 5000)])
+
     def test_relayed_candidates_are_on_our_own_turn_servers(self) -> None:
         """On any other address they could be anybody."""
         self.assertEqual(

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-__all__ = ["Address", "ipv4_text", "is_private", "packed", "shown"]
+__all__ = [
+    "Address", "ipv4_text", "is_link_local", "is_loopback", "is_private", "is_shared", "is_unicast", "packed", "shown",
+]  # fmt: skip
 
 Address = tuple[str, int]
 """An IP address as text, and a port."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _MAPPED_TEXT = "::ffff:"
+_LOOPBACK = bytes(15) + b"\x01"
 
 
 def packed(host: str) -> bytes:
@@ -73,3 +76,41 @@ def is_private(address: bytes) -> bool:
     if len(address) == 16:
         return first & 0xFE == 0xFC
     return first == 10 or (first == 172 and 16 <= second < 32) or (first == 192 and second == 168)
+
+
+def is_shared(address: bytes) -> bool:
+    """
+    Tell whether an address is one that a carrier gives its customers: 100.64.0.0/10 (RFC 6598).
+
+    :param address: 4 or 16 bytes, as :func:`packed` gives them.
+    """
+    return len(address) == 4 and address[0] == 100 and address[1] & 0xC0 == 64
+
+
+def is_loopback(address: bytes) -> bool:
+    """
+    Tell whether an address is that of the host itself: 127.0.0.0/8 or ``::1`` (RFC 6890).
+
+    :param address: 4 or 16 bytes, as :func:`packed` gives them.
+    """
+    return address[0] == 127 if len(address) == 4 else address == _LOOPBACK
+
+
+def is_link_local(address: bytes) -> bool:
+    """
+    Tell whether an address has a meaning on one link only: 169.254.0.0/16 (RFC 3927) or ``fe80::/10`` (RFC 4291).
+
+    :param address: 4 or 16 bytes, as :func:`packed` gives them.
+    """
+    first, second = address[0], address[1]
+    return (first, second) == (169, 254) if len(address) == 4 else first == 0xFE and second & 0xC0 == 0x80
+
+
+def is_unicast(address: bytes) -> bool:
+    """
+    Tell whether an address may be that of one host. Those of "this network" (0.0.0.0/8), unspecified, multicast,
+    broadcast and reserved ones (RFC 6890) are not.
+
+    :param address: 4 or 16 bytes, as :func:`packed` gives them.
+    """
+    return 0 < address[0] < 224 if len(address) == 4 else address[0] != 0xFF and any(address)

@@ -9,9 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_address
 
-from rendezvous.core.addresses import Address
+from rendezvous.core.addresses import (
+    Address,
+    is_link_local,
+    is_loopback,
+    is_private,
+    is_shared,
+    is_unicast,
+    packed,
+    shown,
+)
 from rendezvous.core.attempts.attempt import Facilities, Side
 from rendezvous.core.attempts.mapping import mapping, predicted
 from rendezvous.core.connect import Candidate, CandidateKind, NatMapping
@@ -27,16 +36,8 @@ MOST_OF_A_KIND = 4
 #: The lowest port of a host candidate: no system service of a host may be sent probes.
 LEAST_HOST_PORT = 1024
 
-_NEVER = tuple(
-    map(
-        ip_network,
-        ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"),
-    )
-)
-# RFC 1918, RFC 6598 and RFC 4193.
-_PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
-
-Ip = IPv4Address | IPv6Address
+# Cached, because each change of an attempt looks at all of its addresses.
+_packed = lru_cache(4096)(packed)
 
 
 def candidate(kind: str, host: str, port: int, prefix: str = "") -> Candidate:
@@ -49,12 +50,12 @@ def candidate(kind: str, host: str, port: int, prefix: str = "") -> Candidate:
     if kind not in GIVEN_KINDS:
         raise Malformed(f"{prefix}kind must be one of {', '.join(GIVEN_KINDS)}.")
     try:
-        address = _ip(host)
+        address = _spelled(host)
     except ValueError:
         raise Malformed(f"{prefix}host must be an IPv4 or IPv6 address without a scope.") from None
     if not 1 <= port <= 65535:
         raise Malformed(f"{prefix}port must be an integer from 1 to 65535.")
-    return Candidate(CandidateKind(kind), (str(address), port))
+    return Candidate(CandidateKind(kind), (address, port))
 
 
 def passed_on(side: Side, peer: Side, round: int, facilities: Facilities) -> tuple[Candidate, ...]:
@@ -74,14 +75,14 @@ def _of_host(side: Side, peer: Side) -> Iterator[Candidate]:
     own, other = _networks(side), _networks(peer)
     public = private = 0
     for each in side.given.candidates:
-        address = _ip(each.address[0])
-        if each.kind is not CandidateKind.HOST or each.address[1] < LEAST_HOST_PORT or _is_never(address):
+        if each.kind is not CandidateKind.HOST or each.address[1] < LEAST_HOST_PORT:
             continue
-        if _is_private(address):
+        octets = _packed(each.address[0])
+        if is_private(octets) or is_shared(octets):
             if own & other and private < MOST_OF_A_KIND:
                 private += 1
                 yield each
-        elif address.version == 6 and _network(address) in own and public < MOST_OF_A_KIND:
+        elif _network(octets) in own and _is_public_ipv6(octets) and public < MOST_OF_A_KIND:
             public += 1
             yield each
 
@@ -99,7 +100,7 @@ def _observed(side: Side, peer: Side, round: int) -> Iterator[Candidate]:
     for ports in side.seen(round).values():
         for host, port in ports.values():
             # Two clients on the machine of the server, as in a demonstration, are there for each other alone.
-            if not _ip(host).is_loopback or any(_ip(other).is_loopback for other in peer.hosts()):
+            if not is_loopback(_packed(host)) or any(is_loopback(_packed(other)) for other in peer.hosts()):
                 yield Candidate(CandidateKind.SERVER_REFLEXIVE, (host, port))
     if mapping(side, round) is NatMapping.SEQUENTIAL:
         seen = side.seen(round)
@@ -112,33 +113,25 @@ def _relayed(side: Side, facilities: Facilities) -> list[Candidate]:
     return [each for each in given if each.kind is CandidateKind.RELAYED and each.address[0] in hosts][:MOST_OF_A_KIND]
 
 
-def _networks(side: Side) -> set[str]:
+def _networks(side: Side) -> set[bytes]:
     """:returns: the networks that a side was observed in: IPv4 addresses, and the /64 of IPv6."""
-    return {_network(_ip(host)) for host in side.hosts()}
+    return {_network(_packed(host)) for host in side.hosts()}
 
 
-def _network(address: Ip) -> str:
-    return str(address) if isinstance(address, IPv4Address) else str(IPv6Address(int(address) >> 64 << 64))
+def _is_public_ipv6(address: bytes) -> bool:
+    is_near = is_loopback(address) or is_link_local(address)
+    return len(address) == 16 and is_unicast(address) and not is_near
 
 
-@lru_cache(4096)
-def _ip(host: str) -> Ip:
+def _network(address: bytes) -> bytes:
+    return address if len(address) == 4 else address[:8]
+
+
+def _spelled(host: str) -> str:
     """
-    Read an address. It is cached, because each change of an attempt looks at all of its addresses.
-
+    :returns: an address as it is shown: IPv4 where it is IPv4.
     :raises ValueError: it is none, or has a scope.
     """
     if "%" in host:
         raise ValueError
-    address = ip_address(host)
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
-
-
-@lru_cache(4096)
-def _is_never(address: Ip) -> bool:
-    return any(address in network for network in _NEVER if network.version == address.version)
-
-
-@lru_cache(4096)
-def _is_private(address: Ip) -> bool:
-    return any(address in network for network in _PRIVATE if network.version == address.version)
+    return shown(str(ip_address(host)))

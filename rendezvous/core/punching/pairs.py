@@ -12,7 +12,7 @@ from enum import IntEnum
 
 import attrs
 
-from rendezvous.core.addresses import Address, packed
+from rendezvous.core.addresses import Address, is_link_local, is_loopback, is_private, is_shared, is_unicast, packed
 from rendezvous.core.connect import Candidate, CandidateKind, Via
 
 __all__ = ["MAX_CANDIDATES", "Local", "Pair", "Tier", "choose", "is_inside"]
@@ -141,16 +141,16 @@ def choose(candidates: Iterable[Candidate]) -> Sequence[Candidate]:
     """
     Choose which candidates are tried.
 
-    Left out are addresses that are no address of one host, ports that are 0, host candidates of loopback and link-local
-    addresses, what is twice there, and what goes beyond the places of its kind or beyond :data:`MAX_CANDIDATES`.
+    Left out are addresses that are not those of one host, port 0, host candidates of loopback and link-local addresses,
+    what is there twice, and what goes beyond the places of its kind or beyond :data:`MAX_CANDIDATES`.
 
     :returns: at most :data:`MAX_CANDIDATES`, in the order that they were given in.
     """
     chosen: dict[Address, Candidate] = {}
     taken = dict.fromkeys(CandidateKind, 0)
     for candidate in candidates:
-        usable = candidate.address not in chosen and _is_usable(candidate)
-        if usable and taken[candidate.kind] < SLOTS[candidate.kind] and len(chosen) < MAX_CANDIDATES:
+        is_new = candidate.address not in chosen and _is_usable(candidate)
+        if is_new and taken[candidate.kind] < SLOTS[candidate.kind] and len(chosen) < MAX_CANDIDATES:
             taken[candidate.kind] += 1
             chosen[candidate.address] = candidate
     return list(chosen.values())
@@ -163,16 +163,9 @@ def _is_usable(candidate: Candidate) -> bool:
         octets = packed(host)
     except ValueError:
         return False
-    if not 0 < port < 65536 or not any(octets):
-        return False
-    if len(octets) == 4:
-        # "This network", multicast and what follows it (RFC 6890).
-        elsewhere = octets[0] == 0 or octets[0] >= 224
-        near = octets[0] == 127 or octets[:2] == b"\xa9\xfe"
-    else:
-        elsewhere = octets[0] == 0xFF
-        near = octets == bytes(15) + b"\x01" or (octets[0] == 0xFE and octets[1] & 0xC0 == 0x80)
-    return not elsewhere and not (near and candidate.kind is CandidateKind.HOST)
+    # Loopback and link-local addresses name another host at each reader. The server may have observed them.
+    is_near = candidate.kind is CandidateKind.HOST and (is_loopback(octets) or is_link_local(octets))
+    return 0 < port < 65536 and is_unicast(octets) and not is_near
 
 
 def is_inside(host: str) -> bool:
@@ -182,13 +175,4 @@ def is_inside(host: str) -> bool:
     :param host: an IP address.
     """
     octets = packed(host)
-    first, second = octets[0], octets[1]
-    if len(octets) == 16:
-        return first & 0xFE == 0xFC or (first == 0xFE and second & 0xC0 == 0x80) or octets == bytes(15) + b"\x01"
-    return (
-        first in (10, 127)
-        or (first == 172 and 16 <= second < 32)
-        or (first == 192 and second == 168)
-        or (first == 100 and 64 <= second < 128)
-        or (first == 169 and second == 254)
-    )
+    return is_private(octets) or is_shared(octets) or is_loopback(octets) or is_link_local(octets)
