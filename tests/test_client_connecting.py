@@ -417,7 +417,7 @@ class RefusalTests(ConnectCase):
 
     def has_begun(self, party: Party) -> bool:
         """:returns: whether the server has answered the request for an attempt."""
-        return any(attempt._attempt is not None for attempt in party.connector._attempts)
+        return any(attempt._requests.attempt is not None for attempt in party.connector._attempts)
 
     def test_cancelled_connection_leaves_nothing(self) -> None:
         """The attempt is given up at the server, and the peer gives it up too."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from itertools import chain, repeat
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -16,10 +15,11 @@ from rendezvous.client._timer import Timer
 from rendezvous.client.attempts import Attempt, AttemptState
 from rendezvous.client.connecting._endpoints import Address, Endpoint, SocketEndpoint
 from rendezvous.client.connecting._gathering import Gathering
-from rendezvous.client.connecting._host import ASK_TIMES, Host
+from rendezvous.client.connecting._host import Host
 from rendezvous.client.connecting._observing import Observer
 from rendezvous.client.connecting._reasons import error_of
-from rendezvous.client.errors import ClientError, ConnectFailed, NotFound, ServerUnreachable
+from rendezvous.client.connecting._requests import AttemptRequests
+from rendezvous.client.errors import ClientError, ConnectFailed
 from rendezvous.core.connect import Candidate, Via
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release, Send
 from rendezvous.core.punching.pairs import Local
@@ -28,19 +28,7 @@ from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.rounds import Round
 from rendezvous.wire.probe import PairCodec
 
-__all__ = ["RETRY", "RunningAttempt"]
-
-RETRY = 0.5
-"""Seconds after which an attempt is read again when the server could not be reached."""
-
-VIEW_TIME, PATIENCE = 2.0, 1.5
-"""Seconds that the server holds the request for a change of an attempt, and that the request may take beside that. A
-connection that has lost packets takes longer, and then another one is faster."""
-
-Ask = Callable[[float | None], Deferred[Attempt]]
-
-GIVE_UP = 65.0
-"""Seconds after which an attempt is given up that the server says nothing of; the server ends each after 60 s."""
+__all__ = ["RunningAttempt"]
 
 T = TypeVar("T")
 
@@ -65,19 +53,15 @@ class RunningAttempt:
         self._host = host
         self.peer_id = peer_id
         self._path, self._known = path, known
-        self._began = host.now()
+        self._requests = AttemptRequests(host)
         self.gathering = Gathering(host, self.received, self._is_late)
         self.puncher: Puncher | None = None
         self.connected: Deferred[Connected] = Deferred(lambda _: self.finish(gave_up=True))
         self.act: Callable[[list[Action]], None] = self._act
         self._timer = Timer(host.reactor, self._tick)
         self._observer: Observer | None = None
-        self._attempt: Attempt | None = None
         self._round, self._begun = 1, False
-        # What the server knows.
-        self._named: list[Candidate] = []
-        self._named_round_trip = host.client.round_trip
-        # What the conversation with the server waits for.
+        # What is waited for, to be cancelled at the end.
         self._waiting: Deferred[Any] | None = None
         self._finished = False
         self._outcome: tuple[Via | None, float, str | None] = (None, 0.0, None)
@@ -85,16 +69,11 @@ class RunningAttempt:
     @property
     def seconds(self) -> float:
         """:returns: seconds since the attempt was asked for."""
-        return self._host.now() - self._began
+        return self._requests.seconds
 
     def connect(self) -> None:
         """Ask for an attempt with the peer."""
-        attempts, identity, birthday = self._host.client.attempts, self._host.identity, self._host.options.birthday
-        self._begin(
-            lambda patience: attempts.connect(
-                identity, self.peer_id, self._named, rtt=self._named_round_trip, birthday=birthday, patience=patience
-            )
-        )
+        self._begin(partial(self._requests.connect, self.peer_id))
 
     def accept(self, attempt: bytes) -> None:
         """
@@ -102,13 +81,7 @@ class RunningAttempt:
 
         :param attempt: the 8 bytes of its id.
         """
-        attempts, identity, birthday = self._host.client.attempts, self._host.identity, self._host.options.birthday
-        self._begin(
-            lambda patience: attempts.accept(
-                identity, attempt, self._named, rtt=self._named_round_trip, birthday=birthday, patience=patience
-            ),
-            attempt,
-        )
+        self._begin(partial(self._requests.accept, attempt), attempt)
 
     def received(self, endpoint: Endpoint, datagram: bytes, source: Address) -> None:
         """Take a datagram, until there is a path."""
@@ -131,7 +104,8 @@ class RunningAttempt:
 
         :param number: of the round.
         """
-        if self._finished or self._attempt is None or self._attempt.state.over:
+        attempt = self._requests.attempt
+        if self._finished or attempt is None or attempt.state.over:
             self._end_rounds()
             return
         self._round, self._begun = number, False
@@ -140,9 +114,9 @@ class RunningAttempt:
         except CannotListenError as error:
             self._fail(ConnectFailed(f"no UDP socket can be opened: {error}", code="no-socket"))
             return
-        self._observe(self._attempt.id)
-        self._name_candidates()
-        self._view(self._attempt)
+        self._observe(attempt.id)
+        self._requests.name(self.gathering.candidates())
+        self._take(attempt)
 
     def open_more(self, count: int) -> None:
         """
@@ -169,7 +143,7 @@ class RunningAttempt:
         if self._waiting is not None:
             self._waiting.cancel()
         connected_via, seconds, code = self._outcome
-        self._report(via or connected_via, seconds, code, gave_up=gave_up)
+        self._requests.report(via=via or connected_via, seconds=seconds, code=code, gave_up=gave_up)
         if connected_via is None:
             self.gathering.close()
 
@@ -180,15 +154,15 @@ class RunningAttempt:
 
     # The server's part.
 
-    def _begin(self, ask: Ask, attempt: bytes | None = None) -> None:
+    def _begin(self, ask: Callable[[list[Candidate]], Deferred[Attempt]], attempt: bytes | None = None) -> None:
         try:
             self.gathering.open_round()
         except CannotListenError as error:
             self._fail(ConnectFailed(f"no UDP socket can be opened: {error}", code="no-socket"))
             return
-        self._named = self.gathering.candidates()
-        preparing = Deferred.fromCoroutine(self._host.prepare())
-        Deferred.fromCoroutine(self._run(ask, preparing, attempt)).addErrback(self._failed)
+        # Both go on at the same time.
+        preparing, asking = Deferred.fromCoroutine(self._host.prepare()), ask(self.gathering.candidates())
+        Deferred.fromCoroutine(self._run(preparing, asking, attempt)).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):
@@ -197,8 +171,7 @@ class RunningAttempt:
             self._log.failure("Unexpected error in an attempt", failure=failure)
         self._fail(failure)
 
-    async def _run(self, ask: Ask, preparing: Deferred[None], attempt_id: bytes | None) -> None:
-        asking = Deferred.fromCoroutine(self._ask(ask, invited=attempt_id is not None))
+    async def _run(self, preparing: Deferred[None], asking: Deferred[Attempt], attempt_id: bytes | None) -> None:
         try:
             await self._wait(preparing)
             if attempt_id is not None:
@@ -208,55 +181,16 @@ class RunningAttempt:
             asking.addErrback(lambda _: None)
             asking.cancel()
             raise
-        attempt = self._attempt = await self._wait(asking)
+        attempt = await self._wait(asking)
         if attempt_id is None:
             self._observe(attempt.id)
         self.gathering.allocate(attempt.ice_servers)
         while True:
-            self._view(attempt)
-            self._name_candidates()
+            self._take(attempt)
+            self._requests.name(self.gathering.candidates())
             if attempt.state.over or self._finished:
                 return
-            attempt = await self._next(attempt)
-
-    async def _ask(self, ask: Ask, *, invited: bool) -> Attempt:
-        """
-        Repeat a request that has got no answer: one too many does no harm.
-
-        :param invited: whether to go on for long, because an invitation outlives a restart of the server.
-        """
-        times = chain(ASK_TIMES, repeat(None))
-        while True:
-            asked, patience = self.seconds, next(times)
-            try:
-                return await ask(patience)
-            except ServerUnreachable as error:
-                if patience is None and (not invited or self.seconds > GIVE_UP):
-                    raise
-                self._log.debug("The request is repeated: {error}", error=error)
-            await deferLater(self._host.reactor, max(0.0, asked + RETRY - self.seconds))
-
-    async def _next(self, attempt: Attempt) -> Attempt:
-        """:returns: the next version of an attempt; a server that cannot be reached is asked again."""
-        client, identity = self._host.client, self._host.identity
-        while True:
-            asked = self.seconds
-            try:
-                # The connection of the answer before can be used again in the next turn of the reactor.
-                await self._wait(deferLater(self._host.reactor, 0))
-                return await self._wait(
-                    client.attempts.view(
-                        identity, attempt.id, wait=VIEW_TIME, version=attempt.version, patience=PATIENCE
-                    )
-                )
-            except NotFound:
-                raise
-            except ClientError as error:
-                if self.seconds > GIVE_UP:
-                    raise
-                self._log.debug("The attempt is read again: {error}", error=error)
-                pause = 0.0 if isinstance(error, ServerUnreachable) and self.seconds - asked > PATIENCE else RETRY
-            await self._wait(deferLater(self._host.reactor, pause))
+            attempt = await self._wait(self._requests.next(attempt))
 
     async def _wait(self, work: Deferred[T]) -> T:
         """:returns: a result, unless the attempt ends before."""
@@ -266,9 +200,8 @@ class RunningAttempt:
         finally:
             self._waiting = None
 
-    def _view(self, attempt: Attempt) -> None:
+    def _take(self, attempt: Attempt) -> None:
         """Go on with what the server says."""
-        self._attempt = attempt
         if self._finished:
             return
         failed = attempt.state is AttemptState.FAILED and not self.connected.called
@@ -304,7 +237,7 @@ class RunningAttempt:
     def _hold(self, attempt: Attempt) -> float:
         """:returns: the hold, less what the server could not know of the way to this client."""
         measured = None if self._observer is None else self._observer.round_trip
-        late = 0.0 if measured is None else (measured - (self._named_round_trip or 0.0)) / 2
+        late = 0.0 if measured is None else (measured - (self._requests.round_trip or 0.0)) / 2
         return max(attempt.hold - late, 0.0)
 
     def _observe(self, attempt: bytes) -> None:
@@ -320,24 +253,10 @@ class RunningAttempt:
             return
         if self.puncher is not None and self._begun:
             self.puncher.add_locals(self._host.now(), [local])
-            if self._attempt is not None:
-                self.gathering.permit(each.address[0] for each in self._attempt.peer.candidates)
+            if self._requests.attempt is not None:
+                self.gathering.permit(each.address[0] for each in self._requests.attempt.peer.candidates)
             self._wake()
-        self._name_candidates()
-
-    def _name_candidates(self) -> None:
-        """Give the server the candidates that it does not have."""
-        candidates = self.gathering.candidates()
-        if self._attempt is None or self._attempt.state.over or candidates == self._named:
-            return
-        self._named = candidates
-        naming = self._host.client.attempts.candidates(self._host.identity, self._attempt.id, candidates)
-        naming.addErrback(self._not_named)
-
-    def _not_named(self, failure: Failure) -> None:
-        self._log.debug("Candidates were not taken: {why}", why=failure.value)
-        if failure.check(ServerUnreachable):
-            self._named = []  # They are given with the next version of the attempt.
+        self._requests.name(self.gathering.candidates())
 
     # The puncher's part.
 
@@ -376,7 +295,7 @@ class RunningAttempt:
         if self._outcome[0] is not None:
             self.finish()
         elif not self._finished:
-            self._fail(error_of(self._attempt))
+            self._fail(error_of(self._requests.attempt))
 
     def _fail(self, error: BaseException | Failure) -> None:
         if self._finished:
@@ -387,17 +306,3 @@ class RunningAttempt:
         self.finish()
         if not self.connected.called:
             self.connected.errback(failure)
-
-    def _report(self, via: Via | None, seconds: float, code: str | None, *, gave_up: bool) -> None:
-        """Say how it went; whether the server takes it makes no difference."""
-        attempt = self._attempt
-        if attempt is None or attempt.state in (AttemptState.DECLINED, AttemptState.EXPIRED, AttemptState.FAILED):
-            return
-        attempts, identity = self._host.client.attempts, self._host.identity
-        if via is not None:
-            reporting = attempts.done(identity, attempt.id, ok=True, seconds=seconds, via=via)
-        elif gave_up:
-            reporting = attempts.end(identity, attempt.id)
-        else:
-            reporting = attempts.done(identity, attempt.id, ok=False, code=code)
-        reporting.addErrback(lambda failure: self._log.debug("The outcome was refused: {why}", why=failure.value))
