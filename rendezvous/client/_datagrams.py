@@ -7,6 +7,8 @@ from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
 
+from rendezvous.core.addresses import Address
+
 __all__ = ["Datagrams"]
 
 
@@ -20,9 +22,7 @@ class Datagrams(DatagramProtocol):
 
     noisy = False
 
-    def __init__(
-        self, received: Callable[[bytes, tuple[str, int]], None], refused: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, received: Callable[[bytes, Address], None], refused: Callable[[], None] = lambda: None) -> None:
         self._received = received
         self._refused = refused
 

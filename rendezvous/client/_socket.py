@@ -10,14 +10,13 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 
 from rendezvous.client._datagrams import Datagrams
 from rendezvous.client.errors import ServerUnreachable
+from rendezvous.core.addresses import Address
 from rendezvous.resolving import choose, is_ipv6, literal, resolve
 
 __all__ = ["RESOLVE_TIME", "PulseSocket"]
 
 RESOLVE_TIME = 20.0
 """Seconds to wait for the addresses of the server's name."""
-
-Address = tuple[str, int]
 
 
 class PulseSocket:

@@ -28,6 +28,7 @@ from rendezvous.client._socket import RESOLVE_TIME, PulseSocket
 from rendezvous.client._states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered, ServerUnreachable
 from rendezvous.client.records import Health, Identity
+from rendezvous.core.addresses import Address
 from rendezvous.wire.pulse import PulseCode
 
 __all__ = [
@@ -50,7 +51,6 @@ REPLY_TIME = 5.0
 """Seconds to wait for the answer to a pulse."""
 
 T = TypeVar("T")
-Address = tuple[str, int]
 
 _ANSWERS: Final = {
     PulseCode.ON_TIME: KeepAliveEvent.ON_TIME,

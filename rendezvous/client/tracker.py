@@ -14,6 +14,7 @@ from rendezvous.client._callbacks import call_back
 from rendezvous.client._socket import PulseSocket
 from rendezvous.client._timer import Timer
 from rendezvous.client.errors import RequestRefused, ServerError, ServerUnreachable
+from rendezvous.core.addresses import Address
 from rendezvous.core.replies import Announced, Expired, PeerInfo, Pulsed, Pushed, PushNotice, StillAlive
 from rendezvous.errors import WireError
 from rendezvous.wire.tracker import Alive, Announce, Failed, Message, PulseRequest, Push, Request
@@ -24,7 +25,6 @@ __all__ = ["REPEATS", "TrackerClient"]
 REPEATS = (1.0, 2.0, 4.0)
 """Seconds to wait for the answer to each copy of a request; after the last one it has failed."""
 
-Address = tuple[str, int]
 T = TypeVar("T")
 
 

@@ -17,6 +17,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from rendezvous.core.addresses import Address
 from rendezvous.service import Rendezvous, make_service
 from rendezvous.settings import Settings
 from rendezvous.testing.names import MemoryResolver
@@ -24,7 +25,6 @@ from rendezvous.udp.mmsg import Calls
 
 __all__ = ["SECRET", "Connection", "MemoryReactor", "MemoryServer", "MemoryTCPPort", "MemoryUDPPort", "Response"]
 
-Address = tuple[str, int]
 
 #: The secret of every server in memory.
 SECRET = bytes(range(32))

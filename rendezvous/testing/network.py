@@ -25,11 +25,12 @@ import attrs
 
 from twisted.internet.task import Clock
 
+from rendezvous.core.addresses import Address
+
 __all__ = [
     "DEFAULT_TTL", "Address", "Burst", "Host", "Link", "Network", "Node", "Packet", "Segment", "Socket",
 ]  # fmt: skip
 
-Address = tuple[str, int]
 """An IP address as text, and a port."""
 
 DEFAULT_TTL = 64

@@ -13,13 +13,14 @@ from twisted.python.failure import Failure
 
 from rendezvous.client._timer import Timer
 from rendezvous.client.attempts import Attempt, AttemptState
-from rendezvous.client.connecting._endpoints import Address, Endpoint, SocketEndpoint
+from rendezvous.client.connecting._endpoints import Endpoint, SocketEndpoint
 from rendezvous.client.connecting._gathering import Gathering
 from rendezvous.client.connecting._host import Host
 from rendezvous.client.connecting._observing import Observer
 from rendezvous.client.connecting._reasons import error_of
 from rendezvous.client.connecting._requests import AttemptRequests
 from rendezvous.client.errors import ClientError, ConnectFailed
+from rendezvous.core.addresses import Address
 from rendezvous.core.connect import Candidate, Via
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release, Send
 from rendezvous.core.punching.pairs import Local

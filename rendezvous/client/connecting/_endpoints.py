@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import DatagramProtocol
 
 from rendezvous.client.relay import Relay
+from rendezvous.core.addresses import Address
 from rendezvous.core.punching.pairs import Local
 
 __all__ = ["Address", "Endpoint", "RelayEndpoint", "Sink", "SocketEndpoint"]
 
-Address = tuple[str, int]
 Sink = Callable[["Endpoint", bytes, Address], None]
 
 _BUFFER = 2048

@@ -15,11 +15,11 @@ from twisted.python.failure import Failure
 from rendezvous.client._signing import Signer
 from rendezvous.client._socket import RESOLVE_TIME
 from rendezvous.client.api import RendezvousClient
-from rendezvous.client.connecting._endpoints import Address
 from rendezvous.client.errors import ServerUnreachable
 from rendezvous.client.portmap import PortMapping
 from rendezvous.client.records import Identity
 from rendezvous.client.relay import Relay
+from rendezvous.core.addresses import Address
 from rendezvous.core.punching.probes import RandomSource
 from rendezvous.resolving import is_ipv6, resolve
 

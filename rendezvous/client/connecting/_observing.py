@@ -9,7 +9,8 @@ import attrs
 
 from rendezvous.client._signing import Signer
 from rendezvous.client._timer import Timer
-from rendezvous.client.connecting._endpoints import Address, SocketEndpoint
+from rendezvous.client.connecting._endpoints import SocketEndpoint
+from rendezvous.core.addresses import Address
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.wire.signed import ShortKind
 

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.client.relay.requests import Requests, TurnFailed, TurnRefused
+from rendezvous.core.addresses import Address
 from rendezvous.errors import WireError
 from rendezvous.resolving import is_ipv6, literal
 from rendezvous.wire.stun import Message, MessageClass
@@ -61,8 +62,6 @@ MAX_DATAGRAM = 8192
 """Bytes of a datagram; longer ones are dropped."""
 
 _UDP: Final = 17
-
-Address = tuple[str, int]
 
 
 class Carrier(Protocol):

@@ -10,10 +10,11 @@ from attrs import evolve
 
 from twisted.internet.defer import Deferred, succeed
 
-from rendezvous.client.relay.allocation import Address, Allocation
+from rendezvous.client.relay.allocation import Allocation
 from rendezvous.client.relay.carriers import open_carrier
 from rendezvous.client.relay.requests import TurnFailed, TurnRefused
 from rendezvous.client.relay.servers import TurnServer
+from rendezvous.core.addresses import Address
 
 __all__ = ["Link"]
 

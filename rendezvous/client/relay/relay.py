@@ -19,10 +19,11 @@ from twisted.python.failure import Failure
 
 from rendezvous.client._callbacks import call_back
 from rendezvous.client.errors import ClientError
-from rendezvous.client.relay.allocation import MAX_DATAGRAM, Address
+from rendezvous.client.relay.allocation import MAX_DATAGRAM
 from rendezvous.client.relay.link import Link
 from rendezvous.client.relay.requests import TurnFailed
 from rendezvous.client.relay.servers import Transport, TurnServer, turn_servers
+from rendezvous.core.addresses import Address
 
 __all__ = ["ALLOCATE_TIME", "HEAD_START", "MAX_DATAGRAM", "Relay", "RelayUnavailable"]
 

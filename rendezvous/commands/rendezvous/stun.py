@@ -16,6 +16,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 
+from rendezvous.core.addresses import Address
 from rendezvous.errors import WireError
 from rendezvous.wire import stun
 
@@ -33,8 +34,6 @@ _PULSE_FROM = 0.7
 _UNKNOWN_KEY = b"\xff" * 32
 
 _XOR_MAPPED_ADDRESS = 0x0020
-
-Address = tuple[str, int]
 
 
 @attrs.frozen
