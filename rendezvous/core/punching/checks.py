@@ -18,7 +18,7 @@ from rendezvous.core.punching.pairs import Local, Pair
 from rendezvous.core.punching.probes import NEW_PATH, Codec, Data, Probe, ProbeType, RandomSource, Window
 from rendezvous.errors import WireError
 
-__all__ = ["ANSWER_RATE", "Checks", "Heard"]
+__all__ = ["ANSWER_RATE", "Budget", "Checks", "Heard"]
 
 ANSWER_RATE = 40.0
 """Probes of the peer that are answered in a second at most, and addresses that are probed because of the peer."""
@@ -80,7 +80,7 @@ class Checks:
         self.data_window = Window()
         self._window = Window()
         self._outstanding: dict[bytes, _Outstanding] = {}
-        self._answers, self._checks = _Budget(), _Budget()
+        self._answers, self._checks = Budget(ANSWER_RATE, ANSWER_RATE), Budget(ANSWER_RATE, ANSWER_RATE)
 
     def add(self, local: Local, address: Address, kind: CandidateKind) -> Pair:
         """:returns: the pair; it is made if it is not there."""
@@ -229,17 +229,23 @@ def _note_kind(pair: Pair, local: Local, message: Probe) -> None:
     pair.relayed = pair.relayed or message.relayed
 
 
-class _Budget:
-    """A token bucket of :data:`ANSWER_RATE` datagrams a second."""
+class Budget:
+    """
+    A token bucket: how often the peer can make this side do something.
 
-    __slots__ = ("_left", "_since")
+    :param rate: how often in a second.
+    :param most: how often at once.
+    """
 
-    def __init__(self) -> None:
-        self._left, self._since = ANSWER_RATE, 0.0
+    __slots__ = ("_left", "_most", "_rate", "_since")
+
+    def __init__(self, rate: float, most: float) -> None:
+        self._rate, self._most = rate, most
+        self._left, self._since = most, 0.0
 
     def spend(self, now: float) -> bool:
-        """:returns: whether one more datagram may be sent now; then it counts."""
-        self._left = min(self._left + max(now - self._since, 0.0) * ANSWER_RATE, ANSWER_RATE)
+        """:returns: whether it may be done once more now; then it counts."""
+        self._left = min(self._left + max(now - self._since, 0.0) * self._rate, self._most)
         self._since = now
         if self._left < 1.0:
             return False

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from rendezvous.core.addresses import Address
 from rendezvous.core.connect import Via
 from rendezvous.core.punching.actions import Action, AttemptDue, Closed, Deliver, Lost, PathChanged, Release
-from rendezvous.core.punching.checks import Heard
+from rendezvous.core.punching.checks import Budget, Heard
 from rendezvous.core.punching.nomination import Nomination
 from rendezvous.core.punching.pairs import Local, Pair, Tier
 from rendezvous.core.punching.probes import MAX_PAYLOAD, Data, Probe, ProbeType, RandomSource
@@ -30,13 +30,19 @@ from rendezvous.core.punching.renewal import Renewal
 from rendezvous.core.punching.silence import Silence, Step
 from rendezvous.core.punching.spares import MAX_SPARE, has_failed, is_better, probe_due, proven_at, spare
 
-__all__ = ["CONSENT_TIME", "KEEP_ALIVE", "Path"]
+__all__ = ["CONSENT_TIME", "KEEP_ALIVE", "MAX_ATTEMPTS", "Path"]
 
 KEEP_ALIVE = 15.0
 """Seconds from one probe on the pair in use to the next one, give or take a fifth."""
 
 CONSENT_TIME = 30.0
 """Seconds without a datagram heard after which the path is lost (RFC 7675, section 5.1)."""
+
+MAX_ATTEMPTS = 4
+"""Attempts of a path that are kept: the newest one, the one in use, and those that were heard last."""
+
+CHANGE_RATE, CHANGES = 1.0, 4.0
+"""Changes to another pair that the peer can ask for: in a second, and at once."""
 
 BYE_PAUSE, BYES = 0.05, 3
 """Seconds between two BYEs, and how many there are."""
@@ -70,6 +76,7 @@ class Path:
         # The pair that this side nominates, and the one that the other side has nominated and that is not valid yet.
         self._nomination: Nomination | None = None
         self._proposed: Pair | None = None
+        self._changes = Budget(CHANGE_RATE, CHANGES)
         self._byes, self._bye_at = 0, 0.0
 
     # What the caller does.
@@ -98,6 +105,7 @@ class Path:
         self._heard_at = now
         self._use(now, puncher, puncher.connected, actions)
         self._renewal.started()
+        self._release(now, actions)
         return actions
 
     def send(self, now: float, payload: bytes) -> list[Action]:
@@ -169,7 +177,7 @@ class Path:
         times = [self._heard_at + CONSENT_TIME, self._keep_alive_at, self._silence.due()]
         times += [puncher.due() for puncher in self._punchers]
         times += [puncher.checks.heard_at + CONSENT_TIME for puncher in self._old()]
-        times += [probe_due(pair) for pair in self._spares(self._heard_at)]
+        times += [probe_due(pair) for pair in self._spares()]
         if self._nomination is not None:
             times.append(self._nomination.at)
         else:
@@ -216,8 +224,10 @@ class Path:
 
     def _heard(self, now: float, puncher: Puncher, heard: Heard, actions: list[Action]) -> None:
         """Go on after the peer was heard."""
-        self._heard_at = now
         message, pair = heard.message, heard.pair
+        if pair is not None and pair.valid:
+            # A peer that answers nowhere must not have data sent on to an address where it is no longer.
+            self._heard_at = now
         if isinstance(message, Data):
             actions.append(Deliver(message.payload))
         elif message.type is ProbeType.BYE:
@@ -251,7 +261,8 @@ class Path:
             self._proposed = pair
         if self._proposed is pair and pair.valid:
             self._proposed = None
-            self._use(now, puncher, pair, actions)
+            if pair is not self._pair and self._changes.spend(now):
+                self._use(now, puncher, pair, actions)
 
     def _leave(self, now: float, puncher: Puncher, pair: Pair, actions: list[Action]) -> None:
         """Leave the pair in use, which is silent, for one that has answered."""
@@ -295,7 +306,7 @@ class Path:
 
     def _keep_spares(self, now: float, actions: list[Action]) -> None:
         """Probe pairs that are not in use, and take note of those that have failed."""
-        for pair in self._spares(now):
+        for pair in self._spares():
             if pair.valid and has_failed(pair, now):
                 pair.valid = False
                 pair.failures += 1
@@ -338,9 +349,9 @@ class Path:
         self._renewal.relayed_since = (self._renewal.relayed_since or now) if relayed else None
 
     def _release(self, now: float, actions: list[Action]) -> None:
-        """Forget earlier attempts on which nothing was heard for long."""
-        for puncher in self._old():
-            if now >= puncher.checks.heard_at + CONSENT_TIME:
+        """Forget earlier attempts on which nothing was heard for long, and those that are too many."""
+        for puncher in sorted(self._old(), key=lambda each: each.checks.heard_at):
+            if len(self._punchers) > MAX_ATTEMPTS or now >= puncher.checks.heard_at + CONSENT_TIME:
                 self._punchers.remove(puncher)
                 kept = {local.name for local in self.locals}
                 actions.append(Release(tuple(local for local in puncher.locals if local.name not in kept)))
@@ -374,6 +385,6 @@ class Path:
             if pair is not self._pair
         ]
 
-    def _spares(self, now: float) -> list[Pair]:
+    def _spares(self) -> list[Pair]:
         """:returns: the pairs that are kept alive beside the one in use: those of the newest attempt only."""
-        return spare(self._punchers[-1].checks.pairs.values(), self._pair, now)
+        return spare(self._punchers[-1].checks.pairs.values(), self._pair)

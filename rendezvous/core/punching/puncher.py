@@ -275,6 +275,8 @@ class Puncher:
             if self._birthday is not None and pair.tier is not Tier.RELAYED:
                 self._end_birthday(actions)
         else:
+            # A pair that is new may have taken the place of another one.
+            self._schedule.retain(self.checks.pairs)
             self._schedule.hasten(pair, now)
         if self.connected is None:
             if self._selection.heard(now, pair, message if isinstance(message, Probe) else None, acknowledged):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import attrs
 
+from rendezvous.core.addresses import Address
 from rendezvous.core.punching.pairs import Pair
 
 __all__ = ["OPENER_TTL", "PACE", "Schedule"]
@@ -69,6 +70,10 @@ class Schedule:
             self.add(pair, now + PAUSES[0])
         else:
             found.openers, found.sent, found.at = 0, 0, min(found.at, now + PAUSES[0])
+
+    def retain(self, pairs: Mapping[tuple[str, Address], Pair]) -> None:
+        """Have no more probes sent on pairs that had to make room for others."""
+        self._tries = {key: each for key, each in self._tries.items() if pairs.get(key) is each.pair}
 
     def remove(self, pair: Pair) -> None:
         """Have no more probes sent on a pair."""

@@ -38,16 +38,18 @@ MEASUREMENTS = 3
 """Round trips of a pair that are measured before it is compared with another one of its tier."""
 
 
-def spare(pairs: Iterable[Pair], used: Pair, now: float) -> list[Pair]:
+def spare(pairs: Iterable[Pair], used: Pair) -> list[Pair]:
     """:returns: the best pairs that work, or have worked, beside the one in use; at most :data:`MAX_SPARE`."""
-    known = [
-        pair
-        for pair in pairs
-        if pair is not used
-        and pair.rtt is not None
-        and (pair.silent_since is None or now - pair.silent_since < FORGET_AFTER)
-    ]
+    known = [pair for pair in pairs if pair is not used and pair.rtt is not None and not _is_given_up(pair)]
     return sorted(known, key=lambda pair: pair.rank)[:MAX_SPARE]
+
+
+def _is_given_up(pair: Pair) -> bool:
+    """:returns: whether a pair is probed no more, because the last probe came after a long silence."""
+    # It does not depend on the present time: what is due now and what is done now are the same pairs.
+    if pair.silent_since is None or pair.probed is None:
+        return False
+    return pair.probed - pair.silent_since >= FORGET_AFTER
 
 
 def probe_due(pair: Pair) -> float:
