@@ -30,9 +30,9 @@ class RecentTests(SynchronousTestCase):
         """What was done before counts against the new limit."""
         recent: Recent[str] = Recent(3, 60.0, 100)
         for now in (0.0, 1.0, 2.0):
-            recent.add("a", now)
+            recent.take("a", now)
         recent.most = 1
-        self.assertEqual(recent.wait("a", 10.0), 52.0)
+        self.assertEqual(recent.take("a", 10.0), 52.0)
 
     def test_table_is_bounded(self) -> None:
         """A flood of keys makes it forget, and takes no more room than was allowed."""

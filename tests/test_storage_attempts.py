@@ -13,7 +13,6 @@ from rendezvous.core.connect import Candidate, CandidateKind
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.sources import source_network
 from rendezvous.errors import NotFound, TooMany
-from rendezvous.storage.journaled import Journaled
 from tests._store_case import NOW
 from tests.test_storage_sqlite import FileCase
 
@@ -160,10 +159,5 @@ class CrashTests(RestartTests):
     """The same after an end that came unasked: only what is in the file by then counts."""
 
     def end_life(self, end: float) -> None:
-        """Leave the store as a process does that is killed; the system gives its lock back."""
-        durability = self.store._durability
-        assert isinstance(durability, Journaled)
-        durability._lock.release()
-        durability._clients.file.close()
-        durability._journal = None
-        self.addCleanup(durability._writer.close)
+        """Leave the store as a process does that is killed."""
+        self.kill()

@@ -390,14 +390,8 @@ class KilledTests(ClosedTests):
         return result
 
     def end_life(self, end: float) -> None:
-        """Leave the store as a process does that is killed; the system gives its lock back."""
-        durability = self.store._durability
-        assert isinstance(durability, Journaled)
-        durability._lock.release()
-        durability._clients.file.close()
-        # Else it would be closed with the test, and write what the dead cannot.
-        durability._journal = None
-        self.addCleanup(durability._writer.close)
+        """Leave the store as a process does that is killed."""
+        self.kill()
 
     def test_stream_that_was_ahead_of_the_file_misses_nothing(self) -> None:
         """An event that was sent and then lost in a crash has a number that no later event comes before."""

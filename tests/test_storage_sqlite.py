@@ -9,6 +9,7 @@ from twisted.internet.defer import maybeDeferred
 
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
+from rendezvous.storage.journaled import Journaled
 from rendezvous.storage.local import LocalStore
 from rendezvous.storage.registry import sqlite_store
 from tests._store_case import NOW, StoreOptions
@@ -46,6 +47,16 @@ class FileCase(PresenceCase, OfferCase, SessionCase, TrackerCase):
         store = super().opened(now, **options)
         assert isinstance(store, LocalStore)
         return store
+
+    def kill(self) -> None:
+        """Leave the store as a process does that is killed; the system gives its lock back."""
+        durability = self.store._durability
+        assert isinstance(durability, Journaled)
+        durability._lock.release()
+        durability._clients.file.close()
+        # Else it would be closed with the test, and write what the dead cannot.
+        durability._journal = None
+        self.addCleanup(durability._writer.close)
 
 
 class FileTests(FileCase):

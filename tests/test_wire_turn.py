@@ -29,6 +29,8 @@ from rendezvous.wire.turn import (
     read_channel_data,
 )
 from tests.stun_samples import (
+    IPV4,
+    IPV6,
     SAMPLE_IPV4_RESPONSE,
     SAMPLE_IPV6_RESPONSE,
     SAMPLE_LONG_TERM_REQUEST,
@@ -40,8 +42,6 @@ from tests.stun_samples import (
 # RFC 5769, section 2: the password of the short-term vectors, and the credential of the long-term one.
 SHORT_TERM_KEY = b"VOkJxbRl1RmTxUk/WvJxBt"
 LONG_TERM_KEY = long_term_key("\u30de\u30c8\u30ea\u30c3\u30af\u30b9", "example.org", "TheMatrIX")
-
-PEER4, PEER6 = ("192.0.2.1", 32853), ("2001:db8:1234:5678:11:2233:4455:6677", 32853)
 
 
 def message(method: int, kind: MessageClass, *attributes: tuple[int, Any]) -> Message:
@@ -56,7 +56,7 @@ MESSAGES = (
         "00030010 2112a442 b7e7a701bc34d686fa87dfae 00190004 11000000 000d0004 00000258",
     ),
     (
-        message(Method.ALLOCATE, MessageClass.SUCCESS, (Name.XOR_RELAYED_ADDRESS, PEER4), (Name.LIFETIME, 600)),
+        message(Method.ALLOCATE, MessageClass.SUCCESS, (Name.XOR_RELAYED_ADDRESS, IPV4), (Name.LIFETIME, 600)),
         "01030014 2112a442 b7e7a701bc34d686fa87dfae 00160008 0001a147e112a643 000d0004 00000258",
     ),
     (
@@ -64,21 +64,21 @@ MESSAGES = (
         "00040008 2112a442 b7e7a701bc34d686fa87dfae 000d0004 00000000",
     ),
     (
-        message(Method.CREATE_PERMISSION, MessageClass.REQUEST, (Name.XOR_PEER_ADDRESS, PEER6)),
+        message(Method.CREATE_PERMISSION, MessageClass.REQUEST, (Name.XOR_PEER_ADDRESS, IPV6)),
         "00080018 2112a442 b7e7a701bc34d686fa87dfae 00120014 0002a147 0113a9faa5d3f179bc25f4b5bed2b9d9",
     ),
     (
         message(
-            Method.CHANNEL_BIND, MessageClass.REQUEST, (Name.CHANNEL_NUMBER, 0x4001), (Name.XOR_PEER_ADDRESS, PEER4)
+            Method.CHANNEL_BIND, MessageClass.REQUEST, (Name.CHANNEL_NUMBER, 0x4001), (Name.XOR_PEER_ADDRESS, IPV4)
         ),
         "00090014 2112a442 b7e7a701bc34d686fa87dfae 000c0004 40010000 00120008 0001a147e112a643",
     ),
     (
-        message(Method.SEND, MessageClass.INDICATION, (Name.XOR_PEER_ADDRESS, PEER4), (Name.DATA, b"abcde")),
+        message(Method.SEND, MessageClass.INDICATION, (Name.XOR_PEER_ADDRESS, IPV4), (Name.DATA, b"abcde")),
         "00160018 2112a442 b7e7a701bc34d686fa87dfae 00120008 0001a147e112a643 00130005 6162636465000000",
     ),
     (
-        message(Method.DATA, MessageClass.INDICATION, (Name.XOR_PEER_ADDRESS, PEER4), (Name.DATA, b"")),
+        message(Method.DATA, MessageClass.INDICATION, (Name.XOR_PEER_ADDRESS, IPV4), (Name.DATA, b"")),
         "00170010 2112a442 b7e7a701bc34d686fa87dfae 00120008 0001a147e112a643 00130000",
     ),
     (
@@ -112,7 +112,7 @@ class MessageTests(SynchronousTestCase):
             message_class=aioice_stun.Class.RESPONSE,
             transaction_id=TRANSACTION,
         )
-        theirs.attributes["XOR-RELAYED-ADDRESS"] = PEER4
+        theirs.attributes["XOR-RELAYED-ADDRESS"] = IPV4
         theirs.attributes["LIFETIME"] = 600
         theirs.add_message_integrity(LONG_TERM_KEY)
         datagram = bytes(theirs)
@@ -120,7 +120,7 @@ class MessageTests(SynchronousTestCase):
         self.assertFalse(is_authentic(datagram, SHORT_TERM_KEY))
         read = decode(datagram)
         self.assertEqual((read.method, read.kind), (Method.ALLOCATE, MessageClass.SUCCESS))
-        self.assertEqual((first(read, Name.XOR_RELAYED_ADDRESS), first(read, Name.LIFETIME)), (PEER4, 600))
+        self.assertEqual((first(read, Name.XOR_RELAYED_ADDRESS), first(read, Name.LIFETIME)), (IPV4, 600))
 
     def test_names_and_table_agree(self) -> None:
         """Each attribute that the client names is in the table, under the name that the RFC gives it."""

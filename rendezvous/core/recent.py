@@ -1,4 +1,4 @@
-"""How often each of many keys did something within a while, counted exactly, in a table of bounded size."""
+"""A limit on how often each of many keys may act within a while: exact, and in a table of bounded size."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ K = TypeVar("K", bound=Hashable)
 
 class Recent(Generic[K]):
     """
-    The moments at which keys did something. For example ``Recent(6, 60.0, 1000)`` lets each key act six times within
+    The moments at which keys acted. For example, ``Recent(6, 60.0, 1000)`` lets each key act six times within
     any 60 seconds, and remembers 1000 keys.
 
     As in :class:`~rendezvous.core.buckets.Buckets` the table is two dictionaries, and the older one is forgotten when
-    the younger one is half of the bound. So every step is O(1), and a flood of keys makes the limit of others forget,
-    and locks no key out.
+    the younger one is half of the bound. So every step is O(1). A flood of keys makes the table forget other keys; it
+    never locks one out.
 
     :param most: how often a key may act within the time; 0 for no limit.
     :param seconds: the time.
@@ -37,32 +37,21 @@ class Recent(Generic[K]):
     def __len__(self) -> int:
         return len(self._younger) + len(self._older)
 
-    def wait(self, key: K, now: float) -> float:
-        """:returns: the seconds until a key may act, 0 if it may now. Nothing is counted."""
-        if not self.most:
-            return 0.0
-        times = self._within(key, now)
-        return 0.0 if len(times) < self.most else times[-self.most] + self._seconds - now
-
-    def add(self, key: K, now: float) -> None:
-        """Count that a key acts now."""
-        if not self.most:
-            return
-        times = (*self._within(key, now), now)[-self.most :]
-        if key not in self._younger and len(self._younger) >= self._half:
-            self._older, self._younger = self._younger, {}
-        self._younger[key] = times
-
     def take(self, key: K, now: float) -> float:
         """
         Count that a key acts now, if it may.
 
         :returns: the seconds until it may; 0 if it has been counted.
         """
-        wait = self.wait(key, now)
-        if not wait:
-            self.add(key, now)
-        return wait
+        if not self.most:
+            return 0.0
+        times = self._within(key, now)
+        if len(times) >= self.most:
+            return times[-self.most] + self._seconds - now
+        if key not in self._younger and len(self._younger) >= self._half:
+            self._older, self._younger = self._younger, {}
+        self._younger[key] = (*times, now)
+        return 0.0
 
     def _within(self, key: K, now: float) -> tuple[float, ...]:
         times = self._younger.get(key) or self._older.get(key) or ()

@@ -43,7 +43,11 @@ class Durability(Protocol):
         """A record is new, has changed, or has ended."""
 
     def touch(self, record: object) -> None:
-        """Only the time of a record's last activity has changed."""
+        """
+        A record has changed, and no one waits until that is kept.
+
+        It is when a tracker peer was last seen, or what datagrams have changed of an attempt.
+        """
 
     @property
     def failing(self) -> bool:

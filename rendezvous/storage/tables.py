@@ -163,7 +163,7 @@ class Tables:
         Say where changes are reported.
 
         :param note: called with each record that is new or has changed, and with what has ended.
-        :param touch: called with each record of which only the time of its last activity has changed.
+        :param touch: called with each record whose change no one waits for.
         :param notify: called with the key of what has changed, for requests that wait.
         """
         self._note, self._touch, self._notify = note, touch, notify

@@ -2,7 +2,7 @@
 The table of attempts to connect: which there are, for how long, what is due for them, and who is notified.
 
 ``note`` is called with an attempt that must be kept before the decision is answered, and with
-:class:`~rendezvous.core.notes.Removed`; ``touch`` with one of which it is enough that it is kept soon. ``notify`` is
+:class:`~rendezvous.core.notes.Removed`; ``touch`` with one whose change no one waits for. ``notify`` is
 called with the key of what has changed, for requests that wait. What is due later, such as a repeated invitation, comes
 from :meth:`AttemptTable.due`. The verbs of clients are in :mod:`rendezvous.core.attempts.attempts`.
 """
