@@ -7,6 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
+from random import Random
 from typing import Any, cast
 
 import attrs
@@ -100,7 +101,7 @@ class CommandCase(SynchronousTestCase):
         def none(*_: object) -> Any:
             raise AssertionError("this subcommand needs none")
 
-        return Context(options, self.server.reactor, client, account, output, none, none)
+        return Context(options, self.server.reactor, client, account, output, none, none, Random(1).random)
 
     def start(self, command: Command, *words: str) -> Deferred[int]:
         """:returns: fires with the exit status."""

@@ -46,3 +46,23 @@ class ServerTests(RelayedCase):
         self.restart(0.6)
         self.run_for(3)
         self.assertEqual([each.via for each in found], ["relay"])
+
+
+class PathTests(RelayedCase):
+    """A path is lost because nothing gets through for long."""
+
+    def test_peer_is_connected_to_again(self) -> None:
+        """Both sides lose the path; then the same connectors open another one, which carries."""
+        alice, bob = self.pair()
+        self.connected(alice, bob)
+        self.world.network.drop = lambda packet: True
+        self.world.wire.up = False
+        self.run_for(60)
+        lost = ("lost", "Nothing was heard from the peer for 30 s.")
+        self.assertEqual((alice.events[-1], bob.events[-1]), (lost, lost))
+        self.world.network.drop = lambda packet: False
+        self.world.wire.up = True
+        bob.paths.clear()
+        self.connected(alice, bob).send(b"again")
+        self.run_for(0.2)
+        self.assertEqual(bob.received, [b"again"])

@@ -8,6 +8,7 @@ from unittest import mock
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
+from rendezvous.client import ConnectFailed, PeerNotFound, RendezvousClient, ServerUnreachable
 from rendezvous.commands.rendezvous.forward import LARGEST, MOST_FLOWS, forward_ports
 from rendezvous.commands.rendezvous.serve import FLOWS_OF_A_PEER, IDLE, MOST_PEERS, serve_ports
 from rendezvous.testing import MemoryUDPPort
@@ -185,6 +186,120 @@ class ForwardTests(ForwardCase):
         self.end(running)
 
 
+class ReconnectingTests(ForwardCase):
+    """``rendezvous forward`` after its path was lost."""
+
+    def setUp(self) -> None:
+        """Begin with a path that carries something, and lose it."""
+        super().setUp()
+        self.running, path = self.connected(forward_ports, "forward", BOB, f"5000:{SERVED}", "--json")
+        self.ports[0].deliver(b"before", GAME)
+        path.on_lost("Nothing was heard.")
+
+    def events(self, *names: str) -> list[Any]:
+        """:returns: the objects with these events."""
+        return [found for found in self.objects() if found["event"] in names]
+
+    def attempt(self, number: int) -> Deferred[FakePath]:
+        """:returns: an attempt to connect, counted from 0 on; it is the latest one, and there are no more."""
+        self.assertEqual([peer for peer, _ in self.connector.connecting], [BOB] * (number + 1))
+        return self.connector.connecting[number][1]
+
+    def test_it_connects_again(self) -> None:
+        """After about a second; the local ports stay open, and programs go on as before."""
+        [port] = self.ports
+        port.deliver(b"lost", GAME)
+        self.attempt(0)
+        self.server.reactor.advance(1.2)
+        again = FakePath()
+        self.attempt(1).callback(again)
+        port.deliver(b"after", GAME)
+        self.assertEqual(again.sent, [frame(0, b"after")])
+        again.on_datagram(frame(0, b"welcome"))
+        self.assertEqual(port.sent, [(b"welcome", GAME)])
+        [said] = self.events("reconnecting")
+        self.assertEqual((said.pop("after") // 1.2, said.pop("event")), (0, "reconnecting"))
+        self.assertEqual(said, {"peer": BOB, "code": "path-lost", "reason": "Nothing was heard."})
+        self.assertEqual(len(self.events("connected", "closed")), 3)
+        self.end(self.running)
+        self.assertTrue(self.connector.closed)
+
+    def test_every_lost_path_is_replaced(self) -> None:
+        """The pauses begin anew after each success."""
+        for number in range(1, 4):
+            self.server.reactor.advance(1.2)
+            path = FakePath()
+            self.attempt(number).callback(path)
+            path.on_lost("Nothing was heard.")
+        self.assertEqual([each["after"] // 1.2 for each in self.events("reconnecting")], [0] * 4)
+        self.end(self.running)
+
+    def test_pauses_grow_to_half_a_minute(self) -> None:
+        """Whatever the reason is, which is said each time; the command goes on trying."""
+        nominal = [1, 2, 4, 8, 16, 30, 30]
+        for number, pause in enumerate(nominal, 1):
+            self.server.reactor.advance(pause * 0.79)
+            self.attempt(number - 1)
+            self.server.reactor.advance(pause * 0.42)
+            self.attempt(number).errback(ConnectFailed("No path.", code="no-path"))
+        said = self.events("reconnecting")[:7]
+        for pause, each in zip(nominal, said, strict=True):
+            self.assertLessEqual(abs(each["after"] - pause), pause * 0.2 + 0.05)
+        self.assertGreater(len({each["after"] / pause for pause, each in zip(nominal, said, strict=True)}), 3)
+        self.assertEqual((said[1]["code"], said[1]["reason"]), ("no-path", "No path."))
+        self.end(self.running)
+
+    def test_server_that_cannot_be_asked(self) -> None:
+        """It is asked again, too."""
+        with mock.patch.object(RendezvousClient, "verify", side_effect=ServerUnreachable()):
+            self.server.reactor.advance(1.2)
+        self.assertEqual(self.events("reconnecting")[1]["code"], "server-unreachable")
+        self.server.reactor.advance(2.4)
+        self.attempt(1)
+        self.end(self.running)
+
+    def test_peer_that_is_gone_ends_the_command(self) -> None:
+        """It can only come back under another id, so that trying again is of no use."""
+        self.server.reactor.advance(1.2)
+        self.attempt(1).errback(PeerNotFound())
+        self.assertEqual(self.successResultOf(self.running), 1)
+        self.assertEqual(self.events("failed")[0]["code"], "no-such-peer")
+        self.assertFalse(any(port.listening for port in self.ports))
+
+    def test_client_that_was_forgotten_registers_again(self) -> None:
+        """The peer is asked for under the new identity."""
+        before = self.connector
+        self.context("id").client.logout(before.identity)
+        self.server.reactor.advance(1.2)
+        self.assertIsNot(self.connector, before)
+        self.attempt(0).callback(path := FakePath())
+        self.ports[0].deliver(b"after", GAME)
+        self.assertEqual(path.sent, [frame(0, b"after")])
+        self.assertIn("no longer knows", self.err.getvalue())
+        self.end(self.running)
+        self.assertTrue(before.closed)
+
+    def test_client_stays_registered_meanwhile(self) -> None:
+        """It listens for this, and admits no peer."""
+        self.assertFalse(self.connector.allow(BOB))
+        self.connector.on_path(path := FakePath(CAROL))
+        self.assertTrue(path.closed)
+        self.end(self.running)
+
+    def test_interruption_in_a_pause(self) -> None:
+        """Ctrl-C ends the command well, since it was connected before."""
+        self.end(self.running)
+        self.server.reactor.advance(60)
+        self.attempt(0)
+
+    def test_interruption_while_it_connects(self) -> None:
+        """So it does then; the attempt is given up."""
+        self.server.reactor.advance(1.2)
+        waiting = self.attempt(1)
+        self.end(self.running)
+        self.assertTrue(waiting.called)
+
+
 class ServeTests(ForwardCase):
     """``rendezvous serve``."""
 
@@ -288,6 +403,21 @@ class ServeTests(ForwardCase):
         bob.on_closed()
         self.assertEqual((first.listening, second.listening), (False, True))
         self.end(running)
+
+    def test_peer_that_has_lost_its_path_is_taken_back(self) -> None:
+        """Its new path takes the place of the old one, whose sockets are closed, whether that was lost here or not."""
+        for is_lost in (True, False):
+            running, old, new = self.serving(), FakePath(), FakePath()
+            self.connector.on_path(old)
+            old.on_datagram(frame(0, b"x"))
+            if is_lost:
+                old.on_lost("Nothing was heard.")
+            self.assertTrue(self.connector.allow(BOB))
+            self.connector.on_path(new)
+            new.on_datagram(frame(0, b"y"))
+            *_, first, second = self.ports
+            self.assertEqual((first.listening, second.sent), (False, [(b"y", ("127.0.0.1", SERVED))]))
+            self.end(running)
 
     def test_peers_are_bounded(self) -> None:
         """One more is declined."""

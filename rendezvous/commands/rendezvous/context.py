@@ -31,6 +31,7 @@ class Context:
     :ivar make_connector: makes what connects and listens under an identity. The function that it is given is called
         once if the server forgets this identity.
     :ivar make_console: opens stdin and stdout, for lines of at most so many bytes.
+    :ivar random: gives numbers from 0 to 1.
     """
 
     options: argparse.Namespace
@@ -40,6 +41,7 @@ class Context:
     output: Output
     make_connector: Callable[[Identity, Callable[[ClientError], object]], Any]
     make_console: Callable[[ConsoleEvents, int], Console]
+    random: Callable[[], float]
 
 
 def port_mapper(reactor: Any, *, upnp: bool) -> PortMapper:

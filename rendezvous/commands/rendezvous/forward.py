@@ -12,9 +12,10 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 
 from rendezvous.client.connecting.paths import MAX_PAYLOAD
+from rendezvous.commands.rendezvous.connecting import connect
 from rendezvous.commands.rendezvous.context import Context
 from rendezvous.commands.rendezvous.errors import CommandError
-from rendezvous.commands.rendezvous.paths import Path, connect
+from rendezvous.commands.rendezvous.paths import Path
 from rendezvous.errors import WireError
 from rendezvous.wire.forward import OVERHEAD, Frame, FrameKind, decode, encode
 
@@ -34,7 +35,8 @@ Source = tuple[str, int]
 
 async def forward_ports(context: Context) -> int:
     """
-    Connect to a peer, and carry datagrams until the command is interrupted or the peer closes.
+    Connect to a peer, and carry datagrams until the command is interrupted or the peer closes. A path that is lost is
+    replaced by another one.
 
     :returns: the exit status.
     """
@@ -44,7 +46,7 @@ async def forward_ports(context: Context) -> int:
     except CommandError:
         await carrier.stop()
         raise
-    return await connect(context, carrier)
+    return await connect(context, carrier, again=True)
 
 
 @attrs.frozen

@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from rendezvous.client.connecting.paths import MAX_PAYLOAD
+from rendezvous.commands.rendezvous.connecting import connect
 from rendezvous.commands.rendezvous.context import Context
-from rendezvous.commands.rendezvous.paths import Path, connect, listen
+from rendezvous.commands.rendezvous.paths import Path, listen
 
 __all__ = ["LineCarrier", "connect_lines", "listen_lines"]
 

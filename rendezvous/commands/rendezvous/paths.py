@@ -1,5 +1,5 @@
 """
-What the subcommands need of the client library, and what they do with every path: connect or listen, print, end.
+What the subcommands need of the client library, and what they do with every path; listening.
 
 What travels over a path is up to a :class:`Carrier`: lines, or the datagrams of other programs.
 """
@@ -16,13 +16,11 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 
-from rendezvous.client import ClientError
 from rendezvous.commands.rendezvous.arguments import NOT_ENCRYPTED, PLAIN_HTTP
 from rendezvous.commands.rendezvous.context import Context
-from rendezvous.commands.rendezvous.errors import CommandError, described
 from rendezvous.commands.rendezvous.output import Output
 
-__all__ = ["Carrier", "Connector", "Path", "connect", "listen"]
+__all__ = ["Carrier", "Connector", "Path", "Paths", "listen", "warn", "with_progress"]
 
 _VIA = {
     "lan": "in the local network",
@@ -100,7 +98,7 @@ class Carrier(Protocol):
 
 
 @attrs.define
-class _Paths:
+class Paths:
     """
     The open paths, one for each peer.
 
@@ -177,64 +175,6 @@ class _Paths:
         self.output.event("closed", text, peer=path.peer, **({} if reason is None else {"reason": reason}))
 
 
-async def connect(context: Context, carrier: Carrier) -> int:
-    """
-    Connect to the peer that the options name, and use the path until it ends.
-
-    :returns: the exit status: 0 if the connection ended well, by either side; 1 if there is no path.
-    :raises CommandError: the path was lost.
-    :raises ClientError: the server cannot be asked.
-    """
-    account = context.account
-
-    def on_end(reason: str | None) -> None:
-        if carrier.finished.called:
-            return
-        if reason is None:
-            carrier.finished.callback(None)
-        else:
-            carrier.finished.errback(CommandError("path-lost", reason))
-
-    paths = _Paths(context.output, carrier, 1, on_end)
-    is_connected = False
-    try:
-        await account.lock()
-        identity = await account.sign_in_with_facts()
-        _warn(context)
-        connector = context.make_connector(identity, lambda _: None)
-        try:
-            path = await _connected(context, connector)
-            if path is None:
-                return 1
-            is_connected = True
-            paths.add(path)
-            await carrier.finished
-        finally:
-            await paths.close()
-            await connector.close()
-    except CancelledError:
-        if not is_connected:
-            raise
-    finally:
-        await carrier.stop()
-        account.release()
-    return 0
-
-
-async def _connected(context: Context, connector: Connector) -> Path | None:
-    """:returns: the path to the peer that the options name; ``None`` if there is none, and this has been said."""
-    peer = context.options.peer
-    await _with_progress(context, "Asking the server", connector.prepare())
-    began = context.reactor.seconds()
-    try:
-        path: Path = await _with_progress(context, f"Connecting to {peer}", connector.connect(peer))
-    except ClientError as error:
-        took = round((context.reactor.seconds() - began) * 1000)
-        context.output.failed(*described(error), peer=peer, ms=took)
-        return None
-    return path
-
-
 async def listen(context: Context, carrier: Carrier, most: int) -> int:
     """
     Take paths from peers until the command is interrupted.
@@ -244,11 +184,11 @@ async def listen(context: Context, carrier: Carrier, most: int) -> int:
     :raises ClientError: the server cannot be asked.
     """
     output, allowed = context.output, frozenset(context.options.allow)
-    paths = _Paths(output, carrier, most, lambda reason: None)
+    paths = Paths(output, carrier, most, lambda reason: None)
     listening = _Listening(context, paths, lambda peer: paths.has_room(peer) and (not allowed or peer in allowed))
     try:
         await context.account.lock()
-        _warn(context)
+        warn(context)
         if not allowed:
             output.warn("Anyone who knows the id may connect. --allow ID admits only the peers that it names.")
         while not carrier.finished.called:
@@ -275,7 +215,7 @@ class _Listening:
     """
 
     context: Context
-    paths: _Paths
+    paths: Paths
     allow: Callable[[str], bool]
     gone: Deferred[None] = attrs.field(factory=Deferred, init=False)
     begun: int = attrs.field(default=0, init=False)
@@ -290,7 +230,7 @@ class _Listening:
         self.gone = gone
         connector = self.context.make_connector(identity, lambda _: None if gone.called else gone.callback(None))
         self._connectors.append(connector)
-        await _with_progress(self.context, "Waiting for the server", connector.listen(self.paths.add, self.allow))
+        await with_progress(self.context, "Waiting for the server", connector.listen(self.paths.add, self.allow))
         self.begun += 1
         self.context.output.event("listening", f"Listening as {identity.client_id}", id=identity.client_id)
 
@@ -300,7 +240,7 @@ class _Listening:
             await self._connectors.pop().close()
 
 
-def _warn(context: Context) -> None:
+def warn(context: Context) -> None:
     """Say what the user must not rely on."""
     context.output.warn(NOT_ENCRYPTED)
     parts = urlsplit(context.options.server)
@@ -315,7 +255,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _with_progress(context: Context, text: str, work: Deferred[Any]) -> Any:
+async def with_progress(context: Context, text: str, work: Deferred[Any]) -> Any:
     """:returns: what the work gives; each second it is shown for how long it has been going on."""
     began = context.reactor.seconds()
     ticks = LoopingCall(lambda: context.output.progress(f"{text} ({context.reactor.seconds() - began:.0f} s)"))

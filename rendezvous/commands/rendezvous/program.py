@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from random import SystemRandom
 from typing import Any, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -103,7 +104,7 @@ async def _command(
     def make_console(events: ConsoleEvents, longest: int) -> Console:
         return open_console(reactor, events, longest)
 
-    context = Context(options, reactor, client, account, output, make_connector, make_console)
+    context = Context(options, reactor, client, account, output, make_connector, make_console, SystemRandom().random)
     return await COMMANDS[options.command](context)
 
 
