@@ -8,7 +8,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client import ClientGone, KeepAlive
-from rendezvous.client._states import KeepAliveState
+from rendezvous.client._keepalive_states import KeepAliveState
 from rendezvous.wire.pulse import PulseCode, encode_reply
 from tests._client_fakes import IDENTITY, PRIVATE_ID, MemoryPort, MemoryUDPReactor, PatientVerifier
 

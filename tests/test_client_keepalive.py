@@ -8,7 +8,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import CancelledError, Deferred
 
 from rendezvous.client import ClientGone, KeepAlive, NotRegistered, ServerBusy, ServerUnreachable
-from rendezvous.client._states import KeepAliveState
+from rendezvous.client._keepalive_states import KeepAliveState
 from rendezvous.client.keepalive import REPLY_TIME
 from tests._keepalive_case import ON_TIME, PEER, PULSE, UNKNOWN, VERIFY, KeepAliveTestCase
 

@@ -12,7 +12,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IResolutionReceiver
 
 from rendezvous.client import KeepAlive, ServerFacts
-from rendezvous.client._states import KeepAliveState
+from rendezvous.client._keepalive_states import KeepAliveState
 from rendezvous.client.keepalive import REPLY_TIME, RESOLVE_TIME
 from tests._client_fakes import IDENTITY
 from tests._keepalive_case import MIDDLE, ON_TIME, PEER, PULSE, SERVER, UNKNOWN, VERIFY, KeepAliveTestCase

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rendezvous.client import Health, KeepAlive, ServerUnreachable
+from rendezvous.client._keepalive_states import KeepAliveState
 from rendezvous.client._signing import Signer
-from rendezvous.client._states import KeepAliveState
 from rendezvous.core.macs import datagram_key, is_authentic
 from rendezvous.wire.pulse import PulseCode
 from rendezvous.wire.signed import (

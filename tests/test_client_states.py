@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client._backoff import pulse_delay, pulse_period, retry_delay
-from rendezvous.client._states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
+from rendezvous.client._keepalive_states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from tests._keepalive_case import MIDDLE
 
 

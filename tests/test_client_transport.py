@@ -23,7 +23,7 @@ from rendezvous.client import (
     ServerError,
     ServerUnreachable,
 )
-from rendezvous.client._connections import PAUSES, HedgedEndpoint
+from rendezvous.client._http_connections import PAUSES, HedgedEndpoint
 from rendezvous.client._replies import MAX_BODY
 from tests._client_fakes import BASE_URL, IDENTITY, PEER_ID, PRIVATE_ID, CannedServer, PatientTreq, client_of
 

@@ -1,4 +1,11 @@
-"""The client's end: the server's protocols as Deferreds, and a service that keeps a UDP socket known to the server."""
+"""
+The client library: the protocols of the server as Deferreds, and paths to peers.
+
+An application imports from here. :class:`RendezvousClient` makes requests over HTTP, :class:`Connector` opens paths to
+peers (its parts are in ``connecting``, ``network``, ``portmap`` and ``relay``), :class:`KeepAlive` keeps one UDP socket
+known to the server, :class:`EventStream` reads events, and :class:`TrackerClient` is a peer of the tracker. Modules
+whose names begin with an underscore are parts of these.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from twisted.internet.task import deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from rendezvous.client._backoff import retry_delay
-from rendezvous.client._connections import Endpoints
 from rendezvous.client._http import Exchanges, Request, Treq, segment
+from rendezvous.client._http_connections import Endpoints
 from rendezvous.client._replies import Fields
 from rendezvous.client._server_time import ServerTime
 from rendezvous.client.attempts import Attempts

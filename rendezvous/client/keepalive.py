@@ -1,7 +1,7 @@
 """
 A service that keeps one UDP socket known to the server, and lets the application share that socket.
 
-:mod:`rendezvous.client._states` is the table of what happens when, :mod:`rendezvous.client._backoff` says how long to
+:mod:`rendezvous.client._keepalive_states` has the table of states, :mod:`rendezvous.client._backoff` says how long to
 wait, and :mod:`rendezvous.client._socket` has the socket. The clock and the name resolver are the reactor's.
 """
 
@@ -20,12 +20,12 @@ from twisted.python.failure import Failure
 
 from rendezvous.client._backoff import pulse_delay, retry_delay
 from rendezvous.client._callbacks import call_back
+from rendezvous.client._keepalive_states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from rendezvous.client._latch import Latch
 from rendezvous.client._pulses import Answered, Invited, PlainPulses, Pulses, SignedPulses
 from rendezvous.client._server_time import ServerTime
 from rendezvous.client._signing import Signer
 from rendezvous.client._socket import RESOLVE_TIME, PulseSocket
-from rendezvous.client._states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered, ServerUnreachable
 from rendezvous.client.records import Health, Identity
 from rendezvous.core.addresses import Address

@@ -31,8 +31,6 @@ __all__ = [
     "DEFAULT_TTL", "Address", "Burst", "Host", "Link", "Network", "Node", "Packet", "Segment", "Socket",
 ]  # fmt: skip
 
-"""An IP address as text, and a port."""
-
 DEFAULT_TTL = 64
 """The TTL of a datagram for which none is asked."""
 
