@@ -20,13 +20,12 @@ class BatchTimer:
     Begins a batch in another turn of the reactor, so that what is decided meanwhile shares a commit.
 
     :param later: calls what begins a batch; ``None`` to begin it at once.
-    :param begin: begins a batch.
-    :ivar has_ended: whether it begins no further batch.
+    :param begin: begins a batch, and then calls :meth:`begun`. If nothing can be written now, it does nothing, and the
+        caller begins the next batch.
     """
 
     def __init__(self, later: Later | None, begin: Callable[[], object]) -> None:
         self._later, self._begin = later, begin
-        self.has_ended = False
         self._batches = 0
         self._last_size = 0
         self._due_in: float | None = None
@@ -50,12 +49,7 @@ class BatchTimer:
         self._last_size = size
         self._due_in = None
 
-    def end(self) -> None:
-        """Begin no further batch."""
-        self.has_ended = True
-
     def _begin_unless_begun(self, batches: int) -> None:
         # Another batch may have begun before this one was due.
-        if batches == self._batches and not self.has_ended:
-            self._due_in = None
+        if batches == self._batches:
             self._begin()

@@ -248,7 +248,6 @@ class Journal:
 
     async def drain(self) -> None:
         """Write all that there is, or try once. Nothing is noted afterwards."""
-        self._timer.end()
         self.end()
         self._probe_at = self._now
         self._seen.turn()
@@ -320,7 +319,7 @@ class Journal:
 
     def _end(self, ended: Deferred[None]) -> None:
         self._writing = None
-        if self._queue and not self.failing and not self._timer.has_ended:
+        if self._queue and not self.failing:
             self._timer.gather(len(self._queue))
         elif not self.failing:
             self.flush()
