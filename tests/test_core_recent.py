@@ -20,6 +20,11 @@ class RecentTests(SynchronousTestCase):
         self.assertEqual(recent.take("a", 60.0), 10.0)
         self.assertEqual(recent.take("b", 60.0), 0.0)
 
+    def test_key_acts_again_after_a_pause(self) -> None:
+        """However long ago it acted last."""
+        recent: Recent[str] = Recent(1, 60.0, 100)
+        self.assertEqual([recent.take("a", now) for now in (0.0, 100.0, 130.0)], [0.0, 0.0, 30.0])
+
     def test_no_limit(self) -> None:
         """With 0 nothing is refused, and nothing is remembered."""
         recent: Recent[str] = Recent(0, 60.0, 100)
@@ -41,3 +46,22 @@ class RecentTests(SynchronousTestCase):
             self.assertEqual(recent.take(key, 0.0), 0.0)
             self.assertLessEqual(len(recent), 100)
         self.assertEqual(recent.take(999, 1.0), 59.0)
+
+    def test_half_of_the_table_is_remembered_whatever_comes(self) -> None:
+        """A key is not forgotten before as many others have acted after it as fill half of the table."""
+        recent: Recent[int] = Recent(1, 60.0, 100)
+        for key in range(1000):
+            recent.take(key, 0.0)
+            self.assertEqual(recent.wait(max(key - 50, 0), 1.0), 59.0)
+        self.assertEqual(recent.wait(899, 1.0), 0.0)
+
+    def test_key_that_acts_often_takes_one_place(self) -> None:
+        """It does not make the table forget others."""
+        recent: Recent[int] = Recent(0, 60.0, 4)
+        recent.most = 1000
+        recent.take(1, 0.0)
+        for _ in range(100):
+            recent.take(2, 0.0)
+        self.assertEqual(len(recent), 2)
+        recent.most = 1
+        self.assertEqual(recent.wait(1, 1.0), 59.0)

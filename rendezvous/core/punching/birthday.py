@@ -100,7 +100,7 @@ class Hard:
 
     def due(self) -> float | None:
         """:returns: when the next opener is due."""
-        return self._at if self._queue or self._again else None
+        return self._at if self._queue else None
 
     def tick(self, now: float) -> list[Send]:
         """:returns: the openers that are due."""
