@@ -352,6 +352,20 @@ class RoundTests(AttemptCase):
         self.table.due(NOW + 1.6)
         self.assertEqual(self.see(A, attempt, NOW + 1.6).round, 2)
 
+    def test_later_round_without_a_relay_is_direct(self) -> None:
+        """What is seen in it shows an obstacle that the first round has not shown; nothing else could be tried."""
+        for facilities, expected in ((Facilities(), Strategy.DIRECT), (RELAY, Strategy.RELAY)):
+            self.table.facilities = facilities
+            attempt = self.joined()
+            self.observe(A, attempt, SYMMETRIC[0])
+            self.observe(B, attempt, *SYMMETRIC_B)
+            self.table.due(NOW + 0.6)
+            for client, sources in ((A, SYMMETRIC), (B, SYMMETRIC_B)):
+                self.observe(client, attempt, *sources, round=2, now=NOW + 2)
+            seen = self.see(A, attempt, NOW + 2)
+            assert seen.go is not None
+            self.assertEqual((seen.state, seen.round, seen.go.strategy), (AttemptState.GO, 2, expected))
+
     def test_there_are_three_rounds(self) -> None:
         """A fourth is refused."""
         attempt = self.gone()

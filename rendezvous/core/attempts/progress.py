@@ -59,7 +59,10 @@ def advance(attempt: Attempt, now: float, limits: AttemptLimits, facilities: Fac
             attempt.next_round = None
             for side in attempt:
                 side.observed = {attempt.round: side.seen(attempt.round)}
-            _start(attempt, choose(attempt, facilities)[0], now)
+            strategy, code = choose(attempt, facilities)
+            # The first round has not shown the obstacle. If there is no relay, only a direct path can still be tried.
+            is_possible = code is None or facilities.has_relay
+            _start(attempt, strategy if is_possible else Strategy.DIRECT, now)
         else:
             # Another candidate, or a late observation, may change what is best. The start of the round stays.
             strategy, code = choose(attempt, facilities)
