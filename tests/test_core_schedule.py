@@ -1,6 +1,6 @@
 """
 Tests of what a round sends and when: :mod:`rendezvous.core.punching.schedule`, :mod:`rendezvous.core.punching.rounds`,
-:mod:`rendezvous.core.punching.nomination` and :mod:`rendezvous.core.punching.birthday`.
+:mod:`rendezvous.core.punching.selection` and :mod:`rendezvous.core.punching.birthday`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.connect import Candidate, CandidateKind, Strategy
 from rendezvous.core.punching.actions import Action, Send
 from rendezvous.core.punching.birthday import Easy, Hard
 from rendezvous.core.punching.checks import Checks
-from rendezvous.core.punching.nomination import Nomination
-from rendezvous.core.punching.pairs import Candidate, CandidateKind, Local, Pair, Tier
+from rendezvous.core.punching.pairs import Local, Pair, Tier
 from rendezvous.core.punching.probes import Probe, ProbeType
-from rendezvous.core.punching.rounds import Round, Strategy
+from rendezvous.core.punching.rounds import Round
 from rendezvous.core.punching.schedule import Schedule
+from rendezvous.core.punching.selection import Selection
 from rendezvous.wire.probe import PairCodec
 
 KIND = CandidateKind
@@ -165,19 +166,19 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual(found, [True, False, True, False, True, False])
 
 
-class NominationTests(SynchronousTestCase):
+class SelectionTests(SynchronousTestCase):
     """Which pair the controlling side nominates, and when."""
 
     def setUp(self) -> None:
         """Begin a round at 100 s."""
         self.checks = checks()
-        self.nomination = Nomination(self.checks, True, 100.0)
+        self.selection = Selection(self.checks, True, 100.0)
 
     def valid(self, at: float, host: str, kind: CandidateKind = KIND.SERVER_REFLEXIVE, rtt: float = 0.04) -> Pair:
         """:returns: a pair that has become valid."""
         found = self.checks.add(IPV4, (host, 4000), kind)
         found.valid, found.valid_since, found.rtt = True, at, rtt
-        self.assertFalse(self.nomination.heard(at, found, None, acknowledged=True))
+        self.assertFalse(self.selection.heard(at, found, None, acknowledged=True))
         return found
 
     def probe(self, type: ProbeType = ProbeType.PROBE) -> Probe:
@@ -187,40 +188,49 @@ class NominationTests(SynchronousTestCase):
     def test_nothing_is_nominated_before_a_pair_is_valid(self) -> None:
         """A pair that is not valid does not count."""
         self.checks.add(IPV4, ("198.51.100.1", 4000), KIND.SERVER_REFLEXIVE)
-        self.assertIsNone(self.nomination.due([]))
+        self.assertIsNone(self.selection.due([]))
         actions: list[Action] = []
-        self.nomination.tick(200.0, [], actions)
+        self.selection.tick(200.0, [], actions)
         self.assertEqual(actions, [])
 
     def test_best_pair_waits_for_better_ones(self) -> None:
         """It is nominated at once if nothing better is being tried, and after 50 ms otherwise."""
+        useless = self.checks.add(IPV4, ("198.51.100.3", 4000), KIND.SERVER_REFLEXIVE)
+        self.assertFalse(self.selection.heard(100.1, useless, None, acknowledged=False))
         self.valid(100.2, "198.51.100.1")
         self.valid(100.3, "198.51.100.2")
-        self.assertEqual(self.nomination.due([]), 100.2)
-        self.assertEqual(self.nomination.due([Tier.DIRECT, Tier.RELAYED]), 100.2)
-        self.assertEqual(self.nomination.due([Tier.LAN, Tier.DIRECT]), 100.25)
+        self.assertEqual(self.selection.due([]), 100.2)
+        self.assertEqual(self.selection.due([Tier.DIRECT, Tier.RELAYED]), 100.2)
+        self.assertEqual(self.selection.due([Tier.LAN, Tier.DIRECT]), 100.25)
 
     def test_relayed_pair_waits_longer(self) -> None:
         """While a direct path is being tried, until 500 ms after the start of the round, and 50 ms in any case."""
         self.valid(100.2, "198.51.100.1", KIND.RELAYED)
-        self.assertEqual(self.nomination.due([Tier.RELAYED]), 100.2)
-        self.assertEqual(self.nomination.due([Tier.DIRECT]), 100.5)
-        self.nomination = Nomination(self.checks, True, 100.0)
+        self.assertEqual(self.selection.due([Tier.RELAYED]), 100.2)
+        self.assertEqual(self.selection.due([Tier.DIRECT]), 100.5)
+        self.selection = Selection(self.checks, True, 100.0)
         self.valid(100.6, "198.51.100.1", KIND.RELAYED)
-        due = self.nomination.due([Tier.DIRECT])
+        due = self.selection.due([Tier.DIRECT])
         assert due is not None
         self.assertAlmostEqual(due, 100.65)
+
+    def test_pair_that_is_valid_since_an_earlier_round(self) -> None:
+        """A relay may be there in each round. Its pair is not probed again, so nothing may be heard on it."""
+        found = self.checks.add(RELAY, ("198.51.100.1", 4000), KIND.RELAYED)
+        found.valid, found.valid_since, found.rtt = True, 90.0, 0.04
+        self.assertEqual(self.selection.due([]), 100.0)
+        self.assertEqual(self.selection.due([Tier.DIRECT]), 100.5)
 
     def test_nomination_is_repeated(self) -> None:
         """After 50, 100 and then 200 ms, or one and a half round trips; after twelve probes the next pair follows."""
         best, second = self.valid(100.0, "198.51.100.1", rtt=0.02), self.valid(100.0, "198.51.100.2", rtt=0.4)
         found, actions = [], list[Action]()
-        self.nomination.tick(99.9, [], actions)
+        self.selection.tick(99.9, [], actions)
         self.assertEqual(actions, [])
         for _ in range(16):
-            due = self.nomination.due([])
+            due = self.selection.due([])
             assert due is not None
-            self.nomination.tick(due, [], actions)
+            self.selection.tick(due, [], actions)
             action = actions.pop()
             assert isinstance(action, Send)
             self.assertTrue(action.datagram[3] & 2)
@@ -230,43 +240,44 @@ class NominationTests(SynchronousTestCase):
         expected += [(round(2.15 + 0.6 * number, 6), "198.51.100.2") for number in range(4)]
         self.assertEqual(found, expected)
         self.assertFalse(best.valid)
-        self.assertIs(self.nomination.pair, second)
+        self.assertTrue(second.valid)
 
     def test_last_pair_that_is_given_up(self) -> None:
         """Nothing is nominated until another one is valid."""
         self.valid(100.0, "198.51.100.1")
         actions: list[Action] = []
-        while (due := self.nomination.due([])) is not None:
-            self.nomination.tick(due, [], actions)
+        while (due := self.selection.due([])) is not None:
+            self.selection.tick(due, [], actions)
         self.assertEqual(len(actions), 12)
-        self.assertIsNone(self.nomination.pair)
         self.valid(110.0, "198.51.100.2")
-        self.nomination.tick(110.0, [], actions)
+        self.selection.tick(110.0, [], actions)
         self.assertEqual(len(actions), 13)
 
     def test_controlling_side_agrees_by_an_acknowledgement(self) -> None:
         """It has to nominate, to acknowledge a probe, and to be about the pair that this side has nominated."""
         chosen, other = self.valid(100.0, "198.51.100.1"), self.valid(100.0, "198.51.100.2", rtt=0.2)
-        self.nomination.tick(100.0, [], [])
+        self.selection.tick(100.0, [], [])
         ack = self.probe(ProbeType.PROBE_ACK)
         plain = Probe(ProbeType.PROBE_ACK, 1, bytes(8), ("198.51.100.1", 4000))
-        self.assertFalse(self.nomination.heard(100.1, chosen, plain, acknowledged=True))
-        self.assertFalse(self.nomination.heard(100.1, chosen, ack, acknowledged=False))
-        self.assertFalse(self.nomination.heard(100.1, other, ack, acknowledged=True))
-        self.assertTrue(self.nomination.heard(100.1, chosen, ack, acknowledged=True))
+        self.assertFalse(self.selection.heard(100.1, chosen, plain, acknowledged=True))
+        self.assertFalse(self.selection.heard(100.1, chosen, ack, acknowledged=False))
+        self.assertFalse(self.selection.heard(100.1, other, ack, acknowledged=True))
+        self.assertTrue(self.selection.heard(100.1, chosen, ack, acknowledged=True))
 
     def test_controlled_side_agrees_by_a_probe(self) -> None:
         """It agrees to the pair that was nominated last, as soon as that is valid, and nominates nothing itself."""
-        self.nomination = Nomination(self.checks, False, 100.0)
+        self.selection = Selection(self.checks, False, 100.0)
         first = self.checks.add(IPV4, ("198.51.100.1", 4000), KIND.SERVER_REFLEXIVE)
         second = self.valid(100.0, "198.51.100.2")
-        self.assertIsNone(self.nomination.due([]))
-        self.assertFalse(self.nomination.heard(100.1, second, self.probe(ProbeType.PROBE_ACK), acknowledged=True))
-        self.assertFalse(self.nomination.heard(100.1, first, self.probe(), acknowledged=False))
+        self.assertIsNone(self.selection.due([]))
+        plain = Probe(ProbeType.PROBE, 1, bytes(8), ("198.51.100.1", 4000))
+        self.assertFalse(self.selection.heard(100.1, second, plain, acknowledged=False))
+        self.assertFalse(self.selection.heard(100.1, second, self.probe(ProbeType.PROBE_ACK), acknowledged=True))
+        self.assertFalse(self.selection.heard(100.1, first, self.probe(), acknowledged=False))
         first.valid = True
-        self.assertFalse(self.nomination.heard(100.2, second, None, acknowledged=False))
-        self.assertTrue(self.nomination.heard(100.2, first, None, acknowledged=False))
-        self.assertTrue(self.nomination.heard(100.3, second, self.probe(), acknowledged=False))
+        self.assertFalse(self.selection.heard(100.2, second, None, acknowledged=False))
+        self.assertTrue(self.selection.heard(100.2, first, None, acknowledged=False))
+        self.assertTrue(self.selection.heard(100.3, second, self.probe(), acknowledged=False))
 
 
 class BirthdayTests(SynchronousTestCase):

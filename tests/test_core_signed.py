@@ -138,6 +138,14 @@ class CheckTests(SignedCase):
         assert isinstance(proof, Proof)
         self.assertEqual((proof.datagram_key, proof.slot), (DATAGRAM_KEY, 0))
 
+    def test_no_key_is_shown(self) -> None:
+        """A proof may be logged."""
+        self.register()
+        shown = repr(self.check(self.request()))
+        self.assertIn(f"slot=1, moment={MOMENT}", shown)
+        for key in (KEY, DATAGRAM_KEY):
+            self.assertNotIn(repr(key)[2:-1], shown)
+
     def test_key_under_an_old_secret_is_honoured_for_its_time(self) -> None:
         """The reply is signed with the key that the client has."""
         self.table = Presence(Timers(), NEXT, max_clients=3)

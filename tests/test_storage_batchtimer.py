@@ -51,7 +51,7 @@ class BatchTimerTests(SynchronousTestCase):
         self.assertEqual(self.begun, [GATHER, GATHER])
 
     def test_batch_that_began_for_another_reason_replaces_the_one_that_was_due(self) -> None:
-        """The sweep begins a batch while one is due. A decision after it waits for 5 ms of its own, and not for ever."""
+        """The sweep begins a batch while one is due. A decision after it waits for 5 ms of its own, no longer."""
         self.timer.begun(3)
         self.timer.gather(1)
         self.clock.advance(GATHER / 2)

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core import connect
+from rendezvous.core.attempts.attempt import Attempt, AttemptRole, AttemptState, Check, Given, Side
+from rendezvous.core.connect import CandidateKind, Strategy
 from rendezvous.core.notes import Removed
 from rendezvous.core.presence.client import Client
 from rendezvous.core.presence.logouts import LiveOnly, Revocation
@@ -20,6 +23,7 @@ from rendezvous.core.signaling.events import Event, EventKind, EventLogged
 from rendezvous.core.signaling.offers import Answer, Candidate, CandidatesAdded, Offer, OfferChanged, Role, Session
 from rendezvous.core.sources import source_network
 from rendezvous.core.tracker import TrackerPeer
+from rendezvous.storage.attempt_rows import read_attempts
 from rendezvous.storage.database import schema_steps
 from rendezvous.storage.rows import (
     PUT_SNAPSHOT,
@@ -109,6 +113,20 @@ def tracked() -> TrackerPeer:
     return TrackerPeer(("2001:db8::1", 4000, 5024), "192.0.2.1", 4001, "abcdefgh", NOW, None)
 
 
+def side(role: AttemptRole, name: bytes) -> Side:
+    """:returns: a side of an attempt; every field that is kept differs from its default."""
+    ours, others, mapped = ("198.51.100.1", 40000), ("2001:db8::2", 50000), ("198.51.100.1", 7000)
+    return Side(
+        name * 16,
+        role,
+        Given(tuple(connect.Candidate(kind, ours) for kind in (CandidateKind.MAPPED, CandidateKind.HOST)), 0.25, True),
+        {2: {4: {0: ours, 1: mapped}, 6: {1: others}}, 3: {4: {0: ours}}},
+        checks={mapped: Check(b"four", NOW + 0.5, 2), others: Check(name * 4, NOW)},
+        vouched={ours, others},
+        version=7,
+    )
+
+
 class RoundTripTests(SynchronousTestCase):
     """What is written is what is read."""
 
@@ -126,6 +144,18 @@ class RoundTripTests(SynchronousTestCase):
         file.execute(PUT_SNAPSHOT, snapshot_row(made))
         self.assertEqual(list(read_snapshot(file, NOW)), [made])
         self.assertEqual([each.slot for each in read_snapshot(file, NOW)], [7])
+
+    def test_attempt(self) -> None:
+        """All that the next life of the server does not find out anew."""
+        sides = side(AttemptRole.CONTROLLING, b"a"), side(AttemptRole.CONTROLLED, b"b")
+        source = source_network("192.0.2.1")
+        ended = Attempt(
+            b"attempt1", 18, source, NOW, *sides, AttemptState.FAILED, NOW + 1, NOW + 2, 3, 2, NOW + 0.5, NOW + 0.75,
+            Strategy.BIRTHDAY, "no-path",
+        )  # fmt: skip
+        plain = Attempt(b"attempt2", 17, source, NOW, *sides)
+        found = read_attempts(database(ended, plain))
+        self.assertEqual([attrs.asdict(each) for each in found], [attrs.asdict(each) for each in (plain, ended)])
 
     @given(identities, moments)
     @settings(deadline=None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.ice import credential, stun_urls
+from rendezvous.core.ice import Turn, credential, stun_urls
 from rendezvous.testing import MemoryServer
 from tests._web_case import NOW, WebTestCase
 
@@ -20,6 +21,12 @@ class CredentialTests(SynchronousTestCase):
     def test_credential_is_what_coturn_expects(self) -> None:
         """The example of the protocol."""
         self.assertEqual(credential(b"north", "1795255200:alice"), "lgwI8jbupgLAC8zPGv+3v8UzTa4=")
+
+    def test_user_name_has_a_known_value(self) -> None:
+        """The end of its validity, and HMAC-SHA256 of the client id under the secret, cut to 8 bytes."""
+        entry = Turn(("turn:a.example",), b"north", 3600).entry(bytes(range(16)), 1795251600.9)
+        name = hmac.new(b"north", b"rendezvous user" + bytes(range(16)), "sha256").hexdigest()[:16]
+        self.assertEqual(entry["username"], f"1795255200:{name}")
 
     def test_addresses_of_ipv6_have_brackets(self) -> None:
         """RFC 7064, section 3.1."""

@@ -64,11 +64,13 @@ class Selection:
         if self._nomination is not None:
             return self._nomination.at
         best = self._best()
-        if best is None or self._first_valid is None:
+        if best is None:
             return None
+        # The pair of a relay may be valid since an earlier round. It is not probed again, so nothing is heard on it.
+        first = self._start if self._first_valid is None else self._first_valid
         if min(trying, default=best.tier) >= best.tier:
-            return self._first_valid
-        return max(self._first_valid + NOMINATE_AFTER, self._start + RELAY_AFTER if best.tier is Tier.RELAYED else 0.0)
+            return first
+        return max(first + NOMINATE_AFTER, self._start + RELAY_AFTER if best.tier is Tier.RELAYED else 0.0)
 
     def tick(self, now: float, trying: Iterable[Tier], actions: list[Action]) -> None:
         """

@@ -1,6 +1,6 @@
 """
-Tests of when a path probes: :mod:`rendezvous.core.punching.silence`, :mod:`rendezvous.core.punching.upkeep`,
-:mod:`rendezvous.core.punching.renewal` and :mod:`rendezvous.core.punching.change`.
+Tests of when a path probes: :mod:`rendezvous.core.punching.silence`, :mod:`rendezvous.core.punching.spares`,
+:mod:`rendezvous.core.punching.renewal` and :mod:`rendezvous.core.punching.nomination`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.connect import CandidateKind
 from rendezvous.core.punching.actions import Action, Send
-from rendezvous.core.punching.change import Change
 from rendezvous.core.punching.checks import Checks
-from rendezvous.core.punching.pairs import CandidateKind, Local, Pair
+from rendezvous.core.punching.nomination import Nomination
+from rendezvous.core.punching.pairs import Local, Pair
 from rendezvous.core.punching.renewal import Renewal
 from rendezvous.core.punching.silence import Silence, Step
-from rendezvous.core.punching.upkeep import MAX_SPARE, has_failed, probe_due, proven_at, spare
+from rendezvous.core.punching.spares import MAX_SPARE, has_failed, probe_due, proven_at, spare
 from rendezvous.wire.probe import PairCodec
 
 
@@ -160,18 +161,18 @@ class RenewalTests(SynchronousTestCase):
             self.assertEqual(renewal.due(190.0), 200.0 + pause)
 
 
-class ChangeTests(SynchronousTestCase):
-    """The nomination of another pair by the side that decides."""
+class NominationTests(SynchronousTestCase):
+    """The probes that nominate a pair."""
 
     def probes(self, rtt: float | None) -> list[float]:
         """:returns: when probes were sent that nominate the pair, in seconds after the first one."""
         checks = Checks(PairCodec(bytes(32), bytes(8), True), Random(1))
         chosen = pair(rtt=rtt)
-        change, times, actions = Change(100.0, checks, chosen), [], list[Action]()
-        self.assertTrue(change.tick(99.9, actions))
+        nomination, times, actions = Nomination(100.0, checks, chosen), [], list[Action]()
+        self.assertTrue(nomination.tick(99.9, actions))
         self.assertEqual(actions, [])
-        while change.tick(change.at, actions):
-            times.append(round(change.at - 100.0, 6))
+        while nomination.tick(nomination.at, actions):
+            times.append(round(nomination.at - 100.0, 6))
         self.assertTrue(all(isinstance(each, Send) and each.datagram[3] & 2 for each in actions))
         self.assertEqual(len(actions), len(times))
         return times
