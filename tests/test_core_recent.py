@@ -52,8 +52,8 @@ class RecentTests(SynchronousTestCase):
         recent: Recent[int] = Recent(1, 60.0, 100)
         for key in range(1000):
             recent.take(key, 0.0)
-            self.assertEqual(recent.wait(max(key - 50, 0), 1.0), 59.0)
-        self.assertEqual(recent.wait(899, 1.0), 0.0)
+            self.assertEqual(recent.take(max(key - 50, 0), 1.0), 59.0)
+        self.assertEqual(recent.take(899, 1.0), 0.0)
 
     def test_key_that_acts_often_takes_one_place(self) -> None:
         """It does not make the table forget others."""
@@ -64,4 +64,4 @@ class RecentTests(SynchronousTestCase):
             recent.take(2, 0.0)
         self.assertEqual(len(recent), 2)
         recent.most = 1
-        self.assertEqual(recent.wait(1, 1.0), 59.0)
+        self.assertEqual(recent.take(1, 1.0), 59.0)
