@@ -115,7 +115,7 @@ class PathProcessTests(SynchronousTestCase):
             self.assertEqual(listening.returncode, 0)
 
     def test_declined_and_interrupted(self) -> None:
-        """A peer that is not allowed learns it; Ctrl-C ends a connection well on both sides."""
+        """A peer that is not allowed learns it; Ctrl-C, and a closed terminal, end a connection well on both sides."""
         with self.server():
             alice = subprocess.run(
                 [*COMMAND, "id", "--identity", str(self.directory / "alice")],
@@ -129,13 +129,31 @@ class PathProcessTests(SynchronousTestCase):
             stranger = self.started("carol", "connect", bob, "--json")
             self.assertEqual(self.event(stranger, "failed")["code"], "declined")
             self.assertEqual(stranger.wait(PATIENCE), 1)
-            connecting = self.started("alice", "connect", bob, "--json")
-            self.event(connecting, "connected")
-            self.assertEqual(self.event(listening, "connected")["peer"], alice)
-            connecting.send_signal(signal.SIGINT)
-            self.event(connecting, "closed")
-            self.assertEqual(connecting.wait(PATIENCE), 0)
-            self.event(listening, "closed")
+            for number in (signal.SIGINT, signal.SIGHUP):
+                connecting = self.started("alice", "connect", bob, "--json")
+                self.event(connecting, "connected")
+                self.assertEqual(self.event(listening, "connected")["peer"], alice)
+                connecting.send_signal(number)
+                self.event(connecting, "closed")
+                self.assertEqual(connecting.wait(PATIENCE), 0)
+                self.event(listening, "closed")
+
+    def test_nohup(self) -> None:
+        """A command that is to survive its terminal does."""
+        with self.server():
+            listening = subprocess.Popen(
+                ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *COMMAND, "listen", "--json"],
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            self.addCleanup(self.end, listening)
+            bob = self.event(listening, "listening")["id"]
+            listening.send_signal(signal.SIGHUP)
+            self.event(self.started("alice", "connect", bob, "--json"), "connected")
+            self.event(listening, "connected")
 
     def test_forwarding(self) -> None:
         """A program reaches a UDP port at the peer, and only that port."""

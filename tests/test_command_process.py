@@ -106,3 +106,69 @@ class ProcessTests(SynchronousTestCase):
             )
             os.close(writing)
         self.assertEqual((ended.returncode, ended.stderr), (1, b""))
+
+    def test_full_disk(self) -> None:
+        """One line says that stdout cannot be written, with ``--json`` and after a failure, too."""
+        with real_server() as server, open("/dev/full", "w", encoding="ascii") as full:
+            for words in (["id"], ["id", "--json"], ["status", "--json", "0" * 32]):
+                ended = subprocess.run(
+                    [*COMMAND, *words, "--server", server.url],
+                    env=self.environ,
+                    stdout=full,
+                    stderr=subprocess.PIPE,
+                    timeout=60,
+                )
+                self.assertEqual(
+                    (ended.returncode, ended.stderr),
+                    (1, b"rendezvous: cannot write to stdout: No space left on device\n"),
+                )
+
+    def test_closed_standard_files(self) -> None:
+        """A standard file that is closed is an empty one: no socket and no file gets its number."""
+        with real_server() as server:
+            self.environ["RENDEZVOUS_SERVER"] = server.url
+            for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+                command = ["sh", "-c", f'"$@" {closed}', "sh", *COMMAND, "id"]
+                ended = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60)
+                self.assertEqual((ended.returncode, ended.stderr), (0, ""), closed)
+                self.assertEqual(len(ended.stdout), 0 if ">&-" in closed.split() else 33)
+            [file] = self.directory.glob("rendezvous/*.json")
+            self.assertEqual(json.loads(file.read_text("ascii"))["server"], server.url)
+
+    def test_interrupt_while_it_starts(self) -> None:
+        """Ctrl-C while libraries are imported is one line, too."""
+        program = (
+            "import os, signal, sys\n"
+            "class Interrupt:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            "        if name == 'treq':\n"
+            "            os.kill(os.getpid(), signal.SIGINT)\n"
+            "sys.meta_path.insert(0, Interrupt())\n"
+            "from rendezvous.commands.rendezvous.main import run\n"
+            "run()\n"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", program, "id"], env=self.environ, capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (1, "", "rendezvous: interrupted\n"))
+
+    def test_bug(self) -> None:
+        """A bug is one line, and ``--verbose`` adds the traceback."""
+        program = (
+            "import sys\n"
+            "from rendezvous.commands.rendezvous import main, program\n"
+            "async def fail(context):\n"
+            "    raise ZeroDivisionError('a bug')\n"
+            "program.COMMANDS['id'] = fail\n"
+            "main.run()\n"
+        )
+        self.environ["RENDEZVOUS_SERVER"] = "http://127.0.0.1:1"
+        line = "rendezvous: internal error, ZeroDivisionError: a bug; --verbose shows where\n"
+        for words, begins in ((["id"], line), (["id", "--verbose"], "20")):
+            ended = subprocess.run(
+                [sys.executable, "-c", program, *words], env=self.environ, capture_output=True, text=True, timeout=60
+            )
+            self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+            self.assertTrue(ended.stderr.startswith(begins), ended.stderr)
+            self.assertIn(line, ended.stderr)
+            self.assertEqual("Traceback" in ended.stderr, "--verbose" in words)

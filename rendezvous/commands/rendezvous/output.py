@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from typing import Any, Protocol, TextIO
 
-__all__ = ["Output", "one_line"]
+__all__ = ["Output", "OutputError", "one_line"]
 
 #: Moves to the start of the line and clears it (ECMA-48, EL).
 _CLEAR = "\r\x1b[K"
@@ -14,6 +16,10 @@ _CLEAR = "\r\x1b[K"
 def one_line(text: str) -> str:
     """:returns: a text without control characters, which could move the cursor of a terminal or end the line."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
+
+
+class OutputError(Exception):
+    """Stdout cannot be written, for example because the disk is full."""
 
 
 class Write(Protocol):
@@ -96,16 +102,14 @@ class Output:
     def progress(self, text: str) -> None:
         """Show what the command waits for, if stderr is a terminal. The next output takes its place."""
         if not self._json and self._err.isatty():
-            self._err.write(_CLEAR + one_line(text))
-            self._err.flush()
+            self._tell(_CLEAR + one_line(text))
             self._has_progress = True
 
     def clear(self) -> None:
         """Remove the progress."""
         if self._has_progress:
             self._has_progress = False
-            self._err.write(_CLEAR)
-            self._err.flush()
+            self._tell(_CLEAR)
 
     def data(self, peer: str, payload: bytes) -> bool:
         """
@@ -131,14 +135,30 @@ class Output:
         """
         self._write = self._write_out if write is None else write
 
+    def discard(self) -> None:
+        """Print nothing further on stdout, also not what is buffered and would be written when the process ends."""
+        self._write = lambda text, *, droppable=False: False
+        with suppress(OSError, ValueError):  # A file in memory has no descriptor.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+
     def _write_out(self, text: str, *, droppable: bool = False) -> bool:
-        self._out.write(text)
-        self._out.flush()
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error.strerror) from None
         return True
 
     def _complain(self, text: str) -> None:
-        self._err.write(one_line(text) + "\n")
-        self._err.flush()
+        self._tell(one_line(text) + "\n")
+
+    def _tell(self, text: str) -> None:
+        """Write to stderr. What cannot be written, for example because the terminal was closed, is left out."""
+        with suppress(OSError):
+            self._err.write(text)
+            self._err.flush()
 
 
 def _encode(fields: dict[str, Any]) -> str:

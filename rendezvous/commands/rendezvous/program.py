@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
+import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from random import SystemRandom
 from typing import Any, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import react
-from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
+from twisted.logger import Logger, LogLevel, globalLogBeginner, textFileLogObserver
 
 from rendezvous.client import ClientError, Connector, Identity, RendezvousClient
 from rendezvous.commands.rendezvous.account import Account
@@ -23,7 +22,7 @@ from rendezvous.commands.rendezvous.errors import CommandError, described
 from rendezvous.commands.rendezvous.forward import forward_ports
 from rendezvous.commands.rendezvous.identity import IdentityFile, default_path
 from rendezvous.commands.rendezvous.lines import connect_lines, listen_lines
-from rendezvous.commands.rendezvous.output import Output
+from rendezvous.commands.rendezvous.output import Output, OutputError
 from rendezvous.commands.rendezvous.serve import serve_ports
 from rendezvous.commands.rendezvous.status import show_id, show_status
 
@@ -66,6 +65,9 @@ def main(words: Sequence[str], environ: Mapping[str, str], out: TextIO, err: Tex
             return work
 
         reactor.addSystemEventTrigger("before", "shutdown", interrupt)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it.
+            # The terminal was closed. Peers should not have to wait until they miss this side.
+            signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
         # The exit status reaches react() as the failure that it expects.
         return work.addCallback(lambda status: fail(SystemExit(status)))
 
@@ -117,17 +119,28 @@ async def finish(work: Coroutine[Any, Any, int], output: Output) -> int:
     :returns: the exit status.
     """
     try:
+        return await _reported(work, output)
+    except BrokenPipeError:
+        output.discard()
+    except OutputError as error:
+        output.discard()
+        output.warn(f"rendezvous: cannot write to stdout: {error}")
+    return 1
+
+
+async def _reported(work: Coroutine[Any, Any, int], output: Output) -> int:
+    try:
         return await work
+    except (BrokenPipeError, OutputError):
+        raise
     except CommandError as error:
         output.failed(error.code, error.reason)
     except ClientError as error:
         output.failed(*described(error))
     except CancelledError:
         output.failed("interrupted", "interrupted")
-    except BrokenPipeError:
-        # The reader has closed the pipe. Buffered output must not be written when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        _log.failure("The command has failed")
+        # Twisted prints what is critical, and its traceback, also without --verbose.
+        _log.failure("The command has failed", level=LogLevel.error)
         output.failed("internal", f"internal error, {type(error).__name__}: {error}; --verbose shows where")
     return 1
