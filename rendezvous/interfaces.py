@@ -282,14 +282,18 @@ class IAttemptStore(Interface):
     invitation is among the events of the invited client, and notified as they are.
     """
 
-    def use(facilities: Facilities) -> None:
+    def use_facilities(facilities: Facilities) -> None:
         """Say what the server has for clients that connect."""
 
-    def on_due(call: Callable[[], None]) -> None:
-        """Have this called whenever something is due earlier than the last :meth:`due` has said, or can be counted."""
+    def on_attempts_due(call: Callable[[], None]) -> None:
+        """
+        Say what is called when something is due earlier than :meth:`attempts_due` has said, and when an attempt ends.
 
-    async def due(now: float) -> Due:
-        """Do what is due; what is to be sent, and when something is due again."""
+        It is called in the middle of a decision.
+        """
+
+    async def attempts_due(now: float) -> Due:
+        """Let time pass for attempts: those end that are over, and what is due to be sent is returned once."""
 
     async def begin_attempt(
         client_id: bytes, peer: bytes, given: Given, now: float, source: SourceNetwork = ...
@@ -329,10 +333,10 @@ class IAttemptStore(Interface):
         :returns: the code of the answer; ``None`` for no answer, as it is not later than the last one.
         """
 
-    def checker(attempt: bytes, nonce: bytes) -> bytes | None:
+    def client_of_check(attempt: bytes, nonce: bytes) -> bytes | None:
         """:returns: the client under whose key the answer to an address check must hold; ``None`` if there is none."""
 
-    async def checked(attempt: bytes, nonce: bytes, now: float) -> None:
+    async def take_check_answer(attempt: bytes, nonce: bytes, now: float) -> None:
         """Take the answer to an address check whose MAC was right."""
 
 

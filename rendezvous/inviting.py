@@ -70,7 +70,7 @@ class Inviting(Service):
     def startService(self) -> None:
         """Begin; attempts that were read back from the store go on."""
         super().startService()
-        self._store.on_due(self._wake)
+        self._store.on_attempts_due(self._wake)
         self._run()
 
     def stopService(self) -> None:
@@ -99,8 +99,8 @@ class Inviting(Service):
 
     async def _look(self) -> None:
         try:
-            self._store.use(self._facilities())
-            due = await self._store.due(self._clock.seconds())
+            self._store.use_facilities(self._facilities())
+            due = await self._store.attempts_due(self._clock.seconds())
             self._send(due)
         finally:
             self._is_busy = False

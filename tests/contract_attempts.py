@@ -50,7 +50,8 @@ class AttemptContract(StoreCase):
         outcome = Outcome(ok=True, via=Via.DIRECT)
         self.assertEqual(self.done(self.store.report_attempt(one, attempt, outcome, NOW)).state, AttemptState.DONE)
         self.assertEqual(
-            self.done(self.store.due(NOW)).outcomes, {"endpoint-independent and endpoint-independent: direct": 1}
+            self.done(self.store.attempts_due(NOW)).outcomes,
+            {"endpoint-independent and endpoint-independent: direct": 1},
         )
 
     def test_keys_of_attempts_differ(self) -> None:
@@ -116,13 +117,13 @@ class AttemptContract(StoreCase):
     def test_what_is_due_wakes_the_caller_and_comes_once(self) -> None:
         """The invitation at once; then it says when there is more."""
         woken: list[None] = []
-        self.store.on_due(lambda: woken.append(None))
+        self.store.on_attempts_due(lambda: woken.append(None))
         one, other = self.two()
         attempt = self.begun(one, other)
         self.assertEqual(woken, [None])
-        due = self.done(self.store.due(NOW))
+        due = self.done(self.store.attempts_due(NOW))
         self.assertEqual((due.sends, due.next), ([Invite(other, attempt)], NOW + 0.25))
-        self.assertEqual(self.done(self.store.due(NOW)).sends, [])
+        self.assertEqual(self.done(self.store.attempts_due(NOW)).sends, [])
 
     def test_mapped_candidate_is_vouched_for(self) -> None:
         """Its check is sent, and the answer names the client whose key it must have."""
@@ -133,9 +134,9 @@ class AttemptContract(StoreCase):
         self.done(self.store.name_candidates(one, attempt, (mapped,), NOW))
         self.observe(one, attempt, AT_A)
         self.observe(other, attempt, AT_B)
-        [check] = self.done(self.store.due(NOW)).sends
-        self.assertEqual(self.store.checker(attempt, check.nonce), one)  # type: ignore[union-attr]
-        self.done(self.store.checked(attempt, check.nonce, NOW))  # type: ignore[union-attr]
+        [check] = self.done(self.store.attempts_due(NOW)).sends
+        self.assertEqual(self.store.client_of_check(attempt, check.nonce), one)  # type: ignore[union-attr]
+        self.done(self.store.take_check_answer(attempt, check.nonce, NOW))  # type: ignore[union-attr]
         go = self.done(self.store.attempt(other, attempt, NOW)).go
         assert go is not None
         self.assertIn(mapped, go.candidates)
@@ -146,12 +147,12 @@ class AttemptContract(StoreCase):
             (Facilities(), AttemptState.FAILED),
             (Facilities(has_relay=True), AttemptState.GO),
         ):
-            self.store.use(facilities)
+            self.store.use_facilities(facilities)
             one, other = self.two()
             attempt = self.begun(one, other)
             self.done(self.store.accept_attempt(other, attempt, Given(), NOW))
             for now in (NOW + 0.6, NOW + 1.3):
-                self.done(self.store.due(now))
+                self.done(self.store.attempts_due(now))
             self.assertEqual(self.done(self.store.attempt(one, attempt, NOW + 1.3)).state, expected)
 
     def test_logout_ends_attempts(self) -> None:

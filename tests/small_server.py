@@ -92,11 +92,11 @@ class SomeAttempts:
         """:returns: the same for the same attempt."""
         return (PulseCode.ON_TIME, PulseCode.UNKNOWN, None)[attempt[0] % 3]
 
-    def checker(self, attempt: bytes, nonce: bytes) -> bytes | None:
+    def client_of_check(self, attempt: bytes, nonce: bytes) -> bytes | None:
         """:returns: the client, or ``None``."""
         return self._client_id if attempt[0] % 2 else None
 
-    async def checked(self, attempt: bytes, nonce: bytes, now: float) -> None:
+    async def take_check_answer(self, attempt: bytes, nonce: bytes, now: float) -> None:
         """Take the answer."""
 
 

@@ -81,10 +81,10 @@ class Observed:
         """Take every observation."""
         return PulseCode.ON_TIME
 
-    def checker(self, attempt: bytes, nonce: bytes) -> None:
+    def client_of_check(self, attempt: bytes, nonce: bytes) -> None:
         """Know no check."""
 
-    async def checked(self, *arguments: Any) -> None:
+    async def take_check_answer(self, *arguments: Any) -> None:
         """Take every answer to a check."""
 
 

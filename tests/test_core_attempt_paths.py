@@ -181,8 +181,8 @@ class CheckTests(AttemptCase):
         )
         [nonce] = {each.nonce for each in sent}
         before = self.see(B, attempt, NOW + 1).version
-        self.assertEqual(self.attempts.checker(attempt, nonce), A)
-        self.attempts.checked(attempt, nonce, NOW + 1)
+        self.assertEqual(self.attempts.client_of_check(attempt, nonce), A)
+        self.attempts.take_check_answer(attempt, nonce, NOW + 1)
         self.assertEqual(self.see(B, attempt, NOW + 1).version, before + 1)
         self.assertIn(("mapped", "198.51.100.1", 7000), self.candidates(B, attempt, NOW + 1))
         self.assertNotIn("192.0.2.66", [host for _, host, _ in self.candidates(B, attempt, NOW + 1)])
@@ -193,12 +193,12 @@ class CheckTests(AttemptCase):
         self.observe(A, attempt, AT_A, AT_A)
         [check] = [each for each in self.table.due(NOW).sends if isinstance(each, AddressCheck)]
         for name, nonce in ((attempt, bytes(4)), (bytes(8), check.nonce)):
-            self.assertIsNone(self.attempts.checker(name, nonce))
-            self.attempts.checked(name, nonce, NOW)
-        self.attempts.checked(attempt, check.nonce, NOW)
-        self.assertIsNone(self.attempts.checker(attempt, check.nonce))
+            self.assertIsNone(self.attempts.client_of_check(name, nonce))
+            self.attempts.take_check_answer(name, nonce, NOW)
+        self.attempts.take_check_answer(attempt, check.nonce, NOW)
+        self.assertIsNone(self.attempts.client_of_check(attempt, check.nonce))
         self.attempts.end(A, attempt, NOW)
-        self.assertIsNone(self.attempts.checker(attempt, check.nonce))
+        self.assertIsNone(self.attempts.client_of_check(attempt, check.nonce))
 
     def test_checks_are_few(self) -> None:
         """However often a client names other ports: the server is no port scanner."""
@@ -266,7 +266,7 @@ class StrategyTests(AttemptCase):
         [check] = [each for each in self.table.due(NOW).sends if isinstance(each, AddressCheck)]
         self.table.due(NOW + 0.6)
         self.assertEqual(self.see(A, attempt, NOW + 0.9).state, AttemptState.OBSERVING)
-        self.attempts.checked(attempt, check.nonce, NOW + 0.9)
+        self.attempts.take_check_answer(attempt, check.nonce, NOW + 0.9)
         seen = self.see(B, attempt, NOW + 0.9)
         assert seen.go is not None
         self.assertEqual(seen.go.strategy, Strategy.DIRECT)
@@ -289,7 +289,7 @@ class StrategyTests(AttemptCase):
         self.assertEqual(before.go.strategy, Strategy.RELAY)
         self.attempts.name_candidates(A, attempt, (Candidate(MAPPED, ("198.51.100.1", 7000)),), NOW + 1)
         [check] = [each for each in self.table.due(NOW + 1).sends if isinstance(each, AddressCheck)]
-        self.attempts.checked(attempt, check.nonce, NOW + 1)
+        self.attempts.take_check_answer(attempt, check.nonce, NOW + 1)
         after = self.see(B, attempt, NOW + 1)
         assert after.go is not None
         self.assertEqual((after.go.strategy, after.version), (Strategy.DIRECT, before.version + 1))

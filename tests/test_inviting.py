@@ -193,11 +193,11 @@ class InvitingTests(ServerCase):
     def test_fault_of_the_store_is_survived(self) -> None:
         """It is logged, and a second later it is tried again."""
         store = self.server.rendezvous.store
-        self.patch(store, "due", lambda now: _failing())
+        self.patch(store, "attempts_due", lambda now: _failing())
         self.begin()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.sent(1), [])
-        del store.due
+        del store.attempts_due
         self.server.reactor.advance(1)
         self.assertEqual(len(self.sent(1)), 1)
 

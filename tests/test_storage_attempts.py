@@ -63,7 +63,7 @@ class RestartTests(FileCase):
     def test_invitation_waits_on(self) -> None:
         """Its number is the same, so a stream and a held request miss nothing and repeat nothing."""
         attempt = self.begun()
-        self.done(self.store.due(NOW))
+        self.done(self.store.attempts_due(NOW))
         [before] = self.done(self.store.invitations(self.other, NOW))
         now = self.reopen()
         [after] = self.done(self.store.invitations(self.other, now))
@@ -117,7 +117,7 @@ class RestartTests(FileCase):
         self.done(self.store.end_attempt(self.other, attempt, NOW))
         now = self.reopen()
         self.assertEqual(self.see(attempt, now).state, AttemptState.DECLINED)
-        self.done(self.store.due(NOW + 30))
+        self.done(self.store.attempts_due(NOW + 30))
         self.refused(self.store.attempt(self.one, attempt, NOW + 30), NotFound)
         self.done(self.store.sweep(NOW + 30))
         with sqlite3.connect(self.path) as database:
@@ -139,12 +139,12 @@ class RestartTests(FileCase):
         """The answer may come after the restart."""
         attempt = self.begun()
         self.observe(self.one, attempt, AT_A, NOW, int(NOW * 1000))
-        [check] = [each for each in self.done(self.store.due(NOW)).sends if isinstance(each, AddressCheck)]
+        [check] = [each for each in self.done(self.store.attempts_due(NOW)).sends if isinstance(each, AddressCheck)]
         now = self.reopen()
-        self.assertEqual(self.store.checker(attempt, check.nonce), self.one)
-        self.done(self.store.checked(attempt, check.nonce, now))
+        self.assertEqual(self.store.client_of_check(attempt, check.nonce), self.one)
+        self.done(self.store.take_check_answer(attempt, check.nonce, now))
         now = self.reopen(now)
-        self.assertIsNone(self.store.checker(attempt, check.nonce))
+        self.assertIsNone(self.store.client_of_check(attempt, check.nonce))
 
     def test_those_who_wait_are_notified_in_the_next_life(self) -> None:
         """A subscription of the new life sees what happens then."""

@@ -39,11 +39,11 @@ class Attempts:
         self.observed.append(arguments)
         return self.codes.pop(0)
 
-    def checker(self, attempt: bytes, nonce: bytes) -> bytes | None:
+    def client_of_check(self, attempt: bytes, nonce: bytes) -> bytes | None:
         """:returns: who has to answer."""
         return self.signer
 
-    async def checked(self, *arguments: Any) -> None:
+    async def take_check_answer(self, *arguments: Any) -> None:
         """Remember an answer."""
         if self.is_broken:
             raise Unavailable("The disk is full.")

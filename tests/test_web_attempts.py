@@ -21,7 +21,7 @@ class AttemptCase(WebTestCase):
         """Begin before any observation."""
         super().setUp()
         self.ms = NOW_MS
-        self.server.rendezvous.store.use(Facilities())
+        self.server.rendezvous.store.use_facilities(Facilities())
 
     def begin(self, **fields: Any) -> str:
         """:returns: the id of a new attempt of Alice to connect to Bob."""
@@ -174,7 +174,7 @@ class RouteTests(AttemptCase):
         held = self.start("GET", f"/attempts/{attempt}?wait=30&version=2", None, self.alice)
         for _ in range(14):
             self.server.reactor.advance(0.1)
-        verb = self.server.rendezvous.store.due(self.server.rendezvous.clock.seconds())
+        verb = self.server.rendezvous.store.attempts_due(self.server.rendezvous.clock.seconds())
         self.successResultOf(Deferred.fromCoroutine(verb))
         response = held.response()
         assert response is not None

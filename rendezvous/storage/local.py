@@ -216,13 +216,13 @@ class LocalStore:
 
     # Attempts to connect
 
-    def use(self, facilities: Facilities) -> None:
-        self.tables.use(facilities)
+    def use_facilities(self, facilities: Facilities) -> None:
+        self.tables.use_facilities(facilities)
 
-    def on_due(self, call: Callable[[], None]) -> None:
+    def on_attempts_due(self, call: Callable[[], None]) -> None:
         self.tables.on_due = call
 
-    async def due(self, now: float) -> Due:
+    async def attempts_due(self, now: float) -> Due:
         return self._decide(lambda: self.tables.attempt_table.due(now), now, needs_saving=False)[0]
 
     async def begin_attempt(
@@ -264,11 +264,11 @@ class LocalStore:
         decide = partial(self.tables.attempts.observe, client_id, attempt, round, time, port, address, now)
         return self._decide(decide, now, needs_saving=False)[0]
 
-    def checker(self, attempt: bytes, nonce: bytes) -> bytes | None:
-        return self.tables.attempts.checker(attempt, nonce)
+    def client_of_check(self, attempt: bytes, nonce: bytes) -> bytes | None:
+        return self.tables.attempts.client_of_check(attempt, nonce)
 
-    async def checked(self, attempt: bytes, nonce: bytes, now: float) -> None:
-        self._decide(lambda: self.tables.attempts.checked(attempt, nonce, now), now, needs_saving=False)
+    async def take_check_answer(self, attempt: bytes, nonce: bytes, now: float) -> None:
+        self._decide(lambda: self.tables.attempts.take_check_answer(attempt, nonce, now), now, needs_saving=False)
 
     # The tracker
 

@@ -176,7 +176,7 @@ class Tables:
         self.tracker.change(bounds.max_tracker_peers, share_of(bounds.max_tracker_peers, bounds.share))
         self.attempt_table.change(_attempt_limits(bounds), bounds.max_attempts, bounds.share)
 
-    def use(self, facilities: Facilities) -> None:
+    def use_facilities(self, facilities: Facilities) -> None:
         """Say what the server has for clients that connect."""
         self._facilities = self.attempt_table.facilities = facilities
 

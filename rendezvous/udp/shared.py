@@ -83,10 +83,10 @@ class Attempts(typing.Protocol):
             attempt and port. Then it is dropped.
         """
 
-    def checker(self, attempt: bytes, nonce: bytes) -> bytes | None:
+    def client_of_check(self, attempt: bytes, nonce: bytes) -> bytes | None:
         """:returns: the client id of the one who has to answer an address check; ``None`` if there is no such check."""
 
-    async def checked(self, attempt: bytes, nonce: bytes, now: float) -> None:
+    async def take_check_answer(self, attempt: bytes, nonce: bytes, now: float) -> None:
         """Take the answer to an address check, which this client has signed."""
 
 

@@ -99,11 +99,11 @@ class SignedDatagrams:
             port.drop(Drop.MALFORMED_SIGNED)
             return
         now = shared.clock.seconds()
-        client_id = shared.attempts.checker(answer.attempt, answer.nonce)
+        client_id = shared.attempts.client_of_check(answer.attempt, answer.nonce)
         if client_id is None or not shared.store.live.signed.is_from(client_id, datagram, now):
             port.drop(Drop.WRONG_MAC)
             return
-        checked = shared.attempts.checked(answer.attempt, answer.nonce, now)
+        checked = shared.attempts.take_check_answer(answer.attempt, answer.nonce, now)
         port.decide(checked, lambda _: None, self._store_unavailable)
 
     def _store_unavailable(self, error: RendezvousError) -> None:

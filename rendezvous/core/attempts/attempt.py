@@ -16,7 +16,6 @@ from rendezvous.core.connect import Candidate, NatMapping, Strategy, Via
 from rendezvous.core.sources import SourceNetwork
 
 __all__ = [
-    "GOING",
     "AddressCheck",
     "Attempt",
     "AttemptRole",
@@ -54,11 +53,7 @@ class AttemptState(StrEnum):
     @property
     def over(self) -> bool:
         """:returns: whether the attempt has ended."""
-        return self not in GOING
-
-
-#: The states of an attempt that goes on.
-GOING = frozenset({AttemptState.INVITED, AttemptState.OBSERVING, AttemptState.GO})
+        return self not in (AttemptState.INVITED, AttemptState.OBSERVING, AttemptState.GO)
 
 
 @attrs.frozen
@@ -200,7 +195,7 @@ class Attempt:
     @property
     def goes_on(self) -> bool:
         """:returns: whether it has not ended."""
-        return self.state in GOING
+        return not self.state.over
 
     def side_of(self, client_id: bytes) -> Side | None:
         """:returns: the side of a client, or ``None`` for a stranger."""

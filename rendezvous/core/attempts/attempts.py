@@ -183,12 +183,12 @@ class Attempts:
         self._table.changed(attempt, now, is_urgent=False)
         return PulseCode.ON_TIME
 
-    def checker(self, attempt_id: bytes, nonce: bytes) -> bytes | None:
+    def client_of_check(self, attempt_id: bytes, nonce: bytes) -> bytes | None:
         """:returns: the client whose key the answer to an address check must be made with, if there is the check."""
         found = self._checked_side(attempt_id, nonce)
         return None if found is None else found[1].client_id
 
-    def checked(self, attempt_id: bytes, nonce: bytes, now: float) -> None:
+    def take_check_answer(self, attempt_id: bytes, nonce: bytes, now: float) -> None:
         """Take the answer to an address check, whose MAC was right."""
         found = self._checked_side(attempt_id, nonce)
         if found is None:
