@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import attrs
@@ -25,6 +25,9 @@ __all__ = ["MAX_PAGE", "Exchanges", "Request", "Treq", "segment"]
 
 MAX_PAGE = 8 * 1024 * 1024
 """Bytes of a page of a listing that are read at most. The server cuts pages at 1 MiB; all else is less."""
+
+
+T = TypeVar("T")
 
 
 class Treq(Protocol):
@@ -169,6 +172,19 @@ class Exchanges:
         fields = reply.fields(missing=request.missing)
         self._learn(fields, began, held=request.wait > 0)
         return fields
+
+    def ask(self, request: Request, read: Callable[[Fields], T]) -> Deferred[T]:
+        """
+        Send a request and read its reply.
+
+        :param read: takes the members of the JSON object that the reply is.
+        :returns: fires with what ``read`` gives; fails as :meth:`call`. It can be cancelled.
+        """
+
+        async def ask() -> T:
+            return read(await self.call(request))
+
+        return Deferred.fromCoroutine(ask())
 
     async def open(self, request: Request) -> IResponse:
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from ipaddress import ip_address
 from typing import Any, cast
 
 import attrs
@@ -169,6 +170,13 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
             raise self.wrong(name)
         return value
+
+    def host(self, name: str) -> str:
+        """An IP address, spelled as sockets spell it."""
+        try:
+            return str(ip_address(self.text(name)))
+        except ValueError:
+            raise self.wrong(name) from None
 
     def seconds(self, name: str) -> float:
         """A number that is not negative."""

@@ -8,7 +8,6 @@ any number of them. The reactor and treq are given, never imported.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from random import SystemRandom
 from typing import Any
 
@@ -142,7 +141,7 @@ class RendezvousClient:
         :param identity: which client.
         :returns: fires when the server has agreed; fails with ``NotRegistered`` when the client is gone.
         """
-        return Deferred.fromCoroutine(self._own("/verify", identity))
+        return self._own("/verify", identity)
 
     def logout(self, identity: Identity) -> Deferred[None]:
         """
@@ -151,7 +150,7 @@ class RendezvousClient:
         :param identity: which.
         :returns: fires when it has ended; fails with ``NotRegistered`` when it already had.
         """
-        return Deferred.fromCoroutine(self._own("/logout", identity))
+        return self._own("/logout", identity)
 
     def look_up(self, identity: Identity, peer_id: str) -> Deferred[PeerAddress]:
         """
@@ -162,7 +161,7 @@ class RendezvousClient:
         :returns: fires with its last address, even when it is late; fails with ``PeerNotFound`` when there is no such
             peer, with ``PeerHasNoAddress`` when it has not pulsed yet.
         """
-        return Deferred.fromCoroutine(self._look_up(identity, peer_id))
+        return self._exchanges.ask(Request("GET", _peer_path(peer_id), identity, missing=PeerNotFound), _peer_address)
 
     def status(self, identity: Identity, peer_id: str) -> Deferred[PeerStatus]:
         """
@@ -172,7 +171,8 @@ class RendezvousClient:
         :param peer_id: the peer's client id.
         :returns: fires with its status; fails with ``PeerNotFound`` when there is no such peer.
         """
-        return Deferred.fromCoroutine(self._status(identity, peer_id))
+        path = f"{_peer_path(peer_id)}/status"
+        return self._exchanges.ask(Request("GET", path, identity, missing=PeerNotFound), _peer_status)
 
     def health(self) -> Deferred[Health]:
         """
@@ -180,7 +180,9 @@ class RendezvousClient:
 
         :returns: fires with its version and clock.
         """
-        return Deferred.fromCoroutine(self._health())
+        return self._exchanges.ask(
+            Request("GET", "/health"), lambda fields: Health(fields.text("version"), fields.number("timestamp"))
+        )
 
     def facts(self) -> Deferred[ServerFacts | None]:
         """
@@ -188,7 +190,7 @@ class RendezvousClient:
 
         :returns: fires with them; with ``None`` for a server that has none.
         """
-        return Deferred.fromCoroutine(self._facts())
+        return self._exchanges.ask(Request("GET", "/"), _facts)
 
     def ice(self, identity: Identity) -> Deferred[IceServers]:
         """
@@ -197,7 +199,7 @@ class RendezvousClient:
         :param identity: who asks.
         :returns: fires with them.
         """
-        return Deferred.fromCoroutine(self._ice(identity))
+        return self._exchanges.ask(Request("GET", "/ice", identity), read_ice)
 
     def events(
         self,
@@ -215,12 +217,6 @@ class RendezvousClient:
         :returns: a service that has not been started.
         """
         return EventStream(self._exchanges, self._reactor, identity, on_event, last_id=last_id, random=self._random)
-
-    async def _facts(self) -> ServerFacts | None:
-        return _facts(await self._exchanges.call(Request("GET", "/")))
-
-    async def _ice(self, identity: Identity) -> IceServers:
-        return read_ice(await self._exchanges.call(Request("GET", "/ice", identity)))
 
     async def _register(self, attempts: int) -> Identity:
         failures = 0
@@ -242,32 +238,26 @@ class RendezvousClient:
         except ValueError:
             raise fields.wrong("client_id or private_id") from None
 
-    async def _own(self, path: str, identity: Identity) -> None:
-        fields = await self._exchanges.call(Request("POST", path, identity))
-        if fields.text("client_id") != identity.client_id.lower():
-            raise fields.wrong("client_id")
+    def _own(self, path: str, identity: Identity) -> Deferred[None]:
+        """:returns: fires when the server has done something with a client of ours."""
 
-    async def _look_up(self, identity: Identity, peer_id: str) -> PeerAddress:
-        fields = await self._exchanges.call(Request("GET", _peer_path(peer_id), identity, missing=PeerNotFound))
-        try:
-            host = str(ip_address(fields.text("host")))
-        except ValueError:
-            raise fields.wrong("host") from None
-        return PeerAddress(host, fields.port("port"), fields.number("timestamp"))
+        def check(fields: Fields) -> None:
+            if fields.text("client_id") != identity.client_id.lower():
+                raise fields.wrong("client_id")
 
-    async def _status(self, identity: Identity, peer_id: str) -> PeerStatus:
-        fields = await self._exchanges.call(
-            Request("GET", f"{_peer_path(peer_id)}/status", identity, missing=PeerNotFound)
-        )
-        try:
-            status = Status(fields.text("status"))
-        except ValueError:
-            raise fields.wrong("status") from None
-        return PeerStatus(status, fields.number_or_none("last_online"))
+        return self._exchanges.ask(Request("POST", path, identity), check)
 
-    async def _health(self) -> Health:
-        fields = await self._exchanges.call(Request("GET", "/health"))
-        return Health(fields.text("version"), fields.number("timestamp"))
+
+def _peer_address(fields: Fields) -> PeerAddress:
+    return PeerAddress(fields.host("host"), fields.port("port"), fields.number("timestamp"))
+
+
+def _peer_status(fields: Fields) -> PeerStatus:
+    try:
+        status = Status(fields.text("status"))
+    except ValueError:
+        raise fields.wrong("status") from None
+    return PeerStatus(status, fields.number_or_none("last_online"))
 
 
 def _facts(fields: Fields) -> ServerFacts | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 import attrs
 
@@ -151,7 +150,8 @@ class Attempts:
         :param since: the ``seq`` of the latest invitation that is known already.
         :returns: fires with the invitations that were neither accepted nor declined.
         """
-        return Deferred.fromCoroutine(self._invitations(identity, wait, since))
+        query = {"wait": f"{wait:g}" if wait else None, "since": since}
+        return self._exchanges.ask(Request("GET", "/attempts", identity, query=query, wait=wait), _invitations)
 
     def accept(
         self,
@@ -209,7 +209,7 @@ class Attempts:
         """
         query = {"wait": f"{wait:g}" if wait else None, "version": version}
         request = Request("GET", _path(attempt), identity, query=query, wait=wait, patience=patience, missing=NotFound)
-        return self._ask(request)
+        return self._exchanges.ask(request, read_attempt)
 
     def done(
         self,
@@ -248,7 +248,7 @@ class Attempts:
         :param attempt: its id.
         :returns: fires with the attempt.
         """
-        return self._ask(Request("DELETE", _path(attempt), identity, missing=NotFound))
+        return self._exchanges.ask(Request("DELETE", _path(attempt), identity, missing=NotFound), read_attempt)
 
     def _begin(
         self,
@@ -258,23 +258,8 @@ class Attempts:
         missing: type[ClientError],
         patience: float | None = None,
     ) -> Deferred[Attempt]:
-        return self._ask(Request("POST", path, identity, body, missing=missing, patience=patience))
-
-    def _ask(self, request: Request) -> Deferred[Attempt]:
-        return Deferred.fromCoroutine(self._attempt(request))
-
-    async def _attempt(self, request: Request) -> Attempt:
-        return read_attempt(await self._exchanges.call(request))
-
-    async def _invitations(self, identity: Identity, wait: float, since: int | None) -> tuple[Invitation, ...]:
-        query = {"wait": f"{wait:g}" if wait else None, "since": since}
-        fields = await self._exchanges.call(Request("GET", "/attempts", identity, query=query, wait=wait))
-        return tuple(
-            Invitation(
-                _hex(one, "attempt", _ATTEMPT_SIZE), one.text("peer"), one.integer("seq"), one.integer("expires")
-            )
-            for one in fields.objects("attempts")
-        )
+        request = Request("POST", path, identity, body, missing=missing, patience=patience)
+        return self._exchanges.ask(request, read_attempt)
 
 
 def read_attempt(fields: Fields) -> Attempt:
@@ -309,6 +294,13 @@ def read_attempt(fields: Fields) -> Attempt:
     )
 
 
+def _invitations(fields: Fields) -> tuple[Invitation, ...]:
+    return tuple(
+        Invitation(_hex(one, "attempt", _ATTEMPT_SIZE), one.text("peer"), one.integer("seq"), one.integer("expires"))
+        for one in fields.objects("attempts")
+    )
+
+
 def _peer(fields: Fields) -> Peer:
     found = fields.objects("candidates") if fields.values.get("candidates") is not None else ()
     return Peer(fields.text("client_id"), _mapping(fields), tuple(_candidate(one) for one in found if _is_known(one)))
@@ -324,11 +316,7 @@ def _is_known(fields: Fields) -> bool:
 
 
 def _candidate(fields: Fields) -> Candidate:
-    try:
-        host = str(ip_address(fields.text("host")))
-    except ValueError:
-        raise fields.wrong("host") from None
-    return Candidate(_KINDS[fields.text("kind")], (host, fields.port("port")))
+    return Candidate(_KINDS[fields.text("kind")], (fields.host("host"), fields.port("port")))
 
 
 def _hex(fields: Fields, name: str, size: int) -> bytes:

@@ -34,7 +34,6 @@ from rendezvous.client.records import Identity
 __all__ = ["Offers"]
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 
 class Offers:
@@ -61,7 +60,7 @@ class Offers:
         """
         body = {"offers": [offer.members() for offer in offers]}
         request = Request("POST", "/offers", identity, body, longest=MAX_PAGE)
-        return self._ask(request, lambda fields: tuple(read_published(one) for one in fields.objects("offers")))
+        return self._exchanges.ask(request, lambda fields: tuple(map(read_published, fields.objects("offers"))))
 
     def topics(
         self,
@@ -80,7 +79,7 @@ class Offers:
         :param next: where to go on.
         """
         query = {"limit": limit, "offset": offset, "startsWith": starts_with, "next": next}
-        return self._ask(Request("GET", "/topics", query=query, longest=MAX_PAGE), read_topics)
+        return self._exchanges.ask(Request("GET", "/topics", query=query, longest=MAX_PAGE), read_topics)
 
     def find(
         self, topic: str, *, limit: int | None = None, bloom: str | None = None, next: str | None = None
@@ -123,7 +122,7 @@ class Offers:
         :param offer_id: which.
         :returns: fires with the time, in milliseconds since the epoch.
         """
-        return self._ask(
+        return self._exchanges.ask(
             Request("PUT", f"{_path(offer_id)}/heartbeat", identity, missing=NotFound),
             lambda fields: fields.integer("lastSeen"),
         )
@@ -135,7 +134,7 @@ class Offers:
         :param identity: the owner.
         :param offer_id: which.
         """
-        return self._ask(Request("DELETE", _path(offer_id), identity, missing=NotFound), lambda _: None)
+        return self._exchanges.ask(Request("DELETE", _path(offer_id), identity, missing=NotFound), lambda _: None)
 
     def answer(self, identity: Identity, offer_id: str, sdp: str, *, secret: str | None = None) -> Deferred[int]:
         """
@@ -148,7 +147,7 @@ class Offers:
         :returns: fires with the time of the answer, in milliseconds since the epoch.
         """
         body = {"sdp": sdp, "secret": secret}
-        return self._ask(
+        return self._exchanges.ask(
             Request("POST", f"{_path(offer_id)}/answer", identity, body, missing=NotFound),
             lambda fields: fields.integer("answeredAt"),
         )
@@ -179,7 +178,7 @@ class Offers:
         request = Request(
             "POST", f"{_path(offer_id)}/ice-candidates", identity, {"candidates": list(candidates)}, missing=NotFound
         )
-        return self._ask(request, lambda fields: fields.integer("candidatesAdded"))
+        return self._exchanges.ask(request, lambda fields: fields.integer("candidatesAdded"))
 
     def candidates(
         self,
@@ -205,16 +204,10 @@ class Offers:
         return self._page(request, "candidates", read_candidate)
 
     def _page(self, request: Request, name: str, read: Callable[[Fields], T]) -> Deferred[Page[T]]:
-        return self._ask(
+        return self._exchanges.ask(
             attrs.evolve(request, longest=MAX_PAGE),
             lambda fields: Page(tuple(read(one) for one in fields.objects(name)), next_page(fields)),
         )
-
-    def _ask(self, request: Request, read: Callable[[Fields], U]) -> Deferred[U]:
-        async def ask() -> U:
-            return read(await self._exchanges.call(request))
-
-        return Deferred.fromCoroutine(ask())
 
 
 def _path(offer_id: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -16,8 +15,6 @@ from rendezvous.client.errors import NotFound
 from rendezvous.client.offer_records import Page, Topic, next_page, read_topics
 
 __all__ = ["Polled", "Session", "Sessions", "Side"]
-
-T = TypeVar("T")
 
 
 class Side(Enum):
@@ -88,7 +85,7 @@ class Sessions:
         :param next: where to go on, in place of ``page``.
         """
         query = {"page": page, "limit": limit, "next": next}
-        return self._ask(_request("GET", "/topics", origin, query=query, longest=MAX_PAGE), read_topics)
+        return self._exchanges.ask(_request("GET", "/topics", origin, query=query, longest=MAX_PAGE), read_topics)
 
     def find(self, origin: str, topic: str, *, next: str | None = None) -> Deferred[Page[Session]]:
         """
@@ -99,7 +96,7 @@ class Sessions:
         :param next: where to go on.
         """
         request = _request("GET", f"/{segment(topic)}/sessions", origin, query={"next": next}, longest=MAX_PAGE)
-        return self._ask(
+        return self._exchanges.ask(
             request, lambda fields: Page(tuple(map(_session, fields.objects("sessions"))), next_page(fields))
         )
 
@@ -116,7 +113,7 @@ class Sessions:
         """
         body = {"info": info, "offer": offer, "code": code}
         request = _request("POST", f"/{segment(topic)}/offer", origin, body=body)
-        return self._ask(request, lambda fields: fields.text("code"))
+        return self._exchanges.ask(request, lambda fields: fields.text("code"))
 
     def answer(self, origin: str, code: str, answer: str) -> Deferred[None]:
         """
@@ -153,16 +150,10 @@ class Sessions:
         """
         body = {"code": code, "side": side.value, "wait": wait or None, "since": since}
         request = _request("POST", "/poll", origin, body=body, wait=wait, longest=MAX_PAGE)
-        return self._ask(request, lambda fields: _polled(fields, side))
+        return self._exchanges.ask(request, lambda fields: _polled(fields, side))
 
     def _send(self, origin: str, body: dict[str, object]) -> Deferred[None]:
-        return self._ask(_request("POST", "/answer", origin, body=body), lambda _: None)
-
-    def _ask(self, request: Request, read: Callable[[Fields], T]) -> Deferred[T]:
-        async def ask() -> T:
-            return read(await self._exchanges.call(request))
-
-        return Deferred.fromCoroutine(ask())
+        return self._exchanges.ask(_request("POST", "/answer", origin, body=body), lambda _: None)
 
 
 def _request(method: str, path: str, origin: str, **fields: Any) -> Request:
