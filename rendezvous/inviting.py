@@ -24,6 +24,8 @@ ATTEMPTS = "attempts to connect"
 
 #: Seconds between two rounds at least, so that much that is due does not keep the reactor from serving others.
 PAUSE = 0.005
+#: Seconds after which a round ends, and how often it asks the store at most.
+BUDGET, SLICES = 0.003, 5
 
 
 class Sends(Protocol):
@@ -100,12 +102,17 @@ class Inviting(Service):
     async def _look(self) -> None:
         try:
             self._store.use_facilities(self._facilities())
-            due = await self._store.attempts_due(self._clock.seconds())
-            self._send(due)
+            began = self._clock.seconds()
+            for _ in range(SLICES):
+                due = await self._store.attempts_due(self._clock.seconds())
+                self._send(due)
+                now = self._clock.seconds()
+                if due.next is None or due.next > now or now - began > BUDGET:
+                    break
         finally:
             self._is_busy = False
         if due.next is not None and self.running:
-            self._look_in(max(PAUSE, due.next - self._clock.seconds()))
+            self._look_in(max(PAUSE, due.next - now))
 
     def _send(self, due: Due) -> None:
         self._ended.update(due.outcomes)

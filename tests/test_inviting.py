@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.attempts.table import Due
 from rendezvous.core.macs import datagram_key, is_authentic
-from rendezvous.inviting import ATTEMPTS
+from rendezvous.inviting import ATTEMPTS, PAUSE, SLICES
 from rendezvous.testing import MemoryReactor, MemoryServer
 from rendezvous.wire import signed
 
@@ -257,3 +259,31 @@ class RestartTests(SynchronousTestCase):
         self.assertEqual(case.observe(case.b, attempt, AT_B), [1020, 1020])
         seen = case.ask(case.a, "GET", f"/attempts/{attempt}")
         self.assertEqual((seen["state"], len(seen["peer"]["candidates"])), ("go", 1))
+
+
+class BusyTests(ServerCase):
+    """Much that is due at the same moment."""
+
+    def test_round_ends_when_its_time_is_spent(self) -> None:
+        """Timers and sockets have their turn after some milliseconds; what is left follows soon."""
+        store, asked = self.server.rendezvous.store, 0
+
+        async def slow(now: float) -> Due:
+            nonlocal asked
+            asked += 1
+            self.server.reactor.rightNow += 0.01
+            return Due([], now, Counter())
+
+        async def fast(now: float) -> Due:
+            nonlocal asked
+            asked += 1
+            return Due([], now, Counter())
+
+        for due, expected in ((slow, 1), (fast, SLICES)):
+            self.patch(store, "attempts_due", due)
+            if not asked:
+                self.begin()
+            asked = 0
+            for number in (1, 2):
+                self.server.reactor.advance(PAUSE)
+                self.assertEqual(asked, number * expected)

@@ -7,22 +7,13 @@ client that names the address of somebody else as its own causes not one packet 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Set
 from ipaddress import ip_address
 
-from rendezvous.core.addresses import (
-    Address,
-    is_link_local,
-    is_loopback,
-    is_private,
-    is_shared,
-    is_unicast,
-    packed,
-    shown,
-)
+from rendezvous.core.addresses import Address, shown
 from rendezvous.core.attempts.attempt import Facilities, Side
 from rendezvous.core.attempts.mapping import mapping, predicted
+from rendezvous.core.attempts.places import Reach, place_of
 from rendezvous.core.connect import Candidate, CandidateKind, NatMapping
 from rendezvous.errors import Malformed
 
@@ -33,11 +24,8 @@ GIVEN_KINDS = (CandidateKind.HOST, CandidateKind.MAPPED, CandidateKind.RELAYED)
 
 #: Candidates of each kind that are passed on; private and public host candidates count apart.
 MOST_OF_A_KIND = 4
-#: The lowest port of a host candidate: no system service of a host may be sent probes.
-LEAST_HOST_PORT = 1024
-
-# Cached, because each change of an attempt looks at all of its addresses.
-_packed = lru_cache(4096)(packed)
+#: The lowest port of a host or relayed candidate: no system service of a host may be sent probes.
+LEAST_PORT = 1024
 
 
 def candidate(kind: str, host: str, port: int, prefix: str = "") -> Candidate:
@@ -75,14 +63,15 @@ def _of_host(side: Side, peer: Side) -> Iterator[Candidate]:
     own, other = _networks(side), _networks(peer)
     public = private = 0
     for each in side.given.candidates:
-        if each.kind is not CandidateKind.HOST or each.address[1] < LEAST_HOST_PORT:
+        host, port = each.address
+        if each.kind is not CandidateKind.HOST or port < LEAST_PORT:
             continue
-        octets = _packed(each.address[0])
-        if is_private(octets) or is_shared(octets):
+        place = place_of(host)
+        if place.reach is Reach.SITE:
             if own & other and private < MOST_OF_A_KIND:
                 private += 1
                 yield each
-        elif _network(octets) in own and _is_public_ipv6(octets) and public < MOST_OF_A_KIND:
+        elif place.is_ipv6 and place.reach is Reach.WORLD and place.network in own and public < MOST_OF_A_KIND:
             public += 1
             yield each
 
@@ -97,34 +86,49 @@ def _mapped(side: Side) -> list[Candidate]:
 
 def _observed(side: Side, peer: Side, round: int) -> Iterator[Candidate]:
     """Give where the server has seen the sockets, and where a sequential NAT will map them next."""
-    for ports in side.seen(round).values():
-        for host, port in ports.values():
-            # Two clients on the machine of the server, as in a demonstration, are there for each other alone.
-            if not is_loopback(_packed(host)) or any(is_loopback(_packed(other)) for other in peer.hosts()):
-                yield Candidate(CandidateKind.SERVER_REFLEXIVE, (host, port))
+    reaches = {place_of(host).reach for host in peer.hosts()}
+    seen = side.seen(round)
+    for ports in seen.values():
+        for address in ports.values():
+            if _may_reach(address[0], reaches):
+                yield Candidate(CandidateKind.SERVER_REFLEXIVE, address)
     if mapping(side, round) is NatMapping.SEQUENTIAL:
-        seen = side.seen(round)
         for address in predicted(seen.get(4) or seen[6]):
-            yield Candidate(CandidateKind.PREDICTED, address)
+            if _may_reach(address[0], reaches):
+                yield Candidate(CandidateKind.PREDICTED, address)
+
+
+def _may_reach(host: str, reaches: Set[Reach]) -> bool:
+    """
+    Tell whether an address that was observed names the same host for the peer as for the server.
+
+    :param reaches: of the addresses at which the peer was observed.
+    """
+    match place_of(host).reach:
+        case Reach.WORLD:
+            return True
+        case Reach.SITE:
+            # A peer elsewhere would send to a host of its own network that happens to have this address.
+            return not reaches.isdisjoint((Reach.SITE, Reach.MACHINE))
+        case Reach.MACHINE:
+            # Two clients on the machine of the server, as in a demonstration, are there for each other alone.
+            return Reach.MACHINE in reaches
+        case Reach.NOWHERE:
+            return False
 
 
 def _relayed(side: Side, facilities: Facilities) -> list[Candidate]:
-    given, hosts = side.given.candidates, facilities.relay_hosts
-    return [each for each in given if each.kind is CandidateKind.RELAYED and each.address[0] in hosts][:MOST_OF_A_KIND]
+    hosts = facilities.relay_hosts
+    return [
+        each
+        for each in side.given.candidates
+        if each.kind is CandidateKind.RELAYED and each.address[0] in hosts and each.address[1] >= LEAST_PORT
+    ][:MOST_OF_A_KIND]
 
 
 def _networks(side: Side) -> set[bytes]:
-    """:returns: the networks that a side was observed in: IPv4 addresses, and the /64 of IPv6."""
-    return {_network(_packed(host)) for host in side.hosts()}
-
-
-def _is_public_ipv6(address: bytes) -> bool:
-    is_near = is_loopback(address) or is_link_local(address)
-    return len(address) == 16 and is_unicast(address) and not is_near
-
-
-def _network(address: bytes) -> bytes:
-    return address if len(address) == 4 else address[:8]
+    """:returns: the networks that a side was observed in."""
+    return {place_of(host).network for host in side.hosts()}
 
 
 def _spelled(host: str) -> str:

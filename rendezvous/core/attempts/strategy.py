@@ -57,11 +57,11 @@ def _obstacle(one: Side, other: Side, round: int, facilities: Facilities) -> str
     mappings = (mapping(one, round), mapping(other, round))
     if NatMapping.BLOCKED in mappings:
         return "udp-blocked"
-    candidates = (passed_on(one, other, round, facilities), passed_on(other, one, round, facilities))
     if not set(one.seen(round)) & set(other.seen(round)):
         return "no-common-family"
-    if all(each.is_per_destination for each in mappings) and not _helps(*candidates):
-        return "symmetric-pair"
+    if all(each.is_per_destination for each in mappings):
+        candidates = (passed_on(one, other, round, facilities), passed_on(other, one, round, facilities))
+        return None if _helps(*candidates) else "symmetric-pair"
     return None
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from operator import itemgetter
 
 import attrs
@@ -36,8 +37,9 @@ from rendezvous.limits import AttemptLimits
 
 __all__ = ["AttemptTable", "Due"]
 
-#: Attempts that :meth:`AttemptTable.due` looks at in one call, at some 50 us each.
-DUE_AT_ONCE = 100
+#: Attempts that :meth:`AttemptTable.due` looks at in one call, at some 20 us each, or 400 us each if they have as many
+#: candidates and observations as they may.
+DUE_AT_ONCE = 20
 
 #: By how much versions grow at a restart: the file may lack the latest changes that a client has seen.
 RESTART_STEP = 1000
@@ -120,7 +122,8 @@ class AttemptTable:
     def due(self, now: float) -> Due:
         """:returns: what is due, of at most :data:`DUE_AT_ONCE` attempts; it counts as sent."""
         found: list[Invite | AddressCheck] = []
-        for _, attempt_id in list(self._due.irange(None, (now, b"\xff" * 9)))[:DUE_AT_ONCE]:
+        # What is done for an attempt moves it in the list, so these are taken out of it first.
+        for _, attempt_id in list(islice(self._due.irange(None, (now, b"\xff" * 9)), DUE_AT_ONCE)):
             attempt = self._by_id[attempt_id]
             self._settle(attempt, now)
             if attempt_id in self._by_id and attempt.due <= now:
