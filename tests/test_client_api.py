@@ -127,6 +127,7 @@ class RegisterAgainTests(SynchronousTestCase):
         """The application decides what to do then."""
         error = self.failureResultOf(self.client.register(), ServerBusy).value
         self.assertEqual((error.retry_after, len(self.server.requests)), (20, 1))
+        self.assertTrue(str(error).endswith("; try again in 20 s"), error)
 
     def test_next_attempt_comes_when_the_server_wants_it(self) -> None:
         """Not before, and a little later than it says, so that not all come back at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from unittest.mock import patch
 
 import attrs
@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.defer import CancelledError, succeed
 from twisted.internet.error import CannotListenError
 
-from rendezvous.client import ClientGone, ConnectFailed, Path, PeerNotFound, ServerUnreachable
+from rendezvous.client import ClientGone, ConnectFailed, NotOffered, Path, PeerNotFound, ServerUnreachable
 from rendezvous.client.connecting._host import RelayUse
 from rendezvous.client.connecting.paths import MAX_EARLY
 from rendezvous.client.portmap import PortMapping
@@ -307,6 +307,21 @@ class ListenTests(ConnectCase):
         self.assertLess(self.connected(alice, bob).ms, 600)
 
 
+class TurnedOffTests(ConnectCase):
+    """A server with ``--without connect``."""
+
+    settings: ClassVar[dict[str, Any]] = {"without": ("connect",)}
+
+    def test_server_without_the_protocol(self) -> None:
+        """Both sides say so, and do not wait for peers or for pulses; the error is not one about the peer."""
+        alice, bob = self.behind(translation.FULL_CONE, 1), self.behind(translation.FULL_CONE, 2)
+        listening = bob.connector.listen(bob.take)
+        connecting = alice.connector.connect(bob.identity.client_id)
+        self.run_for(3)
+        self.failureResultOf(listening, NotOffered)
+        self.failureResultOf(connecting, NotOffered)
+
+
 class LossTests(ConnectCase):
     """Requests and answers that are lost."""
 
@@ -352,7 +367,9 @@ class RefusalTests(ConnectCase):
         self.run_for(0.5)
         sockets = set(bob.machine._sockets)
         error = self.refused(alice, bob)
-        self.assertEqual((error.code, error.reason), ("declined", "The peer has declined."))
+        self.assertEqual(
+            (error.code, error.reason), ("declined", "The peer has declined: it may be busy, or not admit this client.")
+        )
         self.assertEqual(asked, [alice.identity.client_id])
         self.assertEqual(set(bob.machine._sockets), sockets)
 

@@ -25,6 +25,7 @@ from twisted.web.iweb import IResponse
 
 from rendezvous.client.errors import (
     ClientError,
+    NotOffered,
     NotRegistered,
     PeerHasNoAddress,
     PeerNotFound,
@@ -47,7 +48,12 @@ _NO_REPLY = (
     RequestTransmissionFailed,
     ResponseFailed,
 )
-_MISSING = {"no-address": PeerHasNoAddress, "no-such-peer": PeerNotFound, "not-registered": NotRegistered}
+_MISSING = {
+    "no-address": PeerHasNoAddress,
+    "no-such-path": NotOffered,
+    "no-such-peer": PeerNotFound,
+    "not-registered": NotRegistered,
+}
 
 
 class BodyTooLong(Exception):

@@ -13,6 +13,7 @@ __all__ = [
     "ClientGone",
     "ConnectFailed",
     "NotFound",
+    "NotOffered",
     "NotRegistered",
     "PeerHasNoAddress",
     "PeerNotFound",
@@ -54,7 +55,8 @@ class ClientError(Exception):
         self.server_message = None if server_message is None else _one_line(server_message)
         self.retry_after = retry_after
         said = f" (the server says: {self.server_message})" if self.server_message else ""
-        super().__init__(f"{happened or self.happened}{said}; {self.advice}".removesuffix("; "))
+        advice = self.advice if retry_after is None else f"try again in {retry_after:g} s"
+        super().__init__(f"{happened or self.happened}{said}; {advice}".removesuffix("; "))
 
 
 class ServerUnreachable(ClientError):
@@ -83,6 +85,13 @@ class RequestRefused(ClientError):
 
     happened = "the server refused the request"
     advice = "the same request will be refused again"
+
+
+class NotOffered(RequestRefused):
+    """The server has nothing at this path: it is another server, or its operator has turned the protocol off."""
+
+    happened = "the server does not offer this"
+    advice = "check that the URL is that of a rendezvous server; its operator may have turned the protocol off"
 
 
 class NotRegistered(ClientError):

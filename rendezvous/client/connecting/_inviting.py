@@ -14,7 +14,7 @@ from rendezvous.client._backoff import retry_delay
 from rendezvous.client._latch import Latch
 from rendezvous.client.attempts import LONGEST_WAIT, Invitation
 from rendezvous.client.connecting._host import Host
-from rendezvous.client.errors import ClientError, ClientGone, NotRegistered
+from rendezvous.client.errors import ClientError, ClientGone, NotOffered, NotRegistered
 from rendezvous.client.keepalive import KeepAlive
 
 __all__ = ["Invitations"]
@@ -56,6 +56,7 @@ class Invitations:
         self._asking: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         self._ready = Latch()
+        self._is_online = self._is_answered = False
         self._late: IDelayedCall | None = None
         self._hint: IDelayedCall | None = None
         self._since: int | None = None
@@ -78,6 +79,7 @@ class Invitations:
             on_invitation=self._hinted,
         )
         self._ready = Latch()
+        self._is_online = self._is_answered = False
         self._begin_pulses(self._pulses)
         self._begin_asking()
 
@@ -85,8 +87,9 @@ class Invitations:
         """
         Wait until peers can connect.
 
-        :returns: fires when the server has taken a pulse, or has answered over HTTP and not taken one for
-            :data:`PULSE_TIME`; fails with ``NotRegistered`` when it does not know the client.
+        :returns: fires when the server has answered over HTTP, and has taken a pulse, or taken none for
+            :data:`PULSE_TIME`; fails with ``ClientGone`` when it does not know the client, and with ``NotOffered`` when
+            clients cannot connect with its help.
         """
         return self._ready.wait()
 
@@ -113,11 +116,19 @@ class Invitations:
 
     def _begin_pulses(self, pulses: KeepAlive) -> None:
         pulses.startService()
-        pulses.whenOnline().addCallbacks(lambda _: self._ready.set(), self._not_online)
+        pulses.whenOnline().addCallbacks(self._online, self._not_online)
+
+    def _online(self, _: object) -> None:
+        self._is_online = True
+        if self._is_answered:
+            self._ready.set()
 
     def _not_online(self, failure: Failure) -> None:
         if failure.check(ClientGone):
             self._ready.set(ClientGone)
+
+    def _not_offered(self, error: NotOffered) -> None:
+        self._ready.set(lambda: error)
 
     def _begin_asking(self) -> None:
         self._asking = Deferred.fromCoroutine(self._ask())
@@ -140,6 +151,9 @@ class Invitations:
                 found = await self._host.client.attempts.invitations(self._host.identity, wait=wait, since=self._since)
             except NotRegistered:
                 return  # The pulses report it.
+            except NotOffered as error:
+                self._not_offered(error)
+                return
             except ClientError as error:
                 # Another server process may count anew. What was seen is not reported again.
                 self._since = None
@@ -158,6 +172,9 @@ class Invitations:
 
     def _answered(self) -> None:
         """The server can be asked: that is enough, if it takes no pulse."""
+        self._is_answered = True
+        if self._is_online:
+            self._ready.set()
         if self._late is None and not self._ready.is_set:
             self._late = self._host.reactor.callLater(PULSE_TIME, self._ready.set)
 

@@ -8,7 +8,7 @@ from rendezvous.client.errors import ConnectFailed
 __all__ = ["error_of"]
 
 _ENDED = {
-    AttemptState.DECLINED: ("declined", "The peer has declined."),
+    AttemptState.DECLINED: ("declined", "The peer has declined: it may be busy, or not admit this client."),
     AttemptState.FAILED: ("failed", "The server says that there can be no path."),
     AttemptState.DONE: ("closed", "The peer has ended the attempt."),
 }

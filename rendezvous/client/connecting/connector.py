@@ -142,8 +142,9 @@ class Connector:
         :param on_path: called with each path; it sets the callbacks of the path.
         :param allow: called with the client id of a peer that wants to connect. If it returns false, the peer is
             declined and learns no address. Without it, anyone who knows the id of this client may connect.
-        :returns: fires when the server has taken a pulse, so that peers can connect, or, where UDP is blocked, 2 s
-            after it has answered over HTTP; fails with ``ClientGone`` when it does not know this client.
+        :returns: fires when peers can connect: the server has answered over HTTP and has taken a pulse, or, where UDP
+            is blocked, has taken none for 2 s. Fails with ``ClientGone`` when it does not know this client, and with
+            ``NotOffered`` when its operator has turned the protocol off.
         """
         self._listening, self._on_path = True, on_path
         self._allow = allow or _all
