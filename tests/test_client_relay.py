@@ -50,6 +50,22 @@ class AllocateTests(RelayCase):
         result = self.relay("turn:[2001:db8::1]", TCP).allocate()
         self.assertApproximates(self.reactor.until(lambda: result.called), 6 * ONE_WAY, 0.011)
 
+    def test_tcp_is_tried_at_once_when_all_servers_over_udp_have_refused(self) -> None:
+        """While one of them may still answer, TCP waits for the end of the head start."""
+        for silent in (False, True):
+            self.setUp()
+            self.reactor.datagrams[SERVER] = refusing = MemoryTurn()
+            refusing.refusals[Method.ALLOCATE] = [(403, ())]
+            servers = (UDP, f"turn:{OTHER[0]}", TCP) if silent else (UDP, TCP)
+            self.reactor.nameResolver.known[OTHER[0]] = [OTHER[0]]
+            relay = self.relay(*servers)
+            result = relay.allocate()
+            took = self.reactor.until(lambda result=result: result.called)
+            self.assertApproximates(took, (HEAD_START if silent else 2 * ONE_WAY) + 6 * ONE_WAY, 0.02)
+            assert relay.server is not None
+            self.assertEqual(relay.server.transport, Transport.TCP)
+            relay.close()
+
     def test_lost_datagram_is_repeated(self) -> None:
         """After half a second, and then after twice as long."""
         self.reactor.losses = [True, True]
@@ -81,6 +97,7 @@ class AllocateTests(RelayCase):
         self.reactor.nameResolver.known["turn.example"] = ["2001:db8::1", SERVER[0]]
         self.reactor.unreachable.add("2001:db8::1")
         self.allocated("turn:turn.example")
+        self.assertEqual([socket.open for socket in self.reactor.sockets], [False, True])
 
     def test_new_port_is_tried_on_a_mismatch(self) -> None:
         """Error 437: the server still has an allocation of another socket on this port (RFC 8656, section 7.4)."""
@@ -98,6 +115,12 @@ class AllocateTests(RelayCase):
         assert relay.server is not None
         self.assertEqual((relay.server.host, relay.server.port), OTHER)
         self.assertEqual((len(self.server.allocations), len(other.allocations)), (0, 1))
+
+    def test_alternate_that_is_not_named_or_not_asked_for_is_not_followed(self) -> None:
+        """Error 300 has to name a server, and no other error sends the client to one."""
+        for refusal in ((300, ()), (403, ((Name.ALTERNATE_SERVER, OTHER),))):
+            self.server.refusals[Method.ALLOCATE] = [refusal]
+            self.assertUnavailable(self.relay(UDP), f"error {refusal[0]}")
 
     def test_servers_that_name_each_other_are_given_up(self) -> None:
         """After three of them."""

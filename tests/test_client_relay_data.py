@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rendezvous.client.relay import MAX_DATAGRAM, Relay
+from rendezvous.client.relay.allocation import MAX_CHANNELS, MAX_PERMISSIONS, RENEWAL
 from rendezvous.wire.turn import Method, Name, encode_channel_data, first
 from tests._relay_case import OTHER, PEER, TCP, UDP, Address, RelayCase
 from tests._turn_case import ONE_WAY, SERVER, MemoryStream, ice_servers
@@ -118,9 +119,63 @@ class DataTests(RelayCase):
         hosts = [f"203.0.113.{number}" for number in range(100, 200)]
         for host in hosts:
             relay.permit(host)
+        self.settle()  # The answers come for hosts too that have given way meanwhile.
         for host in [PEER[0], *hosts]:
             self.socket().receive(self.server.data(b"hello", (host, 1)))
         self.assertEqual([source[0] for _, source in self.heard], [PEER[0], *hosts[-63:]])
+
+    def test_host_that_gave_way_is_not_renewed(self) -> None:
+        """Of 100 hosts, only the 64 that are left are asked for again."""
+        relay = self.allocated()
+        for number in range(100):
+            relay.permit(f"203.0.113.{number}")
+        self.settle()
+        before = self.server.count(Method.CREATE_PERMISSION)
+        self.pass_time(RENEWAL + 1)
+        self.assertEqual(self.server.count(Method.CREATE_PERMISSION) - before, MAX_PERMISSIONS)
+
+    def test_channels_are_bounded(self) -> None:
+        """The first 64 peers that both send and are sent to have one; to the next one goes an indication."""
+        relay = self.allocated()
+        relay.permit(PEER[0])
+        peers = [(PEER[0], port) for port in range(1, MAX_CHANNELS + 2)]
+        for peer in peers:
+            self.socket().receive(self.server.data(b"hello", peer))
+            relay.send(b"hello", peer)
+        self.settle()
+        self.assertEqual(list(self.server.channels[self.socket()].values()), peers[:MAX_CHANNELS])
+        for _ in range(2):
+            relay.send(b"again", peers[-1])
+            self.settle()
+        self.assertEqual(self.server.sent[-2:], [(b"again", peers[-1])] * 2)
+        self.assertEqual(self.server.count(Method.CHANNEL_BIND), MAX_CHANNELS)
+
+    def test_only_the_last_peers_that_sent_get_a_channel(self) -> None:
+        """A peer that sends from 65 ports does not fill the memory: the first port is forgotten."""
+        relay = self.allocated()
+        relay.permit(PEER[0])
+        for port in range(1, MAX_PERMISSIONS + 2):
+            self.socket().receive(self.server.data(b"hello", (PEER[0], port)))
+        for port in (1, 2):
+            relay.send(b"hello", (PEER[0], port))
+        self.settle()
+        self.assertEqual(list(self.server.channels[self.socket()].values()), [(PEER[0], 2)])
+
+    def test_channel_that_is_not_renewed_leaves_indications(self) -> None:
+        """The server refuses the renewal of a channel: data goes on without it."""
+        relay = self.allocated()
+        relay.permit(PEER[0])
+        self.socket().receive(self.server.data(b"hello", PEER))
+        relay.send(b"hello", PEER)
+        self.settle()
+        self.server.refusals[Method.CHANNEL_BIND] = [(400, ())]
+        self.pass_time(RENEWAL + 1)
+        self.assertEqual(self.server.refusals[Method.CHANNEL_BIND], [])
+        before = self.server.indications
+        relay.send(b"again", PEER)
+        self.settle()
+        self.assertEqual(self.server.indications, before + 1)
+        self.assertEqual(self.server.sent[-1], (b"again", PEER))
 
     def test_longest_datagram(self) -> None:
         """One byte more is dropped."""
@@ -294,6 +349,28 @@ class LifeTests(RelayCase):
         self.reactor.until(lambda: closed.called, 1)
         self.assertEqual(self.server.allocations, {})
         self.assertEqual(self.lost, [])
+        self.assertQuiet()
+
+    def test_closing_in_the_middle_of_a_refresh_releases_the_address(self) -> None:
+        """The answer to the refresh, which is given up, does not end the release."""
+        relay = self.allocated()
+        before = self.server.count(Method.REFRESH)
+        self.reactor.until(lambda: self.server.count(Method.REFRESH) > before)
+        closed = relay.close()
+        self.reactor.until(lambda: closed.called, 1)
+        self.assertEqual(self.server.allocations, {})
+        self.assertEqual(self.lost, [])
+        self.assertQuiet()
+
+    def test_nothing_is_renewed_while_the_address_is_released(self) -> None:
+        """A permission that is due just then is not asked for."""
+        relay = self.allocated()
+        relay.permit(PEER[0])
+        self.pass_time(RENEWAL - 0.5)
+        self.server.deaf = {Method.REFRESH}
+        closed = relay.close()
+        self.reactor.until(lambda: closed.called, 1.1)
+        self.assertEqual(self.server.count(Method.CREATE_PERMISSION), 1)
         self.assertQuiet()
 
     def test_release_is_repeated(self) -> None:

@@ -251,7 +251,7 @@ class FramesTests(SynchronousTestCase):
 
     def test_stream_that_is_none_is_refused(self) -> None:
         """Frames before the place are still given."""
-        for garbage in (b"\x50\x00\x00\x00", b"\x00\x01\x00\x02", b"SSH-"):
+        for garbage in (b"\x50\x00\x00\x00", b"\x00\x01\x00\x02", b"\x3f\xff\x00\x01", b"SSH-"):
             frames, found = Frames(), []
             with self.assertRaises(WireError):
                 for frame in frames.feed(SAMPLE_REQUEST + garbage):

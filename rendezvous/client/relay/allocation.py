@@ -112,8 +112,7 @@ class Allocation:
             clock, username, password, send=self._send_request, reliable=carrier.reliable, draw=random.randbytes
         )
         self._relayed: Address | None = None
-        # No more data: released or lost. Closed: no more frames at all.
-        self._over = self._closed = False
+        self._over = False  # Released or lost: there is no more data.
         # Whether the server has refused a host; the hosts in the order in which they were asked for.
         self._permissions: dict[str, bool] = {}
         self._heard: dict[Address, None] = {}
@@ -133,8 +132,6 @@ class Allocation:
 
     def received(self, frame: bytes) -> None:
         """Take a frame of the server. It never raises."""
-        if self._closed:
-            return
         if is_channel_data(frame):
             self._channel_data(frame)
             return
@@ -210,7 +207,7 @@ class Allocation:
             self._on_lost(reason)
 
     def _end(self, reason: str) -> None:
-        self._over = self._closed = True
+        self._over = True
         self._stop_timers()
         self._requests.close(reason)
         self._carrier.close()
