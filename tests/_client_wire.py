@@ -52,10 +52,11 @@ class PipeEnd(StringTransport):
             self.protocol.dataReceived(data)
 
     def loseConnection(self) -> None:
-        """Close, at both ends."""
+        """Close, at both ends, unless the network has lost this connection: then the other end does not learn it."""
         super().loseConnection()
         self._reactor.callLater(0, self.end)
-        self._reactor.callLater(self._delay, self.other.end)
+        if not self.mute:
+            self._reactor.callLater(self._delay, self.other.end)
 
     def abortConnection(self) -> None:
         """Close at once."""
