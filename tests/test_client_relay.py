@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import CancelledError
 
 from rendezvous.client.relay.relay import ALLOCATE_TIME, HEAD_START, Relay, RelayUnavailable
@@ -60,7 +62,7 @@ class AllocateTests(RelayCase):
             self.reactor.nameResolver.known[OTHER[0]] = [OTHER[0]]
             relay = self.relay(*servers)
             result = relay.allocate()
-            took = self.reactor.until(lambda result=result: result.called)
+            took = self.reactor.until(partial(getattr, result, "called"))
             self.assertApproximates(took, (HEAD_START if silent else 2 * ONE_WAY) + 6 * ONE_WAY, 0.02)
             assert relay.server is not None
             self.assertEqual(relay.server.transport, Transport.TCP)
