@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from itertools import product
-from pathlib import Path
-
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client import Attempt, AttemptState, NatMapping, Peer
+from rendezvous.client import Attempt, AttemptState, Peer
 from rendezvous.client._latch import Latch
 from rendezvous.client.connecting._reasons import error_of
-from rendezvous.core.attempts.strategy import REASONS
-from rendezvous.core.punching.reasons import no_path
-
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 class LatchTests(SynchronousTestCase):
@@ -68,17 +60,6 @@ class ErrorOfTests(SynchronousTestCase):
         """They are kept as they are."""
         error = error_of(ended(AttemptState.FAILED, "symmetric-pair", "Both NATs."))
         self.assertEqual((error.code, error.reason), ("symmetric-pair", "Both NATs."))
-
-    def test_codes_are_documented(self) -> None:
-        """Each code that a connection can fail with stands in the documentation."""
-        ends = [*REASONS, *(error_of(ended(state)).code for state in AttemptState if state.over)]
-        ends += [
-            no_path(ours, theirs, heard=heard, relay=False).code
-            for ours, theirs, heard in product(NatMapping, NatMapping, (False, True))
-        ]
-        page = (DOCS / "connecting.rst").read_text("utf-8")
-        documented = set(re.findall(r"^   \* - ``([a-z-]+)``$", page, re.MULTILINE))
-        self.assertEqual(set(map(str, ends)) - documented, set())
 
 
 def ended(state: AttemptState, code: str | None = None, reason: str | None = None) -> Attempt:

@@ -127,7 +127,7 @@ class AllocateTests(RelayCase):
     def test_servers_that_name_each_other_are_given_up(self) -> None:
         """After three of them."""
         self.server.refusals[Method.ALLOCATE] = [(300, ((Name.ALTERNATE_SERVER, SERVER),))] * 9
-        self.assertUnavailable(self.relay(UDP), "to and fro")
+        self.assertUnavailable(self.relay(UDP), "again and again")
         self.assertEqual(self.server.count(Method.ALLOCATE), 3)
 
     def test_stale_nonce_is_replaced(self) -> None:
@@ -203,7 +203,7 @@ class AllocateTests(RelayCase):
         self.reactor.until(lambda: self.reactor.connections)
         self.reactor.connections[0].deliver(b"SSH-2.0-OpenSSH\r\n")
         self.reactor.until(lambda: result.called, 1)
-        self.assertIn("no TURN server", str(self.failureResultOf(result, RelayUnavailable).value))
+        self.assertIn("does not speak TURN", str(self.failureResultOf(result, RelayUnavailable).value))
         self.assertQuiet()
 
     def test_name_without_an_address_is_said(self) -> None:

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import runpy
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import attrs
@@ -16,8 +17,12 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 import rendezvous
-from rendezvous import errors
+from rendezvous import client, errors
+from rendezvous.client.attempts import AttemptState
+from rendezvous.client.connecting._reasons import error_of
+from rendezvous.core.attempts.strategy import REASONS
 from rendezvous.core.presence.states import ON_PULSE, PulseCode, Timers
+from rendezvous.core.punching.reasons import no_path
 from rendezvous.limits import MAX_BODY
 from rendezvous.settings import CONFIG, Settings, option_name
 from rendezvous.testing import MemoryServer
@@ -235,6 +240,30 @@ class CommandPageTests(SynchronousTestCase):
         self.assertEqual({term.split()[1] for term in terms if term.startswith("rendezvous ")}, set(options))
         named = {term.split()[0].removeprefix("--") for term in terms if term.startswith("--")}
         self.assertEqual(named, set().union(*options.values()) - {"help"})
+
+
+class ClientPagesTests(SynchronousTestCase):
+    """``client.rst`` and ``connecting.rst``: the library for clients."""
+
+    pages = (DOCS / "client.rst", DOCS / "connecting.rst")
+
+    def test_every_public_name_is_documented(self) -> None:
+        """All that an application can import from the library and its packages."""
+        text = "".join(map(read, self.pages))
+        documented = re.findall(r"^\.\. auto(?:class|exception|data):: (?:[\w.]+\.)?(\w+)$", text, re.MULTILINE)
+        public = {*client.__all__, *client.portmap.__all__, *client.relay.__all__}
+        self.assertEqual(public - set(documented), set())
+
+    def test_codes_are_those_of_the_code(self) -> None:
+        """A connection fails with a code of the server, of the puncher, or because there is no socket."""
+        codes = {*REASONS, "no-socket", error_of(None).code}
+        for state in AttemptState:
+            if state.over:
+                codes.add(error_of(client.Attempt(bytes(8), state, True, 1, 0, 1, client.Peer("0" * 32))).code)
+        for ours, theirs, heard in product(client.NatMapping, client.NatMapping, (False, True)):
+            codes.add(no_path(ours, theirs, heard=heard, relay=False).code)
+        found = {literal(code) for code, _ in rows(DOCS / "connecting.rst", "Code")}
+        self.assertEqual(found, codes)
 
 
 class EmbeddingPageTests(SynchronousTestCase):

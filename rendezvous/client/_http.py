@@ -133,7 +133,7 @@ class Request:
 
 class Exchanges:
     """
-    Sends requests to one server, and keeps the time of the server that its replies tell.
+    Sends requests to one server, and learns the time of the server from its replies.
 
     :param base_url: where the server's routes begin.
     :param treq: what sends requests.

@@ -1,4 +1,4 @@
-"""The time of the server, by a local clock and the difference that the server's answers tell."""
+"""The time of the server, by a local clock and its difference from the timestamps in the server's answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ServerTime:
 
     @property
     def known(self) -> bool:
-        """:returns: whether the server has told its time."""
+        """:returns: whether an answer of the server has had a timestamp."""
         return self._ahead is not None
 
     @property
@@ -37,7 +37,7 @@ class ServerTime:
 
     def learn(self, timestamp: float, at: float) -> None:
         """
-        Take the time that an answer tells.
+        Take the time in an answer.
 
         :param timestamp: of the answer, in seconds or in milliseconds since the epoch. A value that is no time is
             ignored.
@@ -56,5 +56,5 @@ class ServerTime:
         :raises RuntimeError: when it is not known.
         """
         if self._ahead is None:
-            raise RuntimeError("the server has not told its time")
+            raise RuntimeError("the time of the server is not known yet")
         return round((self._seconds() + self._ahead) * 1000)

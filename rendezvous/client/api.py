@@ -84,7 +84,7 @@ class RendezvousClient:
 
     @property
     def time(self) -> ServerTime:
-        """:returns: the time of the server, as its answers have told it."""
+        """:returns: the time of the server, as its answers say."""
         return self._exchanges.time
 
     @property

@@ -103,7 +103,7 @@ class UDPCarrier(DatagramProtocol):
         Open the socket.
 
         :param address: of the server.
-        :raises TurnFailed: if there is no way to this address.
+        :raises TurnFailed: if nothing can be sent to this address.
         """
         self._address = address
         try:
@@ -112,7 +112,7 @@ class UDPCarrier(DatagramProtocol):
             self.transport.write(_NOTHING, address)
         except (CannotListenError, OSError) as error:
             self.close()
-            raise TurnFailed(f"there is no way to {address[0]}: {error}") from error
+            raise TurnFailed(f"no datagram can be sent to {address[0]}: {error}") from error
 
     def send(self, frame: bytes, *, droppable: bool) -> None:
         """Send a frame, or drop it."""
@@ -170,7 +170,7 @@ class StreamCarrier(Protocol):
                     return
                 self._received(frame)
         except WireError:
-            self._end("what listens there is no TURN server")
+            self._end("the server does not speak TURN")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Say that it is over, unless we have closed it."""

@@ -70,7 +70,7 @@ class Link:
                 elif refused.code != _MISMATCH:
                     raise
                 # RFC 8656, section 7.4: the server still has an allocation of the socket before us on this port.
-        raise TurnFailed("the TURN server sends us to and fro")
+        raise TurnFailed("the TURN server refers to another server again and again")
 
     async def _try(self) -> Link:
         carrier = await open_carrier(self._reactor, self.server, self._trust_root, self._received, self._lost)
