@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.macs import datagram_key, derive_key, is_authentic, mac
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.errors import WireError
-from rendezvous.wire.places import decode_place, encode_place
+from rendezvous.wire.connect import decode_address, encode_address
 from rendezvous.wire.signed import (
     SHORT_SIZE,
     SIGNED_SIZE,
@@ -93,25 +93,25 @@ class PlaceTests(SynchronousTestCase):
     def test_ipv4_is_mapped(self) -> None:
         """An IPv4 address is written as one mapped into IPv6, and read as IPv4."""
         data = bytes.fromhex("00000000000000000000ffffc0000207") + (40000).to_bytes(2, "big")
-        self.assertEqual(encode_place(ADDRESS), data)
-        self.assertEqual(encode_place(("::ffff:192.0.2.7", 40000)), data)
-        self.assertEqual(decode_place(data), ADDRESS)
+        self.assertEqual(encode_address(ADDRESS), data)
+        self.assertEqual(encode_address(("::ffff:192.0.2.7", 40000)), data)
+        self.assertEqual(decode_address(data), ADDRESS)
 
     def test_other_lengths_are_wire_errors(self) -> None:
         """One byte less or more."""
         for size in (0, 17, 19):
-            self.assertRaises(WireError, decode_place, bytes(size))
+            self.assertRaises(WireError, decode_address, bytes(size))
 
     @given(HOSTS, st.integers(0, 65535))
     def test_what_is_written_is_read(self, host: str, port: int) -> None:
         """Both kinds of addresses."""
-        shown, read = decode_place(encode_place((host, port)))
-        self.assertEqual((encode_place((shown, read)), read), (encode_place((host, port)), port))
+        shown, read = decode_address(encode_address((host, port)))
+        self.assertEqual((encode_address((shown, read)), read), (encode_address((host, port)), port))
 
     @given(st.binary(min_size=18, max_size=18))
     def test_any_18_bytes_are_read(self, data: bytes) -> None:
         """And give the same bytes again."""
-        self.assertEqual(encode_place(decode_place(data)), data)
+        self.assertEqual(encode_address(decode_address(data)), data)
 
 
 class RequestTests(SynchronousTestCase):
@@ -171,14 +171,14 @@ class ReplyTests(SynchronousTestCase):
         """It repeats what identifies the request, and adds the code and the address."""
         request = encode_request(Request(CLIENT, 1, b"nonce..8", ATTEMPT, 3, 1), KEY)
         reply = reply_to(request, PulseCode.ON_TIME, ADDRESS, KEY)
-        body = b"\x0b\x81\x03\xfc" + request[4:44] + encode_place(ADDRESS) + b"\1\0"
+        body = b"\x0b\x81\x03\xfc" + request[4:44] + encode_address(ADDRESS) + b"\1\0"
         self.assertEqual(reply, signed(body))
         self.assertEqual(len(reply), SIGNED_SIZE)
 
     @given(REQUESTS, st.sampled_from(PulseCode), HOSTS, st.integers(0, 65535))
     def test_what_is_written_is_read(self, request: Request, code: PulseCode, host: str, port: int) -> None:
         """All codes and all kinds of addresses."""
-        address = decode_place(encode_place((host, port)))
+        address = decode_address(encode_address((host, port)))
         read = decode_reply(reply_to(encode_request(request, KEY), code, (host, port), KEY), KEY)
         repeated = Request(request.client_id, request.time, request.nonce, request.attempt, 0, request.port)
         self.assertEqual(read, Reply(code, repeated, address))

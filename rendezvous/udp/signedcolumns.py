@@ -16,13 +16,13 @@ from rendezvous.udp.columns import BatchColumns
 from rendezvous.udp.mmsg import MESSAGE_SIZE, Batch
 from rendezvous.udp.rows import words
 from rendezvous.udp.shared import Drop
-from rendezvous.wire.signed import SIGNED_SIZE
+from rendezvous.wire.signed import REPLY, SIGNED_SIZE
 
 __all__ = ["Port", "SignedColumns"]
 
 _BODY = SIGNED_SIZE - MAC_SIZE
 #: What the reply to a pulse on time begins with.
-_ON_TIME = b"\x0b\x81" + PulseCode.ON_TIME.to_bytes(2, "big")
+_ON_TIME = REPLY + PulseCode.ON_TIME.to_bytes(2, "big")
 #: Where a reply has the address that the request came from: the host, the port.
 _HOST_AT, _PORT_AT = 44, 60
 

@@ -18,7 +18,7 @@ from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, NAME_SIZE, Batch, keys_in_hex
 from rendezvous.udp.rows import replies, words
-from rendezvous.wire.signed import SIGNED_SIZE
+from rendezvous.wire.signed import REQUEST, SIGNED_SIZE
 
 if TYPE_CHECKING:
     from rendezvous.udp.fast import Decide
@@ -30,7 +30,6 @@ FEW = 12
 
 _BINDING = bytes.fromhex("000100002112a442")
 _BINDING_SIZE = 20
-_SIGNED_REQUEST = b"\x0b\x01"
 _IPV4_RESPONSE, _IPV6_RESPONSE = 32, 44
 _MAPPED = int(np.frombuffer(bytes(2) + b"\xff\xff", np.uint32)[0])
 
@@ -119,7 +118,7 @@ class Together:
         self._first = words(batch.received.buffers, np.uint64, batch.received.room)[:, 0]
         self._binding = np.frombuffer(_BINDING, np.uint64)[0]
         self._beginnings = words(batch.received.buffers, np.uint16, batch.received.room)[:, 0]
-        self._request = np.frombuffer(_SIGNED_REQUEST, np.uint16)[0]
+        self._request = np.frombuffer(REQUEST, np.uint16)[0]
         self._replies = {code: replies(batch, code) for code in (PulseCode.ON_TIME, PulseCode.UNKNOWN)}
         self._bindings = _Bindings(batch)
 

@@ -12,12 +12,9 @@ import struct
 from rendezvous.core.macs import MAC_SIZE, derive_key, is_authentic, mac
 from rendezvous.core.punching.probes import MAX_PAYLOAD, PATH_ID_SIZE, Data, Probe, ProbeType
 from rendezvous.errors import WireError
-from rendezvous.wire.places import PLACE_SIZE, decode_place, encode_place
+from rendezvous.wire.connect import ADDRESS_SIZE, MAGIC, decode_address, encode_address
 
-__all__ = ["ATTEMPT_SIZE", "DATA_OVERHEAD", "MAGIC", "PAIR_KEY_SIZE", "PROBE_SIZE", "PairCodec"]
-
-MAGIC = 0x0B
-"""The first byte of each datagram of connecting."""
+__all__ = ["ATTEMPT_SIZE", "DATA_OVERHEAD", "PAIR_KEY_SIZE", "PROBE_SIZE", "PairCodec"]
 
 PAIR_KEY_SIZE = 32
 ATTEMPT_SIZE = 8
@@ -28,7 +25,7 @@ DATA_OVERHEAD = 24
 _CONTROLLING, _NOMINATE, _TO_MAPPING, _BIRTHDAY, _RELAYED = 1, 2, 4, 8, 16
 _FLAGS = _CONTROLLING | _NOMINATE | _TO_MAPPING | _BIRTHDAY | _RELAYED
 _DATA_BY_CONTROLLING, _DATA_BY_CONTROLLED = 0x20, 0x21
-_PROBE = struct.Struct(f"!BBH{ATTEMPT_SIZE}sI8s{PLACE_SIZE}s{PATH_ID_SIZE}s")
+_PROBE = struct.Struct(f"!BBH{ATTEMPT_SIZE}sI8s{ADDRESS_SIZE}s{PATH_ID_SIZE}s")
 _DATA_HEADER = struct.Struct("!BBHI")
 _TYPES = frozenset(ProbeType)
 
@@ -69,7 +66,7 @@ class PairCodec:
             self._attempt,
             probe.sequence,
             probe.nonce,
-            encode_place(probe.address),
+            encode_address(probe.address),
             probe.path,
         )
         return body + mac(self._probe_key, body)
@@ -110,7 +107,7 @@ class PairCodec:
         if not is_authentic(self._probe_key, datagram):
             raise WireError("the MAC of the probe is wrong")
         return Probe(
-            ProbeType(kind), sequence, nonce, decode_place(where), bool(flags & _NOMINATE), path,
+            ProbeType(kind), sequence, nonce, decode_address(where), bool(flags & _NOMINATE), path,
             bool(flags & _TO_MAPPING), bool(flags & _BIRTHDAY), bool(flags & _RELAYED),
         )  # fmt: skip
 

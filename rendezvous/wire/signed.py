@@ -17,10 +17,12 @@ from rendezvous.core.macs import is_authentic, mac
 from rendezvous.core.presence.signedrequests import NO_ATTEMPT, Request
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.errors import WireError
-from rendezvous.wire.places import PLACE_SIZE, decode_place, encode_place
+from rendezvous.wire.connect import ADDRESS_SIZE, MAGIC, decode_address, encode_address
 
 __all__ = [
     "NO_ATTEMPT",
+    "REPLY",
+    "REQUEST",
     "SHORT_SIZE",
     "SIGNED_SIZE",
     "Reply",
@@ -40,11 +42,13 @@ __all__ = [
 #: Bytes of a request and of its reply; bytes of the other datagrams.
 SIGNED_SIZE, SHORT_SIZE = 80, 32
 
-_REQUEST, _REPLY = b"\x0b\x01", b"\x0b\x81"
+#: The first two bytes of a request and of its reply.
+REQUEST, REPLY = bytes([MAGIC, 0x01]), bytes([MAGIC, 0x81])
+_CHECK_ANSWER = bytes([MAGIC, 0x82])
+
 _REQUEST_BODY = struct.Struct("!2sH16sQ8s8s18sBx")
-_RESERVED = bytes(PLACE_SIZE)
+_RESERVED = bytes(ADDRESS_SIZE)
 _SHORT_BODY = struct.Struct("!BBxx8s4s")
-_FIRST = 0x0B
 
 
 class ShortKind(IntEnum):
@@ -89,12 +93,12 @@ class Short:
 
 def looks_like_request(datagram: bytes) -> bool:
     """:returns: whether it has the length and the first bytes of a signed request."""
-    return len(datagram) == SIGNED_SIZE and datagram.startswith(_REQUEST)
+    return len(datagram) == SIGNED_SIZE and datagram.startswith(REQUEST)
 
 
 def looks_like_answer(datagram: bytes) -> bool:
     """:returns: whether it has the length and the first bytes of the answer to an address check."""
-    return len(datagram) == SHORT_SIZE and datagram.startswith(b"\x0b\x82")
+    return len(datagram) == SHORT_SIZE and datagram.startswith(_CHECK_ANSWER)
 
 
 def encode_request(request: Request, key: bytes) -> bytes:
@@ -103,7 +107,7 @@ def encode_request(request: Request, key: bytes) -> bytes:
     :returns: 80 bytes.
     """
     body = _REQUEST_BODY.pack(
-        _REQUEST,
+        REQUEST,
         request.round,
         request.client_id,
         request.time,
@@ -140,7 +144,7 @@ def reply_to(datagram: bytes, code: PulseCode, address: Address, key: bytes) -> 
     :param key: the datagram key.
     :returns: 80 bytes.
     """
-    body = b"%b%b%b%b%b" % (_REPLY, code.to_bytes(2, "big"), datagram[4:44], encode_place(address), datagram[62:64])
+    body = b"%b%b%b%b%b" % (REPLY, code.to_bytes(2, "big"), datagram[4:44], encode_address(address), datagram[62:64])
     return body + mac(key, body)
 
 
@@ -151,7 +155,7 @@ def decode_reply(datagram: bytes, key: bytes) -> Reply:
     :param key: the datagram key.
     :raises WireError: it is none, its MAC does not hold, or it has another code than a pulse can have.
     """
-    if len(datagram) != SIGNED_SIZE or not datagram.startswith(_REPLY):
+    if len(datagram) != SIGNED_SIZE or not datagram.startswith(REPLY):
         raise WireError("a signed reply has 80 bytes and begins with 0b 81")
     if not is_authentic(key, datagram):
         raise WireError("the MAC of a signed reply does not hold")
@@ -162,7 +166,7 @@ def decode_reply(datagram: bytes, key: bytes) -> Reply:
         code = PulseCode(number)
     except ValueError as e:
         raise WireError("the code of a signed reply is 1020, 1050 or 1060") from e
-    return Reply(code, Request(client_id, time, nonce, attempt, 0, port), decode_place(place))
+    return Reply(code, Request(client_id, time, nonce, attempt, 0, port), decode_address(place))
 
 
 def encode_short(short: Short, key: bytes) -> bytes:
@@ -170,7 +174,7 @@ def encode_short(short: Short, key: bytes) -> bytes:
     :param key: the datagram key.
     :returns: 32 bytes.
     """
-    body = _SHORT_BODY.pack(_FIRST, short.kind, short.attempt, short.nonce)
+    body = _SHORT_BODY.pack(MAGIC, short.kind, short.attempt, short.nonce)
     return body + mac(key, body)
 
 
@@ -180,7 +184,7 @@ def decode_short(datagram: bytes) -> Short:
 
     :raises WireError: it is none of them, or reserved bytes are not zero.
     """
-    if len(datagram) != SHORT_SIZE or datagram[0] != _FIRST:
+    if len(datagram) != SHORT_SIZE or datagram[0] != MAGIC:
         raise WireError("this datagram has 32 bytes and begins with 0b")
     if datagram[2:4] != bytes(2):
         raise WireError("reserved bytes of this datagram are zero")

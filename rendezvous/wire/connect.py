@@ -1,7 +1,8 @@
 """
-A host and a port in 18 bytes, as the datagrams of the connect protocol have them.
+What the datagrams of the connect protocol have in common: the first byte, and addresses of 18 bytes.
 
-IPv4 addresses are in the form of RFC 4291, section 2.5.5.2 (``::ffff:192.0.2.1``).
+``docs/protocol/connect.rst`` describes them. :mod:`rendezvous.wire.signed` has those between a client and the server,
+:mod:`rendezvous.wire.probe` those between two peers.
 """
 
 from __future__ import annotations
@@ -11,29 +12,32 @@ from ipaddress import IPv6Address
 from rendezvous.core.addresses import Address, ipv4_text, packed
 from rendezvous.errors import WireError
 
-__all__ = ["PLACE_SIZE", "decode_place", "encode_place"]
+__all__ = ["ADDRESS_SIZE", "MAGIC", "decode_address", "encode_address"]
 
-#: Bytes of an address with its port.
-PLACE_SIZE = 18
+#: The first byte.
+MAGIC = 0x0B
+
+#: Bytes of an IP address and a port.
+ADDRESS_SIZE = 18
 
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def encode_place(address: Address) -> bytes:
+def encode_address(address: Address) -> bytes:
     """
     :param address: a host as a socket shows it, and a port.
-    :returns: 18 bytes.
+    :returns: 18 bytes; IPv4 in the form of RFC 4291, section 2.5.5.2 (``::ffff:192.0.2.1``).
     """
     host = packed(address[0])
     return (_MAPPED + host if len(host) == 4 else host) + address[1].to_bytes(2, "big")
 
 
-def decode_place(data: bytes) -> Address:
+def decode_address(data: bytes) -> Address:
     """
     :returns: a host, IPv4 where it is IPv4, and a port.
     :raises WireError: these are not 18 bytes.
     """
-    if len(data) != PLACE_SIZE:
+    if len(data) != ADDRESS_SIZE:
         raise WireError("an address has 18 bytes")
     host = ipv4_text(data[12:16]) if data.startswith(_MAPPED) else str(IPv6Address(data[:16]))
     return host, int.from_bytes(data[16:], "big")
