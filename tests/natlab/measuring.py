@@ -110,7 +110,8 @@ def measure(cell: Cell, runs: int, others: int) -> Result:
     """Set a cell up, and run it."""
     with Stage(cell) as stage:
         if cell.scenario:
-            return Result(cell, [Run("clear", *SCENARIOS[cell.scenario](stage))])
+            seconds, note = SCENARIOS[cell.scenario](stage)
+            return Result(cell, [Run("clear", seconds, note=note)])
         return Result(cell, [_run(stage, condition) for condition in conditions(cell, runs, others)])
 
 

@@ -98,9 +98,7 @@ _RANDOM = (
 _BY_ADDRESS = f"{_UDP} snat to $wan : jhash ip saddr . udp sport . ip daddr mod 40000 seed 0x1234 offset 20000"
 _PORTS = ", ".join(f"{number} : {40000 + number}" for number in range(1000))
 #: A map keeps the order of bytes right: the number itself would be stored swapped.
-_IN_ORDER = (
-    f"{_UDP} snat to $wan : numgen inc mod 1000 map {{ {', '.join(f'{n} : {40000 + n}' for n in range(1000))} }}"
-)
+_IN_ORDER = f"{_UDP} snat to $wan : numgen inc mod 1000 map {{ {_PORTS} }}"
 
 
 @attrs.frozen

@@ -10,8 +10,8 @@ from tests.natlab.namespaces import LaboratoryError
 from tests.natlab.programs import Rendezvous
 from tests.natlab.stage import Stage
 
-#: Seconds from the call of ``connect``, how the hosts are connected, no code, and what is wrong.
-Outcome = tuple[float, str, str, str]
+#: The seconds until data flows again, and what is wrong; empty if nothing is.
+Outcome = tuple[float, str]
 
 PATIENCE = 30.0
 SILENCE = 600.0
@@ -75,7 +75,7 @@ class Flow:
         return len(self._came) - len({number for _, number in self._came})
 
 
-def _flowing(caller: Rendezvous, stage: Stage, happen: Callable[[], None], wait: float) -> tuple[float, str]:
+def _flowing(caller: Rendezvous, stage: Stage, happen: Callable[[], None], wait: float) -> Outcome:
     """
     Let something happen while data flows both ways.
 
@@ -105,8 +105,7 @@ def uplink(stage: Stage) -> Outcome:
         stage.network.unplug("host-a")
         stage.network.plug("host-a", other)
 
-    seconds, note = _flowing(caller, stage, switch, 6)
-    return seconds, "", "", note
+    return _flowing(caller, stage, switch, 6)
 
 
 def dies(stage: Stage) -> Outcome:
@@ -119,7 +118,7 @@ def dies(stage: Stage) -> Outcome:
         _, event = caller.event("path", patience=max(0.0, deadline - time.monotonic()))
         if event["via"] == "direct":
             break
-    return seconds, "", "", note
+    return seconds, note
 
 
 def silence(stage: Stage) -> Outcome:
@@ -132,7 +131,7 @@ def silence(stage: Stage) -> Outcome:
     for source, target in ((caller, stage.listener), (stage.listener, caller)):
         source.say("still there")
         target.event("data", patience=PATIENCE)
-    return time.monotonic() - started, "", "", ""
+    return time.monotonic() - started, ""
 
 
 SCENARIOS: dict[str, Callable[[Stage], Outcome]] = {"uplink": uplink, "dies": dies, "silence": silence}
