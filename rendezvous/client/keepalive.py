@@ -142,11 +142,8 @@ class KeepAlive(Service):
         self._signed = signed
         self._on_address = on_address
         self._on_invitation = on_invitation
-        self._pulses: Pulses = (
-            SignedPulses(Signer(identity, client.time)) if signed else PlainPulses(identity.private_key)
-        )
+        self._pulses = _pulses(client, identity, signed=signed)
         self._public_address: Address | None = None
-
         self._socket = PulseSocket(
             reactor,
             (server, _udp_port(identity)) if isinstance(server, str) else server,
@@ -375,6 +372,10 @@ class KeepAlive(Service):
     def _refused(self) -> None:
         if self._state in AWAITING:
             self._fail(ServerUnreachable("the pulse was refused"))
+
+
+def _pulses(client: Verifier, identity: Identity, *, signed: bool) -> Pulses:
+    return SignedPulses(Signer(identity, client.time)) if signed else PlainPulses(identity.private_key)
 
 
 def _interval(identity: Identity) -> float:

@@ -80,29 +80,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_ways(added)
     added = command("serve", "Wait for peers that forward, and carry their datagrams to UDP ports of this machine.")
     added.add_argument("ports", metavar="PORT", type=_port, nargs="+", help="a UDP port that peers may reach")
-    added.add_argument(
-        "--host",
-        metavar="ADDRESS",
-        type=_address,
-        default="127.0.0.1",
-        help="where the ports are [default: %(default)s]",
-    )
+    _add_address(added, "--host", "where the ports are")
     _add_allow(added)
     _add_ways(added)
     added = command("forward", "Connect to a peer that serves, and carry datagrams of local programs to its UDP ports.")
     _add_peer(added)
-    added.add_argument(
-        "ports",
-        metavar="LOCAL_PORT:REMOTE_PORT",
-        type=_pair,
-        nargs="+",
-        help="a UDP port to listen on, 0 for any free one, and the port at the peer",
-    )
-    added.add_argument(
-        "--bind", metavar="ADDRESS", type=_address, default="127.0.0.1", help="where to listen [default: %(default)s]"
-    )
+    text = "a UDP port to listen on, 0 for any free one, and the port at the peer"
+    added.add_argument("ports", metavar="LOCAL_PORT:REMOTE_PORT", type=_pair, nargs="+", help=text)
+    _add_address(added, "--bind", "where to listen")
     _add_ways(added)
     return parser
+
+
+def _add_address(parser: argparse.ArgumentParser, option: str, text: str) -> None:
+    text = f"{text} [default: %(default)s]"
+    parser.add_argument(option, metavar="ADDRESS", type=_address, default="127.0.0.1", help=text)
 
 
 def _add_peer(parser: argparse.ArgumentParser) -> None:
