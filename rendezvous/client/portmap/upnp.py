@@ -91,7 +91,7 @@ class UpnpClient:
         self._device: Device | None = None
 
     def add(self, local_port: int) -> Deferred[UpnpExternal | None]:
-        """:returns: a mapping of a port, new or renewed; ``None`` if there is none that is of use."""
+        """:returns: a mapping of a port, new or renewed; ``None`` if there is none, or if its address is not public."""
         return self._call(self._add, local_port)
 
     def remove(self, port: int) -> Deferred[None]:

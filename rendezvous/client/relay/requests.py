@@ -31,7 +31,7 @@ _UNSIGNED: Final = frozenset({300, 400, _UNAUTHENTICATED, _STALE_NONCE})
 
 
 class TurnFailed(Exception):
-    """A TURN server is of no use: the message says why, in words for people."""
+    """A TURN server gives no relayed address, or no longer: the message says why."""
 
 
 class TurnRefused(TurnFailed):

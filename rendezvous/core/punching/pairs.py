@@ -141,8 +141,8 @@ def choose(candidates: Iterable[Candidate]) -> Sequence[Candidate]:
     """
     Choose which candidates are tried.
 
-    Left out are addresses that are not those of one host, port 0, host candidates of loopback and link-local addresses,
-    what is there twice, and what goes beyond the places of its kind or beyond :data:`MAX_CANDIDATES`.
+    These are left out: addresses that do not belong to one host, such as multicast; port 0; host candidates with a
+    loopback or link-local address; duplicates; more than :data:`SLOTS` of a kind, or :data:`MAX_CANDIDATES` in all.
 
     :returns: at most :data:`MAX_CANDIDATES`, in the order that they were given in.
     """

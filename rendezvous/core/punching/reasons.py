@@ -10,7 +10,7 @@ __all__ = ["no_path"]
 
 def no_path(ours: NatMapping, theirs: NatMapping, *, heard: bool, relay: bool) -> Failed:
     """
-    Say why all rounds were in vain.
+    Say why no round has opened a path.
 
     :param ours: what the server has observed of the NAT of this side.
     :param theirs: the same of the peer.
