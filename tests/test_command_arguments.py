@@ -53,8 +53,21 @@ class CommandLineTests(SynchronousTestCase):
             ["forward", PEER, "65536:53"],
             ["forward", PEER, "-1:53"],
             ["forward", "53:53"],
+            ["forward", PEER, "53:53", "53:54"],
         ):
             self.refusal(*words, RENDEZVOUS_SERVER=URL)
+
+    def test_line_names_the_help_that_lists_the_options(self) -> None:
+        """Which is that of the subcommand."""
+        self.assertEqual(
+            self.refusal("id", "--upnp", RENDEZVOUS_SERVER=URL),
+            "rendezvous id: unrecognized arguments: --upnp (see rendezvous id --help)\n",
+        )
+        self.assertTrue(self.refusal("x", RENDEZVOUS_SERVER=URL).endswith("(see rendezvous --help)\n"))
+
+    def test_local_ports_of_the_systems_choice(self) -> None:
+        """There may be several."""
+        self.assertEqual(parse(["forward", PEER, "0:53", "0:54"], {"RENDEZVOUS_SERVER": URL}).ports, [(0, 53), (0, 54)])
 
     def test_server_is_needed(self) -> None:
         """The line says both ways to name it."""

@@ -149,7 +149,10 @@ class NatTests(DoctorCase):
         found = self.diagnosis(home)["server"]
         self.assertEqual((found["udp_ports"], found["clock_difference_ms"]), ([5024, 5026], 2_000_000_000_000))
         self.assertEqual((found["url"], found["round_trip_ms"]), ("http://rendezvous.example:5025", 0))
-        self.assertIn("The clock of this host is wrong", self.text(home))
+        self.assertIs(found["connect"], True)
+        text = self.text(home)
+        self.assertIn("The clock of this host is wrong", text)
+        self.assertNotIn("does not help", text)
 
     def test_one_port(self) -> None:
         """The kind of NAT cannot be known, and the text says why."""
@@ -186,6 +189,12 @@ class NatTests(DoctorCase):
         found = self.diagnosis(home)
         self.assertEqual((found["ipv4"]["udp"], found["ipv4"]["mapping"]), (True, None))
         self.assertIn("does not answer STUN", self.text(home))
+
+    def test_server_without_the_protocol(self) -> None:
+        """It says so: whatever the NAT is, no client connects with its help."""
+        self.make_server(without=("connect",))
+        self.assertIs(self.diagnosis(home)["server"]["connect"], False)
+        self.assertIn("The server does not help clients to connect", self.text(home))
 
     def test_answers_of_others_do_not_count(self) -> None:
         """Neither from another address, nor with another transaction id."""

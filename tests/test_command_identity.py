@@ -69,7 +69,7 @@ class IdentityFileTests(SynchronousTestCase):
     def test_file_of_another_server_is_refused(self) -> None:
         """The key is not sent to a server that it does not belong to."""
         IdentityFile(self.file.path, "https://other.example").save(IDENTITY)
-        self.assertIn("another server", self.refusal())
+        self.assertRegex(self.refusal(), "another server than .*: name another one with --identity")
 
     def test_other_contents_are_refused(self) -> None:
         """The line says that it holds no identity, and does not advise to change its mode."""
@@ -77,7 +77,9 @@ class IdentityFileTests(SynchronousTestCase):
         for content in ("", "x", "[]", "[" * 100_000, "{}", " " * 100_000, f'{{"server": "{URL}"}}'):
             self.file.path.write_text(content)
             self.file.path.chmod(0o644)
-            self.assertNotIn("chmod", self.refusal())
+            refusal = self.refusal()
+            self.assertNotIn("chmod", refusal)
+            self.assertIn("--identity", refusal)
         self.file.path.write_text(f'{{"server": "{URL}", "client_id": 7, "private_id": []}}')
         self.assertIn("client_id must be 32 hex digits", self.refusal())
 

@@ -180,7 +180,10 @@ class RouteTests(AttemptCase):
         assert response is not None
         body = response.json()
         self.assertEqual((body["state"], body["code"]), ("failed", "udp-blocked"))
-        self.assertIn("No datagram of one side has reached the server", body["reason"])
+        self.assertEqual(
+            body["reason"],
+            "No datagram of one side has reached the server; a relay is needed, and this server offers none.",
+        )
 
     def test_late_candidates_are_passed_on(self) -> None:
         """They take the place of the earlier ones."""

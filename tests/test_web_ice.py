@@ -113,6 +113,16 @@ class IceTests(IceCase):
         turn = self.good("GET", "/ice", None, self.alice)["iceServers"][1]
         self.assertEqual(turn["credential"], credential(b"south", turn["username"]))
 
+    def test_failure_does_not_deny_the_relay(self) -> None:
+        """If a side reports that no path worked, the other one learns that the relay did not either."""
+        attempt = self.ask("POST", f"/peer/{self.bob_id}/connect", {}, self.alice).json()["attempt"]
+        self.good("POST", f"/attempts/{attempt}/accept", {}, self.bob)
+        self.good("POST", f"/attempts/{attempt}/done", {"ok": False, "code": "udp-blocked"}, self.alice)
+        self.assertEqual(
+            self.good("GET", f"/attempts/{attempt}", None, self.bob)["reason"],
+            "No datagram of one side has reached the server; a relay is needed, and none has worked.",
+        )
+
 
 class PlainTests(SynchronousTestCase):
     """Servers without TURN, without STUN, and without the protocol."""

@@ -11,7 +11,7 @@ from twisted.web.http import Request
 from rendezvous.clock import ServerClock
 from rendezvous.core.attempts.attempt import AttemptView, Given, Go, Outcome
 from rendezvous.core.attempts.candidates import candidate
-from rendezvous.core.attempts.strategy import REASONS
+from rendezvous.core.attempts.strategy import reason_of
 from rendezvous.core.connect import Candidate, Via
 from rendezvous.core.identity import parse_client_id
 from rendezvous.core.notes import AttemptSide, PeerEvents
@@ -154,7 +154,7 @@ class AttemptRoutes:
                 ],
             }
         if view.code is not None:
-            fields |= {"code": view.code, "reason": REASONS[view.code]}
+            fields |= {"code": view.code, "reason": reason_of(view.code, has_relay=self._servers.has_turn)}
         return fields
 
     def _go(self, go: Go) -> dict[str, Any]:

@@ -53,6 +53,11 @@ class IceServers:
         return servers
 
     @property
+    def has_turn(self) -> bool:
+        """:returns: whether the lists name TURN servers."""
+        return self._turn() is not None
+
+    @property
     def ttl(self) -> int:
         """:returns: seconds for which a list may be used."""
         turn = self._turn()

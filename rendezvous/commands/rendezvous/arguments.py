@@ -44,7 +44,14 @@ def parse(words: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespac
     :raises SystemExit: with status 2 for a mistake, after one line on stderr; with 0 after ``--help``.
     """
     parser = _parser()
-    given = parser.parse_args(words)
+    given, unknown = parser.parse_known_args(words)
+    # The mistakes below are those of a subcommand, whose help lists its options.
+    parser.prog = f"{parser.prog} {given.command}"
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    taken = [local for local, _ in given.ports if local] if given.command == "forward" else []
+    if len(taken) != len(set(taken)):
+        parser.error("each local port can be named once")
     if given.server is None:
         try:
             given.server = _server(environ.get(SERVER_VARIABLE, ""))

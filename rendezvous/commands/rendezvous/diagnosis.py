@@ -53,6 +53,7 @@ class ServerFindings:
     :ivar clock_difference: seconds that its clock is ahead of that of this host; ``None`` if it is not known.
     :ivar round_trip: of an HTTP request, in seconds.
     :ivar has_relay: whether it offers a TURN relay; ``None`` if it was not asked.
+    :ivar offers_connect: whether it helps clients to connect; ``None`` if that is not known.
     """
 
     url: str
@@ -61,6 +62,7 @@ class ServerFindings:
     clock_difference: float | None = None
     round_trip: float | None = None
     has_relay: bool | None = None
+    offers_connect: bool | None = None
 
 
 @attrs.frozen
@@ -228,6 +230,8 @@ class Diagnosis:
             lines.append(_DIRECT[NatMapping.BLOCKED])
         if any(family.mapping_helps for family in self.families):
             lines.append("The port mapping makes direct connections work with nearly every peer.")
+        if self.server.offers_connect is False:
+            lines.append("The server does not help clients to connect: its operator has turned the protocol off.")
         match self.server.has_relay:
             case True:
                 lines.append("The server offers a relay for the peers that cannot be reached directly.")
@@ -241,7 +245,8 @@ class Diagnosis:
         """:returns: everything for people."""
         server = self.server
         ports = " and ".join(map(str, server.udp_ports)) or "none that it names"
-        lines = [f"Server: {server.url}, version {server.version}, UDP ports {ports}."]
+        noun = "UDP port" if len(server.udp_ports) == 1 else "UDP ports"
+        lines = [f"Server: {server.url}, version {server.version}, {noun} {ports}."]
         if server.round_trip is not None:
             lines.append(f"Round trip over HTTP: {server.round_trip * 1000:.0f} ms.")
         if server.clock_difference is not None:
@@ -261,6 +266,7 @@ class Diagnosis:
                 "clock_difference_ms": _milliseconds(server.clock_difference),
                 "round_trip_ms": _milliseconds(server.round_trip),
                 "relay": server.has_relay,
+                "connect": server.offers_connect,
             },
             **{family.name.lower(): family.fields() for family in self.families},
             "advice": self.advice(),

@@ -10,7 +10,7 @@ import attrs
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 
-from rendezvous.client import ClientError
+from rendezvous.client import ClientError, NotOffered
 from rendezvous.client.network.interfaces import interface_addresses, source_address
 from rendezvous.client.portmap import GatewayReport
 from rendezvous.commands.rendezvous.context import Context, port_mapper
@@ -82,7 +82,7 @@ async def examine(context: Context, instruments: Instruments) -> int:
         facts.udp_ports if facts is not None else (),
         context.client.time.ahead,
         context.client.round_trip,
-        await _has_relay(context),
+        *await _ask_for_relay(context),
     )
     context.output.progress("Asking for the addresses of this host")
     try:
@@ -98,13 +98,15 @@ async def examine(context: Context, instruments: Instruments) -> int:
     return 0
 
 
-async def _has_relay(context: Context) -> bool | None:
-    """:returns: whether the server offers a relay, ``None`` if it cannot be asked for ICE servers."""
+async def _ask_for_relay(context: Context) -> tuple[bool | None, bool | None]:
+    """:returns: whether the server offers a relay, and whether it helps clients to connect; ``None`` if unknown."""
     try:
         identity = await context.account.sign_in()
-        return any(server.is_turn for server in (await context.client.ice(identity)).servers)
+        return any(server.is_turn for server in (await context.client.ice(identity)).servers), True
+    except NotOffered:
+        return None, False
     except (ClientError, CommandError):
-        return None
+        return None, None
 
 
 async def _examine(

@@ -151,9 +151,9 @@ class IdentityFile:
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
-            raise self._unusable("it does not hold an identity")
+            raise self._unusable("it does not hold an identity: remove it, or name another one with --identity")
         if values.get("server") != self.server:
-            raise self._unusable(f"it belongs to another server than {self.server}")
+            raise self._unusable(f"it belongs to another server than {self.server}: name another one with --identity")
         try:
             return Identity(values.get("client_id", ""), values.get("private_id", ""))
         except ValueError as error:

@@ -9,7 +9,7 @@ from rendezvous.core.attempts.candidates import passed_on
 from rendezvous.core.attempts.mapping import mapping
 from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
 
-__all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "UNSEEN", "choose"]
+__all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "UNSEEN", "choose", "reason_of"]
 
 #: The round in which many ports may be tried.
 BIRTHDAY_ROUND = 2
@@ -19,15 +19,27 @@ NO_PATH = "no-path"
 
 #: The codes of attempts that have failed, and what each means.
 REASONS = {
-    "symmetric-pair": "Both NATs give every destination another port; a relay is needed, and this server offers none.",
-    "udp-blocked": "No datagram of one side has reached the server; a relay is needed, and this server offers none.",
-    "no-common-family": "One side has only IPv4 and the other one only IPv6; a relay is needed, and this server offers"
-    " none.",
-    NO_PATH: "No path was found within the time.",
+    "symmetric-pair": "Both NATs give every destination another port",
+    "udp-blocked": "No datagram of one side has reached the server",
+    "no-common-family": "One side has only IPv4 and the other one only IPv6",
+    NO_PATH: "No path was found within the time",
 }
 
 #: The codes that lost datagrams can be the reason of.
 UNSEEN = frozenset({"udp-blocked", "no-common-family"})
+
+
+def reason_of(code: str, *, has_relay: bool) -> str:
+    """
+    Say why an attempt has failed.
+
+    :param code: one of :data:`REASONS`.
+    :param has_relay: whether the server names TURN servers.
+    :returns: a sentence.
+    """
+    if code == NO_PATH:
+        return f"{REASONS[code]}."
+    return f"{REASONS[code]}; a relay is needed, and {'none has worked' if has_relay else 'this server offers none'}."
 
 
 def choose(attempt: Attempt, facilities: Facilities) -> tuple[Strategy, str | None]:
