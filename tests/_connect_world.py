@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from rendezvous.client import Identity
 from rendezvous.client.connecting.connector import Connector
 from rendezvous.client.portmap import PortMapping
+from rendezvous.client.relay import RelayUnavailable
 from rendezvous.testing import MemoryServer
 from rendezvous.testing.network import Host, Link, Network, Segment
 from rendezvous.testing.reactor import HostReactor, put_on
@@ -71,7 +72,7 @@ class FakeRelay:
 
     def __init__(self, world: ConnectWorld, servers: Any, on_datagram: Any, on_lost: Any) -> None:
         self.servers, self._world = servers, world
-        self._on_datagram, self._permitted = on_datagram, set[str]()
+        self._on_datagram, self._on_lost, self._permitted = on_datagram, on_lost, set[str]()
         self._socket: Any = None
         world.relays.append(self)
 
@@ -81,11 +82,13 @@ class FakeRelay:
         return None if self._socket is None else self._socket.address
 
     def allocate(self) -> Deferred[Address]:
-        """Get an address, within two round trips."""
+        """Get an address within two round trips, if there is a TURN server."""
         result: Deferred[Address] = Deferred()
 
         def allocate() -> None:
-            if not result.called:
+            if not self._world.has_turn:
+                result.errback(RelayUnavailable())
+            elif not result.called:
                 self._socket = self._world.turn.bind(0, self._received)
                 result.callback(self._socket.address)
 
@@ -101,6 +104,11 @@ class FakeRelay:
         if self._socket is not None:
             self.permit(address[0])
             self._world.clock.callLater(DELAY, self._socket.send, datagram, address)
+
+    def lose(self) -> None:
+        """Have the TURN server forget it, as one that is restarted does."""
+        self.close()
+        self._on_lost("the TURN server has forgotten it")
 
     def close(self) -> Deferred[None]:
         """Give it back."""
@@ -182,6 +190,7 @@ class ConnectWorld:
 
     :ivar clock: the time of everything.
     :ivar relays: every relay that was made, in order.
+    :ivar has_turn: whether there is a TURN server.
     """
 
     def __init__(self, seed: int = 1, **settings: Any) -> None:
@@ -193,6 +202,7 @@ class ConnectWorld:
         self.wire = MemoryWire(self.server, DELAY)
         self.turn = self.network.host(TURN, Link(DELAY / 2))
         self.relays: list[FakeRelay] = []
+        self.has_turn = True
 
     def peer(self, segment: Segment, address: str, number: int, **options: Any) -> Party:
         """:returns: a client on a new host."""

@@ -66,3 +66,97 @@ class PathTests(RelayedCase):
         self.connected(alice, bob).send(b"again")
         self.run_for(0.2)
         self.assertEqual(bob.received, [b"again"])
+
+
+class StandbyTests(RelayedCase):
+    """The relay that a direct path keeps as a reserve."""
+
+    def cut(self) -> None:
+        """Have nothing get from one NAT to the other, and nothing to the server."""
+        self.world.wire.up = False
+        self.world.network.drop = lambda packet: (
+            (packet.source[0].startswith("198.51.100.") and not packet.destination[0].startswith("203.0.113.3"))
+            and not packet.source[0].startswith("203.0.113.3")
+        )
+
+    def assertFallsBack(self, path: Path, bob: Party) -> None:
+        """Without the server and without a direct way, the path is on a relay within 2 s."""
+        self.assertEqual(path.via, "direct")
+        self.cut()
+        for number in range(60):
+            path.send(str(number).encode())
+            self.run_for(0.05)
+        self.run_for(0.5)
+        self.assertEqual((path.via, bob.paths[0].via), ("relay", "relay"))
+        self.assertIn(b"40", bob.received)
+
+    def open_relays(self) -> int:
+        """:returns: how many relayed addresses there are."""
+        return sum(relay.relayed_address is not None for relay in self.world.relays)
+
+    def test_relay_is_there_for_a_path_that_dies(self) -> None:
+        """The relays were allocated while the direct path was found."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        self.run_for(2)
+        self.assertFallsBack(path, bob)
+        self.world.wire.up = True
+
+    def test_lost_relay_is_replaced(self) -> None:
+        """Whichever side has lost it, and on both: within 10 s, while the same path goes on without a gap."""
+        for lost in ((0,), (1,), (0, 1)):
+            self.begin()
+            alice, bob = self.pair()
+            path = self.connected(alice, bob)
+            self.run_for(2)
+            for number in lost:
+                self.world.relays[number].lose()
+            self.run_for(10)
+            self.assertEqual((path.ended, len(alice.paths), len(bob.paths)), (False, 1, 1))
+            self.assertFallsBack(path, bob)
+            self.world.wire.up = True
+            self.close()
+
+    def test_relay_in_use_is_replaced(self) -> None:
+        """The path is silent for less than 5 s."""
+        alice, bob = self.pair(translation.SYMMETRIC, translation.SYMMETRIC)
+        path = self.connected(alice, bob)
+        self.run_for(2)
+        for relay in self.world.relays[:2]:
+            relay.lose()
+        self.run_for(5)
+        path.send(b"here")
+        self.run_for(0.5)
+        self.assertEqual((path.via, bob.received), ("relay", [b"here"]))
+
+    def test_turn_server_that_stays_away(self) -> None:
+        """It is asked less and less often, at the end every ten minutes; it is found when it is there again."""
+        alice, bob = self.pair()
+        path = self.connected(alice, bob)
+        self.run_for(2)
+        self.world.has_turn = False
+        for relay in self.world.relays[:2]:
+            relay.lose()
+        self.run_for(3600)
+        asked = len(self.world.relays)
+        self.assertEqual((self.open_relays(), path.ended), (0, False))
+        self.run_for(3600)
+        # Two sides, each of which may ask, and each attempt asks for two.
+        self.assertLessEqual(len(self.world.relays) - asked, 4 * 7)
+        self.assertLessEqual(asked, 80)
+        self.world.has_turn = True
+        self.run_for(800)
+        self.assertEqual(self.open_relays(), 2)
+        asked = len(self.world.relays)
+        self.run_for(3600)
+        self.assertEqual(len(self.world.relays), asked)
+        self.assertFallsBack(path, bob)
+        self.world.wire.up = True
+
+    def test_path_without_a_relay_asks_for_none(self) -> None:
+        """A TURN server that has never given an address is not asked again."""
+        self.world.has_turn = False
+        alice, bob = self.pair()
+        self.connected(alice, bob)
+        self.run_for(600)
+        self.assertEqual(len(self.world.relays), 2)

@@ -46,6 +46,7 @@ class RunningAttempt:
     :ivar puncher: opens the path; there is none before the server lets both sides begin.
     :ivar connected: fires with how the puncher has connected; fails with a ``ClientError``. Cancel it to give up.
     :ivar act: carries out actions; a path takes this over when there is one.
+    :ivar on_relay_lost: called when the relay is gone.
     """
 
     _log = Logger()
@@ -55,10 +56,11 @@ class RunningAttempt:
         self.peer_id = peer_id
         self._path, self._known = path, known
         self._requests = AttemptRequests(host)
-        self.gathering = Gathering(host, self.received, self._is_late)
+        self.gathering = Gathering(host, self.received, self._is_late, self._is_gone)
         self.puncher: Puncher | None = None
         self.connected: Deferred[Connected] = Deferred(lambda _: self.finish(gave_up=True))
         self.act: Callable[[list[Action]], None] = self._act
+        self.on_relay_lost: Callable[[], None] = lambda: None
         self._timer = Timer(host.reactor, self._tick)
         self._observer: Observer | None = None
         self._round, self._begun = 1, False
@@ -250,14 +252,21 @@ class RunningAttempt:
 
     def _is_late(self, local: Local) -> None:
         """Go on with an endpoint that has become known, or has changed."""
-        if self._finished:
+        if self._finished and self._outcome[0] is None:
             return
         if self.puncher is not None and self._begun:
             self.puncher.add_locals(self._host.now(), [local])
             if self._requests.attempt is not None:
                 self.gathering.permit(each.address[0] for each in self._requests.attempt.peer.candidates)
             self._wake()
-        self._requests.name(self.gathering.candidates())
+        if not self._finished:
+            self._requests.name(self.gathering.candidates())
+
+    def _is_gone(self, local: Local) -> None:
+        """Go on without the relay."""
+        if self.puncher is not None:
+            self.puncher.remove_locals([local])
+        self.on_relay_lost()
 
     # The puncher's part.
 

@@ -34,6 +34,7 @@ class Gathering:
     :param host: this host.
     :param sink: called with each endpoint that has received a datagram, the datagram, and its source.
     :param late: called when an endpoint has become known, or has changed, after its round was opened.
+    :param gone: called with the endpoint of the relay when it is lost.
     :ivar sockets: those of this round.
     :ivar relay: the relay, when it has an address.
     :ivar hosts: the addresses of the interfaces.
@@ -41,10 +42,11 @@ class Gathering:
 
     _log = Logger()
 
-    def __init__(self, host: Host, sink: Sink, late: Callable[[Local], None]) -> None:
+    def __init__(self, host: Host, sink: Sink, late: Callable[[Local], None], gone: Callable[[Local], None]) -> None:
         self._host = host
         self._sink = sink
         self._late = late
+        self._gone = gone
         self.sockets: list[SocketEndpoint] = []
         self.relay: RelayEndpoint | None = None
         self._allocating: Relay | None = None
@@ -105,7 +107,7 @@ class Gathering:
             turn,
             self._host.reactor,
             on_datagram=self._relay_received,
-            on_lost=lambda reason: self._log.info("The relay was lost: {reason}", reason=reason),
+            on_lost=self._relay_lost,
             trust_root=self._host.options.trust_root,
         )
 
@@ -203,3 +205,10 @@ class Gathering:
     def _relay_received(self, datagram: bytes, source: Address) -> None:
         if self.relay is not None:
             self.relay.received(datagram, source)
+
+    def _relay_lost(self, reason: str) -> None:
+        self._log.info("The relay was lost: {reason}", reason=reason)
+        relay, self.relay = self.relay, None
+        if relay is not None:
+            self.release([relay.local.name])
+            self._gone(relay.local)

@@ -159,6 +159,7 @@ class Path:
 
     def _adopt(self, attempt: RunningAttempt) -> None:
         attempt.act = self._act
+        attempt.on_relay_lost = self._relay_lost
         attempt.gathering.redirect(self._received)
         if attempt.puncher is not None and attempt.puncher.connected is not None:
             self._finish_rounds(attempt.puncher.connected.via)
@@ -166,6 +167,10 @@ class Path:
     def _received(self, endpoint: Endpoint, datagram: bytes, source: Address) -> None:
         if not self._attempts[-1].is_servers(endpoint, datagram, source):
             self._act(self._core.receive(self._host.now(), endpoint.local, datagram, source))
+
+    def _relay_lost(self) -> None:
+        self._core.relay_lost(self._host.now())
+        self._act([])
 
     def _tick(self) -> None:
         self._act(self._core.tick(self._host.now()))

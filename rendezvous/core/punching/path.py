@@ -104,6 +104,7 @@ class Path:
         self._punchers.append(puncher)
         self._heard_at = now
         self._use(now, puncher, puncher.connected, actions)
+        self._renewal.note_relay(puncher.has_relay)
         self._renewal.started()
         self._release(now, actions)
         return actions
@@ -185,6 +186,10 @@ class Path:
         if self._may_ask():
             times.append(self._renewal.due(self._silent_since()))
         return min(time for time in times if time is not None)
+
+    def relay_lost(self, now: float) -> None:
+        """Have another attempt replace a relay that is gone. Its endpoint does not take part any more."""
+        self._renewal.relay_lost(now, self._random.random())
 
     def close(self, now: float) -> list[Action]:
         """End the path. :class:`~rendezvous.core.punching.actions.Closed` follows after 0.1 s."""
@@ -331,13 +336,15 @@ class Path:
 
     def _ask_for_attempt(self, now: float, actions: list[Action]) -> None:
         """Ask for a new attempt if it would help."""
+        self._renewal.note_relay(self._punchers[-1].has_relay)
         if self._may_ask() and self._renewal.take(now, self._silent_since()):
             actions.append(AttemptDue(relayed=self._silent_since() is None))
 
     def _may_ask(self) -> bool:
-        """:returns: whether this side is the one that asks; after a silence, each of them does."""
+        """:returns: whether this side is the one that asks; after a silence or the loss of a relay, each does."""
         busy = any(puncher.due() is not None for puncher in self._punchers)
-        return self._silent_since() is not None or (self._decides and not busy)
+        missing = self._silent_since() is not None or self._renewal.replace_at is not None
+        return missing or (self._decides and not busy)
 
     def _silent_since(self) -> float | None:
         """:returns: since when no pair answers; ``None`` if one does."""

@@ -219,6 +219,11 @@ class Puncher:
         """:returns: the endpoints that take part."""
         return list(self._locals.values())
 
+    @property
+    def has_relay(self) -> bool:
+        """:returns: whether one of them has a relayed address."""
+        return any(local.relayed for local in self._locals.values())
+
     # Which pairs are tried.
 
     def _enlist(self, now: float, locals: Iterable[Local], candidates: Iterable[Candidate]) -> None:
@@ -327,7 +332,5 @@ class Puncher:
         if ended.number < MAX_ROUNDS and ended.strategy is not Strategy.RELAY:
             actions.append(NextRound(ended.number + 1))
         elif self.connected is None:
-            relay = any(local.relayed for local in self._locals.values()) or any(
-                candidate.kind is CandidateKind.RELAYED for candidate in self._candidates
-            )
+            relay = self.has_relay or any(candidate.kind is CandidateKind.RELAYED for candidate in self._candidates)
             actions.append(no_path(ended.mapping, ended.peer_mapping, heard=self._heard, relay=relay))
