@@ -23,6 +23,9 @@ from rendezvous.commands.rendezvous.errors import CommandError
 
 __all__ = ["IdentityFile", "Lock", "default_path"]
 
+#: What the user can do about a file that holds no identity.
+_ADVICE = "remove it, or name another one with --identity"
+
 #: Bytes of a file that are read.
 _LONGEST = 65536
 
@@ -151,13 +154,13 @@ class IdentityFile:
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
-            raise self._unusable("it does not hold an identity: remove it, or name another one with --identity")
+            raise self._unusable(f"it does not hold an identity: {_ADVICE}")
         if values.get("server") != self.server:
             raise self._unusable(f"it belongs to another server than {self.server}: name another one with --identity")
         try:
             return Identity(values.get("client_id", ""), values.get("private_id", ""))
         except ValueError as error:
-            raise self._unusable(str(error)) from None
+            raise self._unusable(f"{error}: {_ADVICE}") from None
 
     def _unusable(self, reason: str | None) -> CommandError:
         return CommandError("identity-file", f"the identity file {str(self.path)!r} cannot be used: {reason}")
