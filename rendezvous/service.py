@@ -121,6 +121,7 @@ class Rendezvous(MultiService):
             RateLimit(*_udp_rate(settings)),
             frozenset(Protocol).difference(settings.without),
             self.counters,
+            notices=RateLimit(*_udp_rate(settings)),
         )
         self._gate = make_gate(
             settings.source_limits, settings.unread_limits, settings.trusted_proxy, self.clock, self.counters
@@ -239,7 +240,8 @@ class Rendezvous(MultiService):
     def _change(self, settings: Settings) -> None:
         self.settings = settings
         self._cors.allow(settings.cors_origin)
-        self._datagrams.limit.change(*_udp_rate(settings))
+        for limit in (self._datagrams.limit, self._datagrams.notices):
+            limit.change(*_udp_rate(settings))
         self._gate.change(settings.source_limits, settings.unread_limits, settings.trusted_proxy)
         self.store.change(settings.bounds)
 

@@ -224,8 +224,8 @@ class Settings:
     )
     udp_rate: float = option(
         50.0,
-        "answers of the tracker and of STUN a second to one IPv4 address or IPv6 /64, with bursts of twice as many; 0"
-        " for no limit",
+        "answers of the tracker and of STUN a second to one IPv4 address or IPv6 /64, with bursts of twice as many, and"
+        " as many invitations and address checks; 0 for no limit",
         RATE,
         reloadable=True,
     )

@@ -361,7 +361,10 @@ class RendezvousDatagrams(DatagramProtocol):
             self.drop(Drop.UNSENDABLE)
 
     def send_to(self, datagram: bytes, address: Address) -> None:
-        """Send a datagram to an address that is spelled as it is shown; if that is not possible, count it."""
+        """Send a datagram that answers no request; see :class:`~rendezvous.udp.shared.Socket`."""
+        if not self.shared.notices.allow(address[0], self._seconds()):
+            self._refuse_rate(address)
+            return
         transport: Any = self.transport
         host, port = address
         if ":" not in host and ":" in transport.getHost().host:

@@ -61,7 +61,8 @@ class Socket(typing.Protocol):
 
     def send_to(self, datagram: bytes, address: Address) -> None:
         """
-        Send a datagram that answers no request; if that is not possible, count it.
+        Send a datagram that answers no request, unless its receiver has been sent too many of them. What is not sent is
+        counted.
 
         :param address: IPv4 spelled as IPv4, whatever the socket is for.
         """
@@ -98,11 +99,14 @@ class Datagrams:
     :ivar limit: how many answers of STUN and of the tracker one source may cause; see ``security`` in the docs.
     :ivar protocols: the protocols that are on.
     :ivar counters: what the server counts; dropped datagrams are counted by :class:`Drop`.
-    :ivar amplification: how much the tracker may send to an address, compared with what came from there.
+    :ivar amplification: how much the tracker and address checks may send to an address, compared with what came from
+        there.
     :ivar sockets: the protocols that are listening, by their number. What answers no request is sent by the socket
         that its receiver has sent to, as that is the one which the receiver's NAT lets through. The number is the local
         port; a second socket on one port number, with another address, has 65536 more.
     :ivar attempts: what is asked about attempts; ``None`` if there are none.
+    :ivar notices: how many datagrams of attempts that answer no request one host is sent. They take no tokens of
+        ``limit``: with invitations an attacker could otherwise use up what the receiver needs for its own requests.
     """
 
     store: IStore
@@ -113,6 +117,7 @@ class Datagrams:
     amplification: AmplificationLimit = attrs.field(factory=AmplificationLimit)
     sockets: dict[int, Socket] = attrs.field(factory=dict)
     attempts: Attempts | None = None
+    notices: RateLimit = attrs.field(factory=lambda: RateLimit(0.0, 1.0))
     _is_running: bool = True
 
     @property

@@ -10,6 +10,7 @@ from rendezvous.core.addresses import Address, shown
 from rendezvous.core.presence.signedrequests import Proof, Refusal, Request
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol as Switch
+from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.errors import RendezvousError, WireError
 from rendezvous.udp.shared import PORT_NUMBERS, Attempts, Datagrams, Drop
 from rendezvous.wire import signed
@@ -67,6 +68,10 @@ class SignedDatagrams:
         if not (shared.is_on(Switch.RENDEZVOUS) if request.is_pulse else shared.attempts):
             port.drop(Drop.PROTOCOL_OFF)
             return
+        if not addr[1] and not request.is_pulse:
+            # No answer can be sent to port 0, nor any probe: the peer must not get this address.
+            port.drop(Drop.UNSENDABLE)
+            return
         now = shared.clock.seconds()
         proof = shared.store.live.signed.check(request, datagram, port.place, now)
         if isinstance(proof, Refusal):
@@ -77,7 +82,13 @@ class SignedDatagrams:
                 reply(shared.store.live.signed.take_pulse(request, proof, addr, now, port.number))
             elif shared.attempts is not None:
                 observed = _observe(shared.attempts, request, port.place, addr, now)
-                port.decide(observed, reply, self._store_unavailable)
+                port.decide(observed, partial(self._observed, reply, addr), self._store_unavailable)
+
+    def _observed(self, reply: Callable[[PulseCode | None], None], addr: Address, code: PulseCode | None) -> None:
+        if code is PulseCode.ON_TIME:
+            # The source may be forged. What it earns here is all that address checks may send to this host.
+            self._shared.amplification.earn(_any_port(addr), signed.SIGNED_SIZE, signed.SIGNED_SIZE)
+        reply(code)
 
     def _reply(self, datagram: bytes, proof: Proof, addr: Address, code: PulseCode | Refusal | None) -> None:
         if isinstance(code, PulseCode):
@@ -117,6 +128,10 @@ def _observe(
     return attempts.observe(request.client_id, request.attempt, request.round, request.time, place, address, now)
 
 
+def _any_port(addr: Address) -> Address:
+    return shown(addr[0]), 0
+
+
 class ClientDatagrams:
     """
     Sends datagrams to clients that answer no request. Nothing here raises.
@@ -147,10 +162,13 @@ class ClientDatagrams:
 
         :param attempt: 8 bytes.
         :param nonce: 4 bytes; the answer has the same.
-        :returns: whether a UDP port is open.
+        :returns: whether a UDP port is open, and the host has sent enough: see :mod:`rendezvous.core.amplification`.
         """
         # Of several sockets on that port, the first.
         number = max(self._shared.sockets, key=lambda number: (number % PORT_NUMBERS, -number), default=0)
+        if not self._shared.amplification.spend(_any_port(address), signed.SHORT_SIZE):
+            self._shared.counters.family(DROPPED_DATAGRAMS)[Drop.AMPLIFICATION_LIMIT] += 1
+            return False
         return self._send(number, client_id, signed.Short(signed.ShortKind.ADDRESS_CHECK, attempt, nonce), address)
 
     def _send(self, number: int, client_id: bytes, short: signed.Short, address: Address) -> bool:
