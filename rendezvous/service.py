@@ -23,6 +23,7 @@ from twisted.web.server import Site
 from rendezvous.certificates import Certificate
 from rendezvous.clock import ServerClock, wall_clock
 from rendezvous.core.attempts.attempt import Facilities
+from rendezvous.core.ice import Turn
 from rendezvous.core.identity import Keyring
 from rendezvous.core.presence.flat import flat_memory
 from rendezvous.core.presence.presence import Presence
@@ -112,7 +113,7 @@ class Rendezvous(MultiService):
         self._environ = environ
         _check_directory(settings.store_path)
         self._secrets = load_secrets(settings.secret_path, random, environ)
-        self.turn = load_turn(settings)
+        turn = load_turn(settings)
         self.store = self._make_store(Keyring(self._secrets), random)
         self.counters = Counters()
         self._datagrams = Datagrams(
@@ -129,6 +130,7 @@ class Rendezvous(MultiService):
         self._datagrams.run(False)
         self._relay_hosts: frozenset[str] = frozenset()
         self._resolving = Resolving(reactor, self._use_relays)
+        self._use_turn(turn)
         self._connect(random)
         sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
 
@@ -140,7 +142,10 @@ class Rendezvous(MultiService):
         if is_on:
             self._datagrams.attempts = self.store
             self._resolving.setServiceParent(self)
-        self._resolving.serve(self.turn.uris if self.turn is not None else ())
+
+    def _use_turn(self, turn: Turn | None) -> None:
+        self.turn = turn
+        self._resolving.serve(() if turn is None else turn.uris)
 
     def _facilities(self) -> Facilities:
         """:returns: what there is for clients that connect, as it is now."""
@@ -215,17 +220,17 @@ class Rendezvous(MultiService):
         What cannot change stays as it is, with one line in the log for each such setting.
 
         :param settings: the new settings, all of them.
-        :raises StartupError: a certificate cannot be used, or the new settings contradict those that stay. Nothing has
-            changed then.
+        :raises StartupError: a certificate or the file of the TURN secret cannot be used, or the new settings
+            contradict those that stay. Nothing has changed then.
         """
         compared = compare(self.settings, settings, self._clients_at_start)
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
+        turn = load_turn(compared.settings)
+        # Nothing below fails.
         for certificate, options in certificates:
             certificate.use(options)
-        turn = load_turn(compared.settings)
         self._change(compared.settings)
-        self.turn = turn
-        self._resolving.serve(turn.uris if turn is not None else ())
+        self._use_turn(turn)
         secret_path = self.settings.secret_path
         if has_changed(secret_path, self._environ, self._secrets):
             compared.refused.append(f"the secret in {secret_path}")

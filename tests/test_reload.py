@@ -355,6 +355,14 @@ class CertificateTests(ReloadCase):
         self.assertEqual(self.server.rendezvous.settings.udp_rate, 9)
         self.assertNotEqual(self.served(), before)
 
+    def test_turn_secret_that_cannot_be_used_changes_nothing(self) -> None:
+        """A certificate that was read before is not used either."""
+        before = self.served()
+        self.write(*pem())
+        turn = {"turn_uri": "turn:turn.example", "turn_secret_file": str(self.directory / "missing")}
+        self.assertRaises(StartupError, self.reload, udp_rate=9, **turn)
+        self.assertEqual((self.served(), self.server.rendezvous.settings.udp_rate), (before, 5))
+
     def test_port_is_https_in_the_log(self) -> None:
         """Plain ports beside it are HTTP."""
         server = MemoryServer(_Reactor(), http=(self.settings["http"][0], "tcp:80"))
