@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 __all__ = ["ServerTime"]
 
 _MILLISECONDS_FROM = 1e11
 """A timestamp from here on is in milliseconds: as seconds it would lie in the year 5138."""
+
+
+_LAST = 253402300800000
+"""The year 10000, in milliseconds: what is later is no time, and does not fit into a datagram."""
 
 
 class ServerTime:
@@ -47,7 +50,7 @@ class ServerTime:
             value = float(timestamp)
         except OverflowError:
             return
-        if math.isfinite(value) and value > 0:
+        if 0 < value < _LAST:
             self._ahead = (value / 1000 if value >= _MILLISECONDS_FROM else value) - at
 
     def milliseconds(self) -> int:

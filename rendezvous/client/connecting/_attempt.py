@@ -15,13 +15,13 @@ from rendezvous.client._timer import Timer
 from rendezvous.client.attempts import Attempt, AttemptState
 from rendezvous.client.connecting._endpoints import Endpoint, SocketEndpoint
 from rendezvous.client.connecting._gathering import Gathering
-from rendezvous.client.connecting._host import Host
+from rendezvous.client.connecting._host import Host, RelayUse
 from rendezvous.client.connecting._observing import Observer
 from rendezvous.client.connecting._reasons import error_of
 from rendezvous.client.connecting._requests import AttemptRequests
 from rendezvous.client.errors import ClientError, ConnectFailed
 from rendezvous.core.addresses import Address
-from rendezvous.core.connect import Candidate, Via
+from rendezvous.core.connect import Candidate, Strategy, Via
 from rendezvous.core.punching.actions import Action, Connected, Failed, NextRound, OpenSockets, Release, Send
 from rendezvous.core.punching.pairs import Local
 from rendezvous.core.punching.probes import NEW_PATH
@@ -30,6 +30,9 @@ from rendezvous.core.punching.rounds import Round
 from rendezvous.wire.probe import PairCodec
 
 __all__ = ["RunningAttempt"]
+
+LONGEST_HOLD = 1.5
+"""Seconds that a round waits before its first probe, at most. The server names half of a round trip, up to 1 s."""
 
 T = TypeVar("T")
 
@@ -127,7 +130,7 @@ class RunningAttempt:
 
         :param count: how many.
         """
-        if self.puncher is not None:
+        if self.puncher is not None and self._host.options.birthday:
             self.puncher.add_locals(self._host.now(), self.gathering.open_more(count))
 
     def finish(self, via: Via | None = None, *, gave_up: bool = False) -> None:
@@ -232,7 +235,7 @@ class RunningAttempt:
         self._begun = True
         begun = Round(
             attempt.round, self._hold(attempt), attempt.peer.candidates, self.gathering.locals(),
-            attempt.strategy, attempt.mapping, attempt.peer.mapping,
+            self._strategy(attempt), attempt.mapping, attempt.peer.mapping,
         )  # fmt: skip
         self.act(self.puncher.begin(now, begun))
         self._wake()
@@ -241,7 +244,13 @@ class RunningAttempt:
         """:returns: the hold, less what the server could not know of the way to this client."""
         measured = None if self._observer is None else self._observer.round_trip
         late = 0.0 if measured is None else (measured - (self._requests.round_trip or 0.0)) / 2
-        return max(attempt.hold - late, 0.0)
+        return min(max(attempt.hold - late, 0.0), LONGEST_HOLD)
+
+    def _strategy(self, attempt: Attempt) -> Strategy:
+        """:returns: what the server says, but no birthday probing if the application has not agreed to it."""
+        options = self._host.options
+        agreed = options.birthday and options.relay is not RelayUse.ALWAYS
+        return Strategy.DIRECT if attempt.strategy is Strategy.BIRTHDAY and not agreed else attempt.strategy
 
     def _observe(self, attempt: bytes) -> None:
         if self._observer is not None:

@@ -9,6 +9,7 @@ from socket import IP_TTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_HOPLIMIT, IPV6_UNICAST
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
 from rendezvous.client.relay import Relay
@@ -69,7 +70,9 @@ class SocketEndpoint(DatagramProtocol):
         self.port: int = self._listening.getHost().port
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
-        self.sink(self, datagram, (addr[0], addr[1]))
+        # A socket for IPv6 may get IPv4 too, shown as ::ffff:192.0.2.1. The one for IPv4 is there for that.
+        if not addr[0].startswith("::ffff:"):
+            self.sink(self, datagram, (addr[0], addr[1]))
 
     def send(self, datagram: bytes, address: Address, ttl: int | None = None) -> None:
         """
@@ -84,7 +87,7 @@ class SocketEndpoint(DatagramProtocol):
                 self.transport.write(datagram, address)
             else:
                 self._send_with_ttl(self._listening.getHandle(), datagram, address, ttl)
-        except OSError:
+        except (OSError, MessageLengthError):
             pass
 
     def close(self) -> Deferred[Any]:

@@ -16,6 +16,7 @@ from rendezvous.client.attempts import LONGEST_WAIT, Invitation
 from rendezvous.client.connecting._host import Host
 from rendezvous.client.errors import ClientError, ClientGone, NotOffered, NotRegistered
 from rendezvous.client.keepalive import KeepAlive
+from rendezvous.core.budget import Budget
 
 __all__ = ["Invitations"]
 
@@ -24,6 +25,16 @@ PULSE_TIME = 2.0
 
 HINT_TIME = 0.2
 """Seconds after an invitation by datagram, in which the one over HTTP should come; then it is asked for again."""
+
+MAX_INVITATIONS = 16
+"""Invitations of one answer that are read: the server keeps no more for one client."""
+
+QUESTION_RATE, QUESTIONS = 2.0, 20.0
+"""Questions for invitations: in a second, and at once. A server holds a question if there is no invitation."""
+
+HINT_RATE, HINTS = 0.5, 4.0
+"""Invitations by datagram that make this client ask again: in a second, and at once. They may be copies that an
+eavesdropper sends."""
 
 LONGEST_PAUSE = 60.0
 """Seconds between two questions at most, if the server cannot be reached. An invitation by datagram ends the pause."""
@@ -61,6 +72,7 @@ class Invitations:
         self._hint: IDelayedCall | None = None
         self._since: int | None = None
         self._seen: dict[bytes, None] = {}
+        self._questions, self._hints = Budget(QUESTION_RATE, QUESTIONS), Budget(HINT_RATE, HINTS)
         self._stopping: Deferred[None] = succeed(None)
 
     def start(self) -> None:
@@ -166,7 +178,9 @@ class Invitations:
             self._answered()
             # The connection of this answer can be used again in the next turn of the reactor.
             await deferLater(self._host.reactor, 0)
-            for invitation in found:
+            while not self._questions.spend(self._host.now()):
+                await deferLater(self._host.reactor, 1 / QUESTION_RATE)
+            for invitation in found[:MAX_INVITATIONS]:
                 self._since = max(invitation.seq, self._since or 0)
                 self._take(invitation)
 
@@ -198,7 +212,7 @@ class Invitations:
 
     def _hinted(self, attempt: bytes) -> None:
         """An invitation has come by datagram: a pause is over, or a request that waits may have lost its answer."""
-        if attempt in self._seen:
+        if attempt in self._seen or not self._hints.spend(self._host.now()):
             return
         if self._pause is not None:
             self._pause.cancel()

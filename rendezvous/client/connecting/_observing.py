@@ -11,6 +11,7 @@ from rendezvous.client._signing import Signer
 from rendezvous.client._timer import Timer
 from rendezvous.client.connecting._endpoints import SocketEndpoint
 from rendezvous.core.addresses import Address
+from rendezvous.core.budget import Budget
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.wire.signed import ShortKind
 
@@ -20,6 +21,10 @@ FIRST_TIMES = (0.1, 0.2, 0.4, 0.8)
 """Seconds after the first request at which an observation that has no answer is repeated. Later it is each second."""
 
 REPEAT = 1.0
+
+CHECK_RATE, CHECKS = 1.0, 20.0
+"""Address checks that are answered: in a second, and at once. Copies that an eavesdropper sends from other sources look
+the same."""
 
 
 @attrs.define
@@ -53,6 +58,8 @@ class Observer:
         self._began = 0.0
         self._timer = Timer(reactor, self._ask)
         self._times: list[float] = []
+        self._checks = Budget(CHECK_RATE, CHECKS)
+        self._is_over = False
         self.round_trip: float | None = None
 
     def start(self, endpoints: Iterable[SocketEndpoint], targets: Callable[[bool], Sequence[Address]]) -> None:
@@ -72,7 +79,8 @@ class Observer:
         self._ask()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Send no more, not even answers to address checks."""
+        self._is_over = True
         self._timer.cancel()
 
     def receive(self, endpoint: SocketEndpoint, datagram: bytes, source: Address) -> bool:
@@ -88,7 +96,8 @@ class Observer:
         short = self._signer.short(datagram)
         if short is None:
             return False
-        if short.kind is ShortKind.ADDRESS_CHECK and short.attempt == self._attempt:
+        wanted = short.kind is ShortKind.ADDRESS_CHECK and short.attempt == self._attempt and not self._is_over
+        if wanted and self._checks.spend(self._reactor.seconds()):
             endpoint.send(self._signer.answer(short), source)
         return True
 

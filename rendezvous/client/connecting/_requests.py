@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, repeat
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -13,7 +14,8 @@ from twisted.python.failure import Failure
 
 from rendezvous.client.attempts import Attempt, AttemptState
 from rendezvous.client.connecting._host import ASK_TIMES, Host
-from rendezvous.client.errors import ClientError, NotFound, ServerUnreachable
+from rendezvous.client.errors import ClientError, ConnectFailed, NotFound, ServerUnreachable
+from rendezvous.core.budget import Budget
 from rendezvous.core.connect import Candidate, Via
 
 __all__ = ["GIVE_UP", "RETRY", "AttemptRequests"]
@@ -26,7 +28,13 @@ VIEW_TIME, PATIENCE = 2.0, 1.5
 connection that has lost packets takes longer, and then another one is faster."""
 
 GIVE_UP = 65.0
-"""Seconds after which an attempt is given up that the server says nothing of; the server ends each after 60 s."""
+"""Seconds after which an attempt is given up; the server ends each after 60 s."""
+
+VIEW_RATE, VIEWS = 2.0, 20.0
+"""Questions for a change of an attempt: in a second, and at once. A server holds a question if nothing has changed."""
+
+
+T = TypeVar("T")
 
 
 class AttemptRequests:
@@ -47,6 +55,9 @@ class AttemptRequests:
         self._attempts, self._identity = host.client.attempts, host.identity
         self._began = host.now()
         self._named: list[Candidate] = []
+        self._wanted: list[Candidate] = []
+        self._is_naming = False
+        self._views = Budget(VIEW_RATE, VIEWS)
 
     @property
     def seconds(self) -> float:
@@ -74,16 +85,22 @@ class AttemptRequests:
         """
         Wait for a change of the attempt. A server that cannot be reached is asked again.
 
-        :returns: fires with the next version; fails when there is none for :data:`GIVE_UP`.
+        :returns: fires with the next version; fails :data:`GIVE_UP` after the beginning of the attempt.
         """
         return Deferred.fromCoroutine(self._next(attempt))
 
     def name(self, candidates: list[Candidate]) -> None:
-        """Give the server the candidates of this side, if it does not have them."""
-        if self.attempt is None or self.attempt.state.over or candidates == self._named:
+        """
+        Give the server the candidates of this side, if it does not have them.
+
+        There is one such request at a time, however often a router changes its mind.
+        """
+        self._wanted = candidates
+        if self.attempt is None or self.attempt.state.over or self._is_naming or candidates == self._named:
             return
-        self._named = candidates
-        self._attempts.candidates(self._identity, self.attempt.id, candidates).addErrback(self._not_named)
+        self._named, self._is_naming = candidates, True
+        naming = self._attempts.candidates(self._identity, self.attempt.id, candidates)
+        naming.addBoth(self._end_naming).addCallbacks(lambda _: self.name(self._wanted), self._not_named)
 
     def report(self, *, via: Via | None, seconds: float, code: str | None, gave_up: bool) -> None:
         """
@@ -131,11 +148,16 @@ class AttemptRequests:
             await deferLater(self._host.reactor, max(0.0, asked + RETRY - self.seconds))
 
     async def _next(self, attempt: Attempt) -> Attempt:
+        # The connection of the answer before can be used again in the next turn of the reactor.
+        pause = 0.0
         while True:
+            await deferLater(self._host.reactor, pause)
+            while not self._views.spend(self._host.now()):
+                await deferLater(self._host.reactor, RETRY)
             asked = self.seconds
+            if asked > GIVE_UP:
+                raise ConnectFailed(f"The attempt has not ended within {GIVE_UP:.0f} s.", code="expired")
             try:
-                # The connection of the answer before can be used again in the next turn of the reactor.
-                await deferLater(self._host.reactor, 0)
                 self.attempt = await self._attempts.view(
                     self._identity, attempt.id, wait=VIEW_TIME, version=attempt.version, patience=PATIENCE
                 )
@@ -147,7 +169,10 @@ class AttemptRequests:
                     raise
                 self._log.debug("The attempt is read again: {error}", error=error)
                 pause = 0.0 if isinstance(error, ServerUnreachable) and self.seconds - asked > PATIENCE else RETRY
-            await deferLater(self._host.reactor, pause)
+
+    def _end_naming(self, result: T) -> T:
+        self._is_naming = False
+        return result
 
     def _not_named(self, failure: Failure) -> None:
         self._log.debug("Candidates were not taken: {why}", why=failure.value)

@@ -101,6 +101,7 @@ class Connector:
         self._watching = False
         self._paths: dict[bytes, Path] = {}
         self._attempts: set[RunningAttempt] = set()
+        self._declining = 0
         # The attempts that are to join a path, and how many more a path that has to move may have.
         self._renewals: dict[bytes, RunningAttempt] = {}
         self._moving: dict[bytes, int] = {}
@@ -208,13 +209,25 @@ class Connector:
         known = [path.name for path in self.paths if path.peer == invitation.peer]
         wanted = known or (self._listening and self._allowed(invitation.peer))
         if not wanted or len(self._attempts) >= MAX_INCOMING:
-            declining = self._host.client.attempts.end(self._host.identity, invitation.attempt)
-            declining.addErrback(lambda failure: self._log.debug("Declining failed: {why}", why=failure.value))
+            self._decline(invitation)
             return
         attempt = RunningAttempt(self._host, invitation.peer, known=known)
         connecting = self._track(attempt).addCallback(lambda connected: self._came(attempt, connected))
         connecting.addErrback(self._not_connected)
         attempt.accept(invitation.attempt)
+
+    def _decline(self, invitation: Invitation) -> None:
+        """Decline an invitation; if many are being declined, this one ends by itself."""
+        if self._declining >= MAX_INCOMING:
+            return
+        self._declining += 1
+
+        def over(_: object) -> None:
+            self._declining -= 1
+
+        declining: Deferred[Any] = self._host.client.attempts.end(self._host.identity, invitation.attempt)
+        declining.addErrback(lambda failure: self._log.debug("Declining failed: {why}", why=failure.value))
+        declining.addCallback(over)
 
     def _allowed(self, peer_id: str) -> bool:
         try:
@@ -227,6 +240,10 @@ class Connector:
         existing = self._paths.get(connected.path)
         if existing is not None:
             existing.join(attempt)
+            return
+        if not self._listening or not self._allowed(attempt.peer_id):
+            # The peer has lost a path that this client has, or says so. It may not open another one.
+            attempt.abandon()
             return
         path = self._open(attempt)
         call_back(self._on_path, path)

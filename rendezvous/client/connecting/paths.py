@@ -219,6 +219,14 @@ class Path:
             case Release(locals):
                 for attempt in self._attempts:
                     attempt.gathering.release(local.name for local in locals)
+                self._forget_attempts()
+
+    def _forget_attempts(self) -> None:
+        """Forget the attempts that the path has left, with all that is still open of them."""
+        left = [each for each in self._attempts if each.puncher is not None and not self._core.uses(each.puncher)]
+        for attempt in left:
+            self._attempts.remove(attempt)
+            attempt.gathering.close()
 
     def _send(self, name: str, datagram: bytes, address: Address, ttl: int | None) -> None:
         for attempt in reversed(self._attempts):

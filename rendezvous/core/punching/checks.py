@@ -12,13 +12,14 @@ from collections.abc import Iterable
 import attrs
 
 from rendezvous.core.addresses import Address
+from rendezvous.core.budget import Budget
 from rendezvous.core.connect import CandidateKind
 from rendezvous.core.punching.actions import Action, Send
 from rendezvous.core.punching.pairs import Local, Pair
 from rendezvous.core.punching.probes import NEW_PATH, Codec, Data, Probe, ProbeType, RandomSource, Window
 from rendezvous.errors import WireError
 
-__all__ = ["ANSWER_RATE", "Budget", "Checks", "Heard"]
+__all__ = ["ANSWER_RATE", "Checks", "Heard"]
 
 ANSWER_RATE = 40.0
 """Probes of the peer that are answered in a second at most, and addresses that are probed because of the peer."""
@@ -227,27 +228,3 @@ def _note_kind(pair: Pair, local: Local, message: Probe) -> None:
         pair.to_mapping = True
     pair.birthday = pair.birthday or message.birthday
     pair.relayed = pair.relayed or message.relayed
-
-
-class Budget:
-    """
-    A token bucket: how often the peer can make this side do something.
-
-    :param rate: how often in a second.
-    :param most: how often at once.
-    """
-
-    __slots__ = ("_left", "_most", "_rate", "_since")
-
-    def __init__(self, rate: float, most: float) -> None:
-        self._rate, self._most = rate, most
-        self._left, self._since = most, 0.0
-
-    def spend(self, now: float) -> bool:
-        """:returns: whether it may be done once more now; then it counts."""
-        self._left = min(self._left + max(now - self._since, 0.0) * self._rate, self._most)
-        self._since = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True

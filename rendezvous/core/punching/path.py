@@ -19,9 +19,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rendezvous.core.addresses import Address
+from rendezvous.core.budget import Budget
 from rendezvous.core.connect import Via
 from rendezvous.core.punching.actions import Action, AttemptDue, Closed, Deliver, Lost, PathChanged, Release
-from rendezvous.core.punching.checks import Budget, Heard
+from rendezvous.core.punching.checks import Heard
 from rendezvous.core.punching.nomination import Nomination
 from rendezvous.core.punching.pairs import Local, Pair, Tier
 from rendezvous.core.punching.probes import MAX_PAYLOAD, Data, Probe, ProbeType, RandomSource
@@ -224,6 +225,10 @@ class Path:
     def locals(self) -> Sequence[Local]:
         """:returns: all endpoints that the path still uses."""
         return [local for puncher in self._punchers for local in puncher.locals]
+
+    def uses(self, puncher: Puncher) -> bool:
+        """:returns: whether an attempt is one of those that the path keeps."""
+        return puncher in self._punchers
 
     # What is heard.
 
