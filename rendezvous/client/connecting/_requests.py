@@ -149,14 +149,14 @@ class AttemptRequests:
 
     async def _next(self, attempt: Attempt) -> Attempt:
         # The connection of the answer before can be used again in the next turn of the reactor.
-        pause = 0.0
+        pause, trouble = 0.0, None
         while True:
             await deferLater(self._host.reactor, pause)
             while not self._views.spend(self._host.now()):
                 await deferLater(self._host.reactor, RETRY)
             asked = self.seconds
             if asked > GIVE_UP:
-                raise ConnectFailed(f"The attempt has not ended within {GIVE_UP:.0f} s.", code="expired")
+                raise trouble or ConnectFailed(f"The attempt has not ended within {GIVE_UP:.0f} s.", code="expired")
             try:
                 self.attempt = await self._attempts.view(
                     self._identity, attempt.id, wait=VIEW_TIME, version=attempt.version, patience=PATIENCE
@@ -165,8 +165,7 @@ class AttemptRequests:
             except NotFound:
                 raise
             except ClientError as error:
-                if self.seconds > GIVE_UP:
-                    raise
+                trouble = error
                 self._log.debug("The attempt is read again: {error}", error=error)
                 pause = 0.0 if isinstance(error, ServerUnreachable) and self.seconds - asked > PATIENCE else RETRY
 
