@@ -22,6 +22,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from rendezvous.client.ice import IceServer
 from rendezvous.errors import WireError
 from rendezvous.testing.names import MemoryResolver
 from rendezvous.wire.stun import Message, MessageClass
@@ -47,9 +48,9 @@ BINDING_INDICATION = bytes.fromhex("001100002112a442") + bytes(12)
 USERNAME, PASSWORD, REALM = "2100000000:alice", "secret", "rendezvous.example"
 
 
-def ice_servers(*urls: str, username: str = USERNAME, password: str = PASSWORD) -> list[dict[str, Any]]:
-    """Make the value of ``iceServers``; without URIs, that of UDP to the server."""
-    return [{"urls": list(urls) or [f"turn:{SERVER[0]}"], "username": username, "credential": password}]
+def ice_servers(*urls: str, username: str = USERNAME, password: str = PASSWORD) -> list[IceServer]:
+    """Make one ICE server; without URIs, that of UDP to the server."""
+    return [IceServer(urls or (f"turn:{SERVER[0]}",), username, password)]
 
 
 class MemoryTurn:

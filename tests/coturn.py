@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from hmac import digest
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import attrs
 
+from rendezvous.client import IceServer
 from tests import certificates
 
 __all__ = ["SECRET", "Coturn", "coturn", "program"]
@@ -43,7 +43,7 @@ class Coturn:
     certificate: bytes
     process: subprocess.Popen[bytes]
 
-    def ice_servers(self, *transports: str, username: str = "2100000000:alice") -> list[dict[str, Any]]:
+    def ice_servers(self, *transports: str, username: str = "2100000000:alice") -> list[IceServer]:
         """
         Make what an answer of the rendezvous server would hold, as :rfc:`7065` and coturn's documentation have it.
 
@@ -55,8 +55,7 @@ class Coturn:
             "tls": f"turns:localhost:{self.tls_port}?transport=tcp",
         }
         credential = b64encode(digest(SECRET.encode(), username.encode(), "sha1")).decode()
-        urls = [uris[transport] for transport in transports]
-        return [{"urls": urls, "username": username, "credential": credential}]
+        return [IceServer(tuple(uris[transport] for transport in transports), username, credential)]
 
 
 def program() -> str | None:

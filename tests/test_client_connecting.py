@@ -198,7 +198,7 @@ class RelayTests(RelayedCase):
         self.assertEqual((path.via, bob.paths[0].via), ("relay", "relay"))
         self.assertLess(path.ms, 2000)
         [entry] = self.world.relays[0].servers
-        self.assertEqual((entry["urls"], len(entry["credential"])), (["turn:203.0.113.3:3478"], 28))
+        self.assertEqual((entry.urls, len(entry.credential)), (("turn:203.0.113.3:3478",), 28))
         path.send(b"through the relay")
         self.run_for(0.5)
         self.assertEqual(bob.received, [b"through the relay"])

@@ -6,6 +6,7 @@ from functools import partial
 
 from twisted.internet.defer import CancelledError
 
+from rendezvous.client import IceServer
 from rendezvous.client.relay.relay import ALLOCATE_TIME, HEAD_START, Relay, RelayUnavailable
 from rendezvous.client.relay.servers import Transport
 from rendezvous.wire.turn import Method, Name
@@ -214,7 +215,7 @@ class AllocateTests(RelayCase):
 
     def test_no_turn_server_is_said_at_once(self) -> None:
         """Without a TURN server, and with servers that make no sense."""
-        for servers in ([], None, [{"urls": "stun:192.0.2.1"}], ice_servers("turn:"), "turn:192.0.2.1"):
+        for servers in ([], [IceServer(("stun:192.0.2.1",))], ice_servers("turn:"), ice_servers("turn:", username="")):
             relay = Relay(servers, self.reactor, on_datagram=print, on_lost=self.lost.append)
             self.failureResultOf(relay.allocate(), RelayUnavailable)
         self.assertQuiet()

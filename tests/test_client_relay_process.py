@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import attrs
+
 from twisted.internet import reactor as global_reactor  # noqa: TID251 - trial runs these tests on it
 from twisted.internet.defer import Deferred
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
@@ -111,8 +113,7 @@ class CoturnTests(TestCase):
     def test_certificate_for_another_name_is_refused(self) -> Deferred[None]:
         """It is for ``localhost``, and the URI has the address."""
         server = self.start()
-        servers = server.ice_servers("tls")
-        servers[0]["urls"] = [f"turns:127.0.0.1:{server.tls_port}"]
+        servers = [attrs.evolve(server.ice_servers("tls")[0], urls=(f"turns:127.0.0.1:{server.tls_port}",))]
         trusted = trustRootFromCertificates([Certificate.loadPEM(server.certificate)])
         return self.unavailable(Party(servers, trust_root=trusted), "tls 127.0.0.1", "TLS failed")
 
@@ -122,8 +123,7 @@ class CoturnTests(TestCase):
 
     def test_credential_of_another_secret_is_refused(self) -> Deferred[None]:
         """And the reason is the server's."""
-        servers = self.start().ice_servers("udp")
-        servers[0]["credential"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAA="
+        servers = [attrs.evolve(self.start().ice_servers("udp")[0], credential="AAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
         return self.unavailable(Party(servers), "error 401")
 
     def test_expired_credential_is_refused(self) -> Deferred[None]:
@@ -145,9 +145,9 @@ class CoturnTests(TestCase):
         """Get an address in 3 s although UDP is blocked."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.1", 0))
-            servers = server.ice_servers("tcp")
-            servers[0]["urls"].insert(0, f"turn:127.0.0.1:{silent.getsockname()[1]}?transport=udp")
-            party = Party(servers)
+            [tcp] = server.ice_servers("tcp")
+            blocked = f"turn:127.0.0.1:{silent.getsockname()[1]}?transport=udp"
+            party = Party([attrs.evolve(tcp, urls=(blocked, *tcp.urls))])
             began = reactor.seconds()
             await party.relay.allocate()
             self.assertLess(reactor.seconds() - began, 3)

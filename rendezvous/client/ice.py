@@ -23,11 +23,6 @@ class IceServer:
     username: str | None = None
     credential: str | None = attrs.field(default=None, repr=False)
 
-    def members(self) -> dict[str, object]:
-        """:returns: the JSON object that it is."""
-        members = {"urls": list(self.urls), "username": self.username, "credential": self.credential}
-        return {name: value for name, value in members.items() if value is not None}
-
     @property
     def is_turn(self) -> bool:
         """:returns: whether it is a TURN server that has a credential."""

@@ -100,7 +100,7 @@ class Gathering:
 
         :param servers: of the attempt.
         """
-        turn = [server.members() for server in servers if server.is_turn]
+        turn = [server for server in servers if server.is_turn]
         if self._allocating is not None or not turn or self._host.options.relay is RelayUse.NEVER:
             return
         relay = self._allocating = self._host.make_relay(

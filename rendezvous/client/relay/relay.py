@@ -7,7 +7,7 @@ of requests, :mod:`rendezvous.client.relay.carriers` the sockets. The clock and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random, SystemRandom
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from rendezvous.client._callbacks import call_back
 from rendezvous.client.errors import ClientError
+from rendezvous.client.ice import IceServer
 from rendezvous.client.relay.allocation import MAX_DATAGRAM
 from rendezvous.client.relay.link import Link
 from rendezvous.client.relay.requests import TurnFailed
@@ -49,7 +50,8 @@ class Relay:
     It is used once: after it was lost, make another one, with new credentials. The TURN server keeps the address for
     at most 10 minutes if it is not closed.
 
-    :param ice_servers: the value of ``iceServers``, as the server has sent it. Entries without TURN are passed over.
+    :param ice_servers: those that the server names, from :attr:`IceServers.servers` or :attr:`Attempt.ice_servers`.
+        Those that are no TURN servers are left out.
     :param reactor: provides ``IReactorTime``, ``IReactorUDP``, ``IReactorTCP`` and ``IReactorPluggableNameResolver``.
     :param on_datagram: called with the bytes and the source of each datagram from a peer that :meth:`permit` or
         :meth:`send` has named. An exception that it raises is logged.
@@ -64,7 +66,7 @@ class Relay:
 
     def __init__(
         self,
-        ice_servers: object,
+        ice_servers: Iterable[IceServer],
         reactor: Any,
         *,
         on_datagram: Callable[[bytes, Address], object],

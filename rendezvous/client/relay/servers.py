@@ -1,14 +1,16 @@
-"""From the ``iceServers`` of an answer to the TURN servers that can be used, in the order in which they are tried."""
+"""From the ICE servers that the server names to the TURN servers that can be used, in the order of trying them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Final, TypeGuard
 from urllib.parse import unquote
 
 from attrs import field, frozen
+
+from rendezvous.client.ice import IceServer
 
 __all__ = ["MAX_SERVERS", "Transport", "TurnServer", "turn_servers"]
 
@@ -58,37 +60,33 @@ class TurnServer:
         return f"{self.transport.value} {host}:{self.port}"
 
 
-def turn_servers(ice_servers: object) -> list[TurnServer]:
+def turn_servers(ice_servers: Iterable[IceServer]) -> list[TurnServer]:
     """
-    Read the value of ``iceServers`` (W3C WebRTC, section 4.2.4).
+    Find the TURN servers among ICE servers.
 
-    Entries of other kinds, such as those for STUN, and those that make no sense are passed over, as browsers of another
-    age would. So are URIs of TURN over DTLS, ``turns:`` with ``transport=udp``.
+    Left out are servers of other kinds, such as those for STUN, those without a credential that fits into a message,
+    and URIs that RFC 7065 does not allow. So are URIs of TURN over DTLS, ``turns:`` with ``transport=udp``.
 
-    :param ice_servers: what the server has sent: a list of objects with ``urls``, ``username`` and ``credential``.
     :returns: at most :data:`MAX_SERVERS`, in the order of the list and without repetitions.
     """
-    entries = ice_servers if isinstance(ice_servers, list | tuple) else []
-    found = dict.fromkeys(server for entry in entries if isinstance(entry, dict) for server in _servers(entry))
+    found = dict.fromkeys(server for each in ice_servers for server in _servers(each))
     return list(found)[:MAX_SERVERS]
 
 
-def _is_text(value: object, limit: int) -> TypeGuard[str]:
-    """:returns: whether a value is text that UTF-8 can write in so many bytes."""
+def _fits(text: str | None, limit: int) -> TypeGuard[str]:
+    """:returns: whether UTF-8 can write a text in so many bytes."""
     try:
-        return isinstance(value, str) and len(value.encode()) <= limit
+        return text is not None and len(text.encode()) <= limit
     except UnicodeEncodeError:
         return False
 
 
-def _servers(entry: dict[object, object]) -> Iterator[TurnServer]:
-    username, password, urls = entry.get("username"), entry.get("credential"), entry.get("urls")
-    if not _is_text(username, MAX_USERNAME) or not _is_text(password, MAX_PASSWORD):
-        return
-    for uri in [urls] if isinstance(urls, str) else urls if isinstance(urls, list | tuple) else []:
-        server = _server(uri, username, password) if isinstance(uri, str) else None
-        if server is not None:
-            yield server
+def _servers(server: IceServer) -> Iterator[TurnServer]:
+    if _fits(server.username, MAX_USERNAME) and _fits(server.credential, MAX_PASSWORD):
+        for uri in server.urls:
+            found = _server(uri, server.username, server.credential)
+            if found is not None:
+                yield found
 
 
 def _server(uri: str, username: str, password: str) -> TurnServer | None:
