@@ -227,6 +227,7 @@ class CodecTests(SynchronousTestCase):
         ]
         for request in requests:
             self.assertEqual(decode(encode_request(request)), request)
+        self.assertEqual(encode_request(PulseRequest(multiaddr="☃")), '{"action":"pulse","multiaddr":"☃"}'.encode())
 
     def test_request_that_the_server_would_not_read_is_refused(self) -> None:
         """At the limit it is written."""
@@ -270,11 +271,14 @@ class CodecTests(SynchronousTestCase):
             b'{"action":"pushed","data":{"peeraddr":"192.0.2.1:0"}}',
             b'{"action":"pushed","data":{"peeraddr":"192.0.2.1:65536"}}',
             b'{"action":"pushed","data":{"peeraddr":":1"}}',
+            b'{"action":"pushed","data":{"peeraddr":"192.0.2.1:000001"}}',
+            '{"action":"pushed","data":{"peeraddr":"192.0.2.1:²"}}'.encode(),
             b'{"action":"expired"}'.ljust(MAX_REPLY + 1),
             b"{" * 5000,
             b"\xff",
         ):
             self.assertRaises(WireError, decode_reply, datagram)
+        self.assertEqual(decode_reply(b'{"action":"expired"}'.ljust(4096)), Expired())
 
     @given(st.binary(max_size=64) | st.text(max_size=64).map(str.encode))
     def test_nothing_else_is_raised(self, data: bytes) -> None:

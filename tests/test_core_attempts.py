@@ -189,6 +189,13 @@ class ObservationTests(AttemptCase):
             self.assertEqual({seen.go.mapping, seen.go.peer_mapping}, {NatMapping.ENDPOINT_INDEPENDENT})
             self.assertEqual(self.candidates(client, attempt), [("server-reflexive", *other)])
 
+    def test_key_is_not_shown(self) -> None:
+        """What a side sees may be logged."""
+        attempt = self.gone()
+        shown = repr(self.see(A, attempt))
+        self.assertIn("starts=", shown)
+        self.assertNotIn(repr(key_of(attempt))[2:-1], shown)
+
     def test_invited_side_may_be_observed_before_it_accepts(self) -> None:
         """That saves a round trip: the attempt goes with the acceptance."""
         attempt = self.begin()

@@ -126,4 +126,14 @@ class WindowTests(SynchronousTestCase):
         self.assertTrue(window.take(2**48 - 1))
         self.assertFalse(window.take(2**48 - 1))
         self.assertFalse(window.take(0))
+        self.assertFalse(window.take(2**48 - 1025))
         self.assertTrue(window.take(2**48 - 1024))
+
+    def test_window_takes_no_more_room_with_time(self) -> None:
+        """Also if each jump is as large as it may be. A number that is taken far ahead forgets all others."""
+        window = Window(64)
+        for number in range(0, 10_000, 63):
+            window.take(number)
+            self.assertLess(window._seen.bit_length(), 65)
+        self.assertTrue(window.take(2**48 - 1))
+        self.assertEqual(window._seen, 1)

@@ -85,9 +85,9 @@ def _read(action: object, data: dict[str, Any]) -> Message:
 
 
 def _peer(data: dict[str, Any]) -> PeerInfo:
-    host, colon, port = _text(data, "peeraddr").rpartition(":")
+    host, _, port = _text(data, "peeraddr").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not colon or not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+    if not host or not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         raise WireError("the address of a peer is missing or wrong")
     share_id = _text(data, "peerShareId") if "peerShareId" in data else ""
     return PeerInfo(host, int(port), share_id, _text(data, "multiaddr") if "multiaddr" in data else None)
