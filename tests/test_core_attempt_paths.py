@@ -434,6 +434,8 @@ class EndTests(AttemptCase):
         self.assertEqual((seen.state, seen.go is not None), (AttemptState.DONE, True))
         both = "endpoint-independent and endpoint-independent"
         self.assertEqual(self.outcomes(), {f"{both}: direct": 1})
+        self.attempts.report(A, self.gone(), Outcome(ok=True), NOW)
+        self.assertEqual(self.outcomes(), {f"{both}: unknown": 1})
         self.assertEqual(self.outcomes(), {})
 
     def test_side_that_gives_up_ends_the_attempt(self) -> None:

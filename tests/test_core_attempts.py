@@ -243,6 +243,22 @@ class ObservationTests(AttemptCase):
         self.assertEqual(self.see(A, attempt).state, AttemptState.GO)
         self.assertEqual(self.candidates(B, attempt), [("server-reflexive", *six), ("server-reflexive", *AT_A)])
 
+    def test_mapping_is_that_of_ipv4(self) -> None:
+        """IPv6 has no NAT, so it counts only for a client that was observed with nothing else."""
+        six = ("2001:db8:1::1", 4000)
+        for sources, expected in (
+            ((("198.51.100.1", 40000), ("198.51.100.1", 51234)), NatMapping.ENDPOINT_DEPENDENT),
+            ((), NatMapping.ENDPOINT_INDEPENDENT),
+        ):
+            attempt = self.joined()
+            self.observe(A, attempt, *sources)
+            for client in (A, B):
+                self.observe(client, attempt, six, six)
+            go = self.see(A, attempt).go
+            assert go is not None
+            self.assertEqual(go.mapping, expected)
+            self.attempts.end(A, attempt, NOW)
+
     def test_repeated_observation_is_not_taken(self) -> None:
         """Only a later time is, by port: a copy that an eavesdropper sends from elsewhere does nothing."""
         attempt = self.joined()

@@ -148,8 +148,7 @@ class Side:
 
     def is_whole(self, round: int, ports: int) -> bool:
         """:returns: whether so many UDP ports have seen the socket of each family that any has seen."""
-        seen = self.seen(round)
-        return bool(seen) and all(len(each) >= ports for each in seen.values())
+        return all(len(each) >= ports for each in self.seen(round).values())
 
 
 @attrs.define(eq=False)
