@@ -120,7 +120,7 @@ class ChecksTests(SynchronousTestCase):
 
     def test_unanswered_probes(self) -> None:
         """A pair is silent since the first one of them. An opener does not count, and hearing the peer ends it."""
-        self.ours.probe(1.0, self.pair, ttl=2)
+        self.assertEqual(self.ours.probe(1.0, self.pair, ttl=2).ttl, 2)
         self.assertEqual((self.pair.probed, self.pair.silent_since), (1.0, None))
         for now in (2.0, 3.0):
             self.ours.probe(now, self.pair)
@@ -134,9 +134,9 @@ class ChecksTests(SynchronousTestCase):
     def test_peer_that_is_heard_is_probed(self) -> None:
         """At once, but a pair that was probed within 30 ms is not, nor is one that is valid."""
         found = []
-        for now in (1.0, 1.02, 1.03, 1.05):
+        for now in (1.0, 1.029, 1.031, 1.05):
             self.pair.valid = now == 1.05
-            _, actions = self.take(now, self.theirs.codec.encode_data(Data(int(now * 100), b"x")))
+            _, actions = self.take(now, self.theirs.codec.encode_data(Data(int(now * 1000), b"x")))
             found.append([self.read(each).type for each in actions])
         self.assertEqual(found, [[ProbeType.PROBE], [], [ProbeType.PROBE], []])
 
@@ -200,6 +200,28 @@ class ChecksTests(SynchronousTestCase):
             pair.valid = True
         self.assertIsNone(self.heard_from(101))
         self.assertEqual(len(self.ours.pairs), MAX_PEER_REFLEXIVE + 1)
+
+    def test_acknowledgement_without_room_for_its_pair(self) -> None:
+        """An address of birthday probing answers, but there are as many pairs that work as may be."""
+        for port in range(1, MAX_PEER_REFLEXIVE + 1):
+            pair = self.heard_from(port)
+            assert pair is not None
+            pair.valid = True
+        full = ("198.51.100.9", 1000)
+        send = self.ours.probe_address(1.0, LOCAL, full)
+        heard, actions = self.take(1.1, self.ack(send), full)
+        assert heard is not None
+        self.assertEqual((heard.pair, heard.acknowledged, actions), (None, False, []))
+
+    def test_numbers_of_data_are_apart(self) -> None:
+        """A probe and data may have the same number, and the path takes over which data was seen."""
+        number = 100
+        probe = Probe(ProbeType.PROBE, number, bytes(8), HERE)
+        for datagram in (self.theirs.codec.encode_probe(probe), self.theirs.codec.encode_data(Data(number, b"x"))):
+            self.assertIsNotNone(self.take(1.0, datagram)[0])
+            self.assertIsNone(self.take(1.0, datagram)[0])
+        self.assertFalse(self.ours.data_window.take(number))
+        self.assertTrue(self.ours.data_window.take(number - 1))
 
     def test_both_sides_call_a_pair_the_same(self) -> None:
         """What a probe or an acknowledgement says about its way stays with the pair."""

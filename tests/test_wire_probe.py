@@ -111,7 +111,15 @@ class DataCodecTests(SynchronousTestCase):
 
     def test_number_out_of_range_is_an_error(self) -> None:
         """A number has 48 bits."""
-        self.assertRaises(ValueError, CONTROLLING.encode_data, Data(1 << 48, b""))
+        largest = Data((1 << 48) - 1, b"x")
+        self.assertEqual(CONTROLLED.decode(CONTROLLING.encode_data(largest)), largest)
+        for number in (-1, 1 << 48):
+            self.assertRaises(ValueError, CONTROLLING.encode_data, Data(number, b""))
+
+    def test_keys_and_attempts_of_another_length_are_refused(self) -> None:
+        """Either of them."""
+        for key, attempt in ((KEY[1:], ATTEMPT), (KEY + b"x", ATTEMPT), (KEY, ATTEMPT[1:]), (KEY, ATTEMPT + b"x")):
+            self.assertRaises(ValueError, PairCodec, key, attempt, True)
 
     def test_empty_payload(self) -> None:
         """A payload may be empty."""
