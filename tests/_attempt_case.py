@@ -26,6 +26,10 @@ A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 #: Where the sockets of A and B are seen.
 AT_A, AT_B = ("198.51.100.1", 40000), ("203.0.113.2", 50000)
 RELAY = Facilities(has_relay=True, relay_hosts=frozenset({"192.0.2.9"}))
+#: What two ports see of sockets behind NATs with other mappings.
+SYMMETRIC = (("198.51.100.1", 40000), ("198.51.100.1", 51234))
+SYMMETRIC_B = (("203.0.113.2", 40000), ("203.0.113.2", 51234))
+SEQUENTIAL = (("198.51.100.1", 40000), ("198.51.100.1", 40001))
 
 
 def key_of(attempt: bytes) -> bytes:

@@ -15,7 +15,7 @@ from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Conflict, Full, NotFound, TooMany
 from rendezvous.limits import AttemptLimits
-from tests._attempt_case import AT_A, AT_B, NOW, A, AttemptCase, B, C, given, key_of
+from tests._attempt_case import AT_A, AT_B, NOW, RELAY, A, AttemptCase, B, C, given, key_of
 
 
 class BeginningTests(AttemptCase):
@@ -96,6 +96,14 @@ class LimitTests(AttemptCase):
         self.assertEqual(self.refused(Conflict, self.attempts.accept, A, invited[1], Given(), NOW), "too-many-attempts")
         self.attempts.end(A, begun[0], NOW)
         self.attempts.accept(A, invited[1], Given(), NOW)
+
+    def test_attempts_that_are_over_by_now_do_not_count(self) -> None:
+        """Also if the server has not looked at them since."""
+        self.table.facilities = RELAY
+        for number in range(4):
+            self.attempts.accept(bytes([number]) * 16, self.begin(peer=bytes([number]) * 16), Given(), NOW)
+        self.assertEqual(self.refused(Conflict, self.begin, NOW + 59.9), "too-many-attempts")
+        self.begin(NOW + 60)
 
     def test_six_attempts_a_minute(self) -> None:
         """Whatever became of them. A refused one does not count."""

@@ -72,6 +72,7 @@ class PairTests(SynchronousTestCase):
         for host, kind, tier, via in (
             ("192.168.1.2", KIND.PEER_REFLEXIVE, Tier.LAN, Via.LAN), ("10.1.2.3", KIND.HOST, Tier.LAN, Via.LAN),
             ("172.16.0.1", KIND.HOST, Tier.LAN, Via.LAN), ("100.64.0.1", KIND.HOST, Tier.LAN, Via.LAN),
+            ("127.0.0.1", KIND.SERVER_REFLEXIVE, Tier.LAN, Via.LAN), ("169.254.0.1", KIND.HOST, Tier.LAN, Via.LAN),
             ("172.32.0.1", KIND.HOST, Tier.DIRECT, Via.DIRECT), ("fd00::1", KIND.HOST, Tier.LAN, Via.LAN),
             ("2001:db8::1", KIND.HOST, Tier.IPV6, Via.IPV6), ("198.51.100.1", KIND.MAPPED, Tier.MAPPED, Via.MAPPED),
             ("198.51.100.1", KIND.PEER_REFLEXIVE, Tier.DIRECT, Via.DIRECT),

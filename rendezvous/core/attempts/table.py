@@ -126,9 +126,9 @@ class AttemptTable:
         for _, attempt_id in list(islice(self._due.irange(None, (now, b"\xff" * 9)), DUE_AT_ONCE)):
             attempt = self._by_id[attempt_id]
             self._settle(attempt, now)
-            if attempt_id in self._by_id and attempt.due <= now:
+            if attempt_id in self._by_id:
+                # It was reported when it was settled. What is written then counts what is sent here.
                 found += sends(attempt, now, self.limits)
-                self._touch(attempt)
                 self._schedule(attempt, now)
         outcomes, self._outcomes = self._outcomes, Counter()
         return Due(found, self._due[0][0] if self._due else None, outcomes)
