@@ -23,6 +23,6 @@ class TestingPageTests(SynchronousTestCase):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             for block in code_blocks(page):
-                exec(block.text, {"__name__": "example"})
+                exec(block.text, {"__name__": "example"})  # noqa: S102 - it is our page
         said = re.findall(r"[Tt]his prints\s+``(.+?)``", page)
         self.assertEqual((printed.getvalue().splitlines(), len(said)), (said, 2))
