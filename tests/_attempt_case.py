@@ -7,15 +7,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.attempts.attempt import (
-    AttemptState,
-    AttemptView,
-    Facilities,
-    Given,
-)
+from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given
 from rendezvous.core.attempts.attempts import Attempts
 from rendezvous.core.attempts.table import AttemptTable
-from rendezvous.core.connect import Candidate, CandidateKind
+from rendezvous.core.connect import AttemptState, Candidate, CandidateKind
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import RendezvousError

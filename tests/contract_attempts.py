@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rendezvous.core.attempts.attempt import AttemptState, Facilities, Given, Invite, Outcome
-from rendezvous.core.connect import Candidate, CandidateKind, Via
+from rendezvous.core.attempts.attempt import Facilities, Given, Invite, Outcome
+from rendezvous.core.connect import AttemptState, Candidate, CandidateKind, Via
 from rendezvous.core.notes import AttemptSide, PeerEvents
 from rendezvous.core.signaling.events import EventKind
 from rendezvous.errors import Conflict, NotFound, TooMany

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rendezvous.core.attempts.attempt import AddressCheck, AttemptState, Facilities, Given, Invite, Outcome
-from rendezvous.core.connect import Candidate, CandidateKind, Strategy, Via
+from rendezvous.core.attempts.attempt import AddressCheck, Facilities, Given, Invite, Outcome
+from rendezvous.core.connect import AttemptState, Candidate, CandidateKind, Strategy, Via
 from rendezvous.core.notes import Removed
 from rendezvous.errors import Conflict, NotFound
 from tests._attempt_case import AT_A, AT_B, NOW, RELAY, SEQUENTIAL, SYMMETRIC, SYMMETRIC_B, A, AttemptCase, B, given

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from rendezvous.core.attempts.attempt import (
-    AttemptRole,
-    AttemptState,
-    Facilities,
-    Given,
-    Outcome,
-)
-from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
+from rendezvous.core.attempts.attempt import Facilities, Given, Outcome
+from rendezvous.core.connect import AttemptRole, AttemptState, Candidate, CandidateKind, NatMapping, Strategy
 from rendezvous.core.notes import AttemptSide, PeerEvents
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.sources import source_network

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from rendezvous.core.attempts.attempt import AddressCheck, AttemptState, AttemptView, Given
-from rendezvous.core.connect import Candidate, CandidateKind
+from rendezvous.core.attempts.attempt import AddressCheck, AttemptView, Given
+from rendezvous.core.connect import AttemptState, Candidate, CandidateKind
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.sources import source_network
 from rendezvous.errors import NotFound, TooMany

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core import connect
-from rendezvous.core.attempts.attempt import Attempt, AttemptRole, AttemptState, Check, Given, Side
-from rendezvous.core.connect import CandidateKind, Strategy
+from rendezvous.core.attempts.attempt import Attempt, Check, Given, Side
+from rendezvous.core.connect import AttemptRole, AttemptState, CandidateKind, Strategy
 from rendezvous.core.notes import Removed
 from rendezvous.core.presence.client import Client
 from rendezvous.core.presence.logouts import LiveOnly, Revocation

@@ -13,8 +13,7 @@ from rendezvous.client._replies import Fields
 from rendezvous.client.errors import ClientError, NotFound, PeerNotFound
 from rendezvous.client.ice import IceServer, read_servers
 from rendezvous.client.records import Identity
-from rendezvous.core.attempts.attempt import AttemptState
-from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy, Via
+from rendezvous.core.connect import AttemptState, Candidate, CandidateKind, NatMapping, Strategy, Via
 
 __all__ = ["LONGEST_WAIT", "Attempt", "AttemptState", "Attempts", "Invitation", "Peer"]
 

@@ -13,7 +13,31 @@ import attrs
 
 from rendezvous.core.addresses import Address
 
-__all__ = ["Candidate", "CandidateKind", "NatMapping", "Strategy", "Via"]
+__all__ = ["AttemptRole", "AttemptState", "Candidate", "CandidateKind", "NatMapping", "Strategy", "Via"]
+
+
+class AttemptRole(StrEnum):
+    """The two sides of an attempt: the one that has asked for it, and the one that was invited."""
+
+    CONTROLLING = "controlling"
+    CONTROLLED = "controlled"
+
+
+class AttemptState(StrEnum):
+    """How far an attempt is, as both sides see it."""
+
+    INVITED = "invited"
+    OBSERVING = "observing"
+    GO = "go"
+    DONE = "done"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+    @property
+    def over(self) -> bool:
+        """:returns: whether the attempt has ended."""
+        return self not in (AttemptState.INVITED, AttemptState.OBSERVING, AttemptState.GO)
 
 
 class CandidateKind(StrEnum):

@@ -7,15 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from rendezvous.core.attempts.attempt import (
-    Attempt,
-    AttemptRole,
-    AttemptState,
-    Check,
-    Given,
-    Side,
-)
-from rendezvous.core.connect import Candidate, CandidateKind, Strategy
+from rendezvous.core.attempts.attempt import Attempt, Check, Given, Side
+from rendezvous.core.connect import AttemptRole, AttemptState, Candidate, CandidateKind, Strategy
 from rendezvous.core.sources import source_network
 
 __all__ = ["PUT_ATTEMPT", "read_attempts", "written"]

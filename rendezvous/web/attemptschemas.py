@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rendezvous.core.attempts.attempt import AttemptRole, AttemptState
 from rendezvous.core.attempts.candidates import GIVEN_KINDS
 from rendezvous.core.attempts.strategy import REASONS
-from rendezvous.core.connect import CandidateKind, NatMapping, Strategy, Via
+from rendezvous.core.connect import AttemptRole, AttemptState, CandidateKind, NatMapping, Strategy, Via
 from rendezvous.limits import AttemptLimits
 from rendezvous.web.schemaparts import (
     AT_LEAST_ONE,

@@ -7,19 +7,16 @@ The records of attempts: two clients that try to open a direct path (``protocol/
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 
 import attrs
 
 from rendezvous.core.addresses import Address
-from rendezvous.core.connect import Candidate, NatMapping, Strategy, Via
+from rendezvous.core.connect import AttemptRole, AttemptState, Candidate, NatMapping, Strategy, Via
 from rendezvous.core.sources import SourceNetwork
 
 __all__ = [
     "AddressCheck",
     "Attempt",
-    "AttemptRole",
-    "AttemptState",
     "AttemptView",
     "Check",
     "Facilities",
@@ -30,30 +27,6 @@ __all__ = [
     "Outcome",
     "Side",
 ]
-
-
-class AttemptRole(StrEnum):
-    """The two sides of an attempt: the one that has asked for it, and the one that was invited."""
-
-    CONTROLLING = "controlling"
-    CONTROLLED = "controlled"
-
-
-class AttemptState(StrEnum):
-    """How far an attempt is, as both sides see it."""
-
-    INVITED = "invited"
-    OBSERVING = "observing"
-    GO = "go"
-    DONE = "done"
-    DECLINED = "declined"
-    EXPIRED = "expired"
-    FAILED = "failed"
-
-    @property
-    def over(self) -> bool:
-        """:returns: whether the attempt has ended."""
-        return self not in (AttemptState.INVITED, AttemptState.OBSERVING, AttemptState.GO)
 
 
 @attrs.frozen

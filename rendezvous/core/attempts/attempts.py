@@ -9,20 +9,11 @@ from __future__ import annotations
 import attrs
 
 from rendezvous.core.addresses import Address
-from rendezvous.core.attempts.attempt import (
-    Attempt,
-    AttemptRole,
-    AttemptState,
-    AttemptView,
-    Given,
-    Invitation,
-    Outcome,
-    Side,
-)
+from rendezvous.core.attempts.attempt import Attempt, AttemptView, Given, Invitation, Outcome, Side
 from rendezvous.core.attempts.progress import outcome_of
 from rendezvous.core.attempts.strategy import NO_PATH, REASONS
 from rendezvous.core.attempts.table import AttemptTable
-from rendezvous.core.connect import Candidate
+from rendezvous.core.connect import AttemptRole, AttemptState, Candidate
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.sources import UNKNOWN, SourceNetwork

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rendezvous.core.attempts.attempt import (
-    AddressCheck,
-    Attempt,
-    AttemptRole,
-    AttemptState,
-    AttemptView,
-    Check,
-    Facilities,
-    Go,
-    Invite,
-    Side,
-)
+from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView, Check, Facilities, Go, Invite, Side
 from rendezvous.core.attempts.candidates import passed_on
 from rendezvous.core.attempts.mapping import mapping
 from rendezvous.core.attempts.strategy import UNSEEN, choose
-from rendezvous.core.connect import CandidateKind, Strategy
+from rendezvous.core.connect import AttemptRole, AttemptState, CandidateKind, Strategy
 from rendezvous.limits import AttemptLimits
 
 __all__ = ["advance", "conclude", "due_at", "outcome_of", "sends", "start_checks", "view"]

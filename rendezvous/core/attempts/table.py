@@ -18,16 +18,9 @@ from operator import itemgetter
 import attrs
 from sortedcontainers import SortedList
 
-from rendezvous.core.attempts.attempt import (
-    AddressCheck,
-    Attempt,
-    AttemptState,
-    AttemptView,
-    Facilities,
-    Invite,
-    Side,
-)
+from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView, Facilities, Invite, Side
 from rendezvous.core.attempts.progress import advance, conclude, due_at, outcome_of, sends, start_checks, view
+from rendezvous.core.connect import AttemptState
 from rendezvous.core.notes import AttemptSide, Note, Notify, Removed, ignore_changes, ignore_key, same_clock
 from rendezvous.core.recent import Recent
 from rendezvous.core.shares import Shares, share_of
