@@ -11,7 +11,7 @@ from treq.testing import RequestTraversalAgent
 from zope.interface import implementer
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
@@ -20,7 +20,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from rendezvous.client import Health, Identity, RendezvousClient
+from rendezvous.client import Health, Identity, RendezvousClient, ServerFacts
 from rendezvous.client._http import Treq
 from rendezvous.client._server_time import ServerTime
 from rendezvous.testing.names import MemoryResolver
@@ -114,13 +114,19 @@ class PatientVerifier:
     :ivar calls: one Deferred for each verify, in order.
     :ivar asked: one Deferred for each question for the time, in order.
     :ivar time: of the server, as the test lets it be learned.
+    :ivar found: what the server says of itself, or an error.
     """
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
         self.calls: list[Deferred[None]] = []
         self.asked: list[Deferred[Health]] = []
         self.time = ServerTime(seconds)
+        self.found: ServerFacts | Exception | None = None
         self.cancelled = 0
+
+    def facts(self) -> Deferred[ServerFacts | None]:
+        """Answer at once."""
+        return fail(self.found) if isinstance(self.found, Exception) else succeed(self.found)
 
     def health(self) -> Deferred[Health]:
         """Begin to ask for the time."""

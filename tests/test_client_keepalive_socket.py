@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IResolutionReceiver
 
-from rendezvous.client import KeepAlive, ServerFacts
+from rendezvous.client import KeepAlive, ServerFacts, ServerUnreachable
 from rendezvous.client._keepalive_states import KeepAliveState
 from rendezvous.client.keepalive import REPLY_TIME, RESOLVE_TIME
 from tests._client_fakes import IDENTITY
@@ -45,6 +45,16 @@ class FactsTests(KeepAliveTestCase):
     def test_port_is_the_servers_first(self) -> None:
         """If the application names a host alone."""
         self.pulsing(SERVER[0])
+        self.assertEqual(self.port.sent, [(IDENTITY.private_key, (SERVER[0], 5099))])
+
+    def test_server_is_asked_for_facts_that_were_not_saved(self) -> None:
+        """For its port and its interval, until it answers."""
+        known, self.facts = self.facts, None  # type: ignore[assignment]
+        self.verifier.found = ServerUnreachable()
+        self.pulsing(SERVER[0])
+        self.assertEqual(self.service.state, KeepAliveState.RETRYING)
+        self.verifier.found = known
+        self.reactor.advance(1.2)
         self.assertEqual(self.port.sent, [(IDENTITY.private_key, (SERVER[0], 5099))])
 
     def test_without_facts_there_are_defaults(self) -> None:

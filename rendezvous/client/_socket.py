@@ -66,6 +66,10 @@ class PulseSocket:
         if host is not None:
             self._listen(ipv6=is_ipv6(host))
 
+    def use_port(self, port: int) -> None:
+        """:param port: the server's UDP port from the next look-up on."""
+        self._server = (self._server[0], port)
+
     def find_server(self) -> Deferred[None]:
         """
         Look up the server's address, and open the socket if that has not been done.

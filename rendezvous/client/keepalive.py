@@ -27,7 +27,7 @@ from rendezvous.client._server_time import ServerTime
 from rendezvous.client._signing import Signer
 from rendezvous.client._socket import RESOLVE_TIME, PulseSocket
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered, ServerUnreachable
-from rendezvous.client.records import Health, Identity
+from rendezvous.client.records import Health, Identity, ServerFacts
 from rendezvous.core.addresses import Address
 from rendezvous.wire.pulse import PulseCode
 
@@ -72,12 +72,12 @@ class Verifier(Protocol):
         """:returns: fires when the time of the server is known."""
         ...
 
-    def verify(self, identity: Identity) -> Deferred[None]:
-        """
-        Verify a client.
+    def facts(self) -> Deferred[ServerFacts | None]:
+        """:returns: fires with the settings of the server."""
+        ...
 
-        :param identity: which.
-        """
+    def verify(self, identity: Identity) -> Deferred[None]:
+        """:returns: fires when a client is verified."""
         ...
 
 
@@ -92,11 +92,10 @@ class KeepAlive(Service):
     :param client: sends the verify requests: a :class:`~rendezvous.client.RendezvousClient`.
     :param identity: the client that pulses.
     :param server: the server's host, an address or a name, and its UDP port. With a host alone, the port is the first
-        that the server has named at registration, or 5024. A name is looked up before the first pulse and again after
-        every failure.
+        that the server has named at registration; if the identity was saved without that, the server is asked. A name
+        is looked up before the first pulse and again after every failure.
     :param reactor: provides ``IReactorTime``, ``IReactorUDP`` and, for a name, ``IReactorPluggableNameResolver``.
-    :param interval: the server's pulse interval, in seconds; ``None`` for the one that the server has named at
-        registration, or 30.
+    :param interval: the server's pulse interval, in seconds; ``None`` for the one that the server has named, or 30.
     :param random: draws from ``[0, 1)``, for the jitter.
     :param port: the local UDP port; 0 lets the system choose.
     :param interface: the local IP address; by default any, of the family of the server's first address. The socket
@@ -133,9 +132,11 @@ class KeepAlive(Service):
         self._client = client
         self._identity = identity
         self._reactor = reactor
-        self._interval = _interval(identity) if interval is None else interval
+        self._given_interval, self._interval = interval, _interval(identity.facts) if interval is None else interval
         if not self._interval > 0:
             raise ValueError("the interval must be positive")
+        # Whether the server is asked for what the identity was saved without.
+        self._lacks_facts = isinstance(server, str) and identity.facts is None
         self._random = random
         self._on_gone = on_gone
         self._on_datagram = on_datagram
@@ -146,7 +147,7 @@ class KeepAlive(Service):
         self._public_address: Address | None = None
         self._socket = PulseSocket(
             reactor,
-            (server, _udp_port(identity)) if isinstance(server, str) else server,
+            (server, _udp_port(identity.facts)) if isinstance(server, str) else server,
             (port, interface),
             take=self._take,
             received=self._received,
@@ -294,6 +295,8 @@ class KeepAlive(Service):
         self._begin(Deferred.fromCoroutine(self._prepare()), lambda _: self._fire(KeepAliveEvent.RESOLVED))
 
     async def _prepare(self) -> None:
+        if self._lacks_facts:
+            await self._find_facts()
         await self._socket.find_server()
         # After a failure the server's clock may be another one than it was.
         if self._signed and (self._failures or not self._client.time.known):
@@ -302,6 +305,12 @@ class KeepAlive(Service):
             except ClientError:
                 if not self._client.time.known:
                     raise
+
+    async def _find_facts(self) -> None:
+        facts = await self._client.facts()
+        self._lacks_facts = False
+        self._interval = self._given_interval or _interval(facts)
+        self._socket.use_port(_udp_port(facts))
 
     def _pulse(self) -> None:
         self._pulsed_at = self._reactor.seconds()
@@ -378,12 +387,11 @@ def _pulses(client: Verifier, identity: Identity, *, signed: bool) -> Pulses:
     return SignedPulses(Signer(identity, client.time)) if signed else PlainPulses(identity.private_key)
 
 
-def _interval(identity: Identity) -> float:
-    """:returns: the pulse interval that the server has named at registration, or the default."""
-    return DEFAULT_INTERVAL if identity.facts is None else identity.facts.pulse_interval
+def _interval(facts: ServerFacts | None) -> float:
+    """:returns: the pulse interval that the server has named, or the default."""
+    return DEFAULT_INTERVAL if facts is None else facts.pulse_interval
 
 
-def _udp_port(identity: Identity) -> int:
-    """:returns: the first UDP port that the server has named at registration, or the default."""
-    facts = identity.facts
+def _udp_port(facts: ServerFacts | None) -> int:
+    """:returns: the first UDP port that the server has named, or the default."""
     return facts.udp_ports[0] if facts is not None and facts.udp_ports else DEFAULT_PORT
