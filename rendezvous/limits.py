@@ -132,6 +132,9 @@ class AttemptLimits:
     invitations_of_source: int = 4
     #: Addresses of a host with some interfaces, its port mappings and its relays.
     candidates: int = 10
+    #: How often one side may change its candidates and its observed addresses in an attempt: with each change the other
+    #: client asks again. Three rounds with two ports, two families and some late candidates make about 20.
+    changes: int = 64
     #: Mapped candidates of one side that are checked: one for each of two families and two protocols.
     checked_candidates: int = 4
     #: A NAT that runs Linux keeps an entry for 30 s, so a further round on the same NATs is of no use soon after.

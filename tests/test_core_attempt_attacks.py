@@ -7,6 +7,8 @@ from rendezvous.core.attempts import table as table_module
 from rendezvous.core.attempts.attempt import Facilities
 from rendezvous.core.attempts.places import Reach, place_of
 from rendezvous.core.connect import CandidateKind
+from rendezvous.core.presence.states import PulseCode
+from rendezvous.errors import Conflict
 from tests._attempt_case import AT_A, AT_B, NOW, A, AttemptCase, B, given
 
 HOST, MAPPED, RELAYED = CandidateKind.HOST, CandidateKind.MAPPED, CandidateKind.RELAYED
@@ -99,3 +101,35 @@ class WorkTests(AttemptCase):
         due = self.table.due(NOW)
         self.assertEqual((len(due.sends), taken), (table_module.DUE_AT_ONCE, table_module.DUE_AT_ONCE))
         self.assertEqual(due.next, NOW)
+
+    def test_changes_of_one_side_are_few(self) -> None:
+        """With each one a request of the other client is answered, which then asks again."""
+        limit = self.table.limits.changes
+        attempt = self.gone()
+        before = self.see(B, attempt).version
+        for number in range(2 * limit):
+            self.observe(A, attempt, ("198.51.100.1", 30000 + number), ("198.51.100.1", 30000 + number))
+        self.assertLessEqual(self.see(B, attempt).version - before, limit)
+        code = self.refused(Conflict, self.attempts.name_candidates, A, attempt, (), NOW)
+        self.assertEqual(code, "too-many-changes")
+        self.attempts.name_candidates(B, attempt, (), NOW)
+
+    def test_late_acceptances_are_changes(self) -> None:
+        """Each replaces the candidates."""
+        attempt = self.joined()
+        for _ in range(self.table.limits.changes - 1):
+            self.attempts.accept(B, attempt, given(), NOW)
+        self.assertEqual(self.refused(Conflict, self.attempts.accept, B, attempt, given(), NOW), "too-many-changes")
+
+    def test_repeated_observation_does_nothing(self) -> None:
+        """It is answered, and neither written nor reported; if the ports see two addresses, the later one counts."""
+        for second, expected in ((AT_A, 0), (("198.51.100.1", 40001), 3)):
+            self.make()
+            attempt = self.gone()
+            self.observe(A, attempt, AT_A, second)
+            del self.touched[:], self.keys[:]
+            for port in (1, 1, 0, 0, 1, 0):
+                self.time += 1
+                address = second if port else AT_A
+                self.assertEqual(self.attempts.observe(A, attempt, 1, self.time, port, address, NOW), PulseCode.ON_TIME)
+            self.assertEqual(len(self.touched), expected)

@@ -99,6 +99,7 @@ class Side:
     :ivar vouched: those that have been answered.
     :ivar version: grows with each change that this side can see.
     :ivar shown: a hash of what this side sees.
+    :ivar changes: how often this side has changed what the other one may see.
     """
 
     client_id: bytes
@@ -110,6 +111,20 @@ class Side:
     vouched: set[Address] = attrs.field(factory=set)
     version: int = 1
     shown: int = 0
+    changes: int = 0
+
+    def see(self, round: int, port: int, address: Address) -> bool:
+        """
+        Note where a UDP port has seen the socket.
+
+        :returns: whether that is anything new. If the ports see different addresses, it matters which one came last.
+        """
+        seen = self.observed.setdefault(round, {}).setdefault(6 if ":" in address[0] else 4, {})
+        if seen.get(port) == address and (len(set(seen.values())) == 1 or next(reversed(seen)) == port):
+            return False
+        seen.pop(port, None)
+        seen[port] = address
+        return True
 
     def seen(self, round: int) -> dict[int, dict[int, Address]]:
         """:returns: what was observed in a round: by family and by UDP port."""

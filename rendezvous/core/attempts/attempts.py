@@ -65,7 +65,8 @@ class Attempts:
         Accept an invitation; a second time replaces what the client has said of itself.
 
         :raises NotFound: ``no-such-attempt``.
-        :raises Conflict: ``attempt-over``, ``own-attempt`` to the client that has begun it, or ``too-many-attempts``.
+        :raises Conflict: ``attempt-over``, ``own-attempt`` to the client that has begun it, ``too-many-attempts``, or
+            ``too-many-changes``.
         """
         attempt, side = self._find(client_id, attempt_id, now)
         if side.role is AttemptRole.CONTROLLING:
@@ -75,8 +76,7 @@ class Attempts:
             self._table.check_room(client_id, now)
             attempt.state, attempt.joined = AttemptState.OBSERVING, now
             self._table.join(attempt)
-        side.given = given
-        self._table.changed(attempt, now)
+        self._give(attempt, side, given, now)
         return self._table.view(attempt, side)
 
     def name_candidates(
@@ -86,12 +86,11 @@ class Attempts:
         Replace the candidates of a side.
 
         :raises NotFound: ``no-such-attempt``.
-        :raises Conflict: ``attempt-over``.
+        :raises Conflict: ``attempt-over``, or ``too-many-changes``.
         """
         attempt, side = self._find(client_id, attempt_id, now)
         self._check_going(attempt)
-        side.given = attrs.evolve(side.given, candidates=candidates)
-        self._table.changed(attempt, now)
+        self._give(attempt, side, attrs.evolve(side.given, candidates=candidates), now)
         return self._table.view(attempt, side)
 
     def see(self, client_id: bytes, attempt_id: bytes, now: float) -> AttemptView:
@@ -167,11 +166,10 @@ class Attempts:
         if not 1 <= round <= min(attempt.round + 1, self._table.limits.rounds):
             return PulseCode.UNKNOWN
         side.latest[port] = time
-        if round >= attempt.round and port < self._table.facilities.udp_ports:
-            seen = side.observed.setdefault(round, {}).setdefault(6 if ":" in address[0] else 4, {})
-            seen.pop(port, None)
-            seen[port] = address
-        self._table.changed(attempt, now, is_urgent=False)
+        is_of_use = round >= attempt.round and port < self._table.facilities.udp_ports
+        if is_of_use and side.changes < self._table.limits.changes and side.see(round, port, address):
+            side.changes += 1
+            self._table.changed(attempt, now, is_urgent=False)
         return PulseCode.ON_TIME
 
     def client_of_check(self, attempt_id: bytes, nonce: bytes) -> bytes | None:
@@ -206,6 +204,14 @@ class Attempts:
         if attempt is None or side is None:
             raise NotFound("There is no such attempt, or it is over.", code="no-such-attempt")
         return attempt, side
+
+    def _give(self, attempt: Attempt, side: Side, given: Given, now: float) -> None:
+        """:raises Conflict: ``too-many-changes``."""
+        if side.changes >= self._table.limits.changes:
+            raise Conflict("This side has changed too often what the other one sees.", code="too-many-changes")
+        side.changes += 1
+        side.given = given
+        self._table.changed(attempt, now)
 
     @staticmethod
     def _check_going(attempt: Attempt) -> None:
