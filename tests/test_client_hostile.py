@@ -21,8 +21,8 @@ from rendezvous.client.portmap import PortMapping
 from rendezvous.core.addresses import Address
 from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
 from rendezvous.core.macs import datagram_key
+from rendezvous.core.punching.kept import MAX_ATTEMPTS
 from rendezvous.core.punching.pairs import Local
-from rendezvous.core.punching.path import MAX_ATTEMPTS
 from rendezvous.testing.network import Packet
 from rendezvous.wire.signed import Short, ShortKind, encode_short
 from tests._connect_world import Party

@@ -10,8 +10,9 @@ from rendezvous.core.addresses import Address
 from rendezvous.core.connect import Candidate, CandidateKind
 from rendezvous.core.punching.actions import Action, Connected, Deliver, Lost, PathChanged, Release, Send
 from rendezvous.core.punching.checks import MAX_PEER_REFLEXIVE
+from rendezvous.core.punching.kept import MAX_ATTEMPTS
 from rendezvous.core.punching.pairs import MAX_CANDIDATES, Local
-from rendezvous.core.punching.path import MAX_ATTEMPTS, Path
+from rendezvous.core.punching.path import Path
 from rendezvous.core.punching.probes import Data, Probe, ProbeType
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.rounds import Round
@@ -125,7 +126,7 @@ class PathTests(SynchronousTestCase):
         """Make a pair of another address of the peer valid."""
         for answer in self.peer.answers(self.receive(self.peer.probe(), address), address):
             self.receive(answer, address)
-        self.assertTrue(self.path._punchers[-1].checks.pairs[SOCKET.name, address].valid)
+        self.assertTrue(self.path._attempts.newest.checks.pairs[SOCKET.name, address].valid)
 
     def test_endless_nominations(self) -> None:
         """A peer that nominates two pairs in turn does not make a path that changes for each probe."""
@@ -175,9 +176,9 @@ class PathTests(SynchronousTestCase):
             done += self.path.tick(self.now)
             self.assertFalse(self.path.ended)
             released |= {local.name for action in done if isinstance(action, Release) for local in action.locals}
-        self.assertLessEqual(len(self.path._punchers), MAX_ATTEMPTS)
-        self.assertEqual(len(self.path.locals), len(self.path._punchers))
-        self.assertEqual(len(released), 59 - len(self.path._punchers))
+        self.assertLessEqual(len(self.path._attempts), MAX_ATTEMPTS)
+        self.assertEqual(len(self.path.locals), len(self.path._attempts))
+        self.assertEqual(len(released), 59 - len(self.path._attempts))
         self.assertNotIn(self.path.local.name, released)
 
     def test_nothing_is_due_again_at_once(self) -> None:

@@ -21,8 +21,9 @@ from collections.abc import Sequence
 from rendezvous.core.addresses import Address
 from rendezvous.core.budget import Budget
 from rendezvous.core.connect import Via
-from rendezvous.core.punching.actions import Action, AttemptDue, Closed, Deliver, Lost, PathChanged, Release
+from rendezvous.core.punching.actions import Action, AttemptDue, Closed, Deliver, Lost, PathChanged
 from rendezvous.core.punching.checks import Heard
+from rendezvous.core.punching.kept import CONSENT_TIME, KeptAttempts
 from rendezvous.core.punching.nomination import Nomination
 from rendezvous.core.punching.pairs import Local, Pair, Tier
 from rendezvous.core.punching.probes import MAX_PAYLOAD, Data, Probe, ProbeType, RandomSource
@@ -31,16 +32,10 @@ from rendezvous.core.punching.renewal import Renewal
 from rendezvous.core.punching.silence import Silence, Step
 from rendezvous.core.punching.spares import MAX_SPARE, has_failed, is_better, probe_due, proven_at, spare
 
-__all__ = ["CONSENT_TIME", "KEEP_ALIVE", "MAX_ATTEMPTS", "Path"]
+__all__ = ["KEEP_ALIVE", "Path"]
 
 KEEP_ALIVE = 15.0
 """Seconds from one probe on the pair in use to the next one, give or take a fifth."""
-
-CONSENT_TIME = 30.0
-"""Seconds without a datagram heard after which the path is lost (RFC 7675, section 5.1)."""
-
-MAX_ATTEMPTS = 4
-"""Attempts of a path that are kept: the newest one, the one in use, and those that were heard last."""
 
 CHANGE_RATE, CHANGES = 1.0, 4.0
 """Changes to another pair that the peer can ask for: in a second, and at once."""
@@ -65,9 +60,8 @@ class Path:
         self.name = puncher.name
         self.ended = False
         self._random = random
-        self._punchers = [puncher]
+        self._attempts = KeptAttempts(puncher)
         self._pair = puncher.connected
-        self._owner = puncher
         self._via = self._pair.via
         self._sequence = 0
         self._silence = Silence()
@@ -89,7 +83,7 @@ class Path:
         # The other side has been sent an acknowledgement. If it gets lost, the other side is probed before it gives up.
         self._silence.sent(now, self._pair)
         self._note_tier(now)
-        return [Deliver(data.payload) for data in self._owner.take_early()]
+        return [Deliver(data.payload) for data in self._attempts.used.take_early()]
 
     def join(self, now: float, puncher: Puncher) -> list[Action]:
         """
@@ -99,15 +93,15 @@ class Path:
         """
         if puncher.connected is None:
             raise ValueError("the puncher has not connected")
-        window = self._owner.checks.data_window
+        window = self._attempts.used.checks.data_window
         actions: list[Action] = [Deliver(data.payload) for data in puncher.take_early() if window.take(data.sequence)]
         puncher.checks.data_window = window
-        self._punchers.append(puncher)
+        self._attempts.add(puncher)
         self._heard_at = now
         self._use(now, puncher, puncher.connected, actions)
         self._renewal.note_relay(puncher.has_relay)
         self._renewal.started()
-        self._release(now, actions)
+        actions += self._attempts.release(now)
         return actions
 
     def send(self, now: float, payload: bytes) -> list[Action]:
@@ -123,7 +117,7 @@ class Path:
             return []
         data = Data(self._sequence, payload)
         self._sequence += 1
-        actions: list[Action] = [self._owner.checks.data(self._pair, data)]
+        actions: list[Action] = [self._attempts.used.checks.data(self._pair, data)]
         if self._silence.step is not Step.NOTHING:
             # The pair in use may not work any more. The other side takes only one of the two.
             valid = (each for each in self._others() if each[1].valid)
@@ -142,8 +136,7 @@ class Path:
         actions: list[Action] = []
         if self.ended:
             return actions
-        # The attempt to which the endpoint belongs is asked first; another one may use the same relay.
-        for puncher in sorted(self._punchers, key=lambda each: not each.has(local.name)):
+        for puncher in self._attempts.by_endpoint(local.name):
             heard = puncher.take(now, local, datagram, source, actions)
             if heard is not None:
                 self._heard(now, puncher, heard, actions)
@@ -161,13 +154,13 @@ class Path:
         if now - self._heard_at >= CONSENT_TIME:
             self.ended = True
             return [Lost()]
-        for puncher in self._punchers:
+        for puncher in self._attempts:
             actions += puncher.tick(now)
         self._watch(now, actions)
         self._keep_spares(now, actions)
         self._improve(now, actions)
         self._ask_for_attempt(now, actions)
-        self._release(now, actions)
+        actions += self._attempts.release(now)
         return actions
 
     def due(self) -> float | None:
@@ -177,8 +170,8 @@ class Path:
         if self._byes:
             return self._bye_at
         times = [self._heard_at + CONSENT_TIME, self._keep_alive_at, self._silence.due()]
-        times += [puncher.due() for puncher in self._punchers]
-        times += [puncher.checks.heard_at + CONSENT_TIME for puncher in self._old()]
+        times += [puncher.due() for puncher in self._attempts]
+        times += self._attempts.due()
         times += [probe_due(pair) for pair in self._spares()]
         if self._nomination is not None:
             times.append(self._nomination.at)
@@ -224,11 +217,11 @@ class Path:
     @property
     def locals(self) -> Sequence[Local]:
         """:returns: all endpoints that the path still uses."""
-        return [local for puncher in self._punchers for local in puncher.locals]
+        return self._attempts.locals
 
     def uses(self, puncher: Puncher) -> bool:
         """:returns: whether an attempt is one of those that the path keeps."""
-        return puncher in self._punchers
+        return puncher in self._attempts
 
     # What is heard.
 
@@ -286,7 +279,7 @@ class Path:
         """Use a pair from now on."""
         if pair is self._pair:
             return
-        self._owner, self._pair, self._nomination = puncher, pair, None
+        self._attempts.used, self._pair, self._nomination = puncher, pair, None
         self._silence.heard()
         self._changed(now, actions)
 
@@ -306,7 +299,7 @@ class Path:
         """Keep the pair in use alive, and probe it and then all others if it is silent."""
         step = self._silence.next(now, self._pair)
         if step is not Step.NOTHING or now >= self._keep_alive_at:
-            actions.append(self._owner.checks.probe(now, self._pair))
+            actions.append(self._attempts.used.checks.probe(now, self._pair))
             self._probe_later(now)
             self._silence.sent(now, self._pair)
         if step is Step.ALL:
@@ -321,7 +314,7 @@ class Path:
                 pair.valid = False
                 pair.failures += 1
             if now >= probe_due(pair):
-                actions.append(self._punchers[-1].checks.probe(now, pair))
+                actions.append(self._attempts.newest.checks.probe(now, pair))
 
     def _improve(self, now: float, actions: list[Action]) -> None:
         """Nominate a pair that is better than the one in use, if this side decides."""
@@ -341,13 +334,13 @@ class Path:
 
     def _ask_for_attempt(self, now: float, actions: list[Action]) -> None:
         """Ask for a new attempt if it would help."""
-        self._renewal.note_relay(self._punchers[-1].has_relay)
+        self._renewal.note_relay(self._attempts.newest.has_relay)
         if self._may_ask() and self._renewal.take(now, self._silent_since()):
             actions.append(AttemptDue(relayed=self._silent_since() is None))
 
     def _may_ask(self) -> bool:
         """:returns: whether this side is the one that asks; after a silence or the loss of a relay, each does."""
-        busy = any(puncher.due() is not None for puncher in self._punchers)
+        busy = any(puncher.due() is not None for puncher in self._attempts)
         missing = self._silent_since() is not None or self._renewal.replace_at is not None
         return missing or (self._decides and not busy)
 
@@ -360,23 +353,11 @@ class Path:
         relayed = self._pair.tier is Tier.RELAYED
         self._renewal.relayed_since = (self._renewal.relayed_since or now) if relayed else None
 
-    def _release(self, now: float, actions: list[Action]) -> None:
-        """Forget earlier attempts on which nothing was heard for long, and those that are too many."""
-        for puncher in sorted(self._old(), key=lambda each: each.checks.heard_at):
-            if len(self._punchers) > MAX_ATTEMPTS or now >= puncher.checks.heard_at + CONSENT_TIME:
-                self._punchers.remove(puncher)
-                kept = {local.name for local in self.locals}
-                actions.append(Release(tuple(local for local in puncher.locals if local.name not in kept)))
-
-    def _old(self) -> list[Puncher]:
-        """:returns: earlier attempts that are not in use."""
-        return [puncher for puncher in self._punchers[:-1] if puncher is not self._owner]
-
     def _say_bye(self, now: float, actions: list[Action]) -> None:
         """Say that the path ends, three times, and end it."""
         if now < self._bye_at:
             return
-        actions.append(self._owner.checks.bye(self._pair))
+        actions.append(self._attempts.used.checks.bye(self._pair))
         self._byes += 1
         self._bye_at = now + BYE_PAUSE
         if self._byes == BYES:
@@ -386,17 +367,12 @@ class Path:
     @property
     def _decides(self) -> bool:
         """:returns: whether this side chooses the pair: it is the controlling one of the newest attempt."""
-        return self._punchers[-1].controlling
+        return self._attempts.newest.controlling
 
     def _others(self) -> list[tuple[Puncher, Pair]]:
         """:returns: all pairs beside the one in use, and the attempts that they belong to."""
-        return [
-            (puncher, pair)
-            for puncher in self._punchers
-            for pair in puncher.checks.pairs.values()
-            if pair is not self._pair
-        ]
+        return self._attempts.pairs_beside(self._pair)
 
     def _spares(self) -> list[Pair]:
         """:returns: the pairs that are kept alive beside the one in use: those of the newest attempt only."""
-        return spare(self._punchers[-1].checks.pairs.values(), self._pair)
+        return spare(self._attempts.newest.checks.pairs.values(), self._pair)
