@@ -14,6 +14,7 @@ from rendezvous.client import ClientGone, ConnectFailed, NotOffered, Path, PeerN
 from rendezvous.client.connecting._host import RelayUse
 from rendezvous.client.connecting.paths import MAX_EARLY
 from rendezvous.client.portmap import PortMapping
+from rendezvous.client.relay import RelayUnavailable
 from rendezvous.testing import translation
 from rendezvous.testing.nat import Nat
 from rendezvous.testing.network import Packet
@@ -205,6 +206,18 @@ class RelayTests(RelayedCase):
         path.close()
         self.run_for(0.5)
         self.assertEqual([relay.relayed_address for relay in self.world.relays], [None, None])
+
+    def test_relay_that_fails_is_in_the_reason(self) -> None:
+        """The operator of the server can change that; a peer that declines cannot be helped by a relay."""
+        self.world.has_turn = False
+        alice, bob = self.pair(translation.SYMMETRIC, translation.SYMMETRIC)
+        error = self.refused(alice, bob)
+        self.assertEqual(error.code, "symmetric-pair")
+        self.assertIn(f". This host has got no relay: {RelayUnavailable()}.", error.reason)
+        bob.listen(lambda peer_id: False)
+        self.assertEqual(
+            self.refused(alice, bob).reason, "The peer has declined: it may be busy, or not admit this client."
+        )
 
     def test_direct_path_is_preferred(self) -> None:
         """The relay is kept, for when the direct path does not work any more."""

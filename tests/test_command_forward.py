@@ -159,7 +159,7 @@ class ForwardTests(ForwardCase):
         with mock.patch.object(reactor, "listenUDP", refuse):
             status, out, err = self.done(forward_ports, "forward", BOB, "5000:1", "5001:1")
         self.assertEqual((status, out, err.count("\n")), (1, "", 1))
-        self.assertIn("UDP port 5001 of 127.0.0.1: Address already in use", err)
+        self.assertIn("UDP port 5001 of 127.0.0.1: Address already in use; choose another one, or 0", err)
         self.assertEqual((self.connectors, [port.listening for port in self.ports]), ([], [False]))
 
     def test_before_and_after_the_path(self) -> None:

@@ -17,7 +17,7 @@ from rendezvous.client.connecting._endpoints import Endpoint, SocketEndpoint
 from rendezvous.client.connecting._gathering import Gathering
 from rendezvous.client.connecting._host import Host, RelayUse
 from rendezvous.client.connecting._observing import Observer
-from rendezvous.client.connecting._reasons import error_of
+from rendezvous.client.connecting._reasons import error_of, with_relay_failure
 from rendezvous.client.connecting._requests import AttemptRequests
 from rendezvous.client.errors import ClientError, ConnectFailed
 from rendezvous.core.addresses import Address
@@ -320,6 +320,8 @@ class RunningAttempt:
         if self._finished:
             return
         failure = error if isinstance(error, Failure) else Failure(error)
+        if isinstance(failure.value, ConnectFailed):
+            failure = Failure(with_relay_failure(failure.value, self.gathering.relay_failure))
         code = getattr(failure.value, "code", None)
         self._outcome = (self._outcome[0], self._outcome[1], code or "error")
         self.finish()

@@ -37,6 +37,7 @@ class Gathering:
     :param gone: called with the endpoint of the relay when it is lost.
     :ivar sockets: those of this round.
     :ivar relay: the relay, when it has an address.
+    :ivar relay_failure: why there is no relay although the server names TURN servers.
     :ivar hosts: the addresses of the interfaces.
     """
 
@@ -50,6 +51,7 @@ class Gathering:
         self.sockets: list[SocketEndpoint] = []
         self.relay: RelayEndpoint | None = None
         self._allocating: Relay | None = None
+        self.relay_failure: str | None = None
         self._all: dict[str, Endpoint] = {}
         self.hosts: list[str] = []
 
@@ -112,6 +114,7 @@ class Gathering:
         )
 
         def allocated(address: Address) -> None:
+            self.relay_failure = None
             local = Local(self._host.name("relay"), ":" in address[0], relayed=True)
             self.relay = self._all[local.name] = RelayEndpoint(relay, local, self._sink)
             self._late(local)
@@ -119,6 +122,7 @@ class Gathering:
         def failed(failure: Failure) -> None:
             failure.trap(ClientError)
             self._log.info("There is no relay: {reason}", reason=failure.value)
+            self.relay_failure = str(failure.value)
 
         relay.allocate().addCallback(allocated).addErrback(failed).addErrback(lambda _: None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rendezvous.client.attempts import Attempt, AttemptState
 from rendezvous.client.errors import ConnectFailed
 
-__all__ = ["error_of"]
+__all__ = ["error_of", "with_relay_failure"]
 
 _ENDED = {
     AttemptState.DECLINED: ("declined", "The peer has declined: it may be busy, or not admit this client."),
@@ -13,6 +13,9 @@ _ENDED = {
     AttemptState.DONE: ("closed", "The peer has ended the attempt."),
 }
 _EXPIRED = "expired", "The peer has not answered in time: it may be offline, or it does not listen."
+
+#: The codes of attempts in which the peer takes no part.
+_OF_THE_PEER = frozenset({"declined", "expired", "closed"})
 
 
 def error_of(attempt: Attempt | None) -> ConnectFailed:
@@ -24,3 +27,15 @@ def error_of(attempt: Attempt | None) -> ConnectFailed:
     if attempt is not None and attempt.code is not None:
         return ConnectFailed(attempt.reason or reason, code=attempt.code)
     return ConnectFailed(reason, code=code)
+
+
+def with_relay_failure(error: ConnectFailed, relay_failure: str | None) -> ConnectFailed:
+    """
+    Add why there was no relay. The user, or the operator of the server, may be able to change that.
+
+    :param relay_failure: ``None`` if a relay was not asked for, or is there.
+    :returns: the error, unless no relay would have helped: the peer has not taken part.
+    """
+    if relay_failure is None or error.code in _OF_THE_PEER:
+        return error
+    return ConnectFailed(f"{error.reason} This host has got no relay: {relay_failure}.", code=error.code)

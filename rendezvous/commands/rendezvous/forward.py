@@ -111,7 +111,9 @@ class ForwardCarrier:
                 port = self._context.reactor.listenUDP(local, _Entry(self, remote), interface=options.bind)
             except CannotListenError as error:
                 reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-                raise CommandError("port-taken", f"UDP port {local} of {options.bind}: {reason}") from None
+                raise CommandError(
+                    "port-taken", f"UDP port {local} of {options.bind}: {reason}; choose another one, or 0"
+                ) from None
             self._entries.append(port)
 
     def opened(self, path: Path) -> None:
