@@ -59,7 +59,7 @@ class RunningAttempt:
         self.peer_id = peer_id
         self._path, self._known = path, known
         self._requests = AttemptRequests(host)
-        self.gathering = Gathering(host, self.received, self._is_late, self._is_gone)
+        self.gathering = Gathering(host, self.received, self._local_changed, self._local_gone)
         self.puncher: Puncher | None = None
         self.connected: Deferred[Connected] = Deferred(lambda _: self.finish(gave_up=True))
         self.act: Callable[[list[Action]], None] = self._act
@@ -259,8 +259,8 @@ class RunningAttempt:
         if not self._finished and self.gathering.sockets:
             self._observer.start(self.gathering.sockets, self._host.targets)
 
-    def _is_late(self, local: Local) -> None:
-        """Go on with an endpoint that has become known, or has changed."""
+    def _local_changed(self, local: Local) -> None:
+        """Go on with an endpoint that was added, or that has changed."""
         if self._finished and self._outcome[0] is None:
             return
         if self.puncher is not None and self._begun:
@@ -271,7 +271,7 @@ class RunningAttempt:
         if not self._finished:
             self._requests.name(self.gathering.candidates())
 
-    def _is_gone(self, local: Local) -> None:
+    def _local_gone(self, local: Local) -> None:
         """Go on without the relay."""
         if self.puncher is not None:
             self.puncher.remove_locals([local])

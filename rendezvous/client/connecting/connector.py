@@ -212,7 +212,7 @@ class Connector:
             self._decline(invitation)
             return
         attempt = RunningAttempt(self._host, invitation.peer, known=known)
-        connecting = self._track(attempt).addCallback(lambda connected: self._came(attempt, connected))
+        connecting = self._track(attempt).addCallback(lambda connected: self._accepted(attempt, connected))
         connecting.addErrback(self._not_connected)
         attempt.accept(invitation.attempt)
 
@@ -236,7 +236,7 @@ class Connector:
             self._log.failure("Error in the application's {callback!r}", callback=self._allow)
             return False
 
-    def _came(self, attempt: RunningAttempt, connected: Connected) -> None:
+    def _accepted(self, attempt: RunningAttempt, connected: Connected) -> None:
         existing = self._paths.get(connected.path)
         if existing is not None:
             existing.join(attempt)
