@@ -125,8 +125,12 @@ class AttemptLimits:
     """
 
     per_minute: int = 6
-    #: Attempts that go on and that a client takes part in: a few paths at once, each of which takes a second or two.
+    #: Attempts that go on and that a client has begun: a few paths at once, each of which takes a second or two.
     at_once: int = 4
+    #: Attempts of others that go on and that a client has accepted, and those of them from one network. They do not
+    #: count as begun: somebody who lets attempts hang must keep a client neither from connecting nor from accepting.
+    accepted: int = 16
+    accepted_of_source: int = 4
     #: Invitations that wait at one client, and those of them from one network: one that floods leaves room for others.
     invitations: int = 16
     invitations_of_source: int = 4

@@ -82,14 +82,29 @@ class LimitTests(AttemptCase):
     """What one client may not do to the server, nor to another client."""
 
     def test_four_attempts_at_once(self) -> None:
-        """Those that a client has begun and those that it has accepted count; one that has ended does not."""
-        begun = [self.begin(peer=bytes([number]) * 16) for number in range(3)]
-        invited = [self.begin(client=bytes([number]) * 16, peer=A) for number in (7, 8)]
-        self.attempts.accept(A, invited[0], Given(), NOW)
+        """Those that a client has begun count; those that it has accepted do not, nor does one that has ended."""
+        begun = [self.begin(peer=bytes([number]) * 16) for number in range(4)]
+        self.attempts.accept(A, self.begin(client=bytes([7]) * 16, peer=A), Given(), NOW)
         self.assertEqual(self.refused(Conflict, self.begin), "too-many-attempts")
-        self.assertEqual(self.refused(Conflict, self.attempts.accept, A, invited[1], Given(), NOW), "too-many-attempts")
         self.attempts.end(A, begun[0], NOW)
-        self.attempts.accept(A, invited[1], Given(), NOW)
+        self.begin()
+
+    def test_one_network_leaves_room_for_attempts_of_others(self) -> None:
+        """Four that a client has accepted may go on from one network, and sixteen in all."""
+        sources = [source_network(f"192.0.{number}.1") for number in range(5)]
+        for number in range(16):
+            attempt = self.begin(client=bytes([number]) * 16, source=sources[number // 4])
+            self.attempts.accept(B, attempt, Given(), NOW)
+            if number == 3:
+                fifth = self.begin(client=bytes([200]) * 16, source=sources[0])
+                self.assertEqual(
+                    self.refused(Conflict, self.attempts.accept, B, fifth, Given(), NOW), "too-many-attempts"
+                )
+        last = self.begin(client=bytes([201]) * 16, source=sources[4])
+        self.assertEqual(self.refused(Conflict, self.attempts.accept, B, last, Given(), NOW), "too-many-attempts")
+        self.begin(client=B, peer=A)
+        self.attempts.end(B, attempt, NOW)
+        self.attempts.accept(B, last, Given(), NOW)
 
     def test_attempts_that_are_over_by_now_do_not_count(self) -> None:
         """Also if the server has not looked at them since."""

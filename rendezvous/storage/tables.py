@@ -283,4 +283,6 @@ class Tables:
 def _attempt_limits(bounds: Bounds) -> AttemptLimits:
     limits = AttemptLimits(per_minute=bounds.attempts_per_minute)
     # Without a share, no limit counts sources.
-    return limits if bounds.share else attrs.evolve(limits, invitations_of_source=limits.invitations)
+    if bounds.share:
+        return limits
+    return attrs.evolve(limits, invitations_of_source=limits.invitations, accepted_of_source=limits.accepted)

@@ -73,7 +73,7 @@ class Attempts:
             raise Conflict("Only the invited client accepts an attempt.", code="own-attempt")
         self._check_going(attempt)
         if attempt.state is AttemptState.INVITED:
-            self._table.check_room(client_id, now)
+            self._table.check_room_to_accept(attempt, now)
             attempt.state, attempt.joined = AttemptState.OBSERVING, now
             self._table.join(attempt)
         self._give(attempt, side, given, now)

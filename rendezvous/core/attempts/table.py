@@ -168,11 +168,20 @@ class AttemptTable:
             self._settle(attempt, now)
         return list(self._invited.get(client_id, ()))
 
-    def check_room(self, client_id: bytes, now: float) -> None:
-        """:raises Conflict: ``too-many-attempts``, the client takes part in as many as it may."""
-        if len(self.joined(client_id, now)) >= self.limits.at_once:
+    def check_room_to_accept(self, attempt: Attempt, now: float) -> None:
+        """
+        See that the invited client may take part in an attempt. Clients of one network must not keep all others out.
+
+        :raises Conflict: ``too-many-attempts``.
+        """
+        client_id, source, limits = attempt.controlled.client_id, attempt.source, self.limits
+        accepted = [each for each in self.joined(client_id, now) if each.controlled.client_id == client_id]
+        same = sum(each.source == source for each in accepted) if source is not UNKNOWN else 0
+        if len(accepted) >= limits.accepted or same >= limits.accepted_of_source:
             raise Conflict(
-                f"A client may take part in {self.limits.at_once} attempts at a time.", code="too-many-attempts"
+                f"A client may take part in {limits.accepted} attempts of others at a time, {limits.accepted_of_source}"
+                " of them of one network.",
+                code="too-many-attempts",
             )
 
     def admit(self, client_id: bytes, peer: bytes, now: float, source: SourceNetwork) -> None:
@@ -183,7 +192,9 @@ class AttemptTable:
         :raises TooMany: ``attempt-rate``, ``too-many-invitations`` that wait at the peer, or ``source-share``.
         :raises Full: ``full-attempts``.
         """
-        self.check_room(client_id, now)
+        limits = self.limits
+        if sum(each.controlling.client_id == client_id for each in self.joined(client_id, now)) >= limits.at_once:
+            raise Conflict(f"A client may begin {limits.at_once} attempts at a time.", code="too-many-attempts")
         crowding = self._crowding(self.invited(peer, now), source)
         if len(self._by_id) >= self._most:
             raise Full("The server has as many attempts as it can.", code="full-attempts", holder=self._shares.largest)
