@@ -31,10 +31,12 @@ class NoMapper:
         self.released: list[int] = []
         self.asked: list[int] = []
         self.changes = 0
+        self.changes_of: dict[int, Callable[[PortMapping | None], None]] = {}
 
     def map(self, local_port: int, *, ipv6: bool = False, on_change: Any = None) -> Deferred[PortMapping | None]:
-        """Answer at once."""
+        """Answer at once; a test may call ``changes_of`` of the port later."""
         self.asked.append(local_port)
+        self.changes_of[local_port] = on_change
         return succeed(None if ipv6 else self.mapping(local_port))
 
     def release(self, local_port: int, *, ipv6: bool = False) -> Deferred[None]:

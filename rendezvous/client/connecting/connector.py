@@ -275,11 +275,15 @@ class Connector:
         attempt = self._renewals[path.name] = RunningAttempt(self._host, path.peer, path=path.name)
 
         def joined(connected: Connected) -> None:
-            if connected.path == path.name and not path.ended:
+            if path.ended:
+                attempt.abandon()
+            elif connected.path == path.name:
                 self._moving.pop(path.name, None)
                 path.join(attempt)
             else:
-                attempt.abandon()
+                # The peer has opened another path, because it was started anew. It learns that this is not wanted.
+                self._open(attempt).close()
+                path.forgotten()
 
         def over(result: Any) -> Any:
             del self._renewals[path.name]

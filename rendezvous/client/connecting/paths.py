@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
 
@@ -35,6 +35,9 @@ __all__ = ["MAX_EARLY", "MAX_PAYLOAD", "Path"]
 MAX_EARLY = 64
 """Payloads that are kept until the application takes them."""
 
+_SILENT: Final = "Nothing was heard from the peer for 30 s."
+_FORGOTTEN: Final = "The peer was started anew and does not know this path any more."
+
 
 def _ignore(*_: object) -> None:
     return None
@@ -53,7 +56,8 @@ class Path:
     :ivar peer: the client id of the peer.
     :ivar ms: milliseconds from the call of ``connect()``, or from the invitation, to the path.
     :ivar on_path_changed: called with this path when it goes another way.
-    :ivar on_lost: called with a sentence when nothing was heard from the peer for 30 s. The path has ended then.
+    :ivar on_lost: called with a sentence when nothing was heard from the peer for 30 s, or when the peer does not know
+        the path any more because it was started anew. The path has ended then.
     :ivar on_closed: called without arguments when one side has closed the path.
     """
 
@@ -157,6 +161,10 @@ class Path:
         self._adopt(attempt)
         self._act(self._core.join(self._host.now(), attempt.puncher))
 
+    def forgotten(self) -> None:
+        """End: the peer does not know the path any more."""
+        self._act(self._core.forgotten())
+
     def _adopt(self, attempt: RunningAttempt) -> None:
         attempt.act = self._act
         attempt.on_relay_lost = self._relay_lost
@@ -202,8 +210,8 @@ class Path:
                 call_back(self.on_path_changed, self)
             case AttemptDue():
                 self._renew(self)
-            case Lost():
-                call_back(self.on_lost, "Nothing was heard from the peer for 30 s.")
+            case Lost(forgotten):
+                call_back(self.on_lost, _FORGOTTEN if forgotten else _SILENT)
             case Closed():
                 call_back(self.on_closed)
 

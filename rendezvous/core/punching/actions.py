@@ -132,7 +132,13 @@ class Release:
 
 @attrs.frozen
 class Lost:
-    """Nothing was heard from the peer for 30 s: the path has ended."""
+    """
+    The path has ended without a word of the peer: nothing was heard of it for 30 s.
+
+    :ivar forgotten: whether the peer does not know the path any more, so that it is not waited for.
+    """
+
+    forgotten: bool = False
 
 
 @attrs.frozen

@@ -192,6 +192,13 @@ class Path:
             self._say_bye(now, actions)
         return actions
 
+    def forgotten(self) -> list[Action]:
+        """End the path, because the peer does not know it any more."""
+        if self.ended:
+            return []
+        self.ended = True
+        return [Lost(forgotten=True)]
+
     # What is used.
 
     @property
