@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -45,7 +45,7 @@ class ObserverTests(SynchronousTestCase):
         self.clock = Clock()
         time = ServerTime(self.clock.seconds)
         time.learn(1_790_000_000.0, 0.0)
-        self.socket: Any = Socket(self.clock)
+        self.socket = cast(Any, Socket(self.clock))
         self.observer = Observer(self.clock, Signer(IDENTITY, time), ATTEMPT, 2)
         self.observer.start([self.socket], lambda ipv6: [] if ipv6 else PORTS)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
