@@ -366,6 +366,15 @@ class SendingTests(SignedTestCase):
         self.assertEqual(self.shorts(0), [(expected, BOB)])
         self.assertEqual(self.shorts(1), [])
 
+    def test_each_datagram_of_a_check_costs_credit(self) -> None:
+        """While old secrets are honoured, there is one for each key that the client may have."""
+        datagrams = self.datagrams
+        self.patch(self.server.rendezvous.store.live.signed, "datagram_keys", lambda client_id, now: [bytes(32)] * 4)
+        checks = [datagrams.send_check(self.client, ATTEMPT, b"four", BOB) for _ in range(2)]
+        # The host has credit for 240 bytes, and four datagrams have 128.
+        self.assertEqual((checks, len(self.server.udp_ports[0].sent)), ([True, False], 4))
+        self.assertEqual(self.dropped(), {"amplification limit": 1})
+
     def test_there_is_no_check_without_a_port(self) -> None:
         """An application may have closed them."""
         for port in self.server.udp_ports:

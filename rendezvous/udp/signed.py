@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -154,7 +154,8 @@ class ClientDatagrams:
         if found is None:
             return False
         address, number = found
-        return self._send(number, client_id, signed.Short(signed.ShortKind.INVITATION, attempt, nonce), address)
+        invitation = signed.Short(signed.ShortKind.INVITATION, attempt, nonce)
+        return self._send(number, self._signed(client_id, invitation), address)
 
     def send_check(self, client_id: bytes, attempt: bytes, nonce: bytes, address: Address) -> bool:
         """
@@ -166,16 +167,21 @@ class ClientDatagrams:
         """
         # Of several sockets on that port, the first.
         number = max(self._shared.sockets, key=lambda number: (number % PORT_NUMBERS, -number), default=0)
-        if not self._shared.amplification.spend(_any_port(address), signed.SHORT_SIZE):
+        datagrams = self._signed(client_id, signed.Short(signed.ShortKind.ADDRESS_CHECK, attempt, nonce))
+        if not self._shared.amplification.spend(_any_port(address), signed.SHORT_SIZE * len(datagrams)):
             self._shared.counters.family(DROPPED_DATAGRAMS)[Drop.AMPLIFICATION_LIMIT] += 1
             return False
-        return self._send(number, client_id, signed.Short(signed.ShortKind.ADDRESS_CHECK, attempt, nonce), address)
+        return self._send(number, datagrams, address)
 
-    def _send(self, number: int, client_id: bytes, short: signed.Short, address: Address) -> bool:
+    def _signed(self, client_id: bytes, short: signed.Short) -> list[bytes]:
+        """:returns: a datagram for each key that the client may have; it drops those signed with another one."""
+        keys = self._shared.store.live.signed.datagram_keys(client_id, self._shared.clock.seconds())
+        return [signed.encode_short(short, key) for key in keys]
+
+    def _send(self, number: int, datagrams: Iterable[bytes], address: Address) -> bool:
         socket = self._shared.sockets.get(number)
         if socket is None:
             return False
-        # The client has one of the keys. It does not believe what another one has signed.
-        for key in self._shared.store.live.signed.datagram_keys(client_id, self._shared.clock.seconds()):
-            socket.send_to(signed.encode_short(short, key), address)
+        for datagram in datagrams:
+            socket.send_to(datagram, address)
         return True
