@@ -38,13 +38,14 @@ class StrategyTests(AttemptCase):
             self.assertEqual(self.strategy(one, other), (Strategy.DIRECT, None))
 
     def test_symmetric_pair_needs_a_relay(self) -> None:
-        """It is said after 600 ms, because a mapped candidate may still come; without a relay it is a failure."""
+        """It is said after 600 ms, because a mapped candidate may still come; without a relay it fails after 1.3 s."""
         for other in (SYMMETRIC_B, (AT_B, ("203.0.113.2", 50001))):
             self.make()
-            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.5), (AttemptState.OBSERVING, None))
-            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.6), (AttemptState.FAILED, "symmetric-pair"))
+            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 1.29), (AttemptState.OBSERVING, None))
+            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 1.3), (AttemptState.FAILED, "symmetric-pair"))
             self.make()
             self.table.facilities = RELAY
+            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.59), (AttemptState.OBSERVING, None))
             self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.6), (Strategy.RELAY, None))
 
     def test_side_without_observation_needs_a_relay(self) -> None:
@@ -71,12 +72,27 @@ class StrategyTests(AttemptCase):
         seen = self.see(B, attempt, NOW + 0.9)
         assert seen.go is not None
         self.assertEqual(seen.go.strategy, Strategy.DIRECT)
-        other = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
-        self.observe(A, other, *SYMMETRIC)
-        self.observe(B, other, *SYMMETRIC_B)
-        self.assertEqual(self.see(A, other, NOW + 1.2).state, AttemptState.OBSERVING)
-        self.table.due(NOW + 1.3)
-        self.assertEqual(self.see(A, other, NOW + 1.3).state, AttemptState.FAILED)
+        for facilities, end in ((self.table.facilities, AttemptState.FAILED), (RELAY, AttemptState.GO)):
+            self.table.facilities = facilities
+            other = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
+            self.observe(A, other, *SYMMETRIC)
+            self.observe(B, other, *SYMMETRIC_B)
+            self.assertEqual(self.see(A, other, NOW + 1.2).state, AttemptState.OBSERVING)
+            self.table.due(NOW + 1.3)
+            self.assertEqual(self.see(A, other, NOW + 1.3).state, end)
+
+    def test_mapped_candidate_that_comes_late_saves_an_attempt_without_a_relay(self) -> None:
+        """A packet of the request that names it was lost, and it comes a second after both have taken part."""
+        attempt = self.joined()
+        self.observe(A, attempt, *SYMMETRIC)
+        self.observe(B, attempt, *SYMMETRIC_B)
+        self.table.due(NOW + 0.6)
+        self.attempts.name_candidates(A, attempt, given((MAPPED, "198.51.100.1", 7000)).candidates, NOW + 1.0)
+        [check] = [each for each in self.table.due(NOW + 1.0).sends if isinstance(each, AddressCheck)]
+        self.attempts.take_check_answer(attempt, check.nonce, NOW + 1.1)
+        seen = self.see(B, attempt, NOW + 1.1)
+        assert seen.go is not None
+        self.assertEqual(seen.go.strategy, Strategy.DIRECT)
 
     def test_late_mapped_candidate_makes_a_relayed_attempt_direct(self) -> None:
         """The version grows, and both try it."""
@@ -285,7 +301,7 @@ class EndTests(AttemptCase):
         attempt = self.joined()
         self.observe(A, attempt, *SYMMETRIC)
         self.observe(B, attempt, *SYMMETRIC_B)
-        self.assertEqual(self.outcomes(NOW + 0.6), {"endpoint-dependent and endpoint-dependent: symmetric-pair": 1})
+        self.assertEqual(self.outcomes(NOW + 1.3), {"endpoint-dependent and endpoint-dependent: symmetric-pair": 1})
         self.attempts.end(B, self.begin(), NOW)
         self.assertEqual(self.outcomes(), {"not accepted: declined": 1})
 

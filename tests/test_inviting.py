@@ -153,7 +153,7 @@ class InvitingTests(ServerCase):
             for port in (0, 1):
                 datagram = client.observation(self.server, attempt, port)
                 self.server.deliver(datagram, (host, 40000 + 1000 * port), port)
-        self.server.reactor.advance(0.61)
+        self.server.reactor.advance(1.31)
         seen = self.ask(self.a, "GET", f"/attempts/{attempt}")
         self.assertEqual((seen["state"], seen["code"]), ("failed", "symmetric-pair"))
         self.assertNotIn("candidates", seen["peer"])

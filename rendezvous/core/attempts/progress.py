@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView, Check, Facilities, Go, Invite, Side
 from rendezvous.core.attempts.candidates import passed_on
 from rendezvous.core.attempts.mapping import mapping
-from rendezvous.core.attempts.strategy import UNSEEN, choose
+from rendezvous.core.attempts.strategy import choose
 from rendezvous.core.connect import AttemptRole, AttemptState, CandidateKind, Strategy
 from rendezvous.limits import AttemptLimits
 
@@ -69,8 +69,9 @@ def _may_start(attempt: Attempt, code: str | None, now: float, limits: AttemptLi
         return code is None and ports > 0 and all(side.is_whole(1, ports) for side in attempt)
     if code is None or now >= joined + limits.last_patience:
         return True
-    may_be_loss = code in UNSEEN and not facilities.has_relay
-    return not may_be_loss and not any(side.checks for side in attempt)
+    # Without a relay the attempt would fail: what shows a way, an observation or a candidate, may be late because a
+    # packet was lost.
+    return facilities.has_relay and not any(side.checks for side in attempt)
 
 
 def _next_round(attempt: Attempt, now: float, limits: AttemptLimits, facilities: Facilities) -> bool:

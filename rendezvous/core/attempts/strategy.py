@@ -9,7 +9,7 @@ from rendezvous.core.attempts.candidates import passed_on
 from rendezvous.core.attempts.mapping import mapping
 from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strategy
 
-__all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "UNSEEN", "choose", "reason_of"]
+__all__ = ["BIRTHDAY_ROUND", "NO_PATH", "REASONS", "choose", "reason_of"]
 
 #: The round in which many ports may be tried.
 BIRTHDAY_ROUND = 2
@@ -24,9 +24,6 @@ REASONS = {
     "no-common-family": "One side has only IPv4 and the other one only IPv6",
     NO_PATH: "No path was found within the time",
 }
-
-#: The codes that lost datagrams can be the reason of.
-UNSEEN = frozenset({"udp-blocked", "no-common-family"})
 
 
 def reason_of(code: str, *, has_relay: bool) -> str:
