@@ -224,6 +224,11 @@ class RelayTests(RelayedCase):
         alice, bob = self.pair()
         self.assertEqual(self.connected(alice, bob).via, "direct")
 
+    def test_other_word_is_refused(self) -> None:
+        """There are three, and a mistake is not taken for one of them."""
+        wrong: Any = "sometimes"
+        self.assertRaises(ValueError, self.pair, relay=wrong)
+
     def test_never_means_never(self) -> None:
         """No address is allocated."""
         alice, bob = self.pair(translation.SYMMETRIC, relay="never")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import SystemRandom
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
@@ -65,6 +65,7 @@ class Connector:
     :param find_addresses: finds the addresses of this host.
     :param watch: makes what tells that the network has changed, from a reactor and what to call.
     :param make_relay: makes a relay, from what :class:`~rendezvous.client.relay.Relay` takes.
+    :raises ValueError: ``relay`` is another word.
     """
 
     _log = Logger()
@@ -75,7 +76,7 @@ class Connector:
         identity: Identity,
         reactor: Any,
         *,
-        relay: str = "fallback",
+        relay: Literal["never", "fallback", "always"] = "fallback",
         birthday: bool = False,
         port_mapping: bool = True,
         on_gone: Callable[[ClientGone], object] | None = None,
