@@ -1,143 +1,14 @@
-"""Attempts to connect after both sides were observed: strategies, rounds, what is sent, and the end."""
+"""Attempts to connect after both sides were observed: rounds, what is sent, and the end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rendezvous.core.attempts.attempt import AddressCheck, Facilities, Given, Invite, Outcome
 from rendezvous.core.connect import AttemptState, Candidate, CandidateKind, Strategy, Via
-from rendezvous.core.notes import Removed
+from rendezvous.core.notes import AttemptSide, Removed
 from rendezvous.errors import Conflict, NotFound
-from tests._attempt_case import AT_A, AT_B, NOW, RELAY, SEQUENTIAL, SYMMETRIC, SYMMETRIC_B, A, AttemptCase, B, given
+from tests._attempt_case import AT_A, AT_B, NOW, RELAY, SYMMETRIC, SYMMETRIC_B, A, AttemptCase, B, given
 
 HOST, MAPPED, RELAYED = CandidateKind.HOST, CandidateKind.MAPPED, CandidateKind.RELAYED
-
-
-class StrategyTests(AttemptCase):
-    """What both sides should do, and when it is said that nothing helps."""
-
-    def strategy(
-        self,
-        one: Sequence[tuple[str, int]],
-        other: Sequence[tuple[str, int]],
-        now: float = NOW,
-        said: Given = Given(),  # noqa: B008 - it is frozen
-    ) -> tuple[str, str | None]:
-        """:returns: strategy and code of an attempt of which this was observed, as B sees it."""
-        attempt = self.joined(one=said)
-        self.observe(A, attempt, *one)
-        self.observe(B, attempt, *other)
-        seen = self.see(B, attempt, now)
-        found = (seen.go.strategy if seen.go else seen.state, seen.code)
-        self.attempts.end(A, attempt, now)
-        return found
-
-    def test_pairs_that_can_connect_are_direct(self) -> None:
-        """One easy side is enough."""
-        for one, other in (((AT_A, AT_A), SYMMETRIC_B), (SEQUENTIAL, (AT_B, AT_B)), ((AT_A, AT_A), (AT_B, AT_B))):
-            self.assertEqual(self.strategy(one, other), (Strategy.DIRECT, None))
-
-    def test_symmetric_pair_needs_a_relay(self) -> None:
-        """It is said after 600 ms, because a mapped candidate may still come; without a relay it fails after 1.3 s."""
-        for other in (SYMMETRIC_B, (AT_B, ("203.0.113.2", 50001))):
-            self.make()
-            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 1.29), (AttemptState.OBSERVING, None))
-            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 1.3), (AttemptState.FAILED, "symmetric-pair"))
-            self.make()
-            self.table.facilities = RELAY
-            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.59), (AttemptState.OBSERVING, None))
-            self.assertEqual(self.strategy(SYMMETRIC, other, NOW + 0.6), (Strategy.RELAY, None))
-
-    def test_side_without_observation_needs_a_relay(self) -> None:
-        """No datagram of it has come."""
-        self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 1.29), (AttemptState.OBSERVING, None))
-        self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 1.3), (AttemptState.FAILED, "udp-blocked"))
-        self.table.facilities = RELAY
-        self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 0.6), (Strategy.RELAY, None))
-
-    def test_sides_without_a_common_family_need_a_relay(self) -> None:
-        """IPv4 alone on one side, IPv6 alone on the other."""
-        six = ("2001:db8::1", 4000)
-        self.assertEqual(self.strategy((AT_A, AT_A), (six, six), NOW + 1.3), (AttemptState.FAILED, "no-common-family"))
-
-    def test_mapped_candidate_helps_a_symmetric_pair(self) -> None:
-        """The check is waited for, 1.3 s at most in all."""
-        attempt = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
-        self.observe(A, attempt, *SYMMETRIC)
-        self.observe(B, attempt, *SYMMETRIC_B)
-        [check] = [each for each in self.table.due(NOW).sends if isinstance(each, AddressCheck)]
-        self.table.due(NOW + 0.6)
-        self.assertEqual(self.see(A, attempt, NOW + 0.9).state, AttemptState.OBSERVING)
-        self.attempts.take_check_answer(attempt, check.nonce, NOW + 0.9)
-        seen = self.see(B, attempt, NOW + 0.9)
-        assert seen.go is not None
-        self.assertEqual(seen.go.strategy, Strategy.DIRECT)
-        for facilities, end in ((self.table.facilities, AttemptState.FAILED), (RELAY, AttemptState.GO)):
-            self.table.facilities = facilities
-            other = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
-            self.observe(A, other, *SYMMETRIC)
-            self.observe(B, other, *SYMMETRIC_B)
-            self.assertEqual(self.see(A, other, NOW + 1.2).state, AttemptState.OBSERVING)
-            self.table.due(NOW + 1.3)
-            self.assertEqual(self.see(A, other, NOW + 1.3).state, end)
-
-    def test_mapped_candidate_that_comes_late_saves_an_attempt_without_a_relay(self) -> None:
-        """A packet of the request that names it was lost, and it comes a second after both have taken part."""
-        attempt = self.joined()
-        self.observe(A, attempt, *SYMMETRIC)
-        self.observe(B, attempt, *SYMMETRIC_B)
-        self.table.due(NOW + 0.6)
-        self.attempts.name_candidates(A, attempt, given((MAPPED, "198.51.100.1", 7000)).candidates, NOW + 1.0)
-        [check] = [each for each in self.table.due(NOW + 1.0).sends if isinstance(each, AddressCheck)]
-        self.attempts.take_check_answer(attempt, check.nonce, NOW + 1.1)
-        seen = self.see(B, attempt, NOW + 1.1)
-        assert seen.go is not None
-        self.assertEqual(seen.go.strategy, Strategy.DIRECT)
-
-    def test_late_mapped_candidate_makes_a_relayed_attempt_direct(self) -> None:
-        """The version grows, and both try it."""
-        self.table.facilities = RELAY
-        attempt = self.joined()
-        self.observe(A, attempt, *SYMMETRIC)
-        self.observe(B, attempt, *SYMMETRIC_B)
-        self.table.due(NOW + 0.6)
-        before = self.see(B, attempt, NOW + 1)
-        assert before.go is not None
-        self.assertEqual(before.go.strategy, Strategy.RELAY)
-        self.attempts.name_candidates(A, attempt, (Candidate(MAPPED, ("198.51.100.1", 7000)),), NOW + 1)
-        [check] = [each for each in self.table.due(NOW + 1).sends if isinstance(each, AddressCheck)]
-        self.attempts.take_check_answer(attempt, check.nonce, NOW + 1)
-        after = self.see(B, attempt, NOW + 1)
-        assert after.go is not None
-        self.assertEqual((after.go.strategy, after.version), (Strategy.DIRECT, before.version + 1))
-
-    def test_ipv6_and_one_network_help_a_symmetric_pair(self) -> None:
-        """What is behind the NATs does not matter then."""
-        attempt = self.joined()
-        for client, sources, six in ((A, SYMMETRIC, "2001:db8:1::1"), (B, SYMMETRIC_B, "2001:db8:2::1")):
-            self.observe(client, attempt, *sources)
-            self.observe(client, attempt, (six, 4000), (six, 4000))
-        seen = self.see(A, attempt)
-        assert seen.go is not None
-        self.assertEqual(seen.go.strategy, Strategy.DIRECT)
-        near = (("198.51.100.1", 45000), ("198.51.100.1", 61000))
-        said = given((HOST, "192.168.0.2", 5000))
-        self.assertEqual(self.strategy(SYMMETRIC, near, said=said), (Strategy.DIRECT, None))
-
-    def test_birthday_is_for_the_second_round_if_both_agree(self) -> None:
-        """And if one side is hard and the other one is not."""
-        agree = Given(birthday=True)
-        for one, other, expected in ((agree, agree, Strategy.BIRTHDAY), (agree, Given(), Strategy.DIRECT)):
-            self.make()
-            attempt = self.joined(one=one, other=other)
-            found = []
-            for round in (1, 2, 3):
-                self.observe(A, attempt, *SYMMETRIC, round=round)
-                self.observe(B, attempt, AT_B, AT_B, round=round)
-                seen = self.see(A, attempt)
-                assert seen.go is not None
-                found.append((seen.round, seen.go.strategy))
-            self.assertEqual(found, [(1, Strategy.DIRECT), (2, expected), (3, Strategy.DIRECT)])
 
 
 class RoundTests(AttemptCase):
@@ -232,6 +103,37 @@ class DueTests(AttemptCase):
         self.begin(NOW + 0.1)
         self.assertEqual(self.wakes, 2)
 
+    def test_each_look_is_for_what_is_due_next(self) -> None:
+        """The end of the first wait for observations, then that of the last one, then the checks and their repeats."""
+        attempt = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
+        self.observe(A, attempt, *SYMMETRIC)
+        self.observe(B, attempt, *SYMMETRIC_B)
+        found, now = [], NOW
+        while self.see(A, attempt, now).state is AttemptState.OBSERVING:
+            due = self.table.due(now)
+            found.append((round(now - NOW, 6), len(due.sends)))
+            assert due.next is not None
+            self.assertGreater(due.next, now)
+            now = due.next
+        self.assertEqual((found, now), ([(0.0, 1), (0.1, 1), (0.3, 1), (0.6, 0)], NOW + 1.3))
+
+    def test_checks_that_begin_at_other_times(self) -> None:
+        """Each has its own repeats."""
+        attempt = self.joined(one=given((MAPPED, "198.51.100.1", 7000)))
+        self.observe(A, attempt, AT_A, AT_A)
+        found, now = list[tuple[float, int]](), NOW
+        while now < NOW + 1:
+            due = self.table.due(now)
+            found += [(round(now - NOW, 6), each.address[1]) for each in due.sends if isinstance(each, AddressCheck)]
+            if now == NOW:
+                both = tuple(Candidate(MAPPED, ("198.51.100.1", port)) for port in (7000, 7001))
+                self.attempts.name_candidates(A, attempt, both, NOW + 0.05)
+                due = self.table.due(NOW + 0.05)
+                found += [(0.05, each.address[1]) for each in due.sends if isinstance(each, AddressCheck)]
+            assert due.next is not None
+            now = due.next
+        self.assertEqual(found, [(0.0, 7000), (0.05, 7001), (0.1, 7000), (0.15, 7001), (0.3, 7000), (0.35, 7001)])
+
     def test_next_look_is_for_the_attempt_that_is_due_first(self) -> None:
         """Also if another one was begun earlier."""
         self.begin()
@@ -273,6 +175,20 @@ class EndTests(AttemptCase):
             attempt = self.gone()
             seen = self.attempts.report(A, attempt, Outcome(ok=False, code=said), NOW)
             self.assertEqual((seen.state, seen.code, seen.go), (AttemptState.FAILED, code, None))
+
+    def test_end_is_reported(self) -> None:
+        """Both sides see it and those that wait are notified, it is kept, and the addresses are not."""
+        attempt = self.gone(given((HOST, "192.168.0.2", 5000)))
+        versions = [self.see(client, attempt).version for client in (A, B)]
+        self.keys.clear()
+        self.noted.clear()
+        self.attempts.end(A, attempt, NOW)
+        self.assertEqual([self.see(client, attempt).version for client in (A, B)], [each + 1 for each in versions])
+        self.assertEqual(self.keys, [AttemptSide(attempt.hex(), role) for role in ("controlling", "controlled")])
+        held = self.table.held(attempt)
+        assert held is not None
+        self.assertEqual(self.noted, [held])
+        self.assertEqual([(side.observed, side.given) for side in held], [({}, Given())] * 2)
 
     def test_report_before_both_take_part_is_refused(self) -> None:
         """There can be no path yet."""
@@ -320,6 +236,17 @@ class RestoreTests(AttemptCase):
         self.assertEqual((after.go, after.state), (before.go, AttemptState.GO))
         self.assertGreater(after.version, before.version)
         self.assertEqual(self.table.due(NOW + 1).next, NOW + 60)
+
+    def test_attempts_that_were_accepted_are_no_invitations(self) -> None:
+        """They count for both clients, and those that were not accepted wait for the invited one."""
+        for joined in (True, False):
+            self.make()
+            attempt = self.joined() if joined else self.begin()
+            kept = self.noted[-1]
+            self.make(at_once=1)
+            self.table.restore([kept], NOW)  # type: ignore[list-item]
+            self.assertEqual([each.attempt for each in self.attempts.invitations(B, NOW)], [attempt] * (not joined))
+            self.assertEqual([len(self.table.joined(client, NOW)) for client in (A, B)], [1, int(joined)])
 
     def test_observation_of_before_is_not_taken_again(self) -> None:
         """Whether or not the file has it."""

@@ -70,6 +70,12 @@ class BeginningTests(AttemptCase):
         attempt = self.begin()
         self.assertEqual(self.refused(Conflict, self.attempts.accept, A, attempt, Given(), NOW), "own-attempt")
 
+    def test_attempts_have_names_of_their_own(self) -> None:
+        """Neither one that is taken, nor the one that a pulse has."""
+        names = iter((b"attempt1", b"attempt1", bytes(8), b"attempt2"))
+        self.table._random = lambda size: next(names)
+        self.assertEqual([self.begin(), self.begin()], [b"attempt1", b"attempt2"])
+
     def test_client_that_logs_out_takes_part_in_nothing(self) -> None:
         """Its attempts and its invitations end."""
         own, other = self.begin(), self.begin(client=C, peer=A)
