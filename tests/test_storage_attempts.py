@@ -10,6 +10,7 @@ import attrs
 
 from rendezvous.core.attempts.attempt import AddressCheck, AttemptView, Given
 from rendezvous.core.connect import AttemptState, Candidate, CandidateKind
+from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.notes import PeerEvents
 from rendezvous.core.sources import source_network
 from rendezvous.errors import NotFound, TooMany
@@ -94,6 +95,24 @@ class RestartTests(FileCase):
         after = self.see(attempt, now)
         self.assertEqual((after.state, after.go), (AttemptState.GO, before.go))
         self.assertGreater(after.version, before.version)
+
+    def test_key_stays_when_the_secret_is_replaced(self) -> None:
+        """One side may have it already, and the other one must get the same. New attempts use the new secret."""
+        attempt = self.begun()
+        self.done(self.store.accept_attempt(self.other, attempt, Given(), NOW))
+        self.observe(self.one, attempt, AT_A, NOW, int(NOW * 1000))
+        self.observe(self.other, attempt, ("203.0.113.2", 50000), NOW, int(NOW * 1000))
+        before = self.see(attempt, NOW).go
+        self.keyring = Keyring([Secret(b"\x07" * 32), Secret(bytes(32), until=NOW + 2 * DOWN)])
+        now = self.reopen()
+        after = self.done(self.store.attempt(self.other, attempt, now)).go
+        assert before is not None
+        assert after is not None
+        self.assertEqual(after.key, before.key)
+        self.assertNotEqual(self.keyring.key(b"pair key of attempt " + attempt), before.key)
+        self.done(self.store.end_attempt(self.one, attempt, now))
+        self.done(self.store.attempts_due(now + 31))
+        self.assertEqual(len(self.store.tables.attempt_table._restored_keys), 0)
 
     def test_key_is_in_no_file(self) -> None:
         """Neither the database nor what lies beside it has it, in any form."""

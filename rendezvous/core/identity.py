@@ -106,7 +106,12 @@ class Keyring:
 
     def fingerprints(self) -> list[str]:
         """:returns: a name for each secret that gives nothing of it away."""
-        return [digest(b"fingerprint").hex()[:16] for digest, _ in self._secrets]
+        return [_fingerprint(digest) for digest, _ in self._secrets]
+
+    def key_before(self, fingerprint: object) -> Callable[[bytes], bytes] | None:
+        """:returns: what gives keys under the old secret that has this name; ``None`` if there is none."""
+        digests = [digest for digest, _ in self._secrets[1:]]
+        return next((digest for digest in digests if _fingerprint(digest) == fingerprint), None)
 
     def proves(self, client_id: bytes, key: bytes, now: float) -> bool:
         """:returns: whether the key belongs to the id, found in constant time."""
@@ -128,3 +133,7 @@ class Keyring:
             key = self.key(client_id)
             if not mistakable(key):
                 return client_id, key
+
+
+def _fingerprint(digest: Callable[[bytes], bytes]) -> str:
+    return digest(b"fingerprint").hex()[:16]

@@ -263,7 +263,7 @@ class Journaled:
             events.draw(max(now, meta.get("numbered_until", 0) / 1_000_000))
             for peer in read_tracker_peers(database):
                 tables.tracker.restore(peer)
-            tables.attempt_table.restore(read_attempts(database), now)
+            tables.restore_attempts(read_attempts(database), now, meta.get("secret"))
             database.execute("INSERT OR REPLACE INTO meta VALUES ('numbered_until', ?)", (events.latest + RESERVED,))
             database.execute("COMMIT")
             undo.pop_all()

@@ -8,13 +8,13 @@ owner of the tables sets them (:meth:`Tables.report_to`); until then nothing is 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from socket import AF_INET6, inet_aton, inet_pton
 
 import attrs
 
-from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation
+from rendezvous.core.attempts.attempt import Attempt, AttemptView, Facilities, Given, Invitation
 from rendezvous.core.attempts.attempts import Attempts
 from rendezvous.core.attempts.table import AttemptTable
 from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring
@@ -39,6 +39,9 @@ from rendezvous.wire.demux import mistakable
 __all__ = ["Tables", "pack"]
 
 _MAPPED = bytes(10) + b"\xff\xff"
+
+# What pair keys are derived from, with the id of the attempt: more bytes than a client id, so no client has such a key.
+_PAIR_KEY = b"pair key of attempt "
 
 #: Deadlines of clients that one slice of a sweep looks at, at most: 2 to 3 ms where all of them have to be removed.
 SWEEP_SIZE = 300
@@ -233,13 +236,23 @@ class Tables:
             raise NotFound("No such peer: it never was here, or has left.", code="no-such-peer")
         return self.attempts.begin(client_id, peer, given, now, source)
 
+    def restore_attempts(self, attempts: Iterable[Attempt], now: float, secret: object) -> None:
+        """
+        Take back the attempts of an earlier life of the server.
+
+        :param secret: the name of the secret that was in use then (:meth:`Keyring.fingerprints`).
+        """
+        digest = self.keyring.key_before(secret)
+        key_before = None if digest is None else lambda attempt_id: digest(_PAIR_KEY + attempt_id)
+        self.attempt_table.restore(attempts, now, key_before)
+
     def _invitations(self, peer: str, now: float) -> list[Invitation]:
         # Peers of offers may have any name; only clients are invited.
         return self.attempts.invitations(bytes.fromhex(peer), now) if len(peer) == 2 * CLIENT_ID_SIZE else []
 
     def _pair_key(self, attempt_id: bytes) -> bytes:
-        # It is in no file. The message is longer than a client id, so no client has this key.
-        return self.keyring.key(b"pair key of attempt " + attempt_id)
+        # It is in no file.
+        return self.keyring.key(_PAIR_KEY + attempt_id)
 
     def sweep(self, now: float) -> Swept:
         """Free a slice of what has expired."""

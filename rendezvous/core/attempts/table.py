@@ -92,6 +92,7 @@ class AttemptTable:
         self._shares = Shares("attempts", *share_of(most, share))
         self._begun: Recent[bytes] = Recent(limits.per_minute, 60.0, 2 * max(1, most))
         self._by_id: dict[bytes, Attempt] = {}
+        self._restored_keys: dict[bytes, bytes] = {}
         # Of each client, the attempts that go on and that it takes part in, and those that it is invited to.
         self._going: dict[bytes, dict[Attempt, None]] = {}
         self._invited: dict[bytes, dict[Attempt, None]] = {}
@@ -126,21 +127,29 @@ class AttemptTable:
         outcomes, self._outcomes = self._outcomes, Counter()
         return Due(found, self._due[0][0] if self._due else None, outcomes)
 
-    def restore(self, attempts: Iterable[Attempt], now: float) -> None:
+    def restore(
+        self, attempts: Iterable[Attempt], now: float, key_before: Callable[[bytes], bytes] | None = None
+    ) -> None:
         """
         Take back what was kept in an earlier life of the server.
 
-        An observation of before the restart is not taken again, whether or not the file has it: only later ones are.
+        An observation is taken only if its time is later than the restart, whether or not the file has the last one.
+        So a copy of one from before the restart is taken only if the clock of its client is ahead.
+
+        :param key_before: gives the pair key of an attempt of that life, if they were other ones: the secret has been
+            replaced. One side may have its key already, and the other one must get the same.
         """
         begun_at = int(self._wall(now) * 1000)
         for attempt in attempts:
             self.enter(attempt)
+            if key_before is not None:
+                self._restored_keys[attempt.id] = key_before(attempt.id)
             if attempt.state is AttemptState.OBSERVING:
                 attempt.joined = now  # Requests and datagrams that were lost are repeated by then.
             for side in attempt:
                 side.version += RESTART_STEP
                 side.latest = dict.fromkeys(range(2), begun_at)
-                side.shown = hash(view(attempt, side, self._pair_key, self.limits, self.facilities))
+                side.shown = hash(view(attempt, side, self._key_of, self.limits, self.facilities))
             self._schedule(attempt, now)
 
     # For the verbs
@@ -242,7 +251,7 @@ class AttemptTable:
 
     def view(self, attempt: Attempt, side: Side) -> AttemptView:
         """:returns: an attempt as a side sees it."""
-        seen = view(attempt, side, self._pair_key, self.limits, self.facilities)
+        seen = view(attempt, side, self._key_of, self.limits, self.facilities)
         return attrs.evolve(seen, version=side.version)
 
     def enter(self, attempt: Attempt) -> None:
@@ -284,7 +293,7 @@ class AttemptTable:
                 self.conclude(attempt, AttemptState.FAILED, now)
                 return
         for side in attempt:
-            shown = hash(view(attempt, side, self._pair_key, limits, facilities))
+            shown = hash(view(attempt, side, self._key_of, limits, facilities))
             if shown != side.shown:
                 side.version += side.shown != 0
                 side.shown = shown
@@ -306,8 +315,12 @@ class AttemptTable:
         self.changed(attempt, now)
         self.on_due()  # The outcome is there to be counted.
 
+    def _key_of(self, attempt_id: bytes) -> bytes:
+        return self._restored_keys.get(attempt_id) or self._pair_key(attempt_id)
+
     def _forget(self, attempt: Attempt) -> None:
         del self._by_id[attempt.id]
+        self._restored_keys.pop(attempt.id, None)
         self._due.discard((attempt.due, attempt.id))
         self._shares.remove(attempt.source)
         self._note(Removed(attempt))
