@@ -10,7 +10,7 @@ from twisted.web.http import Request
 
 from rendezvous.clock import ServerClock
 from rendezvous.core.ice import Turn, stun_urls
-from rendezvous.core.recent import Recent
+from rendezvous.core.slidingwindow import SlidingWindow
 from rendezvous.errors import TooMany
 from rendezvous.interfaces import IStore
 from rendezvous.web.facts import Facts
@@ -71,7 +71,7 @@ class IceRoutes:
         self._store = store
         self._clock = clock
         self._servers = servers
-        self._asked: Recent[bytes] = Recent(ASKED_PER_MINUTE, 60.0, MAX_CLIENTS)
+        self._asked: SlidingWindow[bytes] = SlidingWindow(ASKED_PER_MINUTE, 60.0, MAX_CLIENTS)
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""

@@ -22,8 +22,8 @@ from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView,
 from rendezvous.core.attempts.progress import advance, conclude, due_at, outcome_of, sends, start_checks, view
 from rendezvous.core.connect import AttemptState
 from rendezvous.core.notes import AttemptSide, Note, Notify, Removed, ignore_changes, ignore_key, same_clock
-from rendezvous.core.recent import Recent
 from rendezvous.core.shares import Shares, share_of
+from rendezvous.core.slidingwindow import SlidingWindow
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Conflict, Full, TooMany
 from rendezvous.limits import AttemptLimits
@@ -90,7 +90,7 @@ class AttemptTable:
         self._pair_key = pair_key
         self._note, self._touch, self.notify, self._wall = note, touch, notify, wall
         self._shares = Shares("attempts", *share_of(most, share))
-        self._begun: Recent[bytes] = Recent(limits.per_minute, 60.0, 2 * max(1, most))
+        self._begun: SlidingWindow[bytes] = SlidingWindow(limits.per_minute, 60.0, 2 * max(1, most))
         self._by_id: dict[bytes, Attempt] = {}
         self._restored_keys: dict[bytes, bytes] = {}
         # Of each client, the attempts that go on and that it takes part in, and those that it is invited to.

@@ -1,26 +1,26 @@
-"""A limit on how often each of many keys may act within a while: exact, and in a table of bounded size."""
+"""A rate limit by key with a sliding window: exact, and in a table of bounded size."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Recent"]
+__all__ = ["SlidingWindow"]
 
 K = TypeVar("K", bound=Hashable)
 
 
-class Recent(Generic[K]):
+class SlidingWindow(Generic[K]):
     """
-    The moments at which keys acted. For example, ``Recent(6, 60.0, 1000)`` lets each key act six times within
-    any 60 seconds, and remembers 1000 keys.
+    A rate limit by key. It keeps the moments at which each key has acted. For example, ``SlidingWindow(6, 60.0, 1000)``
+    lets each key act six times within any 60 seconds, and remembers 1000 keys.
 
     As in :class:`~rendezvous.core.buckets.Buckets` the table is two dictionaries, and the older one is forgotten when
     the younger one is half of the bound. So every step is O(1). A flood of keys makes the table forget other keys; it
     never locks one out.
 
-    :param most: how often a key may act within the time; 0 for no limit.
-    :param seconds: the time.
+    :param most: how often a key may act within the window; 0 for no limit.
+    :param seconds: the length of the window.
     :param max_keys: keys that are remembered at once, at least 2.
     :ivar most: the same; may be changed.
     """
