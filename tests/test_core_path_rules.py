@@ -2,125 +2,19 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from rendezvous.core.addresses import Address
-from rendezvous.core.connect import Candidate, CandidateKind, Via
+from rendezvous.core.connect import CandidateKind, Via
 from rendezvous.core.punching.actions import (
     Action,
-    AttemptDue,
     Closed,
-    Connected,
     Deliver,
     Lost,
     PathChanged,
-    Release,
     Send,
 )
-from rendezvous.core.punching.pairs import Local, Pair
-from rendezvous.core.punching.path import Path
 from rendezvous.core.punching.probes import Data, Probe, ProbeType
-from rendezvous.core.punching.puncher import Puncher
-from rendezvous.core.punching.rounds import Round
-from rendezvous.wire.probe import PairCodec
-from tests._puncher_case import IPV4, KEY, NAT, RELAY, RELAYED, PuncherCase
-
-PROBE, ACK, BYE, DATA = 0x10, 0x90, 0x1F, 0x20
-OTHER = ("198.51.100.3", 4000)
-#: When the path begins.
-START = 200.0
-
-
-class Even(Random):
-    """Randomness that can be set."""
-
-    number = 0.5
-
-    def random(self) -> float:
-        """:returns: the same number each time."""
-        return self.number
-
-
-class PathCase(PuncherCase):
-    """
-    A path on the pair of a socket with the NAT of the peer.
-
-    :ivar path: at :data:`START`; nothing was heard since, and the round of its attempt is over.
-    :ivar pair: in use.
-    """
-
-    def open(self, controlling: bool = True, number: float = 0.5, *, candidate: Candidate = NAT) -> None:
-        """Connect and begin a path, whose keep-alives come each 15 s."""
-        self.make(controlling)
-        self.pair = self.connect(self.puncher, self.peer, candidate)
-        self.random = Even()
-        self.random.number = number
-        self.path = Path(self.puncher, self.random)
-        self.assertEqual(self.path.start(START), [])
-
-    def connect(self, puncher: Puncher, peer: PairCodec, candidate: Candidate = NAT, local: Local = IPV4) -> Pair:
-        """:returns: the pair on which a puncher has connected, with a round trip of 40 ms."""
-        puncher.begin(100.0, Round(1, 0.0, [candidate], [local]))
-        now, found = 100.2, list[Action]()
-        pair = puncher.checks.pairs[local.name, candidate.address]
-        queue = [puncher.checks.probe(now - 0.04, pair)]
-        for number in range(1, 5):
-            found += puncher.tick(now)
-            for send in queue:
-                probe = peer.decode(send.datagram)
-                assert isinstance(probe, Probe)
-                ack = Probe(ProbeType.PROBE_ACK, 1000 * number, probe.nonce, NAT.address, probe.nominate)
-                found += puncher.receive(now, local, peer.encode_probe(ack), candidate.address)
-            asked = Probe(ProbeType.PROBE, 1000 * number + 1, bytes(8), NAT.address, nominate=not puncher.controlling)
-            found += puncher.receive(now, local, peer.encode_probe(asked), candidate.address)
-            queue = [each for each in found if isinstance(each, Send) and each.datagram[3] & 2][-1:]
-        self.assertEqual(len([each for each in found if isinstance(each, Connected)]), 1)
-        puncher.stop()
-        pair.rtt, pair.silent_since = 0.04, None
-        self.sequence = 5000
-        return pair
-
-    def other(self, address: Address = OTHER, rtt: float = 0.1, *, local: Local = IPV4) -> Pair:
-        """:returns: another pair that works; it was just probed."""
-        pair = self.puncher.checks.add(local, address, CandidateKind.SERVER_REFLEXIVE)
-        pair.valid, pair.valid_since, pair.rtt, pair.probed = True, START, rtt, START
-        return pair
-
-    def hear(
-        self,
-        now: float,
-        type: ProbeType = ProbeType.PROBE,
-        source: Address = NAT.address,
-        *,
-        nominate: bool = False,
-        nonce: bytes = bytes(8),
-    ) -> list[Action]:
-        """:returns: what a probe of the peer leads to."""
-        self.sequence += 1
-        probe = Probe(type, self.sequence, nonce, NAT.address, nominate)
-        return self.path.receive(now, IPV4, self.peer.encode_probe(probe), source)
-
-    def hear_data(self, now: float, number: int, source: Address = NAT.address) -> list[Action]:
-        """:returns: what data of the peer leads to."""
-        return self.path.receive(now, IPV4, self.peer.encode_data(Data(number, b"%d" % number)), source)
-
-    def hear_answer(self, now: float, action: Action) -> list[Action]:
-        """:returns: what the acknowledgement of a probe leads to."""
-        assert isinstance(action, Send)
-        probe = self.peer.decode(action.datagram)
-        assert isinstance(probe, Probe)
-        return self.hear(now, ProbeType.PROBE_ACK, action.address, nominate=probe.nominate, nonce=probe.nonce)
-
-    def done(self, actions: list[Action]) -> list[tuple[int, Address] | Action]:
-        """:returns: of each datagram its type and where it goes; all else as it is."""
-        return [(each.datagram[1], each.address) if isinstance(each, Send) else each for each in actions]
-
-    def run_to(self, until: float) -> list[tuple[float, tuple[int, Address] | Action]]:
-        """:returns: what is done up to a moment, in seconds after the start of the path."""
-        found: list[tuple[float, tuple[int, Address] | Action]] = []
-        while (due := self.path.due()) is not None and due <= until:
-            found += [(round(due - START, 6), each) for each in self.done(self.path.tick(due))]
-        return found
+from tests._path_case import ACK, BYE, DATA, OTHER, PROBE, START, PathCase
+from tests._puncher_case import IPV4, NAT, RELAYED
 
 
 class UpkeepTests(PathCase):
@@ -160,6 +54,29 @@ class UpkeepTests(PathCase):
         self.assertEqual(self.run_to(START + 0.35), [
             (0.2, (PROBE, NAT.address)), (0.3, (PROBE, NAT.address)), (0.3, (PROBE, relay.address)),
         ])  # fmt: skip
+
+    def test_others_are_asked_in_the_order_of_their_use(self) -> None:
+        """Four at most: those that work before those that have failed, and better ones before others."""
+        self.open()
+        pairs = [self.other((f"198.51.100.{number}", 9), number / 100) for number in range(10, 17)]
+        for number in (0, 3):
+            pairs[number].valid = False
+            pairs[number].silent_since = START - 1000.0
+        asked = [address for time, (_, address) in self.run_to(START + 0.35) if time == 0.3]  # type: ignore[misc]
+        self.assertEqual(asked, [NAT.address, *(pairs[number].address for number in (1, 2, 4, 5))])
+
+    def test_spare_pair_fails(self) -> None:
+        """Four seconds after the first probe that it has not answered; it is probed on with growing pauses."""
+        self.open()
+        other = self.other()
+        found = []
+        for step in range(1, 400):
+            now = START + step / 10
+            self.hear_data(now, step)
+            found += [step / 10 for what in self.done(self.path.tick(now)) if what == (PROBE, OTHER)]
+            failed = other.silent_since is not None and now - other.silent_since >= 4.0
+            self.assertEqual((other.valid, other.failures), (not failed, int(failed)), step)
+        self.assertEqual(found, [15.0, 16.0, 17.0, 19.0, 23.0, 31.0])
 
     def test_path_is_lost(self) -> None:
         """Thirty seconds after the peer was last heard on a pair that works. Then nothing is done."""
@@ -317,71 +234,3 @@ class ChangeTests(PathCase):
             probe = Probe(ProbeType.PROBE, self.sequence, bytes(8), NAT.address, birthday=True)
             actions = self.path.receive(START + 1, IPV4, self.peer.encode_probe(probe), NAT.address)
             self.assertEqual(actions[1:], expected)
-
-
-class AttemptTests(PathCase):
-    """Further attempts."""
-
-    def another(self, controlling: bool, local: Local) -> tuple[Puncher, PairCodec]:
-        """:returns: another attempt that has connected, and its other side."""
-        puncher = Puncher(PairCodec(KEY, b"attempt2", controlling), Random(2), attempt=b"attempt2", controlling=True)
-        puncher.controlling = controlling
-        peer = PairCodec(KEY, b"attempt2", not controlling)
-        self.connect(puncher, peer, Candidate(CandidateKind.SERVER_REFLEXIVE, OTHER), local)
-        return puncher, peer
-
-    def test_join(self) -> None:
-        """The path uses the pair of the new attempt, its numbers go on, and what was delivered is not again."""
-        self.open()
-        self.path.send(START, b"x")
-        self.assertEqual(self.hear_data(START + 1, 1), [Deliver(b"1")])
-        local = Local("new")
-        puncher, peer = self.another(True, local)
-        for number in (1, 2):
-            puncher.receive(START + 2, local, peer.encode_data(Data(number, b"%d" % number)), OTHER)
-        actions = self.path.join(START + 3, puncher)
-        self.assertEqual(actions, [Deliver(b"2"), PathChanged(local, OTHER, Via.DIRECT, 0.04)])
-        [send] = self.path.send(START + 4, b"x")
-        assert isinstance(send, Send)
-        data = peer.decode(send.datagram)
-        assert isinstance(data, Data)
-        self.assertEqual((send.local, data.sequence), (local, 1))
-        # The old attempt is heard on its endpoint, and shares the numbers.
-        self.assertEqual(self.hear_data(START + 4, 2), [])
-        self.assertEqual(self.hear_data(START + 4, 3), [Deliver(b"3")])
-        self.assertEqual(self.path.receive(START + 4, local, peer.encode_data(Data(3, b"3")), OTHER), [])
-        self.assertEqual(list(self.path.locals), [IPV4, local])
-
-    def test_endpoints_of_an_old_attempt_are_released(self) -> None:
-        """Thirty seconds after the peer was heard on it; one that the new attempt has too is kept."""
-        self.open()
-        self.puncher.add_locals(START, [RELAY])
-        self.hear_data(START + 1, 1)
-        local = Local("new")
-        puncher, peer = self.another(True, local)
-        puncher.add_locals(START, [RELAY])
-        self.path.join(START + 2, puncher)
-        for second in range(3, 40):
-            self.path.receive(START + second, local, peer.encode_data(Data(second, b"x")), OTHER)
-            released = [each for each in self.path.tick(START + second) if isinstance(each, Release)]
-            self.assertEqual(released, [Release((IPV4,))] if second == 31 else [])
-        self.assertEqual(list(self.path.locals), [local, RELAY])
-
-    def test_attempt_is_asked_for_after_a_silence(self) -> None:
-        """Two seconds after the first datagram without an answer, by either side."""
-        for controlling in (True, False):
-            self.open(controlling)
-            found = [(time, what) for time, what in self.run_to(START + 8) if isinstance(what, AttemptDue)]
-            self.assertEqual(found, [(2.0, AttemptDue(relayed=False)), (7.0, AttemptDue(relayed=False))])
-
-    def test_attempt_is_asked_for_on_a_relay(self) -> None:
-        """After ten seconds, by the side that decides."""
-        for controlling in (True, False):
-            self.open(controlling, candidate=RELAYED)
-            found = []
-            for step in range(220):
-                now = START + step / 10
-                self.hear_data(now, step, RELAYED.address)
-                found += [(step / 10, each) for each in self.path.tick(now) if isinstance(each, AttemptDue)]
-            expected = [(10.0, AttemptDue(relayed=True)), (15.0, AttemptDue(relayed=True))]
-            self.assertEqual(found, expected if controlling else [])
