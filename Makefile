@@ -92,9 +92,10 @@ schemathesis: $(VENV)/.installed-dev  ## try a running server by its description
 bench: $(VENV)/.installed-test  ## run the benchmarks, some with BENCH=; compare with another revision in the same run with BASE=
 	@$(BIN)/python -m benchmarks $(if $(BASE),--against $(BASE)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
 
-fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port and then the relay's client, each for FUZZ_SECONDS, 600 unless said otherwise
+fuzz: $(VENV)/.installed-fuzz  ## fuzz the UDP port, the relay's client, and a path, each for FUZZ_SECONDS, 600 unless said otherwise
 	@$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 	@$(BIN)/python -m fuzz.relay -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
+	@$(BIN)/python -m fuzz.peer -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1
 
 crash: $(VENV)/.installed-test  ## kill the server under load, restart it and compare, CRASH_ROUNDS= times; with CLIENTS= under pulses of so many
 	@$(BIN)/python -m tests.crash $(CRASH_ROUNDS) $(CRASH_SEED) $(CLIENTS)
