@@ -4,8 +4,8 @@ Scripts of what reaches one side of a path: for tests and for the fuzzer.
 A script is bytes, so that a fuzzer can change it: the first byte chooses the roles, and then come records of an action
 (1 byte), a size (1 byte) and as many bytes, or as many as are left. Any bytes are a script.
 
-The other side of the script is a peer that knows the key of the pair. Its datagrams are changed by the bytes of a record,
-and signed again, so that they are taken.
+The other side of the script is a peer that knows the key of the pair. The bytes of a record change its
+datagrams, which are signed again, so that they are taken.
 """
 
 from __future__ import annotations

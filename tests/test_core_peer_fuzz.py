@@ -1,4 +1,4 @@
-"""Whatever a peer sends, in any order: puncher and path raise nothing, keep to their bounds and deliver nothing twice."""
+"""Whatever a peer sends: puncher and path raise nothing, keep to their bounds and deliver nothing twice."""
 
 from __future__ import annotations
 

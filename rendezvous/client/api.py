@@ -8,10 +8,12 @@ any number of them. The reactor and treq are given, never imported.
 from __future__ import annotations
 
 from collections.abc import Callable
+from http.cookiejar import DefaultCookiePolicy
 from random import SystemRandom
 from typing import Any
 
 from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
@@ -104,9 +106,10 @@ class RendezvousClient:
         :raises ValueError: as the class does.
         """
         pool = HTTPConnectionPool(reactor)
-        client = cls(
-            base_url, HTTPClient(Agent.usingEndpointFactory(reactor, Endpoints(reactor), pool=pool)), reactor, timeout
-        )
+        agent = Agent.usingEndpointFactory(reactor, Endpoints(reactor), pool=pool)
+        # The server has no cookies. Those of another one would be kept without a bound, and sent with each request.
+        no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
+        client = cls(base_url, HTTPClient(agent, cookiejar=no_cookies), reactor, timeout)
         client._pool = pool
         return client
 

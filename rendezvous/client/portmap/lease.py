@@ -131,7 +131,7 @@ class Removal:
 
     def __init__(self, request: bytes, protocol: Protocol, local_port: int, *, is_held: bool, now: float) -> None:
         self.local_port = local_port
-        self._protocol = protocol
+        self.protocol = protocol
         self._exchange = _Exchange(request, (0.25, 0.5, 0.25) if is_held else (0.0,), now)
 
     @property
@@ -148,9 +148,9 @@ class Removal:
         """Take a reply. The gateway's answer, also a refusal, ends the removal."""
         match reply:
             case MapReply(lifetime=0):
-                is_answer = reply.protocol is self._protocol and reply.internal_port == self.local_port
+                is_answer = reply.protocol is self.protocol and reply.internal_port == self.local_port
             case Refusal(about_map=True):
-                is_answer = reply.protocol is self._protocol
+                is_answer = reply.protocol is self.protocol
             case _:
                 is_answer = False
         if is_answer:

@@ -224,6 +224,12 @@ class Router:
         self._removals[removal] = done
         return done
 
+    def _remove_surplus(self, surplus: Removal) -> None:
+        """Remove a mapping, unless it is being removed: replies come as often as a router likes."""
+        of_same = [each for each in self._removals if each.local_port == surplus.local_port]
+        if all(each.protocol is not surplus.protocol for each in of_same):
+            self._remove(surplus)
+
     def _drop(self, removals: list[Removal]) -> None:
         for removal in removals:
             self._removals.pop(removal).callback(None)
@@ -253,7 +259,7 @@ class Router:
         for request in self._requests.values():
             if request.lease is not None:
                 for surplus in request.lease.received(reply, now):
-                    self._remove(surplus)
+                    self._remove_surplus(surplus)
         self._run()
 
     def _take_epoch(self, reply: Reply, now: float) -> None:

@@ -31,6 +31,12 @@ _URI: Final = re.compile(
 )
 
 
+# RFC 1035, section 2.3.1, and underscores; other alphabets as A-labels (RFC 5890).
+_NAME: Final = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?", re.ASCII
+)
+
+
 class Transport(Enum):
     """What carries TURN between the client and the server."""
 
@@ -100,4 +106,6 @@ def _server(uri: str, username: str, password: str) -> TurnServer | None:
     if (is_secure and asked == "udp") or not 0 < port < 65536:
         return None
     host = match["ipv6"] or unquote(match["host"])
+    if match["ipv6"] is None and _NAME.fullmatch(host) is None:
+        return None  # The system's resolver raises errors for some names, and a terminal must not be shown others.
     return TurnServer(Transport.TLS if is_secure else Transport(asked), host, port, host, username, password)

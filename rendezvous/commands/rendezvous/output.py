@@ -162,4 +162,8 @@ class Output:
 
 
 def _encode(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    text = json.dumps(fields, ensure_ascii=False)
+    # JSON itself escapes C0 alone. C1 and the like would reach a terminal, and lone surrogates cannot be written.
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+    return text + "\n"

@@ -1,0 +1,132 @@
+"""What a hostile server, router or peer names: it is neither kept without a bound nor shown to a terminal as it is."""
+
+from __future__ import annotations
+
+import json
+import struct
+from io import StringIO
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import MessageLengthError
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.client import RendezvousClient
+from rendezvous.client.connecting._endpoints import SocketEndpoint
+from rendezvous.client.relay.servers import turn_servers
+from rendezvous.commands.rendezvous.output import Output
+from rendezvous.core.punching.pairs import Local
+from rendezvous.testing import MemoryReactor
+from tests.test_client_portmap import LOCAL, PortMapCase
+
+NASTY = "a\x1b[2J\x07b\x7f\x9b31mc\u202ed\u2028e\ud800f\U000e0001g\nh"
+
+
+class TerminalTests(SynchronousTestCase):
+    """Texts of others on a terminal."""
+
+    def test_json_has_no_control_characters(self) -> None:
+        """C1, bidirectional overrides and lone surrogates are escapes in JSON too, and the text is the same."""
+        out = StringIO()
+        output = Output(out, StringIO(), json=True)
+        output.event("failed", "text", reason=NASTY, peer="é")
+        output.data(NASTY.encode("utf-8", "replace").decode(), "\x9b\u202e grüße".encode())
+        for line in out.getvalue().split("\n"):
+            self.assertTrue(line.isprintable(), line)
+            line.encode("utf-8")
+        first, second = map(json.loads, out.getvalue().split("\n")[:-1])
+        self.assertEqual((first["reason"], first["peer"]), (NASTY, "é"))
+        self.assertEqual(second["text"], "\x9b\u202e grüße")
+        self.assertIn("grüße", out.getvalue())
+
+    def test_text_has_no_control_characters(self) -> None:
+        """Events and failures are one line each."""
+        err = StringIO()
+        output = Output(StringIO(), err, json=False)
+        output.event("connected", NASTY)
+        output.failed("code", NASTY)
+        output.warn(NASTY)
+        lines = err.getvalue().split("\n")
+        self.assertEqual(len(lines), 4)
+        self.assertTrue(all(line.isprintable() for line in lines), lines)
+
+
+class TurnServerTests(SynchronousTestCase):
+    """The TURN servers that a server names."""
+
+    def test_names_that_are_none(self) -> None:
+        """Those with control characters, and those that no resolver takes, are passed over."""
+        hosts = [
+            "a%00b",
+            "a%1b[31m",
+            "a%0ab",
+            "x" * 64,
+            ".".join(["y" * 60] * 5),
+            "a..b",
+            "%ff",
+            "a%20b",
+            "-a",
+            "%F0%9F%98%80",
+        ]
+        servers = turn_servers(
+            [{"urls": [f"turn:{host}" for host in hosts] + ["turn:good.example"], "username": "u", "credential": "c"}]
+        )
+        self.assertEqual([server.host for server in servers], ["good.example"])
+
+
+class RouterTests(PortMapCase):
+    """A router that answers without being asked."""
+
+    def test_flood_of_mappings(self) -> None:
+        """Replies of the other protocol, each of which makes a mapping too many, do not each cause a removal."""
+        self.router("pcp", "nat-pmp").pcp_delay = 0.03
+        result = self.map()
+        self.fake.advance(0.5)
+        self.assertIsNotNone(self.successResultOf(result))
+        before = len(self.fake.seen)
+        [port] = [port for port in self.reactor.udp_ports if port.listening]
+        for number in range(1000):
+            reply = struct.pack("!BBHIHHI", 0, 0x81, 0, self.fake.epoch, LOCAL, 1024 + number, 3600)
+            self.fake.answer(port, reply)
+        self.assertLessEqual(len(self.mapper._routers[False]._removals), 1)  # type: ignore[union-attr]
+        self.fake.advance(3)
+        self.assertLessEqual(len(self.fake.seen) - before, 5)
+        self.stop()
+
+
+class CookieTests(SynchronousTestCase):
+    """Cookies of a server that is none of ours."""
+
+    def test_cookies_are_neither_kept_nor_sent(self) -> None:
+        """Each answer sets another one; the next request has none."""
+        reactor = MemoryReactorClock()
+        client = RendezvousClient.over(reactor, "http://192.0.2.1:5025")
+        for number in range(3):
+            asked: Deferred[Any] = client.health()
+            reactor.advance(0)
+            _, _, factory, *_ = reactor.tcpClients.pop()
+            protocol: Any = factory.buildProtocol(None)
+            transport = StringTransport()
+            protocol.makeConnection(transport)
+            self.assertNotIn(b"cookie", transport.value().lower())
+            body = b'{"ok":true,"version":"1","timestamp":1790000000}'
+            protocol.dataReceived(
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\nSet-Cookie: c%d=%b; Path=/\r\nContent-Length: %d\r\n\r\n%b"
+                % (number, b"x" * 1000, len(body), body)
+            )
+            self.successResultOf(asked)
+
+
+class EndpointTests(SynchronousTestCase):
+    """A socket whose datagrams the system refuses."""
+
+    def test_datagram_that_is_too_long_for_the_way(self) -> None:
+        """A forged ICMP message may say that nothing fits: the datagram is lost, as in a network."""
+        endpoint = SocketEndpoint(MemoryReactor(), Local("ipv4"), lambda *_: None)
+
+        def write(datagram: bytes, address: object) -> None:
+            raise MessageLengthError("message too long")
+
+        self.patch(endpoint.transport, "write", write)
+        endpoint.send(bytes(1224), ("192.0.2.1", 1))
