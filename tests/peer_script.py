@@ -18,8 +18,9 @@ from rendezvous.core.connect import Candidate, CandidateKind, NatMapping, Strate
 from rendezvous.core.macs import derive_key, mac
 from rendezvous.core.punching.actions import Action, Connected, Deliver, NextRound, OpenSockets, Release, Send
 from rendezvous.core.punching.checks import MAX_OUTSTANDING, MAX_PEER_REFLEXIVE
+from rendezvous.core.punching.kept import MAX_ATTEMPTS
 from rendezvous.core.punching.pairs import MAX_CANDIDATES, Local
-from rendezvous.core.punching.path import MAX_ATTEMPTS, Path
+from rendezvous.core.punching.path import Path
 from rendezvous.core.punching.probes import Data, Probe, ProbeType
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.rounds import Round
@@ -251,7 +252,7 @@ class Player:
                 id(pair) for pair in puncher.checks.pairs.values()
             }
         if self.path is not None:
-            assert len(self.path._punchers) <= MAX_ATTEMPTS
+            assert len(self.path._attempts) <= MAX_ATTEMPTS
 
 
 def play(script: bytes) -> None:

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.client import RendezvousClient
 from rendezvous.client.connecting._endpoints import SocketEndpoint
+from rendezvous.client.ice import IceServer
 from rendezvous.client.relay.servers import turn_servers
 from rendezvous.commands.rendezvous.output import Output
 from rendezvous.core.punching.pairs import Local
@@ -69,9 +70,8 @@ class TurnServerTests(SynchronousTestCase):
             "-a",
             "%F0%9F%98%80",
         ]
-        servers = turn_servers(
-            [{"urls": [f"turn:{host}" for host in hosts] + ["turn:good.example"], "username": "u", "credential": "c"}]
-        )
+        urls = tuple(f"turn:{host}" for host in [*hosts, "good.example"])
+        servers = turn_servers([IceServer(urls, "user", "password")])
         self.assertEqual([server.host for server in servers], ["good.example"])
 
 
