@@ -19,7 +19,7 @@ from rendezvous.client.relay.servers import turn_servers
 from rendezvous.commands.rendezvous.output import Output
 from rendezvous.core.punching.pairs import Local
 from rendezvous.testing import MemoryReactor
-from tests.test_client_portmap import LOCAL, PortMapCase
+from tests._portmap_case import LOCAL, PortMapCase
 
 NASTY = "a\x1b[2J\x07b\x7f\x9b31mc\u202ed\u2028e\ud800f\U000e0001g\nh"
 
