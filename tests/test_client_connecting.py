@@ -109,7 +109,7 @@ class PathTests(ConnectCase):
         self.assertEqual(alice.connector.paths, [])
 
     def test_dead_path_is_lost(self) -> None:
-        """After 30 s without a word, both sides are told why."""
+        """After 30 s without a word, both sides say why."""
         alice, bob = self.pair()
         self.connected(alice, bob)
         self.world.network.drop = lambda packet: True
@@ -427,7 +427,7 @@ class MovingTests(ConnectCase):
         self.assertEqual(bob.received, [b"here"])
 
     def test_silence_begins_a_new_attempt(self) -> None:
-        """A NAT that has restarted is passed again, although nobody has said that the network changed."""
+        """A NAT that has restarted is passed again, although there was no sign that the network changed."""
         alice, bob = self.pair()
         path = self.connected(alice, bob)
         router: Any = alice.machine._segments[False]

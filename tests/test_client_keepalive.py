@@ -7,9 +7,10 @@ from zope.interface.verify import verifyObject
 from twisted.application.service import IService
 from twisted.internet.defer import CancelledError, Deferred
 
-from rendezvous.client import ClientGone, KeepAlive, NotRegistered, ServerBusy, ServerUnreachable
+from rendezvous.client import ClientGone, Identity, KeepAlive, NotRegistered, ServerBusy, ServerUnreachable
 from rendezvous.client._keepalive_states import KeepAliveState
 from rendezvous.client.keepalive import REPLY_TIME
+from tests._client_fakes import PatientVerifier
 from tests._keepalive_case import ON_TIME, PEER, PULSE, UNKNOWN, VERIFY, KeepAliveTestCase
 
 
@@ -64,7 +65,7 @@ class PulseTests(KeepAliveTestCase):
         self.assertEqual(self.pulses, 2)
 
     def test_online_at_the_first_answer(self) -> None:
-        """All who wait are told at the first pulse on time, and who asks later is told at once."""
+        """All waiters fire at the first pulse on time, and later ones at once."""
         early = self.service.whenOnline()
         self.start()
         self.assertNoResult(early)
@@ -160,11 +161,11 @@ class VerifyTests(KeepAliveTestCase):
     def test_verify_that_raises_is_logged_and_tried_again(self) -> None:
         """A verify that does not even return a Deferred is no reason to stop either."""
 
-        class Broken:
-            def verify(self, identity: object) -> Deferred[None]:
+        class Broken(PatientVerifier):
+            def verify(self, identity: Identity) -> Deferred[None]:
                 raise ZeroDivisionError
 
-        self.verifier = Broken()  # type: ignore[assignment]
+        self.verifier = Broken()
         self.service = self.make()
         self.start()
         self.receive(VERIFY)
@@ -183,7 +184,7 @@ class GoneTests(KeepAliveTestCase):
     """When the server has given the client up."""
 
     def test_unknown_client_is_gone(self) -> None:
-        """Everyone who wants to know is told, before and after, and can tell one error from another."""
+        """All waiters get an error of their own, whether they wait before or after."""
         early, online = self.service.whenGone(), self.service.whenOnline()
         self.start()
         self.assertNoResult(early)
@@ -212,7 +213,7 @@ class GoneTests(KeepAliveTestCase):
         self.assert_state(KeepAliveState.GONE)
 
     def test_error_in_the_applications_callback_is_logged(self) -> None:
-        """An exception in on_gone reaches the log, and the waiters are told all the same."""
+        """An exception in on_gone reaches the log, and the waiters still fail."""
 
         def fail(error: ClientGone) -> None:
             raise ZeroDivisionError

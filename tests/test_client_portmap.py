@@ -125,7 +125,7 @@ class AcquisitionTests(PortMapCase):
         self.stop()
 
     def test_refusal_is_a_result_at_once(self) -> None:
-        """A router that refuses both protocols makes nobody wait. It is asked again after five minutes."""
+        """If a router refuses both protocols, the result is there at once. It is asked again after five minutes."""
         self.router("pcp", "nat-pmp")
         self.fake.refusal, self.fake.natpmp_refusal = 2, 2
         self.assertIsNone(self.successResultOf(self.map()))
@@ -333,7 +333,7 @@ class NetworkChangeTests(PortMapCase):
     """The network changes under a mapping."""
 
     def test_other_router(self) -> None:
-        """A mapping moves to the new router; its change is told once it is made."""
+        """A mapping moves to the new router; the change is reported once it is made."""
         self.router("pcp")
         self.mapped()
         self.gateways[False] = Gateway("10.0.0.1", "10.0.0.7")

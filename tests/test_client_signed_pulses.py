@@ -141,7 +141,7 @@ class SignedPulseTests(KeepAliveTestCase):
 
 
 class UnknownTimeTests(KeepAliveTestCase):
-    """The server has not told its time yet."""
+    """The time of the server is not known yet."""
 
     def make(self, **options: Any) -> KeepAlive:
         """A service whose pulses are signed."""

@@ -62,7 +62,7 @@ class NetlinkUplinkTests(UplinkCase):
     """The system tells of changes."""
 
     def test_change(self) -> None:
-        """It is told once it is quiet."""
+        """It is reported after a quiet time."""
         self.uplink.start()
         self.tell("LTE")
         self.assertEqual(self.changes, [])
@@ -147,7 +147,7 @@ class NetlinkUplinkTests(UplinkCase):
             self.stop()
 
     def test_failing_callback_does_no_harm(self) -> None:
-        """An exception of the application's callback is logged, and the next change is told."""
+        """An exception of the application's callback is logged, and the next change is reported."""
 
         def fail() -> None:
             raise ZeroDivisionError
@@ -161,7 +161,7 @@ class NetlinkUplinkTests(UplinkCase):
         self.stop()
 
     def test_stop_while_a_change_is_pending(self) -> None:
-        """Nothing is told any more."""
+        """Nothing is reported any more."""
         self.uplink.start()
         self.tell("LTE")
         self.stop()
@@ -190,7 +190,7 @@ class PollingUplinkTests(UplinkCase):
         self.uplink = Uplink(self.reactor, self.changed, read=self.read, open_changes=refuse)
 
     def test_compared_every_five_seconds(self) -> None:
-        """A change is told within that time."""
+        """A change is reported within that time."""
         self.uplink.start()
         self.reactor.advance(7)
         self.state = "LTE"

@@ -6,12 +6,14 @@ from typing import Protocol
 
 import attrs
 
+from rendezvous.client._server_time import ServerTime
 from rendezvous.client._signing import Signer
+from rendezvous.client.records import Identity
 from rendezvous.errors import WireError
 from rendezvous.wire.pulse import PulseCode, decode_reply
 from rendezvous.wire.signed import NO_ATTEMPT, ShortKind
 
-__all__ = ["Answered", "Invited", "News", "PlainPulses", "Pulses", "SignedPulses", "Stale"]
+__all__ = ["Answered", "Invited", "News", "PlainPulses", "Pulses", "SignedPulses", "Stale", "pulses_of"]
 
 
 @attrs.frozen
@@ -106,3 +108,11 @@ class SignedPulses:
             return Stale()
         self._nonce = None
         return Answered(reply.code, reply.address)
+
+
+def pulses_of(identity: Identity, time: ServerTime, *, signed: bool) -> Pulses:
+    """
+    :param time: of the server, which signed pulses need.
+    :returns: the pulses of a client.
+    """
+    return SignedPulses(Signer(identity, time)) if signed else PlainPulses(identity.private_key)

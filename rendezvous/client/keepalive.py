@@ -22,9 +22,8 @@ from rendezvous.client._backoff import pulse_delay, retry_delay
 from rendezvous.client._callbacks import call_back
 from rendezvous.client._keepalive_states import AWAITING, TRANSITIONS, KeepAliveEvent, KeepAliveState
 from rendezvous.client._latch import Latch
-from rendezvous.client._pulses import Answered, Invited, PlainPulses, Pulses, SignedPulses
+from rendezvous.client._pulses import Answered, Invited, pulses_of
 from rendezvous.client._server_time import ServerTime
-from rendezvous.client._signing import Signer
 from rendezvous.client._socket import RESOLVE_TIME, PulseSocket
 from rendezvous.client.errors import ClientError, ClientGone, NotRegistered, ServerUnreachable
 from rendezvous.client.records import Health, Identity, ServerFacts
@@ -143,7 +142,7 @@ class KeepAlive(Service):
         self._signed = signed
         self._on_address = on_address
         self._on_invitation = on_invitation
-        self._pulses = _pulses(client, identity, signed=signed)
+        self._pulses = pulses_of(identity, client.time, signed=signed)
         self._public_address: Address | None = None
         self._socket = PulseSocket(
             reactor,
@@ -381,10 +380,6 @@ class KeepAlive(Service):
     def _refused(self) -> None:
         if self._state in AWAITING:
             self._fail(ServerUnreachable("the pulse was refused"))
-
-
-def _pulses(client: Verifier, identity: Identity, *, signed: bool) -> Pulses:
-    return SignedPulses(Signer(identity, client.time)) if signed else PlainPulses(identity.private_key)
 
 
 def _interval(facts: ServerFacts | None) -> float:

@@ -138,7 +138,7 @@ class OwnOffer:
     """
     An offer of one's own.
 
-    :ivar offer: what everybody sees of it.
+    :ivar offer: what all peers see of it.
     :ivar created_at: when it was published, in milliseconds since the epoch.
     :ivar while_connected: whether it ends when the owner's event stream has ended.
     :ivar secret: its secret, or ``None``. ``repr`` never shows it.
