@@ -44,10 +44,15 @@ def load_turn(settings: Settings) -> Turn | None:
     return Turn(settings.turn_uri, _read_secret(settings.turn_secret_file), max(1, int(settings.turn_ttl)))
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe would otherwise be waited for, also by a server that runs and is told to read its settings again.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read_secret(path: str) -> bytes:
     where = f"the TURN secret file {path!r}"
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             text = file.read(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as e:

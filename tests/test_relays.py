@@ -57,6 +57,13 @@ class SecretFileTests(SynchronousTestCase):
         settings = Settings(turn_uri=URI, turn_secret_file=self.mktemp())
         self.assertIn("No such file", str(self.assertRaises(StartupError, load_turn, settings)))
 
+    def test_pipe_is_not_waited_for(self) -> None:
+        """A server that reads its settings again must not stop serving until somebody writes."""
+        path = self.mktemp()
+        os.mkfifo(path, 0o600)
+        settings = Settings(turn_uri=URI, turn_secret_file=path)
+        self.assertIn("must hold one secret", str(self.assertRaises(StartupError, load_turn, settings)))
+
     def test_servers_and_secret_need_each_other(self) -> None:
         """One without the other is a contradiction."""
         self.assertRaises(StartupError, load_turn, Settings(turn_uri=URI))
