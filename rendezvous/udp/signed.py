@@ -50,8 +50,8 @@ class SignedDatagrams:
     """
     Takes the signed datagrams of a port.
 
-    Only the pulse of a known client takes no token. All else may be caused by somebody who has registered clients and
-    lets them end, or who takes part in an attempt.
+    Only the pulse of a known client takes no token. An attacker can cause all others: with clients that were registered
+    and have ended, or by taking part in an attempt.
     """
 
     def __init__(self, port: Port, shared: Datagrams) -> None:

@@ -88,21 +88,21 @@ class AttemptRoutes:
         return {"attempts": [{**invitation_fields(each, ahead), "seq": each.seq} for each in found]}
 
     async def accept(self, request: Request, attempt: str) -> dict[str, Any]:
-        """Accept an invitation; again, to replace what was said of the own side."""
+        """Accept an invitation. A second time replaces what the caller has said before."""
         now = self._seconds()
         own, name = await caller(request, self._store, now), _attempt(attempt)
         given = _given(Body(read_object(request)))
         return self._shown(request, own, await self._store.accept_attempt(own, name, given, now))
 
     async def candidates(self, request: Request, attempt: str) -> dict[str, Any]:
-        """Replace the own candidates."""
+        """Replace the candidates of the caller."""
         now = self._seconds()
         own, name = await caller(request, self._store, now), _attempt(attempt)
         found = _candidates(Body(read_object(request)))
         return self._shown(request, own, await self._store.name_candidates(own, name, found, now))
 
     async def attempt(self, request: Request, attempt: str) -> dict[str, Any]:
-        """An attempt as the own side sees it; with ``wait``, as soon as its version is greater than ``version``."""
+        """An attempt as the caller sees it; with ``wait``, as soon as its version is greater than ``version``."""
         query = Query(request)
         version, wait = query.integer("version", 0), query.wait()
         own, name = await caller(request, self._store, self._seconds()), _attempt(attempt)

@@ -75,7 +75,7 @@ class Facilities:
 @attrs.define(eq=False)
 class Check:
     """
-    A mapped candidate that the server checks, because a client could name the address of somebody else.
+    A mapped candidate that the server checks, because a client could name the address of another host.
 
     :ivar nonce: 4 bytes.
     :ivar begun: when the first datagram was due, in server time.
@@ -135,7 +135,10 @@ class Side:
         return {host for seen in self.observed.values() for ports in seen.values() for host, _ in ports.values()}
 
     def is_whole(self, round: int, ports: int) -> bool:
-        """:returns: whether so many UDP ports have seen the socket of each family that any has seen."""
+        """
+        :param ports: how many UDP ports there are to observe.
+        :returns: whether all of them have seen a socket of each family of addresses that one of them has seen.
+        """
         return all(len(each) >= ports for each in self.seen(round).values())
 
 

@@ -1,8 +1,9 @@
 """
-Which candidates of a client its peer gets: what one client must never make another send to.
+Which candidates of a client its peer gets.
 
-A public address is passed on only if the server has observed it, or one of its own TURN servers has it. For example, a
-client that names the address of somebody else as its own causes not one packet there.
+A client must not be able to make another one send to a third host. So a public address is passed on only if the server
+has observed it, or if one of its own TURN servers has it. For example, if a client names the address of another host as
+its own, no packet goes there.
 """
 
 from __future__ import annotations

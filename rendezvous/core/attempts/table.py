@@ -155,7 +155,7 @@ class AttemptTable:
     # For the verbs
 
     def held(self, attempt_id: bytes) -> Attempt | None:
-        """:returns: an attempt as it was left."""
+        """:returns: an attempt, as it was when it was last looked at."""
         return self._by_id.get(attempt_id)
 
     def find(self, attempt_id: bytes, now: float) -> Attempt | None:

@@ -3,8 +3,8 @@ Many signed pulses decided together, with NumPy.
 
 It decides what :mod:`rendezvous.core.presence.signedrequests` decides, for signed pulses that
 :class:`~rendezvous.core.presence.batch` would take if they were plain. MACs are computed one by one, which is most of
-the work; all else is done for all of them at once. What is no such pulse is left to the plain way: observations, pulses
-of unknown clients, and several pulses of one client.
+the work; everything else is done for all of them at once. Observations, pulses of unknown clients, and several pulses
+of one client are left to the plain way.
 """
 
 from __future__ import annotations
