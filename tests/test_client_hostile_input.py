@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from io import StringIO
+from time import process_time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,7 +13,8 @@ from twisted.internet.error import MessageLengthError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.client import RendezvousClient
+from rendezvous.client import ConnectFailed, RendezvousClient
+from rendezvous.client._sse import Parser
 from rendezvous.client.connecting._endpoints import SocketEndpoint
 from rendezvous.client.ice import IceServer
 from rendezvous.client.relay.servers import turn_servers
@@ -41,6 +43,13 @@ class TerminalTests(SynchronousTestCase):
         self.assertEqual(second["text"], "\x9b\u202e grüße")
         self.assertIn("grüße", out.getvalue())
 
+    def test_reason_of_a_server_is_one_line(self) -> None:
+        """Also in a log, which shows the error itself."""
+        error = ConnectFailed(NASTY * 100, code="failed")
+        self.assertTrue(str(error).isprintable())
+        self.assertTrue(error.reason.isprintable())
+        self.assertLess(len(error.reason), 400)
+
     def test_text_has_no_control_characters(self) -> None:
         """Events and failures are one line each."""
         err = StringIO()
@@ -51,6 +60,21 @@ class TerminalTests(SynchronousTestCase):
         lines = err.getvalue().split("\n")
         self.assertEqual(len(lines), 4)
         self.assertTrue(all(line.isprintable() for line in lines), lines)
+
+
+class EventTests(SynchronousTestCase):
+    """An event stream that comes in tiny pieces."""
+
+    def test_long_line_in_pieces(self) -> None:
+        """What is there of a line is not copied for each piece of it: 1 MiB takes no minutes."""
+        parser, began = Parser(), process_time()
+        for _ in range(1 << 16):
+            self.assertEqual(list(parser.feed(b"data: 0123456789")), [])
+        self.assertEqual(len(list(parser.feed(b"\n\n"))), 1)
+        self.assertLess(process_time() - began, 5.0)
+        with self.assertRaises(ValueError):
+            for _ in range(1 << 18):
+                list(parser.feed(b"data: 0123456789"))
 
 
 class TurnServerTests(SynchronousTestCase):

@@ -49,6 +49,9 @@ class Parser:
         :raises ValueError: when an event is longer than :data:`MAX_EVENT`, or not UTF-8.
         """
         self._rest += data
+        if b"\n" not in data:
+            self._check(len(self._rest))
+            return
         *lines, rest = self._rest.split(b"\n")
         self._rest = rest
         for line in lines:

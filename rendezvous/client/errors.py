@@ -132,8 +132,8 @@ class ConnectFailed(ClientError):
     happened = "there is no path to the peer"
 
     def __init__(self, reason: str | None = None, *, code: str | None = None) -> None:
-        super().__init__((reason or self.happened).rstrip("."), code=code or "failed")
-        self.reason = reason or self.happened
+        self.reason = _one_line(reason or self.happened)
+        super().__init__(self.reason.rstrip("."), code=code or "failed")
 
 
 class PeerHasNoAddress(ClientError):
