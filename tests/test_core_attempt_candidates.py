@@ -194,7 +194,7 @@ class CheckTests(AttemptCase):
         for kind, expected in ((MAPPED, mapped), (HOST, []), (RELAYED, []), (MAPPED, mapped)):
             self.attempts.name_candidates(A, attempt, (Candidate(kind, ("198.51.100.1", 7000)),), NOW)
             found = [each for each in self.candidates(B, attempt) if each[0] != "server-reflexive"]
-            self.assertEqual(found, expected)
+            self.assertEqual((found, self.table.due(NOW + 1).sends), (expected, []))
 
     def test_mapping_is_none_at_the_address_of_an_interface(self) -> None:
         """An address that is named as another kind is no interface."""

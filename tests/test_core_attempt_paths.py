@@ -31,14 +31,19 @@ class RoundTests(AttemptCase):
         self.assertEqual(self.see(B, attempt, NOW + 2.2).version, after.version)
 
     def test_lost_observation_holds_a_round_up_for_600_ms(self) -> None:
-        """Counted from when both have been seen."""
+        """Counted from when both have been seen in this round; what was seen in the one before is forgotten."""
         attempt = self.gone()
-        self.observe(A, attempt, AT_A, AT_A, round=2)
-        self.observe(B, attempt, AT_B, round=2, now=NOW + 1)
-        self.assertEqual(self.table.due(NOW + 1).next, NOW + 1.6)
-        self.assertEqual(self.see(A, attempt, NOW + 1.59).round, 1)
-        self.table.due(NOW + 1.6)
-        self.assertEqual(self.see(A, attempt, NOW + 1.6).round, 2)
+        for round, now in ((2, NOW + 1), (3, NOW + 4)):
+            self.observe(A, attempt, AT_A, AT_A, round=round, now=now - 0.5)
+            self.observe(B, attempt, AT_B, round=round, now=now)
+            self.assertEqual(self.table.due(now).next, now + 0.6)
+            self.assertEqual(self.see(A, attempt, now + 0.59).round, round - 1)
+            self.table.due(now + 0.6)
+            self.assertEqual(self.see(A, attempt, now + 0.6).round, round)
+            self.assertEqual(self.table.due(now + 0.6).next, NOW + 60)
+            held = self.table.held(attempt)
+            assert held is not None
+            self.assertEqual([set(side.observed) for side in held], [{round}] * 2)
 
     def test_later_round_without_a_relay_is_direct(self) -> None:
         """What is seen in it shows an obstacle that the first round has not shown; nothing else could be tried."""

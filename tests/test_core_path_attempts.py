@@ -53,6 +53,13 @@ class AttemptTests(PathCase):
         self.assertEqual(self.path.receive(START + 4, local, peer.encode_data(Data(3, b"3")), OTHER), [])
         self.assertEqual(list(self.path.locals), [IPV4, local])
 
+    def test_attempt_that_has_not_connected_does_not_join(self) -> None:
+        """It is refused, and the path goes on."""
+        self.open()
+        puncher = Puncher(PairCodec(KEY, b"attempt2", True), Random(2), attempt=b"attempt2", controlling=True)
+        self.assertRaises(ValueError, self.path.join, START, puncher)
+        self.assertEqual(list(self.path.locals), [IPV4])
+
     def test_endpoints_of_an_old_attempt_are_released(self) -> None:
         """Thirty seconds after the peer was heard on it; one that the new attempt has too is kept."""
         self.open()
