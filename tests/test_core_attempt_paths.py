@@ -193,7 +193,7 @@ class EndTests(AttemptCase):
         held = self.table.held(attempt)
         assert held is not None
         self.assertEqual(self.noted, [held])
-        self.assertEqual([(side.observed, side.given) for side in held], [({}, Given())] * 2)
+        self.assertEqual([(side.observed, side.checks, side.given) for side in held], [({}, {}, Given())] * 2)
 
     def test_report_before_both_take_part_is_refused(self) -> None:
         """There can be no path yet."""
