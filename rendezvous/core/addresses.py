@@ -9,13 +9,16 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 __all__ = [
-    "Address", "ipv4_text", "is_link_local", "is_loopback", "is_private", "is_shared", "is_unicast", "packed", "shown",
+    "IPV4_MAPPED", "Address", "ipv4_text", "is_link_local", "is_loopback", "is_private", "is_shared", "is_unicast",
+    "packed", "shown",
 ]  # fmt: skip
 
 Address = tuple[str, int]
 """An IP address as text, and a port."""
 
-_MAPPED = bytes(10) + b"\xff\xff"
+IPV4_MAPPED = bytes(10) + b"\xff\xff"
+"""What an IPv4 address has before it in the form of an IPv6 address (RFC 4291, section 2.5.5.2)."""
+
 _MAPPED_TEXT = "::ffff:"
 _LOOPBACK = bytes(15) + b"\x01"
 
@@ -33,7 +36,7 @@ def packed(host: str) -> bytes:
         host = host[len(_MAPPED_TEXT) :]
     if ":" in host:
         address = IPv6Address(host).packed
-        return address[12:] if address.startswith(_MAPPED) else address
+        return address[12:] if address.startswith(IPV4_MAPPED) else address
     octets = bytes(map(int, host.split(".")))
     if len(octets) != 4:
         raise ValueError("not an IP address")

@@ -14,6 +14,7 @@ from socket import AF_INET6, inet_aton, inet_pton
 
 import attrs
 
+from rendezvous.core.addresses import IPV4_MAPPED
 from rendezvous.core.attempts.attempt import Attempt, AttemptView, Facilities, Given, Invitation
 from rendezvous.core.attempts.attempts import Attempts
 from rendezvous.core.attempts.table import AttemptTable
@@ -38,7 +39,6 @@ from rendezvous.wire.demux import mistakable
 
 __all__ = ["Tables", "pack"]
 
-_MAPPED = bytes(10) + b"\xff\xff"
 
 # What pair keys are derived from, with the id of the attempt: more bytes than a client id, so no client has such a key.
 _PAIR_KEY = b"pair key of attempt "
@@ -55,7 +55,7 @@ def pack(host: str) -> bytes:
     if ":" not in host:
         return inet_aton(host)
     address = inet_pton(AF_INET6, host.partition("%")[0])
-    return address[12:] if address.startswith(_MAPPED) else address
+    return address[12:] if address.startswith(IPV4_MAPPED) else address
 
 
 class Tables:

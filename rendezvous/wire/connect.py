@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-from rendezvous.core.addresses import Address, ipv4_text, packed
+from rendezvous.core.addresses import IPV4_MAPPED, Address, ipv4_text, packed
 from rendezvous.errors import WireError
 
 __all__ = ["ADDRESS_SIZE", "MAGIC", "decode_address", "encode_address"]
@@ -20,8 +20,6 @@ MAGIC = 0x0B
 #: Bytes of an IP address and a port.
 ADDRESS_SIZE = 18
 
-_MAPPED = bytes(10) + b"\xff\xff"
-
 
 def encode_address(address: Address) -> bytes:
     """
@@ -29,7 +27,7 @@ def encode_address(address: Address) -> bytes:
     :returns: 18 bytes; IPv4 in the form of RFC 4291, section 2.5.5.2 (``::ffff:192.0.2.1``).
     """
     host = packed(address[0])
-    return (_MAPPED + host if len(host) == 4 else host) + address[1].to_bytes(2, "big")
+    return (IPV4_MAPPED + host if len(host) == 4 else host) + address[1].to_bytes(2, "big")
 
 
 def decode_address(data: bytes) -> Address:
@@ -39,5 +37,5 @@ def decode_address(data: bytes) -> Address:
     """
     if len(data) != ADDRESS_SIZE:
         raise WireError("an address has 18 bytes")
-    host = ipv4_text(data[12:16]) if data.startswith(_MAPPED) else str(IPv6Address(data[:16]))
+    host = ipv4_text(data[12:16]) if data.startswith(IPV4_MAPPED) else str(IPv6Address(data[:16]))
     return host, int.from_bytes(data[16:], "big")

@@ -32,7 +32,7 @@ def classify(datagram: bytes) -> Kind | None:
     # No STUN message begins with this byte: its two highest bits are not zero.
     if datagram[:1] == b"{":
         return Kind.TRACKER
-    # These may begin as a STUN message does. Of the messages that STUN has, none does.
+    # A STUN message may begin with the same byte, but no method that STUN or TURN has defined does.
     if signed.looks_like_request(datagram):
         return Kind.SIGNED
     if signed.looks_like_answer(datagram):

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
+from rendezvous.core.addresses import IPV4_MAPPED
 from rendezvous.errors import WireError
 
 __all__ = [
@@ -281,7 +282,7 @@ def _decode_pcp(datagram: bytes) -> Reply:
 def _encode_address(host: str) -> bytes:
     """Write an address as 16 bytes, IPv4 as IPv4-mapped IPv6 (RFC 6887, section 5). A scope is left out."""
     packed = ip_address(host.partition("%")[0]).packed
-    return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
+    return packed if len(packed) == 16 else IPV4_MAPPED + packed
 
 
 def _decode_address(packed: bytes) -> str:

@@ -17,7 +17,7 @@ from zlib import crc32
 
 import attrs
 
-from rendezvous.core.addresses import ipv4_text, packed
+from rendezvous.core.addresses import IPV4_MAPPED, ipv4_text, packed
 from rendezvous.core.presence.client import Client, pack_network, unpack_network
 from rendezvous.core.presence.flat import flat_memory
 from rendezvous.core.presence.record import (
@@ -48,7 +48,6 @@ _ADDRESS = struct.Struct("=16sHH")
 # In units of two bytes: the size of a record, and where in it the flags stand. The check is behind the flags.
 _HALVES, _FLAGS = RECORD_SIZE // 2, FLAGS_AT // 2
 
-_MAPPED = bytes(10) + b"\xff\xff"
 
 # As client_file reads it back: last seen, the address with its ports, flags, check, client id, network.
 _STORED = struct.Struct("=d8x20sHH16s8s")
@@ -262,7 +261,7 @@ class ClientColumns:
         :param local_port: below 2**24.
         """
         kind = (ADDRESS if len(host) == 4 else ADDRESS | IPV6) | local_port >> 16 << 8
-        content = _ADDRESS.pack(_MAPPED + host if len(host) == 4 else host, port, local_port & 0xFFFF)
+        content = _ADDRESS.pack(IPV4_MAPPED + host if len(host) == 4 else host, port, local_port & 0xFFFF)
         halves, flags = self._halves, slot * _HALVES + _FLAGS
         kept = halves[flags] & _NO_ADDRESS
         halves[flags] = kept
@@ -278,7 +277,7 @@ class ClientColumns:
         flags = self._halves[slot * _HALVES + _FLAGS]
         return (
             bool(flags & ADDRESS)
-            and found == (_MAPPED + host if len(host) == 4 else host)
+            and found == (IPV4_MAPPED + host if len(host) == 4 else host)
             and its_port == port
             and its_local_port | flags >> 8 << 16 == local_port
         )

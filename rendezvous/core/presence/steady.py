@@ -54,13 +54,13 @@ from __future__ import annotations
 import struct
 from mmap import mmap
 
+from rendezvous.core.addresses import IPV4_MAPPED
 from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.presence.keyindex import KeyIndex
 from rendezvous.core.presence.record import CHECK_AT, PLACE_AT, STEADY_IPV4, STEADY_IPV6, WORDS
 
 __all__ = ["SteadyPulses", "place"]
 
-_MAPPED = bytes(10) + b"\xff\xff"
 _NO_KEY = bytes(KEY_SIZE)
 _END = struct.Struct("=HHH")
 #: Bytes of a place in a record: address, port, the server's port, flags.
@@ -74,8 +74,8 @@ def place(host: bytes, port: int, local_port: int) -> bytes:
     :returns: where a datagram came from, in the form that records of steady clients have.
     """
     if len(host) == 4:
-        host = _MAPPED + host
-    flags = STEADY_IPV4 if host.startswith(_MAPPED) else STEADY_IPV6
+        host = IPV4_MAPPED + host
+    flags = STEADY_IPV4 if host.startswith(IPV4_MAPPED) else STEADY_IPV6
     return host + _END.pack(port, local_port & 0xFFFF, flags | local_port >> 16 << 8)
 
 
