@@ -29,6 +29,9 @@ class RoundTests(AttemptCase):
         # A late copy of the first round is answered, and changes nothing.
         self.observe(A, attempt, AT_A, now=NOW + 2.2, round=1)
         self.assertEqual(self.see(B, attempt, NOW + 2.2).version, after.version)
+        held = self.table.held(attempt)
+        assert held is not None
+        self.assertEqual([set(side.observed) for side in held], [{2}] * 2)
 
     def test_lost_observation_holds_a_round_up_for_600_ms(self) -> None:
         """Counted from when both have been seen in this round; what was seen in the one before is forgotten."""

@@ -46,6 +46,7 @@ class BeginningTests(AttemptCase):
             seen = self.see(client, attempt)
             self.assertEqual((seen.state, seen.go), (AttemptState.DECLINED, None))
         self.assertEqual(self.refused(Conflict, self.attempts.accept, B, attempt, Given(), NOW), "attempt-over")
+        self.assertEqual(self.refused(Conflict, self.attempts.name_candidates, A, attempt, (), NOW), "attempt-over")
 
     def test_strangers_see_nothing(self) -> None:
         """In the same words as for an attempt that never was."""
@@ -253,6 +254,16 @@ class ObservationTests(AttemptCase):
         seen = self.see(A, attempt)
         assert seen.go is not None
         self.assertEqual(seen.go.peer_mapping, NatMapping.UNKNOWN)
+
+    def test_further_ports_see_nothing(self) -> None:
+        """A server with three ports answers on the third one, and does not use what it has seen."""
+        attempt = self.joined()
+        self.observe(A, attempt, AT_A)
+        self.observe(B, attempt, AT_B, AT_B)
+        self.assertEqual(self.attempts.observe(A, attempt, 1, 99, 2, ("198.51.100.1", 40001), NOW), 1020)
+        self.assertEqual(self.see(A, attempt).state, AttemptState.OBSERVING)
+        self.table.due(NOW + 0.6)
+        self.assertEqual(self.candidates(B, attempt, NOW + 0.6), [("server-reflexive", *AT_A)])
 
     def test_each_family_that_was_seen_is_waited_for(self) -> None:
         """IPv6 may be quicker than IPv4: the other way round is half of a connection too."""

@@ -169,6 +169,11 @@ class ChangeTests(PathCase):
             self.assertEqual((self.pair.valid, self.pair.failures, self.path.address), (False, 1, OTHER))
             nominating = [each for each in self.path.tick(START + 0.34) if isinstance(each, Send)]
             self.assertEqual([each.datagram[3] & 2 for each in nominating if each.address == OTHER], [2] * controlling)
+            for each in nominating:
+                self.hear_answer(START + 0.4, each)
+            later = [self.path.tick(START + 0.5 + step / 10) for step in range(10)]
+            again = [each for actions in later for each in actions if isinstance(each, Send) and each.datagram[3] & 2]
+            self.assertEqual((again, other.valid), ([], True))
 
     def test_answer_of_another_pair_while_the_pair_in_use_works(self) -> None:
         """It changes nothing."""
@@ -206,6 +211,14 @@ class ChangeTests(PathCase):
             sent += len([each for each in actions if isinstance(each, Send) and each.datagram[3] & 2])
         self.assertEqual((sent, other.valid, other.failures), (12, False, 1))
         self.assertEqual(self.path.address, NAT.address)
+
+    def test_nomination_is_due_until_it_is_acknowledged(self) -> None:
+        """After 50, 100 and then each 200 ms."""
+        self.open()
+        self.hear_data(START, 1)
+        other = self.other(("192.168.1.9", 1), 0.01)
+        found = [time for time, what in self.run_to(START + 0.8) if what == (PROBE, other.address)]
+        self.assertEqual(found, [0.0, 0.05, 0.15, 0.35, 0.55, 0.75])
 
     def test_other_side_nominates(self) -> None:
         """The side that does not decide follows as soon as the pair is valid for it."""
