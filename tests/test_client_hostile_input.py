@@ -8,7 +8,7 @@ from io import StringIO
 from time import process_time
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import MessageLengthError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -140,6 +140,26 @@ class CookieTests(SynchronousTestCase):
                 % (number, b"x" * 1000, len(body), body)
             )
             self.successResultOf(asked)
+
+
+class CloseTests(SynchronousTestCase):
+    """A server that never confirms the end of a connection, as TLS wants it."""
+
+    def test_close_takes_a_second_at_most(self) -> None:
+        """The program ends without it; a confirmation that comes later does nothing."""
+        reactor = MemoryReactorClock()
+        client = RendezvousClient.over(reactor, "https://192.0.2.1")
+        confirmed: Deferred[None] = Deferred()
+        self.patch(client._pool, "closeCachedConnections", lambda: confirmed)
+        closed = client.close()
+        reactor.advance(0.5)
+        self.assertNoResult(closed)
+        reactor.advance(0.5)
+        self.successResultOf(closed)
+        confirmed.callback(None)
+        self.patch(client._pool, "closeCachedConnections", lambda: succeed(None))
+        self.successResultOf(client.close())
+        self.assertEqual(reactor.getDelayedCalls(), [])
 
 
 class EndpointTests(SynchronousTestCase):

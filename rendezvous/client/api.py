@@ -37,6 +37,9 @@ __all__ = ["DEFAULT_TIMEOUT", "LONGEST_WAIT", "RendezvousClient", "Treq"]
 DEFAULT_TIMEOUT = 10.0
 """Seconds from a request to the last byte of its reply."""
 
+CLOSE_TIME = 1.0
+"""Seconds that the end of the connections is waited for."""
+
 LONGEST_WAIT = 300.0
 """Seconds that :meth:`RendezvousClient.register` waits at most between two attempts."""
 
@@ -119,12 +122,21 @@ class RendezvousClient:
 
         Further requests open new connections, so this is also what to do when the network has changed.
 
-        :returns: fires when they are closed.
+        :returns: fires when they are closed, and after :data:`CLOSE_TIME` at the latest: a server that does not answer
+            the end of TLS does not keep a program from ending.
         """
         if self._pool is None:
             return succeed(None)
-        closed: Deferred[Any] = self._pool.closeCachedConnections()
-        return closed.addCallback(lambda _: None)
+        done: Deferred[None] = Deferred()
+        late = self._reactor.callLater(CLOSE_TIME, done.callback, None)
+
+        def closed(_: object) -> None:
+            if late.active():
+                late.cancel()
+                done.callback(None)
+
+        self._pool.closeCachedConnections().addBoth(closed)
+        return done
 
     def register(self, *, attempts: int = 1) -> Deferred[Identity]:
         """
