@@ -79,6 +79,7 @@ class MemoryWire:
     :ivar up: whether connections can be opened.
     :ivar silent: how many of the next connections lose all that is sent on them.
     :ivar ends: the client's end of every connection, in order.
+    :ivar tries: how often a connection was asked for, also in vain.
     """
 
     def __init__(self, server: MemoryServer, delay: float = 0.0, host: str = "198.51.100.7") -> None:
@@ -88,6 +89,7 @@ class MemoryWire:
         self.up = True
         self.silent = 0
         self.ends: list[PipeEnd] = []
+        self.tries = 0
 
     def endpointForURI(self, uri: Any) -> MemoryEndpoint:
         """:returns: the way to the server, whichever the URI."""
@@ -111,6 +113,7 @@ class MemoryEndpoint:
     def connect(self, factory: Any) -> Deferred[Any]:
         """Open it."""
         wire, reactor = self._wire, self._wire.server.reactor
+        wire.tries += 1
         opened: Deferred[Any] = Deferred()
 
         def open_it() -> None:

@@ -213,14 +213,59 @@ class EventStreamTests(SignalingCase):
         self.answer("chess")
         self.assertEqual(len(self.events), 1)
 
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass, a second at a time."""
+        for _ in range(seconds):
+            self.world.reactor.advance(1)
+            self.world.settle()
+
     def test_unreachable_server_is_tried_again_at_growing_intervals(self) -> None:
-        """With a server that is away for five minutes, no more than a dozen attempts are made."""
+        """A server that is away for five minutes is asked some ten times, and found again within a minute and a half."""
         self.world.wire.up = False
         self.world.wire.ends[-1].loseConnection()
-        self.world.reactor.advance(300)
+        tries = self.world.wire.tries
+        self.pass_time(300)
+        self.assertTrue(6 <= self.world.wire.tries - tries <= 12, self.world.wire.tries - tries)
         self.world.wire.up = True
-        self.world.reactor.advance(70)
+        self.pass_time(90)
+        self.answer("chess")
+        self.assertEqual([event.kind for event in self.events], ["answer"])
+
+    def test_interval_is_short_again_once_the_stream_was_open(self) -> None:
+        """A server that was away for long, and then once more for a moment, is found again at once."""
+        self.world.wire.up = False
+        self.world.wire.ends[-1].loseConnection()
+        self.pass_time(300)
+        self.world.wire.up = True
+        self.pass_time(90)
+        self.answer("one")
+        self.world.wire.ends[-1].loseConnection()
+        for end in self.world.wire.ends:
+            end.end()
+            end.other.end()
+        self.pass_time(3)
+        self.answer("two")
+        self.assertEqual(len(self.events), 2)
+
+    def send(self, data: bytes) -> None:
+        """Have bytes come on the stream, as a chunk of the body."""
+        self.world.wire.ends[-1].receive(b"%x\r\n%b\r\n" % (len(data), data))
         self.world.settle()
+
+    def test_event_that_is_no_object_is_passed_over(self) -> None:
+        """The next one is read; its id counts."""
+        self.send(b"event: answer\ndata: nonsense\n\ndata: [1]\n\n")
+        self.send(b'event: answer\nid: 7\ndata: {"offerId": "x"}\n\n')
+        self.assertEqual(self.events, [Event("answer", {"offerId": "x"}, "7")])
+        self.assertEqual(self.stream.last_id, "7")
+
+    def test_stream_that_cannot_be_read_is_opened_again(self) -> None:
+        """An event over the limit ends the connection, and events that come later are read from another one."""
+        streams = len(self.world.wire.ends)
+        self.send(b"data:" + b"x" * MAX_EVENT)
+        self.assertFalse(self.world.wire.ends[streams - 1].open)
+        self.pass_time(3)
+        self.assertEqual(len(self.world.wire.ends), streams + 1)
         self.answer("chess")
         self.assertEqual([event.kind for event in self.events], ["answer"])
 
