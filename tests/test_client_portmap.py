@@ -147,6 +147,18 @@ class AcquisitionTests(PortMapCase):
         self.stop()
         self.assertEqual(self.fake.mappings, {})
 
+    def test_port_that_gets_no_answer_is_repeated_beside_one_that_rests(self) -> None:
+        """The next repetition comes in time, although the other mapping is not due for an hour."""
+        self.router("pcp", "nat-pmp")
+        self.mapped()
+        self.fake.is_on = False
+        self.map(LOCAL + 1)
+        before = len(self.reactor.udp_ports[0].sent)
+        self.fake.advance(5)
+        self.assertGreater(len(self.reactor.udp_ports[0].sent) - before, 1)
+        self.fake.is_on = True
+        self.stop()
+
     def test_port_is_mapped_once(self) -> None:
         """A second request for the same port is a programming error."""
         self.router("pcp")

@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.client.portmap.lease import Epoch
 from tests._gateways import OUTSIDE
 from tests._portmap_case import LOCAL, PortMapCase
+
+
+class EpochTests(SynchronousTestCase):
+    """The rule of RFC 6887, section 8.5."""
+
+    def continued(self, server: int, client: float) -> bool:
+        """:returns: whether mappings are still there after an epoch has grown by so much in so much time."""
+        epoch = Epoch()
+        self.assertTrue(epoch.is_continued(1000, 50.0))
+        return epoch.is_continued(1000 + server, 50.0 + client)
+
+    def test_clocks_may_differ_by_a_sixteenth_and_two_seconds(self) -> None:
+        """In either direction; a second more means that the router has restarted."""
+        for server, client in ((160, 148), (148, 160), (2, 0), (0, 2), (32, 28), (28, 32)):
+            self.assertTrue(self.continued(server, client), (server, client))
+        for server, client in ((160, 147), (147, 160), (3, 0), (0, 3)):
+            self.assertFalse(self.continued(server, client), (server, client))
+
+    def test_epoch_may_go_back_by_a_second(self) -> None:
+        """A reply may overtake the one before; more than that is a restart."""
+        self.assertTrue(self.continued(-1, 0))
+        self.assertFalse(self.continued(-2, 0))
 
 
 class LifeTests(PortMapCase):
@@ -163,6 +188,9 @@ class LifeTests(PortMapCase):
         self.successResultOf(old.release())
         self.fake.advance(5)
         self.assertEqual((new.port, self.fake.mappings), (LOCAL, {("pcp", LOCAL): LOCAL}))
+        new.release()
+        self.fake.advance(5)
+        self.assertEqual(self.fake.mappings, {})
         self.stop()
 
     def test_pending_removal_does_not_remove_a_new_mapping(self) -> None:

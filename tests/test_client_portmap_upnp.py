@@ -237,10 +237,13 @@ class UpnpTests(SynchronousTestCase):
         self.assertEqual((self.device.additions, self.device.mappings, self.changes), (1, {}, []))
 
     def test_change_of_the_network(self) -> None:
-        """The mapping is lost, and made again at a router that is discovered anew."""
+        """The mapping is lost, and made again at a router that is discovered anew; PCP and NAT-PMP are tried again."""
         self.map()
         self.reactor.advance(0)
+        asked = len(self.router.seen)
         self.mapper.network_changed()
+        self.router.pump()
+        self.assertGreater(len(self.router.seen), asked)
         self.router.advance(1)
         self.assertEqual(self.changes, [(OUTSIDE, LOCAL, "upnp"), None, (OUTSIDE, LOCAL, "upnp")])
         self.assertEqual(self.device.discoveries, 2)

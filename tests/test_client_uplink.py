@@ -69,6 +69,7 @@ class NetlinkUplinkTests(UplinkCase):
         self.reactor.advance(QUIET)
         self.assertEqual(self.changes, [(QUIET, "LTE")])
         self.stop()
+        self.assertEqual(self.ours.fileno(), -1)
 
     def test_changes_that_follow_each_other_are_one(self) -> None:
         """A new uplink is a dozen messages; the last one counts."""
