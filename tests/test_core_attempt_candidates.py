@@ -68,6 +68,7 @@ class CandidateTests(AttemptCase):
         named = [(HOST, host, 5000) for host in hosts]
         self.assertEqual(self.passed(*named), [("host", host, 5000) for host in hosts[:4]])
         self.assertEqual(self.passed(*named, behind="203.0.113.2"), [])
+        self.assertEqual(self.passed(*((kind, "192.168.0.2", 5000) for kind in (MAPPED, RELAYED))), [])
         self.assertEqual(self.passed((HOST, "172.32.0.2", 5000), (HOST, "100.128.0.2", 5000)), [])
 
     def test_one_ipv6_network_is_one_place(self) -> None:
@@ -147,6 +148,7 @@ class CandidateTests(AttemptCase):
         """The error names the field."""
         self.assertEqual(candidate("host", "::ffff:192.168.0.2", 5000), Candidate(HOST, ("192.168.0.2", 5000)))
         self.assertEqual(candidate("mapped", "2001:DB8::0:1", 1), Candidate(MAPPED, ("2001:db8::1", 1)))
+        self.assertEqual(candidate("host", "192.168.0.2", 65535), Candidate(HOST, ("192.168.0.2", 65535)))
         for kind, host, port, field in (
             ("server-reflexive", "192.0.2.1", 1, "kind"),
             ("", "192.0.2.1", 1, "kind"),
