@@ -159,6 +159,13 @@ class Unsupported(RendezvousError):
     default_code = "unsupported"
 
 
+class UpgradeRequired(RendezvousError):
+    """The path takes WebSockets of version 13 (RFC 6455) alone."""
+
+    status = 426
+    default_code = "upgrade-required"
+
+
 class Unavailable(RendezvousError):
     """The server cannot do this now; the same request may work later."""
 

@@ -20,7 +20,9 @@ __all__ = [
     "SMALL_BODY",
     "AttemptLimits",
     "Bounds",
+    "PeerServerLimits",
     "SignalingLimits",
+    "SocketLimits",
     "SourceLimits",
     "UnreadLimits",
 ]
@@ -90,6 +92,49 @@ class UnreadLimits:
     #: 128 of the longest pages: what a hundred people read at the same moment, each over a slow line.
     most: int = 128 * 1024 * 1024
     share: float = 0.1
+
+
+@attrs.frozen(kw_only=True)
+class SocketLimits:
+    """
+    The bounds of WebSockets.
+
+    :ivar most: sockets at one time.
+    :ivar of_source: sockets at one time of one subscriber; 0 for no limit. A site may have four times as many.
+    :ivar rate: messages a second that a socket may cause; 0 for no limit. One to a topic counts for each of its
+        readers. Beyond that it is read more slowly.
+    """
+
+    most: int = 10_000
+    #: 250 people with four tabs each.
+    of_source: int = 1000
+    rate: float = 200.0
+    #: Messages that a socket may cause at once: a page meets 20 others, and sends 25 messages for each of them.
+    burst: float = 2000.0
+    #: Characters of a message: a session description of 64 KiB, as JSON or in base64, and what is around it.
+    message: int = 128 * 1024
+    #: Bytes that one socket may leave unread, beyond the 16 KiB that its transport holds.
+    unread: int = 1024 * 1024
+    #: Topics that a socket may subscribe to: a page with some hundred documents.
+    topics: int = 1000
+    #: Characters of a topic: as long as one of an offer.
+    topic_chars: int = 256
+    #: Subscriptions of all sockets together, of which each takes some 400 bytes.
+    subscriptions: int = 500_000
+    #: Sockets that may subscribe to a topic. A message to all of them takes some 20 ms.
+    subscribers: int = 1000
+
+
+@attrs.frozen(kw_only=True)
+class PeerServerLimits:
+    """The bounds of messages that wait for PeerJS peers who are not there yet."""
+
+    #: Bytes of all: a thousand pages that each look for a peer that is just loading.
+    memory: int = 32 * 1024 * 1024
+    #: Characters of an id and of a token. PeerJS draws ids of 36 characters and tokens of 11.
+    id_chars: int = 256
+    #: Bytes for one peer: the candidates and descriptions of several others that wait for it.
+    of_peer: int = 512 * 1024
 
 
 @attrs.frozen(kw_only=True)

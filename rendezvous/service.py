@@ -57,6 +57,7 @@ from rendezvous.web.root import RootResource
 from rendezvous.web.route import Route
 from rendezvous.web.router import Router
 from rendezvous.web.site import RendezvousSite
+from rendezvous.web.sockets.protocols import SocketProtocols
 from rendezvous.wire.tracker import Dialect
 
 __all__ = ["Rendezvous", "Server", "make_service"]
@@ -127,6 +128,16 @@ class Rendezvous(MultiService):
         self._gate = make_gate(
             settings.source_limits, settings.unread_limits, settings.trusted_proxy, self.clock, self.counters
         )
+        self._sockets = SocketProtocols(
+            reactor,
+            self._gate,
+            self._cors,
+            settings.socket_limits,
+            settings.share,
+            random,
+            settings.peerjs_key,
+            lists_peers=settings.peerjs_discovery,
+        )
         self._datagrams.run(False)
         self._relay_hosts: frozenset[str] = frozenset()
         self._resolving = Resolving(reactor, self._use_relays)
@@ -179,7 +190,7 @@ class Rendezvous(MultiService):
         """:returns: the table of routes of the protocols that are on."""
         settings = self.settings
         facts = Facts(settings.timers, settings.signaling_limits, lambda: self._datagrams.ports)
-        return all_routes(self.store, self.clock, self._gate, facts, lambda: self.turn, settings.without)
+        return all_routes(self.store, self.clock, self._gate, facts, lambda: self.turn, self._sockets, settings.without)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
@@ -248,6 +259,7 @@ class Rendezvous(MultiService):
         for limit in (self._datagrams.limit, self._datagrams.notices):
             limit.change(*_udp_rate(settings))
         self._gate.change(settings.source_limits, settings.unread_limits, settings.trusted_proxy)
+        self._sockets.sockets.change(settings.socket_limits)
         self.store.change(settings.bounds)
 
     def startService(self) -> None:
@@ -267,6 +279,7 @@ class Rendezvous(MultiService):
         self.clock.start(self.store.open(self.clock.wall()))
         self._is_open = True
         self._datagrams.run(True)
+        self._sockets.begin()
         if self._has_thread:
             self._thread = _store_thread()
             self._thread.start()
@@ -280,6 +293,7 @@ class Rendezvous(MultiService):
 
         :returns: fires when nothing of the server is left. It can be called at any time, and more than once.
         """
+        self._sockets.end()
         children = super().stopService()
         return self._stops.run(lambda: Deferred.fromCoroutine(self._stop(children)))
 

@@ -308,6 +308,16 @@ class AnswerTests(DescribedCase):
                 verb = store.observe(bytes.fromhex(client), bytes.fromhex(attempt), 1, 1, port, source, now)
                 self.assertEqual(self.successResultOf(Deferred.fromCoroutine(verb)), 1020)
 
+    def test_signal(self) -> None:
+        """Without a handshake, and with one that is not good."""
+        self.check(200, "GET", "/signal")
+        self.check(400, "GET", "/signal", None, {"Upgrade": "websocket"})
+
+    def test_peerjs(self) -> None:
+        """What it answers over HTTP."""
+        self.check(401, "GET", "/peerjs/peers")
+        self.check(426, "GET", "/peerjs?key=peerjs&id=a&token=b")
+
     def test_events(self) -> None:
         """The stream has the media type that is described, and so has its refusal."""
         described = self.operation("GET", "/events")
@@ -320,12 +330,20 @@ class AnswerTests(DescribedCase):
 
     def test_every_route_has_been_tried(self) -> None:
         """The tests above reach every route that is described."""
-        for test in (self.test_about, self.test_rendezvous, self.test_offers, self.test_sessions, self.test_connect):
+        for test in (
+            self.test_about,
+            self.test_rendezvous,
+            self.test_offers,
+            self.test_sessions,
+            self.test_connect,
+            self.test_signal,
+            self.test_peerjs,
+        ):
             self.alice_id, _, self.alice = self.server.register()
             self.bob_id, _, self.bob = self.server.register()
             test()
         described = {(method.upper(), path) for path, item in self.document["paths"].items() for method in item}
-        self.assertEqual(described - self.seen, {("GET", "/events")})
+        self.assertEqual(described - self.seen, {("GET", "/events"), ("GET", "/peerjs/id")})
 
     def test_full_server(self) -> None:
         """A full server's 503 is described, wherever something is made."""

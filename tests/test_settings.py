@@ -93,6 +93,12 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     "max_signaling_memory": (SIZES, NO_SIZES),
     "max_unread_memory": (SIZES, NO_SIZES),
     "max_waiting": (COUNTS, NO_COUNTS),
+    "max_sockets": (COUNTS, NO_COUNTS),
+    "peerjs_key": ({"peerjs": "peerjs", "My_app-2": "My_app-2", "x" * 64: "x" * 64}, ["", "a/b", "a b", "é", "x" * 65]),
+    "peerjs_discovery": (
+        {"true": True, "false": False, "1": True, "0": False},
+        ["", "yes", "True", "2", "on", "-1", "true "],
+    ),
     "offers_per_peer": ({"1": 1, "1000000": 10**6}, ["0", "-1", "1000001", "1.5", "1e6", ""]),
     "session_lifetime": (SECONDS, NO_SECONDS),
     "cors_origin": (
@@ -276,6 +282,9 @@ class PrecedenceTests(SynchronousTestCase):
                 "max_signaling_memory": 536870912,
                 "max_unread_memory": 134217728,
                 "max_waiting": 10000,
+                "max_sockets": 10000,
+                "peerjs_key": "peerjs",
+                "peerjs_discovery": False,
                 "offers_per_peer": 100,
                 "session_lifetime": 300.0,
                 "cors_origin": (),

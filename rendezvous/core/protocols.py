@@ -26,3 +26,7 @@ class Protocol(StrEnum):
     STUN = "stun"
     #: Coordinated punching: attempts, observations and ICE servers.
     CONNECT = "connect"
+    #: Messages to the subscribers of a topic, over WebSockets: y-webrtc and trystero.
+    SIGNAL = "signal"
+    #: What the library PeerJS expects of its server.
+    PEERJS = "peerjs"

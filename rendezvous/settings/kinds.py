@@ -21,6 +21,7 @@ __all__ = [
     "ENDPOINT",
     "FLAG",
     "GRACE",
+    "KEY",
     "NETWORK",
     "ORIGIN",
     "PORT",
@@ -131,6 +132,11 @@ def one_of(names: Collection[str]) -> Kind:
 
 def _check_word(value: Any) -> str:
     _ensure(isinstance(value, str) and value.strip() and not re.search(r"[\x00-\x1f\x7f]", value))
+    return str(value)
+
+
+def _check_key(value: Any) -> str:
+    _ensure(isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value))
     return str(value)
 
 
@@ -294,6 +300,7 @@ FLAG = Kind(
     lambda value: "true" if value else "false",
 )
 WORD = Kind("must be a text that is not empty and has no control characters", _check_word)
+KEY = Kind("must have 1 to 64 letters, digits, - and _", _check_key)
 ENDPOINT = Kind(WORD.must, _check_endpoint)
 ORIGIN = Kind(
     "must be an origin as browsers send it, such as https://app.example or http://localhost:8080", _check_origin

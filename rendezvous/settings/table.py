@@ -15,13 +15,14 @@ import attrs
 from rendezvous.core.presence.states import Timers
 from rendezvous.core.protocols import Protocol
 from rendezvous.errors import StartupError
-from rendezvous.limits import Bounds, SignalingLimits, SourceLimits, UnreadLimits
+from rendezvous.limits import Bounds, SignalingLimits, SocketLimits, SourceLimits, UnreadLimits
 from rendezvous.settings.fields import checked
 from rendezvous.settings.kinds import (
     ADDRESS,
     ENDPOINT,
     FLAG,
     GRACE,
+    KEY,
     NETWORK,
     ORIGIN,
     PORT,
@@ -167,6 +168,14 @@ class Settings:
         whole(1, _MOST),
         reloadable=True,
     )
+    max_sockets: int = option(
+        SocketLimits().most,
+        "number of WebSockets; the next one is refused with 503",
+        whole(1, _MOST),
+        reloadable=True,
+    )
+    peerjs_key: str = option("peerjs", "the key that PeerJS clients name, which is also part of their paths", KEY)
+    peerjs_discovery: bool = option(False, "let every page list the ids of all PeerJS peers", FLAG)
     offers_per_peer: int = option(
         SignalingLimits().offers_per_peer,
         "offers one peer may have; the next one is refused with 429",
@@ -372,6 +381,13 @@ class Settings:
     def unread_limits(self) -> UnreadLimits:
         """:returns: what clients may leave unread."""
         return UnreadLimits(most=self.max_unread_memory, share=self.share)
+
+    @property
+    def socket_limits(self) -> SocketLimits:
+        """:returns: the limits of WebSockets."""
+        if self.no_source_limits:
+            return SocketLimits(most=self.max_sockets, of_source=0, rate=0)
+        return SocketLimits(most=self.max_sockets)
 
     @property
     def udp_answers(self) -> float:

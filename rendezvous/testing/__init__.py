@@ -13,5 +13,15 @@ from rendezvous.testing.memory import (
     MemoryUDPPort,
     Response,
 )  # fmt: skip
+from rendezvous.testing.sockets import MemorySocket
 
-__all__ = ["SECRET", "Connection", "MemoryReactor", "MemoryServer", "MemoryTCPPort", "MemoryUDPPort", "Response"]
+__all__ = [
+    "SECRET",
+    "Connection",
+    "MemoryReactor",
+    "MemoryServer",
+    "MemorySocket",
+    "MemoryTCPPort",
+    "MemoryUDPPort",
+    "Response",
+]

@@ -14,7 +14,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 
-from rendezvous.errors import Malformed, MethodNotAllowed, NotFound, RendezvousError, Unauthorized, UnsupportedMedia
+from rendezvous.errors import (
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    RendezvousError,
+    Unauthorized,
+    UnsupportedMedia,
+    UpgradeRequired,
+)
 from rendezvous.web.pages import encode
 
 __all__ = ["error_body", "error_fields", "read_object", "write_error", "write_failure", "write_head", "write_object"]
@@ -74,6 +82,9 @@ def error_fields(error: RendezvousError) -> dict[bytes, bytes]:
     fields = {}
     if isinstance(error, Unauthorized):
         fields[b"WWW-Authenticate"] = b"Bearer"
+    if isinstance(error, UpgradeRequired):
+        fields[b"Upgrade"] = b"websocket"
+        fields[b"Sec-WebSocket-Version"] = b"13"
     if error.retry_after is not None:
         fields[b"Retry-After"] = b"%d" % error.retry_after
     return fields

@@ -17,6 +17,7 @@ from rendezvous.web.offers import OfferRoutes
 from rendezvous.web.peers import PeerRoutes
 from rendezvous.web.route import Route
 from rendezvous.web.sessions import SessionRoutes
+from rendezvous.web.sockets.protocols import SocketProtocols
 
 __all__ = ["all_routes"]
 
@@ -27,12 +28,14 @@ def all_routes(
     gate: Gate,
     facts: Facts,
     turn: Callable[[], Turn | None],
+    sockets: SocketProtocols,
     without: Collection[str] = (),
 ) -> list[Route]:
     """
     :param gate: what each source may take, and what sends events.
     :param facts: what clients learn about the protocols.
     :param turn: gives the TURN servers, if there are any.
+    :param sockets: the protocols of WebSockets.
     :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.
     """
@@ -47,6 +50,7 @@ def all_routes(
         *sessions.routes(),
         *AttemptRoutes(store, clock, quotas, servers).routes(),
         *IceRoutes(store, clock, servers).routes(),
+        *sockets.routes(),
     ]
     routes = [route for route in every if route.is_served(without)]
     return [*routes, *DescriptionRoutes(routes, store.limits).routes()]

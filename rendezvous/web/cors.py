@@ -66,5 +66,9 @@ class Cors:
         request.finish()
         return NOT_DONE_YET
 
+    def allows(self, origin: bytes) -> bool:
+        """:returns: whether pages of an origin may use the server."""
+        return not self._origins or origin in self._origins
+
     def _may_read(self, origin: bytes | None) -> bool:
-        return origin is not None and (not self._origins or origin in self._origins)
+        return origin is not None and self.allows(origin)

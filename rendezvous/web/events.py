@@ -52,6 +52,7 @@ class EventRoutes:
                 credential=True,
                 params=("Last-Event-ID",),
                 response=None,
+                media="text/event-stream",
                 errors=(429,),
             )
         ]

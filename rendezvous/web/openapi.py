@@ -34,6 +34,8 @@ _TAGS = {
     "topics": "Topics, for both protocols of WebRTC signaling.",
     "sessions": "WebRTC signaling by code, isolated by Origin.",
     "connect": "Direct UDP paths between two clients, coordinated by the server.",
+    "peerjs": "What the library PeerJS expects of its server.",
+    "signal": "Messages to the subscribers of a topic over WebSockets, for y-webrtc and trystero.",
 }
 
 _DESCRIPTION = """\
@@ -117,9 +119,9 @@ class _Components:
         return described
 
     def _given(self, route: Route) -> Schema:
-        if route.response is None:
-            return {"text/event-stream": {"schema": {"type": "string"}}}
-        return self._json(route.response)
+        if route.response is not None:
+            return self._json(route.response)
+        return {route.media: {"schema": {"type": "string"}}} if route.media else {}
 
     def _json(self, name: str) -> Schema:
         return {"application/json": {"schema": {"$ref": f"#/components/schemas/{_known(name, self._schemas)}"}}}

@@ -18,10 +18,13 @@ __all__ = ["CODES", "MAX_UNFINISHED", "Place", "Quotas"]
 CODES = (
     "source-bodies",
     "source-connections",
+    "source-messages",
     "source-publications",
     "source-registrations",
     "source-requests",
     "source-share",
+    "source-sockets",
+    "source-subscriptions",
     "source-unread",
     "source-waiting",
 )

@@ -21,8 +21,8 @@ __all__ = ["SHARED", "Route", "RouteResult", "caller"]
 SHARED = {"about": (), "identity": (), "topics": (Protocol.OFFERS, Protocol.SESSIONS)}
 
 #: What a route gives: the JSON object of a good answer, or its JSON in UTF-8, whole or in parts; nothing if it has
-#: written for itself.
-RouteResult = Coroutine[Any, Any, dict[str, Any] | bytes | list[bytes] | None]
+#: written for itself, and ``NOT_DONE_YET`` if the connection is a WebSocket from now on.
+RouteResult = Coroutine[Any, Any, dict[str, Any] | bytes | list[bytes] | int | None]
 
 
 @attrs.frozen
@@ -39,7 +39,8 @@ class Route:
     :ivar body: bytes that its body may have.
     :ivar request: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` without one.
     :ivar status: of its answer when all went well.
-    :ivar response: name of the schema of this answer, or ``None`` for a stream of Server-Sent Events.
+    :ivar response: name of the schema of this answer, or ``None`` if it is not JSON.
+    :ivar media: media type of this answer; empty if the connection is a WebSocket afterwards.
     :ivar needs_store: whether it can be answered only while the server runs.
     :ivar errors: statuses of its errors, beyond those that follow from the above or that every route may give.
     """
@@ -54,6 +55,7 @@ class Route:
     request: str | None = attrs.field(default=None, kw_only=True)
     response: str | None = attrs.field(kw_only=True)
     status: int = attrs.field(default=200, kw_only=True)
+    media: str = attrs.field(default="application/json", kw_only=True)
     needs_store: bool = attrs.field(default=True, kw_only=True)
     errors: tuple[int, ...] = attrs.field(default=(), kw_only=True)
 

@@ -124,14 +124,16 @@ class Router(Resource):
         _Waiting(request, verb, awaited)
         return NOT_DONE_YET
 
-    async def _answer(self, request: Request, route: Route, parts: Sequence[str]) -> bytes:
-        """:returns: the body, to be written."""
+    async def _answer(self, request: Request, route: Route, parts: Sequence[str]) -> bytes | int:
+        """:returns: the body, to be written; ``NOT_DONE_YET`` if there is none, because HTTP has ended."""
         if route.needs_store:
             self._check_running()
         try:
             body = await route.answer(request, *parts)
             if body is None:
                 return b""
+            if isinstance(body, int):
+                return body
             if isinstance(body, list):
                 return await self._gate.sender.send(request, body)
             data = body if isinstance(body, bytes) else encode(body)
@@ -155,8 +157,8 @@ class Router(Resource):
         resource: IResource = app.resource()
         return resource
 
-    def _renderer(self, route: Route) -> Callable[..., bytes | Deferred[bytes]]:
-        def render(request: Request, **parts: str) -> bytes | Deferred[bytes]:
+    def _renderer(self, route: Route) -> Callable[..., Any]:
+        def render(request: Request, **parts: str) -> Any:
             return eager(self._answer(request, route, list(parts.values())))
 
         return render
@@ -174,7 +176,7 @@ class _Waiting:
     :param awaited: the first Deferred that it waits for.
     """
 
-    def __init__(self, request: Any, verb: Coroutine[Any, Any, bytes], awaited: Deferred[Any]) -> None:
+    def __init__(self, request: Any, verb: Coroutine[Any, Any, Any], awaited: Deferred[Any]) -> None:
         self._request = request
         self._verb = verb
         self._awaited = awaited
@@ -214,9 +216,9 @@ class _Waiting:
         elif not isinstance(error, CancelledError | RendezvousError):
             _log.failure("a request could not be handled", Failure(error))
 
-    def _write(self, body: bytes) -> None:
+    def _write(self, body: bytes | int) -> None:
         request = self._request
-        if request is None:
+        if request is None or isinstance(body, int):
             return
         try:
             request.write(body)

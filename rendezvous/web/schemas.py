@@ -71,6 +71,8 @@ def schemas(limits: SignalingLimits) -> dict[str, Schema]:
         **_session_requests(limits),
         **_session_answers(limits),
         **connect_schemas(),
+        "Signal": record(ok=TRUE, protocols=many(TEXT)),
+        "PeerIds": many(TEXT),
     }
 
 
@@ -315,6 +317,9 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
         "version": _query("version", _integer(0), "Wait for a version greater than this."),
         "attempt": _part("attempt", {"type": "string", "pattern": "^[0-9A-Fa-f]{16}$"}, "The id of an attempt."),
         "next": _query("next", TEXT, "The next of the page before: what follows it is answered."),
+        "key": _query("key", TEXT, "The key of the server, ``peerjs`` by default."),
+        "id": _query("id", TEXT, "The id that the peer wants to have."),
+        "token": _query("token", TEXT, "Shows later that the peer has had the id before."),
         "wait": _query("wait", {"type": "number", "minimum": 0, "default": 0}, WAIT),
         "Last-Event-ID": _header(
             "Last-Event-ID",

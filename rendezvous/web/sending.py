@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 from zope.interface import implementer
 
@@ -31,7 +31,18 @@ from rendezvous.web.sources import source_of
 from rendezvous.web.turns import Turns
 from rendezvous.web.waiting import fires_within
 
-__all__ = ["PIECE", "PIECES", "SMALL", "STALL_TIME", "YIELD_TIME", "ResponseWriter", "Sender", "Stalled", "aborted"]
+__all__ = [
+    "PIECE",
+    "PIECES",
+    "SMALL",
+    "STALL_TIME",
+    "YIELD_TIME",
+    "Reader",
+    "ResponseWriter",
+    "Sender",
+    "Stalled",
+    "aborted",
+]
 
 #: Bytes that one connection may leave unread without being counted. A transport with more asks for a pause.
 SMALL = 16 * 1024
@@ -59,6 +70,16 @@ class Stalled(Exception):
     """The client has read nothing for :data:`STALL_TIME`, or another one needs its place."""
 
 
+class Reader(Protocol):
+    """A client that has to read what it was sent."""
+
+    def paused_for(self) -> float:
+        """:returns: seconds since it was to read."""
+
+    def give_way(self) -> None:
+        """Close its connection, because another client needs the room."""
+
+
 class Sender:
     """
     Sends answers and events, and bounds what clients have not read of them.
@@ -74,7 +95,7 @@ class Sender:
         self._shares = Shares("answers that clients have not read", code="source-unread")
         self._turns = Turns(clock, PIECES)
         # Those whose clients have to read, in the order in which they were paused.
-        self._paused: OrderedDict[ResponseWriter | Unread, None] = OrderedDict()
+        self._paused: OrderedDict[Reader, None] = OrderedDict()
         self.change(limits or UnreadLimits())
 
     def change(self, limits: UnreadLimits) -> None:
@@ -152,11 +173,11 @@ class Sender:
         self.unread -= size
         self._shares.remove(source, size)
 
-    def paused(self, writer: ResponseWriter | Unread) -> None:
+    def paused(self, writer: Reader) -> None:
         """Note that a client has to read before there can be more for it."""
         self._paused[writer] = None
 
-    def resumed(self, writer: ResponseWriter | Unread) -> None:
+    def resumed(self, writer: Reader) -> None:
         """Note that it has read everything."""
         self._paused.pop(writer, None)
 

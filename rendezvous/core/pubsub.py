@@ -1,0 +1,91 @@
+"""Topics and who subscribes to them, for as long as somebody does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable
+from typing import Generic, TypeVar
+
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import SourceNetwork
+from rendezvous.errors import Full, TooMany
+
+__all__ = ["Topics"]
+
+Subscriber = TypeVar("Subscriber", bound=Hashable)
+
+
+class Topics(Generic[Subscriber]):
+    """
+    The subscriptions of all subscribers.
+
+    :param most: subscriptions in all.
+    :param of_topic: subscribers of one topic.
+    :param of_subscriber: topics of one subscriber.
+    :param shares: how many subscriptions each source may hold.
+    """
+
+    def __init__(self, most: int, of_topic: int, of_subscriber: int, shares: Shares) -> None:
+        self._most, self._of_topic, self._of_subscriber = most, of_topic, of_subscriber
+        self._shares = shares
+        # In the order in which they came.
+        self._subscribers: dict[Hashable, dict[Subscriber, None]] = {}
+        self._topics: dict[Subscriber, set[Hashable]] = {}
+        self._total = 0
+
+    def __len__(self) -> int:
+        """:returns: how many subscriptions there are."""
+        return self._total
+
+    def of(self, topic: Hashable) -> Collection[Subscriber]:
+        """:returns: the subscribers of a topic. It changes with later subscriptions."""
+        return self._subscribers.get(topic, ())
+
+    def subscribe(self, topic: Hashable, subscriber: Subscriber, source: SourceNetwork) -> None:
+        """
+        Subscribe; a second time changes nothing.
+
+        :param source: whom it counts for.
+        :raises TooMany: the subscriber, the topic (``topic-subscribers``) or the source has as many as it may.
+        :raises Full: there are as many as there may be.
+        """
+        subscribers = self._subscribers.get(topic, {})
+        if subscriber in subscribers:
+            return
+        mine = self._topics.get(subscriber, set())
+        if len(mine) >= self._of_subscriber:
+            raise TooMany(f"One socket subscribes to at most {self._of_subscriber} topics.", code="too-many-topics")
+        if len(subscribers) >= self._of_topic:
+            raise TooMany(f"A topic has at most {self._of_topic} subscribers.", code="topic-subscribers")
+        self._shares.check(source)
+        if self._total >= self._most:
+            raise Full("There are too many subscriptions.", code="full-subscriptions", holder=self._shares.largest)
+        self._shares.add(source)
+        self._total += 1
+        self._subscribers[topic] = subscribers
+        subscribers[subscriber] = None
+        self._topics[subscriber] = mine
+        mine.add(topic)
+
+    def unsubscribe(self, topic: Hashable, subscriber: Subscriber, source: SourceNetwork) -> None:
+        """
+        End a subscription, if there is one.
+
+        :param source: as it was when the subscription was made.
+        """
+        mine = self._topics.get(subscriber, set())
+        if topic not in mine:
+            return
+        mine.remove(topic)
+        if not mine:
+            del self._topics[subscriber]
+        subscribers = self._subscribers[topic]
+        del subscribers[subscriber]
+        if not subscribers:
+            del self._subscribers[topic]
+        self._total -= 1
+        self._shares.remove(source)
+
+    def leave(self, subscriber: Subscriber, source: SourceNetwork) -> None:
+        """End all subscriptions of a subscriber."""
+        for topic in list(self._topics.get(subscriber, ())):
+            self.unsubscribe(topic, subscriber, source)

@@ -1,0 +1,1 @@
+"""WebSockets (RFC 6455), beside the routes on the same port."""

@@ -1,0 +1,252 @@
+"""``protocol/peerjs``: the server that the PeerJS library expects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from wsproto.frame_protocol import CloseReason
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.web.http import Request
+from twisted.web.server import NOT_DONE_YET
+
+from rendezvous.core.peerserver import Arrival, Message, Peers
+from rendezvous.core.shares import Shares, share_of
+from rendezvous.errors import RendezvousError, Unauthorized, UpgradeRequired
+from rendezvous.limits import PeerServerLimits
+from rendezvous.refusals import Refusals
+from rendezvous.web.fields import Query
+from rendezvous.web.pages import encode as encode_json
+from rendezvous.web.route import Route
+from rendezvous.web.sockets.socket import Socket, text_frame
+from rendezvous.web.sockets.sockets import Sockets, is_upgrade
+from rendezvous.wire.peerjs import ID_TAKEN, LEAVE, OPEN, decode, encode, error
+
+__all__ = ["PROBE_TIME", "SILENCE_TIME", "PeerServer", "PeerServerRoutes", "make_peers"]
+
+#: Seconds that a socket has to answer a ping when another peer wants its id.
+PROBE_TIME = 2.0
+
+#: Seconds without a message after which a peer is gone. PeerJS sends one every five seconds.
+SILENCE_TIME = 90.0
+
+#: Messages that are expired in one turn of the reactor.
+EXPIRED = 100
+
+LIMITS = PeerServerLimits()
+
+_OPEN, _ID_TAKEN = text_frame(OPEN), text_frame(ID_TAKEN)
+
+
+def make_peers(limits: PeerServerLimits, share: float) -> Peers[Socket]:
+    """
+    :param limits: of messages that wait.
+    :param share: the part of them that one subscriber may hold.
+    :returns: a table without a peer.
+    """
+    shares = Shares("messages that wait for peers", *share_of(limits.memory, share), code="source-messages")
+    return Peers(limits.memory, limits.of_peer, shares)
+
+
+class PeerServer:
+    """
+    The peers with their sockets, and what is due for them.
+
+    :param peers: the table.
+    :param clock: the time of what is due.
+    :param refusals: counts what is refused because of a limit.
+    """
+
+    def __init__(self, peers: Peers[Socket], clock: IReactorTime, refusals: Refusals) -> None:
+        self.peers = peers
+        self.clock = clock
+        self._refusals = refusals
+        self._next: IDelayedCall | None = None
+
+    def pass_on(self, message: Message, sender: Socket) -> None:
+        """Send a message to its receiver, or keep it for a while if the receiver is not there."""
+        link = self.peers.link(message.target)
+        if link is not None:
+            link.send(text_frame(encode(message)))
+        elif message.waits:
+            try:
+                self.peers.keep(message, sender.source, self.clock.seconds())
+            except RendezvousError as refused:
+                self._refusals.note(refused, sender.source)
+                # As if its time were over already.
+                sender.send(text_frame(encode(Message("EXPIRE", message.target, message.source))))
+            self._expect()
+
+    def end(self) -> None:
+        """Wait for nothing any more."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _expect(self) -> None:
+        due = self.peers.due()
+        if self._next is None and due is not None:
+            self._next = self.clock.callLater(max(0.0, due - self.clock.seconds()), self._expire)
+
+    def _expire(self) -> None:
+        self._next = None
+        for message in self.peers.expire(self.clock.seconds(), EXPIRED):
+            link = self.peers.link(message.target)
+            if link is not None:
+                link.send(text_frame(encode(message)))
+        self._expect()
+
+
+class PeerServerRoutes:
+    """
+    The routes of PeerServer.
+
+    :param key: the first part of their paths, but for the WebSocket's.
+    :param may_list: whether the ids of all peers may be read.
+    :param random: gives random bytes.
+    """
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        server: PeerServer,
+        key: str,
+        random: Callable[[int], bytes],
+        *,
+        may_list: bool = False,
+    ) -> None:
+        self._sockets = sockets
+        self._server = server
+        self._key = key
+        self._random = random
+        self._may_list = may_list
+
+    def routes(self) -> list[Route]:
+        """:returns: the routes."""
+        key = self._key
+        return [
+            Route("GET", f"/{key}/id", self.new_id, tag="peerjs", response=None, media="text/plain", needs_store=False),
+            Route(
+                "GET", f"/{key}/peers", self.list, tag="peerjs", response="PeerIds", needs_store=False, errors=(401,)
+            ),
+            Route(
+                "GET",
+                "/peerjs",
+                self.socket,
+                tag="peerjs",
+                params=("key", "id", "token"),
+                status=101,
+                response=None,
+                media="",
+                needs_store=False,
+                errors=(426,),
+            ),
+        ]
+
+    async def new_id(self, request: Request) -> None:
+        """A random id, as text: a UUID of version 4."""
+        text = str(UUID(bytes=self._random(16), version=4)).encode("ascii")
+        request.setHeader(b"Content-Type", b"text/plain")
+        request.setHeader(b"Content-Length", b"%d" % len(text))
+        request.write(text)
+
+    async def list(self, request: Request) -> bytes:
+        """The ids of all peers, if the operator allows that."""
+        if not self._may_list:
+            raise Unauthorized("The server does not list its peers.")
+        return encode_json(list(self._server.peers.ids()))
+
+    async def socket(self, request: Request) -> int:
+        """The WebSocket of one peer."""
+        if not is_upgrade(request):
+            raise UpgradeRequired("This path takes WebSockets alone.")
+        query = Query(request)
+        names = [query.text(name) or "" for name in ("id", "token", "key")]
+        self._sockets.open(request, _Conversation(self._server, self._key, *names))
+        return NOT_DONE_YET
+
+
+class _Conversation:
+    """One peer."""
+
+    _socket: Socket
+
+    def __init__(self, server: PeerServer, expected: str, peer: str, token: str, key: str) -> None:
+        self._server = server
+        self._expected = expected
+        self._peer, self._token, self._key = peer, token, key
+        self._is_open = False
+        self._heard_at = server.clock.seconds()
+        self._later: IDelayedCall | None = None
+
+    def opened(self, socket: Socket) -> None:
+        """Give the peer its id, or say why not."""
+        self._socket = socket
+        if not (self._peer and self._token and self._key):
+            self._refuse(error("No id, token, or key supplied to websocket server"))
+        elif max(len(self._peer), len(self._token)) > LIMITS.id_chars:
+            self._refuse(error(f"An id or a token has more than {LIMITS.id_chars} characters"))
+        elif self._key != self._expected:
+            self._refuse(error("Invalid key provided"))
+        else:
+            self._arrive()
+
+    def received(self, text: str) -> float:
+        """Take a message."""
+        self._heard_at = self._server.clock.seconds()
+        message = decode(text, self._peer) if self._is_open else None
+        if isinstance(message, Message) and len(message.target) <= LIMITS.id_chars:
+            self._server.pass_on(message, self._socket)
+        elif message == LEAVE:
+            self._server.peers.leave(self._peer, self._socket)
+            self._socket.close()
+        return 1.0
+
+    def lost(self) -> None:
+        """Give the id back."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._is_open:
+            self._server.peers.leave(self._peer, self._socket)
+
+    def _refuse(self, text: str) -> None:
+        self._socket.send(text_frame(text))
+        self._socket.close(CloseReason.POLICY_VIOLATION)
+
+    def _arrive(self) -> None:
+        arrival, other = self._server.peers.arrive(self._peer, self._token, self._socket)
+        if arrival is Arrival.TAKEN and other is not None:
+            # Its client may be gone without a word. A page that reloads would have to wait for a minute then.
+            other.ping()
+            self._later = self._server.clock.callLater(PROBE_TIME, self._probed, other, other.heard)
+            return
+        if other is not None:
+            other.close(CloseReason.NORMAL_CLOSURE, "The peer has another socket.")
+        self._is_open = True
+        if arrival is Arrival.OPEN:
+            self._socket.send(_OPEN)
+        for message in self._server.peers.take(self._peer):
+            self._socket.send(text_frame(encode(message)))
+        self._later = self._server.clock.callLater(SILENCE_TIME, self._listen)
+
+    def _probed(self, other: Socket, heard: int) -> None:
+        self._later = None
+        if self._server.peers.link(self._peer) is other:
+            if other.heard > heard:
+                self._socket.send(_ID_TAKEN)
+                self._socket.close(CloseReason.POLICY_VIOLATION)
+                return
+            self._server.peers.leave(self._peer, other)
+            other.abort()
+        self._arrive()
+
+    def _listen(self) -> None:
+        """Close the socket if its page has said nothing for too long, even if its browser answers pings."""
+        left = self._heard_at + SILENCE_TIME - self._server.clock.seconds()
+        if left <= 0:
+            self._later = None
+            self._socket.close(CloseReason.NORMAL_CLOSURE, "Nothing was heard of this peer.")
+        else:
+            self._later = self._server.clock.callLater(left, self._listen)

@@ -1,0 +1,63 @@
+"""The protocols that are spoken on WebSockets, with what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from rendezvous.limits import PeerServerLimits, SocketLimits
+from rendezvous.web.cors import Cors
+from rendezvous.web.gate import Gate
+from rendezvous.web.route import Route
+from rendezvous.web.sockets.peerjs import PeerServer, PeerServerRoutes, make_peers
+from rendezvous.web.sockets.signal import SignalRoutes, make_topics
+from rendezvous.web.sockets.sockets import Sockets
+
+__all__ = ["SocketProtocols"]
+
+
+class SocketProtocols:
+    """
+    All of them. A server has one, however often its resource is mounted.
+
+    :param clock: the time of deadlines.
+    :param gate: counts what is unread and what is refused.
+    :param cors: which web pages may open sockets.
+    :param limits: of sockets.
+    :param share: the part of each table that one subscriber may hold, from 0 to 1; 0 for no limit.
+    :param random: gives random bytes.
+    :param peerjs_key: the first part of PeerServer's paths.
+    :param lists_peers: whether PeerServer lists its peers.
+    :ivar sockets: the open sockets.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        gate: Gate,
+        cors: Cors,
+        limits: SocketLimits,
+        share: float,
+        random: Callable[[int], bytes],
+        peerjs_key: str,
+        *,
+        lists_peers: bool,
+    ) -> None:
+        self.sockets = Sockets(clock, gate.sender, cors, limits)
+        self._peers = PeerServer(make_peers(PeerServerLimits(), share), clock, gate.refusals)
+        self._signal = SignalRoutes(self.sockets, make_topics(limits, share), gate.refusals)
+        self._peerjs = PeerServerRoutes(self.sockets, self._peers, peerjs_key, random, may_list=lists_peers)
+
+    def routes(self) -> list[Route]:
+        """:returns: their routes."""
+        return [*self._signal.routes(), *self._peerjs.routes()]
+
+    def begin(self) -> None:
+        """Take sockets, also after an end."""
+        self.sockets.begin()
+
+    def end(self) -> None:
+        """Close all sockets, and wait for nothing any more."""
+        self.sockets.end()
+        self._peers.end()

@@ -1,0 +1,331 @@
+"""
+One WebSocket (RFC 6455): frames to messages and back, within its limits.
+
+The frames are wsproto's. ``twisted.web.websocket`` puts the pieces of a message together in a buffer that grows without
+bound before anyone is asked, and it encodes a message once for each of its readers. So this is used in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
+from wsproto.frame_protocol import CloseReason
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from rendezvous.core.sources import SourceNetwork
+from rendezvous.errors import RendezvousError
+from rendezvous.limits import SocketLimits
+from rendezvous.web.sending import Sender
+from rendezvous.web.transports import send_at_once
+from rendezvous.web.turns import Turns
+
+__all__ = ["CLOSE_TIME", "Conversation", "Socket", "text_frame"]
+
+#: Seconds that the other side has for its half of the closing handshake.
+CLOSE_TIME = 2.0
+
+#: Frames that are read before others get their turn: some 0.3 ms.
+FRAMES = 16
+
+
+class Conversation(Protocol):
+    """What is spoken on a socket: one of the protocols."""
+
+    def opened(self, socket: Socket) -> None:
+        """Begin."""
+
+    def received(self, text: str) -> float:
+        """
+        Take a message.
+
+        :returns: what it has cost, in messages: as many as were sent because of it, or 1.
+        """
+
+    def lost(self) -> None:
+        """The socket is no more."""
+
+
+def text_frame(text: str) -> bytes:
+    """:returns: a text message as the server sends it. It is the same for all of its readers."""
+    return Connection(ConnectionType.SERVER).send(TextMessage(text))
+
+
+@implementer(IPushProducer)
+class Socket(StreamProtocol):
+    """
+    One connection, after its handshake.
+
+    A message that is too long or that is not text ends it (close codes 1009 and 1003). One that sends messages faster
+    than it may is read more slowly; nothing is lost by that. One that does not read what it is sent is ended when that
+    is too much.
+
+    :param conversation: takes the messages.
+    :param limits: its limits.
+    :param source: whom it counts for.
+    :param clock: the time of limits and deadlines.
+    :param turns: how sockets share the turns of the reactor.
+    :param sender: counts what is unread.
+    :param gone: called once, when it has ended.
+    :ivar source: as given.
+    :ivar heard: how often something has come from the other side.
+    """
+
+    log = Logger()
+    transport: Any = None
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        limits: SocketLimits,
+        source: SourceNetwork,
+        clock: IReactorTime,
+        turns: Turns,
+        sender: Sender,
+        gone: Callable[[Socket], None],
+    ) -> None:
+        self.source = source
+        self.heard = 0
+        self._conversation = conversation
+        self._limits = limits
+        self._clock = clock
+        self._turns = turns
+        self._sender = sender
+        self._gone = gone
+        self._wire = Connection(ConnectionType.SERVER)
+        self._pieces: list[str] = []
+        self._size = 0
+        self._unread = 0
+        self._paused_at: float | None = None
+        # The moment from which on its bucket of messages is full again.
+        self._full_at = 0.0
+        self._is_waiting = False
+        self._is_over = False
+        self._is_lost = False
+        self._later: IDelayedCall | None = None
+
+    # The connection
+
+    def connectionMade(self) -> None:
+        """Take over the transport of the HTTP connection."""
+        self.transport.registerProducer(self, True)
+
+    def opened(self) -> None:
+        """Begin to speak: the handshake is sent."""
+        self._conversation.opened(self)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Forget everything."""
+        self._is_over = self._is_lost = True
+        self._stop_later()
+        self._has_read()
+        self._pieces.clear()
+        self._gone(self)
+        self._conversation.lost()
+
+    def close(self, code: int = CloseReason.NORMAL_CLOSURE, reason: str = "") -> None:
+        """
+        End it, with a close code of RFC 6455, section 7.4.
+
+        :param reason: why, in at most 123 bytes, for the developer who reads it in the console of a browser.
+        """
+        if self._is_over:
+            return
+        self._is_over = True
+        self._stop_later()
+        if self._wire.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            self.transport.write(self._wire.send(CloseConnection(code, reason)))
+        if self._wire.state is ConnectionState.CLOSED:
+            self.transport.loseConnection()
+        else:
+            # To close at once, with unread bytes in the kernel, would reset the connection before the code is read.
+            self._is_waiting = False
+            self.transport.resumeProducing()
+        self._later = self._clock.callLater(CLOSE_TIME, self.abort)
+
+    def abort(self) -> None:
+        """Close the connection at once, however much is unsent."""
+        self._is_over = True
+        self._stop_later()
+        self.transport.abortConnection()
+
+    # Sending
+
+    def send(self, frame: bytes) -> None:
+        """
+        Send a frame that :func:`text_frame` has made.
+
+        If the other side has left too much unread, the connection is closed.
+        """
+        if self._is_over:
+            return
+        if self._paused_at is not None and not self._reserve(len(frame)):
+            self.abort()
+            return
+        send_at_once(self.transport, (frame,))
+
+    def ping(self) -> None:
+        """Ask for a sign of life (RFC 6455, section 5.5.2)."""
+        if not self._is_over:
+            self.transport.write(self._wire.send(Ping()))
+
+    def _reserve(self, size: int) -> bool:
+        if self._unread + size > self._limits.unread:
+            return False
+        try:
+            self._sender.reserve(self.source, size)
+        except RendezvousError:
+            return False
+        self._unread += size
+        self._sender.paused(self)
+        return True
+
+    def pauseProducing(self) -> None:
+        """Count from now on what is sent: the other side has to read."""
+        if self._paused_at is None:
+            self._paused_at = self._clock.seconds()
+
+    def resumeProducing(self) -> None:
+        """Stop counting: the other side has read everything."""
+        self._paused_at = None
+        self._has_read()
+
+    def stopProducing(self) -> None:
+        """Do nothing: the connection is lost."""
+
+    def paused_for(self) -> float:
+        """:returns: seconds for which something has been unread."""
+        return 0.0 if self._paused_at is None else self._clock.seconds() - self._paused_at
+
+    def give_way(self) -> None:
+        """Close the connection, because another client needs the room of what is unread."""
+        self._has_read()
+        self.abort()
+
+    def _has_read(self) -> None:
+        if self._unread:
+            self._sender.resumed(self)
+            self._sender.release(self.source, self._unread)
+            self._unread = 0
+
+    # Receiving
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read what has arrived, or let it wait for its turn."""
+        self.heard += 1
+        if self._wire.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            self._wire.receive_data(data)
+        if self._is_waiting:
+            return
+        if self._turns.are_over:
+            self._wait()
+        else:
+            self._turns.run(self.source.subscriber, self._read, b"")
+
+    def _read(self, _: bytes) -> None:
+        for number, event in enumerate(self._wire.events(), 1):
+            rest = self._take(event)
+            if self._wire.state is ConnectionState.CLOSED:
+                return
+            if rest > 0 and not self._is_over:
+                self._wait_for(rest)
+                return
+            if number == FRAMES:
+                self._wait()
+                return
+
+    def _wait(self) -> None:
+        """Go on in a later turn of the reactor."""
+        if not self._is_waiting:
+            self._is_waiting = True
+            self.transport.pauseProducing()
+        self._turns.add(self.source.subscriber, self._go_on)
+
+    def _wait_for(self, seconds: float) -> None:
+        self._is_waiting = True
+        self.transport.pauseProducing()
+        self._later = self._clock.callLater(seconds, self._rested)
+
+    def _rested(self) -> None:
+        self._later = None
+        self._wait()
+
+    def _go_on(self) -> None:
+        if self._is_lost:
+            return
+        self._is_waiting = False
+        self.transport.resumeProducing()
+        self._turns.run(self.source.subscriber, self._read, b"")
+
+    def _take(self, event: Event) -> float:
+        """
+        Deal with a frame.
+
+        :returns: seconds until more may be read.
+        """
+        cost = 1.0
+        if isinstance(event, Message):
+            cost = self._add(event)
+        elif isinstance(event, Ping):
+            if not self._is_over:
+                self.transport.write(self._wire.send(event.response()))
+        elif isinstance(event, CloseConnection):
+            self._closed(event)
+        elif not isinstance(event, Pong):  # pragma: no cover
+            raise AssertionError(event)
+        return self._charge(cost)
+
+    def _add(self, event: Message[Any]) -> float:
+        """:returns: what the message has cost; a piece of one costs as much as a short message."""
+        if self._is_over:
+            return 0.0
+        if isinstance(event, BytesMessage):
+            self.close(CloseReason.UNSUPPORTED_DATA, "Messages are text, not bytes.")
+            return 0.0
+        if event.data:
+            self._pieces.append(event.data)
+        self._size += len(event.data)
+        if self._size > self._limits.message:
+            self._pieces.clear()
+            self.close(CloseReason.MESSAGE_TOO_BIG, f"A message has at most {self._limits.message} characters.")
+            return 0.0
+        if not event.message_finished:
+            return 1.0
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        try:
+            return self._conversation.received(text)
+        except Exception:
+            self.log.failure("a message could not be handled")
+            self.close(CloseReason.INTERNAL_ERROR)
+            return 0.0
+
+    def _closed(self, event: CloseConnection) -> None:
+        if self._wire.state is ConnectionState.CLOSED:
+            self._stop_later()
+            self.transport.loseConnection()
+        else:
+            # wsproto gives this event also for frames that break the rules, and has not changed its state then.
+            self.close(event.code if event.code != CloseReason.NO_STATUS_RCVD else CloseReason.NORMAL_CLOSURE)
+
+    def _charge(self, cost: float) -> float:
+        """:returns: seconds until the bucket of messages has room for more."""
+        limits = self._limits
+        if not limits.rate:
+            return 0.0
+        now = self._clock.seconds()
+        self._full_at = max(self._full_at, now) + cost / limits.rate
+        return max(0.0, self._full_at - now - limits.burst / limits.rate)
+
+    def _stop_later(self) -> None:
+        later, self._later = self._later, None
+        if later is not None and later.active():
+            later.cancel()

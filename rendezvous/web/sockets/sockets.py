@@ -1,0 +1,171 @@
+"""All WebSockets of a server: how they are opened, how many there may be, and which of them are dead."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from wsproto import ConnectionType
+from wsproto.events import AcceptConnection
+from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import RemoteProtocolError
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from rendezvous.core.shares import Shares
+from rendezvous.core.sources import SITE_FACTOR
+from rendezvous.errors import Forbidden, Full, Malformed, UpgradeRequired
+from rendezvous.limits import SocketLimits
+from rendezvous.web.cors import Cors
+from rendezvous.web.sending import Sender
+from rendezvous.web.sockets.socket import Conversation, Socket
+from rendezvous.web.sources import source_of
+from rendezvous.web.turns import Turns
+
+__all__ = ["PING_INTERVAL", "Sockets", "is_upgrade"]
+
+#: Seconds between two pings. A socket that is not heard of between two of them is dead.
+PING_INTERVAL = 30.0
+
+#: Pings of one turn of the reactor: some 2 ms.
+PINGS = 100
+
+#: Bytes of a header of a handshake.
+LONGEST_FIELD = 1024
+
+
+def is_upgrade(request: Any) -> bool:
+    """:returns: whether a request asks for a WebSocket."""
+    return b"websocket" in (request.getHeader(b"Upgrade") or b"").lower()
+
+
+class Sockets:
+    """
+    The open sockets.
+
+    :param clock: the time of deadlines.
+    :param sender: counts what clients leave unread.
+    :param cors: which web pages may open one.
+    :param limits: of each socket, each source, and all.
+    :ivar limits: as given, or changed.
+    """
+
+    def __init__(self, clock: IReactorTime, sender: Sender, cors: Cors, limits: SocketLimits) -> None:
+        self._clock = clock
+        self._sender = sender
+        self._cors = cors
+        self._turns = Turns(clock)
+        self._shares = Shares("WebSockets", code="source-sockets")
+        # In the order of their next pings: when that is, and how often they were heard of before the last one.
+        self._open: OrderedDict[Socket, tuple[float, int]] = OrderedDict()
+        self._next: IDelayedCall | None = None
+        self._is_ending = False
+        self.change(limits)
+
+    def __len__(self) -> int:
+        """:returns: how many are open."""
+        return len(self._open)
+
+    def change(self, limits: SocketLimits) -> None:
+        """Use other limits for sockets that are opened from now on."""
+        self.limits = limits
+        self._shares.change(limits.of_source, SITE_FACTOR * limits.of_source)
+
+    def begin(self) -> None:
+        """Take sockets, also after an end."""
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Close all of them: the server stops (close code 1001)."""
+        self._is_ending = True
+        for socket in list(self._open):
+            socket.close(CloseReason.GOING_AWAY, "The server stops.")
+
+    def open(self, request: Any, conversation: Conversation) -> None:
+        """
+        Answer a request with a WebSocket.
+
+        :param conversation: is told what comes.
+        :raises Forbidden: ``origin``, pages of this origin may not.
+        :raises TooMany: ``source-sockets``, the source has as many as it may.
+        :raises Full: ``full-sockets``, there are as many as there may be.
+        :raises Malformed: ``bad-handshake``, this is no handshake of RFC 6455.
+        :raises UpgradeRequired: it is one of another version.
+        """
+        origin = request.getHeader(b"Origin")
+        if origin is not None and not self._cors.allows(origin):
+            raise Forbidden("Pages of this origin may not use this server.", code="origin")
+        source = source_of(request)
+        self._shares.check(source)
+        if self._is_ending or len(self._open) >= self.limits.most:
+            raise Full("The server has as many WebSockets as it can.", code="full-sockets", holder=self._shares.largest)
+        answer = _accept(request)
+        channel = request.channel
+        transport = channel.transport
+        lost = channel.connectionLost
+
+        socket = Socket(conversation, self.limits, source, self._clock, self._turns, self._sender, self._gone)
+        # The channel produces for the transport; from now on the socket does.
+        transport.unregisterProducer()
+        channel._protocolUpgradeForWebsockets(socket)
+
+        def connection_lost(reason: Any) -> None:
+            # It refers to the channel, which would stay until the garbage is collected.
+            del channel.dataReceived, channel.connectionLost
+            socket.connectionLost(reason)
+            lost(reason)
+
+        channel.connectionLost = connection_lost
+        self._shares.add(source)
+        self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1
+        self._expect()
+        transport.write(answer)
+        socket.opened()
+
+    def _gone(self, socket: Socket) -> None:
+        self._open.pop(socket, None)
+        self._shares.remove(socket.source)
+        if not self._open and self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _expect(self) -> None:
+        if self._next is None and self._open:
+            due, _ = next(iter(self._open.values()))
+            self._next = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._ping)
+
+    def _ping(self) -> None:
+        """Ping those that are due, some at a time, and close those that were not heard of since the last ping."""
+        self._next = None
+        now = self._clock.seconds()
+        for _ in range(min(len(self._open), PINGS)):
+            socket, (due, heard) = next(iter(self._open.items()))
+            if due > now:
+                break
+            if socket.heard == heard:
+                del self._open[socket]
+                socket.abort()
+                continue
+            self._open[socket] = now + PING_INTERVAL, socket.heard
+            self._open.move_to_end(socket)
+            socket.ping()
+        self._expect()
+
+
+def _accept(request: Any) -> bytes:
+    """:returns: the answer to a handshake. It agrees to no extension and no subprotocol."""
+    fields = [(b"Host", b"localhost")]  # The resource in front of the routes has looked at the real one.
+    for name in (b"Connection", b"Upgrade", b"Sec-WebSocket-Key", b"Sec-WebSocket-Version"):
+        for value in request.requestHeaders.getRawHeaders(name, ()):
+            if not value.isascii() or len(value) > LONGEST_FIELD:
+                raise Malformed(f"The header {name.decode()} cannot be read.", code="bad-handshake")
+            fields.append((name, value))
+    handshake = H11Handshake(ConnectionType.SERVER)
+    try:
+        handshake.initiate_upgrade_connection(fields, b"/")
+    except RemoteProtocolError as error:
+        if getattr(error.event_hint, "status_code", None) == UpgradeRequired.status:
+            raise UpgradeRequired("The server speaks version 13 of the WebSocket protocol.") from None
+        raise Malformed(f"This is no handshake of a WebSocket: {error}.", code="bad-handshake") from None
+    return handshake.send(AcceptConnection())

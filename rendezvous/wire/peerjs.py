@@ -1,0 +1,62 @@
+"""The messages of PeerServer: JSON objects with a ``type``. See ``docs/protocol/peerjs.rst``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from rendezvous.core.peerserver import Message
+
+__all__ = ["ID_TAKEN", "LEAVE", "OPEN", "decode", "encode", "error"]
+
+#: What a peer says that goes.
+LEAVE = "LEAVE"
+
+#: What peers say to each other through the server.
+_FORWARDED = frozenset({"OFFER", "ANSWER", "CANDIDATE", "LEAVE", "EXPIRE"})
+
+#: The first answer to a peer whose id is its own.
+OPEN = '{"type":"OPEN"}'
+
+#: The answer to a peer whose id another one has.
+ID_TAKEN = '{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}'
+
+
+def error(words: str) -> str:
+    """:returns: the last message to a peer that is refused."""
+    return orjson.dumps({"type": "ERROR", "payload": {"msg": words}}).decode()
+
+
+def decode(text: str, source: str) -> Message | str | None:
+    """
+    Read a message.
+
+    :param source: the id of the sender; what the message says of it does not count.
+    :returns: a message for another peer; :data:`LEAVE` for a peer that goes; ``None`` for all else, such as
+        ``HEARTBEAT``.
+    """
+    try:
+        message = orjson.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(message, dict):
+        return None
+    kind, target = message.get("type"), message.get("dst")
+    if not isinstance(kind, str) or kind not in _FORWARDED:
+        return None
+    if kind == LEAVE and not target:
+        return LEAVE
+    if not isinstance(target, str) or not target:
+        return None
+    payload = message.get("payload")
+    return Message(kind, source, target, None if payload is None else orjson.dumps(payload))
+
+
+def encode(message: Message) -> str:
+    """:returns: what the receiver of a message gets."""
+    fields: Mapping[str, Any] = {"type": message.kind, "src": message.source, "dst": message.target}
+    if message.payload is not None:
+        fields = {**fields, "payload": orjson.Fragment(message.payload)}
+    return orjson.dumps(fields).decode()
