@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -36,9 +36,6 @@ from rendezvous.web.transports import (
     send_at_once,
     source_of_peer,
 )
-
-if TYPE_CHECKING:
-    from rendezvous.web.site import RendezvousSite
 
 __all__ = ["Channel"]
 
@@ -75,7 +72,7 @@ class Channel(HTTPChannel):
     """
 
     transport: Any
-    site: RendezvousSite
+    site: Any
     _reading = _OPEN
     _is_proxied = False
     _is_secure: bool | None = None
