@@ -26,7 +26,9 @@ ROUNDS = 50
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "get", "TRACE", "G~T")
 
 #: Values that differ from one registration to the next.
-_DRAWN = re.compile(rb'"(client_id|private_id|peerId|secret)":"[0-9a-f]{32,64}"')
+_DRAWN = re.compile(
+    rb'("(?:client_id|private_id|peerId|secret)":)"[0-9a-f]{32,64}"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+)
 
 
 def paths_of(route: Route) -> Iterator[str]:

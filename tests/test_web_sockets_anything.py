@@ -49,11 +49,12 @@ HEADS = st.sampled_from(
 @st.composite
 def frames(draw: Any) -> bytes:
     """One frame, or something like it."""
-    body = draw(st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
-    length = draw(st.sampled_from([len(body), len(body), len(body), 0, 125, 127]))
-    masked = draw(st.sampled_from([0x80, 0x80, 0x80, 0]))
+    body: bytes = draw(st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
+    length: int = draw(st.sampled_from([len(body), len(body), len(body), 0, 125, 127]))
+    masked: int = draw(st.sampled_from([0x80, 0x80, 0x80, 0]))
     size = bytes([masked | min(length, 127)]) + (b"" if length < 126 else length.to_bytes(8, "big"))
-    return bytes([draw(HEADS)]) + size + (b"\0\0\0\0" if masked else b"") + body
+    head: int = draw(HEADS)
+    return bytes([head]) + size + (b"\0\0\0\0" if masked else b"") + body
 
 
 class AnythingTests(SynchronousTestCase):
