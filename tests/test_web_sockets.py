@@ -6,14 +6,16 @@ import json
 from typing import Any
 from unittest import mock
 
+from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from rendezvous.limits import SocketLimits
 from rendezvous.testing import MemorySocket
 from rendezvous.web.sockets import sockets as module
-from rendezvous.web.sockets.socket import CLOSE_TIME, FRAMES
+from rendezvous.web.sockets.socket import CLOSE_TIME, FRAMES, text_frame
 from rendezvous.web.sockets.sockets import PING_INTERVAL
-from tests._socket_case import SocketTestCase
+from rendezvous.wire.signal import PONG
+from tests._socket_case import HOME, SocketTestCase
 
 HANDSHAKE = {
     "Connection": "keep-alive, Upgrade",
@@ -54,11 +56,24 @@ class HandshakeTests(SocketTestCase):
         self.assertEqual(response.headers["sec-websocket-version"], "13")
 
     def test_what_comes_with_the_handshake(self) -> None:
-        """A client that does not wait for the answer loses what it has sent, and nothing else happens."""
-        connection = self.start("GET", "/signal", None, {**HANDSHAKE, "Content-Length": "0"})
-        connection.send(b"\x00" * 100)
-        self.advance(2 * PING_INTERVAL + 1)
-        self.assertTrue(connection.closed)
+        """A client that does not wait for the answer is understood, and nothing that it sends is kept unread."""
+        fields = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
+        head = f"GET /signal HTTP/1.1\r\nHost: rendezvous.example\r\n{fields}\r\n".encode()
+        ping = Connection(ConnectionType.CLIENT).send(TextMessage('{"type":"ping"}'))
+        for pieces in ([head + ping + ping], [head, ping + ping], [head + ping[:3], ping[3:] + ping]):
+            connection = self.server.connect(HOME)
+            self.open.append(connection)
+            for piece in pieces:
+                connection.send(piece)
+            sent = connection.transport.value()
+            self.assertTrue(sent.startswith(b"HTTP/1.1 101 "))
+            self.assertTrue(sent.endswith(b"\r\n\r\n" + 2 * text_frame(PONG)), sent)
+            self.assertEqual(connection.transport.producerState, "producing")
+        wrong = self.server.connect(HOME)
+        wrong.send(head + b"\x00" * 100_000)
+        self.assertIn((1002).to_bytes(2, "big"), wrong.transport.value())
+        self.advance(CLOSE_TIME)
+        self.assertTrue(wrong.closed)
 
 
 class OriginTests(SocketTestCase):

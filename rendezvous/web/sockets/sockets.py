@@ -112,11 +112,13 @@ class Sockets:
 
         def connection_lost(reason: Any) -> None:
             # It refers to the channel, which would stay until the garbage is collected.
-            del channel.dataReceived, channel.connectionLost
+            del channel.dataReceived, channel.rawDataReceived, channel.connectionLost
             socket.connectionLost(reason)
             lost(reason)
 
         channel.connectionLost = connection_lost
+        # A client has to wait for the answer. One that does not is understood, so that the channel keeps nothing of it.
+        channel.rawDataReceived = socket.dataReceived
         self._shares.add(source)
         self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1
         self._expect()
