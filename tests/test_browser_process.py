@@ -53,6 +53,16 @@ class BrowserTests(SynchronousTestCase):
         self.assertRegex(str(error), "no such tests: netscape; there are .*peerjs.*y-webrtc")
         self.assertEqual(browser.files(["peerjs"]), [str(HERE / "peerjs.test.js")])
 
+    def test_pages_that_are_held_to_seconds_run_alone(self) -> None:
+        """Others run together, and each file is run once."""
+        planned = browser.commands([])
+        asked = [word for command in planned for word in command if word.endswith(browser.SUFFIX)]
+        self.assertEqual(sorted(asked), sorted(browser.files([])))
+        for command in planned:
+            alone = [name for name in browser.ALONE if str(HERE / f"{name}.test.js") in command]
+            self.assertEqual("--test-concurrency=1" in command, bool(alone))
+        self.assertEqual(len(browser.commands(["peerjs"])), 1)
+
     def test_status_is_that_of_the_tests(self) -> None:
         """Tests that fail make the program fail."""
         self.assertEqual(browser.run(["false"], 10.0), 1)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +17,15 @@ from benchmarks.npm import installed
 __all__ = ["chromium", "main", "run"]
 
 HERE = Path(__file__).parent
+SUFFIX = ".test.js"
 #: Seconds for all tests.
 SECONDS = 240.0
 #: Seconds that the browsers have to end after that.
 END_SECONDS = 5.0
 #: Files of tests that run at the same time. Most of their time they wait until a browser gives up a lost path.
-TOGETHER = 4
+TOGETHER = 3
+#: Those that run one after the other: they hold pages to seconds.
+ALONE = ("demo", "rendezvous")
 
 
 def chromium() -> str:
@@ -41,11 +45,21 @@ def files(names: Sequence[str]) -> list[str]:
     :param names: of files of tests without their suffix; all of them if there are none.
     :raises ValueError: there is no such file.
     """
-    found = {path.name.removesuffix(".test.js"): str(path) for path in sorted(HERE.glob("*.test.js"))}
+    found = {path.name.removesuffix(SUFFIX): str(path) for path in sorted(HERE.glob(f"*{SUFFIX}"))}
     unknown = set(names) - set(found)
     if unknown:
         raise ValueError(f"there are no such tests: {', '.join(sorted(unknown))}; there are {', '.join(found)}")
     return [path for name, path in found.items() if not names or name in names]
+
+
+def commands(names: Sequence[str]) -> list[list[str]]:
+    """:returns: what is run, one after the other, for files of these names."""
+    node = ["node", "--test", "--test-reporter=spec"]
+    asked = files(names)
+    alone = [path for path in asked if Path(path).name.removesuffix(SUFFIX) in ALONE]
+    together = [path for path in asked if path not in alone]
+    both = ([*node, f"--test-concurrency={TOGETHER}", *together], [*node, "--test-concurrency=1", *alone])
+    return [command for command, paths in zip(both, (together, alone), strict=True) if paths]
 
 
 def run(command: Sequence[str], seconds: float) -> int:
@@ -59,7 +73,7 @@ def run(command: Sequence[str], seconds: float) -> int:
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        sys.stderr.write(f"The tests of pages took longer than {seconds:.0f} s.\n")
+        sys.stderr.write(f"The tests of pages took longer than they may; {seconds:.0f} s were left for these.\n")
         return 1
     finally:
         if process.returncode is None:
@@ -83,7 +97,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for all of them (default: %(default)s)")
     options = parser.parse_args(words)
     try:
-        asked = files(options.names)
+        planned = commands(options.names)
     except ValueError as error:
         parser.error(str(error))
     reason = missing()
@@ -91,8 +105,9 @@ def main(words: Sequence[str]) -> int:
         is_ci = os.environ.get("CI") == "true"
         sys.stderr.write(f"The tests of pages {'cannot be run' if is_ci else 'were skipped'}: {reason}\n")
         return int(is_ci)
-    command = ["node", "--test", "--test-reporter=spec", f"--test-concurrency={TOGETHER}", *asked]
-    return run(command, options.seconds)
+    late = time.monotonic() + options.seconds
+    statuses = [run(command, late - time.monotonic()) for command in planned]
+    return max(statuses)
 
 
 if __name__ == "__main__":

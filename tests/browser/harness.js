@@ -37,6 +37,9 @@ const FLAGS = [
   // Names of multicast DNS are not resolved on a machine without a network.
   "--disable-features=WebRtcHideLocalIpsWithMdns",
   "--allow-loopback-in-peer-connection",
+  // A camera and a microphone for calls.
+  "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream",
 ];
 
 /** `twistd rendezvous` in a process of its own, on the same port in all its lives. */
@@ -62,8 +65,16 @@ export class Server {
     return `ws://127.0.0.1:${this.port}/signal`;
   }
 
-  /** Start it, and wait until it listens. */
+  /** @returns {boolean} whether its process runs. */
+  get #isRunning() {
+    return this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  /** Start it, unless it runs, and wait until it listens. */
   async start() {
+    if (this.#isRunning) {
+      return;
+    }
     this.#directory ??= await mkdtemp(path.join(tmpdir(), "rendezvous-browser-"));
     const ports = [`--http-port=${this.port}`, "--udp-port=0", "--interface=127.0.0.1"];
     const python = process.env.PYTHON ?? path.join(CHECKOUT, ".venv/bin/python");
@@ -90,7 +101,7 @@ export class Server {
 
   /** @param {NodeJS.Signals} signal SIGINT for a stop in order, SIGKILL for a crash. */
   async stop(signal = "SIGINT") {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+    if (this.#isRunning) {
       const ended = once(this.#process, "exit");
       this.#process.kill(signal);
       await ended;
@@ -121,26 +132,33 @@ export class World {
   #page;
 
   /**
-   * @param {string} page of the folder `pages`, without its suffix.
+   * @param {string | null} page of the folder `pages`, without its suffix; `null` for none but the server's own.
    * @param {...string} options of the server.
    */
   static async open(page, ...options) {
     const world = new World();
     world.server = new Server(...options);
-    [world.#site, world.#browser] = await Promise.all([site(page), launch(), world.server.start()]);
-    world.#page = `http://127.0.0.1:${world.#site.address().port}/`;
+    [world.#site, world.#browser] = await Promise.all([page && site(page), launch(), world.server.start()]);
+    world.#page = page ? `http://127.0.0.1:${world.#site.address().port}/` : world.server.url;
     return world;
   }
 
-  /** @returns {Promise<import("playwright-core").Page>} a page of its own computer, so to speak. */
-  async page() {
-    const context = await this.#browser.newContext();
+  /**
+   * Open a page on a computer of its own, so to speak.
+   *
+   * @param {string} address of another page than that of this world.
+   * @param {import("playwright-core").BrowserContextOptions} options such as the size of its window.
+   * @returns {Promise<import("playwright-core").Page>} it keeps what it has `said` on its console, and `asked` for.
+   */
+  async page(address = this.#page, options = {}) {
+    const context = await this.#browser.newContext(options);
     const page = await context.newPage();
-    const said = [];
-    page.said = said;
+    const [said, asked] = [[], []];
+    Object.assign(page, { said, asked });
     page.on("console", (message) => said.push(message.text()));
     page.on("pageerror", (error) => said.push(String(error)));
-    await page.goto(this.#page);
+    page.on("request", (request) => asked.push(request.url()));
+    await page.goto(address);
     return page;
   }
 
@@ -153,16 +171,17 @@ export class World {
     return pages;
   }
 
-  /** Close all pages. */
+  /** Close all pages, and start the server if a test has left it stopped. */
   async leave() {
     await Promise.all(this.#browser.contexts().map((context) => context.close()));
+    await this.server.start();
   }
 
   /** Close everything. */
   async close() {
     await this.#browser.close();
-    this.#site.closeAllConnections();
-    this.#site.close();
+    this.#site?.closeAllConnections();
+    this.#site?.close();
     await this.server.close();
   }
 }
