@@ -12,8 +12,9 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from rendezvous.limits import SocketLimits
 from rendezvous.testing import MemorySocket
 from rendezvous.web.sockets import sockets as module
-from rendezvous.web.sockets.socket import CLOSE_TIME, FRAMES, text_frame
+from rendezvous.web.sockets.socket import CLOSE_TIME, FRAMES
 from rendezvous.web.sockets.sockets import PING_INTERVAL
+from rendezvous.wire.frames import text_frame
 from rendezvous.wire.signal import PONG
 from tests._socket_case import HOME, SocketTestCase
 

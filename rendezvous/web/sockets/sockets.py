@@ -19,6 +19,7 @@ from rendezvous.errors import Forbidden, Full, Malformed, UpgradeRequired
 from rendezvous.limits import SocketLimits
 from rendezvous.web.cors import Cors
 from rendezvous.web.sending import Sender
+from rendezvous.web.sockets.frames import Batch
 from rendezvous.web.sockets.socket import Conversation, Socket
 from rendezvous.web.sources import source_of
 from rendezvous.web.turns import Turns
@@ -56,6 +57,7 @@ class Sockets:
         self._sender = sender
         self._cors = cors
         self._turns = Turns(clock)
+        self._batch = Batch()
         self._shares = Shares("WebSockets", code="source-sockets")
         # In the order of their next pings: when that is, and how often they were heard of before the last one.
         self._open: OrderedDict[Socket, tuple[float, int]] = OrderedDict()
@@ -105,7 +107,9 @@ class Sockets:
         transport = channel.transport
         lost = channel.connectionLost
 
-        socket = Socket(conversation, self.limits, source, self._clock, self._turns, self._sender, self._gone)
+        socket = Socket(
+            conversation, self.limits, source, self._clock, self._turns, self._batch, self._sender, self._gone
+        )
         # The channel produces for the transport; from now on the socket does.
         transport.unregisterProducer()
         channel._protocolUpgradeForWebsockets(socket)
