@@ -40,6 +40,12 @@ class HandshakeTests(SocketTestCase):
             self.assertEqual(response.headers["upgrade"].lower(), "websocket")
             self.assertNotIn("sec-websocket-extensions", response.headers)
 
+    def test_request_is_forgotten(self) -> None:
+        """Its headers would take as much memory as all the rest of a socket, for as long as the socket is open."""
+        socket = self.socket()
+        self.assertEqual(socket.status, 101)
+        self.assertEqual(socket.connection._channel.requests, [])
+
     def test_handshake_that_is_none(self) -> None:
         """A header that is missing, wrong or unreadable is said, and the connection is still one of HTTP."""
         for name, value in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +22,7 @@ SENDINGS = st.lists(
         st.builds(TextMessage, data=st.text(max_size=200), message_finished=st.booleans()),
         st.builds(BytesMessage, data=st.binary(max_size=30), message_finished=st.booleans()),
         st.builds(Ping, payload=st.binary(max_size=20)),
+        st.builds(Pong, payload=st.binary(max_size=20)),
     ),
     max_size=8,
 )
@@ -29,10 +30,10 @@ SENDINGS = st.lists(
 
 def by_hand(sent: list[Event]) -> bytes:
     """:returns: the frames, also where a client may not send them one after the other."""
-    opcodes = {TextMessage: 1, BytesMessage: 2, Ping: 9}
+    opcodes = {TextMessage: 1, BytesMessage: 2, Ping: 9, Pong: 10}
     made = b""
     for event in sent:
-        payload = event.payload if isinstance(event, Ping) else event.data  # type: ignore[attr-defined]
+        payload = event.payload if isinstance(event, (Ping, Pong)) else event.data  # type: ignore[attr-defined]
         payload = payload.encode() if isinstance(payload, str) else bytes(payload)
         first = opcodes[type(event)] | (0x80 if getattr(event, "message_finished", True) else 0)
         size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
@@ -46,7 +47,7 @@ def told(event: str | Event) -> object:
         return ("text", event, True)
     if isinstance(event, Message):
         return ("text" if isinstance(event, TextMessage) else "bytes", event.data, event.message_finished)
-    return event
+    return "pong" if isinstance(event, Pong) else event  # Its payload is of no interest.
 
 
 def joined(events: list[object]) -> list[object]:

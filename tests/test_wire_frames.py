@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import TextMessage
+from wsproto.events import Ping, Pong, TextMessage
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.wire.frames import span, text_frame, whole_text
+from rendezvous.wire.frames import PING, span, text_frame, whole_pong, whole_text
 
 TEXTS = st.text(max_size=300) | st.integers(0, 70_000).map("é".__mul__)
 
@@ -73,6 +73,29 @@ class WholeTextTests(SynchronousTestCase):
         if found is not None:
             self.assertTrue(at + 6 <= found[1] <= len(data))
             self.assertEqual(span(data, at), found[1] - at)
+
+
+class PongTests(SynchronousTestCase):
+    """Answers to pings."""
+
+    def test_ping_is_that_of_wsproto(self) -> None:
+        """With nothing in it."""
+        self.assertEqual(PING, Connection(ConnectionType.SERVER).send(Ping()))
+
+    @given(st.binary(max_size=125), st.binary(max_size=5))
+    def test_whole_pong_is_passed_over(self, payload: bytes, before: bytes) -> None:
+        """Whatever is in it; one that is not whole is left."""
+        frame = Connection(ConnectionType.CLIENT).send(Pong(payload))
+        self.assertEqual(whole_pong(before + frame + b"more", len(before)), len(before) + len(frame))
+        self.assertIsNone(whole_pong(before + frame[:-1], len(before)))
+
+    def test_other_frames_are_left(self) -> None:
+        """Other first bytes, no mask, and lengths that a control frame may not have."""
+        good = Connection(ConnectionType.CLIENT).send(Pong(b"a"))
+        for first in set(range(256)) - {0x8A}:
+            self.assertIsNone(whole_pong(bytes((first,)) + good[1:], 0))
+        for second in (0x01, 0xFE, 0xFF):
+            self.assertIsNone(whole_pong(b"\x8a" + bytes((second,)) + bytes(200), 0))
 
 
 class SpanTests(SynchronousTestCase):

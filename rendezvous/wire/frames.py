@@ -1,15 +1,20 @@
 """
-Frames of WebSockets (RFC 6455, section 5.2), as far as nearly all of them are alike: a whole text message in one frame.
+Frames of WebSockets (RFC 6455, section 5.2), as far as nearly all of them are alike: whole text messages, and pongs.
 
-Nothing else is read here, and nothing is judged. What :func:`whole_text` does not take may be in order or not.
+Nothing else is read here, and nothing is judged: what is not taken may be in order or not.
 """
 
 from __future__ import annotations
 
-__all__ = ["span", "text_frame", "whole_text"]
+__all__ = ["PING", "span", "text_frame", "whole_pong", "whole_text"]
+
+#: A ping of a server, with nothing in it (RFC 6455, section 5.5.2).
+PING = b"\x89\x00"
 
 #: The first byte of a whole text message: the last frame, no reserved bit, opcode 1.
 _TEXT = 0x81
+#: That of a pong.
+_PONG = 0x8A
 #: In the second byte: what is sent by a client is masked.
 _MASKED = 0x80
 #: Lengths in the second byte that say that the length comes behind it, in two bytes or in eight.
@@ -55,6 +60,18 @@ def whole_text(data: bytes, at: int) -> tuple[str, int] | None:
         return plain.to_bytes(size, "little").decode(), end
     except UnicodeDecodeError:
         return None
+
+
+def whole_pong(data: bytes, at: int) -> int | None:
+    """
+    Pass over a pong of a client, all of which is there.
+
+    :returns: where the next frame begins; ``None`` if there is anything else.
+    """
+    if len(data) < at + 6 or data[at] != _PONG or not _MASKED <= data[at + 1] < _MASKED + _TWO:
+        return None
+    end = at + 6 + data[at + 1] - _MASKED
+    return end if end <= len(data) else None
 
 
 def span(data: bytes, at: int) -> int | None:

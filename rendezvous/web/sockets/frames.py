@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import Event
+from wsproto.events import Event, Pong
 
-from rendezvous.wire.frames import span, whole_text
+from rendezvous.wire.frames import span, whole_pong, whole_text
 
 __all__ = ["Batch", "Frames", "Receiver"]
 
+#: What is in a pong is of no interest: no ping of this server has anything in it.
+_A_PONG = Pong()
 _READABLE = (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING)
 
 
@@ -19,15 +21,14 @@ class Frames:
     """
     The frames of one connection.
 
-    A whole text message in one frame is what pages send, and is read here. All else is left to wsproto, which needs ten
-    times as long for a frame: fragments, control frames, and what RFC 6455 does not allow. It gets one frame at a time,
-    so that it is known where the next one begins.
-
-    :ivar wire: wsproto's connection.
+    Whole text messages are what pages send, and pongs what their browsers send; both are read here. All else is left to
+    wsproto, which needs ten times as long for a frame: fragments, other control frames, and what RFC 6455 does not
+    allow. It gets one frame at a time, so that it is known where the next one begins. Most sockets do without it to
+    their end, and save 1.4 KB.
     """
 
     def __init__(self) -> None:
-        self.wire = Connection(ConnectionType.SERVER)
+        self._wire: Connection | None = None
         self._rest = b""
         self._at = 0
         # Bytes of the frame that wsproto reads.
@@ -37,9 +38,21 @@ class Frames:
         # Whether wsproto may have events that nobody has asked for.
         self._is_behind = False
 
+    @property
+    def wire(self) -> Connection:
+        """:returns: wsproto's connection."""
+        if self._wire is None:
+            self._wire = Connection(ConnectionType.SERVER)
+        return self._wire
+
+    @property
+    def state(self) -> ConnectionState:
+        """:returns: how much of the closing handshake was done."""
+        return ConnectionState.OPEN if self._wire is None else self._wire.state
+
     def receive(self, data: bytes) -> None:
         """Take what has arrived. It is dropped if the other side has nothing more to say."""
-        if self.wire.state in _READABLE:
+        if self.state in _READABLE:
             self._rest = self._rest[self._at :] + data
             self._at = 0
 
@@ -48,11 +61,14 @@ class Frames:
         if self._is_behind:
             yield from self.wire.events()
             self._is_behind = False
-        while self._at < len(self._rest) and self.wire.state in _READABLE:
+        while self._at < len(self._rest) and self.state in _READABLE:
             found = None if self._left or self._is_within else whole_text(self._rest, self._at)
             if found is not None:
                 text, self._at = found
                 yield text
+            elif not self._left and (end := whole_pong(self._rest, self._at)) is not None:
+                self._at = end
+                yield _A_PONG
             elif self._pass_on():
                 self._is_behind = True
                 yield from self.wire.events()

@@ -27,6 +27,7 @@ from rendezvous.web.sending import SMALL, Sender
 from rendezvous.web.sockets.frames import Batch, Frames
 from rendezvous.web.transports import send_at_once
 from rendezvous.web.turns import Turns
+from rendezvous.wire.frames import PING
 
 __all__ = ["CLOSE_TIME", "Conversation", "Socket"]
 
@@ -99,7 +100,6 @@ class Socket(StreamProtocol):
         self._sender = sender
         self._gone = gone
         self._frames = Frames()
-        self._wire = self._frames.wire
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._pieces: list[str] = []
@@ -144,9 +144,9 @@ class Socket(StreamProtocol):
         self._is_over = True
         self._stop_later()
         self.flush()
-        if self._wire.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
-            self.transport.write(self._wire.send(CloseConnection(code, reason)))
-        if self._wire.state is ConnectionState.CLOSED:
+        if self._frames.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            self.transport.write(self._frames.wire.send(CloseConnection(code, reason)))
+        if self._frames.state is ConnectionState.CLOSED:
             self.transport.loseConnection()
         else:
             # To close at once, with unread bytes in the kernel, would reset the connection before the code is read.
@@ -191,7 +191,7 @@ class Socket(StreamProtocol):
     def ping(self) -> None:
         """Ask for a sign of life (RFC 6455, section 5.5.2)."""
         if not self._is_over:
-            self.transport.write(self._wire.send(Ping()))
+            self.transport.write(PING)
 
     def _reserve(self, size: int) -> bool:
         if self._unread + size > self._limits.unread:
@@ -252,7 +252,7 @@ class Socket(StreamProtocol):
     def _read_frames(self) -> None:
         for number, event in enumerate(self._frames.events(), 1):
             rest = self._take(event)
-            if self._wire.state is ConnectionState.CLOSED:
+            if self._frames.state is ConnectionState.CLOSED:
                 return
             if rest > 0 and not self._is_over:
                 self._wait_for(rest)
@@ -297,7 +297,7 @@ class Socket(StreamProtocol):
             cost = self._add(event)
         elif isinstance(event, Ping):
             if not self._is_over:
-                self.transport.write(self._wire.send(event.response()))
+                self.transport.write(self._frames.wire.send(event.response()))
         elif isinstance(event, CloseConnection):
             self._closed(event)
         elif not isinstance(event, Pong):  # pragma: no cover
@@ -336,7 +336,7 @@ class Socket(StreamProtocol):
             return 0.0
 
     def _closed(self, event: CloseConnection) -> None:
-        if self._wire.state is ConnectionState.CLOSED:
+        if self._frames.state is ConnectionState.CLOSED:
             self._stop_later()
             self.transport.loseConnection()
         else:

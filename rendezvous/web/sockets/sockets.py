@@ -126,6 +126,8 @@ class Sockets:
         self._shares.add(source)
         self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1
         self._expect()
+        # With its headers it takes as much memory as all the rest of a socket.
+        channel.requests.remove(request)
         transport.write(answer)
         socket.opened()
 
