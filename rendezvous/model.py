@@ -60,12 +60,14 @@ class Events:
     :ivar events: in order.
     :ivar complete: whether no event of the peer between the asked number and the first of these is lost.
     :ivar cursor: the number to go on from.
+    :ivar changes: of topics that are watched, in order.
     :ivar missed: topics of which some changes are lost, each with the number to go on from.
     :ivar more: whether there is more to read at once.
     """
 
-    events: Sequence[Event | TopicEvent]
+    events: Sequence[Event]
     complete: bool
     cursor: int
+    changes: Sequence[TopicEvent] = ()
     missed: Mapping[str, int] = attrs.field(factory=dict)
     more: bool = False

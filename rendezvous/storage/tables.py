@@ -25,13 +25,13 @@ from rendezvous.core.presence.logouts import Logouts
 from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.states import PresenceState, Timers
 from rendezvous.core.shares import Shares, share_of
-from rendezvous.core.signaling.events import Event, invited
+from rendezvous.core.signaling.events import invited
 from rendezvous.core.signaling.listings import Listings
 from rendezvous.core.signaling.sessions import Sessions
 from rendezvous.core.signaling.signaling import Signaling
 from rendezvous.core.signaling.specs import characters
 from rendezvous.core.signaling.table import OfferTable
-from rendezvous.core.signaling.watches import TopicEvent, Watch
+from rendezvous.core.signaling.watches import Watch
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound
@@ -231,17 +231,18 @@ class Tables:
         complete = kept.covers(peer, given, now)
         # A number from an earlier life of the server: all that there is comes after it.
         start = given if given <= kept.latest else 0
-        events: list[Event | TopicEvent] = [*kept.since(peer, start, now)]
-        events += [invited(each) for each in self._invitations(peer, now) if each.seq > start]
+        events = kept.since(peer, start, now)
+        invitations = [each for each in self._invitations(peer, now) if each.seq > start]
+        if invitations:
+            events = sorted([*events, *map(invited, invitations)], key=attrgetter("seq"))
         if not topics:
-            events.sort(key=attrgetter("seq"))
             return Events(events, complete, events[-1].seq if events else max(start, kept.latest))
         news = self.offers.changes({topic: max(begin, given) for topic, begin in topics.items()}, now, most)
-        events = sorted([*events, *news.events], key=attrgetter("seq"))
         if news.until is None:
-            return Events(events, complete, max(start, kept.latest), news.missed)
+            return Events(events, complete, max(start, kept.latest), news.events, news.missed)
         until = news.until
-        return Events([each for each in events if each.seq <= until], complete, until, news.missed, True)
+        before = [each for each in events if each.seq <= until]
+        return Events(before, complete, until, news.events, news.missed, True)
 
     def watch(self, topic: str, now: float, source: SourceNetwork) -> Watch:
         """:returns: a watch of a topic, to be closed."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from heapq import merge
+from operator import attrgetter
 from typing import Protocol
 
 import attrs
@@ -229,10 +231,10 @@ def _items(news: Events, ahead: int) -> Iterator[Item]:
     resets = [] if news.complete else [b"{}"]
     if news.missed:
         resets.append(encode({"topics": list(news.missed)}))
-    for event in news.events:
+    for event in merge(news.events, news.changes, key=attrgetter("seq")):
         yield _item(resets, event, ahead)
         resets = []
-    if not news.events:
+    if not (news.events or news.changes):
         # Its id counts: a quiet stream can be resumed however long it was quiet.
         yield Item(resets, news.cursor, "", b"")
 

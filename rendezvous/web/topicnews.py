@@ -63,9 +63,9 @@ class TopicReader:
         news = await self.store.events_since("", self.since, self.seconds(), {self.topic: -1}, self.limit)
         if news.missed:
             return await self._listed()
-        events = [event for event in news.events if isinstance(event, TopicEvent)]
-        offers = tuple(event.offer for event in events if event.offer is not None and not self._is_hidden(event.offer))
-        gone = [event for event in events if event.gone is not None]
+        found = [event.offer for event in news.changes if event.offer is not None]
+        offers = tuple(offer for offer in found if not self._is_hidden(offer))
+        gone = [event for event in news.changes if event.gone is not None]
         return TopicSeen(Page(offers), gone, news.cursor, False, bool(offers or gone or news.more))
 
     async def _listed(self) -> TopicSeen:
