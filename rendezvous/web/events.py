@@ -29,7 +29,7 @@ __all__ = ["EventRoutes"]
 
 class EventRoutes:
     """
-    ``protocol/offers``, Events.
+    ``protocol/events``.
 
     :param tickets: those that were not used yet.
     :param sockets: the open WebSockets.
@@ -47,9 +47,17 @@ class EventRoutes:
     def routes(self) -> list[Route]:
         """:returns: the routes."""
         route = partial(Route, tag="offers", credential=True, errors=(429,))
-        stream = partial(route, params=("Last-Event-ID", "lastEventId", "ticket", "watched", "watched-one"))
+        params = ("Last-Event-ID", "lastEventId", "ticket", "watched", "watched-one")
         return [
-            stream("GET", "/events", self.events, response=None, media="text/event-stream"),
+            route(
+                "GET",
+                "/events",
+                self.events,
+                params=params,
+                response=None,
+                media="text/event-stream",
+                errors=(403, 426, 429),
+            ),
             route("POST", "/events/ticket", self.ticket, response="Ticket"),
         ]
 

@@ -1,5 +1,5 @@
 """
-The messages of ``/events`` as a WebSocket. See ``docs/protocol/offers.rst``, Events.
+The messages of ``/events`` as a WebSocket. See ``docs/protocol/events.rst``.
 
 A client's message is a JSON object with a ``type``, the server's one with an ``event``.
 """
