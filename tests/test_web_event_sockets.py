@@ -6,6 +6,7 @@ import json
 from typing import Any
 from unittest import mock
 
+from rendezvous.core.sources import UNKNOWN
 from rendezvous.storage.notifier import WAITING_PER_KEY
 from rendezvous.testing import MemorySocket
 from rendezvous.web.feed import KEEP_ALIVE
@@ -402,6 +403,23 @@ class LimitTests(EventSocketCase):
         [(event, data)] = self.told(socket)
         self.assertEqual((event, len(data["sdp"])), ("answer", 65_536))
         self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
+
+    def test_long_event_without_room(self) -> None:
+        """Closes the connection, because another client needs the room; nothing is lost by that."""
+        offer_id = self.publish()
+        socket = self.page()
+        last_id = self.objects(socket)[-1]["id"]
+        sender = self.server.rendezvous._gate.sender
+        room = sender._most - sender.unread - 100_000
+        sender.reserve(UNKNOWN, room)
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.server.reactor.advance(0)
+        self.assertEqual(self.told(socket), [])
+        self.assertTrue(socket.connection.closed)
+        socket.lose()
+        sender.release(UNKNOWN, room)
+        self.assertEqual((sender.unread, len(self.news)), (0, 0))
+        self.assertEqual(self.watched(self.page(lastEventId=last_id)), [("answer", offer_id)])
 
     def test_fault(self) -> None:
         """Is logged, and closes the socket; a stranger learns nothing of it."""

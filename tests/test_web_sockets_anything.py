@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.testing import MemoryReactor, MemoryServer, MemorySocket
 
-TARGETS = ("/signal", "/peerjs?key=peerjs&id=mallory&token=t")
+TARGETS = ("/signal", "/peerjs?key=peerjs&id=mallory&token=t", "/events?topics=doc")
 
 #: Values of JSON, with the words of the protocols among them.
 WORDS = st.sampled_from(
@@ -25,6 +25,7 @@ WORDS = st.sampled_from(
         "LEAVE",
         "EXPIRE",
         "HEARTBEAT",
+        "authenticate",
         "OPEN",
         "doc",
         "mallory",
@@ -37,7 +38,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 MESSAGES = st.dictionaries(
-    st.sampled_from(["type", "topic", "topics", "payload", "dst", "src", "data"]), WORDS | VALUES
+    st.sampled_from(["type", "topic", "topics", "payload", "dst", "src", "data", "credential"]), WORDS | VALUES
 )
 
 #: Frames with any first bytes, masked or not, with lengths that are right or not.

@@ -173,12 +173,14 @@ class Socket(StreamProtocol):
         """
         if self._is_over:
             return
-        if (self._paused_at is not None or len(frame) > SMALL) and not self._reserve(len(frame)):
+        if self._paused_at is None and len(frame) <= SMALL:
+            send_at_once(self.transport, (frame,))
+        elif not self._reserve(len(frame)):
             self.abort()
-            return
-        send_at_once(self.transport, (frame,))
-        if self._paused_at is None:
-            self._has_read()
+        else:
+            send_at_once(self.transport, (frame,))
+            if self._paused_at is None:
+                self._has_read()
 
     @property
     def is_paused(self) -> bool:
