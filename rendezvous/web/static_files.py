@@ -27,6 +27,7 @@ _DEMO_FILES = {
     "icon.svg": "image/svg+xml",
     "call.js": _SCRIPT,
     "demo.js": _SCRIPT,
+    "link.js": _SCRIPT,
     "people.js": _SCRIPT,
     "talk.js": _SCRIPT,
     "words.js": _SCRIPT,
