@@ -298,7 +298,9 @@ class Settings:
         default=(),
         converter=_texts,
         metadata=_about(
-            f"turn a protocol or the demo page off: {', '.join(Protocol)} (repeatable)", one_of(list(Protocol)), many=True
+            f"turn a protocol or the demo page off: {', '.join(Protocol)} (repeatable)",
+            one_of(list(Protocol)),
+            many=True,
         ),
     )
     store: str = option(

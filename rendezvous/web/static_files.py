@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
-from twisted.web.http import NOT_MODIFIED, PERMANENT_REDIRECT, Request
+from twisted.web.http import NOT_MODIFIED, Request
 
 from rendezvous.core.protocols import Protocol
 from rendezvous.errors import NotFound
@@ -34,8 +35,8 @@ _DEMO_FILES = {
 }
 
 #: What the demo page may load and do: scripts, styles, images and requests of this server only, nothing inline, and no
-#: frame around it. Files of other peers are ``blob:``. Browsers since 2022 take WebSockets of the same host and port for
-#: ``'self'``.
+#: frame around it. Files of other peers are ``blob:``. For browsers since 2022, ``'self'`` includes WebSockets of the
+#: same host and port.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -48,12 +49,17 @@ _PAGE_FIELDS = {
 }
 
 
+@cache
+def _read(name: str) -> bytes:
+    return (_FOLDER / name).read_bytes()
+
+
 class _File:
     """
-    A file, which is read once.
+    A file, which a process reads once.
 
-    Browsers keep it, and ask each time whether it is still the same (RFC 9110, section 13.1.2). So a page and the module
-    that it loads are of the same version, also right after an update of the server.
+    Browsers keep it, and ask each time whether it is still the same (RFC 9110, section 13.1.2). So a page and the
+    module that it loads are of the same version, also right after an update of the server.
 
     :param name: of the file, below ``static``.
     :param media: its media type.
@@ -61,7 +67,7 @@ class _File:
     """
 
     def __init__(self, name: str, media: str, fields: Mapping[str, str] | None = None) -> None:
-        self._data = (_FOLDER / name).read_bytes()
+        self._data = _read(name)
         self._media = media.encode("ascii")
         self._tag = '"' + hashlib.sha256(self._data).hexdigest()[:32] + '"'
         every = {"Cache-Control": "no-cache", "ETag": self._tag, "X-Content-Type-Options": "nosniff", **(fields or {})}
@@ -82,7 +88,7 @@ class _File:
 
 class StaticRoutes:
     """
-    The routes of files. They are read when this is made.
+    The routes of files.
 
     :param sender: bounds what clients have not read.
     """
@@ -97,21 +103,9 @@ class StaticRoutes:
         """:returns: the routes."""
         demo = Protocol.DEMO
         return [
-            Route(
-                "GET", "/rendezvous.js", self.module, tag="about", response=None, media=_SCRIPT, needs_store=False
-            ),
+            Route("GET", "/rendezvous.js", self.module, tag="about", response=None, media=_SCRIPT, needs_store=False),
             Route("GET", "/rendezvous.d.ts", self.types, tag="about", response=None, media=_TYPES, needs_store=False),
             Route("GET", "/demo", self.page, tag=demo, response=None, media=_PAGE, needs_store=False),
-            Route(
-                "GET",
-                "/demo/",
-                self.with_slash,
-                tag=demo,
-                status=PERMANENT_REDIRECT,
-                response=None,
-                media="",
-                needs_store=False,
-            ),
             Route("GET", "/demo/<file>", self.part, tag=demo, response=None, media="*/*", needs_store=False),
         ]
 
@@ -127,11 +121,6 @@ class StaticRoutes:
         """The demo page."""
         # Its links are relative to this path, so that they hold below any other path too.
         await self._page.answer(request, self._sender)
-
-    async def with_slash(self, request: Request) -> None:
-        """A redirect to the demo page."""
-        request.setResponseCode(PERMANENT_REDIRECT)
-        request.setHeader(b"Location", b"../demo")
 
     async def part(self, request: Request, file: str) -> None:
         """A style, a script or the icon of the demo page."""

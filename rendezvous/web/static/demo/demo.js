@@ -83,12 +83,14 @@ async function copy(link) {
 function follow(room, call, own) {
   room.on("state", state => showState(state))
   room.on("error", error => talk.note(error.message))
-  room.on("join", peer => {
+  const arrive = peer => {
     people.add(peer.id, peer.name)
     people.path(peer.id, peer.path)
     talk.note(`${people.name(peer.id)} has joined.`)
     if (own.name !== room.name) room.send({ kind: "name", name: own.name }, peer).catch(() => {})
-  })
+  }
+  room.on("join", arrive)
+  for (const peer of room.peers.values()) arrive(peer)
   room.on("leave", (peer, reason) => {
     talk.note(`${people.name(peer.id)} has left. ${plain(reason, 200)}`.trim())
     call.forget(peer)
@@ -186,9 +188,6 @@ async function begin() {
     offerForms(room, own)
     for (const fields of document.querySelectorAll("fieldset")) fields.disabled = false
     showState(room.state)
-    addEventListener("pagehide", () => room.leave())
-    // A browser may bring the page back as it was, but its connections have ended.
-    addEventListener("pageshow", event => event.persisted && location.reload())
   } catch (error) {
     showState("closed", `No room could be joined: ${error.message}`)
   }
