@@ -1899,6 +1899,7 @@ class Room {
   #stops = []
   #timer = null
   #ready = withResolvers()
+  #held = []
 
   constructor(client, topic, { name = "", secret = "", streams = [] }) {
     this.#client = client
@@ -1942,6 +1943,7 @@ class Room {
     try {
       await client.feed.opened()
       await this.#ready.promise
+      client.environment.setTimeout(() => this.#release(), 0)
     } catch (error) {
       this.leave()
       throw error
@@ -1996,7 +1998,7 @@ class Room {
       this.#setState("connected")
     } catch (error) {
       this.#ready.reject(error)
-      this.#listeners.emit("error", error)
+      this.#emit("error", error)
     }
   }
 
@@ -2051,10 +2053,22 @@ class Room {
     }
   }
 
+  /** Who joins must have the chance to listen before the first event. */
+  #emit(...event) {
+    if (this.#held) this.#held.push(event)
+    else this.#listeners.emit(...event)
+  }
+
+  #release() {
+    const held = this.#held
+    this.#held = null
+    for (const event of held) this.#listeners.emit(...event)
+  }
+
   #setState(state) {
     if (this.state === state) return
     this.state = state
-    this.#listeners.emit("state", state)
+    this.#emit("state", state)
   }
 
   #listed(offers) {
@@ -2106,15 +2120,15 @@ class Room {
     this.peers.set(peer.id, peer)
     const known = this.#known.get(peer.id)
     if (known) known.tries = 0
-    this.#listeners.emit("join", peer)
+    this.#emit("join", peer)
   }
 
   #closed(peer, error, wasOpen) {
     if (wasOpen) {
       if (this.peers.get(peer.id) === peer) this.peers.delete(peer.id)
-      this.#listeners.emit("leave", peer, error.message)
+      this.#emit("leave", peer, error.message)
     } else if (this.state !== "closed" && error.code !== "closed" && error.code !== "wrong-secret") {
-      this.#listeners.emit("failed", { id: peer.id, name: peer.name }, error)
+      this.#emit("failed", { id: peer.id, name: peer.name }, error)
     }
     const known = this.#known.get(peer.id)
     // One that does not know the secret of the room is not of this room.
@@ -2124,8 +2138,8 @@ class Room {
   }
 
   #pass(event, value, peer) {
-    const isWanted = this.#listeners.has(event)
-    this.#listeners.emit(event, value, peer)
+    const isWanted = this.#held !== null || this.#listeners.has(event)
+    this.#emit(event, value, peer)
     return isWanted
   }
 
