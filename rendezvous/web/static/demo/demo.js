@@ -142,29 +142,44 @@ function offerForms(room, own) {
   })
 }
 
-function receiver() {
-  const to = element("to").value
-  return to ? { to, whom: people.name(to) } : { to: undefined, whom: "everyone" }
+/**
+ * @param {object} room
+ * @param {string} to the id of a peer; empty for everyone
+ * @returns {{receivers: {id: string, name: string}[], whom: string}} those who are there, and the words for them
+ */
+function chosen(room, to) {
+  const ids = to ? [to] : Array.from(room.peers.keys())
+  const receivers = ids.map(id => ({ id, name: people.name(id) }))
+  return { receivers, whom: to ? people.name(to) : "everyone" }
 }
 
 async function say(room) {
   const text = plain(element("text").value, TEXT_CHARS)
   if (!text) return
-  if (room.peers.size === 0) return talk.note("There is no one here yet to read it.")
-  const { to, whom } = receiver()
+  const to = element("to").value
+  const { receivers, whom } = chosen(room, to)
+  if (receivers.length === 0) return talk.note("There is no one here yet to read it.")
+  talk.message(to ? `You, to ${whom}` : "You", text, { isOwn: true })
+  element("text").value = ""
   try {
-    await room.send({ kind: "chat", text, isPrivate: to !== undefined }, to)
-    talk.message(to ? `You, to ${whom}` : "You", text, { isOwn: true })
-    element("text").value = ""
+    await room.send({ kind: "chat", text, isPrivate: to !== "" }, to || undefined)
   } catch (error) {
-    talk.note(`That was not sent: ${error.message}`)
+    talk.note(`This did not reach ${whom}: ${error.message}`)
   }
 }
 
+let sending = Promise.resolve()
+
+/** Send files one after the other: a hundred at a time would all be slow. */
 function sendFiles(room, files) {
-  if (files.length && room.peers.size === 0) return talk.note("There is no one here yet to get a file.")
-  const { to, whom } = receiver()
-  for (const file of files) talk.send(room, file, to, whom)
+  const to = element("to").value
+  for (const file of files) {
+    sending = sending.then(() => {
+      const { receivers, whom } = chosen(room, to)
+      if (receivers.length === 0) return talk.note(`There is no one here yet to get ${file.name}.`)
+      return talk.send(room, file, receivers, whom)
+    })
+  }
 }
 
 async function begin() {

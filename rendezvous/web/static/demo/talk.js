@@ -59,22 +59,30 @@ export class Talk {
    *
    * @param {object} room as of the client module
    * @param {File} file
-   * @param {string | undefined} to the id of a peer, or nothing for everyone
-   * @param {string} whom the peer's name, or "everyone"
+   * @param {{id: string, name: string}[]} receivers peers, one at least
+   * @param {string} whom the words for all of them
    */
-  async send(room, file, to, whom) {
+  async send(room, file, receivers, whom) {
     const transfer = this.#transfer("own", "You", `${file.name}, ${inBytes(file.size)}, to ${whom}`, file.size)
-    const sent = new Map()
+    const sent = new Map(receivers.map(({ id }) => [id, 0]))
     const progress = ({ peer, sent: bytes }) => {
       sent.set(peer.id, bytes)
       transfer.progress(Math.min(...sent.values()))
     }
-    try {
-      await room.sendFile(file, to, progress)
-      transfer.done("Sent")
-    } catch (error) {
-      transfer.fail(error.message)
+    const failures = []
+    const sendTo = async ({ id, name }) => {
+      try {
+        await room.sendFile(file, id, progress)
+      } catch (error) {
+        sent.delete(id)
+        failures.push(receivers.length > 1 ? `${name}: ${error.message}` : error.message)
+      }
     }
+    await Promise.all(receivers.map(sendTo))
+    if (failures.length === 0) return transfer.done("Sent")
+    const others = receivers.length - failures.length
+    if (receivers.length > 1) failures.unshift(`Sent to ${others} of ${receivers.length}.`)
+    return transfer.fail(failures.join(" "))
   }
 
   #offer(item, blob, name, type) {
