@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Session
     from rendezvous.core.signaling.pages import Page
     from rendezvous.core.signaling.specs import OfferSpec
+    from rendezvous.core.signaling.watches import Watch
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.limits import Bounds
     from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
@@ -118,6 +119,12 @@ class IPresenceStore(Interface):
 class ISubscription(Protocol):
     """A place among those that wait for changes. As a context manager it closes itself."""
 
+    def add(self, key: Key) -> None:
+        """Wait for changes of another key too. The place counts once, however many keys it has."""
+
+    def remove(self, key: Key) -> None:
+        """Wait no longer for changes of a key."""
+
     def changed(self) -> Deferred[None]:
         """
         Wait for the next change.
@@ -147,8 +154,8 @@ class ISignalingStore(Interface):
 
     def subscribe(key: Key) -> ISubscription:
         """
-        Wait for changes of a peer's events (:class:`~rendezvous.core.notes.PeerEvents`) or of one side of an offer
-        (:class:`~rendezvous.core.notes.OfferSide`).
+        Wait for changes of what a key names (:mod:`rendezvous.core.notes`): a peer's events, one side of an offer, a
+        topic that is watched.
 
         :returns: a place among those that wait; to be closed. Subscribe before you look: then no change is missed.
         :raises TooMany: as many wait for this key as may.
@@ -198,12 +205,27 @@ class ISignalingStore(Interface):
     async def candidates(offer_id: str, peer: str, now: float, since: int) -> Page[Candidate, int]:
         """A page of the other side's candidates."""
 
-    async def events_since(peer: str, seq: int | None, now: float) -> Events:
+    async def events_since(
+        peer: str, seq: int | None, now: float, topics: Mapping[str, int] = ..., most: int | None = None
+    ) -> Events:
         """
-        A peer's events after one with this number; after the latest of all, if ``None``.
+        A peer's events after one with this number; after the latest of all, if ``None``. They tell whether some before
+        them are lost, and where to go on.
 
-        They tell whether some before them are lost, and where to go on.
+        :param topics: topics that are watched and read too, each with a number before which nothing of it is read.
+        :param most: of the changes at a time, below the store's own limit.
         """
+
+    def watch(topic: str, now: float, source: SourceNetwork = ...) -> Watch:
+        """
+        Write down from now on which offers appear in a topic and which end there, until some time after the last watch
+        was closed (:meth:`rendezvous.core.signaling.watches.Watches.watch`).
+
+        :raises Malformed: the topic is out of its limits.
+        """
+
+    def watching(topics: Sequence[str]) -> int:
+        """:returns: how many watch these topics, all together."""
 
     def stream_opened(peer: str, now: float) -> Callable[[float], None]:
         """

@@ -24,7 +24,7 @@ from rendezvous.storage.notifier import WAITING_PER_KEY
 from tests._store_case import NOW, StoreCase
 from tests.signaling_tables import NOW_MS, ids, spec
 
-__all__ = ["OFFERS"]
+__all__ = ["OFFERS", "OfferCase"]
 
 A, B = PeerEvents("a"), PeerEvents("b")
 

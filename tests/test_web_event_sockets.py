@@ -1,0 +1,330 @@
+"""``/events`` as a WebSocket: the credential, the events, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest import mock
+
+from rendezvous.core.sources import UNKNOWN
+from rendezvous.storage.notifier import WAITING_PER_KEY
+from rendezvous.testing import MemorySocket
+from rendezvous.web.feed import KEEP_ALIVE
+from rendezvous.web.sending import STALL_TIME
+from rendezvous.web.sockets.events import AUTHENTICATION_TIME
+from tests._event_socket_case import EventSocketCase
+from tests._socket_case import HOME
+from tests._web_case import NOW
+
+START = NOW * 1_000_000
+
+
+class CredentialTests(EventSocketCase):
+    """Who is at the other end."""
+
+    def closed(self, socket: MemorySocket) -> tuple[int | None, str, Any]:
+        """:returns: close code and reason, and what was said before."""
+        [said] = self.objects(socket)
+        self.assertEqual(said["event"], "error")
+        return socket.close_code, socket.close_reason, said["data"]
+
+    def test_first_message(self) -> None:
+        """Brings it: then the stream is open, and says from where it goes on."""
+        socket = self.connect()
+        self.assertEqual(self.objects(socket), [])
+        self.authenticate(socket)
+        opened = {"event": "open", "data": {"peerId": self.alice_id, "topics": []}}
+        self.assertEqual(self.objects(socket), [opened, {"id": str(START), "event": "keep-alive"}])
+
+    def test_bare_key(self) -> None:
+        """Is the other form of it."""
+        key = self.alice["Authorization"].rpartition(":")[2]
+        self.assertEqual(self.objects(self.page({"Authorization": key}))[0]["data"]["peerId"], self.alice_id)
+
+    def test_header(self) -> None:
+        """Of a client that is no browser; then the first message is an ordinary one."""
+        socket = self.connect(self.alice)
+        self.assertEqual([each["event"] for each in self.objects(socket)], ["open", "keep-alive"])
+        self.say(socket, type="ping")
+        self.assertEqual(self.objects(socket), [{"event": "pong"}])
+
+    def test_ticket(self) -> None:
+        """In the query; it opens one socket."""
+        ticket = self.good("POST", "/events/ticket", None, self.alice)["ticket"]
+        self.assertEqual(self.objects(self.connect(ticket=ticket))[0]["data"]["peerId"], self.alice_id)
+        code, reason, data = self.closed(self.connect(ticket=ticket))
+        self.assertEqual((code, reason, data["code"]), (4401, "unauthorized", "unauthorized"))
+
+    def test_wrong(self) -> None:
+        """Closes the socket with the status of the error, and says why."""
+        for credential in ("", "x", "0" * 64, f"{self.alice_id}:{'0' * 64}", "\n"):
+            socket = self.connect()
+            self.say(socket, type="authenticate", credential=credential)
+            self.assertEqual(self.closed(socket)[:2], (4401, "unauthorized"))
+        self.assertEqual(self.closed(self.connect({"Authorization": "Bearer x"}))[0], 4401)
+
+    def test_other_first_message(self) -> None:
+        """Closes the socket: nothing is done for a stranger."""
+        for text in ('{"type":"ping"}', '{"type":"subscribe","topics":["t"]}', '{"type":"later"}', "no json"):
+            socket = self.connect()
+            socket.say(text)
+            code, _, data = self.closed(socket)
+            self.assertEqual((code, data["error"]), (4401, "The first message must be of the type authenticate."))
+
+    def test_no_message(self) -> None:
+        """Closes the socket after ten seconds, and leaves no timer."""
+        socket = self.connect()
+        self.advance(AUTHENTICATION_TIME - 0.5)
+        self.assertEqual(self.objects(socket), [])
+        self.advance(1)
+        self.assertEqual(self.closed(socket)[0], 4401)
+
+    def test_lost_before(self) -> None:
+        """A socket that is lost before it has said anything leaves nothing."""
+        timers = len(self.server.reactor.getDelayedCalls())
+        socket = self.connect()
+        socket.lose()
+        self.assertEqual(len(self.server.reactor.getDelayedCalls()), timers)
+
+    def test_second_credential(self) -> None:
+        """Changes nothing."""
+        socket = self.page()
+        self.authenticate(socket, self.bob)
+        self.publish(self.bob, id="x")
+        self.answer("x", self.alice)
+        self.assertEqual(self.told(socket), [])
+
+    def test_logout(self) -> None:
+        """Closes the socket at once."""
+        socket = self.page()
+        socket.take()
+        self.good("POST", "/logout", None, self.alice)
+        self.assertEqual(self.closed(socket)[:2], (4401, "unauthorized"))
+        self.assertEqual(len(self.news), 0)
+
+
+class EventTests(EventSocketCase):
+    """What is sent."""
+
+    def test_events_of_offers(self) -> None:
+        """Answers, candidates and ends, with the fields and ids of the other form of the stream."""
+        offer_id = self.publish(ttl=60_000)
+        socket, stream = self.page(), self.listen()
+        socket.take()
+        self.answer(offer_id)
+        self.trickle(offer_id, {"n": 1})
+        self.live(60, socket)
+        objects = [each for each in self.objects(socket) if each["event"] != "keep-alive"]
+        self.assertEqual([each["event"] for each in objects], ["answer", "candidate", "expired"])
+        self.assertEqual([each["data"].get("candidate") for each in objects], [None, {"n": 1}, None])
+        text = self.text(stream)
+        for each in objects:
+            data = json.dumps(each["data"], separators=(",", ":"))
+            self.assertIn(f"id: {each['id']}\nevent: {each['event']}\ndata: {data}\n\n", text)
+
+    def test_keep_alive(self) -> None:
+        """After fifteen seconds of silence, with the id after which the stream goes on."""
+        socket = self.page()
+        socket.take()
+        self.advance(KEEP_ALIVE - 1)
+        self.assertEqual(self.objects(socket), [])
+        self.advance(1)
+        [alive] = self.objects(socket)
+        self.assertEqual(alive["event"], "keep-alive")
+        offer_id = self.publish()
+        self.answer(offer_id)
+        again = self.page(lastEventId=alive["id"])
+        self.assertEqual(self.watched(again), [("answer", offer_id)])
+
+    def test_resume(self) -> None:
+        """After each id, what is later comes, and nothing else."""
+        offer_id = self.publish()
+        first = self.page()
+        self.answer(offer_id)
+        self.trickle(offer_id, 1, 2, 3)
+        objects = [each for each in self.objects(first) if each["event"] in ("answer", "candidate")]
+        self.assertEqual(len(objects), 4)
+        for place, each in enumerate(objects):
+            again = self.page(lastEventId=each["id"])
+            found = [other for other in self.objects(again) if other["event"] in ("answer", "candidate")]
+            self.assertEqual(found, objects[place + 1 :])
+
+    def test_reset(self) -> None:
+        """Of an id whose events are no longer known."""
+        offer_id = self.publish()
+        socket = self.page()
+        last_id = self.objects(socket)[-1]["id"]
+        self.answer(offer_id)
+        self.advance(130)
+        self.trickle(offer_id, 1)
+        self.assertEqual(self.watched(self.page(lastEventId=last_id))[0], ("reset", {}))
+
+    def test_id_that_is_none(self) -> None:
+        """Is refused before the handshake."""
+        refused = self.connect(self.alice, lastEventId="x")
+        self.assertEqual((refused.status, json.loads(refused.body)["code"]), (400, "malformed"))
+
+    def test_ping(self) -> None:
+        """Of a page, which cannot send those of the protocol."""
+        socket = self.page()
+        socket.take()
+        self.say(socket, type="ping")
+        self.assertEqual(self.objects(socket), [{"event": "pong"}])
+
+    def test_message_that_is_none(self) -> None:
+        """Is said, and the socket stays."""
+        socket = self.page()
+        socket.take()
+        for text in ("x", "[]", '{"type":"subscribe"}'):
+            socket.say(text)
+            [said] = self.objects(socket)
+            self.assertEqual((said["event"], said["data"]["code"]), ("error", "malformed"))
+        self.say(socket, type="something-new")
+        self.assertEqual(self.objects(socket), [])
+        self.assertIsNone(socket.close_code)
+
+    def test_offers_that_last_as_long_as_a_stream(self) -> None:
+        """A socket is one, from its credential on."""
+        self.publish(id="x", whileConnected=True, ttl=600_000)
+        stranger = self.connect()
+        self.advance(9)
+        self.authenticate(stranger)
+        self.live(60, stranger)
+        self.assertEqual(len(self.mine()), 1)
+        stranger.lose()
+        self.advance(5)
+        self.assertEqual(self.mine(), [])
+
+
+class LimitTests(EventSocketCase):
+    """How many there may be, and slow readers."""
+
+    def test_streams_of_a_peer(self) -> None:
+        """Sockets and streams count together."""
+        sockets = [self.page() for _ in range(WAITING_PER_KEY - 1)]
+        self.listen()
+        refused = self.page()
+        [said] = self.objects(refused)
+        self.assertEqual((said["event"], said["data"]["code"], said["data"]["retryAfter"]), ("error", "too-many", 30))
+        self.assertEqual((refused.close_code, refused.close_reason), (4429, "too-many"))
+        sockets[0].lose()
+        self.assertEqual(self.objects(self.page())[0]["event"], "open")
+
+    def pause_socket(self, socket: MemorySocket) -> Any:
+        """The client does not read."""
+        producer: Any = socket.connection.transport.producer
+        producer.pauseProducing()
+        return producer
+
+    def test_slow_reader(self) -> None:
+        """What it does not read stays in the log; when it has read, everything comes."""
+        offer_id = self.publish()
+        socket = self.page()
+        socket.take()
+        self.answer(offer_id)
+        producer = self.pause_socket(socket)
+        self.trickle(offer_id, *range(50))
+        socket.take()
+        self.trickle(offer_id, *range(50, 100))
+        self.assertEqual(self.objects(socket), [])
+        producer.resumeProducing()
+        found = [data["candidate"] for event, data in self.told(socket)]
+        self.assertEqual(found[-50:], list(range(50, 100)))
+
+    def test_reader_that_never_reads(self) -> None:
+        """Is closed after a minute, and leaves nothing."""
+        offer_id = self.publish()
+        socket = self.page()
+        self.pause_socket(socket)
+        self.answer(offer_id)
+        self.trickle(offer_id, 1)
+        self.advance(STALL_TIME + 1)
+        self.assertTrue(socket.connection.closed)
+        self.open.remove(socket.connection)
+        self.assertEqual(len(self.news), 0)
+
+    def test_long_event(self) -> None:
+        """Arrives whole."""
+        offer_id = self.publish()
+        socket = self.page()
+        socket.take()
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.server.reactor.advance(0)
+        [(event, data)] = self.told(socket)
+        self.assertEqual((event, len(data["sdp"])), ("answer", 65_536))
+        self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
+
+    def test_long_event_without_room(self) -> None:
+        """Closes the connection, because another client needs the room; nothing is lost by that."""
+        offer_id = self.publish()
+        socket = self.page()
+        last_id = self.objects(socket)[-1]["id"]
+        sender = self.server.rendezvous._gate.sender
+        room = sender._most - sender.unread - 100_000
+        sender.reserve(UNKNOWN, room)
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.server.reactor.advance(0)
+        self.assertEqual(self.told(socket), [])
+        self.assertTrue(socket.connection.closed)
+        socket.lose()
+        sender.release(UNKNOWN, room)
+        self.assertEqual((sender.unread, len(self.news)), (0, 0))
+        self.assertEqual(self.watched(self.page(lastEventId=last_id)), [("answer", offer_id)])
+
+    def test_fault(self) -> None:
+        """Is logged, and closes the socket; a stranger learns nothing of it."""
+        socket = self.page()
+        socket.take()
+        with mock.patch.object(type(self.server.rendezvous.store), "events_since", side_effect=ValueError("secret")):
+            self.advance(KEEP_ALIVE)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        socket.read()
+        self.assertEqual((socket.close_code, socket.close_reason), (1011, ""))
+        self.assertEqual(len(self.news), 0)
+
+    def test_server_stops(self) -> None:
+        """The socket is closed as all are."""
+        socket = self.page(topics="chess")
+        socket.take()
+        self.server.service.stopService()
+        self.assertEqual((self.told(socket), socket.close_code), ([], 1001))
+
+
+class OtherMethodTests(EventSocketCase):
+    """What is no handshake."""
+
+    def test_head(self) -> None:
+        """A handshake is a GET."""
+        handshake = {
+            **self.alice,
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version": "13",
+        }
+        response = self.ask("HEAD", "/events", None, handshake)
+        self.assertEqual((response.status, response.headers["content-type"]), (200, "text/event-stream"))
+
+
+class OriginTests(EventSocketCase):
+    """``--cors-origin``."""
+
+    settings = {"cors_origin": ["https://app.example"]}  # noqa: RUF012
+
+    def test_other_origin(self) -> None:
+        """Is refused before the handshake."""
+        refused = MemorySocket(self.server.connect(HOME), "/events", {"Origin": "https://other.example"})
+        self.assertEqual((refused.status, json.loads(refused.body)["code"]), (403, "origin"))
+        allowed = self.connect({"Origin": "https://app.example"})
+        self.assertEqual(allowed.status, 101)
+
+
+class OffTests(EventSocketCase):
+    """``--without offers``."""
+
+    settings = {"without": ["offers"]}  # noqa: RUF012
+
+    def test_off(self) -> None:
+        """There is nothing at the path."""
+        self.assertEqual(self.connect().status, 404)
+        self.refused(404, "no-such-path", "POST", "/events/ticket", None, self.alice)
