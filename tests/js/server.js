@@ -27,7 +27,7 @@ export class Server {
     const given = this.intercept(method, path, searchParams)
     if (given) return await given
     const caller = this.#caller(headers.Authorization)
-    const wait = Number(searchParams.get("wait") ?? 0)
+    const wait = Number(searchParams.get("wait") ?? parse(body).wait ?? 0)
     const answer = () => this.#answer(method, path.split("/").map(decodeURIComponent), searchParams, caller, parse(body))
     let made = answer()
     const end = this.clock.now() + wait * 1000
@@ -96,6 +96,7 @@ export class Server {
 
   #answer(method, parts, query, caller, body) {
     const route = `${method} ${parts[0]}`
+    if (route === "GET health") return { body: { status: "ok" } }
     if (route === "POST register") return this.#register()
     if (route === "POST answer") return this.#sessionAnswer(body)
     if (route === "POST poll") return this.#sessionPoll(body)
@@ -191,12 +192,12 @@ export class Server {
     return { body: { success: true } }
   }
 
-  #sessionPoll({ code, side }) {
+  #sessionPoll({ code, side, since = -1 }) {
     const session = this.sessions.get(code)
     if (!session) return refused(404, "not-found")
     const { offer, answer, offerCandidates, answerCandidates, latest } = session
     const body = side === "offerer" ? { answer, answerCandidates, latest } : { offer, offerCandidates, latest }
-    return { body }
+    return { body, isEmpty: latest <= since }
   }
 }
 

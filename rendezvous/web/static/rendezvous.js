@@ -35,6 +35,8 @@ const STREAM_SILENCE = 40_000
 /** The server is asked for a sign at this interval, and has so long to answer. */
 const SOCKET_PING = 10_000
 const SOCKET_PATIENCE = 5000
+/** Between two long polls: what happens in one moment comes in one answer, and a proxy that never waits does no harm. */
+const POLL_PAUSE = 100
 /** Offers for one peer end after a minute, the shortest time that the server takes. */
 const OFFER_TTL = 60_000
 /** The offer that shows a page in a room, and when it is published again. */
@@ -620,6 +622,7 @@ class PollCarrier {
         if (this.#polled.get(name) !== token) return
         since = read(body) ?? since
         tries = 0
+        await this.#feed.environment.sleep(POLL_PAUSE)
       } catch (error) {
         if (!this.#sink || this.#polled.get(name) !== token) return
         if (error.status === 401) return this.#closed(error)
@@ -775,18 +778,29 @@ class Feed {
     if (name !== "keep-alive" && name !== "pong") this.#hooks.event(name, data)
   }
 
+  /** A carrier that does not come through while the server answers requests gives way to the next one. */
+  async #unfitted(error) {
+    const attempt = (this.#attempt = {})
+    try {
+      await this.http.json("GET", "health")
+    } catch {
+      return attempt === this.#attempt && this.#closed(error, false)
+    }
+    if (attempt !== this.#attempt) return
+    if (++this.#unfit === 2 && this.#kind < this.#carriers.length - 1) {
+      this.#kind++
+      this.#unfit = 0
+    }
+    this.#open()
+  }
+
   #closed(error, isUnfit) {
     this.#carrier = null
     this.isOpen = false
-    if (isUnfit && ++this.#unfit === 2 && this.#kind < this.#carriers.length - 1) {
-      this.#kind++
-      this.#unfit = this.#tries = 0
-      return this.#open()
-    }
+    if (isUnfit && this.#unfit < 2) return void this.#unfitted(error)
     if (error.status === 400 || error.status === 401) this.lastEventId = null
     if (error.status === 401) this.#hooks.rejected()
-    // Not before the last carrier has failed: the server may be there, and a WebSocket not come through.
-    if (!isUnfit && error.status !== 401) {
+    if (error.status !== 401) {
       this.#opening?.reject(error)
       this.#opening = null
     }
@@ -1894,6 +1908,7 @@ class Room {
   #mesh
   #listeners = new Listeners()
   #offerId
+  #unknown
   #known = new Map()
   #streams = new Map()
   #stops = []
@@ -1908,6 +1923,7 @@ class Room {
     this.state = "reconnecting"
     this.peers = new Map()
     this.#offerId = client.environment.randomId()
+    this.#unknown = client.environment.randomId()
     this.#ready.promise.catch(() => {})
     for (const stream of streams) this.#streams.set(stream, null)
     this.#mesh = new Mesh(client, topic, { name, secret }, {
@@ -1939,7 +1955,6 @@ class Room {
       }),
       client.feed.use()
     )
-    this.#timer = this.#client.environment.setTimeout(() => this.#refresh(), POLLED_REFRESH)
     try {
       await client.feed.opened()
       await this.#ready.promise
@@ -1993,9 +2008,15 @@ class Room {
 
   /** Events arrive again. The offer may have ended meanwhile; to publish it once more changes nothing if not. */
   async online() {
+    const { environment, feed } = this.#client
+    environment.clearTimeout(this.#timer)
+    const refresh = feed.endsWithPage ? PRESENCE_REFRESH : POLLED_REFRESH
+    this.#timer = environment.setTimeout(() => feed.isOpen && void this.online(), refresh)
     try {
       await this.#publish()
+      if (this.state === "closed") return
       this.#setState("connected")
+      for (const known of this.#known.values()) this.#plan(known)
     } catch (error) {
       this.#ready.reject(error)
       this.#emit("error", error)
@@ -2015,6 +2036,7 @@ class Room {
 
   /** The page goes. */
   hide() {
+    this.offline()
     this.#mesh.clear(gone("closed", "The page was closed."))
     void this.#withdraw()
   }
@@ -2028,21 +2050,10 @@ class Room {
       ttl: isSeen ? PRESENCE_TTL : OFFER_TTL,
       whileConnected: isSeen,
       // It is there to be seen. With a secret that is known nowhere else, it cannot be answered.
-      secret: (this.#secret ??= this.#client.environment.randomId())
+      secret: this.#unknown
     }
     if (this.name) offer.info = this.name
     await this.#client.http.json("POST", "offers", { body: { offers: [offer] } })
-    this.#published = this.#client.environment.now()
-  }
-  #secret = null
-  #published = 0
-
-  #refresh() {
-    const { environment, feed } = this.#client
-    this.#timer = environment.setTimeout(() => this.#refresh(), POLLED_REFRESH)
-    const age = environment.now() - this.#published
-    const isDue = age >= (feed.endsWithPage ? PRESENCE_REFRESH : POLLED_REFRESH * 0.9)
-    if (isDue && feed.isOpen) void this.online()
   }
 
   async #withdraw() {
@@ -2112,8 +2123,8 @@ class Room {
   }
 
   async #dial(known) {
+    // Without the server it would fail. Once it is back, all of them are planned again.
     if (this.state === "connected") await this.#mesh.dial(known.id, known.name)
-    else this.#plan(known)
   }
 
   #opened(peer) {
@@ -2323,6 +2334,7 @@ class SessionSignal {
         }
         for (const candidate of body[candidates].slice(this.#read)) void this.link.candidate(candidate)
         this.#read = body[candidates].length
+        await this.#client.environment.sleep(POLL_PAUSE)
       } catch (error) {
         if (this.#abort.signal.aborted) return
         if (error.status >= 400 && error.status < 500 && error.status !== 429) return this.link.close(error)
@@ -2510,6 +2522,7 @@ class Client {
   add(user) {
     this.#users.add(user)
     if (this.id) this.#watchInboxes(user)
+    if (this.feed.isOpen) void user.online()
     return () => {
       this.#users.delete(user)
       for (const stop of this.#inboxes.get(user) ?? []) stop()
