@@ -153,14 +153,15 @@ test("another room opens another stream with both topics", async () => {
   assert.deepEqual(made.at(-1).query.getAll("topic").filter(topic => !topic.includes("@")), ["chess", "go"])
 })
 
-test("where streams are held back, two pages still meet by long polling, with offers that end by themselves", async () => {
+test("where streams are held back, pages still meet by long polling, with offers that end by themselves", async () => {
   const world = new World()
   streams(world, { isSilent: true })
   const pages = [world.page({ WebSocket: null }), world.page({ WebSocket: null })]
   const rooms = await world.wait(Promise.all(pages.map(page => page.client.join("chess"))), 120_000)
   await world.clock.until(() => rooms.every(room => room.peers.size === 1))
   const presences = world.server.offersIn("chess")
-  assert.deepEqual(presences.map(({ whileConnected, ttl }) => [whileConnected, ttl]), [[false, 60_000], [false, 60_000]])
+  assert.deepEqual(presences.map(({ whileConnected }) => whileConnected), [false, false])
+  assert.deepEqual(presences.map(({ ttl }) => ttl), [60_000, 60_000])
   const published = () => world.server.requests.filter(line => line === "POST offers").length
   const before = published()
   await world.clock.advance(60_000)
@@ -219,9 +220,9 @@ test("an event of the server that makes no sense changes nothing", async () => {
   const world = new World()
   const { page, room } = await joined(world)
   const [socket] = page.sockets
-  for (const data of ["", "null", "[]", "7", "{", '{"event":"answer","data":{}}', '{"event":"reset","data":{}}', '{"event":"x"}']) {
-    socket.onmessage({ data })
-  }
+  const answer = '{"event":"answer","data":{}}'
+  const others = ['{"event":"reset","data":{}}', '{"event":"x"}']
+  for (const data of ["", "null", "[]", "7", "{", answer, ...others]) socket.onmessage({ data })
   await world.clock.advance(1000)
   assert.equal(room.state, "connected")
 })

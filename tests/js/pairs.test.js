@@ -89,7 +89,8 @@ test("a copy of a tab gets an identity of its own", async () => {
   const storage = new Map()
   const copy = () => {
     const own = new Map(storage)
-    return { getItem: key => own.get(key) ?? null, setItem: (...item) => own.set(...item), removeItem: key => own.delete(key) }
+    const getItem = key => own.get(key) ?? null
+    return { getItem, setItem: (...item) => own.set(...item), removeItem: key => own.delete(key) }
   }
   const [one, other] = [world.page({ storage: copy() }), world.page({ storage: copy() })]
   const rooms = await world.wait(Promise.all([one.client.join("chess"), other.client.join("chess")]))
@@ -174,8 +175,10 @@ test("a browser without WebRTC is told so", async () => {
 
 const host = "candidate:1 1 udp 2122260223 192.168.1.5 50000 typ host"
 const hidden = "candidate:1 1 udp 2122260223 3f2a.local 50000 typ host"
-const mapped = (port, base = "0.0.0.0 rport 0") => `candidate:2 1 udp 1686052607 203.0.113.7 ${port} typ srflx raddr ${base}`
+const mapped = (port, base = "0.0.0.0 rport 0") =>
+  `candidate:2 1 udp 1686052607 203.0.113.7 ${port} typ srflx raddr ${base}`
 const six = "candidate:3 1 udp 2122260223 2001:db8::5 50000 typ host"
+const unknown = "No path was found between the two networks; the server offers no relay."
 const stun = [{ urls: ["stun:server:5024"] }]
 const turn = [...stun, { urls: "turn:server:3478", username: "u", credential: "c" }]
 const list = (...candidates) => candidates.map(candidate => ({ candidate, sdpMid: "0" }))
@@ -187,10 +190,12 @@ for (const [name, local, remote, servers, code, message] of [
   ],
   [
     "one network is symmetric", list(hidden, mapped(1), mapped(2)), list(hidden, mapped(3)), stun, "no-path",
-    "This network gives every peer another port, which the other network does not let through; the server offers no relay."
+    "This network gives every peer another port, which the other network does not let through; " +
+      "the server offers no relay."
   ],
   [
-    "two sockets with a port each are no symmetric NAT", list(mapped(1, "10.0.0.1 rport 5"), mapped(2, "10.0.0.1 rport 6")),
+    "two sockets with a port each are no symmetric NAT",
+    list(mapped(1, "10.0.0.1 rport 5"), mapped(2, "10.0.0.1 rport 6")),
     list(mapped(3), mapped(4)), turn, "no-path",
     "The network of the peer gives every peer another port, which the other network does not let through; " +
       "the relay of the server could not be used either."
@@ -207,9 +212,12 @@ for (const [name, local, remote, servers, code, message] of [
     "one has IPv4, the other one IPv6", list(host, mapped(1)), list(six), stun, "no-common-family",
     "One network has only IPv4, and the other one only IPv6; the server offers no relay."
   ],
-  ["without STUN", list(hidden), list(hidden), [], "no-path", "No path was found between the two networks; the server offers no relay."],
-  ["the peer has sent nothing", list(host), [], stun, "no-path", "The peer has sent no address; the server offers no relay."],
-  ["what is no candidate", list("", "x y z"), list("candidate:"), [], "no-path", "No path was found between the two networks; the server offers no relay."]
+  ["without STUN", list(hidden), list(hidden), [], "no-path", unknown],
+  [
+    "the peer has sent nothing", list(host), [], stun, "no-path",
+    "The peer has sent no address; the server offers no relay."
+  ],
+  ["what is no candidate", list("", "x y z"), list("candidate:"), [], "no-path", unknown]
 ]) {
   test(`why there is no path: ${name}`, () => {
     assert.deepEqual(explain(local, remote, servers), { code, message })
@@ -230,13 +238,16 @@ for (const [kind, local, remote] of [
   ["lan", { candidateType: "host", address: "192.168.1.5" }, { candidateType: "host", address: "192.168.1.6" }],
   ["lan", { candidateType: "host" }, { candidateType: "prflx", address: "10.1.2.3" }],
   ["lan", { candidateType: "host", address: "2001:db8:1:2::5" }, { candidateType: "host", address: "2001:db8:1:2::5" }],
-  ["direct", { candidateType: "host", address: "2001:db8:1:2:3:4:5:6" }, { candidateType: "host", address: "2001:db8:9:2:3:4:5:6" }],
+  ["lan", { candidateType: "host", address: "2001:db8:0:0:a::1" }, { candidateType: "host", address: "2001:DB8::6" }],
+  ["lan", { candidateType: "host", address: "::1" }, { candidateType: "host", address: "::1" }],
+  ["direct", { candidateType: "host", address: "2001:db8:1::6" }, { candidateType: "host", address: "2001:db8:9::6" }],
   ["direct", { candidateType: "srflx", address: "203.0.113.7" }, { candidateType: "host", address: "192.168.1.6" }],
   ["direct", { candidateType: "host", address: "192.168.1.5" }, { candidateType: "prflx", address: "203.0.113.7" }],
   ["relay", { candidateType: "relay", address: "198.51.100.1" }, { candidateType: "host", address: "192.168.1.6" }],
   ["relay", { candidateType: "host", address: "192.168.1.5" }, { candidateType: "relay", address: "198.51.100.1" }]
 ]) {
-  test(`a path from ${local.candidateType} ${local.address} to ${remote.candidateType} ${remote.address} is ${kind}`, () => {
+  const ends = [local, remote].map(({ candidateType, address }) => `${candidateType} ${address}`)
+  test(`a path from ${ends.join(" to ")} is ${kind}`, () => {
     assert.deepEqual(pathOf(stats(local, remote, { currentRoundTripTime: 0.0123 })), { kind, protocol: "udp", rtt: 12 })
   })
 }

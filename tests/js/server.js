@@ -28,7 +28,8 @@ export class Server {
     if (given) return await given
     const caller = this.#caller(headers.Authorization)
     const wait = Number(searchParams.get("wait") ?? parse(body).wait ?? 0)
-    const answer = () => this.#answer(method, path.split("/").map(decodeURIComponent), searchParams, caller, parse(body))
+    const parts = path.split("/").map(decodeURIComponent)
+    const answer = () => this.#answer(method, parts, searchParams, caller, parse(body))
     let made = answer()
     const end = this.clock.now() + wait * 1000
     while (made.isEmpty && this.clock.now() < end && !signal?.aborted) {
@@ -122,7 +123,8 @@ export class Server {
   #publish(caller, { offers }) {
     for (const { secret = "", ...given } of offers) {
       const known = this.offers.get(given.id)
-      const offer = { ...given, secret, peerId: caller, hasSecret: Boolean(secret), candidates: known?.candidates ?? [] }
+      const candidates = known?.candidates ?? []
+      const offer = { ...given, secret, peerId: caller, hasSecret: Boolean(secret), candidates }
       this.offers.set(offer.id, offer)
       this.#tellTopics(offer, "offer", shown(offer))
     }

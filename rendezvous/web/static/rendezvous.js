@@ -35,7 +35,7 @@ const STREAM_SILENCE = 40_000
 /** The server is asked for a sign at this interval, and has so long to answer. */
 const SOCKET_PING = 10_000
 const SOCKET_PATIENCE = 5000
-/** Between two long polls: what happens in one moment comes in one answer, and a proxy that never waits does no harm. */
+/** Between two long polls. So a proxy that answers in the place of the server and at once is not asked without end. */
 const POLL_PAUSE = 100
 /** Offers for one peer end after a minute, the shortest time that the server takes. */
 const OFFER_TTL = 60_000
@@ -165,18 +165,19 @@ class Http {
 
   /**
    * @param {object} [options] body: a value, sent as JSON; timeout; signal: an AbortSignal; keepalive: whether the
-   *     request may outlive the page; wait: seconds that the server may hold the request
+   *     request may outlive the page; wait: seconds that the server may hold the request; tries: how often it is sent
+   *     if the server is busy (429, 503) and so has changed nothing
    * @returns {Promise<any>} the body of the answer
-   * @throws {RendezvousError} after three more tries if the server was busy (429, 503): it has then changed nothing
+   * @throws {RendezvousError}
    */
   async json(method, path, options = {}) {
-    for (let tries = 0; ; tries++) {
+    for (let left = options.tries ?? 4; ; ) {
       try {
         const response = await this.send(method, path, options)
         return await response.json()
       } catch (error) {
         const isBusy = error.status === 429 || error.status === 503
-        if (tries === 3 || !isBusy) throw asError(error)
+        if (--left <= 0 || !isBusy) throw asError(error)
         await this.environment.sleep(Math.min(error.retryAfter || 1, 10) * 1000 * (1 + this.environment.random()))
         if (options.signal?.aborted) throw asError(error)
       }
@@ -320,7 +321,7 @@ class IceServers {
     const { environment } = this.#http
     let good = 15_000 // The server takes six requests a minute.
     try {
-      const { iceServers, ttl } = await this.#http.json("GET", "ice")
+      const { iceServers, ttl } = await this.#http.json("GET", "ice", { tries: 1 })
       this.#servers = iceServers
       good = Math.max(good, ttl * 800)
     } catch {
@@ -374,7 +375,6 @@ function eventsPath(feed) {
 
 /** All events over one WebSocket: it does not take one of the six connections that a browser makes to a host. */
 class SocketCarrier {
-  endsWithPage = true
   #feed
   #sink
   #socket
@@ -454,7 +454,6 @@ class SocketCarrier {
 
 /** All events over one response of HTTP (Server-Sent Events), read with `fetch` so that no ticket is needed. */
 class StreamCarrier {
-  endsWithPage = true
   #feed
   #sink
   #abort = new AbortController()
@@ -558,8 +557,6 @@ class EventLines {
 
 /** All events by long polling: for networks whose proxies pass on neither WebSockets nor streams. */
 class PollCarrier {
-  /** The server cannot see a page go that it has no stream to. */
-  endsWithPage = false
   #feed
   #sink
   #abort = new AbortController()
@@ -918,13 +915,19 @@ function pathOf(stats) {
   return { kind: ends.every(isNear) || sameNetwork(...ends) ? "lan" : "direct", protocol, rtt }
 }
 
-/** @returns {boolean} whether both have public addresses of one IPv6 /64, or the same address */
+/** @returns {boolean} whether both are in one IPv6 /64, or have the same address */
 function sameNetwork(one, other) {
-  const prefixes = [one, other].map(end => {
-    const address = end.address ?? end.ip ?? ""
-    return address.includes("::") ? address : address.split(":").slice(0, 4).join(":")
-  })
-  return prefixes[0] !== "" && prefixes[0] === prefixes[1]
+  const [mine, theirs] = [one, other].map(end => networkPart(end.address ?? end.ip ?? ""))
+  return mine !== "" && mine === theirs
+}
+
+/** @returns {string} the first half of an IPv6 address; another address as it is */
+function networkPart(address) {
+  if (!address.includes(":")) return address
+  const [head, tail] = address.split("::").map(part => (part ? part.split(":") : []))
+  const zeros = tail ? Array(8 - head.length - tail.length).fill("0") : []
+  const words = [...head, ...zeros, ...(tail ?? [])].slice(0, 4)
+  return words.map(word => parseInt(word, 16).toString(16)).join(":")
 }
 
 // --- One connection --------------------------------------------------------------------------------------------------
