@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Session
     from rendezvous.core.signaling.pages import Page
     from rendezvous.core.signaling.specs import OfferSpec
+    from rendezvous.core.signaling.watches import Watch
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.limits import Bounds
     from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
@@ -118,6 +119,12 @@ class IPresenceStore(Interface):
 class ISubscription(Protocol):
     """A place among those that wait for changes. As a context manager it closes itself."""
 
+    def add(self, key: Key) -> None:
+        """Wait for changes of another key too. The place counts once, however many keys it has."""
+
+    def remove(self, key: Key) -> None:
+        """Wait no longer for changes of a key."""
+
     def changed(self) -> Deferred[None]:
         """
         Wait for the next change.
@@ -147,8 +154,9 @@ class ISignalingStore(Interface):
 
     def subscribe(key: Key) -> ISubscription:
         """
-        Wait for changes of a peer's events (:class:`~rendezvous.core.notes.PeerEvents`) or of one side of an offer
-        (:class:`~rendezvous.core.notes.OfferSide`).
+        Wait for changes of a peer's events (:class:`~rendezvous.core.notes.PeerEvents`), of one side of an offer
+        (:class:`~rendezvous.core.notes.OfferSide`), or of a topic that is watched
+        (:class:`~rendezvous.core.notes.TopicChanges`).
 
         :returns: a place among those that wait; to be closed. Subscribe before you look: then no change is missed.
         :raises TooMany: as many wait for this key as may.
@@ -198,12 +206,34 @@ class ISignalingStore(Interface):
     async def candidates(offer_id: str, peer: str, now: float, since: int) -> Page[Candidate, int]:
         """A page of the other side's candidates."""
 
-    async def events_since(peer: str, seq: int | None, now: float) -> Events:
+    async def events_since(
+        peer: str, seq: int | None, now: float, topics: Mapping[str, int] = ..., most: int | None = None
+    ) -> Events:
         """
         A peer's events after one with this number; after the latest of all, if ``None``.
 
         They tell whether some before them are lost, and where to go on.
+
+        :param topics: topics that are watched, whose changes are read too. Each has a number before which nothing of it
+            is read.
+        :param most: of the changes at a time; otherwise the store's own limit holds.
         """
+
+    def watch(topic: str, now: float, source: SourceNetwork = ...) -> Watch:
+        """
+        Write down from now on which offers appear in a topic and which end there.
+
+        Changes are kept for some time after the last watch has ended, for readers that come back.
+
+        :param source: who is charged for it.
+        :returns: the watch, to be closed with the time.
+        :raises Malformed: the topic is out of its limits.
+        :raises TooMany: as many watch the topic as may, or the source watches as many topics as it may.
+        :raises Full: as many topics are watched as may be.
+        """
+
+    def watching(topics: Sequence[str]) -> int:
+        """:returns: how many watch these topics, all together."""
 
     def stream_opened(peer: str, now: float) -> Callable[[float], None]:
         """

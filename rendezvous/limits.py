@@ -270,6 +270,23 @@ class SignalingLimits:
     #: Events kept for all peers together, so that a flood ends the replay window early instead of the memory.
     events_kept: int = 200_000
 
+    #: Topics that are watched by streams and requests, and those that were lately; each takes up to 2 KB with its name.
+    watched_topics: int = 20_000
+    #: Topics of one stream: the rooms of a page that has many open.
+    topics_of_stream: int = 32
+    #: Streams and requests that watch one topic. To wake all of them takes some 10 ms.
+    watchers_of_topic: int = 500
+    #: Changes kept of one topic: some hundred peers that come, are answered and go while a stream reconnects.
+    changes_of_topic: int = 1024
+    #: Changes kept of all topics together.
+    changes_kept: int = 100_000
+    #: Changes that a stream reads at a time, and bytes of the offers in them; then other requests get their turn.
+    changes_in_a_read: int = 100
+    change_bytes_in_a_read: int = 256 * 1024
+    #: Seconds for which a ticket for an event stream is good, and how many there are at a time: some 600 bytes each.
+    ticket_time: float = 60.0
+    tickets: int = 10_000
+
     #: Seconds within which the owner of an offer that ends with its streams must open the first one: a slow start of a
     #: page, and the time to reconnect after a restart of the server.
     connect_time: float = 10.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from rendezvous.core.signaling.events import Event
+from rendezvous.core.signaling.watches import TopicEvent
 
 __all__ = ["Events", "ObservedAddress", "PeerStatus", "Swept"]
 
@@ -57,10 +58,16 @@ class Events:
     A piece of a peer's stream.
 
     :ivar events: in order.
-    :ivar complete: whether nothing between the asked number and the first of these is lost.
+    :ivar complete: whether no event of the peer between the asked number and the first of these is lost.
     :ivar cursor: the number to go on from.
+    :ivar changes: of topics that are watched, in order.
+    :ivar missed: topics of which some changes are lost, each with the number to go on from.
+    :ivar more: whether there is more to read at once.
     """
 
     events: Sequence[Event]
     complete: bool
     cursor: int
+    changes: Sequence[TopicEvent] = ()
+    missed: Mapping[str, int] = attrs.field(factory=dict)
+    more: bool = False

@@ -29,6 +29,7 @@ from rendezvous.core.presence.flat import flat_memory
 from rendezvous.core.presence.presence import Presence
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
+from rendezvous.core.tickets import make_tickets
 from rendezvous.counters import Counters, Report
 from rendezvous.descriptors import connections_within, raise_descriptor_limit
 from rendezvous.errors import StartupError, Unavailable
@@ -138,6 +139,7 @@ class Rendezvous(MultiService):
             settings.peerjs_key,
             lists_peers=settings.peerjs_discovery,
         )
+        self._tickets = make_tickets(settings.signaling_limits, settings.share, random)
         self._datagrams.run(False)
         self._relay_hosts: frozenset[str] = frozenset()
         self._resolving = Resolving(reactor, self._use_relays)
@@ -190,7 +192,16 @@ class Rendezvous(MultiService):
         """:returns: the table of routes of the protocols that are on."""
         settings = self.settings
         facts = Facts(settings.timers, settings.signaling_limits, lambda: self._datagrams.ports)
-        return all_routes(self.store, self.clock, self._gate, facts, lambda: self.turn, self._sockets, settings.without)
+        return all_routes(
+            self.store,
+            self.clock,
+            self._gate,
+            facts,
+            lambda: self.turn,
+            self._sockets,
+            self._tickets,
+            settings.without,
+        )
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -165,9 +167,9 @@ class EventStreamTests(SignalingCase):
         self.events: list[Event] = []
         self.stream = self.open_stream(self.alice)
 
-    def open_stream(self, identity: Identity, last_id: str | None = None) -> EventStream:
+    def open_stream(self, identity: Identity, last_id: str | None = None, topics: Sequence[str] = ()) -> EventStream:
         """Open a stream, which the test's end closes."""
-        stream = self.client.events(identity, self.events.append, last_id=last_id)
+        stream = self.client.events(identity, self.events.append, last_id=last_id, topics=topics)
         stream.startService()
         self.addCleanup(self.world.settle)
         self.addCleanup(stream.stopService)
@@ -186,6 +188,22 @@ class EventStreamTests(SignalingCase):
         offer_id = self.answer("chess")
         [event] = self.events
         self.assertEqual((event.kind, event.data["offerId"], event.id), ("answer", offer_id, self.stream.last_id))
+
+    def test_topics_are_watched(self) -> None:
+        """What appears and ends there is read, also after the stream was opened again."""
+        self.stream.stopService()
+        topics = ["chess", "a, b & c", "caf\u00e9"]
+        stream = self.open_stream(self.bob, topics=topics)
+        offers = [self.publish(topic) for topic in (*topics, "other")]
+        self.assertEqual(
+            [(event.kind, event.data["id"]) for event in self.events], [("offer", id) for id in offers[:3]]
+        )
+        self.events.clear()
+        stream.stopService()
+        self.result(self.client.offers.withdraw(self.alice, offers[0]))
+        stream.startService()
+        self.world.settle()
+        self.assertEqual([(event.kind, event.data["offerId"]) for event in self.events], [("gone", offers[0])])
 
     def test_lost_stream_goes_on_without_loss_or_repetition(self) -> None:
         """What happens between two connections is read from the second one."""

@@ -154,7 +154,9 @@ class HttpPageTests(SynchronousTestCase):
     """``docs/protocol/http.rst``, and the error codes and routes on the other pages beside it."""
 
     page = DOCS / "protocol" / "http.rst"
-    pages = (page, page.with_name("offers.rst"), page.with_name("sessions.rst"), page.with_name("connect.rst"))
+    pages = tuple(
+        DOCS / "protocol" / name for name in ("http.rst", "offers.rst", "events.rst", "sessions.rst", "connect.rst")
+    )
 
     def test_error_codes_are_those_of_the_code(self) -> None:
         """Every stable word that the server can say over HTTP is listed once, with its status, and no other."""

@@ -240,6 +240,11 @@ class AnswerTests(DescribedCase):
         self.check(404, "POST", answer, {"sdp": "v=1"}, self.bob, offer="y")
         self.check(200, "GET", "/offers/answers?wait=1", None, self.alice)
         self.check(200, "GET", "/offers/mine", None, self.alice)
+        since = self.check(200, "GET", "/offers/by-topic/{topic}?since=0", topic="chess")["since"]
+        self.check(200, "POST", "/offers", {"offers": [{"sdp": "v=2", "topics": ["chess"], "id": "z"}]}, self.alice)
+        self.check(200, "DELETE", "/offers/{offer}", None, self.alice, offer="z")
+        self.check(200, "GET", f"/offers/by-topic/{{topic}}?since={since}&wait=1", topic="chess")
+        self.check(400, "GET", "/offers/by-topic/{topic}?since=x", topic="chess")
         self.check(200, "POST", trickle, {"candidates": [None, {"candidate": "c"}]}, self.bob, offer="x")
         self.check(200, "GET", trickle, None, self.alice, offer="x")
         self.check(400, "GET", trickle + "?since=x", None, self.alice, offer="x")
@@ -318,13 +323,19 @@ class AnswerTests(DescribedCase):
         self.check(401, "GET", "/peerjs/peers")
         self.check(426, "GET", "/peerjs?key=peerjs&id=a&token=b")
 
+    def test_tickets(self) -> None:
+        """For streams; and what a stream that cannot be opened is answered."""
+        self.check(200, "POST", "/events/ticket", None, self.alice)
+        self.check(401, "POST", "/events/ticket")
+
     def test_events(self) -> None:
         """The stream has the media type that is described, and so has its refusal."""
         described = self.operation("GET", "/events")
         self.assertEqual(list(described["responses"]["200"]["content"]), ["text/event-stream"])
         stream = self.start("GET", "/events", None, self.alice)
         self.assertIn(b"content-type: text/event-stream\r\n", stream.transport.value().lower())
-        for headers, status in (({}, 401), ({**self.alice, "Last-Event-ID": "x"}, 400)):
+        upgrade = {"Upgrade": "websocket"}
+        for headers, status in (({}, 401), ({**self.alice, "Last-Event-ID": "x"}, 400), (upgrade, 400)):
             self.assertDescribed("GET", "/events", self.ask("GET", "/events", None, headers))
             self.assertEqual(self.ask("GET", "/events", None, headers).status, status)
 
@@ -338,6 +349,7 @@ class AnswerTests(DescribedCase):
             self.test_connect,
             self.test_signal,
             self.test_peerjs,
+            self.test_tickets,
         ):
             self.alice_id, _, self.alice = self.server.register()
             self.bob_id, _, self.bob = self.server.register()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import Full, TooMany, Unavailable
@@ -44,6 +44,47 @@ class NotifierTests(SynchronousTestCase):
         self.notifier.notify("a")
         self.successResultOf(subscription.changed())
         self.assertNoResult(subscription.changed())
+
+    def test_one_place_for_several_keys(self) -> None:
+        """It counts once, is woken by each of its keys, and gives all of them back."""
+        subscription = self.notifier.subscribe("a")
+        subscription.add("b")
+        subscription.add("b")
+        self.assertEqual(len(self.notifier), 1)
+        for key in ("a", "b"):
+            changed = subscription.changed()
+            self.notifier.notify(key)
+            self.successResultOf(changed)
+        subscription.remove("b")
+        subscription.remove("b")
+        changed = subscription.changed()
+        self.notifier.notify("b")
+        self.assertNoResult(changed)
+        subscription.add("c")
+        subscription.close()
+        subscription.close()
+        self.notifier.notify("c")
+        self.assertNoResult(changed)
+        self.assertEqual((len(self.notifier), self.notifier._by_key), (0, {}))
+
+    def test_key_after_the_end(self) -> None:
+        """Of a server that is stopping: nothing is left of it."""
+        subscription = self.notifier.subscribe("a")
+        self.notifier.close()
+        subscription.add("b")
+        self.failureResultOf(self.failing(subscription), Unavailable)
+        subscription.close()
+        self.assertEqual((len(self.notifier), self.notifier._by_key), (0, {}))
+
+    def failing(self, subscription: Subscription) -> Deferred[None]:
+        """Wait in vain."""
+        return maybeDeferred(subscription.changed)
+
+    def test_any_number_for_a_key(self) -> None:
+        """If the caller bounds it otherwise; those in all stay bounded."""
+        for _ in range(100):
+            self.notifier.subscribe("a", None)
+        self.assertRaises(Full, self.notifier.subscribe, "a", None)
 
     def test_a_notification_that_concerns_no_subscription_leaves_nothing(self) -> None:
         """A key without subscriptions leaves no trace."""

@@ -7,7 +7,7 @@ any number of them. The reactor and treq are given, never imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.cookiejar import DefaultCookiePolicy
 from random import SystemRandom
 from typing import Any
@@ -222,6 +222,7 @@ class RendezvousClient:
         on_event: Callable[[Event], object],
         *,
         last_id: str | None = None,
+        topics: Sequence[str] = (),
     ) -> EventStream:
         """
         Make a service that reads the event stream, from the moment that it starts.
@@ -229,9 +230,12 @@ class RendezvousClient:
         :param identity: whose events.
         :param on_event: called with each event.
         :param last_id: the id of an event that was read earlier; the stream then begins with all later ones.
+        :param topics: which are watched, 32 at most: the events ``offer`` and ``gone`` say what appears and ends there.
         :returns: a service that has not been started.
         """
-        return EventStream(self._exchanges, self._reactor, identity, on_event, last_id=last_id, random=self._random)
+        return EventStream(
+            self._exchanges, self._reactor, identity, on_event, last_id=last_id, topics=topics, random=self._random
+        )
 
     async def _register(self, attempts: int) -> Identity:
         failures = 0

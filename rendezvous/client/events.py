@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import attrs
 
@@ -39,7 +40,8 @@ class Event:
     """
     Something that has happened.
 
-    :ivar kind: such as ``answer``, ``candidate``, ``expired``, ``withdrawn``, ``invitation`` or ``reset``.
+    :ivar kind: such as ``answer``, ``candidate``, ``expired``, ``withdrawn``, ``invitation``, ``offer``, ``gone`` or
+        ``reset``.
     :ivar data: the members of its JSON object.
     :ivar id: that it has; a stream that is given it as ``last_id`` begins with what is later.
     """
@@ -63,6 +65,7 @@ class EventStream(Service):
     :param identity: whose events.
     :param on_event: called with each event. An exception that it raises is logged.
     :param last_id: the id of the last event that is known already.
+    :param topics: which are watched.
     :param random: draws from ``[0, 1)``, for the jitter.
     """
 
@@ -76,6 +79,7 @@ class EventStream(Service):
         on_event: Callable[[Event], object],
         *,
         last_id: str | None,
+        topics: Sequence[str] = (),
         random: Callable[[], float],
     ) -> None:
         self._exchanges = exchanges
@@ -83,6 +87,8 @@ class EventStream(Service):
         self._identity = identity
         self._on_event = on_event
         self._last_id = last_id
+        query = urlencode([("topic", topic) for topic in topics])
+        self._path = f"/events?{query}" if query else "/events"
         self._random = random
         self._work: Deferred[None] | None = None
         self._open = Latch()
@@ -144,7 +150,7 @@ class EventStream(Service):
         headers = {"Accept": "text/event-stream"}
         if self._last_id is not None:
             headers["Last-Event-ID"] = self._last_id
-        response = await self._exchanges.open(Request("GET", "/events", self._identity, headers=headers))
+        response = await self._exchanges.open(Request("GET", self._path, self._identity, headers=headers))
         await _Reader(self._reactor, self._took).read(response)
 
     def _took(self, parser: Parser, data: bytes) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "OfferSide",
     "PeerEvents",
     "Removed",
+    "TopicChanges",
     "ignore_changes",
     "ignore_key",
     "same_clock",
@@ -81,7 +82,21 @@ class AttemptSide:
         return f"attempt:{self.attempt}:{self.role}"
 
 
-Key = PeerEvents | OfferSide | AttemptSide
+@attrs.frozen
+class TopicChanges:
+    """
+    The changes of a topic of the offers that is watched. ``str()`` is as in :class:`PeerEvents`.
+
+    :ivar topic: its name.
+    """
+
+    topic: str
+
+    def __str__(self) -> str:
+        return f"topic:{quote(self.topic, safe='')}"
+
+
+Key = PeerEvents | OfferSide | AttemptSide | TopicChanges
 Note = Callable[[object], None]
 Notify = Callable[[Key], None]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from zope.interface import classImplements, implementer
@@ -12,7 +13,7 @@ from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Inv
 from rendezvous.core.attempts.table import Due
 from rendezvous.core.connect import Candidate as AttemptCandidate
 from rendezvous.core.identity import Credential
-from rendezvous.core.notes import Key
+from rendezvous.core.notes import Key, TopicChanges
 from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.replies import Replies, Source
@@ -21,18 +22,21 @@ from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Ses
 from rendezvous.core.signaling.pages import Page
 from rendezvous.core.signaling.signaling import OFFERS
 from rendezvous.core.signaling.specs import OfferSpec
+from rendezvous.core.signaling.watches import Watch
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
 from rendezvous.limits import Bounds
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
 from rendezvous.storage.durability import SETTLED, Durability
-from rendezvous.storage.notifier import Notifier, Subscription
+from rendezvous.storage.notifier import WAITING_PER_KEY, Notifier, Subscription
 from rendezvous.storage.tables import Tables
 
 __all__ = ["LocalStore"]
 
 T = TypeVar("T")
+
+NO_TOPICS: Mapping[str, int] = MappingProxyType({})
 
 classImplements(Presence, ILiveTable)
 
@@ -115,7 +119,8 @@ class LocalStore:
     # Signaling
 
     def subscribe(self, key: Key) -> Subscription:
-        return self.notifier.subscribe(key)
+        # How many watch a topic is bounded by watch().
+        return self.notifier.subscribe(key, None if isinstance(key, TopicChanges) else WAITING_PER_KEY)
 
     async def publish(
         self, owner: str, specs: Sequence[OfferSpec], now: float, source: SourceNetwork = UNKNOWN
@@ -170,8 +175,21 @@ class LocalStore:
     async def candidates(self, offer_id: str, peer: str, now: float, since: int) -> Page[Candidate, int]:
         return self.tables.signaling.candidates(OFFERS, offer_id, peer, now, since)
 
-    async def events_since(self, peer: str, seq: int | None, now: float) -> Events:
-        return self.tables.events_since(peer, seq, now)
+    async def events_since(
+        self,
+        peer: str,
+        seq: int | None,
+        now: float,
+        topics: Mapping[str, int] = NO_TOPICS,
+        most: int | None = None,
+    ) -> Events:
+        return self.tables.events_since(peer, seq, now, topics, most)
+
+    def watch(self, topic: str, now: float, source: SourceNetwork = UNKNOWN) -> Watch:
+        return self.tables.watch(topic, now, source)
+
+    def watching(self, topics: Sequence[str]) -> int:
+        return self.tables.offers.watches.watching(topics)
 
     def stream_opened(self, peer: str, now: float) -> Callable[[float], None]:
         return self.tables.offers.streams.opened(peer, now)

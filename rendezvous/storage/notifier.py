@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from types import TracebackType
 
 from twisted.internet.defer import Deferred, succeed
@@ -17,19 +17,31 @@ WAITING_PER_KEY = 16
 
 class Subscription:
     """
-    A place among those that wait for one key, from :meth:`Notifier.subscribe` to :meth:`close`.
+    A place among those that wait for one key or for several, from :meth:`Notifier.subscribe` to :meth:`close`.
 
-    It counts against both limits as long as it is open, whether or not it waits at the moment. As a context manager it
+    It counts towards both limits as long as it is open, whether or not it waits at the moment. As a context manager it
     closes itself. When the server stops it ends, and stays so if the server is started again.
     """
 
-    __slots__ = ("_changed", "_has_ended", "_key", "_missed", "_notifier")
+    __slots__ = ("_changed", "_has_ended", "_keys", "_missed", "_notifier")
 
     def __init__(self, notifier: Notifier, key: Hashable) -> None:
         self._notifier = notifier
-        self._key = key
+        self._keys = [key]
         self._changed: Deferred[None] | None = None
         self._missed = self._has_ended = False
+
+    def add(self, key: Hashable) -> None:
+        """Wait for another key too, unless the server is stopping. The place counts once, however many keys it has."""
+        if not self._has_ended and key not in self._keys:
+            self._keys.append(key)
+            self._notifier.enter(key, self)
+
+    def remove(self, key: Hashable) -> None:
+        """Wait no longer for a key that was added."""
+        if key in self._keys:
+            self._keys.remove(key)
+            self._notifier.leave(key, self)
 
     def changed(self) -> Deferred[None]:
         """
@@ -62,7 +74,7 @@ class Subscription:
 
     def close(self) -> None:
         """Give the place back."""
-        self._notifier.leave(self._key, self)
+        self._notifier.end(self, self._keys)
 
     def _cancelled(self, changed: Deferred[None]) -> None:
         self._changed = None
@@ -87,33 +99,34 @@ class Notifier:
     def __init__(self, max_waiting: int) -> None:
         self.max_waiting = max_waiting
         self._by_key: dict[Hashable, dict[Subscription, None]] = {}
-        self._count = 0
+        self._open: dict[Subscription, None] = {}
         self._closed = False
         self.refused = 0
 
     def __len__(self) -> int:
         """:returns: the number of open subscriptions."""
-        return self._count
+        return len(self._open)
 
-    def subscribe(self, key: Hashable) -> Subscription:
+    def subscribe(self, key: Hashable, most: int | None = WAITING_PER_KEY) -> Subscription:
         """
         Open a subscription. Open it before you look: then no change in between is missed.
 
+        :param most: how many there may be for this key; ``None`` for any number.
         :raises TooMany: the key has as many subscriptions as it may have.
         :raises Full: ``too-many-waiting``, the server has as many as it may have.
         :raises Unavailable: the server is stopping.
         """
         if self._closed:
             raise Unavailable("The server is stopping.")
-        if len(self._by_key.get(key, ())) >= WAITING_PER_KEY:
+        if most is not None and len(self._by_key.get(key, ())) >= most:
             self.refused += 1
-            raise TooMany(f"At most {WAITING_PER_KEY} requests may wait for the same thing at a time.")
-        if self._count >= self.max_waiting:
+            raise TooMany(f"At most {most} requests may wait for the same thing at a time.")
+        if len(self._open) >= self.max_waiting:
             self.refused += 1
             raise Full("The server holds as many waiting requests as it can.", code="too-many-waiting")
         subscription = Subscription(self, key)
-        self._by_key.setdefault(key, {})[subscription] = None
-        self._count += 1
+        self._open[subscription] = None
+        self.enter(key, subscription)
         return subscription
 
     def notify(self, key: Hashable) -> None:
@@ -128,17 +141,25 @@ class Notifier:
     def close(self) -> None:
         """End all subscriptions, and take no more."""
         self._closed = True
-        by_key, self._by_key, self._count = self._by_key, {}, 0
-        for subscriptions in by_key.values():
-            for subscription in list(subscriptions):
-                subscription.end()
+        subscriptions, self._open, self._by_key = self._open, {}, {}
+        for subscription in subscriptions:
+            subscription.end()
+
+    def enter(self, key: Hashable, subscription: Subscription) -> None:
+        """Wake a subscription when there is a notification of a key."""
+        self._by_key.setdefault(key, {})[subscription] = None
 
     def leave(self, key: Hashable, subscription: Subscription) -> None:
-        """Forget a subscription; a second time does nothing."""
-        subscriptions = self._by_key.get(key)
-        if subscriptions is None or subscription not in subscriptions:
-            return
-        del subscriptions[subscription]
-        self._count -= 1
-        if not subscriptions:
-            del self._by_key[key]
+        """Do not wake it then any more; a second time does nothing."""
+        subscriptions = self._by_key.get(key, {})
+        if subscription in subscriptions:
+            del subscriptions[subscription]
+            if not subscriptions:
+                del self._by_key[key]
+
+    def end(self, subscription: Subscription, keys: Iterable[Hashable]) -> None:
+        """Forget a subscription with its keys; a second time does nothing."""
+        if subscription in self._open:
+            del self._open[subscription]
+            for key in keys:
+                self.leave(key, subscription)

@@ -8,7 +8,7 @@ owner of the tables sets them (:meth:`Tables.report_to`); until then nothing is 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from socket import AF_INET6, inet_aton, inet_pton
 
@@ -29,7 +29,9 @@ from rendezvous.core.signaling.events import invited
 from rendezvous.core.signaling.listings import Listings
 from rendezvous.core.signaling.sessions import Sessions
 from rendezvous.core.signaling.signaling import Signaling
+from rendezvous.core.signaling.specs import characters
 from rendezvous.core.signaling.table import OfferTable
+from rendezvous.core.signaling.watches import Watch
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound
@@ -214,19 +216,37 @@ class Tables:
             last_online=None if last_pulse is None else max(0.0, now - last_pulse),
         )
 
-    def events_since(self, peer: str, seq: int | None, now: float) -> Events:
-        """:returns: a peer's events after a number; after the latest of all, if that is ``None``."""
+    def events_since(
+        self, peer: str, seq: int | None, now: float, topics: Mapping[str, int], most: int | None
+    ) -> Events:
+        """
+        :param seq: a number; ``None`` for the latest of all.
+        :param topics: those whose changes are read, each with the number before which nothing is read.
+        :param most: of the changes.
+        :returns: a peer's events after a number, and the changes of topics.
+        """
         self.offers.expire(now)
         kept = self.offers.events
-        start = kept.latest if seq is None else seq
-        complete = kept.covers(peer, start, now)
-        if start > kept.latest:
-            start = 0  # From an earlier life of the server: all that there is comes after it.
+        given = kept.latest if seq is None else seq
+        complete = kept.covers(peer, given, now)
+        # A number from an earlier life of the server: all that there is comes after it.
+        start = given if given <= kept.latest else 0
         events = kept.since(peer, start, now)
         invitations = [each for each in self._invitations(peer, now) if each.seq > start]
         if invitations:
             events = sorted([*events, *map(invited, invitations)], key=attrgetter("seq"))
-        return Events(events, complete, events[-1].seq if events else max(start, kept.latest))
+        if not topics:
+            return Events(events, complete, events[-1].seq if events else max(start, kept.latest))
+        news = self.offers.changes({topic: max(begin, given) for topic, begin in topics.items()}, now, most)
+        if news.until is None:
+            return Events(events, complete, max(start, kept.latest), news.events, news.missed)
+        until = news.until
+        before = [each for each in events if each.seq <= until]
+        return Events(before, complete, until, news.events, news.missed, True)
+
+    def watch(self, topic: str, now: float, source: SourceNetwork) -> Watch:
+        """:returns: a watch of a topic, to be closed."""
+        return self.offers.watches.watch(characters(topic, "topic", self.limits.topic_chars), source, now)
 
     def begin_attempt(
         self, client_id: bytes, peer: bytes, given: Given, now: float, source: SourceNetwork

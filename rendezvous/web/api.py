@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from rendezvous.clock import ServerClock
 from rendezvous.core.ice import Turn
+from rendezvous.core.tickets import Tickets
 from rendezvous.interfaces import IStore
 from rendezvous.web.about import AboutRoutes, DescriptionRoutes
 from rendezvous.web.attempts import AttemptRoutes
@@ -29,6 +30,7 @@ def all_routes(
     facts: Facts,
     turn: Callable[[], Turn | None],
     sockets: SocketProtocols,
+    tickets: Tickets,
     without: Collection[str] = (),
 ) -> list[Route]:
     """
@@ -36,6 +38,7 @@ def all_routes(
     :param facts: what clients learn about the protocols.
     :param turn: gives the TURN servers, if there are any.
     :param sockets: the protocols of WebSockets.
+    :param tickets: those for event streams that were not used yet.
     :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.
     """
@@ -46,7 +49,7 @@ def all_routes(
         *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics).routes(),
         *PeerRoutes(store, clock, facts, quotas).routes(),
         *OfferRoutes(store, clock, quotas).routes(),
-        *EventRoutes(store, clock, quotas, gate.sender).routes(),
+        *EventRoutes(store, clock, gate, tickets, sockets.sockets).routes(),
         *sessions.routes(),
         *AttemptRoutes(store, clock, quotas, servers).routes(),
         *IceRoutes(store, clock, servers).routes(),

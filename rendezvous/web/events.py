@@ -1,112 +1,150 @@
-"""One peer's events as a stream of Server-Sent Events (HTML Standard, section 9.2)."""
+"""Event streams: Server-Sent Events (HTML Standard, section 9.2), WebSockets, and the tickets that open them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
+from twisted.web.server import NOT_DONE_YET
 
-from rendezvous.core.attempts.attempt import Invitation
-from rendezvous.core.notes import PeerEvents
-from rendezvous.core.signaling.events import Event
-from rendezvous.core.signaling.offers import Answer, Candidate
+from rendezvous.core.identity import Credential
+from rendezvous.core.tickets import Tickets
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
-from rendezvous.model import Events
-from rendezvous.web.fields import header
-from rendezvous.web.pages import encode
-from rendezvous.web.quotas import Quotas
-from rendezvous.web.records import ahead_of, answer_json, candidate_json, invitation_fields
+from rendezvous.web.authorization import parse_authorization
+from rendezvous.web.feed import Feeds, Item
+from rendezvous.web.fields import Query, header
+from rendezvous.web.gate import Gate
+from rendezvous.web.records import ahead_of
 from rendezvous.web.route import Route, caller
-from rendezvous.web.sending import ResponseWriter, Sender, Stalled, aborted
+from rendezvous.web.sending import ResponseWriter, Stalled, aborted
+from rendezvous.web.sockets.events import EventConversation
+from rendezvous.web.sockets.sockets import Sockets, is_upgrade
 from rendezvous.web.sources import source_of
-from rendezvous.web.waiting import fires_within
 
-__all__ = ["KEEP_ALIVE", "EventRoutes"]
-
-#: Seconds of silence after which a comment is sent, so that no proxy takes the stream for dead.
-KEEP_ALIVE = 15.0
+__all__ = ["EventRoutes"]
 
 
 class EventRoutes:
-    """``protocol/offers``, Events."""
+    """
+    ``protocol/events``.
 
-    def __init__(self, store: IStore, clock: IReactorTime, quotas: Quotas, sender: Sender) -> None:
+    :param tickets: those that were not used yet.
+    :param sockets: the open WebSockets.
+    """
+
+    def __init__(self, store: IStore, clock: IReactorTime, gate: Gate, tickets: Tickets, sockets: Sockets) -> None:
         self._store = store
         self._clock = clock
-        self._quotas = quotas
-        self._sender = sender
+        self._gate = gate
+        self._tickets = tickets
+        self._sockets = sockets
+        self._feeds = Feeds(store, clock, gate.quotas)
         self._ahead = ahead_of(clock)
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
+        route = partial(Route, tag="offers", credential=True, errors=(429,))
+        params = ("Last-Event-ID", "lastEventId", "ticket", "watched", "watched-one")
         return [
-            Route(
+            route(
                 "GET",
                 "/events",
                 self.events,
-                tag="offers",
-                credential=True,
-                params=("Last-Event-ID",),
+                params=params,
                 response=None,
                 media="text/event-stream",
-                errors=(429,),
-            )
+                errors=(403, 426, 429),
+            ),
+            route("POST", "/events/ticket", self.ticket, response="Ticket"),
         ]
 
-    async def events(self, request: Request) -> None:
-        """Answers, candidates, ends and invitations, as they happen, until the client leaves or logs out."""
-        peer = (await caller(request, self._store, self._clock.seconds())).hex()
-        cursor = _last_event_id(request)
+    async def ticket(self, request: Request) -> dict[str, object]:
+        """A ticket that opens one event stream within a minute, for pages that cannot send a credential there."""
+        now = self._clock.seconds()
+        await caller(request, self._store, now)
+        credential = parse_authorization(header(request, b"Authorization"))
+        ticket, until = self._tickets.give(credential, source_of(request), now)
+        return {"ticket": ticket, "expires": int(until * 1000) + self._ahead()}
+
+    async def events(self, request: Request) -> int | None:
+        """Answers, candidates, ends, invitations and offers in topics, as they happen, until the client leaves."""
+        query = Query(request)
+        if is_upgrade(request):
+            cursor, topics = _last_event_id(request, query), _topics(query)
+            conversation = EventConversation(
+                self._feeds, self._gate, partial(self._credential, request, query), cursor, topics
+            )
+            self._sockets.open(request, conversation)
+            return NOT_DONE_YET
+        credential = self._credential(request, query) or parse_authorization(None)
+        peer = (await self._store.authenticate(credential, self._clock.seconds())).hex()
+        cursor, topics = _last_event_id(request, query), _topics(query)
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store")
         # Some proxies would otherwise collect the stream into larger pieces.
         request.setHeader(b"X-Accel-Buffering", b"no")
         if request.method == b"HEAD":
-            return
+            return None
         try:
-            with ResponseWriter(self._sender, request) as writer:
-                await self._stream(request, writer, peer, cursor)
+            with (
+                ResponseWriter(self._gate.sender, request) as writer,
+                self._feeds.open(credential, peer, source_of(request), cursor, topics) as feed,
+            ):
+                await feed.run(_Blocks(writer))
         except Stalled:
             await aborted(request)
+        return None
 
-    async def _stream(self, request: Request, writer: ResponseWriter, peer: str, cursor: int | None) -> None:
-        """Write until something is raised. The stream is counted from its first to its last moment."""
-        place = self._quotas.waiting(source_of(request))
-        with place, self._store.subscribe(PeerEvents(peer)) as subscription, self._connected(peer):
-            while True:
-                if writer.is_paused:
-                    await writer.drain()
-                    await caller(request, self._store, self._clock.seconds())
-                news = await self._store.events_since(peer, cursor, self._clock.seconds())
-                for position, block in _blocks(news, self._ahead()):
-                    writing = writer.write(block)
-                    del block  # It may be long, and the client may not read it for long.
-                    has_waited = await writing
-                    cursor = position
-                    if has_waited or writer.is_paused:
-                        # What a client does not read stays in the log of events, which is bounded, and not here.
-                        break
-                else:
-                    cursor = news.cursor
-                    await fires_within(subscription.changed(), KEEP_ALIVE, self._clock)
-                await caller(request, self._store, self._clock.seconds())
-
-    @contextmanager
-    def _connected(self, peer: str) -> Iterator[None]:
-        """Offers that end with their owner last as long as this."""
-        closed = self._store.stream_opened(peer, self._clock.seconds())
-        try:
-            yield
-        finally:
-            closed(self._clock.seconds())
+    def _credential(self, request: Request, query: Query) -> Credential | None:
+        """
+        :returns: what the request brings, if it brings any.
+        :raises Unauthorized: it cannot be used.
+        """
+        authorization, ticket = header(request, b"Authorization"), query.text("ticket")
+        if authorization is not None or ticket is None:
+            return None if authorization is None else parse_authorization(authorization)
+        return self._tickets.use(ticket, self._clock.seconds())
 
 
-def _last_event_id(request: Request) -> int | None:
-    text = header(request, b"Last-Event-ID")
+class _Blocks:
+    """
+    Writes a stream as blocks of lines.
+
+    :param writer: of the answer.
+    """
+
+    def __init__(self, writer: ResponseWriter) -> None:
+        self._writer = writer
+
+    @property
+    def is_paused(self) -> bool:
+        return self._writer.is_paused
+
+    async def drain(self) -> None:
+        await self._writer.drain()
+
+    async def write(self, item: Item) -> bool:
+        writing = self._writer.write(_block(item))
+        del item  # The writer lets go of the block, too, while it waits for the client.
+        return await writing
+
+
+def _block(item: Item) -> bytes:
+    blocks = [b"event: reset\ndata: %b\n\n" % reset for reset in item.resets]
+    if item.event:
+        blocks.append(b"id: %d\nevent: %b\ndata: %b\n\n" % (item.id, item.event.encode("ascii"), item.data))
+    else:
+        # A block without data is no event, but its id counts.
+        blocks.append(b": keep-alive\nid: %d\n\n" % item.id)
+    return b"".join(blocks)
+
+
+def _last_event_id(request: Request, query: Query) -> int | None:
+    """:returns: the header, which a browser that reconnects has kept up to date, or else the parameter."""
+    text = header(request, b"Last-Event-ID") or query.text("lastEventId")
     if not text:
         return None
     if re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) is None:
@@ -114,24 +152,7 @@ def _last_event_id(request: Request) -> int | None:
     return int(text)
 
 
-def _blocks(news: Events, ahead: int) -> Iterator[tuple[int, bytes]]:
-    """:returns: what to write, each with the number of the event after which the stream goes on then."""
-    reset = b"" if news.complete else b"event: reset\ndata: {}\n\n"
-    for event in news.events:
-        kind = event.kind.value.encode("ascii")
-        yield event.seq, b"%bid: %d\nevent: %b\ndata: %b\n\n" % (reset, event.seq, kind, _data(event, ahead))
-        reset = b""
-    if not news.events:
-        # A block without data is no event, but its id counts: a quiet stream can be resumed however long it was quiet.
-        yield news.cursor, b"%b: keep-alive\nid: %d\n\n" % (reset, news.cursor)
-
-
-def _data(event: Event, ahead: int) -> bytes:
-    """JSON as it is stored has no line ends, which would end the event."""
-    if isinstance(event.payload, Invitation):
-        return encode(invitation_fields(event.payload, ahead))
-    if isinstance(event.payload, Answer):
-        return answer_json(event.offer_id, event.topics, event.payload)
-    if isinstance(event.payload, Candidate):
-        return candidate_json(event.payload, event.offer_id)
-    return encode({"offerId": event.offer_id, "topics": event.topics})
+def _topics(query: Query) -> list[str]:
+    """:returns: the names in ``topics``, between commas, and those in each ``topic``."""
+    listed = query.text("topics")
+    return [*(listed.split(",") if listed else ()), *query.texts("topic")]

@@ -155,6 +155,16 @@ class Query:
         except UnicodeDecodeError:
             raise Malformed(f"{name} is not UTF-8.") from None
 
+    def texts(self, name: str) -> list[str]:
+        """
+        :returns: all strings of this name.
+        :raises Malformed: one is not UTF-8.
+        """
+        try:
+            return [value.decode("utf-8") for value in self._args.get(name.encode("ascii"), ())]
+        except UnicodeDecodeError:
+            raise Malformed(f"{name} is not UTF-8.") from None
+
     def integer(self, name: str, least: int) -> int | None:
         """
         :returns: an integer, or ``None``.

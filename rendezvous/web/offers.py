@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
-from rendezvous.core.notes import PeerEvents
+from rendezvous.core.notes import PeerEvents, TopicChanges
 from rendezvous.core.signaling.bloom import Bloom
 from rendezvous.core.signaling.pages import Page
 from rendezvous.core.signaling.specs import OfferSpec
@@ -22,12 +22,18 @@ from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import ahead_of, answer_json, candidate_json, ends_at, offers_json, own_offer_json
 from rendezvous.web.route import Route, caller
 from rendezvous.web.sources import source_of
+from rendezvous.web.topicnews import TopicReader, TopicSeen, topic_json
 from rendezvous.web.waiting import long_poll
 
 __all__ = ["OfferRoutes"]
 
 Item = TypeVar("Item")
 
+
+#: Watchers of a topic that cost as much as one publication more, and bytes of a description beyond which an offer costs
+#: them once more.
+READERS = 100
+UNIT = 4096
 
 _route = partial(Route, tag="offers")
 _of_client = partial(_route, credential=True)
@@ -50,7 +56,9 @@ class OfferRoutes:
 
     def _listings(self) -> list[Route]:
         """:returns: what everybody may read."""
-        by_topic = partial(_route, params=("limit", "bloom", "next"), response="OffersInTopic")
+        by_topic = partial(
+            _route, params=("limit", "bloom", "next", "changes-since", "wait"), response="OffersInTopic", errors=(429,)
+        )
         of_peer = partial(_route, params=("next",), response="OffersOfPeer")
         return [
             by_topic("GET", "/offers/by-topic/<topic>", self.by_topic),
@@ -82,14 +90,29 @@ class OfferRoutes:
         ]
 
     async def by_topic(self, request: Request, topic: str) -> list[bytes]:
-        """The offers in a topic that can still be answered, most recently seen first."""
+        """The offers in a topic that can still be answered, most recently seen first; with ``since``, what is new."""
         name, query = decode_segment(topic, "topic"), Query(request)
         limit = query.limit(self._limits.page_default, self._limits.page_max)
         filter = query.text("bloom")
         bloom = None if filter is None else Bloom.parse(filter, self._limits.bloom_size)
-        page = await self._store.by_topic(name, limit, bloom, self._seconds(), number_after(query.text("next")))
+        since, wait, after = query.integer("since", 0), query.wait(), number_after(query.text("next"))
+        if after is None and (since is not None or wait):
+            reader = TopicReader(self._store, self._seconds, name, limit, bloom, since)
+            return topic_json(name, await self._watched(request, reader, wait), self._ahead())
+        page = await self._store.by_topic(name, limit, bloom, self._seconds(), after)
         fields = {"topic": name, "total": page.total, "returned": len(page.items)}
         return listing(fields, "offers", offers_json(page.items, self._ahead()), page)
+
+    async def _watched(self, request: Request, reader: TopicReader, wait: float) -> TopicSeen:
+        """Watch a topic until there is something new, or the time is over."""
+        source = source_of(request)
+        watch = self._store.watch(reader.topic, self._seconds(), source)
+        try:
+            return await long_poll(
+                self._quotas.waiting(source), self._store, self._clock, TopicChanges(reader.topic), wait, reader.look
+            )
+        finally:
+            watch.close(self._seconds())
 
     async def of_peer(self, request: Request, peer: str) -> list[bytes]:
         """The offers of a peer that can still be answered, and their topics."""
@@ -107,7 +130,7 @@ class OfferRoutes:
         specs = [self._spec(fields) for fields in asked]
         del asked  # It may hold much that is ignored, and what follows waits for the disk.
         source = source_of(request)
-        self._quotas.publications(source, len(specs))
+        self._quotas.publications(source, self._cost(specs))
         offers = await self._store.publish(owner, specs, now, source)
         ahead = self._ahead()
         return {
@@ -116,6 +139,11 @@ class OfferRoutes:
                 for offer in offers
             ]
         }
+
+    def _cost(self, specs: Sequence[OfferSpec]) -> int:
+        """:returns: what offers count for: each is also sent to all who watch its topics."""
+        sent = [self._store.watching(spec.topics) * (1 + len(spec.sdp) // UNIT) for spec in specs]
+        return sum(1 + each // READERS for each in sent)
 
     async def mine(self, request: Request) -> list[bytes]:
         """The caller's own offers, with what others are not shown."""

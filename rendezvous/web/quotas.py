@@ -25,6 +25,7 @@ CODES = (
     "source-share",
     "source-sockets",
     "source-subscriptions",
+    "source-tickets",
     "source-unread",
     "source-waiting",
 )

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rendezvous.core.signaling.watches import Gone
+from rendezvous.core.tickets import TICKET_CHARS
 from rendezvous.limits import MAX_INTEGER, SignalingLimits
 from rendezvous.web.attemptschemas import connect_schemas
 from rendezvous.web.schemaparts import (
@@ -203,11 +205,10 @@ def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
         **_offers(limits),
         "OfferTopics": listing,
         "Topics": {"anyOf": [ref("OfferTopics"), ref("SessionTopics")]},
-        "OffersInTopic": paged(
-            topic=TEXT,
-            offers=many(ref("Offer"), maxItems=limits.page_max),
-            total=COUNT,
-            returned={**COUNT, "maximum": limits.page_max},
+        "OffersInTopic": _offers_in_topic(limits),
+        "Ticket": record(
+            ticket={"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{TICKET_CHARS}}}$"},
+            expires={**MS, "description": "When it is no longer good, in milliseconds since the epoch."},
         ),
         "OffersOfPeer": paged(peerId=TEXT, offers=many(ref("Offer")), topics=many(TEXT)),
         "Published": record(offers=many(record(id=TEXT, peerId=CLIENT_ID, topics=many(TEXT), expiresAt=MS))),
@@ -223,6 +224,22 @@ def _offer_answers(limits: SignalingLimits) -> dict[str, Schema]:
         "Candidate": record(candidate=ANY, peerId=CLIENT_ID, role=ref("Side"), createdAt=MS),
         "Candidates": paged(offerId=TEXT, candidates=many(ref("Candidate"), maxItems=limits.candidates_per_side)),
     }
+
+
+def _offers_in_topic(limits: SignalingLimits) -> Schema:
+    """:returns: a page of a topic; with ``since`` or ``wait``, what has changed there."""
+    return record(
+        topic=TEXT,
+        offers=many(ref("Offer"), maxItems=limits.page_max),
+        total={**COUNT, "description": "Of the whole listing. It is absent if reset is false."},
+        returned={**COUNT, "maximum": limits.page_max},
+        hasMore=MORE,
+        next=NEXT,
+        since={"type": "string", "pattern": "^[0-9]{1,19}$", "description": "To be sent as since by the next request."},
+        reset={"type": "boolean", "description": "Whether offers is the listing from its beginning."},
+        gone=many(record(offerId=TEXT, reason={"enum": [*Gone]})),
+        optional=("total", "next", "since", "reset", "gone"),
+    )
 
 
 def _session_requests(limits: SignalingLimits) -> dict[str, Schema]:
@@ -313,6 +330,21 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
             f"A Bloom filter of peers to leave out, in base64; at most {limits.bloom_size} bytes.",
         ),
         "since": _query("since", _integer(0), since),
+        "changes-since": _query(
+            "since",
+            _integer(0),
+            "The since of an earlier answer: only what has changed later. 0 begins with the listing.",
+        ),
+        "lastEventId": _query(
+            "lastEventId",
+            {"type": "string", "pattern": "^[0-9]{1,19}$"},
+            "The same as the header Last-Event-ID, for pages that cannot send it.",
+        ),
+        "ticket": _query("ticket", {"type": "string"}, "A ticket, in place of the header Authorization."),
+        "watched": _query("topics", {"type": "string"}, "Topics to watch, with commas between them."),
+        "watched-one": _query(
+            "topic", text(1, limits.topic_chars), "A topic to watch, which may have commas. It may be repeated."
+        ),
         "invited-since": _query("since", _integer(0), "Wait for an invitation with a greater seq than this."),
         "version": _query("version", _integer(0), "Wait for a version greater than this."),
         "attempt": _part("attempt", {"type": "string", "pattern": "^[0-9A-Fa-f]{16}$"}, "The id of an attempt."),

@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import partial
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -183,11 +182,7 @@ class Sender:
 
     async def turn(self, source: SourceNetwork) -> None:
         """Wait until a piece may be handed over. The sources take turns."""
-        if self._turns.are_over:
-            turn: Deferred[None] = Deferred()
-            self._turns.add(source.subscriber, partial(_begin, turn))
-            await turn
-        self._turns.charge(source.subscriber, 1)
+        await self._turns.take(source.subscriber)
 
     def _make_room(self) -> bool:
         """Close the connection that has not read for longest, if that is long enough."""
@@ -375,11 +370,6 @@ async def aborted(request: Request) -> None:
     """Close a connection whose client does not read; a proper end would stand behind what it has not read."""
     _transport(request).abortConnection()
     await Deferred()  # Cancelled as soon as the connection is lost.
-
-
-def _begin(turn: Deferred[None]) -> None:
-    if not turn.called:  # Its client has not left meanwhile.
-        turn.callback(None)
 
 
 def _transport(request: Request) -> Any:

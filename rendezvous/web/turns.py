@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 __all__ = ["BUDGET", "Turns"]
@@ -102,6 +104,14 @@ class Turns:
             works.append(work)
         self._schedule()
 
+    async def take(self, source: Hashable, cost: float = 1.0) -> None:
+        """Wait until something may be done for a source, and charge for it."""
+        if self.are_over:
+            turn: Deferred[None] = Deferred()
+            self.add(source, partial(_begin, turn))
+            await turn
+        self.charge(source, cost)
+
     def _start(self, source: Hashable) -> float:
         return max(self._now, self._used.get(source, 0.0))
 
@@ -146,3 +156,8 @@ class Turns:
             self._used.clear()
         elif len(self._used) > REMEMBERED:
             self._used = {source: used for source, used in self._used.items() if used > self._now}
+
+
+def _begin(turn: Deferred[None]) -> None:
+    if not turn.called:  # Its client has not left meanwhile.
+        turn.callback(None)

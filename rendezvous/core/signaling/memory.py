@@ -11,6 +11,7 @@ from rendezvous.errors import Full
 __all__ = [
     "ANSWER_COST",
     "CANDIDATE_COST",
+    "CHANGE_COST",
     "EVENT_COST",
     "NAMESPACE_COST",
     "OFFER_COST",
@@ -35,6 +36,8 @@ ANSWER_COST = 160
 CANDIDATE_COST = 160
 #: Bytes of an event, the answer or candidate that it carries not included.
 EVENT_COST = 320
+#: Bytes of a change in one topic that is watched, besides the id of its offer.
+CHANGE_COST = 256
 
 
 def text_size(text: str) -> int:

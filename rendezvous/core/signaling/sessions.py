@@ -93,7 +93,7 @@ class Sessions:
         self._table.reserve(session.source, [session])
         if ended is not None:
             self._table.end(ended, EventKind.EXPIRED, now)
-            self._table.notify_both(ended.offer)
+            self._table.notify_end(ended.offer)
         self._table.insert(session, now)
 
     def answer(

@@ -81,7 +81,7 @@ class Signaling:
         for offer in offers:
             self._put(held.get(offer.id), offer, now)
         for entry in ended.values():
-            self._table.notify_both(entry.offer)
+            self._table.notify_end(entry.offer)
         return offers
 
     def _held(self, owner: str, specs: Sequence[OfferSpec], now: float) -> tuple[dict[str, Entry], dict[int, Entry]]:
@@ -138,9 +138,7 @@ class Signaling:
             changed = ("topics", "secret", "info", "while_connected", "expires_at", "last_seen", "seen", "source")
             self._table.replace(held, offer, changed, now)
             return
-        if held is not None:
-            self._table.drop(held)
-        self._table.insert(offer, now)
+        self._table.insert(offer, now, held)
 
     # The owner's side
 
@@ -166,7 +164,7 @@ class Signaling:
         """
         entry = self._own(owner, offer_id, now)
         self._table.end(entry, EventKind.WITHDRAWN, now)
-        self._table.notify_both(entry.offer)
+        self._table.notify_end(entry.offer)
 
     def end_peer(self, owner: str, now: float) -> int:
         """
@@ -184,7 +182,7 @@ class Signaling:
             self._table.end(entry, EventKind.WITHDRAWN, now)
         self._table.events.forget(owner)
         for entry in (*ended, *live):
-            self._table.notify_both(entry.offer)
+            self._table.notify_end(entry.offer)
         return len(live)
 
     # Answer and candidates
@@ -226,7 +224,7 @@ class Signaling:
         early = entry.candidates(Role.OFFERER) if answerer else ()
         table.memory.check(source, _answer_cost(offer, description, early))
         answer = Answer(answerer, description, table.answer_moment(now), table.events.draw(now))
-        locked = table.lock(entry, answer, source)
+        locked = table.lock(entry, answer, source, now)
         table.log_event(offer.owner, answered(locked, answer, source), now)
         for candidate in early:
             # There was no answerer when these came, so their events are new.

@@ -12,17 +12,28 @@ sweep. Counts include what has ended as long as it is not freed.
 
 What leaves: ``note`` is called with each record that was created (:class:`Offer`) or changed (:class:`OfferChanged`,
 :class:`CandidatesAdded`, :class:`EventLogged`) and with :class:`Removed`, for a journal. ``notify`` is called with the
-key of what has changed, for requests that wait: :class:`~rendezvous.core.notes.PeerEvents` and
-:class:`~rendezvous.core.notes.OfferSide`. Both are called after the change is complete.
+key of what has changed, for requests that wait: :class:`~rendezvous.core.notes.PeerEvents`,
+:class:`~rendezvous.core.notes.OfferSide` and :class:`~rendezvous.core.notes.TopicChanges`. Both are called after the
+change is complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
-from rendezvous.core.notes import Note, Notify, OfferSide, PeerEvents, Removed, ignore_changes, ignore_key, same_clock
+from rendezvous.core.notes import (
+    Note,
+    Notify,
+    OfferSide,
+    PeerEvents,
+    Removed,
+    TopicChanges,
+    ignore_changes,
+    ignore_key,
+    same_clock,
+)
 from rendezvous.core.shares import Shares, share_of
 from rendezvous.core.signaling.catalogue import Catalogue
 from rendezvous.core.signaling.entries import Entry, candidates_cost
@@ -30,6 +41,7 @@ from rendezvous.core.signaling.events import Event, EventKind, EventLog, EventLo
 from rendezvous.core.signaling.memory import ANSWER_COST, Memory
 from rendezvous.core.signaling.offers import Answer, Candidate, Offer, OfferChanged, Role
 from rendezvous.core.signaling.streams import Streams
+from rendezvous.core.signaling.watches import Gone, TopicNews, Watches
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Full, NotFound
 from rendezvous.limits import SignalingLimits
@@ -55,6 +67,7 @@ class OfferTable:
     :ivar events: what has happened lately.
     :ivar memory: the bytes that all of it takes.
     :ivar streams: which peers have event streams open.
+    :ivar watches: which topics are watched.
     """
 
     def __init__(
@@ -77,6 +90,8 @@ class OfferTable:
         self.memory = Memory(memory, Shares("memory for offers", *share_of(memory, share)))
         self.events = EventLog(limits, self.memory)
         self.streams = Streams(self.catalogue, limits)
+        watched = Shares("topics that are watched", *share_of(limits.watched_topics, share))
+        self.watches = Watches(limits, self.events, self.memory, watched)
         self._latest_seen = 0
         self._latest_ms = 0
         self._latest_answer_ms = 0
@@ -86,6 +101,7 @@ class OfferTable:
         self._max_offers = max_offers
         self._shares.change(*share_of(max_offers, share))
         self.memory.change(memory, share_of(memory, share))
+        self.watches.shares.change(*share_of(self.limits.watched_topics, share))
 
     def __len__(self) -> int:
         """How many offers and sessions there are, those that have ended but are not freed yet included."""
@@ -111,6 +127,16 @@ class OfferTable:
     def owned(self, owner: str, now: float) -> list[Entry]:
         """The offers of a peer, most recently seen first."""
         return [entry for entry in self.catalogue.owned(owner) if entry.ends_at > now * 1000]
+
+    def changes(self, positions: Mapping[str, int], now: float, most: int | None = None) -> TopicNews:
+        """Read the changes of topics that are watched (:meth:`Watches.read`)."""
+
+        def find(offer_id: str) -> Offer | None:
+            entry = self.catalogue.find("", offer_id)
+            is_there = entry is not None and entry.offer.answer is None and entry.ends_at > now * 1000
+            return entry.offer if entry is not None and is_there else None
+
+        return self.watches.read(positions, find, most)
 
     # Moments
 
@@ -162,10 +188,18 @@ class OfferTable:
             self._shares.check(source, len(offers) - kept)
         self.memory.check(source, size - refunded, size - own_size)
 
-    def insert(self, offer: Offer, now: float) -> None:
-        """Take in a new offer whose id is free and for which there is room."""
+    def insert(self, offer: Offer, now: float, replaced: Entry | None = None) -> None:
+        """
+        Take in a new offer for which there is room.
+
+        :param replaced: what has its id until now; otherwise the id is free.
+        """
+        if replaced is not None:
+            self.drop(replaced)
         self._admit(Entry(offer), now)
         self.note(offer)
+        if self.watches:
+            self._show(offer, now, () if replaced is None else replaced.offer.topics)
 
     def _admit(self, entry: Entry, now: float) -> None:
         offer = entry.offer
@@ -197,6 +231,20 @@ class OfferTable:
             self.memory.refund(held.source, held.cost)
             self.memory.charge(offer.source, offer.cost)
         self.note(OfferChanged(offer, fields))
+        if self.watches:
+            self._show(offer, now, held.topics)
+
+    def _show(self, offer: Offer, now: float, before: Sequence[str]) -> None:
+        """
+        Write down for those who watch that an offer was published.
+
+        :param before: the topics in which it was until now.
+        """
+        left = [topic for topic in before if topic not in offer.topics]
+        for topic in self.watches.vanished(offer, left, Gone.WITHDRAWN, now):
+            self.notify(TopicChanges(topic))
+        for topic in self.watches.appeared(offer, now):
+            self.notify(TopicChanges(topic))
 
     def touch(self, entry: Entry, offer: Offer) -> None:
         """Move an offer to the front of every listing; only ``last_seen`` and ``seen`` differ."""
@@ -204,7 +252,7 @@ class OfferTable:
         self.catalogue.touch(entry)
         self.note(OfferChanged(offer, ("last_seen", "seen")))
 
-    def lock(self, entry: Entry, answer: Answer, source: SourceNetwork) -> Offer:
+    def lock(self, entry: Entry, answer: Answer, source: SourceNetwork, now: float) -> Offer:
         """
         Give an offer its answer.
 
@@ -214,6 +262,8 @@ class OfferTable:
         entry.offer = attrs.evolve(entry.offer, answer=answer)
         self._charge(entry, source, ANSWER_COST + len(answer.sdp))
         self.note(OfferChanged(entry.offer, ("answer",)))
+        for topic in self.watches.vanished(entry.offer, entry.offer.topics, Gone.ANSWERED, now):
+            self.notify(TopicChanges(topic))
         return entry.offer
 
     def attach(self, entry: Entry, candidates: Sequence[Candidate], source: SourceNetwork) -> None:
@@ -236,20 +286,19 @@ class OfferTable:
         :returns: how many offers ended.
         """
         self.events.trim(now)
+        self.watches.trim(now)
         now_ms = int(now * 1000)
-        ended: list[tuple[Offer, Role]] = []
-        number = 0
+        ended: list[Offer] = []
         while at_most > 0 and (entry := self.catalogue.due(now_ms)) is not None:
             at_most -= 1 + len(entry.offer.topics)
             # An offer that ends with the streams of its owner ends as if its owner had withdrawn it.
             early = entry.ends_at < entry.offer.expires_at
             self.end(entry, EventKind.WITHDRAWN if early else EventKind.EXPIRED, now)
-            ended += [(entry.offer, role) for role in Role]
-            number += 1
+            ended.append(entry.offer)
         # Notify last: a waiter that is notified looks at once, and would end the next offer while this one is ending.
-        for offer, role in ended:
-            self.notify_side(offer, role)
-        return number
+        for offer in ended:
+            self.notify_end(offer)
+        return len(ended)
 
     def is_due(self, now: float) -> bool:
         """Whether there is more to end."""
@@ -259,6 +308,8 @@ class OfferTable:
         """Take an offer out and write its end down; the caller notifies."""
         self.drop(entry)
         offer = entry.offer
+        if offer.answer is None:
+            self.watches.vanished(offer, offer.topics, Gone(kind.value), now)
         peers = [offer.peer(Role.ANSWERER)]
         if kind is EventKind.EXPIRED:
             peers.append(offer.owner)
@@ -317,10 +368,12 @@ class OfferTable:
             self.events.add(peer, event, now)
             self.note(EventLogged(peer, event))
 
-    def notify_both(self, offer: Offer) -> None:
-        """Notify the requests that wait for either side."""
+    def notify_end(self, offer: Offer) -> None:
+        """Notify the requests that wait for either side of an offer that has ended, and those that watch its topics."""
         for role in Role:
             self.notify_side(offer, role)
+        for topic in self.watches.watched(offer) if offer.answer is None else ():
+            self.notify(TopicChanges(topic))
 
     def notify_side(self, offer: Offer, role: Role) -> None:
         """Notify the requests that wait for one side."""

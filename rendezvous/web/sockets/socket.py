@@ -15,6 +15,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, 
 from wsproto.frame_protocol import CloseReason
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.logger import Logger
@@ -23,9 +24,10 @@ from twisted.python.failure import Failure
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import RendezvousError
 from rendezvous.limits import SocketLimits
-from rendezvous.web.sending import Sender
+from rendezvous.web.sending import SMALL, STALL_TIME, Sender, Stalled
 from rendezvous.web.transports import send_at_once
 from rendezvous.web.turns import Turns
+from rendezvous.web.waiting import fires_within
 
 __all__ = ["CLOSE_TIME", "Conversation", "Socket", "text_frame"]
 
@@ -110,6 +112,7 @@ class Socket(StreamProtocol):
         self._paused_at: float | None = None
         # The moment from which on its bucket of messages is full again.
         self._full_at = 0.0
+        self._reading: Deferred[None] | None = None
         self._is_waiting = False
         self._is_over = False
         self._is_lost = False
@@ -170,10 +173,29 @@ class Socket(StreamProtocol):
         """
         if self._is_over:
             return
-        if self._paused_at is not None and not self._reserve(len(frame)):
+        if (self._paused_at is not None or len(frame) > SMALL) and not self._reserve(len(frame)):
             self.abort()
             return
         send_at_once(self.transport, (frame,))
+        if self._paused_at is None:
+            self._has_read()
+
+    @property
+    def is_paused(self) -> bool:
+        """:returns: whether the other side has to read before there is more for it."""
+        return self._paused_at is not None
+
+    async def drain(self) -> None:
+        """
+        Wait until the other side has read everything.
+
+        :raises Stalled: it does not read.
+        """
+        while self._paused_at is not None:
+            left = self._paused_at + STALL_TIME - self._clock.seconds()
+            self._reading = Deferred()
+            if left <= 0 or not await fires_within(self._reading, left, self._clock):
+                raise Stalled
 
     def ping(self) -> None:
         """Ask for a sign of life (RFC 6455, section 5.5.2)."""
@@ -200,6 +222,9 @@ class Socket(StreamProtocol):
         """Stop counting: the other side has read everything."""
         self._paused_at = None
         self._has_read()
+        reading, self._reading = self._reading, None
+        if reading is not None and not reading.called:
+            reading.callback(None)
 
     def stopProducing(self) -> None:
         """Do nothing: the connection is lost."""

@@ -36,8 +36,8 @@ LONGEST_FIELD = 1024
 
 
 def is_upgrade(request: Any) -> bool:
-    """:returns: whether a request asks for a WebSocket."""
-    return b"websocket" in (request.getHeader(b"Upgrade") or b"").lower()
+    """:returns: whether a request asks for a WebSocket, which only ``GET`` can (RFC 6455, section 4.1)."""
+    return request.method == b"GET" and b"websocket" in (request.getHeader(b"Upgrade") or b"").lower()
 
 
 class Sockets:

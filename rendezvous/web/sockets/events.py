@@ -1,0 +1,220 @@
+"""``/events`` as a WebSocket: all events of a client, and of the topics that it watches, on one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wsproto.frame_protocol import CloseReason
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from rendezvous.core.identity import Credential
+from rendezvous.errors import Malformed, RendezvousError, Unauthorized, WireError
+from rendezvous.web.authorization import parse_authorization
+from rendezvous.web.feed import Feed, Feeds, Item
+from rendezvous.web.gate import Gate
+from rendezvous.web.sending import SMALL, Sender, Stalled
+from rendezvous.web.sockets.socket import Socket, text_frame
+from rendezvous.wire.events import PONG, Authenticate, Ping, Watch, decode, message
+
+__all__ = ["AUTHENTICATION_TIME", "EventConversation"]
+
+#: Seconds within which a page has to send its credential.
+AUTHENTICATION_TIME = 10.0
+
+#: A close code is this number and the HTTP status of the error. RFC 6455, section 7.4.2, leaves those from 4000 on to
+#: applications.
+CLOSE_CODES = 4000
+
+_PONG = text_frame(PONG)
+
+
+class EventConversation:
+    """
+    One socket of this protocol.
+
+    :param feeds: what all streams share.
+    :param gate: sends what is large, and counts what is refused.
+    :param credential: gives the credential that the request has brought; ``None`` if it comes in the first message.
+    :param cursor: the id after which the stream goes on; ``None`` for what happens from now on.
+    :param topics: which it watches from the beginning.
+    """
+
+    log = Logger()
+    _socket: Socket
+
+    def __init__(
+        self,
+        feeds: Feeds,
+        gate: Gate,
+        credential: Callable[[], Credential | None],
+        cursor: int | None,
+        topics: Sequence[str],
+    ) -> None:
+        self._feeds = feeds
+        self._gate = gate
+        self._credential = credential
+        self._cursor = cursor
+        self._topics = topics
+        self._feed: Feed | None = None
+        self._running: Deferred[None] | None = None
+        self._later: IDelayedCall | None = None
+        self._has_begun = self._is_over = False
+
+    def opened(self, socket: Socket) -> None:
+        """Begin, or wait for the credential."""
+        self._socket = socket
+        try:
+            credential = self._credential()
+        except RendezvousError as error:
+            self._end(error)
+        else:
+            del self._credential  # It refers to the request.
+            if credential is not None:
+                self._begin(credential)
+            else:
+                self._later = self._feeds.clock.callLater(AUTHENTICATION_TIME, self._late)
+
+    def received(self, text: str) -> float:
+        """Take a message."""
+        if self._is_over:
+            return 1.0
+        try:
+            found = decode(text)
+        except WireError as error:
+            return self._refuse(Malformed(str(error)))
+        if not self._has_begun:
+            self._authenticate(found)
+        elif isinstance(found, Watch) and self._feed is not None:
+            return self._watch(self._feed, found)
+        elif isinstance(found, Ping):
+            self._socket.send(_PONG)
+        return 1.0
+
+    def lost(self) -> None:
+        """End the stream."""
+        self._is_over = True
+        self._stop_later()
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+
+    def _late(self) -> None:
+        self._later = None
+        self._end(Unauthorized(f"No credential has come within {AUTHENTICATION_TIME:g} s."))
+
+    def _authenticate(self, found: object) -> None:
+        self._stop_later()
+        if not isinstance(found, Authenticate):
+            self._end(Unauthorized("The first message must be of the type authenticate."))
+            return
+        try:
+            credential = parse_authorization(f"Bearer {found.credential}")
+        except Unauthorized:
+            self._end(Unauthorized("The credential is neither <private_id> nor <client_id>:<private_id>."))
+        else:
+            self._begin(credential)
+
+    def _begin(self, credential: Credential) -> None:
+        self._has_begun = True
+        self._running = running = Deferred.fromCoroutine(self._run(credential))
+        running.addErrback(self._failed)
+        if self._is_over:
+            running.cancel()  # The socket was lost meanwhile.
+
+    async def _run(self, credential: Credential) -> None:
+        store, now = self._feeds.store, self._feeds.clock.seconds()
+        peer = (await store.authenticate(credential, now)).hex()
+        with self._feeds.open(credential, peer, self._socket.source, self._cursor, self._topics) as feed:
+            self._feed = feed
+            self._send("open", {"peerId": peer, "topics": feed.topics})
+            await feed.run(_Messages(self._socket, self._gate.sender))
+
+    def _failed(self, failure: Any) -> None:
+        self._feed = None
+        self._running = None
+        if self._is_over and failure.check(CancelledError):
+            return
+        if failure.check(Stalled):
+            self._is_over = True
+            self._socket.abort()
+        elif failure.check(RendezvousError):
+            self._end(failure.value)
+        else:
+            self.log.failure("an event stream could not be written", failure)
+            self._is_over = True
+            self._socket.close(CloseReason.INTERNAL_ERROR)
+
+    def _watch(self, feed: Feed, found: Watch) -> float:
+        try:
+            if found.is_end:
+                feed.unwatch(found.topics)
+            else:
+                feed.watch(found.topics)
+        except RendezvousError as error:
+            self._refuse(error)
+        else:
+            self._send("subscribed", {"topics": feed.topics})
+        return max(1.0, len(found.topics))
+
+    def _refuse(self, error: RendezvousError) -> float:
+        """Say what is wrong with a message. Before the credential has come, that is the end."""
+        if not self._has_begun:
+            self._end(Unauthorized("The first message must be of the type authenticate."))
+        else:
+            self._gate.refusals.note(error, self._socket.source)
+            self._send("error", _fields(error))
+        return 1.0
+
+    def _end(self, error: RendezvousError) -> None:
+        self._is_over = True
+        self._stop_later()
+        self._gate.refusals.note(error, self._socket.source)
+        self._send("error", _fields(error))
+        self._socket.close(CLOSE_CODES + error.status, error.code)
+
+    def _send(self, event: str, fields: dict[str, Any]) -> None:
+        self._socket.send(text_frame(message(event, fields)))
+
+    def _stop_later(self) -> None:
+        later, self._later = self._later, None
+        if later is not None:
+            later.cancel()
+
+
+class _Messages:
+    """
+    Writes a stream as messages.
+
+    :param sender: gives the turn to what is long.
+    """
+
+    def __init__(self, socket: Socket, sender: Sender) -> None:
+        self._socket = socket
+        self._sender = sender
+
+    @property
+    def is_paused(self) -> bool:
+        return self._socket.is_paused
+
+    async def drain(self) -> None:
+        await self._socket.drain()
+
+    async def write(self, item: Item) -> bool:
+        frames = [text_frame(message("reset", reset)) for reset in item.resets]
+        frames.append(text_frame(message(item.event or "keep-alive", item.data or None, item.id)))
+        data = b"".join(frames)
+        del item, frames
+        is_long = len(data) > SMALL
+        if is_long:
+            await self._sender.turn(self._socket.source)
+        self._socket.send(data)
+        return is_long
+
+
+def _fields(error: RendezvousError) -> dict[str, Any]:
+    fields = {"error": error.message, "code": error.code}
+    return fields if error.retry_after is None else {**fields, "retryAfter": error.retry_after}
