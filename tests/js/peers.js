@@ -164,9 +164,10 @@ class FakeConnection {
   async getStats() {
     if (this.connectionState !== "connected") return new Map()
     const end = (id, address) => [id, { id, type: "candidate", candidateType: "host", address, protocol: "udp" }]
+    const pair = { id: "P", type: "candidate-pair" }
     return new Map([
       ["T", { id: "T", type: "transport", selectedCandidatePairId: "P" }],
-      ["P", { id: "P", type: "candidate-pair", localCandidateId: "L", remoteCandidateId: "R", currentRoundTripTime: 0.004 }],
+      ["P", { ...pair, localCandidateId: "L", remoteCandidateId: "R", currentRoundTripTime: 0.004 }],
       end("L", "192.168.1.5"),
       end("R", "192.168.1.6")
     ])

@@ -248,3 +248,25 @@ test("a callback that throws does not keep the others from being called", async 
     delete globalThis.reportError
   }
 })
+
+test("a peer that connects while join still waits is seen by who joins", async () => {
+  const world = new World()
+  const first = await world.wait(world.page().client.join("chess"))
+  const page = world.page()
+  let isFirst = true
+  world.server.intercept = (method, path, query) => {
+    const isListing = path === "offers/by-topic/chess" && query.has("limit")
+    if (!isListing || !isFirst) return
+    isFirst = false
+    return new Promise(resolve => {
+      const empty = new Response(JSON.stringify({ offers: [], hasMore: false }))
+      world.clock.setTimeout(() => resolve(empty), 5000)
+    })
+  }
+  let log = []
+  const joining = page.client.join("chess").then(room => (log = recorded(room)))
+  await world.clock.until(() => first.peers.size === 1)
+  await world.wait(joining)
+  await world.clock.advance(1)
+  assert.deepEqual(names(log).filter(name => name === "join"), ["join"])
+})

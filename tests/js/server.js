@@ -27,8 +27,9 @@ export class Server {
     const given = this.intercept(method, path, searchParams)
     if (given) return await given
     const caller = this.#caller(headers.Authorization)
-    const wait = Number(searchParams.get("wait") ?? 0)
-    const answer = () => this.#answer(method, path.split("/").map(decodeURIComponent), searchParams, caller, parse(body))
+    const wait = Number(searchParams.get("wait") ?? parse(body).wait ?? 0)
+    const parts = path.split("/").map(decodeURIComponent)
+    const answer = () => this.#answer(method, parts, searchParams, caller, parse(body))
     let made = answer()
     const end = this.clock.now() + wait * 1000
     while (made.isEmpty && this.clock.now() < end && !signal?.aborted) {
@@ -96,6 +97,7 @@ export class Server {
 
   #answer(method, parts, query, caller, body) {
     const route = `${method} ${parts[0]}`
+    if (route === "GET health") return { body: { status: "ok" } }
     if (route === "POST register") return this.#register()
     if (route === "POST answer") return this.#sessionAnswer(body)
     if (route === "POST poll") return this.#sessionPoll(body)
@@ -121,7 +123,8 @@ export class Server {
   #publish(caller, { offers }) {
     for (const { secret = "", ...given } of offers) {
       const known = this.offers.get(given.id)
-      const offer = { ...given, secret, peerId: caller, hasSecret: Boolean(secret), candidates: known?.candidates ?? [] }
+      const candidates = known?.candidates ?? []
+      const offer = { ...given, secret, peerId: caller, hasSecret: Boolean(secret), candidates }
       this.offers.set(offer.id, offer)
       this.#tellTopics(offer, "offer", shown(offer))
     }
@@ -191,12 +194,12 @@ export class Server {
     return { body: { success: true } }
   }
 
-  #sessionPoll({ code, side }) {
+  #sessionPoll({ code, side, since = -1 }) {
     const session = this.sessions.get(code)
     if (!session) return refused(404, "not-found")
     const { offer, answer, offerCandidates, answerCandidates, latest } = session
     const body = side === "offerer" ? { answer, answerCandidates, latest } : { offer, offerCandidates, latest }
-    return { body }
+    return { body, isEmpty: latest <= since }
   }
 }
 

@@ -35,6 +35,8 @@ const STREAM_SILENCE = 40_000
 /** The server is asked for a sign at this interval, and has so long to answer. */
 const SOCKET_PING = 10_000
 const SOCKET_PATIENCE = 5000
+/** Between two long polls. So a proxy that answers in the place of the server and at once is not asked without end. */
+const POLL_PAUSE = 100
 /** Offers for one peer end after a minute, the shortest time that the server takes. */
 const OFFER_TTL = 60_000
 /** The offer that shows a page in a room, and when it is published again. */
@@ -163,18 +165,19 @@ class Http {
 
   /**
    * @param {object} [options] body: a value, sent as JSON; timeout; signal: an AbortSignal; keepalive: whether the
-   *     request may outlive the page; wait: seconds that the server may hold the request
+   *     request may outlive the page; wait: seconds that the server may hold the request; tries: how often it is sent
+   *     if the server is busy (429, 503) and so has changed nothing
    * @returns {Promise<any>} the body of the answer
-   * @throws {RendezvousError} after three more tries if the server was busy (429, 503): it has then changed nothing
+   * @throws {RendezvousError}
    */
   async json(method, path, options = {}) {
-    for (let tries = 0; ; tries++) {
+    for (let left = options.tries ?? 4; ; ) {
       try {
         const response = await this.send(method, path, options)
         return await response.json()
       } catch (error) {
         const isBusy = error.status === 429 || error.status === 503
-        if (tries === 3 || !isBusy) throw asError(error)
+        if (--left <= 0 || !isBusy) throw asError(error)
         await this.environment.sleep(Math.min(error.retryAfter || 1, 10) * 1000 * (1 + this.environment.random()))
         if (options.signal?.aborted) throw asError(error)
       }
@@ -318,7 +321,7 @@ class IceServers {
     const { environment } = this.#http
     let good = 15_000 // The server takes six requests a minute.
     try {
-      const { iceServers, ttl } = await this.#http.json("GET", "ice")
+      const { iceServers, ttl } = await this.#http.json("GET", "ice", { tries: 1 })
       this.#servers = iceServers
       good = Math.max(good, ttl * 800)
     } catch {
@@ -372,7 +375,6 @@ function eventsPath(feed) {
 
 /** All events over one WebSocket: it does not take one of the six connections that a browser makes to a host. */
 class SocketCarrier {
-  endsWithPage = true
   #feed
   #sink
   #socket
@@ -452,7 +454,6 @@ class SocketCarrier {
 
 /** All events over one response of HTTP (Server-Sent Events), read with `fetch` so that no ticket is needed. */
 class StreamCarrier {
-  endsWithPage = true
   #feed
   #sink
   #abort = new AbortController()
@@ -556,8 +557,6 @@ class EventLines {
 
 /** All events by long polling: for networks whose proxies pass on neither WebSockets nor streams. */
 class PollCarrier {
-  /** The server cannot see a page go that it has no stream to. */
-  endsWithPage = false
   #feed
   #sink
   #abort = new AbortController()
@@ -620,6 +619,7 @@ class PollCarrier {
         if (this.#polled.get(name) !== token) return
         since = read(body) ?? since
         tries = 0
+        await this.#feed.environment.sleep(POLL_PAUSE)
       } catch (error) {
         if (!this.#sink || this.#polled.get(name) !== token) return
         if (error.status === 401) return this.#closed(error)
@@ -775,18 +775,29 @@ class Feed {
     if (name !== "keep-alive" && name !== "pong") this.#hooks.event(name, data)
   }
 
+  /** A carrier that does not come through while the server answers requests gives way to the next one. */
+  async #unfitted(error) {
+    const attempt = (this.#attempt = {})
+    try {
+      await this.http.json("GET", "health")
+    } catch {
+      return attempt === this.#attempt && this.#closed(error, false)
+    }
+    if (attempt !== this.#attempt) return
+    if (++this.#unfit === 2 && this.#kind < this.#carriers.length - 1) {
+      this.#kind++
+      this.#unfit = 0
+    }
+    this.#open()
+  }
+
   #closed(error, isUnfit) {
     this.#carrier = null
     this.isOpen = false
-    if (isUnfit && ++this.#unfit === 2 && this.#kind < this.#carriers.length - 1) {
-      this.#kind++
-      this.#unfit = this.#tries = 0
-      return this.#open()
-    }
+    if (isUnfit && this.#unfit < 2) return void this.#unfitted(error)
     if (error.status === 400 || error.status === 401) this.lastEventId = null
     if (error.status === 401) this.#hooks.rejected()
-    // Not before the last carrier has failed: the server may be there, and a WebSocket not come through.
-    if (!isUnfit && error.status !== 401) {
+    if (error.status !== 401) {
       this.#opening?.reject(error)
       this.#opening = null
     }
@@ -904,13 +915,19 @@ function pathOf(stats) {
   return { kind: ends.every(isNear) || sameNetwork(...ends) ? "lan" : "direct", protocol, rtt }
 }
 
-/** @returns {boolean} whether both have public addresses of one IPv6 /64, or the same address */
+/** @returns {boolean} whether both are in one IPv6 /64, or have the same address */
 function sameNetwork(one, other) {
-  const prefixes = [one, other].map(end => {
-    const address = end.address ?? end.ip ?? ""
-    return address.includes("::") ? address : address.split(":").slice(0, 4).join(":")
-  })
-  return prefixes[0] !== "" && prefixes[0] === prefixes[1]
+  const [mine, theirs] = [one, other].map(end => networkPart(end.address ?? end.ip ?? ""))
+  return mine !== "" && mine === theirs
+}
+
+/** @returns {string} the first half of an IPv6 address; another address as it is */
+function networkPart(address) {
+  if (!address.includes(":")) return address
+  const [head, tail] = address.split("::").map(part => (part ? part.split(":") : []))
+  const zeros = tail ? Array(8 - head.length - tail.length).fill("0") : []
+  const words = [...head, ...zeros, ...(tail ?? [])].slice(0, 4)
+  return words.map(word => parseInt(word, 16).toString(16)).join(":")
 }
 
 // --- One connection --------------------------------------------------------------------------------------------------
@@ -1894,6 +1911,7 @@ class Room {
   #mesh
   #listeners = new Listeners()
   #offerId
+  #unknown
   #known = new Map()
   #streams = new Map()
   #stops = []
@@ -1908,6 +1926,7 @@ class Room {
     this.state = "reconnecting"
     this.peers = new Map()
     this.#offerId = client.environment.randomId()
+    this.#unknown = client.environment.randomId()
     this.#ready.promise.catch(() => {})
     for (const stream of streams) this.#streams.set(stream, null)
     this.#mesh = new Mesh(client, topic, { name, secret }, {
@@ -1939,7 +1958,6 @@ class Room {
       }),
       client.feed.use()
     )
-    this.#timer = this.#client.environment.setTimeout(() => this.#refresh(), POLLED_REFRESH)
     try {
       await client.feed.opened()
       await this.#ready.promise
@@ -1993,9 +2011,15 @@ class Room {
 
   /** Events arrive again. The offer may have ended meanwhile; to publish it once more changes nothing if not. */
   async online() {
+    const { environment, feed } = this.#client
+    environment.clearTimeout(this.#timer)
+    const refresh = feed.endsWithPage ? PRESENCE_REFRESH : POLLED_REFRESH
+    this.#timer = environment.setTimeout(() => feed.isOpen && void this.online(), refresh)
     try {
       await this.#publish()
+      if (this.state === "closed") return
       this.#setState("connected")
+      for (const known of this.#known.values()) this.#plan(known)
     } catch (error) {
       this.#ready.reject(error)
       this.#emit("error", error)
@@ -2015,6 +2039,7 @@ class Room {
 
   /** The page goes. */
   hide() {
+    this.offline()
     this.#mesh.clear(gone("closed", "The page was closed."))
     void this.#withdraw()
   }
@@ -2028,21 +2053,10 @@ class Room {
       ttl: isSeen ? PRESENCE_TTL : OFFER_TTL,
       whileConnected: isSeen,
       // It is there to be seen. With a secret that is known nowhere else, it cannot be answered.
-      secret: (this.#secret ??= this.#client.environment.randomId())
+      secret: this.#unknown
     }
     if (this.name) offer.info = this.name
     await this.#client.http.json("POST", "offers", { body: { offers: [offer] } })
-    this.#published = this.#client.environment.now()
-  }
-  #secret = null
-  #published = 0
-
-  #refresh() {
-    const { environment, feed } = this.#client
-    this.#timer = environment.setTimeout(() => this.#refresh(), POLLED_REFRESH)
-    const age = environment.now() - this.#published
-    const isDue = age >= (feed.endsWithPage ? PRESENCE_REFRESH : POLLED_REFRESH * 0.9)
-    if (isDue && feed.isOpen) void this.online()
   }
 
   async #withdraw() {
@@ -2112,8 +2126,8 @@ class Room {
   }
 
   async #dial(known) {
+    // Without the server it would fail. Once it is back, all of them are planned again.
     if (this.state === "connected") await this.#mesh.dial(known.id, known.name)
-    else this.#plan(known)
   }
 
   #opened(peer) {
@@ -2323,6 +2337,7 @@ class SessionSignal {
         }
         for (const candidate of body[candidates].slice(this.#read)) void this.link.candidate(candidate)
         this.#read = body[candidates].length
+        await this.#client.environment.sleep(POLL_PAUSE)
       } catch (error) {
         if (this.#abort.signal.aborted) return
         if (error.status >= 400 && error.status < 500 && error.status !== 429) return this.link.close(error)
@@ -2510,6 +2525,7 @@ class Client {
   add(user) {
     this.#users.add(user)
     if (this.id) this.#watchInboxes(user)
+    if (this.feed.isOpen) void user.online()
     return () => {
       this.#users.delete(user)
       for (const stop of this.#inboxes.get(user) ?? []) stop()
