@@ -95,6 +95,13 @@ class OriginTests(SocketTestCase):
         refused = self.socket(headers={"Origin": "https://other.example"})
         self.assertEqual((refused.status, json.loads(refused.body)["code"]), (403, "origin"))
 
+    def test_pages_of_the_server_itself(self) -> None:
+        """They may always use it; another port or a name that only begins so is another origin."""
+        for origin in ("http://server.example", "https://server.example"):
+            self.assertEqual(self.socket(headers={"Origin": origin}).status, 101, origin)
+        for origin in ("https://server.example:8443", "https://server.example.evil.example", "server.example", "null"):
+            self.assertEqual(self.socket(headers={"Origin": origin}).status, 403, origin)
+
 
 class NumberTests(SocketTestCase):
     """How many sockets there may be."""

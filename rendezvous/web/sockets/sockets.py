@@ -90,7 +90,7 @@ class Sockets:
         :raises UpgradeRequired: it is one of another version.
         """
         origin = request.getHeader(b"Origin")
-        if origin is not None and not self._cors.allows(origin):
+        if origin is not None and not self._cors.allows(origin, request.getHeader(b"Host") or b""):
             raise Forbidden("Pages of this origin may not use this server.", code="origin")
         source = source_of(request)
         self._shares.check(source)
