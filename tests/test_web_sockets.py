@@ -12,7 +12,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from rendezvous.limits import SocketLimits
 from rendezvous.testing import MemorySocket
 from rendezvous.web.sockets import sockets as module
-from rendezvous.web.sockets.socket import CLOSE_TIME, FRAMES
+from rendezvous.web.sockets.socket import CLOSE_TIME
 from rendezvous.web.sockets.sockets import PING_INTERVAL
 from rendezvous.wire.frames import text_frame
 from rendezvous.wire.signal import PONG
@@ -339,56 +339,3 @@ class SlowReaderTests(SocketTestCase):
             self.assertFalse(self.transport.disconnected)
             self.write(1)
         self.assertTrue(self.transport.disconnected)
-
-
-class RateTests(SocketTestCase):
-    """Clients that send more than they may are read more slowly."""
-
-    def test_nothing_is_lost(self) -> None:
-        """After the burst, messages are taken as the bucket fills."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=5))
-        socket = self.socket()
-        frame = socket._wire.send(TextMessage('{"type":"ping"}'))
-        socket.connection.send(frame * 26)
-        heard = [len(self.heard(socket))]
-        self.assertEqual(socket.connection.transport.producerState, "paused")
-        for _ in range(3):
-            self.server.reactor.pump([0.01] * 100)
-            heard.append(len(self.heard(socket)))
-        self.assertEqual(heard[0], 6)
-        self.assertEqual(heard[1:], [10, 10, 0])
-        self.assertEqual(socket.connection.transport.producerState, "producing")
-
-    def test_message_to_many_costs_more(self) -> None:
-        """As much as one for each reader."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=20))
-        opened = [self.socket() for _ in range(10)]
-        for socket in opened:
-            self.say(socket, type="subscribe", topics=["doc"])
-        for _ in range(3):
-            self.say(opened[0], type="publish", topic="doc", data=1)
-        self.assertEqual(opened[0].connection.transport.producerState, "paused")
-
-    def test_closed_while_it_rests(self) -> None:
-        """A client that leaves meanwhile leaves nothing behind."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=5))
-        socket = self.socket()
-        socket.connection.send(socket._wire.send(TextMessage('{"type":"ping"}')) * 20)
-        socket.lose()
-        self.advance(5)
-
-
-class TurnTests(SocketTestCase):
-    """Many frames in one packet."""
-
-    def test_others_get_their_turn(self) -> None:
-        """Of a packet with a thousand frames, some are taken at a time."""
-        socket = self.socket()
-        frame = socket._wire.send(TextMessage('{"type":"ping"}'))
-        socket.connection.send(frame * (3 * FRAMES))
-        self.assertEqual(len(self.heard(socket)), FRAMES)
-        self.assertEqual(socket.connection.transport.producerState, "paused")
-        for _ in range(3):
-            self.server.reactor.advance(0)
-        self.assertEqual(len(self.heard(socket)), 2 * FRAMES)
-        self.assertEqual(socket.connection.transport.producerState, "producing")

@@ -259,6 +259,11 @@ class Socket(StreamProtocol):
 
     # Receiving
 
+    @property
+    def is_waiting(self) -> bool:
+        """:returns: whether nothing is read for now: it has sent more than it may, or it is not its turn."""
+        return self._is_waiting
+
     def dataReceived(self, data: bytes) -> None:
         """Read what has arrived, or let it wait for its turn."""
         self.heard += 1

@@ -145,7 +145,8 @@ class Sockets:
             socket, (due, heard) = next(iter(self._open.items()))
             if due > now:
                 break
-            if socket.heard == heard:
+            # One that is not read, because it has sent more than it may, cannot be heard.
+            if socket.heard == heard and not socket.is_waiting:
                 del self._open[socket]
                 socket.abort()
                 continue
