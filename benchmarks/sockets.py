@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -39,7 +40,7 @@ REST = 3.0
 #: Seconds within which a server must listen.
 PATIENCE = 20.0
 #: No limit but that of the system is to be reached, by sources least of all: the load has one address.
-SETTINGS = {"max_sockets": 20_000, "no_source_limits": True}
+SETTINGS: dict[str, Any] = {"max_sockets": 20_000, "no_source_limits": True}
 
 
 @attrs.frozen

@@ -89,7 +89,7 @@ class pour:  # noqa: N801 - used as a function
         except OSError:
             self.counts["failed"] += 1
             return
-        rest = itertools.cycle(map(memoryview, self._again)) if self._again else iter(())
+        rest: Iterator[memoryview] = itertools.cycle(map(memoryview, self._again)) if self._again else iter(())
         self._open[sock.fileno()] = sock, rest, memoryview(next(self._begins))
         self._poll.register(sock, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLOUT)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.npm import installed
@@ -25,7 +26,7 @@ END_SECONDS = 5.0
 #: Files of tests that run at the same time. Most of their time they wait until a browser gives up a lost path.
 TOGETHER = 3
 #: Those that run one after the other: they hold pages to seconds.
-ALONE = ("demo", "rendezvous")
+ALONE = ("demo", "rendezvous", "tutorial")
 
 
 def chromium() -> str:
@@ -83,11 +84,11 @@ def run(command: Sequence[str], seconds: float) -> int:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it has started. Playwright closes its browsers when it is asked to end."""
     os.killpg(process.pid, signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def main(words: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ import { build } from "esbuild";
 import { chromium } from "playwright-core";
 
 const HERE = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
-const CHECKOUT = path.resolve(HERE, "../..");
+export const CHECKOUT = path.resolve(HERE, "../..");
 const TWISTD = "from twisted.scripts.twistd import run; run()";
 
 /** Milliseconds within which anything must have happened that is going to. */
@@ -201,10 +201,21 @@ async function site(page) {
     logLevel: "error",
   });
   const html = '<!doctype html><meta charset="utf-8"><title>Page</title><script src="page.js"></script>';
+  return serve(html, made.outputFiles[0].contents);
+}
+
+/**
+ * Serve one page on a port of its own.
+ *
+ * @param {string} html
+ * @param {Uint8Array} script what its script `page.js` is.
+ * @returns {Promise<http.Server>}
+ */
+export async function serve(html, script = new Uint8Array()) {
   const served = http.createServer((request, response) => {
     const isScript = request.url === "/page.js";
     response.setHeader("Content-Type", isScript ? "text/javascript" : "text/html");
-    response.end(isScript ? made.outputFiles[0].contents : html);
+    response.end(isScript ? script : html);
   });
   served.listen(0, "127.0.0.1");
   await once(served, "listening");
