@@ -154,9 +154,14 @@ test("a session that has expired or was closed says so", async () => {
   await assert.rejects(world.wait(closed.peer), { code: "closed" })
 })
 
-test("a closed client asks nothing more", async () => {
+test("a closed client asks nothing more, whatever it did", async () => {
   const world = new World()
   const [alice, bob] = await world.rooms(2)
+  const { id } = await world.wait(alice.page.client.listen(() => {}))
+  await world.wait(bob.page.client.connect(id))
+  const session = await world.wait(alice.page.client.open())
+  await world.wait(bob.page.client.enter(session.code))
+  await world.wait(alice.page.client.open("waits"))
   alice.page.client.close()
   await world.clock.advance(1000)
   assert.equal(bob.room.peers.size, 0)

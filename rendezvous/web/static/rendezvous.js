@@ -2262,6 +2262,12 @@ class Direct {
   hide() {
     this.#mesh?.clear(gone("closed", "The page was closed."))
   }
+
+  leave() {
+    this.#callbacks.clear()
+    this.hide()
+    this.#stopIfIdle()
+  }
 }
 
 // --- Sessions by code ------------------------------------------------------------------------------------------------
@@ -2362,6 +2368,7 @@ class Client {
   #users = new Set()
   #watchers = new Map()
   #inboxes = new Map()
+  #sessions = new Set()
   #page = []
   exchanges = new Map()
   /** The peer id of this page; null before the first connection to the server. */
@@ -2482,7 +2489,8 @@ class Client {
 
   /** Leave all rooms, close all connections, and end the stream of events. */
   close() {
-    for (const user of [...this.#users]) (user.leave ?? user.hide).call(user)
+    for (const user of [...this.#users]) user.leave()
+    for (const link of [...this.#sessions]) link.close(gone("closed", "This page has closed all connections."))
     for (const [name, callback] of this.#page) this.environment.page.removeEventListener?.(name, callback)
     this.feed.stop()
   }
@@ -2504,8 +2512,12 @@ class Client {
       link: hooks => (signal.link = new Link(this.environment, signal, settings, hooks)),
       outer: () => false,
       opened: opened.resolve,
-      closed: (_, error) => opened.reject(error)
+      closed: (_, error) => {
+        this.#sessions.delete(signal.link)
+        opened.reject(error)
+      }
     })
+    this.#sessions.add(signal.link)
     return { link: signal.link, peer, opened: opened.promise }
   }
 
@@ -2662,6 +2674,7 @@ class Client {
 
   #hidden() {
     for (const user of this.#users) user.hide()
+    for (const link of [...this.#sessions]) link.close(gone("closed", "The page was closed."))
     this.#identity.keep()
     this.feed.stop()
   }
