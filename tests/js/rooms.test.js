@@ -76,7 +76,7 @@ test("messages go to all peers, or to some, in their order", async () => {
   const heard = log => log.filter(([event]) => event === "message").map(([, data]) => data)
   assert.deepEqual(heard(bob.log), [{ move: "e4" }, "only you", new Uint8Array([1, 2, 3]).buffer])
   assert.deepEqual(heard(carol.log), [{ move: "e4" }, new Uint8Array([1, 2, 3]).buffer])
-  assert.throws(() => alice.room.send("x", "somebody"), { code: "left" })
+  await assert.rejects(alice.room.send("x", "somebody"), { code: "left" })
 })
 
 test("a message can be sent as soon as there is a peer, and who joins last hears it", async () => {
@@ -269,4 +269,80 @@ test("a peer that connects while join still waits is seen by who joins", async (
   await world.wait(joining)
   await world.clock.advance(1)
   assert.deepEqual(names(log).filter(name => name === "join"), ["join"])
+})
+
+test("streams of both sides arrive, when each had them before there was a connection", async () => {
+  const world = new World()
+  const clients = [world.page().client, world.page().client]
+  const streams = [[], [new FakeStream("b", "video-b"), new FakeStream("c", "video-c")]]
+  const rooms = await world.wait(Promise.all(clients.map((one, at) => one.join("chess", { streams: streams[at] }))))
+  const logs = rooms.map(recorded)
+  await world.clock.advance(3000)
+  const seen = log => log.filter(([event]) => event === "stream").map(([, { id }]) => id)
+  assert.deepEqual(seen(logs[0]).sort(), ["b", "c"])
+  assert.deepEqual(seen(logs[1]), [])
+  assert.ok(logs.every(log => !names(log).includes("failed")))
+})
+
+test("when both offer at once, the offer of the one that does not give way is never lost", async () => {
+  const world = new World()
+  const [small, large] = [world.page(), world.page()]
+  const ids = []
+  for (const page of [small, large]) ids.push((await world.wait(page.client.listen(() => {}))).id)
+  // The ICE servers of the larger one come late: its own connection and the offer of the other one wait for them.
+  const real = large.client.iceServers.get.bind(large.client.iceServers)
+  large.client.iceServers.get = async () => {
+    await new Promise(resolve => world.clock.setTimeout(resolve, 500))
+    return await real()
+  }
+  const both = Promise.all([large.client.connect(ids[0]), small.client.connect(ids[1])])
+  await world.wait(both, 5000)
+  assert.deepEqual([small.connections.length, large.connections.length], [1, 1])
+})
+
+test("a message to all does not fail because one of them leaves", async () => {
+  const world = new World()
+  const [alice, bob, carol] = await world.rooms(3)
+  const late = alice.room.send(new Uint8Array(8_000_000))
+  await world.clock.advance(1)
+  bob.room.leave()
+  await world.wait(late)
+  await world.clock.advance(100)
+  assert.equal(carol.log.filter(([event]) => event === "message").length, 1)
+})
+
+test("candidates and descriptions of any kind from a peer raise nothing", async () => {
+  const world = new World()
+  world.network.hasPath = false
+  const clients = [world.page().client, world.page().client]
+  const rooms = await world.wait(Promise.all(clients.map(client => client.join("chess"))))
+  const log = recorded(rooms[1])
+  await world.clock.advance(100)
+  const offers = [...world.server.offers.values()].filter(({ answererId }) => answererId)
+  assert.equal(offers.length, 1)
+  for (const candidate of [null, 7, "x", {}, { candidate: 7 }, { candidate: "candidate:1" }, []]) {
+    world.server.tell(rooms[1].id, "candidate", { offerId: offers[0].id, candidate })
+    world.server.tell(rooms[0].id, "candidate", { offerId: offers[0].id, candidate })
+  }
+  await world.clock.advance(21_000)
+  assert.equal(log.find(([event]) => event === "failed")[2].code, "udp-blocked")
+})
+
+test("a page can be in 15 rooms, and learns why not in more", async () => {
+  const world = new World()
+  const { client } = world.page()
+  for (let made = 0; made < 15; made++) await world.wait(client.join(`room ${made}`))
+  await world.wait(client.listen(() => {}))
+  await assert.rejects(world.wait(client.join("one more")), { code: "too-many" })
+})
+
+test("join is rejected if the server refuses what it needs", async () => {
+  const world = new World()
+  for (const refused of ["GET offers/by-topic/chess", "POST offers"]) {
+    world.server.intercept = (method, path) => {
+      if (`${method} ${path}` !== refused) return undefined
+      return new Response(JSON.stringify({ code: "too-long", error: "Too long." }), { status: 400 })
+    }
+    await assert.rejects(world.wait(world.page().client.join("chess")), { code: "too-long", message: "Too long." })
+  }
 })
