@@ -154,9 +154,8 @@ class ISignalingStore(Interface):
 
     def subscribe(key: Key) -> ISubscription:
         """
-        Wait for changes of a peer's events (:class:`~rendezvous.core.notes.PeerEvents`), of one side of an offer
-        (:class:`~rendezvous.core.notes.OfferSide`), or of a topic that is watched
-        (:class:`~rendezvous.core.notes.TopicChanges`).
+        Wait for changes of what a key names (:mod:`rendezvous.core.notes`): a peer's events, one side of an offer, a
+        topic that is watched.
 
         :returns: a place among those that wait; to be closed. Subscribe before you look: then no change is missed.
         :raises TooMany: as many wait for this key as may.
@@ -210,26 +209,19 @@ class ISignalingStore(Interface):
         peer: str, seq: int | None, now: float, topics: Mapping[str, int] = ..., most: int | None = None
     ) -> Events:
         """
-        A peer's events after one with this number; after the latest of all, if ``None``.
+        A peer's events after one with this number; after the latest of all, if ``None``. They tell whether some before
+        them are lost, and where to go on.
 
-        They tell whether some before them are lost, and where to go on.
-
-        :param topics: topics that are watched, whose changes are read too. Each has a number before which nothing of it
-            is read.
-        :param most: of the changes at a time; otherwise the store's own limit holds.
+        :param topics: topics that are watched and read too, each with a number before which nothing of it is read.
+        :param most: of the changes at a time, below the store's own limit.
         """
 
     def watch(topic: str, now: float, source: SourceNetwork = ...) -> Watch:
         """
-        Write down from now on which offers appear in a topic and which end there.
+        Write down from now on which offers appear in a topic and which end there, until some time after the last watch
+        was closed (:meth:`rendezvous.core.signaling.watches.Watches.watch`).
 
-        Changes are kept for some time after the last watch has ended, for readers that come back.
-
-        :param source: who is charged for it.
-        :returns: the watch, to be closed with the time.
         :raises Malformed: the topic is out of its limits.
-        :raises TooMany: as many watch the topic as may, or the source watches as many topics as it may.
-        :raises Full: as many topics are watched as may be.
         """
 
     def watching(topics: Sequence[str]) -> int:

@@ -276,6 +276,8 @@ class SignalingLimits:
     topics_of_stream: int = 32
     #: Streams and requests that watch one topic. To wake all of them takes some 10 ms.
     watchers_of_topic: int = 500
+    #: Those of them of one subscriber, where sources are limited: a school behind one address, and room for others.
+    watchers_of_source: int = 250
     #: Changes kept of one topic: some hundred peers that come, are answered and go while a stream reconnects.
     changes_of_topic: int = 1024
     #: Changes kept of all topics together.

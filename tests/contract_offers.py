@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from rendezvous.core.notes import OfferSide, PeerEvents, TopicChanges
+from rendezvous.core.notes import OfferSide, PeerEvents
 from rendezvous.core.signaling.bloom import Bloom
 from rendezvous.core.signaling.offers import Offer
 from rendezvous.errors import (
@@ -24,7 +24,7 @@ from rendezvous.storage.notifier import WAITING_PER_KEY
 from tests._store_case import NOW, StoreCase
 from tests.signaling_tables import NOW_MS, ids, spec
 
-__all__ = ["OFFERS"]
+__all__ = ["OFFERS", "OfferCase"]
 
 A, B = PeerEvents("a"), PeerEvents("b")
 
@@ -314,62 +314,6 @@ class EventContract(OfferCase):
         middle = self.cursor()
         for peer in ("p", "q"):
             self.assertEqual(self.told(peer, middle, NOW + 300), ["expired"])
-
-    def test_changes_of_topics(self) -> None:
-        """Are read beside the events, by those who watch: each once, in pieces, and with what was missed."""
-        before = self.cursor()
-        watch = self.store.watch("a", NOW)
-        self.assertEqual((self.store.watching(["a", "b"]), self.store.watching(["b"])), (1, 0))
-        for name in ("x", "y"):
-            self.publish("p", name, "a", "b")
-        self.reply("x", "q")
-        news = self.done(self.store.events_since("p", watch.since, NOW, {"a": -1}))
-        found = [(change.offer_id, change.topics, change.gone) for change in news.changes]
-        self.assertEqual(found, [("y", ("a",), None), ("x", ("a",), "answered")])
-        self.assertEqual([str(event.kind) for event in news.events], ["answer"])
-        self.assertEqual((news.complete, news.missed, news.more), (True, {}, False))
-        rest = self.done(self.store.events_since("p", news.cursor, NOW, {"a": -1}))
-        self.assertEqual((rest.changes, rest.events), ([], []))
-        first = self.done(self.store.events_since("p", watch.since, NOW, {"a": -1}, most=2))
-        self.assertEqual(([change.offer_id for change in first.changes], first.events, first.more), (["y"], [], True))
-        second = self.done(self.store.events_since("p", first.cursor, NOW, {"a": -1}, most=2))
-        self.assertEqual(([change.offer_id for change in second.changes], second.more), (["x"], False))
-        self.assertEqual([str(event.kind) for event in second.events], ["answer"])
-        self.assertEqual(self.done(self.store.events_since("p", before, NOW, {"a": -1})).missed.keys(), {"a"})
-        late = self.done(self.store.events_since("p", before, NOW, {"a": watch.since}))
-        self.assertEqual(([change.offer_id for change in late.changes], late.missed), (["y", "x"], {}))
-        watch.close(NOW)
-        self.assertEqual(self.store.watching(["a"]), 0)
-
-    def test_number_of_an_earlier_life(self) -> None:
-        """Is missed by topics, too."""
-        watch = self.store.watch("a", NOW)
-        news = self.done(self.store.events_since("p", watch.since + 10**9, NOW, {"a": -1}))
-        self.assertEqual((news.complete, news.missed), (False, {"a": self.cursor()}))
-        watch.close(NOW)
-
-    def test_watch_wakes(self) -> None:
-        """Requests that wait for a topic, and no others; one place may wait for several keys."""
-        with self.store.subscribe(A) as place, self.store.subscribe(TopicChanges("b")) as other:
-            watch = self.store.watch("a", NOW)
-            place.add(TopicChanges("a"))
-            changed, unchanged = place.changed(), other.changed()
-            self.publish("p", "x", "a")
-            self.successResultOf(changed)
-            self.assertNoResult(unchanged)
-            place.remove(TopicChanges("a"))
-            changed = place.changed()
-            self.publish("p", "y", "a")
-            self.assertNoResult(changed)
-            self.publish("a", "z", "other")
-            self.reply("z", "q")
-            self.successResultOf(changed)
-            watch.close(NOW)
-
-    def test_topic_to_watch_has_limits(self) -> None:
-        """Those of a topic of an offer."""
-        for topic, code in (("", "empty"), ("t" * 257, "too-long")):
-            self.assertEqual(self.assertRaises(Malformed, self.store.watch, topic, NOW).code, code)
 
     def test_lost_events_are_owned_up_to(self) -> None:
         """Those that are too old, and numbers that no stream of this store can have."""

@@ -11,11 +11,12 @@ from tests.contract_attempts import ATTEMPTS
 from tests.contract_offers import OFFERS
 from tests.contract_presence import PRESENCE
 from tests.contract_sessions import SESSIONS
+from tests.contract_topics import TOPICS
 from tests.contract_tracker import TRACKER
 
 __all__ = ["StoreOptions", "make_store_tests"]
 
-PARTS = [*PRESENCE, *OFFERS, *SESSIONS, *TRACKER, *ATTEMPTS]
+PARTS = [*PRESENCE, *OFFERS, *TOPICS, *SESSIONS, *TRACKER, *ATTEMPTS]
 
 
 def make_store_tests(make_store: MakeStore, name: str, module: str) -> type[SynchronousTestCase]:

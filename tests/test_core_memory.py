@@ -256,6 +256,20 @@ class RealMemoryTests(SynchronousTestCase):
 
         self.check(fill)
 
+    def test_changes_of_topics(self) -> None:
+        """That are watched, of offers that have ended: in one topic, or in ten."""
+        for topics in (1, 10):
+
+            def fill(world: World, topics: int = topics) -> None:
+                names = [f"topic {topic}" for topic in range(topics)]
+                for name in names:
+                    world.table.watches.watch(name, HERE, NOW)
+                for n in range(400):
+                    publish(world, f"{n:032x}", f"{n:064x}", *names, now=NOW + n / 1000)
+                    world.withdraw(f"{n:032x}", f"{n:064x}", NOW + n / 1000)
+
+            self.check(fill)
+
 
 class BoundTests(SynchronousTestCase):
     """What happens when there is no room."""

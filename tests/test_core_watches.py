@@ -317,6 +317,18 @@ class BoundTests(WatchesCase):
         self.watches.watch("c", OTHER, NOW)
         self.watches.watch("d", HOME, NOW + LIMITS.event_linger)
 
+    def test_watchers_of_a_source(self) -> None:
+        """One source cannot take all places of a topic, unless sources are not limited."""
+        self.make(watchers_of_topic=4, watchers_of_source=2)
+        first, _ = (self.watches.watch("t", HOME, NOW) for _ in range(2))
+        self.assertEqual(self.assertRaises(TooMany, self.watches.watch, "t", HOME, NOW).code, "source-share")
+        self.watches.watch("t", OTHER, NOW)
+        first.close(NOW)
+        self.watches.watch("t", HOME, NOW)
+        self.make(share=0, watchers_of_topic=4, watchers_of_source=2)
+        for _ in range(4):
+            self.watches.watch("t", HOME, NOW)
+
     def test_shares_change(self) -> None:
         """With the settings of a server that runs."""
         self.make(share=0.1, watched_topics=10)

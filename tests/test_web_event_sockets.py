@@ -1,4 +1,4 @@
-"""``/events`` as a WebSocket: the credential, the events, topics, and how it ends."""
+"""``/events`` as a WebSocket: the credential, the events, and how it ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import Any
 from unittest import mock
 
+from rendezvous.core.sources import UNKNOWN
 from rendezvous.storage.notifier import WAITING_PER_KEY
 from rendezvous.testing import MemorySocket
 from rendezvous.web.feed import KEEP_ALIVE
@@ -195,156 +196,6 @@ class EventTests(EventSocketCase):
         self.assertEqual(self.mine(), [])
 
 
-class TopicTests(EventSocketCase):
-    """Topics that a socket watches."""
-
-    def subscribe(self, socket: MemorySocket, *topics: str, is_end: bool = False) -> Any:
-        """Watch topics; give the answer."""
-        socket.take()
-        self.say(socket, type="unsubscribe" if is_end else "subscribe", topics=topics)
-        [said] = self.objects(socket)
-        return said
-
-    def test_offers_appear_and_go(self) -> None:
-        """As the listing shows them, and with the reason."""
-        socket = self.page(self.bob)
-        self.assertEqual(self.subscribe(socket, "chess"), {"event": "subscribed", "data": {"topics": ["chess"]}})
-        offer_id = self.publish(topics=["chess", "go"], info="Alice")
-        [listed] = self.good("GET", "/offers/by-topic/chess")["offers"]
-        [said] = self.objects(socket)
-        self.assertEqual((said["event"], said["data"]), ("offer", listed))
-        self.answer(offer_id, self.bob)
-        [said] = self.objects(socket)
-        gone = {"offerId": offer_id, "topics": ["chess"], "reason": "answered"}
-        self.assertEqual((said["event"], said["data"]), ("gone", gone))
-
-    def test_subscription_begins_when_it_was_made(self) -> None:
-        """What was there before is in the listing; whatever has happened elsewhere, there is no reset."""
-        other = self.page(self.bob, topics="other")
-        socket = self.page()
-        self.publish(topics=["chess", "other"], id="old")
-        self.subscribe(socket, "chess")
-        self.publish(topics=["chess"], id="new", sdp="v=2")
-        self.assertEqual(self.watched(socket), [("offer", "new")])
-        self.assertEqual(self.watched(other), [("offer", "old")])
-
-    def test_subscription_ends(self) -> None:
-        """The others go on."""
-        socket = self.page()
-        self.subscribe(socket, "a", "b")
-        said = self.subscribe(socket, "a", "unknown", is_end=True)
-        self.assertEqual(said["data"], {"topics": ["b"]})
-        self.publish(topics=["a"], id="x")
-        self.publish(topics=["b"], id="y", sdp="v=2")
-        self.assertEqual(self.watched(socket), [("offer", "y")])
-
-    def test_in_the_query(self) -> None:
-        """Between commas, or one at a time, with commas of their own."""
-        socket = self.connect(self.alice, topics="a,b", topic="c,d")
-        self.assertEqual(self.objects(socket)[0]["data"]["topics"], ["a", "b", "c,d"])
-
-    def test_events_of_both_kinds_are_in_order(self) -> None:
-        """Each with its id."""
-        mine = self.publish(topics=["x"])
-        socket = self.page()
-        self.subscribe(socket, "chess")
-        self.publish(self.bob, topics=["chess"], id="one")
-        self.answer(mine)
-        self.publish(self.bob, topics=["chess"], id="two", sdp="v=2")
-        objects = self.objects(socket)
-        self.assertEqual([each["event"] for each in objects], ["offer", "answer", "offer"])
-        ids = [int(each["id"]) for each in objects]
-        self.assertEqual(ids, sorted(set(ids)))
-
-    def test_resume(self) -> None:
-        """A page that comes back with its id and its topics has missed nothing."""
-        socket = self.page(topics="chess")
-        last_id = self.objects(socket)[-1]["id"]
-        socket.lose()
-        self.publish(self.bob, topics=["chess"], id="x")
-        again = self.page(topics="chess", lastEventId=last_id)
-        self.assertEqual(self.watched(again), [("offer", "x")])
-        again.lose()
-        self.advance(121)
-        late = self.page(topics="chess", lastEventId=last_id)
-        self.assertEqual(self.told(late), [("reset", {"topics": ["chess"]})])
-        self.publish(self.bob, topics=["chess"], id="y", sdp="v=2")
-        self.assertEqual(self.watched(late), [("offer", "y")])
-
-    def test_many_changes(self) -> None:
-        """Come in pieces, and each once."""
-        socket = self.page(self.bob, topics="chess")
-        last_id = self.objects(socket)[-1]["id"]
-        socket.lose()
-        ids = [f"{number:03}" for number in range(100)]
-        for first in range(0, 100, 10):
-            offers = [{"id": id, "sdp": f"v={id}", "topics": ["chess"]} for id in ids[first : first + 10]]
-            self.good("POST", "/offers", {"offers": offers}, self.alice)
-        for id in ids[:50]:
-            self.good("DELETE", f"/offers/{id}", None, self.alice)
-        again = self.page(self.bob, topics="chess", lastEventId=last_id)
-        found = self.watched(again)
-        expected = [*(("offer", id) for id in ids[50:]), *(("gone", id) for id in ids[:50])]
-        self.assertEqual(found, expected)
-
-    def test_too_many(self) -> None:
-        """Of one stream: none of the message is watched, and the socket stays."""
-        socket = self.page()
-        self.subscribe(socket, *(f"{number}" for number in range(32)))
-        said = self.subscribe(socket, "one more", "another")
-        self.assertEqual((said["event"], said["data"]["code"]), ("error", "too-long"))
-        self.publish(topics=["one more"])
-        self.assertEqual(self.told(socket), [])
-        self.assertEqual(len(self.subscribe(socket, "0")["data"]["topics"]), 32)
-
-    def test_bad_topics(self) -> None:
-        """All or none."""
-        socket = self.page()
-        for bad, code in (("", "empty"), ("t" * 257, "too-long")):
-            said = self.subscribe(socket, "good", bad)
-            self.assertEqual((said["event"], said["data"]["code"]), ("error", code))
-        self.publish(topics=["good"])
-        self.assertEqual(self.told(socket), [])
-        self.assertEqual(self.watching("good"), 0)
-
-    def watching(self, *topics: str) -> int:
-        """How many watch some topics."""
-        return self.server.rendezvous.store.watching(topics)
-
-    def test_nothing_is_left(self) -> None:
-        """Of a socket that is lost."""
-        socket = self.page(topics="a,b")
-        self.assertEqual(self.watching("a", "b"), 2)
-        socket.lose()
-        self.assertEqual((self.watching("a", "b"), len(self.news)), (0, 0))
-
-    def test_sessions_of_an_origin(self) -> None:
-        """Are not shown to anybody who watches a topic of the same name."""
-        socket = self.page(topics="chess")
-        socket.take()
-        code = self.open_session("chess")
-        self.poll(code, "offerer")
-        self.advance(1)
-        self.assertEqual(self.told(socket), [])
-
-    def test_many_watchers(self) -> None:
-        """Are woken some at a time; each gets its event."""
-        sockets = []
-        for _ in range(4):
-            _, _, headers = self.server.register()
-            sockets += [self.page(headers, topics="chess") for _ in range(15)]
-        for socket in sockets:
-            socket.take()
-        self.server.reactor.advance(0)
-        self.publish(id="x")
-        found = [self.watched(socket) for socket in sockets]
-        self.assertIn([], found)
-        self.assertIn([("offer", "x")], found)
-        self.server.reactor.advance(0)
-        rest = [self.watched(socket) for socket in sockets]
-        self.assertEqual([sorted(each) for each in zip(found, rest, strict=True)], [[[], [("offer", "x")]]] * 60)
-
-
 class LimitTests(EventSocketCase):
     """How many there may be, and slow readers."""
 
@@ -402,6 +253,23 @@ class LimitTests(EventSocketCase):
         [(event, data)] = self.told(socket)
         self.assertEqual((event, len(data["sdp"])), ("answer", 65_536))
         self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
+
+    def test_long_event_without_room(self) -> None:
+        """Closes the connection, because another client needs the room; nothing is lost by that."""
+        offer_id = self.publish()
+        socket = self.page()
+        last_id = self.objects(socket)[-1]["id"]
+        sender = self.server.rendezvous._gate.sender
+        room = sender._most - sender.unread - 100_000
+        sender.reserve(UNKNOWN, room)
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.server.reactor.advance(0)
+        self.assertEqual(self.told(socket), [])
+        self.assertTrue(socket.connection.closed)
+        socket.lose()
+        sender.release(UNKNOWN, room)
+        self.assertEqual((sender.unread, len(self.news)), (0, 0))
+        self.assertEqual(self.watched(self.page(lastEventId=last_id)), [("answer", offer_id)])
 
     def test_fault(self) -> None:
         """Is logged, and closes the socket; a stranger learns nothing of it."""

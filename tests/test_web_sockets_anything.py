@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.testing import MemoryReactor, MemoryServer, MemorySocket
 
-TARGETS = ("/signal", "/peerjs?key=peerjs&id=mallory&token=t")
+TARGETS = ("/signal", "/peerjs?key=peerjs&id=mallory&token=t", "/events?topics=doc", "/events")
 
 #: Values of JSON, with the words of the protocols among them.
 WORDS = st.sampled_from(
@@ -25,6 +25,7 @@ WORDS = st.sampled_from(
         "LEAVE",
         "EXPIRE",
         "HEARTBEAT",
+        "authenticate",
         "OPEN",
         "doc",
         "mallory",
@@ -37,7 +38,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 MESSAGES = st.dictionaries(
-    st.sampled_from(["type", "topic", "topics", "payload", "dst", "src", "data"]), WORDS | VALUES
+    st.sampled_from(["type", "topic", "topics", "payload", "dst", "src", "data", "credential"]), WORDS | VALUES
 )
 
 #: Frames with any first bytes, masked or not, with lengths that are right or not.
@@ -64,6 +65,7 @@ class AnythingTests(SynchronousTestCase):
         """Have two pages that talk to each other by both protocols."""
         self.server = MemoryServer(MemoryReactor())
         self.addCleanup(self.server.stop)
+        _, _, self.credential = self.server.register()
         self.pages = [MemorySocket(self.server.connect(), "/signal") for _ in range(2)]
         for page in self.pages:
             page.say('{"type":"subscribe","topics":["secret"]}')
@@ -74,6 +76,10 @@ class AnythingTests(SynchronousTestCase):
     def peer(self, name: str) -> MemorySocket:
         """:returns: the socket of a peer of PeerJS."""
         return MemorySocket(self.server.connect(), f"/peerjs?key=peerjs&id={name}&token={name}")
+
+    def headers(self, target: str) -> dict[str, str] | None:
+        """:returns: Mallory's credential where she has one; on one target she sends whatever she likes in its place."""
+        return None if target == "/events" else self.credential
 
     def check(self) -> None:
         """The others have heard nothing, and still hear each other."""
@@ -91,7 +97,7 @@ class AnythingTests(SynchronousTestCase):
     def test_any_bytes(self, target: str, sent: list[bytes]) -> None:
         """Also such as no client would send. Two seconds later the connection is good or closed."""
         mallory = self.server.connect()
-        handshake = MemorySocket(mallory, target)
+        handshake = MemorySocket(mallory, target, self.headers(target))
         for data in sent:
             mallory.send(data)
         self.server.reactor.advance(2)
@@ -106,13 +112,15 @@ class AnythingTests(SynchronousTestCase):
     @given(target=st.sampled_from(TARGETS), sent=st.lists(MESSAGES, max_size=8))
     def test_any_messages(self, target: str, sent: list[dict[str, Any]]) -> None:
         """With the words of the protocols in any place."""
-        mallory = MemorySocket(self.server.connect(), target)
+        mallory = MemorySocket(self.server.connect(), target, self.headers(target))
         for message in sent:
-            if message.get("topic") != "secret" and message.get("dst") not in ("alice", "bob"):
+            is_for_others = message.get("topic") == "secret" or message.get("dst") in ("alice", "bob")
+            if mallory.close_code is None and not is_for_others:
                 mallory.say(json.dumps(message))
                 mallory.read()
         self.check()
         mallory.lose()
         self.server.reactor.advance(5)
         self.assertEqual(self.server.rendezvous._sockets._peers.peers.waiting, 0)
+        self.assertEqual(self.server.rendezvous.store.watching(["doc"]), 0)
         self.check()

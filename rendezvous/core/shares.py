@@ -57,6 +57,11 @@ class Shares:
         """Use other shares from now on. What a source holds already stays, and is counted."""
         self._subscriber, self._site = subscriber, site
 
+    @property
+    def are_limited(self) -> bool:
+        """:returns: whether there is a limit for a subscriber."""
+        return self._subscriber > 0
+
     def __len__(self) -> int:
         """Count the networks that hold something; never more than two for each entry of the table."""
         return len(self._held)

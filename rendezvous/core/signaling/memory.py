@@ -37,7 +37,7 @@ CANDIDATE_COST = 160
 #: Bytes of an event, the answer or candidate that it carries not included.
 EVENT_COST = 320
 #: Bytes of a change in one topic that is watched, besides the id of its offer.
-CHANGE_COST = 256
+CHANGE_COST = 208
 
 
 def text_size(text: str) -> int:

@@ -116,19 +116,22 @@ class _Topic:
 
     :ivar changes: oldest first.
     :ivar horizon: every change with a greater number is in ``changes``.
+    :param most: how many watch it of one subscriber; 0 for no limit.
     :ivar source: who is charged for it: the first who has watched it.
     :ivar watching: how many watch it.
+    :ivar watchers: how many of them each source has.
     :ivar until: when it is forgotten, if none watches it.
     """
 
-    __slots__ = ("changes", "horizon", "name", "source", "until", "watching")
+    __slots__ = ("changes", "horizon", "name", "source", "until", "watchers", "watching")
 
-    def __init__(self, name: str, source: SourceNetwork, horizon: int) -> None:
+    def __init__(self, name: str, source: SourceNetwork, horizon: int, most: int) -> None:
         self.name = name
         self.source = source
         self.horizon = horizon
         self.changes: list[Change] = []
         self.watching = 0
+        self.watchers = Shares("watchers of the topic", most)
         self.until = 0.0
 
 
@@ -162,7 +165,8 @@ class Watches:
         Write down from now on what changes in a topic.
 
         :param source: who watches.
-        :raises TooMany: ``topic-watchers``, as many watch the topic as may; or the source watches as many as it may.
+        :raises TooMany: ``topic-watchers``, as many watch the topic as may; ``source-share``, the source watches as
+            many topics as it may, or this one as often as it may.
         :raises Full: as many topics are watched as may be.
         """
         self.trim(now)
@@ -172,9 +176,11 @@ class Watches:
         elif held.watching >= self._limits.watchers_of_topic:
             most = self._limits.watchers_of_topic
             raise TooMany(f"At most {most} requests and streams may watch a topic at a time.", code="topic-watchers")
-        self._left.pop(topic, None)
+        held.watchers.check(source)
+        held.watchers.add(source)
         held.watching += 1
-        return Watch(self._events.latest, partial(self._leave, held))
+        self._left.pop(topic, None)
+        return Watch(self._events.latest, partial(self._leave, held, source))
 
     def _make(self, topic: str, source: SourceNetwork, now: float) -> _Topic:
         self.shares.check(source)
@@ -184,10 +190,13 @@ class Watches:
             self._forget(next(iter(self._left.values())))
         self.shares.add(source)
         # A number of its own: a reader that has an earlier one has missed something.
-        held = self._topics[topic] = _Topic(topic, source, self._events.draw(now))
+        horizon = self._events.draw(now)
+        of_source = self._limits.watchers_of_source if self.shares.are_limited else 0
+        held = self._topics[topic] = _Topic(topic, source, horizon, of_source)
         return held
 
-    def _leave(self, held: _Topic, now: float) -> None:
+    def _leave(self, held: _Topic, source: SourceNetwork, now: float) -> None:
+        held.watchers.remove(source)
         held.watching -= 1
         if not held.watching:
             held.until = now + self._limits.event_linger

@@ -12,13 +12,14 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from rendezvous.core.identity import Credential
-from rendezvous.errors import Malformed, RendezvousError, Unauthorized, WireError
+from rendezvous.errors import Malformed, RendezvousError, Unauthorized, Unavailable, WireError
 from rendezvous.web.authorization import parse_authorization
 from rendezvous.web.feed import Feed, Feeds, Item
 from rendezvous.web.gate import Gate
 from rendezvous.web.sending import SMALL, Sender, Stalled
-from rendezvous.web.sockets.socket import Socket, text_frame
+from rendezvous.web.sockets.socket import Socket
 from rendezvous.wire.events import PONG, Authenticate, Ping, Watch, decode, message
+from rendezvous.wire.frames import text_frame
 
 __all__ = ["AUTHENTICATION_TIME", "EventConversation"]
 
@@ -88,8 +89,8 @@ class EventConversation:
             return self._refuse(Malformed(str(error)))
         if not self._has_begun:
             self._authenticate(found)
-        elif isinstance(found, Watch) and self._feed is not None:
-            return self._watch(self._feed, found)
+        elif isinstance(found, Watch):
+            return self._watch(found)
         elif isinstance(found, Ping):
             self._socket.send(_PONG)
         return 1.0
@@ -148,7 +149,10 @@ class EventConversation:
             self._is_over = True
             self._socket.close(CloseReason.INTERNAL_ERROR)
 
-    def _watch(self, feed: Feed, found: Watch) -> float:
+    def _watch(self, found: Watch) -> float:
+        feed = self._feed
+        if feed is None:
+            return self._refuse(Unavailable("The stream is not open yet."))
         try:
             if found.is_end:
                 feed.unwatch(found.topics)
