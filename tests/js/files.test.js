@@ -175,3 +175,25 @@ test("frames of any kind from a peer raise nothing and keep nothing", async () =
   await world.clock.advance(100)
   assert.deepEqual(log.filter(([event]) => event === "message").map(([, message]) => message), ["still there"])
 })
+
+test("a message that is too long, or begins before the last one has ended, is refused", async () => {
+  const world = new World()
+  const [alice, bob] = await world.rooms(2)
+  const [data, answers] = [alice, bob].map(({ page }) =>
+    page.connections[0].channels.find(({ label }) => label === "data")
+  )
+  const said = []
+  const send = answers.send.bind(answers)
+  answers.send = frame => {
+    said.push(frame)
+    send(frame)
+  }
+  data.send(`{"id":1,"kind":"bytes","size":${16 * MIB + 1}}`)
+  data.send('{"id":2,"kind":"bytes","size":10}')
+  data.send('{"id":3,"kind":"json","size":10}')
+  for (let id = 10; id < 100; id++) data.send(`{"id":${id},"kind":"file","size":10}`)
+  await world.clock.advance(100)
+  const refused = said.map(text => JSON.parse(text).refuse)
+  assert.deepEqual(refused.slice(0, 2), [1, 3])
+  assert.equal(refused.length, 2 + 90 - 63)
+})
