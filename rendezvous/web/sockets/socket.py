@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import RendezvousError
 from rendezvous.limits import SocketLimits
-from rendezvous.web.sending import SMALL, STALL_TIME, Sender, Stalled
+from rendezvous.web.sending import STALL_TIME, Sender, Stalled
 from rendezvous.web.transports import send_at_once
 from rendezvous.web.turns import Turns
 from rendezvous.web.waiting import fires_within
@@ -173,14 +173,10 @@ class Socket(StreamProtocol):
         """
         if self._is_over:
             return
-        if self._paused_at is None and len(frame) <= SMALL:
-            send_at_once(self.transport, (frame,))
-        elif not self._reserve(len(frame)):
+        if self._paused_at is not None and not self._reserve(len(frame)):
             self.abort()
-        else:
-            send_at_once(self.transport, (frame,))
-            if self._paused_at is None:
-                self._has_read()
+            return
+        send_at_once(self.transport, (frame,))
 
     @property
     def is_paused(self) -> bool:
