@@ -69,7 +69,8 @@ def only(directory: Path, pattern: str) -> Path:
 
 def check_wheel(wheel: Path) -> None:
     """
-    See that the wheel carries the plugin, the type marker and every schema file, and nothing else of Twisted's.
+    See that the wheel carries the plugin, the type marker, every schema file and every file for web pages, and nothing
+    else of Twisted's.
 
     :raises PackageError: if it does not.
     """
@@ -78,7 +79,9 @@ def check_wheel(wheel: Path) -> None:
     require(in_twisted == ["twisted/plugins/rendezvous_plugin.py"], f"the wheel has {in_twisted} below twisted/")
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     require(tops == {"rendezvous", "twisted"}, f"the wheel has {sorted(tops)} at its top level")
-    wanted = ["rendezvous/py.typed", *(str(path) for path in Path("rendezvous").glob("**/*.sql"))]
+    package = Path("rendezvous")
+    files = [*package.glob("**/*.sql"), *filter(Path.is_file, (package / "web" / "static").rglob("*"))]
+    wanted = ["rendezvous/py.typed", *map(str, files)]
     missing = [name for name in wanted if name not in names]
     require(not missing, f"the wheel lacks {missing}")
 

@@ -2,17 +2,19 @@
 Walk a newcomer's path on a clean copy: what the README tells to run, run as it stands, in the order of the page.
 
 ``python .ci/newcomer.py`` clones this repository's HEAD into a temporary directory. It runs ``make run`` there, then
-the quick start's lines for bash and for Python. It installs the package into an empty environment with the lines of
-"Install", runs ``twistd`` there, and lets two copies of the client script find each other. Only port numbers are
-replaced. At the end the clone must have no file that git neither knows nor ignores. The exit status is 0 if all went
-well.
+the quick start's lines for bash and for Python, and the lines for a certificate. It installs the package into an empty
+environment with the lines of "Install", runs ``twistd`` there, and lets two copies of the client script find each
+other. Only port numbers are replaced. At the end the clone must have no file that git neither knows nor ignores. The
+exit status is 0 if all went well.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -123,6 +126,20 @@ def quick_start(clone: Path, blocks: dict[tuple[str, str], list[str]], environme
             raise SystemExit(f"the lines for Python printed:\n{said}")
 
 
+def demo(clone: Path, blocks: dict[tuple[str, str], list[str]], environment: dict[str, str]) -> None:
+    """The page of the demo, over TLS."""
+    certificate, command = blocks["The demo from another machine", "shell"][0].splitlines()
+    run(["bash", "-c", f"{certificate} 2>/dev/null"], clone, environment)
+    serving = [*shlex.split(command.replace("5443", HTTP_PORT)), f"UDP_PORT={UDP_PORT}"]
+    with running(serving, clone, environment) as server:
+        server.expect(rf"UDP on \S+:({UDP_PORT})\b", INSTALLING)
+        known = ssl.create_default_context(cafile=str(clone / "cert.pem"))
+        known.check_hostname = False
+        with urlopen(f"https://127.0.0.1:{HTTP_PORT}/demo", context=known, timeout=PATIENCE) as reply:
+            if b"<title>Rendezvous demo</title>" not in reply.read():
+                raise SystemExit("/demo is not the page of the demo")
+
+
 def install(clone: Path, home: Path, blocks: dict[tuple[str, str], list[str]], environment: dict[str, str]) -> None:
     """Install into an empty environment, run the daemon's program, and let two clients find each other and connect."""
     venv.create(home / "venv", with_pip=True)
@@ -155,6 +172,7 @@ def main() -> None:
         for block in code_blocks((clone / "README.rst").read_text(encoding="utf-8")):
             blocks.setdefault((block.section, block.language), []).append(block.text)
         quick_start(clone, blocks, environment)
+        demo(clone, blocks, environment)
         install(clone, home, blocks, environment)
         strange = run(["git", "status", "--short"], clone, environment)
         if strange:

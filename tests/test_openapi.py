@@ -339,6 +339,15 @@ class AnswerTests(DescribedCase):
             self.assertDescribed("GET", "/events", self.ask("GET", "/events", None, headers))
             self.assertEqual(self.ask("GET", "/events", None, headers).status, status)
 
+    def test_files(self) -> None:
+        """Each has the media type that is described; the parts of the demo page have different ones."""
+        for path in ("/rendezvous.js", "/rendezvous.d.ts", "/demo"):
+            [media] = self.operation("GET", path)["responses"]["200"]["content"]
+            response = self.ask("GET", path)
+            self.assertEqual((response.status, response.headers["content-type"]), (200, media))
+        self.assertEqual(list(self.operation("GET", "/demo/{file}")["responses"]["200"]["content"]), ["*/*"])
+        self.assertDescribed("GET", "/demo/{file}", self.ask("GET", "/demo/none.js"))
+
     def test_every_route_has_been_tried(self) -> None:
         """The tests above reach every route that is described."""
         for test in (
@@ -355,7 +364,8 @@ class AnswerTests(DescribedCase):
             self.bob_id, _, self.bob = self.server.register()
             test()
         described = {(method.upper(), path) for path, item in self.document["paths"].items() for method in item}
-        self.assertEqual(described - self.seen, {("GET", "/events"), ("GET", "/peerjs/id")})
+        files = {("GET", "/rendezvous.js"), ("GET", "/rendezvous.d.ts"), ("GET", "/demo"), ("GET", "/demo/{file}")}
+        self.assertEqual(described - self.seen, {("GET", "/events"), ("GET", "/peerjs/id"), *files})
 
     def test_full_server(self) -> None:
         """A full server's 503 is described, wherever something is made."""

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -32,13 +33,14 @@ README = (ROOT / "README.rst").read_text(encoding="utf-8")
 PATIENCE = 30.0
 
 
-PORT = re.compile(r"\b(?:5024|5025|5026|8080|8081)\b")
+PORT = re.compile(r"\b(?:5024|5025|5026|5443|8080|8081)\b")
 
 #: Every block in order, by section and language. A new one belongs here, and in a test or in :data:`NOT_RUN`.
 BLOCKS = [
     ("Quick start", "shell"),
     ("Quick start", "bash"),
     ("Quick start", "python"),
+    ("The demo from another machine", "shell"),
     ("Install", "shell"),
     ("Install", "shell"),
     ("Connect two machines", "bash"),
@@ -49,9 +51,15 @@ BLOCKS = [
     ("Embedding", "python"),
 ]
 
+#: A line that a test runs without the one behind it.
+MAKE_CERTIFICATE = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=rendezvous -keyout key.pem -out cert.pem\n"
+)
+
 #: Blocks that a test cannot run: they make environments, which ``.ci/run`` does, or serve on the default ports.
 NOT_RUN = [
     "make run\n",
+    MAKE_CERTIFICATE + "make run OPTIONS='--http ssl:5443:privateKey=key.pem:certKey=cert.pem'\n",
     "python3 -m pip install .\npython3 -m pip install '.[client]'\n",
     "twistd -n rendezvous\n",
 ]
@@ -218,6 +226,33 @@ class QuickStartTests(ReadmeCase):
         self.assertEqual(status["status"], "ONLINE")
         self.assertEqual({answer["client_id"] for answer in (address, status, verified, ended)}, {ended["client_id"]})
         self.assertEqual([answer["ok"] for answer in (address, status, verified, ended)], [True] * 4)
+
+
+class DemoTests(ReadmeCase):
+    """The page that a newcomer opens first."""
+
+    def test_page(self) -> None:
+        """It is at the address that the quick start gives."""
+        [page] = re.findall(r"^Open (\S+/demo) in a browser", README, re.MULTILINE)
+        with urlopen(with_ports(page, self.start_server()), timeout=PATIENCE) as reply:
+            self.assertIn(b"<title>Rendezvous demo</title>", reply.read())
+
+    def test_page_over_tls(self) -> None:
+        """The certificate that the line makes is one that the server takes."""
+        if shutil.which("openssl") is None:
+            if os.environ.get("CI") == "true":
+                self.fail("CI must have openssl")
+            raise SkipTest("openssl is not installed here")
+        block = example("The demo from another machine", "shell")
+        self.assertTrue(block.startswith(MAKE_CERTIFICATE))
+        self.assertEqual(self.run_pasted(["bash", "-e"], MAKE_CERTIFICATE).returncode, 0)
+        [options] = re.findall(r"OPTIONS='([^']+)'", block)
+        server = self.start([*TWISTD, "rendezvous", *with_ports(options, {}).split(), "--udp-port", "0"])
+        port = server.expect(r"HTTPS on .*:(\d+)")
+        known = ssl.create_default_context(cafile=str(Path(self.directory, "cert.pem")))
+        known.check_hostname = False  # A browser asks its user.
+        with urlopen(f"https://127.0.0.1:{port}/demo", timeout=PATIENCE, context=known) as reply:
+            self.assertIn(b"<title>Rendezvous demo</title>", reply.read())
 
 
 class CommandTests(ReadmeCase):

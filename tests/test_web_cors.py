@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from rendezvous.errors import StartupError
 from rendezvous.settings import read_settings
 from rendezvous.testing import Response
+from rendezvous.web.cors import Cors
 from tests._web_case import Headers, WebTestCase
 
 PAGE = {"Origin": "https://app.example"}
@@ -162,3 +165,19 @@ class OptionTests(CorsTestCase):
         ):
             with self.assertRaises(StartupError, msg=text):
                 read_settings({"cors-origin": [text]}, {})
+
+
+class SocketOriginTests(SynchronousTestCase):
+    """Which pages may open WebSockets."""
+
+    def test_page_of_the_server_itself_names_its_host(self) -> None:
+        """A request without a host has no page of its own."""
+        cors = Cors(["https://app.example"])
+        self.assertTrue(cors.allows(b"https://app.example", b"server.example"))
+        self.assertTrue(cors.allows(b"http://[2001:db8::1]:5025", b"[2001:db8::1]:5025"))
+        for origin, host in ((b"https://", b""), (b"", b""), (b"null", b""), (b"https://a.example", b"b.example")):
+            self.assertFalse(cors.allows(origin, host), (origin, host))
+
+    def test_any_page_where_no_origin_is_given(self) -> None:
+        """Without ``--cors-origin``."""
+        self.assertTrue(Cors([]).allows(b"null", b"server.example"))

@@ -9,7 +9,7 @@ __all__ = ["Protocol"]
 
 class Protocol(StrEnum):
     """
-    A protocol that can be turned off; the value is its name in settings, routes and documentation.
+    A protocol, or the demo, that can be turned off; the value is its name in settings, routes and documentation.
 
     A member is a text, so it is quick to look up in a dictionary.
     """
@@ -30,3 +30,5 @@ class Protocol(StrEnum):
     SIGNAL = "signal"
     #: What the library PeerJS expects of its server.
     PEERJS = "peerjs"
+    #: A page that shows what a browser can do with the server. It uses the offers protocol.
+    DEMO = "demo"

@@ -297,7 +297,11 @@ class Settings:
     without: tuple[str, ...] = attrs.field(
         default=(),
         converter=_texts,
-        metadata=_about(f"turn a protocol off: {', '.join(Protocol)} (repeatable)", one_of(list(Protocol)), many=True),
+        metadata=_about(
+            f"turn a protocol or the demo page off: {', '.join(Protocol)} (repeatable)",
+            one_of(list(Protocol)),
+            many=True,
+        ),
     )
     store: str = option(
         "sqlite:rendezvous.sqlite3",
@@ -327,7 +331,7 @@ class Settings:
                 f"registration-time ({timers.registration_time:.10g} s) must not be shorter than pulse-interval and"
                 f" pulse-grace together ({timers.on_time:.10g} s)"
             )
-        if set(self.without) == set(Protocol):
+        if {*self.without, Protocol.DEMO} == set(Protocol):
             raise StartupError("without must leave at least one protocol on, and turns off all of them")
         if self.http and self.http_port != attrs.fields(Settings).http_port.default:
             raise StartupError("http and http-port contradict each other: give one of them")

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from twisted.web.http import NO_BODY_CODES
 
 from rendezvous.core.addresses import Address
 from rendezvous.service import Rendezvous, make_service
@@ -234,7 +235,7 @@ class Connection:
             status, *lines = head.decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             code = int(status.split()[1])
-            bodiless = code < 200 or next(methods, "GET") == "HEAD"
+            bodiless = code < 200 or next(methods, "GET") == "HEAD" or code in NO_BODY_CODES
             taken = (b"", data) if bodiless else _body(headers, data)
             if taken is None:
                 return found

@@ -62,13 +62,14 @@ def write_object(request: Request, body: dict[str, Any] | bytes, status: int = 2
     return data
 
 
-def write_head(request: Request, size: int) -> None:
+def write_head(request: Request, size: int, media: bytes = b"application/json") -> None:
     """
-    Set the headers of a JSON answer.
+    Set the headers of an answer.
 
     :param size: of its body, in bytes.
+    :param media: type of its body.
     """
-    request.setHeader(b"Content-Type", b"application/json")
+    request.setHeader(b"Content-Type", media)
     request.setHeader(b"Content-Length", b"%d" % size)
 
 

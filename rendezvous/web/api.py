@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from rendezvous.clock import ServerClock
 from rendezvous.core.ice import Turn
+from rendezvous.core.protocols import Protocol
 from rendezvous.core.tickets import Tickets
 from rendezvous.interfaces import IStore
 from rendezvous.web.about import AboutRoutes, DescriptionRoutes
@@ -19,6 +20,7 @@ from rendezvous.web.peers import PeerRoutes
 from rendezvous.web.route import Route
 from rendezvous.web.sessions import SessionRoutes
 from rendezvous.web.sockets.protocols import SocketProtocols
+from rendezvous.web.static_files import StaticRoutes
 
 __all__ = ["all_routes"]
 
@@ -54,6 +56,9 @@ def all_routes(
         *AttemptRoutes(store, clock, quotas, servers).routes(),
         *IceRoutes(store, clock, servers).routes(),
         *sockets.routes(),
+        *StaticRoutes(gate.sender).routes(),
     ]
-    routes = [route for route in every if route.is_served(without)]
+    # The demo page finds its peers by offers.
+    off = {*without, Protocol.DEMO} if Protocol.OFFERS in without else without
+    routes = [route for route in every if route.is_served(off)]
     return [*routes, *DescriptionRoutes(routes, store.limits).routes()]

@@ -66,9 +66,17 @@ class Cors:
         request.finish()
         return NOT_DONE_YET
 
-    def allows(self, origin: bytes) -> bool:
-        """:returns: whether pages of an origin may use the server."""
-        return not self._origins or origin in self._origins
+    def allows(self, origin: bytes, host: bytes) -> bool:
+        """
+        :param origin: of a page.
+        :param host: the ``Host`` of its request. Pages of the same host and port are the server's own, such as the
+            demo; whether they came over TLS is not known behind a proxy.
+        :returns: whether the page may use the server.
+        """
+        if not self._origins or origin in self._origins:
+            return True
+        _, separator, own = origin.partition(b"://")
+        return separator != b"" and own != b"" and own == host
 
     def _may_read(self, origin: bytes | None) -> bool:
-        return origin is not None and self.allows(origin)
+        return origin is not None and (not self._origins or origin in self._origins)

@@ -35,6 +35,7 @@ _TAGS = {
     "sessions": "WebRTC signaling by code, isolated by Origin.",
     "connect": "Direct UDP paths between two clients, coordinated by the server.",
     "peerjs": "What the library PeerJS expects of its server.",
+    "demo": "A page that shows what a browser can do with the server, and what it consists of.",
     "signal": "Messages to the subscribers of a topic over WebSockets, for y-webrtc and trystero.",
 }
 

@@ -363,6 +363,7 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
         "topic": _part("topic", text(1, limits.topic_chars), "Percent-encoded, slashes included."),
         "peer": _part("peer", {**TEXT, "minLength": 1}, "A client id; anything else has no offers."),
         "offer": _part("offer", text(1, limits.id_chars), "The id of an offer, percent-encoded."),
+        "file": _part("file", {**TEXT, "minLength": 1}, "The name of a file of the demo page, such as demo.js."),
         "client_id": _part("client_id", {"type": "string", "pattern": "^[0-9A-Fa-f]{32}$"}, "A client id."),
     }
 

@@ -25,7 +25,7 @@ from rendezvous.core.shares import Shares, share_of
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import Full, RendezvousError
 from rendezvous.limits import UnreadLimits
-from rendezvous.web._json import write_head, write_object
+from rendezvous.web._json import write_head
 from rendezvous.web.sources import source_of
 from rendezvous.web.turns import Turns
 from rendezvous.web.waiting import fires_within
@@ -103,20 +103,21 @@ class Sender:
         subscriber, site = share_of(self._most, limits.share)
         self._shares.change(subscriber and max(LEAST, subscriber), site and max(LEAST, site))
 
-    async def send(self, request: Request, parts: Sequence[bytes]) -> bytes:
+    async def send(self, request: Request, parts: Sequence[bytes], media: bytes = b"application/json") -> bytes:
         """
-        Send the JSON of a 200 answer.
+        Send a 200 answer.
 
         :param parts: what it consists of. They are shared with the store, and not copied before they are sent.
+        :param media: type of the answer.
         :returns: what is still to be written.
         :raises TooMany: ``source-unread``, the source has left as much unread as it may.
         :raises Full: ``full-unread``, all sources together have.
         """
         size = sum(map(len, parts))
+        write_head(request, size, media)
         if size <= SMALL:
-            return write_object(request, b"".join(parts))
+            return b"".join(parts)
         if request.method == b"HEAD":
-            write_head(request, size)
             return b""
         # TLS, and the channel of another site, do not say when the client has read an answer that has ended.
         if size <= PIECE and hasattr(request.channel, "keep_unread") and not request.isSecure():
@@ -133,7 +134,6 @@ class Sender:
         except BaseException:  # The client has left, as a rule.
             unread.read()
             raise
-        write_head(request, size)
         unread.written()
         request.channel.keep_unread(unread)
         request.write_whole(parts, size)
@@ -143,7 +143,6 @@ class Sender:
         try:
             with ResponseWriter(self, request) as writer:
                 writer.reserve(size)
-                write_head(request, size)
                 await writer.write_parts(parts)
         except Stalled:
             await aborted(request)

@@ -17,8 +17,9 @@ from rendezvous.web.authorization import parse_authorization
 from rendezvous.web.feed import Feed, Feeds, Item
 from rendezvous.web.gate import Gate
 from rendezvous.web.sending import SMALL, Sender, Stalled
-from rendezvous.web.sockets.socket import Socket, text_frame
+from rendezvous.web.sockets.socket import Socket
 from rendezvous.wire.events import PONG, Authenticate, Ping, Watch, decode, message
+from rendezvous.wire.frames import text_frame
 
 __all__ = ["AUTHENTICATION_TIME", "EventConversation"]
 
