@@ -186,6 +186,8 @@ class ReadTests(WatchesCase):
             after = news.until
         self.assertEqual(read, [ids[:3], ids[3:6], ids[6:]])
         self.assertEqual([event.offer_id for event in self.read(most=2, t=since).events], ids[:2])
+        last = self.read(t=since + 4)
+        self.assertEqual(([event.offer_id for event in last.events], last.until), (ids[4:], None))
 
     def test_so_many_bytes_at_a_time(self) -> None:
         """At most, and always one offer."""
@@ -248,6 +250,20 @@ class LifeTests(WatchesCase):
         news = self.read(NOW + 121, t=since)
         self.assertEqual(list(news.missed), ["t"])
         self.assertEqual(self.seen(NOW + 121, t=since + 1), [("y", None)])
+
+    def test_left_topics_are_forgotten_in_slices(self) -> None:
+        """A topic counts with the changes that it still has."""
+        for topic in "abcd":
+            self.watches.watch(topic, UNKNOWN, NOW).close(NOW)
+        late = NOW + LIMITS.event_linger
+        for number in range(3):
+            self.publish(f"{number}", "a", now=late - 1)
+        self.watches.trim(late, 2)
+        self.assertEqual(len(self.watches), 3)
+        self.watches.trim(late, 2)
+        self.assertEqual(len(self.watches), 1)
+        self.watches.trim(late, 2)
+        self.assertEqual(len(self.watches), 0)
 
     def test_nothing_stays(self) -> None:
         """Neither memory nor shares, once a topic is forgotten."""
