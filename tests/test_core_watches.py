@@ -220,7 +220,7 @@ class LifeTests(WatchesCase):
     """How long a topic is watched."""
 
     def test_reader_that_comes_back(self) -> None:
-        """Within two minutes it has missed nothing; after that it is told so."""
+        """Within two minutes it has missed nothing; after that it learns that it has."""
         linger = LIMITS.event_linger
         watch = self.watches.watch("t", UNKNOWN, NOW)
         watch.close(NOW)
@@ -281,7 +281,7 @@ class BoundTests(WatchesCase):
     """How much there may be of everything."""
 
     def test_changes_of_a_topic(self) -> None:
-        """Beyond the bound the oldest goes, and its readers are told."""
+        """Beyond the bound the oldest goes, and its readers learn that they have missed something."""
         self.make(changes_of_topic=2)
         since = self.watches.watch("t", UNKNOWN, NOW).since
         for id in "xy":

@@ -92,7 +92,7 @@ class CredentialTests(EventSocketCase):
         self.authenticate(socket, self.bob)
         self.publish(self.bob, id="x")
         self.answer("x", self.alice)
-        self.assertEqual(self.told(socket), [])
+        self.assertEqual(self.said(socket), [])
 
     def test_logout(self) -> None:
         """Closes the socket at once."""
@@ -228,7 +228,7 @@ class LimitTests(EventSocketCase):
         self.trickle(offer_id, *range(50, 100))
         self.assertEqual(self.objects(socket), [])
         producer.resumeProducing()
-        found = [data["candidate"] for event, data in self.told(socket)]
+        found = [data["candidate"] for event, data in self.said(socket)]
         self.assertEqual(found[-50:], list(range(50, 100)))
 
     def test_reader_that_never_reads(self) -> None:
@@ -250,7 +250,7 @@ class LimitTests(EventSocketCase):
         socket.take()
         self.answer(offer_id, sdp="\n" * 65_536)
         self.server.reactor.advance(0)
-        [(event, data)] = self.told(socket)
+        [(event, data)] = self.said(socket)
         self.assertEqual((event, len(data["sdp"])), ("answer", 65_536))
         self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
 
@@ -265,10 +265,10 @@ class LimitTests(EventSocketCase):
         self.answer(offer_id, sdp="\n" * 65_536)
         self.trickle(offer_id, 1)
         self.advance(5)
-        self.assertEqual(self.told(socket), [])
+        self.assertEqual(self.said(socket), [])
         sender.release(UNKNOWN, room)
         self.advance(2)
-        self.assertEqual([event for event, _ in self.told(socket)], ["answer", "candidate"])
+        self.assertEqual([event for event, _ in self.said(socket)], ["answer", "candidate"])
         self.assertEqual(sender.unread, 0)
 
     def test_room_that_does_not_come(self) -> None:
@@ -325,7 +325,7 @@ class LimitTests(EventSocketCase):
         socket = self.page(topics="chess")
         socket.take()
         self.server.service.stopService()
-        self.assertEqual((self.told(socket), socket.close_code), ([], 1001))
+        self.assertEqual((self.said(socket), socket.close_code), ([], 1001))
 
 
 class OtherMethodTests(EventSocketCase):
