@@ -48,11 +48,11 @@ class EventSocketCase(EventsTestCase):
         """:returns: the objects that have come since the last call."""
         return [json.loads(text) for text in socket.take()]
 
-    def told(self, socket: MemorySocket) -> list[tuple[str, Any]]:
+    def said(self, socket: MemorySocket) -> list[tuple[str, Any]]:
         """:returns: the events that have come, without those that only say that the stream is there."""
         found = [(each["event"], each.get("data")) for each in self.objects(socket)]
         return [(event, data) for event, data in found if event not in ("open", "keep-alive")]
 
     def watched(self, socket: MemorySocket) -> list[tuple[str, Any]]:
         """:returns: the events that have come, with what each is about."""
-        return [(event, data.get("id", data.get("offerId", data))) for event, data in self.told(socket)]
+        return [(event, data.get("id", data.get("offerId", data))) for event, data in self.said(socket)]

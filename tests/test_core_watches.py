@@ -186,6 +186,8 @@ class ReadTests(WatchesCase):
             after = news.until
         self.assertEqual(read, [ids[:3], ids[3:6], ids[6:]])
         self.assertEqual([event.offer_id for event in self.read(most=2, t=since).events], ids[:2])
+        last = self.read(t=since + 4)
+        self.assertEqual(([event.offer_id for event in last.events], last.until), (ids[4:], None))
 
     def test_so_many_bytes_at_a_time(self) -> None:
         """At most, and always one offer."""
@@ -218,7 +220,7 @@ class LifeTests(WatchesCase):
     """How long a topic is watched."""
 
     def test_reader_that_comes_back(self) -> None:
-        """Within two minutes it has missed nothing; after that it is told so."""
+        """Within two minutes it has missed nothing; after that it learns that it has."""
         linger = LIMITS.event_linger
         watch = self.watches.watch("t", UNKNOWN, NOW)
         watch.close(NOW)
@@ -249,6 +251,20 @@ class LifeTests(WatchesCase):
         self.assertEqual(list(news.missed), ["t"])
         self.assertEqual(self.seen(NOW + 121, t=since + 1), [("y", None)])
 
+    def test_left_topics_are_forgotten_in_slices(self) -> None:
+        """A topic counts with the changes that it still has."""
+        for topic in "abcd":
+            self.watches.watch(topic, UNKNOWN, NOW).close(NOW)
+        late = NOW + LIMITS.event_linger
+        for number in range(3):
+            self.publish(f"{number}", "a", now=late - 1)
+        self.watches.trim(late, 2)
+        self.assertEqual(len(self.watches), 3)
+        self.watches.trim(late, 2)
+        self.assertEqual(len(self.watches), 1)
+        self.watches.trim(late, 2)
+        self.assertEqual(len(self.watches), 0)
+
     def test_nothing_stays(self) -> None:
         """Neither memory nor shares, once a topic is forgotten."""
         held = self.world.table.memory.held
@@ -265,7 +281,7 @@ class BoundTests(WatchesCase):
     """How much there may be of everything."""
 
     def test_changes_of_a_topic(self) -> None:
-        """Beyond the bound the oldest goes, and its readers are told."""
+        """Beyond the bound the oldest goes, and its readers learn that they have missed something."""
         self.make(changes_of_topic=2)
         since = self.watches.watch("t", UNKNOWN, NOW).since
         for id in "xy":

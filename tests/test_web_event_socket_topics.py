@@ -80,7 +80,7 @@ class TopicTests(EventSocketCase):
         again.lose()
         self.advance(121)
         late = self.page(topics="chess", lastEventId=last_id)
-        self.assertEqual(self.told(late), [("reset", {"topics": ["chess"]})])
+        self.assertEqual(self.said(late), [("reset", {"topics": ["chess"]})])
         self.publish(self.bob, topics=["chess"], id="y", sdp="v=2")
         self.assertEqual(self.watched(late), [("offer", "y")])
 
@@ -107,7 +107,7 @@ class TopicTests(EventSocketCase):
         said = self.subscribe(socket, "one more", "another")
         self.assertEqual((said["event"], said["data"]["code"]), ("error", "too-long"))
         self.publish(topics=["one more"])
-        self.assertEqual(self.told(socket), [])
+        self.assertEqual(self.said(socket), [])
         self.assertEqual(len(self.subscribe(socket, "0")["data"]["topics"]), 32)
 
     def test_bad_topics(self) -> None:
@@ -117,7 +117,7 @@ class TopicTests(EventSocketCase):
             said = self.subscribe(socket, "good", bad)
             self.assertEqual((said["event"], said["data"]["code"]), ("error", code))
         self.publish(topics=["good"])
-        self.assertEqual(self.told(socket), [])
+        self.assertEqual(self.said(socket), [])
         self.assertEqual(self.watching("good"), 0)
 
     def watching(self, *topics: str) -> int:
@@ -132,13 +132,13 @@ class TopicTests(EventSocketCase):
         self.assertEqual((self.watching("a", "b"), len(self.news)), (0, 0))
 
     def test_sessions_of_an_origin(self) -> None:
-        """Are not shown to anybody who watches a topic of the same name."""
+        """Are not shown to those who watch a topic of the same name."""
         socket = self.page(topics="chess")
         socket.take()
         code = self.open_session("chess")
         self.poll(code, "offerer")
         self.advance(1)
-        self.assertEqual(self.told(socket), [])
+        self.assertEqual(self.said(socket), [])
 
     def test_many_watchers(self) -> None:
         """Are woken some at a time; each gets its event."""

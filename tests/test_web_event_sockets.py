@@ -92,7 +92,7 @@ class CredentialTests(EventSocketCase):
         self.authenticate(socket, self.bob)
         self.publish(self.bob, id="x")
         self.answer("x", self.alice)
-        self.assertEqual(self.told(socket), [])
+        self.assertEqual(self.said(socket), [])
 
     def test_logout(self) -> None:
         """Closes the socket at once."""
@@ -228,7 +228,7 @@ class LimitTests(EventSocketCase):
         self.trickle(offer_id, *range(50, 100))
         self.assertEqual(self.objects(socket), [])
         producer.resumeProducing()
-        found = [data["candidate"] for event, data in self.told(socket)]
+        found = [data["candidate"] for event, data in self.said(socket)]
         self.assertEqual(found[-50:], list(range(50, 100)))
 
     def test_reader_that_never_reads(self) -> None:
@@ -250,26 +250,64 @@ class LimitTests(EventSocketCase):
         socket.take()
         self.answer(offer_id, sdp="\n" * 65_536)
         self.server.reactor.advance(0)
-        [(event, data)] = self.told(socket)
+        [(event, data)] = self.said(socket)
         self.assertEqual((event, len(data["sdp"])), ("answer", 65_536))
         self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
 
     def test_long_event_without_room(self) -> None:
-        """Closes the connection, because another client needs the room; nothing is lost by that."""
+        """Waits for it, and comes when there is some; what was there before is not counted twice."""
         offer_id = self.publish()
+        socket = self.page()
+        socket.take()
+        sender = self.server.rendezvous._gate.sender
+        room = sender._most - 100_000
+        sender.reserve(UNKNOWN, room)
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.trickle(offer_id, 1)
+        self.advance(5)
+        self.assertEqual(self.said(socket), [])
+        sender.release(UNKNOWN, room)
+        self.advance(2)
+        self.assertEqual([event for event, _ in self.said(socket)], ["answer", "candidate"])
+        self.assertEqual(sender.unread, 0)
+
+    def test_room_that_does_not_come(self) -> None:
+        """The connection is closed after a minute. Nothing is lost by that."""
+        offer_id = self.publish(ttl=600_000)
         socket = self.page()
         last_id = self.objects(socket)[-1]["id"]
         sender = self.server.rendezvous._gate.sender
-        room = sender._most - sender.unread - 100_000
+        room = sender._most - 100_000
         sender.reserve(UNKNOWN, room)
         self.answer(offer_id, sdp="\n" * 65_536)
-        self.server.reactor.advance(0)
-        self.assertEqual(self.told(socket), [])
+        self.live(STALL_TIME + 5, socket)
+        self.assertTrue(socket.connection.closed)
+        self.assertEqual(len(self.news), 0)
+        sender.release(UNKNOWN, room)
+        self.assertEqual(self.watched(self.page(lastEventId=last_id)), [("answer", offer_id)])
+
+    def test_long_event_that_is_not_read(self) -> None:
+        """Counts as unread; its connection is closed when another client needs the room."""
+        offer_id = self.publish()
+        socket = self.page()
+        socket.take()
+        sender = self.server.rendezvous._gate.sender
+        transport: Any = socket.connection.transport
+        write = transport.write
+
+        def full(data: bytes) -> None:
+            write(data)
+            transport.producer.pauseProducing()
+
+        transport.write, transport.writeSequence = full, lambda pieces: full(b"".join(pieces))
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.assertGreater(sender.unread, 131_072)
+        self.advance(10)
+        sender.reserve(UNKNOWN, sender._most)
         self.assertTrue(socket.connection.closed)
         socket.lose()
-        sender.release(UNKNOWN, room)
+        sender.release(UNKNOWN, sender._most)
         self.assertEqual((sender.unread, len(self.news)), (0, 0))
-        self.assertEqual(self.watched(self.page(lastEventId=last_id)), [("answer", offer_id)])
 
     def test_fault(self) -> None:
         """Is logged, and closes the socket; a stranger learns nothing of it."""
@@ -287,7 +325,7 @@ class LimitTests(EventSocketCase):
         socket = self.page(topics="chess")
         socket.take()
         self.server.service.stopService()
-        self.assertEqual((self.told(socket), socket.close_code), ([], 1001))
+        self.assertEqual((self.said(socket), socket.close_code), ([], 1001))
 
 
 class OtherMethodTests(EventSocketCase):

@@ -49,7 +49,12 @@ class TopicStreamTests(EventsTestCase):
         stream = self.watch(topics="chess")
         last_id = self.leave(stream)
         self.publish(self.bob, id="x")
-        for given in ({"last_id": last_id}, {"lastEventId": last_id}, {"last_id": last_id, "lastEventId": "1"}):
+        cases: list[dict[str, Any]] = [
+            {"last_id": last_id},
+            {"lastEventId": last_id},
+            {"last_id": last_id, "lastEventId": "1"},
+        ]
+        for given in cases:
             again = self.watch(topics="chess", **given)
             self.assertEqual([(each.event, each.data["id"]) for each in frames(self.text(again))[0]], [("offer", "x")])
         self.refused(400, "malformed", "GET", "/events?lastEventId=x", None, self.alice)

@@ -2,7 +2,7 @@
 Tickets: single-use credentials for an event stream, good for a minute.
 
 A browser sends no ``Authorization`` header with ``EventSource`` and ``WebSocket``, and a credential in a URL ends up in
-the logs of proxies. A ticket in a URL is of no use to anybody who reads it there later.
+the logs of proxies. A ticket in a URL is of no use to a person who reads it there later.
 """
 
 from __future__ import annotations

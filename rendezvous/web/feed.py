@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from heapq import merge
 from operator import attrgetter
 from typing import Protocol
 
@@ -231,10 +230,12 @@ def _items(news: Events, ahead: int) -> Iterator[Item]:
     resets = [] if news.complete else [b"{}"]
     if news.missed:
         resets.append(encode({"topics": list(news.missed)}))
-    for event in merge(news.events, news.changes, key=attrgetter("seq")):
+    events: list[Event | TopicEvent] = [*news.events, *news.changes]
+    events.sort(key=attrgetter("seq"))
+    for event in events:
         yield _item(resets, event, ahead)
         resets = []
-    if not (news.events or news.changes):
+    if not events:
         # Its id counts: a quiet stream can be resumed however long it was quiet.
         yield Item(resets, news.cursor, "", b"")
 

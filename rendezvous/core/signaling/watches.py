@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from heapq import merge
 from itertools import groupby
@@ -258,14 +258,15 @@ class Watches:
         latest, limits = self._events.latest, self._limits
         missed: dict[str, int] = {}
         parts: list[list[tuple[int, str, Change]]] = []
+        left = limits.changes_in_a_read if most is None else min(most, limits.changes_in_a_read)
         for name, after in positions.items():
             topic = self._topics.get(name)
             if topic is None or not topic.horizon <= after <= latest:
                 missed[name] = latest
             elif topic.changes and topic.changes[-1].seq > after:
                 start = bisect_right(topic.changes, after, key=_seq)
-                parts.append([(change.seq, name, change) for change in topic.changes[start:]])
-        left = limits.changes_in_a_read if most is None else min(most, limits.changes_in_a_read)
+                # One more than can be read, so that it is known whether there is more.
+                parts.append([(change.seq, name, change) for change in topic.changes[start : start + left + 1]])
         room = limits.change_bytes_in_a_read
         events: list[TopicEvent] = []
         until: int | None = None
@@ -284,17 +285,19 @@ class Watches:
         """
         Forget changes that are too old, and topics that were left long ago.
 
-        :param at_most: how many of each; the next call goes on.
+        :param at_most: how many changes, and how many topics together with the changes that they still have; the next
+            call goes on.
         """
         old = int((now - self._limits.event_linger) * 1_000_000)
         for _ in range(at_most):
             if not self._kept or self._kept[0][0] > old:
                 break
             self._drop_oldest()
-        for _ in range(at_most):
-            topic = next(iter(self._left.values()), None)
-            if topic is None or topic.until > now:
+        while at_most > 0 and self._left:
+            topic = next(iter(self._left.values()))
+            if topic.until > now:
                 break
+            at_most -= 1 + len(topic.changes)
             self._forget(topic)
 
     def _forget(self, topic: _Topic) -> None:
@@ -344,16 +347,5 @@ def _event(
 
 def _without_earlier(events: Sequence[TopicEvent]) -> list[TopicEvent]:
     """:returns: the events without those of an offer that is shown again by a later one."""
-    shown: set[str] = set()
-    kept = list(_latest(events, shown))
-    kept.reverse()
-    return kept
-
-
-def _latest(events: Sequence[TopicEvent], shown: set[str]) -> Iterator[TopicEvent]:
-    for event in reversed(events):
-        if event.offer is None:
-            yield event
-        elif event.offer_id not in shown:
-            shown.add(event.offer_id)
-            yield event
+    last = {event.offer_id: event for event in events if event.offer is not None}
+    return [event for event in events if event.offer is None or last[event.offer_id] is event]
