@@ -210,7 +210,7 @@ test("a closed client asks nothing more, whatever it did", async () => {
   assert.equal(world.clock.pending, 0)
 })
 
-test("a browser without WebRTC is told so", async () => {
+test("a browser without WebRTC is refused with a reason", async () => {
   const client = new Client({ server: "http://server.example", page: new EventTarget(), storage: null })
   await assert.rejects(client.join("chess"), { code: "unsupported" })
 })
