@@ -174,7 +174,7 @@ class Socket(StreamProtocol):
         """
         if self._is_over:
             return
-        if (self._paused_at is not None or len(frame) > SMALL) and not self._reserve(len(frame)):
+        if self._paused_at is not None and not self._reserve(len(frame)):
             self.abort()
             return
         self._unsent.append(frame)
@@ -190,8 +190,6 @@ class Socket(StreamProtocol):
         if self._unsent:
             frames, self._unsent, self._unsent_size = self._unsent, [], 0
             send_at_once(self.transport, frames)
-            if self._paused_at is None:
-                self._has_read()
 
     @property
     def is_paused(self) -> bool:
