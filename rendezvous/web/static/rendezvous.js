@@ -715,6 +715,13 @@ class Feed {
     this.isOpen = false
   }
 
+  /** @param {RendezvousError} error what those get who still wait for the first event */
+  end(error) {
+    this.stop()
+    this.#opening?.reject(error)
+    this.#opening = null
+  }
+
   /** Try again at once: the network is back, or the page. */
   hurry() {
     if (!this.#users || this.#carrier) return
@@ -2038,6 +2045,7 @@ class Room {
   leave() {
     if (this.state === "closed") return
     this.#setState("closed")
+    this.#ready.reject(gone("closed", "This page has left the room."))
     this.#client.environment.clearTimeout(this.#timer)
     this.#forget()
     this.#mesh.end(gone("closed", "This page has left the room."))
@@ -2261,6 +2269,7 @@ class Direct {
     if (this.#waiting.has(peerId) || this.#mesh.has(peerId)) {
       throw new RendezvousError("conflict", "There is a connection to this peer already.")
     }
+    asked.promise.catch(() => {})
     this.#waiting.set(peerId, asked)
     try {
       await this.#client.feed.opened()
@@ -2329,6 +2338,7 @@ class Direct {
 
   leave() {
     this.#callbacks.clear()
+    this.refused(gone("closed", "This page has closed all connections."))
     this.hide()
     this.#stopIfIdle()
   }
@@ -2553,10 +2563,11 @@ class Client {
 
   /** Leave all rooms, close all connections, and end the stream of events. */
   close() {
+    const error = gone("closed", "This page has closed all connections.")
     for (const user of [...this.#users]) user.leave()
-    for (const link of [...this.#sessions]) link.close(gone("closed", "This page has closed all connections."))
+    for (const link of [...this.#sessions]) link.close(error)
     for (const [name, callback] of this.#page) this.environment.page.removeEventListener?.(name, callback)
-    this.feed.stop()
+    this.feed.end(error)
   }
 
   async #session(signal, options) {
