@@ -210,7 +210,22 @@ test("a closed client asks nothing more, whatever it did", async () => {
   assert.equal(world.clock.pending, 0)
 })
 
-test("a browser without WebRTC is told so", async () => {
+test("what waits when a client is closed is rejected", async () => {
+  for (const path of ["register", "health", "offers", "offers/by-topic/chess"]) {
+    const world = new World()
+    const page = world.page()
+    world.server.intercept = (method, asked) => (asked === path ? new Promise(() => {}) : undefined)
+    if (path === "health") world.server.refusesSockets = true
+    const waiting = [page.client.join("chess"), page.client.connect("f".repeat(32))]
+    if (path !== "offers" && !path.includes("topic")) waiting.push(page.client.listen(() => {}))
+    for (const promise of waiting) promise.catch(() => {})
+    await world.clock.advance(1000)
+    page.client.close()
+    for (const promise of waiting) await assert.rejects(world.wait(promise, 1000), { code: "closed" }, path)
+  }
+})
+
+test("a browser without WebRTC is refused with a reason", async () => {
   const client = new Client({ server: "http://server.example", page: new EventTarget(), storage: null })
   await assert.rejects(client.join("chess"), { code: "unsupported" })
 })

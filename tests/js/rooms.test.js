@@ -428,3 +428,50 @@ test("one page of each pair offers, also when all that they say takes its time",
   await world.clock.until(() => rooms.every(room => room.peers.size === 2))
   assert.equal(world.server.requests.filter(line => line === "POST offers").length, 3 + 3)
 })
+
+test("peers that do not answer take 50 places at most, and keep no other one from connecting", async () => {
+  const world = new World()
+  const page = world.page()
+  const room = await world.wait(page.client.join("chess"))
+  const body = number => ({ id: `p${number}`, sdp: "rendezvous-room/1", topics: ["chess"], secret: "x", ttl: 60_000 })
+  for (let number = 0; number < 60; number++) {
+    const registered = await (await world.server.fetch("http://server.example/register", { method: "POST" })).json()
+    await world.server.fetch("http://server.example/offers", {
+      method: "POST",
+      headers: { Authorization: `Bearer ${registered.peerId}:${registered.secret}` },
+      body: JSON.stringify({ offers: [body(number)] })
+    })
+  }
+  const offered = () => [...world.server.offers.values()].filter(({ sdp }) => sdp.startsWith("v=0"))
+  await world.clock.until(() => offered().length === 50)
+  await world.clock.advance(1000)
+  assert.equal(offered().length, 50)
+  const guest = await world.wait(world.page().client.join("chess"))
+  await world.clock.until(() => room.peers.size === 1 && guest.peers.size === 1, 9000)
+  // Those that were left out have their turn.
+  const asked = new Set()
+  await world.clock.until(() => {
+    for (const { topics } of offered()) asked.add(topics[0])
+    return asked.size >= 60
+  }, 40_000)
+  room.leave()
+  guest.leave()
+})
+
+test("a browser that makes no connection says so", async () => {
+  const world = new World()
+  class Refuses {
+    constructor() {
+      throw new Error("too many connections")
+    }
+  }
+  const room = await world.wait(world.page({ RTCPeerConnection: Refuses }).client.join("chess"))
+  const log = recorded(room)
+  const other = world.page()
+  await world.wait(other.client.join("chess"))
+  await world.clock.until(() => names(log).includes("error"))
+  assert.equal(log.find(([event]) => event === "error")[1].message, "too many connections")
+  const { id } = await world.wait(other.client.listen(() => {}))
+  const connecting = world.page({ RTCPeerConnection: Refuses }).client.connect(id)
+  await assert.rejects(world.wait(connecting), { code: "unsupported" })
+})

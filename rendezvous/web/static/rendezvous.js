@@ -62,8 +62,12 @@ const INCOMING_AT_ONCE = 64
 const CANDIDATES = 256
 /** Candidates that the server takes in one request. */
 const CANDIDATES_PER_REQUEST = 50
-/** Pages that one page connects to in one room: a mesh of more does not work well. */
-const MAX_PEERS = 50
+/**
+ * Connections of one page in one room: those that it offers, and all with those that it accepts. So offers that are not
+ * answered do not keep others from connecting.
+ */
+const MAX_OFFERED = 50
+const MAX_PEERS = 100
 /** Topics that one event stream watches: two for each room. */
 const MAX_TOPICS = 32
 /** Characters of a name or a secret. */
@@ -653,7 +657,7 @@ function parsed(text) {
   }
 }
 
-/** The events of this page, over the best carrier that works here, for as long as somebody uses them. */
+/** The events of this page, over the best carrier that works here, as long as they are used. */
 class Feed {
   topics = []
   lastEventId = null
@@ -709,6 +713,13 @@ class Feed {
     this.#carrier?.close()
     this.#carrier = null
     this.isOpen = false
+  }
+
+  /** @param {RendezvousError} error what those get who still wait for the first event */
+  end(error) {
+    this.stop()
+    this.#opening?.reject(error)
+    this.#opening = null
   }
 
   /** Try again at once: the network is back, or the page. */
@@ -1065,7 +1076,7 @@ class Link {
     })
   }
 
-  /** @param {RendezvousError} error why; what the peer is told, unless it cannot be reached any more */
+  /** @param {RendezvousError} error why; the peer gets its code, unless it cannot be reached any more */
   close(error) {
     if (this.isClosed) return
     if (this.isOpen && error.code !== "dead") this.#say({ bye: error.code })
@@ -1322,7 +1333,7 @@ class Transfers {
   #ended = null
   #waiting = new Set()
 
-  /** @param {object} hooks message(data), file(incoming): whether somebody wants it */
+  /** @param {object} hooks message(data), file(incoming): returns whether a callback takes it */
   constructor(environment, link, hooks) {
     this.#environment = environment
     this.#link = link
@@ -1831,7 +1842,7 @@ class Mesh {
    * @param {{name: string, secret: string}} page the server lets only those answer who know the secret, so each side
    *     of a connection has it; empty without one
    * @param {object} hooks accepts(peerId), streams(peerId), event(name, value, peer), opened(peer),
-   *     closed(peer, error, wasOpen)
+   *     closed(peer, error, wasOpen), trouble(peerId, error): the browser makes no connection
    */
   constructor(client, topic, page, hooks) {
     this.#client = client
@@ -1844,7 +1855,7 @@ class Mesh {
     return `${this.#prefix}@${this.#client.id}`
   }
 
-  /** Take an offer to this page. The server vouches for its `peerId`. */
+  /** Take an offer to this page. Its `peerId` is authenticated by the server. */
   async take(offer) {
     const { id, peerId, sdp, info, hasSecret } = offer
     if (this.#isEnded || peerId === this.#client.id || this.#seen.has(id)) return
@@ -1863,15 +1874,17 @@ class Mesh {
       this.#seen.delete(id)
       return this.take(offer)
     }
-    void this.#make(peerId, nameOf(info), iceServers).link.accept(sdp, this.#hooks.streams(peerId), id)
+    void this.#make(peerId, nameOf(info), iceServers)?.link.accept(sdp, this.#hooks.streams(peerId), id)
   }
 
-  /** @returns {Promise<void>} resolved when an offer is on its way to the peer */
+  /** @returns {Promise<boolean>} whether there was room for an offer to the peer, or it was not needed */
   async dial(peerId, name) {
-    if (this.#isEnded || this.#entries.has(peerId) || this.#entries.size >= MAX_PEERS) return
+    if (this.#isEnded || this.#entries.has(peerId)) return true
     const iceServers = await this.#client.iceServers.get()
-    if (this.#isEnded || this.#entries.has(peerId)) return
-    this.#make(peerId, name, iceServers).link.begin(this.#hooks.streams(peerId))
+    if (this.#isEnded || this.#entries.has(peerId)) return true
+    if (this.#entries.size >= MAX_OFFERED) return false
+    this.#make(peerId, name, iceServers)?.link.begin(this.#hooks.streams(peerId))
+    return true
   }
 
   has(peerId) {
@@ -1890,6 +1903,15 @@ class Mesh {
   }
 
   #make(id, name, iceServers) {
+    try {
+      return this.#made(id, name, iceServers)
+    } catch (error) {
+      this.#hooks.trouble(id, asError(error, "unsupported"))
+      return null
+    }
+  }
+
+  #made(id, name, iceServers) {
     const client = this.#client
     const signal = new OfferSignal(client, `${this.#prefix}@${id}`, id, this.#page)
     const options = {
@@ -1953,7 +1975,8 @@ class Room {
       streams: peerId => this.#streamsFor(peerId),
       event: (event, value, peer) => this.#pass(event, value, peer),
       opened: peer => this.#opened(peer),
-      closed: (peer, error, wasOpen) => this.#closed(peer, error, wasOpen)
+      closed: (peer, error, wasOpen) => this.#closed(peer, error, wasOpen),
+      trouble: (_, error) => this.#emit("error", error)
     })
   }
 
@@ -2022,6 +2045,7 @@ class Room {
   leave() {
     if (this.state === "closed") return
     this.#setState("closed")
+    this.#ready.reject(gone("closed", "This page has left the room."))
     this.#client.environment.clearTimeout(this.#timer)
     this.#forget()
     this.#mesh.end(gone("closed", "This page has left the room."))
@@ -2134,7 +2158,8 @@ class Room {
 
   #appeared({ id, peerId, sdp, info }) {
     if (sdp !== PRESENCE || peerId === this.id || this.state === "closed") return
-    const known = this.#known.get(peerId) ?? { id: peerId, name: "", offers: new Set(), tries: 0, timer: null }
+    const unknown = { id: peerId, name: "", offers: new Set(), tries: 0, timer: null, isLeftOut: false }
+    const known = this.#known.get(peerId) ?? unknown
     known.name = nameOf(info)
     // A page that was reloaded is another one: what has failed before says nothing.
     if (!known.offers.has(id)) known.tries = 0
@@ -2165,7 +2190,7 @@ class Room {
 
   async #dial(known) {
     // Without the server it would fail. Once it is back, all of them are planned again.
-    if (this.state === "connected") await this.#mesh.dial(known.id, known.name)
+    if (this.state === "connected") known.isLeftOut = !(await this.#mesh.dial(known.id, known.name))
   }
 
   #opened(peer) {
@@ -2182,6 +2207,8 @@ class Room {
     } else if (this.state !== "closed" && error.code !== "closed" && error.code !== "wrong-secret") {
       this.#emit("failed", { id: peer.id, name: peer.name }, error)
     }
+    // There is room for another one, if all places were taken.
+    for (const other of this.#known.values()) if (other.isLeftOut) this.#plan(other)
     const known = this.#known.get(peer.id)
     // One that does not know the secret of the room is not of this room.
     if (!known || this.state === "closed" || error.code === "wrong-secret") return
@@ -2242,11 +2269,14 @@ class Direct {
     if (this.#waiting.has(peerId) || this.#mesh.has(peerId)) {
       throw new RendezvousError("conflict", "There is a connection to this peer already.")
     }
+    asked.promise.catch(() => {})
     this.#waiting.set(peerId, asked)
     try {
       await this.#client.feed.opened()
       if (peerId === this.#client.id) throw new RendezvousError("conflict", "A page cannot connect to itself.")
-      await this.#mesh.dial(peerId, "")
+      if (!(await this.#mesh.dial(peerId, ""))) {
+        throw new RendezvousError("too-many", "This page offers as many connections as it can.")
+      }
       return await asked.promise
     } finally {
       this.#waiting.delete(peerId)
@@ -2265,7 +2295,8 @@ class Direct {
         this.#open.delete(peer)
         this.#waiting.get(peer.id)?.reject(error)
         this.#stopIfIdle()
-      }
+      },
+      trouble: (peerId, error) => this.#waiting.get(peerId)?.reject(error)
     })
     this.#releases = [this.#client.add(this), this.#client.feed.use()]
   }
@@ -2307,6 +2338,7 @@ class Direct {
 
   leave() {
     this.#callbacks.clear()
+    this.refused(gone("closed", "This page has closed all connections."))
     this.hide()
     this.#stopIfIdle()
   }
@@ -2531,10 +2563,11 @@ class Client {
 
   /** Leave all rooms, close all connections, and end the stream of events. */
   close() {
+    const error = gone("closed", "This page has closed all connections.")
     for (const user of [...this.#users]) user.leave()
-    for (const link of [...this.#sessions]) link.close(gone("closed", "This page has closed all connections."))
+    for (const link of [...this.#sessions]) link.close(error)
     for (const [name, callback] of this.#page) this.environment.page.removeEventListener?.(name, callback)
-    this.feed.stop()
+    this.feed.end(error)
   }
 
   async #session(signal, options) {
