@@ -29,6 +29,8 @@ ATTACKS =
 CELLS =
 RUNS = 20
 OTHERS = 5
+# Files of tests of pages, without .test.js; all of them if it is empty.
+PAGES =
 
 # Tests of real processes, and those that wait for real time, are in modules whose names end in _process.
 QUICK_TESTS = $(filter-out %_process.py,$(wildcard tests/test_*.py))
@@ -39,7 +41,7 @@ METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test coverage lint format types docs changes package lowest newcomer schemathesis bench fuzz crash attack natlab clean
+.PHONY: help run test coverage lint format types docs changes package lowest newcomer schemathesis bench fuzz crash attack natlab browser clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -106,8 +108,11 @@ attack: $(VENV)/.installed-test  ## attack servers beside an innocent client, ea
 natlab: $(VENV)/.installed-test  ## connect two hosts through every pair of NATs, RUNS= times and OTHERS= with loss and skew; some with CELLS=
 	@$(BIN)/python -m tests.natlab --jobs $(JOBS) --runs $(RUNS) --others $(OTHERS) $(if $(CELLS),--cells $(patsubst %,'%',$(CELLS))) $(if $(SAVE),--save $(SAVE))
 
+browser: $(VENV)/.installed-test  ## try pages of PeerJS, y-webrtc, trystero and our own in chromium; some with PAGES=
+	@$(BIN)/python -m tests.browser $(PAGES)
+
 clean:  ## remove everything that can be made again
-	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis _trial_temp*
+	rm -rf $(VENV) build dist docs/_build tests/browser/node_modules benchmarks/node/node_modules *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis _trial_temp*
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name dropin.cache -exec rm -f {} +
 
 # Each stamp marks a finished installation, so that the next run starts at once.

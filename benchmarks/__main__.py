@@ -10,7 +10,7 @@ import platform
 
 import twisted
 
-from benchmarks import against, datagrams, http, many, presence, store, udp_protocols
+from benchmarks import against, datagrams, http, many, presence, sockets, store, udp_protocols
 from benchmarks.arguments import at_least_one
 from benchmarks.report import Report
 
@@ -19,6 +19,7 @@ SUITES = {
     "datagrams": datagrams,
     "udp_protocols": udp_protocols,
     "http": http,
+    "sockets": sockets,
     "store": store,
     "many": many,
 }

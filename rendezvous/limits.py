@@ -274,7 +274,8 @@ class SignalingLimits:
     watched_topics: int = 20_000
     #: Topics of one stream: the rooms of a page that has many open.
     topics_of_stream: int = 32
-    #: Streams and requests that watch one topic. To wake all of them takes some 10 ms.
+    #: Streams and requests that watch one topic. To write one event to all of them takes some 30 ms, in ten turns of
+    #: the reactor.
     watchers_of_topic: int = 500
     #: Those of them of one subscriber, where sources are limited: a school behind one address, and room for others.
     watchers_of_source: int = 250

@@ -9,9 +9,12 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.attack.field import MIB, Attack, Field
+from tests.attack.frames import BINARY, CLOSE, TEXT, Page, frame, handshake, publish, take
 from tests.attack.innocent import KINDS
 from tests.attack.load import ONE, Answer, addresses, fetch, request
 from tests.attack.run import run
+from tests.attack.sockets import WRONG, pour
+from tests.real_server import real_server
 
 
 def pause(field: Field) -> None:
@@ -70,3 +73,55 @@ class LoadTests(SynchronousTestCase):
     def test_answer_reads_json(self) -> None:
         """The body of an answer is read as JSON when it is asked for."""
         self.assertEqual(Answer(200, b'{"a": 1}').json, {"a": 1})
+
+
+class SocketTests(SynchronousTestCase):
+    """What attacks WebSockets, on a server that is not attacked."""
+
+    def test_frames_of_a_server_are_read(self) -> None:
+        """Whole frames are taken off the buffer, whatever their length; the rest stays."""
+        texts = [b"", b"a" * 125, b"b" * 126, b"c" * 70_000]
+        lengths = [b"\x00", b"\x7d", b"\x7e" + (126).to_bytes(2, "big"), b"\x7f" + (70_000).to_bytes(8, "big")]
+        wire = b"".join(b"\x81" + length + text for length, text in zip(lengths, texts, strict=True))
+        buffer = bytearray(wire + b"\x88\x02\x03")
+        self.assertEqual(list(take(buffer)), [(TEXT, text) for text in texts])
+        self.assertEqual(buffer, b"\x88\x02\x03")
+        buffer += b"\xe8"
+        self.assertEqual(list(take(buffer)), [(CLOSE, b"\x03\xe8")])
+
+    def test_page_reads_what_it_publishes(self) -> None:
+        """It behaves, so the server serves it; where there is no such route it cannot be opened."""
+        with real_server() as server:
+            page = Page(server.http_port, ONE[0])
+            self.addCleanup(page.close)
+            page.say(type="subscribe", topics=["t"])
+            for length in (10, 200, 70_000):
+                page.say(type="publish", topic="t", data="d" * length)
+                self.assertEqual(page.hear(), {"type": "publish", "topic": "t", "data": "d" * length, "clients": 1})
+            self.assertRaises(OSError, Page, server.http_port, ONE[0], "/health")
+
+    def test_what_is_poured_is_counted(self) -> None:
+        """Sockets that are served stay open; those that break the rules are closed, and opened again."""
+        with real_server() as server:
+            good = pour(server.http_port, [handshake()], [publish("t", "d")], 5)
+            good.run(1.0)
+            good.close()
+            self.assertEqual(good.counts, {"opened": 5})
+            self.assertGreater(good.sent, 5 * 10 * len(publish("t", "d")))
+            bad = pour(server.http_port, [handshake() + frame(b"", BINARY)], [], 5, ends=True)
+            bad.run(1.0)
+            bad.close()
+            self.assertGreater(bad.counts["closed"], 5)
+            self.assertGreater(bad.counts["opened"], 5)
+
+    def test_each_wrong_frame_ends_its_socket_or_is_ignored(self) -> None:
+        """No frame of the attack keeps the server from answering others."""
+        with real_server() as server:
+            for wrong in WRONG:
+                poured = pour(server.http_port, [handshake() + wrong], [], 1)
+                poured.run(0.05)
+                poured.close()
+            page = Page(server.http_port, ONE[0])
+            self.addCleanup(page.close)
+            page.say(type="ping")
+            self.assertEqual(page.hear(), {"type": "pong"})

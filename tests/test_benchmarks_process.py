@@ -11,7 +11,8 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.native import SIGNED, Server, build, c_echo, load, write_datagrams
+from benchmarks.native import SIGNED, Server, build, c_echo, load, python_server, write_datagrams
+from benchmarks.sockets import SETTINGS, exchange
 from rendezvous.clock import wall_clock
 from rendezvous.core.macs import is_authentic
 from rendezvous.wire.signed import decode_request
@@ -20,16 +21,24 @@ CORE = 0
 KEYS = [(1020).to_bytes(4, "big") + bytes(28), (1060).to_bytes(4, "big") + bytes(28)]
 
 
-class LoadTests(SynchronousTestCase):
-    """The load generator and the echo."""
+class _ProgramCase(SynchronousTestCase):
+    """The programs, compiled."""
 
     def setUp(self) -> None:
-        """Compile both, and start the echo."""
+        """Compile them."""
         reason = build()
         if reason:
             if os.environ.get("CI") == "true":
                 self.fail(f"benchmarks cannot be run: {reason}")
             raise SkipTest(reason)
+
+
+class LoadTests(_ProgramCase):
+    """The load generator and the echo."""
+
+    def setUp(self) -> None:
+        """Start the echo."""
+        super().setUp()
         running = contextlib.ExitStack()
         self.addCleanup(running.close)
         self.echo = running.enter_context(c_echo(CORE))
@@ -104,3 +113,48 @@ class LoadTests(SynchronousTestCase):
             self.assertEqual(times, sorted(set(times)))
             self.assertTrue(all(abs(time - began) < 10_000 for time in times))
         self.assertEqual(len({each.nonce for each in requests}), 50)
+
+
+class SocketLoadTests(_ProgramCase):
+    """The load of WebSockets, on a server of this revision."""
+
+    def setUp(self) -> None:
+        """Start the server."""
+        super().setUp()
+        running = contextlib.ExitStack()
+        self.addCleanup(running.close)
+        self.server = running.enter_context(python_server("http", None, **SETTINGS))
+
+    def test_messages_are_counted_when_all_readers_have_them(self) -> None:
+        """Of a topic of five, each message is received five times and counts once; no more are under way than asked."""
+        for window in (1, 8):
+            found = exchange(self.server, "-n", 5, "-w", window, "-u", 0, "-c", 100, "-t", 20)
+            self.assertEqual(found.opened, 5)
+            self.assertTrue(500 <= found.received <= 5 * (100 + window), found)
+            self.assertGreater(found.messages, 0)
+            self.assertTrue(0 < found.load < 1.5, found)
+
+    def test_peer_sends_to_peer(self) -> None:
+        """Of PeerJS, each message has one reader, however many peers there are."""
+        found = exchange(self.server, "-j", "-n", 3, "-w", 4, "-u", 0, "-c", 100, "-t", 20)
+        self.assertEqual(found.opened, 3)
+        self.assertTrue(100 <= found.received <= 104, found)
+
+    def test_sockets_without_messages_are_opened(self) -> None:
+        """Without a window it opens sockets, and says how long that took."""
+        for protocol in ((), ("-j",)):
+            found = exchange(self.server, *protocol, "-n", 100)
+            self.assertEqual((found.opened, found.received), (100, 0))
+            self.assertGreater(found.openings, 10)
+
+    def test_server_that_refuses_is_an_error(self) -> None:
+        """A port where nothing listens, or an answer other than 101, is an error that says so."""
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            port = closed.getsockname()[1]
+        error = self.assertRaises(RuntimeError, exchange, Server(port, os.getpid()), "-n", 1)
+        self.assertIn("Connection refused", str(error))
+        with contextlib.ExitStack() as running:
+            few = running.enter_context(python_server("http", None, max_sockets=2))
+            error = self.assertRaises(RuntimeError, exchange, few, "-n", 3)
+        self.assertIn("503", str(error))

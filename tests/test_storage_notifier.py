@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import Full, TooMany, Unavailable
-from rendezvous.storage.notifier import WAITING_PER_KEY, Notifier, Subscription
+from rendezvous.storage.notifier import AT_ONCE, WAITING_PER_KEY, Notifier, Subscription
 
 
 class NotifierTests(SynchronousTestCase):
@@ -79,6 +81,32 @@ class NotifierTests(SynchronousTestCase):
     def failing(self, subscription: Subscription) -> Deferred[None]:
         """Wait in vain."""
         return maybeDeferred(subscription.changed)
+
+    def test_very_many_for_a_key(self) -> None:
+        """Are woken some at a time, in the order in which they came; those that left meanwhile are not."""
+        turns: list[Callable[[], None]] = []
+        notifier = Notifier(1000, lambda delay, call: turns.append(call))
+        subscriptions = [notifier.subscribe("a", None) for _ in range(2 * AT_ONCE + 1)]
+        waiting = [subscription.changed() for subscription in subscriptions]
+        notifier.notify("a")
+        notifier.notify("a")
+        self.assertEqual((self.fired(waiting), len(turns)), (0, 1))
+        turns.pop()()
+        self.assertEqual((self.fired(waiting), self.fired(waiting[:AT_ONCE]), len(turns)), (AT_ONCE, AT_ONCE, 1))
+        subscriptions[-1].close()
+        turns.pop()()
+        self.assertEqual((self.fired(waiting), len(turns)), (2 * AT_ONCE, 0))
+        few = [notifier.subscribe("b").changed() for _ in range(2)]
+        notifier.notify("b")
+        self.assertEqual(self.fired(few), 2)
+        notifier.notify("a")
+        notifier.close()
+        turns.pop()()
+        self.assertEqual(turns, [])
+
+    def fired(self, waiting: list[Deferred[None]]) -> int:
+        """How many have fired."""
+        return sum(changed.called for changed in waiting)
 
     def test_any_number_for_a_key(self) -> None:
         """If the caller bounds it otherwise; those in all stay bounded."""

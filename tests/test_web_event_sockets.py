@@ -255,21 +255,59 @@ class LimitTests(EventSocketCase):
         self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
 
     def test_long_event_without_room(self) -> None:
-        """Closes the connection, because another client needs the room; nothing is lost by that."""
+        """Waits for it, and comes when there is some; what was there before is not counted twice."""
         offer_id = self.publish()
+        socket = self.page()
+        socket.take()
+        sender = self.server.rendezvous._gate.sender
+        room = sender._most - 100_000
+        sender.reserve(UNKNOWN, room)
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.trickle(offer_id, 1)
+        self.advance(5)
+        self.assertEqual(self.told(socket), [])
+        sender.release(UNKNOWN, room)
+        self.advance(2)
+        self.assertEqual([event for event, _ in self.told(socket)], ["answer", "candidate"])
+        self.assertEqual(sender.unread, 0)
+
+    def test_room_that_does_not_come(self) -> None:
+        """The connection is closed after a minute. Nothing is lost by that."""
+        offer_id = self.publish(ttl=600_000)
         socket = self.page()
         last_id = self.objects(socket)[-1]["id"]
         sender = self.server.rendezvous._gate.sender
-        room = sender._most - sender.unread - 100_000
+        room = sender._most - 100_000
         sender.reserve(UNKNOWN, room)
         self.answer(offer_id, sdp="\n" * 65_536)
-        self.server.reactor.advance(0)
-        self.assertEqual(self.told(socket), [])
+        self.live(STALL_TIME + 5, socket)
+        self.assertTrue(socket.connection.closed)
+        self.assertEqual(len(self.news), 0)
+        sender.release(UNKNOWN, room)
+        self.assertEqual(self.watched(self.page(lastEventId=last_id)), [("answer", offer_id)])
+
+    def test_long_event_that_is_not_read(self) -> None:
+        """Counts as unread; its connection is closed when another client needs the room."""
+        offer_id = self.publish()
+        socket = self.page()
+        socket.take()
+        sender = self.server.rendezvous._gate.sender
+        transport: Any = socket.connection.transport
+        write = transport.write
+
+        def full(data: bytes) -> None:
+            write(data)
+            transport.producer.pauseProducing()
+
+        transport.write, transport.writeSequence = full, lambda pieces: full(b"".join(pieces))
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.assertGreater(sender.unread, 131_072)
+        self.advance(10)
+        sender.reserve(UNKNOWN, sender._most)
         self.assertTrue(socket.connection.closed)
         socket.lose()
-        sender.release(UNKNOWN, room)
+        sender.release(UNKNOWN, sender._most)
         self.assertEqual((sender.unread, len(self.news)), (0, 0))
-        self.assertEqual(self.watched(self.page(lastEventId=last_id)), [("answer", offer_id)])
 
     def test_fault(self) -> None:
         """Is logged, and closes the socket; a stranger learns nothing of it."""

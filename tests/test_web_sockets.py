@@ -6,14 +6,17 @@ import json
 from typing import Any
 from unittest import mock
 
+from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from rendezvous.limits import SocketLimits
 from rendezvous.testing import MemorySocket
 from rendezvous.web.sockets import sockets as module
-from rendezvous.web.sockets.socket import CLOSE_TIME, FRAMES
+from rendezvous.web.sockets.socket import CLOSE_TIME
 from rendezvous.web.sockets.sockets import PING_INTERVAL
-from tests._socket_case import SocketTestCase
+from rendezvous.wire.frames import text_frame
+from rendezvous.wire.signal import PONG
+from tests._socket_case import HOME, SocketTestCase
 
 HANDSHAKE = {
     "Connection": "keep-alive, Upgrade",
@@ -37,6 +40,12 @@ class HandshakeTests(SocketTestCase):
             self.assertEqual(response.headers["upgrade"].lower(), "websocket")
             self.assertNotIn("sec-websocket-extensions", response.headers)
 
+    def test_request_is_forgotten(self) -> None:
+        """Its headers would take as much memory as all the rest of a socket, for as long as the socket is open."""
+        socket = self.socket()
+        self.assertEqual(socket.status, 101)
+        self.assertEqual(socket.connection._channel.requests, [])
+
     def test_handshake_that_is_none(self) -> None:
         """A header that is missing, wrong or unreadable is said, and the connection is still one of HTTP."""
         for name, value in (
@@ -54,11 +63,24 @@ class HandshakeTests(SocketTestCase):
         self.assertEqual(response.headers["sec-websocket-version"], "13")
 
     def test_what_comes_with_the_handshake(self) -> None:
-        """A client that does not wait for the answer loses what it has sent, and nothing else happens."""
-        connection = self.start("GET", "/signal", None, {**HANDSHAKE, "Content-Length": "0"})
-        connection.send(b"\x00" * 100)
-        self.advance(2 * PING_INTERVAL + 1)
-        self.assertTrue(connection.closed)
+        """A client that does not wait for the answer is understood, and nothing that it sends is kept unread."""
+        fields = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
+        head = f"GET /signal HTTP/1.1\r\nHost: rendezvous.example\r\n{fields}\r\n".encode()
+        ping = Connection(ConnectionType.CLIENT).send(TextMessage('{"type":"ping"}'))
+        for pieces in ([head + ping + ping], [head, ping + ping], [head + ping[:3], ping[3:] + ping]):
+            connection = self.server.connect(HOME)
+            self.open.append(connection)
+            for piece in pieces:
+                connection.send(piece)
+            sent = connection.transport.value()
+            self.assertTrue(sent.startswith(b"HTTP/1.1 101 "))
+            self.assertTrue(sent.endswith(b"\r\n\r\n" + 2 * text_frame(PONG)), sent)
+            self.assertEqual(connection.transport.producerState, "producing")
+        wrong = self.server.connect(HOME)
+        wrong.send(head + b"\x00" * 100_000)
+        self.assertIn((1002).to_bytes(2, "big"), wrong.transport.value())
+        self.advance(CLOSE_TIME)
+        self.assertTrue(wrong.closed)
 
 
 class OriginTests(SocketTestCase):
@@ -317,56 +339,3 @@ class SlowReaderTests(SocketTestCase):
             self.assertFalse(self.transport.disconnected)
             self.write(1)
         self.assertTrue(self.transport.disconnected)
-
-
-class RateTests(SocketTestCase):
-    """Clients that send more than they may are read more slowly."""
-
-    def test_nothing_is_lost(self) -> None:
-        """After the burst, messages are taken as the bucket fills."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=5))
-        socket = self.socket()
-        frame = socket._wire.send(TextMessage('{"type":"ping"}'))
-        socket.connection.send(frame * 26)
-        heard = [len(self.heard(socket))]
-        self.assertEqual(socket.connection.transport.producerState, "paused")
-        for _ in range(3):
-            self.server.reactor.pump([0.01] * 100)
-            heard.append(len(self.heard(socket)))
-        self.assertEqual(heard[0], 6)
-        self.assertEqual(heard[1:], [10, 10, 0])
-        self.assertEqual(socket.connection.transport.producerState, "producing")
-
-    def test_message_to_many_costs_more(self) -> None:
-        """As much as one for each reader."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=20))
-        opened = [self.socket() for _ in range(10)]
-        for socket in opened:
-            self.say(socket, type="subscribe", topics=["doc"])
-        for _ in range(3):
-            self.say(opened[0], type="publish", topic="doc", data=1)
-        self.assertEqual(opened[0].connection.transport.producerState, "paused")
-
-    def test_closed_while_it_rests(self) -> None:
-        """A client that leaves meanwhile leaves nothing behind."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=5))
-        socket = self.socket()
-        socket.connection.send(socket._wire.send(TextMessage('{"type":"ping"}')) * 20)
-        socket.lose()
-        self.advance(5)
-
-
-class TurnTests(SocketTestCase):
-    """Many frames in one packet."""
-
-    def test_others_get_their_turn(self) -> None:
-        """Of a packet with a thousand frames, some are taken at a time."""
-        socket = self.socket()
-        frame = socket._wire.send(TextMessage('{"type":"ping"}'))
-        socket.connection.send(frame * (3 * FRAMES))
-        self.assertEqual(len(self.heard(socket)), FRAMES)
-        self.assertEqual(socket.connection.transport.producerState, "paused")
-        for _ in range(3):
-            self.server.reactor.advance(0)
-        self.assertEqual(len(self.heard(socket)), 2 * FRAMES)
-        self.assertEqual(socket.connection.transport.producerState, "producing")

@@ -28,6 +28,7 @@ from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
 from rendezvous.limits import Bounds
 from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
+from rendezvous.storage.batchtimer import Later
 from rendezvous.storage.durability import SETTLED, Durability
 from rendezvous.storage.notifier import WAITING_PER_KEY, Notifier, Subscription
 from rendezvous.storage.tables import Tables
@@ -53,15 +54,16 @@ class LocalStore:
     :param tables: what is known.
     :param durability: :class:`~rendezvous.storage.durability.Volatile` or
         :class:`~rendezvous.storage.journaled.Journaled`.
+    :param later: calls something after a time; without it, all who wait for a change are woken at once.
     :ivar notifier: who waits for changes.
     """
 
-    def __init__(self, tables: Tables, durability: Durability) -> None:
+    def __init__(self, tables: Tables, durability: Durability, later: Later | None = None) -> None:
         self.tables = tables
         self.limits = tables.limits
         self.live = tables.presence
         self._durability = durability
-        self.notifier = Notifier(tables.bounds.max_waiting)
+        self.notifier = Notifier(tables.bounds.max_waiting, later)
         self._keys: dict[Key, None] | None = None
         self._is_open = False
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from itertools import islice
 from types import TracebackType
 
 from twisted.internet.defer import Deferred, succeed
 
 from rendezvous.errors import Full, TooMany, Unavailable
+from rendezvous.storage.batchtimer import Later
 
-__all__ = ["Notifier", "Subscription"]
+__all__ = ["AT_ONCE", "WAITING_PER_KEY", "Notifier", "Subscription"]
 
 #: Requests and streams that may wait for one key. Two sides with a few open pages each need no more.
 WAITING_PER_KEY = 16
+
+#: Subscriptions of one key that are woken in one turn of the reactor: some 1 ms. Only a topic that many watch has more.
+AT_ONCE = 100
 
 
 class Subscription:
@@ -93,11 +98,15 @@ class Notifier:
     A notification carries no data, so nothing is queued for a slow waiter.
 
     :param max_waiting: the most subscriptions at one time.
+    :param later: calls something in a later turn of the reactor; without it, all are woken at once.
     :ivar refused: how many subscriptions were refused because of either limit, since the start.
     """
 
-    def __init__(self, max_waiting: int) -> None:
+    def __init__(self, max_waiting: int, later: Later | None = None) -> None:
         self.max_waiting = max_waiting
+        self._later = later
+        # Those that are woken in the next turns, in the order of their notifications.
+        self._next: dict[Subscription, None] = {}
         self._by_key: dict[Hashable, dict[Subscription, None]] = {}
         self._open: dict[Subscription, None] = {}
         self._closed = False
@@ -130,8 +139,23 @@ class Notifier:
         return subscription
 
     def notify(self, key: Hashable) -> None:
-        """Wake all that wait for the key."""
-        for subscription in list(self._by_key.get(key, ())):
+        """Wake all that wait for the key; very many of them some at a time, in the next turns of the reactor."""
+        subscriptions = self._by_key.get(key, ())
+        if self._later is not None and len(subscriptions) > AT_ONCE:
+            if not self._next:
+                self._later(0.0, self._wake)
+            self._next.update(dict.fromkeys(subscriptions))
+            return
+        for subscription in list(subscriptions):
+            subscription.notify()
+
+    def _wake(self) -> None:
+        woken = list(islice(self._next, AT_ONCE))
+        for subscription in woken:
+            del self._next[subscription]
+        if self._next and self._later is not None:
+            self._later(0.0, self._wake)
+        for subscription in woken:
             subscription.notify()
 
     def open(self) -> None:
@@ -142,6 +166,7 @@ class Notifier:
         """End all subscriptions, and take no more."""
         self._closed = True
         subscriptions, self._open, self._by_key = self._open, {}, {}
+        self._next.clear()
         for subscription in subscriptions:
             subscription.end()
 
@@ -161,5 +186,6 @@ class Notifier:
         """Forget a subscription with its keys; a second time does nothing."""
         if subscription in self._open:
             del self._open[subscription]
+            self._next.pop(subscription, None)
             for key in keys:
                 self.leave(key, subscription)

@@ -16,13 +16,14 @@ from rendezvous.storage.tables import Tables
 __all__ = ["STORES", "make_store", "memory_store", "sqlite_store"]
 
 
-def memory_store(**parts: Any) -> LocalStore:
+def memory_store(later: Later | None = None, **parts: Any) -> LocalStore:
     """
     Make a store that forgets everything when the process ends.
 
+    :param later: calls something after a time.
     :param parts: as for :class:`~rendezvous.storage.tables.Tables`.
     """
-    return LocalStore(Tables(**parts), Volatile())
+    return LocalStore(Tables(**parts), Volatile(), later)
 
 
 def sqlite_store(path: str, run: RunBlocking, later: Later | None = None, **parts: Any) -> LocalStore:
@@ -34,12 +35,12 @@ def sqlite_store(path: str, run: RunBlocking, later: Later | None = None, **part
     :param later: calls something after a time; without it, commits begin at once.
     :param parts: as for :class:`~rendezvous.storage.tables.Tables`.
     """
-    return LocalStore(Tables(**parts), Journaled(path, run, later))
+    return LocalStore(Tables(**parts), Journaled(path, run, later), later)
 
 
 #: What makes the store of each scheme, from what stands behind the colon.
 STORES: Mapping[str, Callable[..., IStore]] = {
-    "memory": lambda path, run, later, **parts: memory_store(**parts),
+    "memory": lambda path, run, later, **parts: memory_store(later, **parts),
     "sqlite": sqlite_store,
 }
 

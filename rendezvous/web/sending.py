@@ -166,6 +166,23 @@ class Sender:
         self.unread += size
         self._shares.add(source, size)
 
+    async def reserve_later(self, source: SourceNetwork, size: int) -> None:
+        """
+        Count bytes as unread, as soon as there is room for them.
+
+        :raises Stalled: there is none for :data:`STALL_TIME`.
+        """
+        until = self.clock.seconds() + STALL_TIME
+        while True:
+            try:
+                self.reserve(source, size)
+            except RendezvousError:
+                if self.clock.seconds() >= until:
+                    raise Stalled from None
+                await deferLater(self.clock, RETRY_TIME)
+            else:
+                return
+
     def release(self, source: SourceNetwork, size: int) -> None:
         """Stop counting bytes of a source as unread."""
         self.unread -= size
@@ -296,15 +313,8 @@ class ResponseWriter:
         if len(block) <= SMALL:
             self._request.write(block)
             return False
-        until = self._clock.seconds() + STALL_TIME
-        while True:
-            try:
-                self.reserve(len(block))
-                break
-            except RendezvousError:
-                if self._clock.seconds() >= until:
-                    raise Stalled from None
-                await deferLater(self._clock, RETRY_TIME)
+        await self._sender.reserve_later(self.source, len(block))
+        self._reserved += len(block)
         writing = self.write_parts((block,))
         del block  # The transport has a copy. Only that stays while the reader is waited for.
         await writing

@@ -1,10 +1,10 @@
 """
 The innocent client, a process of its own: ``python -m tests.attack.innocent HTTP_PORT UDP_PORT PID PATIENCE``.
 
-Ten times a second it pulses, looks up an address over a connection that stays open, and looks it up over a fresh
-connection. Each round begins on time, whether the last one was answered or not, so a server that does not answer for a
-while delays all the rounds of that while. The program prints a line when it is ready, measures until its standard input
-ends, and prints its measurements as JSON.
+Ten times a second it pulses, looks up an address over a connection that stays open, looks it up over a fresh
+connection, and publishes a message on a WebSocket to a topic that it reads itself. Each round begins on time, whether
+the last one was answered or not, so a server that does not answer for a while delays all the rounds of that while. The
+program prints a line when it is ready, measures until its standard input ends, and prints its measurements as JSON.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+
+from tests.attack.frames import CLOSE, PING, PONG, TEXT, frame, handshake, publish, take
 
 __all__ = ["ADDRESS", "KINDS"]
 
 #: Far from every attacker: neither its address nor its /24 is ever one of theirs.
 ADDRESS = "127.0.2.1"
-KINDS = ("pulse", "look-up", "fresh")
+KINDS = ("pulse", "look-up", "fresh", "message")
 
 INTERVAL = 0.1
 #: Each client pulses once in this many rounds, so a pulse may be late by two seconds and still be told from the next.
@@ -37,6 +39,66 @@ ON_TIME = (1020).to_bytes(4, "big")
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Echo:
+    """
+    A WebSocket that reads what it publishes.
+
+    :param connection: opens a connection.
+    """
+
+    def __init__(self, connection: Callable[[], Awaitable[Connection]]) -> None:
+        self._connection = connection
+        self._opening = asyncio.Lock()
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._sent = 0
+
+    async def exchange(self) -> str:
+        """:returns: what went wrong with one message, or an empty text."""
+        async with self._opening:
+            if self._writer is None:
+                await asyncio.wait_for(self._open(), PATIENCE)
+        assert self._writer is not None
+        self._sent += 1
+        number = str(self._sent)
+        back = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._writer.write(publish("innocent", number))
+        await asyncio.wait_for(back, PATIENCE)
+        return ""
+
+    async def _open(self) -> None:
+        reader, writer = await self._connection()
+        writer.write(handshake())
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 101 " not in head.partition(b"\r\n")[0]:
+            writer.close()
+            raise ConnectionError(f"no handshake: {head[:40]!r}")
+        writer.write(frame(b'{"type":"subscribe","topics":["innocent"]}'))
+        self._writer = writer
+        self._reading = asyncio.ensure_future(self._read(reader, writer))
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        buffer = bytearray()
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(1 << 16):
+                buffer += piece
+                for opcode, payload in take(buffer):
+                    if opcode == TEXT:
+                        back = self._waiting.pop(json.loads(payload)["data"], None)
+                        if back is not None and not back.done():
+                            back.set_result(None)
+                    elif opcode == PING:
+                        writer.write(frame(payload, PONG))
+                    elif opcode == CLOSE:
+                        writer.close()
+        self._writer = None
+        for back in self._waiting.values():
+            if not back.done():
+                back.set_exception(ConnectionError("the socket was closed"))
+        self._waiting.clear()
 
 
 class Innocent:
@@ -58,11 +120,13 @@ class Innocent:
         self._clients: list[tuple[str, bytes, socket.socket]] = []
         self._asked_to_end = 0.0
         self._running: set[asyncio.Task[None]] = set()
+        self._echo = Echo(self._connect)
         self.samples: list[tuple[str, float, float | None, str]] = []
         self.process: list[tuple[float, int, float, float]] = []
 
     async def prepare(self) -> None:
-        """Register, and pulse once with each client."""
+        """Register, pulse once with each client, and open a WebSocket."""
+        await self._echo.exchange()
         for _ in range(CLIENTS):
             status, answer = await self._on_kept("POST /register HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
             if status != 200:
@@ -85,6 +149,7 @@ class Innocent:
             self._begin("pulse", self._pulse(own))
             self._begin("look-up", self._look_up(own, fresh=False))
             self._begin("fresh", self._look_up(own, fresh=True))
+            self._begin("message", self._echo.exchange())
             number += 1
             next_round += INTERVAL
             await asyncio.sleep(max(0.0, next_round - time.monotonic()))

@@ -14,13 +14,26 @@ from typing import Any
 
 import attrs
 
-__all__ = ["ONE", "Answer", "Script", "addresses", "blast", "fetch", "flood", "hold", "request", "udp_sockets"]
+__all__ = [
+    "NEW_AT_ONCE",
+    "ONE",
+    "Answer",
+    "Script",
+    "addresses",
+    "blast",
+    "fetch",
+    "flood",
+    "hold",
+    "request",
+    "tcp",
+    "udp_sockets",
+]
 
 #: One attacker.
 ONE = ("127.66.0.1",)
 _READ = select.EPOLLIN | select.EPOLLRDHUP
 #: New connections in one look at all of them, so that a server which closes each at once is not met with a busy loop.
-_NEW_AT_ONCE = 32
+NEW_AT_ONCE = 32
 
 
 def addresses(count: int, sites: int = 0) -> list[str]:
@@ -96,7 +109,7 @@ class _Connection:
     """One of a flood's connections, with its script."""
 
     def __init__(self, port: int, source: str, script: Script) -> None:
-        self.sock = _tcp(source)
+        self.sock = tcp(source)
         self._script = script
         self._running = script()
         self._out = memoryview(next(self._running))
@@ -132,7 +145,11 @@ class _Connection:
         return answer
 
 
-def _tcp(source: str, receive: int = 0) -> socket.socket:
+def tcp(source: str, receive: int = 0) -> socket.socket:
+    """
+    :param receive: bytes of its receive buffer; 0 for the system's choice.
+    :returns: a socket of this address that does not block.
+    """
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -159,7 +176,7 @@ def flood(
     answers = 0
     with contextlib.closing(select.epoll()) as poll:
         while time.monotonic() < end and not (most and answers >= most):
-            for _ in range(min(_NEW_AT_ONCE, connections - len(opened))):
+            for _ in range(min(NEW_AT_ONCE, connections - len(opened))):
                 with _counted(counts):
                     made = _Connection(port, next(turn), script)
                     opened[made.sock.fileno()] = made
@@ -218,7 +235,7 @@ class hold:  # noqa: N801 - used as a function
                 self.turn(0.005)
             drip = itertools.cycle(drips[number % len(drips)]) if drips else iter(())
             try:
-                sock = _tcp(sources[number % len(sources)], receive)
+                sock = tcp(sources[number % len(sources)], receive)
                 with contextlib.suppress(BlockingIOError):
                     sock.connect(("127.0.0.1", port))
             except OSError:

@@ -12,7 +12,7 @@ from tests.attack.field import MIB, Field, attack
 from tests.attack.floods import identities
 from tests.attack.load import ONE, Answer, addresses, fetch, flood, hold, request
 
-__all__: list[str] = []
+__all__ = ["unsent"]
 
 #: Descriptors of a server that was given few; what one address may open must leave room for others.
 FEW = 256
@@ -131,15 +131,15 @@ def listing_unread(field: Field) -> None:
     asked = request("GET", "/large/sessions", Origin=ORIGIN)
     held = hold(field.http, [asked], 1000, addresses(100), receive=4096)
     held.run(field.seconds)
-    unsent = _unsent(field.http)
+    sizes = unsent(field.http)
     field.note(
-        f"{max(unsent) >> 10} KiB at most in the kernel's send buffer of a connection, {sum(unsent) >> 20} MiB in all"
+        f"{max(sizes) >> 10} KiB at most in the kernel's send buffer of a connection, {sum(sizes) >> 20} MiB in all"
     )
-    field.expect("the kernel's send buffer of a connection has more than 128 KiB", holds=max(unsent) <= 128 * 1024)
+    field.expect("the kernel's send buffer of a connection has more than 128 KiB", holds=max(sizes) <= 128 * 1024)
     _ended(field, held)
 
 
-def _unsent(port: int) -> list[int]:
+def unsent(port: int) -> list[int]:
     """:returns: bytes in the kernel's send buffer of each connection of a port, as proc(5) shows them."""
     with open("/proc/net/tcp", encoding="ascii") as table:
         next(table)

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 
+import { seeded } from "./clock.js"
 import { recorded, World } from "./world.js"
 
 const MIB = 1_048_576
@@ -175,3 +176,62 @@ test("frames of any kind from a peer raise nothing and keep nothing", async () =
   await world.clock.advance(100)
   assert.deepEqual(log.filter(([event]) => event === "message").map(([, message]) => message), ["still there"])
 })
+
+test("a message that is too long, or begins before the last one has ended, is refused", async () => {
+  const world = new World()
+  const [alice, bob] = await world.rooms(2)
+  const [data, answers] = [alice, bob].map(({ page }) =>
+    page.connections[0].channels.find(({ label }) => label === "data")
+  )
+  const said = []
+  const send = answers.send.bind(answers)
+  answers.send = frame => {
+    said.push(frame)
+    send(frame)
+  }
+  data.send(`{"id":1,"kind":"bytes","size":${16 * MIB + 1}}`)
+  data.send('{"id":2,"kind":"bytes","size":10}')
+  data.send('{"id":3,"kind":"json","size":10}')
+  for (let id = 10; id < 100; id++) data.send(`{"id":${id},"kind":"file","size":10}`)
+  await world.clock.advance(100)
+  const refused = said.map(text => JSON.parse(text).refuse)
+  assert.deepEqual(refused.slice(0, 2), [1, 3])
+  assert.equal(refused.length, 2 + 90 - 63)
+})
+
+const MEMBERS = [
+  "message", "id", "kind", "size", "name", "type", "done", "refuse", "cancel", "hello", "ping", "pong", "description",
+  "candidate", "sdp"
+]
+const VALUES = [
+  null, true, 0, 1, 2, -1, 0.5, 1e308, 4294967297, "", "x", "file", "json", "bytes", "offer", "answer", [], {}
+]
+
+/** A JSON object, or nearly one, with members that mean something and values that do not. */
+function nonsense(random, depth = 0) {
+  const one = list => list[Math.floor(random() * list.length)]
+  const value = () => (depth < 2 && random() < 0.2 ? nonsense(random, depth + 1) : one(VALUES))
+  const entries = Array.from({ length: 1 + Math.floor(random() * 4) }, () => [one(MEMBERS), value()])
+  return Object.fromEntries(entries)
+}
+
+for (const seed of [1, 2, 3, 4, 5]) {
+  test(`what a peer says at random raises nothing, and ends no other connection (seed ${seed})`, async () => {
+    const world = new World()
+    const [alice, bob, carol] = await world.rooms(3)
+    const random = seeded(seed)
+    const toBob = alice.page.connections.find(({ other }) => bob.page.connections.includes(other))
+    for (let said = 0; said < 300; said++) {
+      const channel = toBob.channels[random() < 0.5 ? 0 : 1]
+      if (channel.readyState !== "open") break
+      const bytes = Uint8Array.from({ length: 9 }, () => random() * 4)
+      channel.send(random() < 0.2 ? bytes : JSON.stringify(nonsense(random)))
+      await world.clock.advance(2)
+    }
+    await world.clock.advance(10_000)
+    await world.wait(carol.room.send("hello", bob.room.id))
+    await world.clock.advance(10)
+    const heard = bob.log.filter(([event, , peer]) => event === "message" && peer.id === carol.room.id)
+    assert.deepEqual(heard.map(([, data]) => data), ["hello"])
+  })
+}

@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { test } from "node:test"
 
 import { Client, explain, pathOf } from "../../rendezvous/web/static/rendezvous.js"
+import { FakeStream } from "./peers.js"
 import { recorded, World } from "./world.js"
 
 test("one page listens, another one connects by its id, and both send", async () => {
@@ -84,6 +85,27 @@ test("a page that is loaded again under the same identity gets another connectio
   assert.deepEqual(log.map(([event]) => event).filter(event => event !== "path"), ["join", "leave", "join"])
 })
 
+test("a page that was loaded again is met at once, although the others did not hear it go", async () => {
+  const world = new World()
+  const storage = new Map()
+  const shared = {
+    getItem: key => storage.get(key) ?? null,
+    setItem: (key, value) => void storage.set(key, value),
+    removeItem: key => void storage.delete(key)
+  }
+  const first = world.page({ storage: shared })
+  const before = await world.wait(first.client.join("chess"))
+  const stays = await world.wait(world.page().client.join("chess"))
+  await world.clock.until(() => stays.peers.size === 1 && before.peers.size === 1)
+  const [old] = stays.peers.values()
+  first.kill()
+  first.events.dispatchEvent(new Event("pagehide"))
+  const second = world.page({ storage: shared, randomId: () => `again-${Math.random()}` })
+  const after = await world.wait(second.client.join("chess"))
+  assert.equal(after.id, before.id)
+  await world.clock.until(() => after.peers.size === 1 && stays.peers.get(after.id) !== old, 1000)
+})
+
 test("a copy of a tab gets an identity of its own", async () => {
   const world = new World()
   const storage = new Map()
@@ -128,6 +150,21 @@ test("a session: one page opens it, another one enters its code, and both send",
   assert.equal(world.server.requests.length, asked)
 })
 
+test("a stream that is added to a session while its path is down arrives afterwards", async () => {
+  const world = new World()
+  const [opener, guest] = [world.page(), world.page()]
+  const session = await world.wait(opener.client.open())
+  const [mine, theirs] = await world.wait(Promise.all([session.peer, guest.client.enter(session.code)]))
+  await world.clock.advance(2000)
+  world.network.breakPaths()
+  await world.clock.advance(2500)
+  mine.addStream(new FakeStream("camera", "video"))
+  await world.clock.advance(500)
+  world.network.repair(opener.connections[0])
+  await world.clock.advance(500)
+  assert.deepEqual([...theirs.streams].map(({ id }) => id), ["camera"])
+})
+
 test("a code of one's own is used, and cannot be used twice", async () => {
   const world = new World()
   const session = await world.wait(world.page().client.open("tea"))
@@ -154,9 +191,14 @@ test("a session that has expired or was closed says so", async () => {
   await assert.rejects(world.wait(closed.peer), { code: "closed" })
 })
 
-test("a closed client asks nothing more", async () => {
+test("a closed client asks nothing more, whatever it did", async () => {
   const world = new World()
   const [alice, bob] = await world.rooms(2)
+  const { id } = await world.wait(alice.page.client.listen(() => {}))
+  await world.wait(bob.page.client.connect(id))
+  const session = await world.wait(alice.page.client.open())
+  await world.wait(bob.page.client.enter(session.code))
+  await world.wait(alice.page.client.open("waits"))
   alice.page.client.close()
   await world.clock.advance(1000)
   assert.equal(bob.room.peers.size, 0)
@@ -168,7 +210,22 @@ test("a closed client asks nothing more", async () => {
   assert.equal(world.clock.pending, 0)
 })
 
-test("a browser without WebRTC is told so", async () => {
+test("what waits when a client is closed is rejected", async () => {
+  for (const path of ["register", "health", "offers", "offers/by-topic/chess"]) {
+    const world = new World()
+    const page = world.page()
+    world.server.intercept = (method, asked) => (asked === path ? new Promise(() => {}) : undefined)
+    if (path === "health") world.server.refusesSockets = true
+    const waiting = [page.client.join("chess"), page.client.connect("f".repeat(32))]
+    if (path !== "offers" && !path.includes("topic")) waiting.push(page.client.listen(() => {}))
+    for (const promise of waiting) promise.catch(() => {})
+    await world.clock.advance(1000)
+    page.client.close()
+    for (const promise of waiting) await assert.rejects(world.wait(promise, 1000), { code: "closed" }, path)
+  }
+})
+
+test("a browser without WebRTC is refused with a reason", async () => {
   const client = new Client({ server: "http://server.example", page: new EventTarget(), storage: null })
   await assert.rejects(client.join("chess"), { code: "unsupported" })
 })

@@ -79,6 +79,8 @@ class FakeConnection {
   #ufrag = 0
   #restart = false
   #offered = ""
+  #lines = 0
+  #carried = true
   #isGone = false
 
   constructor(network, fingerprint, configuration) {
@@ -129,8 +131,12 @@ class FakeConnection {
     const type = this.signalingState === "have-remote-offer" ? "answer" : "offer"
     if (this.#restart && type === "offer") this.#ufrag++
     this.#restart = false
-    this.localDescription = { type, sdp: this.#sdp() }
+    // An answer has no more media than its offer, and what both had before.
+    const lines = type === "answer" ? this.#lines : Infinity
+    this.localDescription = { type, sdp: this.#sdp(lines) }
+    this.#carried = this.#senders.filter(({ track }) => track).length <= lines
     if (type === "offer") {
+      this.#lines = Math.max(this.#lines, this.#senders.length)
       this.#offered = this.#wanted()
       this.signalingState = "have-local-offer"
     } else {
@@ -150,6 +156,7 @@ class FakeConnection {
     if (this.signalingState !== expected) throw new Error(`${type} in state ${this.signalingState}`)
     this.remoteDescription = { type, sdp }
     this.other = this.network.find(/fingerprint:(.*)\r/.exec(sdp)[1])
+    this.#lines = Math.max(this.#lines, [...sdp.matchAll(/msid/g)].length)
     if (type === "offer") this.signalingState = "have-remote-offer"
     else this.#becomeStable()
     this.#takeTracks(sdp)
@@ -225,8 +232,8 @@ class FakeConnection {
     return [this.channels.length ? "data" : "", ...tracks, this.#ufrag].join(" ")
   }
 
-  #sdp() {
-    const senders = this.#senders.filter(({ track }) => track)
+  #sdp(lines) {
+    const senders = this.#senders.filter(({ track }) => track).slice(0, lines)
     const tracks = senders.map(({ track, stream }) => `a=msid:${stream.id} ${track.id}\r\n`)
     return `v=0\r\na=fingerprint:${this.fingerprint}\r\na=ice-ufrag:${this.#ufrag}\r\n${tracks.join("")}`
   }
@@ -241,7 +248,8 @@ class FakeConnection {
     this.signalingState = "stable"
     this.#stable = { local: this.localDescription, remote: this.remoteDescription }
     // What was wanted when the offer was made is negotiated now; an answer carries what this side has.
-    if (this.localDescription.type === "answer" || this.#offered === this.#wanted()) this.#isNeeded = false
+    const isCarried = this.localDescription.type === "answer" ? this.#carried : this.#offered === this.#wanted()
+    this.#isNeeded = !isCarried
     queueMicrotask(() => this.#ask())
     if (this.other && this.network.isBroken(this) && this.#ufrag + this.other.#ufrag > 0 && !this.other.#isGone) {
       this.network.later(() => this.network.repair(this), 5)

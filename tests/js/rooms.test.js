@@ -13,6 +13,7 @@ test("two pages that join a topic see each other, by name, over one connection",
   assert.equal([...bob.room.peers.values()][0].name, "page 0")
   assert.equal(alice.page.connections.length, 1)
   assert.equal(bob.page.connections.length, 1)
+  assert.equal(world.server.requests.filter(line => line === "POST offers").length, 3)
 })
 
 test("pages that join at the same moment have one connection with each other", async () => {
@@ -21,6 +22,8 @@ test("pages that join at the same moment have one connection with each other", a
   const rooms = await Promise.all(pages.map(page => world.wait(page.client.join("chess"))))
   await world.clock.until(() => rooms.every(room => room.peers.size === 4))
   assert.deepEqual(pages.map(page => page.connections.length), [4, 4, 4, 4, 4])
+  // One offer for each page, and one for each pair.
+  assert.equal(world.server.requests.filter(line => line === "POST offers").length, 5 + 10)
 })
 
 test("the offers of connections are withdrawn when these are open; only the presences stay", async () => {
@@ -76,7 +79,7 @@ test("messages go to all peers, or to some, in their order", async () => {
   const heard = log => log.filter(([event]) => event === "message").map(([, data]) => data)
   assert.deepEqual(heard(bob.log), [{ move: "e4" }, "only you", new Uint8Array([1, 2, 3]).buffer])
   assert.deepEqual(heard(carol.log), [{ move: "e4" }, new Uint8Array([1, 2, 3]).buffer])
-  assert.throws(() => alice.room.send("x", "somebody"), { code: "left" })
+  await assert.rejects(alice.room.send("x", "somebody"), { code: "left" })
 })
 
 test("a message can be sent as soon as there is a peer, and who joins last hears it", async () => {
@@ -269,4 +272,206 @@ test("a peer that connects while join still waits is seen by who joins", async (
   await world.wait(joining)
   await world.clock.advance(1)
   assert.deepEqual(names(log).filter(name => name === "join"), ["join"])
+})
+
+test("streams of both sides arrive, when each had them before there was a connection", async () => {
+  const world = new World()
+  const clients = [world.page().client, world.page().client]
+  const streams = [[], [new FakeStream("b", "video-b"), new FakeStream("c", "video-c")]]
+  const rooms = await world.wait(Promise.all(clients.map((one, at) => one.join("chess", { streams: streams[at] }))))
+  const logs = rooms.map(recorded)
+  await world.clock.advance(3000)
+  const seen = log => log.filter(([event]) => event === "stream").map(([, { id }]) => id)
+  assert.deepEqual(seen(logs[0]).sort(), ["b", "c"])
+  assert.deepEqual(seen(logs[1]), [])
+  assert.equal(world.server.requests.filter(line => line === "POST offers").length, 3)
+  assert.ok(logs.every(log => !names(log).includes("failed")))
+})
+
+test("when both offer at once, the offer of the one that does not give way is never lost", async () => {
+  const world = new World()
+  const [small, large] = [world.page(), world.page()]
+  const ids = []
+  for (const page of [small, large]) ids.push((await world.wait(page.client.listen(() => {}))).id)
+  // The ICE servers of the larger one come late: its own connection and the offer of the other one wait for them.
+  const real = large.client.iceServers.get.bind(large.client.iceServers)
+  large.client.iceServers.get = async () => {
+    await new Promise(resolve => world.clock.setTimeout(resolve, 500))
+    return await real()
+  }
+  const both = Promise.all([large.client.connect(ids[0]), small.client.connect(ids[1])])
+  await world.wait(both, 5000)
+  assert.deepEqual([small.connections.length, large.connections.length], [1, 1])
+})
+
+test("a message to all does not fail because one of them leaves", async () => {
+  const world = new World()
+  const [alice, bob, carol] = await world.rooms(3)
+  const late = alice.room.send(new Uint8Array(8_000_000))
+  await world.clock.advance(1)
+  bob.room.leave()
+  await world.wait(late)
+  await world.clock.advance(100)
+  assert.equal(carol.log.filter(([event]) => event === "message").length, 1)
+})
+
+test("a candidate that arrives before the answer is kept until then", async () => {
+  const world = new World()
+  const clients = [world.page().client, world.page().client]
+  let isEarly = false
+  world.server.intercept = (method, path, query, caller) => {
+    if (method === "POST" && path.endsWith("/answer") && !isEarly) {
+      isEarly = true
+      const offerId = path.split("/")[1]
+      const candidate = { candidate: "candidate:9 1 udp 1 192.168.1.9 9 typ host", sdpMid: "0" }
+      world.server.tell(clients[0].id, "candidate", { offerId, candidate })
+    }
+    // What the answerer finds afterwards is lost.
+    const isLost = method === "POST" && path.endsWith("/ice-candidates") && caller === clients[1].id
+    return isLost ? new Response(JSON.stringify({ candidatesAdded: 1 })) : undefined
+  }
+  const rooms = await world.wait(Promise.all(clients.map(client => client.join("chess"))))
+  await world.clock.until(() => rooms.every(room => room.peers.size === 1), 5000)
+})
+
+test("candidates and descriptions of any kind from a peer raise nothing", async () => {
+  const world = new World()
+  world.network.hasPath = false
+  const clients = [world.page().client, world.page().client]
+  const rooms = await world.wait(Promise.all(clients.map(client => client.join("chess"))))
+  const log = recorded(rooms[1])
+  await world.clock.advance(100)
+  const offers = [...world.server.offers.values()].filter(({ answererId }) => answererId)
+  assert.equal(offers.length, 1)
+  for (const candidate of [null, 7, "x", {}, { candidate: 7 }, { candidate: "candidate:1" }, []]) {
+    world.server.tell(rooms[1].id, "candidate", { offerId: offers[0].id, candidate })
+    world.server.tell(rooms[0].id, "candidate", { offerId: offers[0].id, candidate })
+  }
+  await world.clock.advance(21_000)
+  assert.equal(log.find(([event]) => event === "failed")[2].code, "udp-blocked")
+})
+
+test("a page can be in 15 rooms, and learns why not in more", async () => {
+  const world = new World()
+  const { client } = world.page()
+  for (let made = 0; made < 15; made++) await world.wait(client.join(`room ${made}`))
+  await world.wait(client.listen(() => {}))
+  await assert.rejects(world.wait(client.join("one more")), { code: "too-many" })
+})
+
+test("join is rejected if the server refuses what it needs", async () => {
+  const world = new World()
+  for (const refused of ["GET offers/by-topic/chess", "POST offers"]) {
+    world.server.intercept = (method, path) => {
+      if (`${method} ${path}` !== refused) return undefined
+      return new Response(JSON.stringify({ code: "too-long", error: "Too long." }), { status: 400 })
+    }
+    await assert.rejects(world.wait(world.page().client.join("chess")), { code: "too-long", message: "Too long." })
+  }
+})
+
+test("when the network of both pages changes, they have each other again within 9 s", async () => {
+  const world = new World()
+  const [alice, bob] = await world.rooms(2)
+  await world.clock.advance(5000)
+  world.network.breakPaths()
+  for (const { page } of [alice, bob]) for (const socket of page.sockets) socket.isDead = true
+  await world.clock.advance(5000)
+  await world.clock.until(() => alice.room.peers.size === 1 && bob.room.peers.size === 1, 4000)
+})
+
+test("a restart of ICE that could not be offered leaves nothing behind", async () => {
+  const world = new World()
+  const [alice, bob] = await world.rooms(2)
+  await world.clock.advance(2000)
+  world.server.isUp = false
+  world.network.breakPaths()
+  await world.clock.until(() => alice.page.connections[0].iceRestarts > 0, 3400)
+  world.network.repair(alice.page.connections[0])
+  await world.clock.advance(3000)
+  assert.equal(alice.page.connections[0].signalingState, "stable")
+  alice.room.addStream(new FakeStream("late", "video"))
+  await world.clock.advance(500)
+  assert.deepEqual(bob.log.filter(([event]) => event === "stream").map(([, { id }]) => id), ["late"])
+})
+
+test("once there is a connection, what is negotiated goes over it", async () => {
+  const world = new World()
+  const [alice] = await world.rooms(2)
+  await world.clock.advance(1000)
+  const control = alice.page.connections[0].channels.find(({ label }) => label === "control")
+  const said = []
+  const send = control.send.bind(control)
+  control.send = text => {
+    said.push(...Object.keys(JSON.parse(text)).filter(key => key !== "ping" && key !== "pong"))
+    send(text)
+  }
+  const before = world.server.requests.length
+  alice.room.addStream(new FakeStream("camera", "video"))
+  await world.clock.advance(500)
+  assert.equal(world.server.requests.length, before)
+  assert.deepEqual(said, ["description", "candidate"])
+})
+
+test("one page of each pair offers, also when all that they say takes its time", async () => {
+  const world = new World()
+  const { fetch } = world.server
+  const pause = () => new Promise(resolve => world.clock.setTimeout(resolve, 20))
+  world.server.fetch = async (...request) => {
+    await pause()
+    const response = await fetch(...request)
+    await pause()
+    return response
+  }
+  const pages = Array.from({ length: 3 }, () => world.page())
+  const rooms = await world.wait(Promise.all(pages.map(page => page.client.join("chess"))))
+  await world.clock.until(() => rooms.every(room => room.peers.size === 2))
+  assert.equal(world.server.requests.filter(line => line === "POST offers").length, 3 + 3)
+})
+
+test("peers that do not answer take 50 places at most, and keep no other one from connecting", async () => {
+  const world = new World()
+  const page = world.page()
+  const room = await world.wait(page.client.join("chess"))
+  const body = number => ({ id: `p${number}`, sdp: "rendezvous-room/1", topics: ["chess"], secret: "x", ttl: 60_000 })
+  for (let number = 0; number < 60; number++) {
+    const registered = await (await world.server.fetch("http://server.example/register", { method: "POST" })).json()
+    await world.server.fetch("http://server.example/offers", {
+      method: "POST",
+      headers: { Authorization: `Bearer ${registered.peerId}:${registered.secret}` },
+      body: JSON.stringify({ offers: [body(number)] })
+    })
+  }
+  const offered = () => [...world.server.offers.values()].filter(({ sdp }) => sdp.startsWith("v=0"))
+  await world.clock.until(() => offered().length === 50)
+  await world.clock.advance(1000)
+  assert.equal(offered().length, 50)
+  const guest = await world.wait(world.page().client.join("chess"))
+  await world.clock.until(() => room.peers.size === 1 && guest.peers.size === 1, 9000)
+  // Those that were left out have their turn.
+  const asked = new Set()
+  await world.clock.until(() => {
+    for (const { topics } of offered()) asked.add(topics[0])
+    return asked.size >= 60
+  }, 40_000)
+  room.leave()
+  guest.leave()
+})
+
+test("a browser that makes no connection says so", async () => {
+  const world = new World()
+  class Refuses {
+    constructor() {
+      throw new Error("too many connections")
+    }
+  }
+  const room = await world.wait(world.page({ RTCPeerConnection: Refuses }).client.join("chess"))
+  const log = recorded(room)
+  const other = world.page()
+  await world.wait(other.client.join("chess"))
+  await world.clock.until(() => names(log).includes("error"))
+  assert.equal(log.find(([event]) => event === "error")[1].message, "too many connections")
+  const { id } = await world.wait(other.client.listen(() => {}))
+  const connecting = world.page({ RTCPeerConnection: Refuses }).client.connect(id)
+  await assert.rejects(world.wait(connecting), { code: "unsupported" })
 })

@@ -8,7 +8,7 @@ export class Server {
   sessions = new Map()
   sockets = new Set()
   requests = []
-  /** Answers in place of the server's: called with method, path; a Response or nothing. */
+  /** Answers in place of the server's: called with method, path, query and caller; a Response or nothing. */
   intercept = () => undefined
   isUp = true
   iceServers = [{ urls: ["stun:server:5024", "stun:server:5026"] }]
@@ -24,9 +24,9 @@ export class Server {
     const path = pathname.slice(1)
     this.requests.push(`${method} ${path}`)
     if (!this.isUp) throw new TypeError("fetch failed")
-    const given = this.intercept(method, path, searchParams)
-    if (given) return await given
     const caller = this.#caller(headers.Authorization)
+    const given = this.intercept(method, path, searchParams, caller)
+    if (given) return await given
     const wait = Number(searchParams.get("wait") ?? parse(body).wait ?? 0)
     const parts = path.split("/").map(decodeURIComponent)
     const answer = () => this.#answer(method, parts, searchParams, caller, parse(body))
@@ -121,6 +121,8 @@ export class Server {
   }
 
   #publish(caller, { offers }) {
+    const isTaken = ({ id }) => this.offers.has(id) && this.offers.get(id).peerId !== caller
+    if (offers.some(isTaken)) return refused(409, "id-taken")
     for (const { secret = "", ...given } of offers) {
       const known = this.offers.get(given.id)
       const candidates = known?.candidates ?? []

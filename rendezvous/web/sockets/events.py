@@ -17,8 +17,9 @@ from rendezvous.web.authorization import parse_authorization
 from rendezvous.web.feed import Feed, Feeds, Item
 from rendezvous.web.gate import Gate
 from rendezvous.web.sending import SMALL, Sender, Stalled
-from rendezvous.web.sockets.socket import Socket, text_frame
+from rendezvous.web.sockets.socket import Socket
 from rendezvous.wire.events import PONG, Authenticate, Ping, Watch, decode, message
+from rendezvous.wire.frames import text_frame
 
 __all__ = ["AUTHENTICATION_TIME", "EventConversation"]
 
@@ -192,12 +193,13 @@ class _Messages:
     """
     Writes a stream as messages.
 
-    :param sender: gives the turn to what is long.
+    :param sender: counts what is long, and gives it its turn.
     """
 
     def __init__(self, socket: Socket, sender: Sender) -> None:
         self._socket = socket
         self._sender = sender
+        self._reserved = 0
 
     @property
     def is_paused(self) -> bool:
@@ -211,11 +213,43 @@ class _Messages:
         frames.append(text_frame(message(item.event or "keep-alive", item.data or None, item.id)))
         data = b"".join(frames)
         del item, frames
-        is_long = len(data) > SMALL
-        if is_long:
-            await self._sender.turn(self._socket.source)
-        self._socket.send(data)
-        return is_long
+        if len(data) <= SMALL:
+            self._socket.send(data)
+            return False
+        writing = self._write_long(data)
+        del data  # The transport has a copy. Only that stays while the reader is waited for.
+        await writing
+        return True
+
+    async def _write_long(self, data: bytes) -> None:
+        """Write what is counted as unread until the client has read it."""
+        source = self._socket.source
+        await self._sender.reserve_later(source, len(data))
+        self._reserved = len(data)
+        try:
+            await self._sender.turn(source)
+            self._socket.send(data)
+            del data
+            if self._socket.is_paused:
+                self._sender.paused(self)
+            await self._socket.drain()
+        finally:
+            self._release()
+
+    def paused_for(self) -> float:
+        """:returns: seconds for which a long event has been unread."""
+        return self._socket.paused_for()
+
+    def give_way(self) -> None:
+        """Close the connection, because another client needs the room of a long event."""
+        self._release()
+        self._socket.abort()
+
+    def _release(self) -> None:
+        if self._reserved:
+            self._sender.resumed(self)
+            self._sender.release(self._socket.source, self._reserved)
+            self._reserved = 0
 
 
 def _fields(error: RendezvousError) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from rendezvous.refusals import Refusals
 from rendezvous.web.fields import Query
 from rendezvous.web.pages import encode as encode_json
 from rendezvous.web.route import Route
-from rendezvous.web.sockets.socket import Socket, text_frame
+from rendezvous.web.sockets.socket import Socket
 from rendezvous.web.sockets.sockets import Sockets, is_upgrade
+from rendezvous.wire.frames import text_frame
 from rendezvous.wire.peerjs import ID_TAKEN, LEAVE, OPEN, decode, encode, error
 
 __all__ = ["PROBE_TIME", "SILENCE_TIME", "PeerServer", "PeerServerRoutes", "make_peers"]

@@ -13,8 +13,9 @@ from rendezvous.errors import RendezvousError
 from rendezvous.limits import SocketLimits
 from rendezvous.refusals import Refusals
 from rendezvous.web.route import Route
-from rendezvous.web.sockets.socket import Socket, text_frame
+from rendezvous.web.sockets.socket import Socket
 from rendezvous.web.sockets.sockets import Sockets, is_upgrade
+from rendezvous.wire.frames import text_frame
 from rendezvous.wire.signal import PONG, Dialect, Ping, Publish, Subscribe, decode, delivered
 
 __all__ = ["SignalRoutes", "make_topics"]

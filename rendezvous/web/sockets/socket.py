@@ -1,8 +1,8 @@
 """
 One WebSocket (RFC 6455): frames to messages and back, within its limits.
 
-The frames are wsproto's. ``twisted.web.websocket`` puts the pieces of a message together in a buffer that grows without
-bound before anyone is asked, and it encodes a message once for each of its readers. So this is used in its place.
+``twisted.web.websocket`` puts the pieces of a message together in a buffer that grows without bound before anyone is
+asked, and it encodes a message once for each of its readers. So wsproto is used without it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
+from wsproto.connection import ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
 from zope.interface import implementer
 
@@ -25,21 +25,19 @@ from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import RendezvousError
 from rendezvous.limits import SocketLimits
 from rendezvous.web.sending import SMALL, STALL_TIME, Sender, Stalled
+from rendezvous.web.sockets.frames import Batch, Frames
 from rendezvous.web.transports import send_at_once
 from rendezvous.web.turns import Turns
 from rendezvous.web.waiting import fires_within
+from rendezvous.wire.frames import PING
 
-__all__ = ["CLOSE_TIME", "Conversation", "Socket", "text_frame"]
+__all__ = ["CLOSE_TIME", "Conversation", "Socket"]
 
 #: Seconds that the other side has for its half of the closing handshake.
 CLOSE_TIME = 2.0
 
-#: Frames that are read before others get their turn: some 0.3 ms.
+#: Frames that are read before others get their turn: some 0.2 ms.
 FRAMES = 16
-
-
-#: Makes frames. Those of whole messages do not depend on each other, and to make one of these takes 10 us.
-_WRITER = Connection(ConnectionType.SERVER)
 
 
 class Conversation(Protocol):
@@ -59,11 +57,6 @@ class Conversation(Protocol):
         """The socket is no more."""
 
 
-def text_frame(text: str) -> bytes:
-    """:returns: a text message as the server sends it. It is the same for all of its readers."""
-    return _WRITER.send(TextMessage(text))
-
-
 @implementer(IPushProducer)
 class Socket(StreamProtocol):
     """
@@ -78,6 +71,7 @@ class Socket(StreamProtocol):
     :param source: whom it counts for.
     :param clock: the time of limits and deadlines.
     :param turns: how sockets share the turns of the reactor.
+    :param batch: what is sent while messages are read.
     :param sender: counts what is unread.
     :param gone: called once, when it has ended.
     :ivar source: as given.
@@ -94,6 +88,7 @@ class Socket(StreamProtocol):
         source: SourceNetwork,
         clock: IReactorTime,
         turns: Turns,
+        batch: Batch,
         sender: Sender,
         gone: Callable[[Socket], None],
     ) -> None:
@@ -103,9 +98,12 @@ class Socket(StreamProtocol):
         self._limits = limits
         self._clock = clock
         self._turns = turns
+        self._batch = batch
         self._sender = sender
         self._gone = gone
-        self._wire = Connection(ConnectionType.SERVER)
+        self._frames = Frames()
+        self._unsent: list[bytes] = []
+        self._unsent_size = 0
         self._pieces: list[str] = []
         self._size = 0
         self._unread = 0
@@ -134,6 +132,7 @@ class Socket(StreamProtocol):
         self._stop_later()
         self._has_read()
         self._pieces.clear()
+        self._unsent.clear()
         self._gone(self)
         self._conversation.lost()
 
@@ -147,9 +146,10 @@ class Socket(StreamProtocol):
             return
         self._is_over = True
         self._stop_later()
-        if self._wire.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
-            self.transport.write(self._wire.send(CloseConnection(code, reason)))
-        if self._wire.state is ConnectionState.CLOSED:
+        self.flush()
+        if self._frames.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            self.transport.write(self._frames.wire.send(CloseConnection(code, reason)))
+        if self._frames.state is ConnectionState.CLOSED:
             self.transport.loseConnection()
         else:
             # To close at once, with unread bytes in the kernel, would reset the connection before the code is read.
@@ -160,6 +160,7 @@ class Socket(StreamProtocol):
     def abort(self) -> None:
         """Close the connection at once, however much is unsent."""
         self._is_over = True
+        self._unsent.clear()
         self._stop_later()
         self.transport.abortConnection()
 
@@ -167,20 +168,28 @@ class Socket(StreamProtocol):
 
     def send(self, frame: bytes) -> None:
         """
-        Send a frame that :func:`text_frame` has made.
+        Send a frame of :func:`rendezvous.wire.frames.text_frame`.
 
         If the other side has left too much unread, the connection is closed.
         """
         if self._is_over:
             return
-        if self._paused_at is None and len(frame) <= SMALL:
-            send_at_once(self.transport, (frame,))
-        elif not self._reserve(len(frame)):
+        if self._paused_at is not None and not self._reserve(len(frame)):
             self.abort()
-        else:
-            send_at_once(self.transport, (frame,))
-            if self._paused_at is None:
-                self._has_read()
+            return
+        self._unsent.append(frame)
+        self._unsent_size += len(frame)
+        # The transport has to see what is much, so that it can ask for a pause.
+        if not self._batch.is_open or self._unsent_size > SMALL:
+            self.flush()
+        elif len(self._unsent) == 1:
+            self._batch.add(self)
+
+    def flush(self) -> None:
+        """Send what was collected."""
+        if self._unsent:
+            frames, self._unsent, self._unsent_size = self._unsent, [], 0
+            send_at_once(self.transport, frames)
 
     @property
     def is_paused(self) -> bool:
@@ -202,7 +211,7 @@ class Socket(StreamProtocol):
     def ping(self) -> None:
         """Ask for a sign of life (RFC 6455, section 5.5.2)."""
         if not self._is_over:
-            self.transport.write(self._wire.send(Ping()))
+            self.transport.write(PING)
 
     def _reserve(self, size: int) -> bool:
         if self._unread + size > self._limits.unread:
@@ -248,11 +257,15 @@ class Socket(StreamProtocol):
 
     # Receiving
 
+    @property
+    def is_waiting(self) -> bool:
+        """:returns: whether nothing is read for now: it has sent more than it may, or it is not its turn."""
+        return self._is_waiting
+
     def dataReceived(self, data: bytes) -> None:
         """Read what has arrived, or let it wait for its turn."""
         self.heard += 1
-        if self._wire.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
-            self._wire.receive_data(data)
+        self._frames.receive(data)
         if self._is_waiting:
             return
         if self._turns.are_over:
@@ -261,9 +274,13 @@ class Socket(StreamProtocol):
             self._turns.run(self.source.subscriber, self._read, b"")
 
     def _read(self, _: bytes) -> None:
-        for number, event in enumerate(self._wire.events(), 1):
+        with self._batch:
+            self._read_frames()
+
+    def _read_frames(self) -> None:
+        for number, event in enumerate(self._frames.events(), 1):
             rest = self._take(event)
-            if self._wire.state is ConnectionState.CLOSED:
+            if self._frames.state is ConnectionState.CLOSED:
                 return
             if rest > 0 and not self._is_over:
                 self._wait_for(rest)
@@ -295,18 +312,20 @@ class Socket(StreamProtocol):
         self.transport.resumeProducing()
         self._turns.run(self.source.subscriber, self._read, b"")
 
-    def _take(self, event: Event) -> float:
+    def _take(self, event: str | Event) -> float:
         """
         Deal with a frame.
 
         :returns: seconds until more may be read.
         """
         cost = 1.0
-        if isinstance(event, Message):
+        if isinstance(event, str):
+            cost = self._hear(event)
+        elif isinstance(event, Message):
             cost = self._add(event)
         elif isinstance(event, Ping):
             if not self._is_over:
-                self.transport.write(self._wire.send(event.response()))
+                self.transport.write(self._frames.wire.send(event.response()))
         elif isinstance(event, CloseConnection):
             self._closed(event)
         elif not isinstance(event, Pong):  # pragma: no cover
@@ -323,15 +342,20 @@ class Socket(StreamProtocol):
         if event.data:
             self._pieces.append(event.data)
         self._size += len(event.data)
-        if self._size > self._limits.message:
+        if event.message_finished or self._size > self._limits.message:
+            text = "".join(self._pieces)
             self._pieces.clear()
+            self._size = 0
+            return self._hear(text)
+        return 1.0
+
+    def _hear(self, text: str) -> float:
+        """:returns: what a message has cost."""
+        if self._is_over:
+            return 0.0
+        if len(text) > self._limits.message:
             self.close(CloseReason.MESSAGE_TOO_BIG, f"A message has at most {self._limits.message} characters.")
             return 0.0
-        if not event.message_finished:
-            return 1.0
-        text = "".join(self._pieces)
-        self._pieces.clear()
-        self._size = 0
         try:
             return self._conversation.received(text)
         except Exception:
@@ -340,7 +364,7 @@ class Socket(StreamProtocol):
             return 0.0
 
     def _closed(self, event: CloseConnection) -> None:
-        if self._wire.state is ConnectionState.CLOSED:
+        if self._frames.state is ConnectionState.CLOSED:
             self._stop_later()
             self.transport.loseConnection()
         else:

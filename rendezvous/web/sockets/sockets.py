@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from wsproto import ConnectionType
-from wsproto.events import AcceptConnection
 from wsproto.frame_protocol import CloseReason
-from wsproto.handshake import H11Handshake
-from wsproto.utilities import RemoteProtocolError
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import SITE_FACTOR
-from rendezvous.errors import Forbidden, Full, Malformed, UpgradeRequired
+from rendezvous.errors import Forbidden, Full
 from rendezvous.limits import SocketLimits
 from rendezvous.web.cors import Cors
 from rendezvous.web.sending import Sender
+from rendezvous.web.sockets.frames import Batch
 from rendezvous.web.sockets.socket import Conversation, Socket
 from rendezvous.web.sources import source_of
 from rendezvous.web.turns import Turns
+from rendezvous.wire.handshake import FIELDS, accept
 
 __all__ = ["PING_INTERVAL", "Sockets", "is_upgrade"]
 
@@ -30,9 +28,6 @@ PING_INTERVAL = 30.0
 
 #: Pings of one turn of the reactor: some 2 ms.
 PINGS = 100
-
-#: Bytes of a header of a handshake.
-LONGEST_FIELD = 1024
 
 
 def is_upgrade(request: Any) -> bool:
@@ -56,6 +51,7 @@ class Sockets:
         self._sender = sender
         self._cors = cors
         self._turns = Turns(clock)
+        self._batch = Batch()
         self._shares = Shares("WebSockets", code="source-sockets")
         # In the order of their next pings: when that is, and how often they were heard of before the last one.
         self._open: OrderedDict[Socket, tuple[float, int]] = OrderedDict()
@@ -100,26 +96,32 @@ class Sockets:
         self._shares.check(source)
         if self._is_ending or len(self._open) >= self.limits.most:
             raise Full("The server has as many WebSockets as it can.", code="full-sockets", holder=self._shares.largest)
-        answer = _accept(request)
+        answer = accept(*(b",".join(request.requestHeaders.getRawHeaders(name, ())) for name in FIELDS))
         channel = request.channel
         transport = channel.transport
         lost = channel.connectionLost
 
-        socket = Socket(conversation, self.limits, source, self._clock, self._turns, self._sender, self._gone)
+        socket = Socket(
+            conversation, self.limits, source, self._clock, self._turns, self._batch, self._sender, self._gone
+        )
         # The channel produces for the transport; from now on the socket does.
         transport.unregisterProducer()
         channel._protocolUpgradeForWebsockets(socket)
 
         def connection_lost(reason: Any) -> None:
             # It refers to the channel, which would stay until the garbage is collected.
-            del channel.dataReceived, channel.connectionLost
+            del channel.dataReceived, channel.rawDataReceived, channel.connectionLost
             socket.connectionLost(reason)
             lost(reason)
 
         channel.connectionLost = connection_lost
+        # A client has to wait for the answer. One that does not is understood, so that the channel keeps nothing of it.
+        channel.rawDataReceived = socket.dataReceived
         self._shares.add(source)
         self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1
         self._expect()
+        # With its headers it takes as much memory as all the rest of a socket.
+        channel.requests.remove(request)
         transport.write(answer)
         socket.opened()
 
@@ -143,7 +145,8 @@ class Sockets:
             socket, (due, heard) = next(iter(self._open.items()))
             if due > now:
                 break
-            if socket.heard == heard:
+            # One that is not read, because it has sent more than it may, cannot be heard.
+            if socket.heard == heard and not socket.is_waiting:
                 del self._open[socket]
                 socket.abort()
                 continue
@@ -151,21 +154,3 @@ class Sockets:
             self._open.move_to_end(socket)
             socket.ping()
         self._expect()
-
-
-def _accept(request: Any) -> bytes:
-    """:returns: the answer to a handshake. It agrees to no extension and no subprotocol."""
-    fields = [(b"Host", b"localhost")]  # The resource in front of the routes has looked at the real one.
-    for name in (b"Connection", b"Upgrade", b"Sec-WebSocket-Key", b"Sec-WebSocket-Version"):
-        for value in request.requestHeaders.getRawHeaders(name, ()):
-            if not value.isascii() or len(value) > LONGEST_FIELD:
-                raise Malformed(f"The header {name.decode()} cannot be read.", code="bad-handshake")
-            fields.append((name, value))
-    handshake = H11Handshake(ConnectionType.SERVER)
-    try:
-        handshake.initiate_upgrade_connection(fields, b"/")
-    except RemoteProtocolError as error:
-        if getattr(error.event_hint, "status_code", None) == UpgradeRequired.status:
-            raise UpgradeRequired("The server speaks version 13 of the WebSocket protocol.") from None
-        raise Malformed(f"This is no handshake of a WebSocket: {error}.", code="bad-handshake") from None
-    return handshake.send(AcceptConnection())

@@ -19,6 +19,7 @@ export type ErrorCode =
   | "refused"
   | "cancelled"
   | "too-long"
+  | "too-many"
   | "symmetric-pair"
   | "udp-blocked"
   | "no-common-family"

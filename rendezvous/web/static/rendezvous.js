@@ -23,18 +23,19 @@ const REQUEST_TIMEOUT = 15_000
 const ANSWER_TIMEOUT = 10_000
 /** ICE may look for a path so long: browsers give up after 15 to 30 s, some of them never. */
 const PATH_TIMEOUT = 20_000
-/** A peer is asked for a sign at this interval when it is quiet. */
+/** A peer is sent a ping at this interval when it is quiet. */
 const PING_INTERVAL = 1000
 /** After so long without a message the paths are checked anew (ICE restart), and after so long the peer is gone. */
 const RESTART_AFTER = 2000
-const GONE_AFTER = 3900
+const GONE_AFTER = 3500
 /** A timer that is so late means that this page did not run: the silence of others then proves nothing. */
 const STALLED = 2500
 /** An event stream without a byte for so long is opened again. The server sends a keep-alive every 15 s. */
 const STREAM_SILENCE = 40_000
-/** The server is asked for a sign at this interval, and has so long to answer. */
+/** The server is sent a ping at this interval when it is quiet, and has so long to answer; less if there is doubt. */
 const SOCKET_PING = 10_000
 const SOCKET_PATIENCE = 5000
+const SOCKET_DOUBT = 1000
 /** Between two long polls. So a proxy that answers in the place of the server and at once is not asked without end. */
 const POLL_PAUSE = 100
 /** Offers for one peer end after a minute, the shortest time that the server takes. */
@@ -57,12 +58,18 @@ const LOW_WATER = 262_144
 const BLOB_PART = 8 * 1_048_576
 /** Messages and files of one peer that may be on their way at one time. */
 const INCOMING_AT_ONCE = 64
-/** Candidates that arrive before the description that they belong to. */
-const EARLY_CANDIDATES = 256
+/** Candidates that are taken of a peer. The server takes as many for one offer. */
+const CANDIDATES = 256
 /** Candidates that the server takes in one request. */
 const CANDIDATES_PER_REQUEST = 50
-/** Pages that one page connects to in one room: a mesh of more does not work well. */
-const MAX_PEERS = 50
+/**
+ * Connections of one page in one room: those that it offers, and all with those that it accepts. So offers that are not
+ * answered do not keep others from connecting.
+ */
+const MAX_OFFERED = 50
+const MAX_PEERS = 100
+/** Topics that one event stream watches: two for each room. */
+const MAX_TOPICS = 32
 /** Characters of a name or a secret. */
 const NAME_CHARS = 128
 
@@ -420,19 +427,21 @@ class SocketCarrier {
     }, patience)
   }
 
-  #ping() {
+  check(patience = SOCKET_DOUBT) {
+    this.#send({ type: "ping" })
+    this.#expect(patience)
+  }
+
+  #pingLater() {
     const { environment } = this.#feed
     environment.clearTimeout(this.#timer)
-    this.#timer = environment.setTimeout(() => {
-      this.#send({ type: "ping" })
-      this.#expect(SOCKET_PATIENCE)
-    }, SOCKET_PING)
+    this.#timer = environment.setTimeout(() => this.check(SOCKET_PATIENCE), SOCKET_PING)
   }
 
   #received(text) {
     const message = parsed(text)
     if (!this.#sink || !message) return
-    this.#ping()
+    this.#pingLater()
     if (message.event === "open") {
       this.#isOpen = true
       this.#sink.opened()
@@ -648,7 +657,7 @@ function parsed(text) {
   }
 }
 
-/** The events of this page, over the best carrier that works here, for as long as somebody uses them. */
+/** The events of this page, over the best carrier that works here, as long as they are used. */
 class Feed {
   topics = []
   lastEventId = null
@@ -706,11 +715,23 @@ class Feed {
     this.isOpen = false
   }
 
+  /** @param {RendezvousError} error what those get who still wait for the first event */
+  end(error) {
+    this.stop()
+    this.#opening?.reject(error)
+    this.#opening = null
+  }
+
   /** Try again at once: the network is back, or the page. */
   hurry() {
     if (!this.#users || this.#carrier) return
     this.#tries = 0
     this.#open()
+  }
+
+  /** See soon whether the server still answers. */
+  check() {
+    this.#carrier?.check?.()
   }
 
   watch(topic) {
@@ -940,7 +961,7 @@ function fingerprintOf(sdp) {
 /**
  * One RTCPeerConnection with its negotiation ("perfect negotiation": WebRTC, section 10.7) and two data channels.
  *
- * "control" carries descriptions and candidates once it is open, and signs of life. "data" carries what users send.
+ * "control" carries descriptions and candidates once it is open, and pings. "data" carries what users send.
  *
  * @typedef {object} Signal carries descriptions and candidates as long as there is no connection
  * @property {boolean} canRestart whether it can carry another offer after the first one
@@ -950,6 +971,7 @@ function fingerprintOf(sdp) {
  * @property {(sdp: string) => Promise<void>} answer
  * @property {(candidate: RTCIceCandidateInit) => void} candidate
  * @property {() => void} settled it is not needed until the next offer
+ * @property {() => void} doubt it is needed soon; called only if `canRestart`
  * @property {() => void} end
  */
 class Link {
@@ -961,7 +983,6 @@ class Link {
   #control = null
   #isMaking = false
   #isIgnoring = false
-  #isAnswering = false
   #isHelloHere = false
   #early = []
   #chain = Promise.resolve()
@@ -972,6 +993,7 @@ class Link {
   #lastTick = 0
   #ticks = 0
   #hasRestarted = false
+  #isDeferred = false
   #viaControl = false
   #local = []
   #remote = []
@@ -984,9 +1006,9 @@ class Link {
   isClosed = false
 
   /**
-   * @param {object} options iceServers, isPolite: gives way when both offer at once, name: of this page, release: ends
-   *     the use of the ICE servers
-   * @param {object} hooks opened(name), closed(error), frame(data), path(path), stream(stream), streamEnd(stream)
+   * @param {object} options iceServers, isPolite: gives way when both offer at once, name: of this page, use: called
+   *     with what takes new ICE servers, returns what ends that
+   * @param {object} hooks opened(), closed(error), frame(data), path(path), stream(stream), streamEnd(stream)
    */
   constructor(environment, signal, options, hooks) {
     this.#environment = environment
@@ -1040,19 +1062,21 @@ class Link {
    *
    * @param {string | null} via what the signal needs for an answer; null if it came over the control channel
    */
-  description(description, via = null) {
-    return this.#inOrder(() => this.#describe(description, via))
+  description({ type, sdp }, via = null) {
+    if (!["offer", "answer"].includes(type) || typeof sdp !== "string") return Promise.resolve()
+    return this.#inOrder(() => this.#describe({ type, sdp }, via))
   }
 
   candidate(candidate) {
+    if (typeof candidate?.candidate !== "string" || this.#remote.length >= CANDIDATES) return Promise.resolve()
     this.#remote.push(candidate)
     return this.#inOrder(async () => {
       if (this.connection.remoteDescription) return this.#addCandidate(candidate)
-      if (this.#early.length < EARLY_CANDIDATES) this.#early.push(candidate)
+      this.#early.push(candidate)
     })
   }
 
-  /** @param {RendezvousError} error why; what the peer is told, unless it cannot be reached any more */
+  /** @param {RendezvousError} error why; the peer gets its code, unless it cannot be reached any more */
   close(error) {
     if (this.isClosed) return
     if (this.isOpen && error.code !== "dead") this.#say({ bye: error.code })
@@ -1075,17 +1099,11 @@ class Link {
 
   async #describe({ type, sdp }, via) {
     const pc = this.connection
-    const isReady = !this.#isMaking && (pc.signalingState === "stable" || this.#isAnswering)
-    const isCollision = type === "offer" && !isReady
+    const isCollision = type === "offer" && (this.#isMaking || pc.signalingState !== "stable")
     this.#isIgnoring = isCollision && !this.#isPolite
     // An answer to an offer that this side has taken back in the meantime.
     if (this.#isIgnoring || (type === "answer" && pc.signalingState !== "have-local-offer")) return
-    this.#isAnswering = type === "answer"
-    try {
-      await pc.setRemoteDescription({ type, sdp })
-    } finally {
-      this.#isAnswering = false
-    }
+    await pc.setRemoteDescription({ type, sdp })
     for (const candidate of this.#early.splice(0)) await this.#addCandidate(candidate)
     if (!this.isOpen) this.#giveUpIn(PATH_TIMEOUT, () => this.#noPath())
     if (type === "offer") await this.#answer(via)
@@ -1114,14 +1132,16 @@ class Link {
 
   async #negotiate() {
     if (this.isClosed) return
+    // Another negotiation would take the place of the one whose candidates are still on their way.
+    this.#isDeferred = !this.isOpen && this.connection.remoteDescription !== null
+    if (this.#isDeferred) return
     try {
       this.#isMaking = true
       await this.connection.setLocalDescription()
       if (this.isClosed || this.connection.localDescription?.type !== "offer") return
-      this.#viaControl = this.#isWell()
+      this.#viaControl = this.isOpen && (this.#isWell() || !this.#signal.canRestart)
       const { sdp } = this.connection.localDescription
       if (this.#viaControl) return this.#say({ description: { type: "offer", sdp } })
-      if (this.isOpen && !this.#signal.canRestart) return
       if (!this.isOpen) this.#giveUpIn(this.#signal.patience, () => this.#noAnswer())
       const sent = this.#signal.offer(sdp)
       this.#isMaking = false
@@ -1140,11 +1160,8 @@ class Link {
 
   /** @returns {boolean} whether the control channel carries what is said on it now */
   #isWell() {
-    return this.isOpen && this.connection.connectionState === "connected" && this.#silence() < RESTART_AFTER
-  }
-
-  #silence() {
-    return this.#environment.now() - this.#heard
+    const silence = this.#environment.now() - this.#heard
+    return this.connection.connectionState === "connected" && silence < RESTART_AFTER
   }
 
   #found(candidate) {
@@ -1193,7 +1210,7 @@ class Link {
       this.#isHelloHere = true
       this.peerName = nameOf(message.hello.name)
       this.#opened()
-    } else if (message.ping) {
+    } else if ("ping" in message) {
       this.#say({ pong: message.ping })
     } else if (message.description) {
       void this.description(message.description)
@@ -1216,6 +1233,7 @@ class Link {
     this.#pathAfter ??= Math.round(this.#environment.now() - this.#began)
     this.#timer = this.#environment.setTimeout(() => this.#tick(), PING_INTERVAL)
     this.#hooks.opened()
+    if (this.#isDeferred) void this.#negotiate()
     void this.#readPath()
   }
 
@@ -1229,8 +1247,9 @@ class Link {
       return this.close(gone("dead", `The peer has not answered for ${Math.round(silence / 1000)} s.`))
     }
     if (silence >= RESTART_AFTER && !this.#hasRestarted && this.#signal.canRestart) {
-      // Its network, or ours, may have changed.
+      // Its network, or ours, may have changed; then the link to the server has broken, too.
       this.#hasRestarted = true
+      this.#signal.doubt()
       this.connection.restartIce?.()
     }
     if (this.#hasRestarted && silence < RESTART_AFTER && this.connection.signalingState === "stable") {
@@ -1314,7 +1333,7 @@ class Transfers {
   #ended = null
   #waiting = new Set()
 
-  /** @param {object} hooks message(data), file(incoming): whether somebody wants it */
+  /** @param {object} hooks message(data), file(incoming): returns whether a callback takes it */
   constructor(environment, link, hooks) {
     this.#environment = environment
     this.#link = link
@@ -1719,6 +1738,10 @@ class OfferSignal {
     this.end()
   }
 
+  doubt() {
+    this.#client.feed.check()
+  }
+
   end() {
     this.#exchange?.end()
     this.#exchange = null
@@ -1819,7 +1842,7 @@ class Mesh {
    * @param {{name: string, secret: string}} page the server lets only those answer who know the secret, so each side
    *     of a connection has it; empty without one
    * @param {object} hooks accepts(peerId), streams(peerId), event(name, value, peer), opened(peer),
-   *     closed(peer, error, wasOpen)
+   *     closed(peer, error, wasOpen), trouble(peerId, error): the browser makes no connection
    */
   constructor(client, topic, page, hooks) {
     this.#client = client
@@ -1832,8 +1855,9 @@ class Mesh {
     return `${this.#prefix}@${this.#client.id}`
   }
 
-  /** Take an offer to this page. The server vouches for its `peerId`. */
-  async take({ id, peerId, sdp, info, hasSecret }) {
+  /** Take an offer to this page. Its `peerId` is authenticated by the server. */
+  async take(offer) {
+    const { id, peerId, sdp, info, hasSecret } = offer
     if (this.#isEnded || peerId === this.#client.id || this.#seen.has(id)) return
     if (hasSecret !== Boolean(this.#page.secret)) return
     this.#remember(id)
@@ -1844,16 +1868,23 @@ class Mesh {
     entry?.link.close(gone("dead", "The peer has loaded its page again."))
     if (!this.#hooks.accepts(peerId) || this.#entries.size >= MAX_PEERS) return
     const iceServers = await this.#client.iceServers.get()
-    if (this.#isEnded || this.#entries.has(peerId)) return void this.#seen.delete(id)
-    void this.#make(peerId, nameOf(info), iceServers).link.accept(sdp, this.#hooks.streams(peerId), id)
+    if (this.#isEnded) return
+    if (this.#entries.has(peerId)) {
+      // This page has made an offer meanwhile.
+      this.#seen.delete(id)
+      return this.take(offer)
+    }
+    void this.#make(peerId, nameOf(info), iceServers)?.link.accept(sdp, this.#hooks.streams(peerId), id)
   }
 
-  /** @returns {Promise<void>} resolved when an offer is on its way to the peer */
+  /** @returns {Promise<boolean>} whether there was room for an offer to the peer, or it was not needed */
   async dial(peerId, name) {
-    if (this.#isEnded || this.#entries.has(peerId) || this.#entries.size >= MAX_PEERS) return
+    if (this.#isEnded || this.#entries.has(peerId)) return true
     const iceServers = await this.#client.iceServers.get()
-    if (this.#isEnded || this.#entries.has(peerId)) return
-    this.#make(peerId, name, iceServers).link.begin(this.#hooks.streams(peerId))
+    if (this.#isEnded || this.#entries.has(peerId)) return true
+    if (this.#entries.size >= MAX_OFFERED) return false
+    this.#make(peerId, name, iceServers)?.link.begin(this.#hooks.streams(peerId))
+    return true
   }
 
   has(peerId) {
@@ -1872,6 +1903,15 @@ class Mesh {
   }
 
   #make(id, name, iceServers) {
+    try {
+      return this.#made(id, name, iceServers)
+    } catch (error) {
+      this.#hooks.trouble(id, asError(error, "unsupported"))
+      return null
+    }
+  }
+
+  #made(id, name, iceServers) {
     const client = this.#client
     const signal = new OfferSignal(client, `${this.#prefix}@${id}`, id, this.#page)
     const options = {
@@ -1918,6 +1958,7 @@ class Room {
   #timer = null
   #ready = withResolvers()
   #held = []
+  #isListed = false
 
   constructor(client, topic, { name = "", secret = "", streams = [] }) {
     this.#client = client
@@ -1934,7 +1975,8 @@ class Room {
       streams: peerId => this.#streamsFor(peerId),
       event: (event, value, peer) => this.#pass(event, value, peer),
       opened: peer => this.#opened(peer),
-      closed: (peer, error, wasOpen) => this.#closed(peer, error, wasOpen)
+      closed: (peer, error, wasOpen) => this.#closed(peer, error, wasOpen),
+      trouble: (_, error) => this.#emit("error", error)
     })
   }
 
@@ -1969,12 +2011,21 @@ class Room {
     return this
   }
 
-  send(data, to) {
-    return Promise.all(this.#chosen(to).map(peer => peer.send(data))).then(() => {})
+  async send(data, to) {
+    const isForAll = to === undefined || to === null
+    const sent = async peer => {
+      try {
+        await peer.send(data)
+      } catch (error) {
+        // "All" are those that stay.
+        if (!isForAll || this.peers.get(peer.id) === peer) throw error
+      }
+    }
+    await Promise.all(this.#chosen(to).map(sent))
   }
 
-  sendFile(file, to, onProgress) {
-    return Promise.all(this.#chosen(to).map(peer => peer.sendFile(file, onProgress))).then(() => {})
+  async sendFile(file, to, onProgress) {
+    await Promise.all(this.#chosen(to).map(peer => peer.sendFile(file, onProgress)))
   }
 
   addStream(stream, to) {
@@ -1994,9 +2045,9 @@ class Room {
   leave() {
     if (this.state === "closed") return
     this.#setState("closed")
+    this.#ready.reject(gone("closed", "This page has left the room."))
     this.#client.environment.clearTimeout(this.#timer)
-    for (const known of this.#known.values()) this.#client.environment.clearTimeout(known.timer)
-    this.#known.clear()
+    this.#forget()
     this.#mesh.end(gone("closed", "This page has left the room."))
     void this.#withdraw()
     for (const stop of this.#stops) stop()
@@ -2019,11 +2070,16 @@ class Room {
       await this.#publish()
       if (this.state === "closed") return
       this.#setState("connected")
+      if (this.#isListed) this.#ready.resolve()
       for (const known of this.#known.values()) this.#plan(known)
     } catch (error) {
-      this.#ready.reject(error)
-      this.#emit("error", error)
+      this.refused(error)
     }
+  }
+
+  refused(error) {
+    this.#ready.reject(error)
+    this.#emit("error", error)
   }
 
   offline() {
@@ -2033,7 +2089,7 @@ class Room {
   /** This page has another identity, or comes back from the cache of the browser: all others see another peer. */
   restart(error) {
     this.#offerId = this.#client.environment.randomId()
-    this.#known.clear()
+    this.#forget()
     this.#mesh.clear(error)
   }
 
@@ -2067,6 +2123,11 @@ class Room {
     }
   }
 
+  #forget() {
+    for (const known of this.#known.values()) this.#client.environment.clearTimeout(known.timer)
+    this.#known.clear()
+  }
+
   /** Who joins must have the chance to listen before the first event. */
   #emit(...event) {
     if (this.#held) this.#held.push(event)
@@ -2091,12 +2152,14 @@ class Room {
       for (const id of known.offers) if (!present.has(id)) this.#disappeared(id)
     }
     for (const offer of offers) this.#appeared(offer)
-    this.#ready.resolve()
+    this.#isListed = true
+    if (this.state === "connected") this.#ready.resolve()
   }
 
   #appeared({ id, peerId, sdp, info }) {
     if (sdp !== PRESENCE || peerId === this.id || this.state === "closed") return
-    const known = this.#known.get(peerId) ?? { id: peerId, name: "", offers: new Set(), tries: 0, timer: null }
+    const unknown = { id: peerId, name: "", offers: new Set(), tries: 0, timer: null, isLeftOut: false }
+    const known = this.#known.get(peerId) ?? unknown
     known.name = nameOf(info)
     // A page that was reloaded is another one: what has failed before says nothing.
     if (!known.offers.has(id)) known.tries = 0
@@ -2127,7 +2190,7 @@ class Room {
 
   async #dial(known) {
     // Without the server it would fail. Once it is back, all of them are planned again.
-    if (this.state === "connected") await this.#mesh.dial(known.id, known.name)
+    if (this.state === "connected") known.isLeftOut = !(await this.#mesh.dial(known.id, known.name))
   }
 
   #opened(peer) {
@@ -2144,6 +2207,8 @@ class Room {
     } else if (this.state !== "closed" && error.code !== "closed" && error.code !== "wrong-secret") {
       this.#emit("failed", { id: peer.id, name: peer.name }, error)
     }
+    // There is room for another one, if all places were taken.
+    for (const other of this.#known.values()) if (other.isLeftOut) this.#plan(other)
     const known = this.#known.get(peer.id)
     // One that does not know the secret of the room is not of this room.
     if (!known || this.state === "closed" || error.code === "wrong-secret") return
@@ -2204,11 +2269,14 @@ class Direct {
     if (this.#waiting.has(peerId) || this.#mesh.has(peerId)) {
       throw new RendezvousError("conflict", "There is a connection to this peer already.")
     }
+    asked.promise.catch(() => {})
     this.#waiting.set(peerId, asked)
     try {
       await this.#client.feed.opened()
       if (peerId === this.#client.id) throw new RendezvousError("conflict", "A page cannot connect to itself.")
-      await this.#mesh.dial(peerId, "")
+      if (!(await this.#mesh.dial(peerId, ""))) {
+        throw new RendezvousError("too-many", "This page offers as many connections as it can.")
+      }
       return await asked.promise
     } finally {
       this.#waiting.delete(peerId)
@@ -2227,7 +2295,8 @@ class Direct {
         this.#open.delete(peer)
         this.#waiting.get(peer.id)?.reject(error)
         this.#stopIfIdle()
-      }
+      },
+      trouble: (peerId, error) => this.#waiting.get(peerId)?.reject(error)
     })
     this.#releases = [this.#client.add(this), this.#client.feed.use()]
   }
@@ -2255,12 +2324,23 @@ class Direct {
 
   offline() {}
 
+  refused(error) {
+    for (const asked of this.#waiting.values()) asked.reject(error)
+  }
+
   restart(error) {
     this.#mesh?.clear(error)
   }
 
   hide() {
     this.#mesh?.clear(gone("closed", "The page was closed."))
+  }
+
+  leave() {
+    this.#callbacks.clear()
+    this.refused(gone("closed", "This page has closed all connections."))
+    this.hide()
+    this.#stopIfIdle()
   }
 }
 
@@ -2362,6 +2442,7 @@ class Client {
   #users = new Set()
   #watchers = new Map()
   #inboxes = new Map()
+  #sessions = new Set()
   #page = []
   exchanges = new Map()
   /** The peer id of this page; null before the first connection to the server. */
@@ -2482,9 +2563,11 @@ class Client {
 
   /** Leave all rooms, close all connections, and end the stream of events. */
   close() {
-    for (const user of [...this.#users]) (user.leave ?? user.hide).call(user)
+    const error = gone("closed", "This page has closed all connections.")
+    for (const user of [...this.#users]) user.leave()
+    for (const link of [...this.#sessions]) link.close(error)
     for (const [name, callback] of this.#page) this.environment.page.removeEventListener?.(name, callback)
-    this.feed.stop()
+    this.feed.end(error)
   }
 
   async #session(signal, options) {
@@ -2504,8 +2587,12 @@ class Client {
       link: hooks => (signal.link = new Link(this.environment, signal, settings, hooks)),
       outer: () => false,
       opened: opened.resolve,
-      closed: (_, error) => opened.reject(error)
+      closed: (_, error) => {
+        this.#sessions.delete(signal.link)
+        opened.reject(error)
+      }
     })
+    this.#sessions.add(signal.link)
     return { link: signal.link, peer, opened: opened.promise }
   }
 
@@ -2540,6 +2627,9 @@ class Client {
    * @returns {() => void} ends it
    */
   watch(topic, watcher) {
+    if (this.#watchers.size >= MAX_TOPICS) {
+      throw new RendezvousError("too-many", `A page can be in ${MAX_TOPICS / 2 - 1} rooms at one time.`)
+    }
     if (this.#watchers.has(topic)) throw new RendezvousError("conflict", "This page is in this room already.")
     const watched = { ...watcher, changes: null }
     this.#watchers.set(topic, watched)
@@ -2586,6 +2676,11 @@ class Client {
     else if (name === "answer") this.#answered(exchange, data)
     else if (name === "candidate") void exchange?.signal.link.candidate(data.candidate)
     else if (name === "withdrawn" || name === "expired") this.#ended(exchange)
+    else if (name === "error") this.#refused(gone(data.code, data.error))
+  }
+
+  #refused(error) {
+    for (const user of this.#users) user.refused(error)
   }
 
   #changed(topics, what, data) {
@@ -2635,8 +2730,9 @@ class Client {
         next = body.next
       }
       watched.listed(offers)
-    } catch {
-      this.environment.setTimeout(() => this.feed.isOpen && void this.#list(topic), this.environment.backoff(3))
+    } catch (error) {
+      if (error.status >= 400 && error.status < 429) this.#refused(error)
+      else this.environment.setTimeout(() => this.feed.isOpen && void this.#list(topic), this.environment.backoff(3))
     } finally {
       const changes = watched.changes
       watched.changes = null
@@ -2662,6 +2758,7 @@ class Client {
 
   #hidden() {
     for (const user of this.#users) user.hide()
+    for (const link of [...this.#sessions]) link.close(gone("closed", "The page was closed."))
     this.#identity.keep()
     this.feed.stop()
   }

@@ -1,0 +1,1 @@
+"""Pages of other origins in a real browser, with libraries as npm installs them: ``python -m tests.browser``."""

@@ -1,0 +1,221 @@
+/** The page at `/demo`, as people use it: with a keyboard, and in a browser that says what it must not load. */
+
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, afterEach, before, test } from "node:test";
+
+import { PATIENCE, steps, World } from "./harness.js";
+
+/** Milliseconds within which a page must have said that another one is gone. */
+const GONE = 5_000;
+/** Bytes of the file that is sent. */
+const SIZE = 50_000_000;
+
+let world;
+let directory;
+
+before(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), "rendezvous-demo-"));
+  world = await World.open(null);
+});
+after(async () => {
+  await world?.close();
+  await rm(directory, { recursive: true });
+});
+afterEach(() => world?.leave());
+
+/** Open the page, at the link of a room or of a new one, and wait until it is in the room. */
+async function opened(link = `${world.server.url}/demo`, options = {}) {
+  const page = await world.page(link, options);
+  await page.locator('#state[data-state="connected"]').waitFor({ timeout: PATIENCE });
+  return page;
+}
+
+/** Open a room on so many pages that see each other. */
+async function room(count, options = {}) {
+  const first = await opened(undefined, options);
+  const pages = [first];
+  const link = await first.locator("#link").inputValue();
+  while (pages.length < count) {
+    pages.push(await opened(link, options));
+  }
+  await Promise.all(pages.map((page) => see(page, count - 1)));
+  return pages;
+}
+
+/** Wait until a page shows so many peers, each with the path that carries its data. */
+async function see(page, count) {
+  await page.waitForFunction(
+    (expected) => {
+      const shown = [...document.querySelectorAll("#peers .badge")].map((badge) => badge.dataset.kind);
+      return shown.length === expected && shown.every((kind) => kind === "lan");
+    },
+    count,
+    { timeout: PATIENCE },
+  );
+}
+
+const nameOf = (page) => page.locator("#name").inputValue();
+
+/** Wait until the log of a page has this text. */
+async function logs(page, text, patience = PATIENCE) {
+  await page.locator("#log").getByText(text).first().waitFor({ timeout: patience });
+}
+
+async function say(page, text) {
+  await page.locator("#text").fill(text);
+  await page.keyboard.press("Enter");
+}
+
+/** See that nothing was refused by the policy of the page, and that it has asked no other host for anything. */
+function behaves(page) {
+  assert.deepEqual(
+    page.said.filter((line) => /policy|refused|uncaught|error:/i.test(line)),
+    [],
+  );
+  const elsewhere = page.asked.filter((url) => !url.startsWith(world.server.url) && !url.startsWith("blob:"));
+  assert.deepEqual(elsewhere, []);
+}
+
+async function digest(file) {
+  const hash = createHash("sha256");
+  for await (const piece of createReadStream(file)) {
+    hash.update(piece);
+  }
+  return hash.digest("hex");
+}
+
+test("two pages chat, send 50 MB, and one says within 5 s that the other is closed", async (t) => {
+  const done = steps(t);
+  const [first, second] = await room(2);
+  const name = await nameOf(second);
+  done("met");
+  await say(first, "Hello from the first");
+  await logs(second, "Hello from the first");
+  await say(second, "Hello from the second");
+  await logs(first, "Hello from the second");
+  done("talked");
+
+  const sent = path.join(directory, "sent.bin");
+  const received = path.join(directory, "received.bin");
+  await writeFile(sent, randomBytes(SIZE));
+  await first.locator("#files").setInputFiles(sent);
+  await second.getByText("Save sent.bin").waitFor({ timeout: 3 * PATIENCE });
+  await first.locator("#log").getByText(/^Sent in /).waitFor({ timeout: PATIENCE });
+  done("sent 50 MB");
+  const [download] = await Promise.all([second.waitForEvent("download"), second.getByText("Save sent.bin").click()]);
+  await download.saveAs(received);
+  assert.equal(download.suggestedFilename(), "sent.bin");
+  assert.equal(await digest(received), await digest(sent));
+
+  behaves(second);
+  await second.close();
+  await logs(first, `${name} has left.`, GONE);
+  done("said that the other is closed");
+  await first.getByText("You are the only one here.").waitFor();
+  behaves(first);
+});
+
+test("a page that crashes is gone within 5 s as well", async () => {
+  const [first, second] = await room(2);
+  const name = await nameOf(second);
+  second.goto("chrome://crash").catch(() => {});
+  await logs(first, `${name} has left.`, GONE);
+});
+
+for (const signal of ["SIGINT", "SIGKILL"]) {
+  test(`pages go on without the server, and meet others after a restart (${signal})`, async () => {
+    const [first, second] = await room(2);
+    await world.server.stop(signal);
+    await say(first, "Still here");
+    await logs(second, "Still here");
+    await first.locator('#state[data-state="reconnecting"]').waitFor({ timeout: PATIENCE });
+    await world.server.start();
+    await first.locator('#state[data-state="connected"]').waitFor({ timeout: 2 * PATIENCE });
+    await second.locator('#state[data-state="connected"]').waitFor({ timeout: 2 * PATIENCE });
+    const third = await opened(await first.locator("#link").inputValue());
+    await Promise.all([first, second, third].map((page) => see(page, 2)));
+    await say(third, "I am new");
+    await Promise.all([first, second].map((page) => logs(page, "I am new")));
+  });
+}
+
+test("pages call each other, and the call ends", async () => {
+  const pages = await room(2);
+  await pages[0].locator("#call-start").click();
+  await pages[1].locator("#tiles figure").waitFor({ timeout: PATIENCE });
+  await pages[1].locator("#call-start").click();
+  for (const page of pages) {
+    await page.waitForFunction(
+      () => {
+        const videos = [...document.querySelectorAll("#tiles video")];
+        return videos.length === 2 && videos.every((video) => video.videoWidth > 0 && video.currentTime > 0);
+      },
+      null,
+      { timeout: PATIENCE },
+    );
+  }
+  await pages[0].locator("#call-end").click();
+  await pages[0].locator("#call-start").waitFor();
+  await pages[1].waitForFunction(() => document.querySelectorAll("#tiles figure").length === 1, null, {
+    timeout: PATIENCE,
+  });
+  pages.forEach(behaves);
+});
+
+test("the link is needed to come in", async () => {
+  const [first] = await room(1);
+  const link = await first.locator("#link").inputValue();
+  const stranger = await opened(link.slice(0, -1) + (link.endsWith("A") ? "B" : "A"));
+  const friend = await opened(link);
+  await see(friend, 1);
+  await see(first, 1);
+  assert.equal(await stranger.locator("#peers .peer").count(), 0);
+  const other = await world.page(link.slice(0, -3));
+  await other.getByText("This link is incomplete.").waitFor();
+});
+
+test("the keyboard alone is enough", async () => {
+  const [first, second] = await room(2);
+  await first.locator("#link").focus();
+  const reached = [];
+  for (let presses = 0; presses < 20; presses++) {
+    reached.push(await first.evaluate(() => document.activeElement.id));
+    if (reached.at(-1) === "text") {
+      break;
+    }
+    await first.keyboard.press("Tab");
+  }
+  for (const id of ["link", "copy", "name", "call-start", "log", "text"]) {
+    assert.ok(reached.includes(id), `${id} is not among ${reached}`);
+  }
+  await first.keyboard.type("Typed");
+  await first.keyboard.press("Enter");
+  await logs(second, "Typed");
+});
+
+/** Pictures for the documentation: `SCREENSHOTS=docs/images make browser PAGES=demo`. */
+const LOOKS = {
+  light: { colorScheme: "light", viewport: { width: 1100, height: 860 } },
+  dark: { colorScheme: "dark", viewport: { width: 1100, height: 860 } },
+  phone: { colorScheme: "light", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true },
+};
+
+for (const [look, options] of Object.entries(LOOKS)) {
+  test(`nothing is wider than the page (${look})`, async () => {
+    const [first, second] = await room(2, options);
+    await say(first, "Have you seen the plans?");
+    await logs(second, "Have you seen the plans?");
+    await say(second, `Yes, here: https://example.org/${"long".repeat(40)}`);
+    await logs(first, "Yes, here:");
+    const wide = await first.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `the page is ${wide} pixels wider than its window`);
+    if (process.env.SCREENSHOTS) {
+      await first.screenshot({ path: path.join(process.env.SCREENSHOTS, `demo-${look}.png`), fullPage: true });
+    }
+  });
+}

@@ -1,0 +1,82 @@
+"""WebSockets that send more than they may, or much at once: how they wait, and that they are not taken for dead."""
+
+from __future__ import annotations
+
+from wsproto.events import TextMessage
+
+from rendezvous.limits import SocketLimits
+from rendezvous.web.sockets.socket import FRAMES
+from rendezvous.web.sockets.sockets import PING_INTERVAL
+from tests._socket_case import SocketTestCase
+
+
+class RateTests(SocketTestCase):
+    """Clients that send more than they may are read more slowly."""
+
+    def test_nothing_is_lost(self) -> None:
+        """After the burst, messages are taken as the bucket fills."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=5))
+        socket = self.socket()
+        frame = socket._wire.send(TextMessage('{"type":"ping"}'))
+        socket.connection.send(frame * 26)
+        heard = [len(self.heard(socket))]
+        self.assertEqual(socket.connection.transport.producerState, "paused")
+        for _ in range(3):
+            self.server.reactor.pump([0.01] * 100)
+            heard.append(len(self.heard(socket)))
+        self.assertEqual(heard[0], 6)
+        self.assertEqual(heard[1:], [10, 10, 0])
+        self.assertEqual(socket.connection.transport.producerState, "producing")
+
+    def test_message_to_many_costs_more(self) -> None:
+        """As much as one for each reader."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=20))
+        opened = [self.socket() for _ in range(10)]
+        for socket in opened:
+            self.say(socket, type="subscribe", topics=["doc"])
+        for _ in range(3):
+            self.say(opened[0], type="publish", topic="doc", data=1)
+        self.assertEqual(opened[0].connection.transport.producerState, "paused")
+
+    def test_long_rest_is_no_death(self) -> None:
+        """A client that the server does not read cannot answer pings, and is not taken for dead."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        socket = self.socket()
+        ping = socket._wire.send(TextMessage('{"type":"ping"}'))
+        self.say(socket, type="subscribe", topics=[f"{number}" for number in range(100)])
+        self.assertEqual(socket.connection.transport.producerState, "paused")
+        for _ in range(3):
+            self.advance(PING_INTERVAL)
+            self.assertFalse(socket.connection.transport.disconnected)
+        self.advance(PING_INTERVAL / 2)
+        self.assertEqual(socket.connection.transport.producerState, "producing")
+        socket.connection.send(ping)
+        self.advance(0)
+        self.assertIn({"type": "pong"}, self.heard(socket))
+        socket.answers_pings = False
+        self.advance(2 * PING_INTERVAL)
+        self.assertTrue(socket.connection.transport.disconnected)
+
+    def test_closed_while_it_rests(self) -> None:
+        """A client that leaves meanwhile leaves nothing behind."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=5))
+        socket = self.socket()
+        socket.connection.send(socket._wire.send(TextMessage('{"type":"ping"}')) * 20)
+        socket.lose()
+        self.advance(5)
+
+
+class TurnTests(SocketTestCase):
+    """Many frames in one packet."""
+
+    def test_others_get_their_turn(self) -> None:
+        """Of a packet with a thousand frames, some are taken at a time."""
+        socket = self.socket()
+        frame = socket._wire.send(TextMessage('{"type":"ping"}'))
+        socket.connection.send(frame * (3 * FRAMES))
+        self.assertEqual(len(self.heard(socket)), FRAMES)
+        self.assertEqual(socket.connection.transport.producerState, "paused")
+        for _ in range(3):
+            self.server.reactor.advance(0)
+        self.assertEqual(len(self.heard(socket)), 2 * FRAMES)
+        self.assertEqual(socket.connection.transport.producerState, "producing")
