@@ -128,7 +128,7 @@ class BatchTests(SocketTestCase):
 
         self.patch(transport, "writeSequence", write)
 
-    def publish(self, texts: list[str]) -> None:
+    def say_all(self, texts: list[str]) -> None:
         """Have all of them arrive in one packet."""
         client = Connection(ConnectionType.CLIENT)
         message = '{"type":"publish","topic":"t","data":"%s"}'
@@ -137,7 +137,7 @@ class BatchTests(SocketTestCase):
     def test_frames_of_one_turn_go_out_together(self) -> None:
         """In their order, as many as are read in one turn."""
         texts = [f"{number}" for number in range(FRAMES + 3)]
-        self.publish(texts)
+        self.say_all(texts)
         self.assertEqual(self.written, [FRAMES])
         self.advance(0.001)
         self.assertEqual(self.written, [FRAMES, 3])
@@ -146,7 +146,7 @@ class BatchTests(SocketTestCase):
     def test_much_goes_out_earlier(self) -> None:
         """No more than 16 KiB are held back of one reader, so that its transport can ask for a pause."""
         size = len(text_frame('{"type":"publish","topic":"t","data":"%s","clients":1}' % ("x" * 2000)))
-        self.publish(["x" * 2000] * FRAMES)
+        self.say_all(["x" * 2000] * FRAMES)
         first = SMALL // size + 1
         self.assertLess(first, FRAMES)
         self.assertEqual(self.written, [first, FRAMES - first])
@@ -166,17 +166,18 @@ class BatchTests(SocketTestCase):
         with batch:
             self.assertTrue(batch.is_open)
         self.reader.lose()
-        self.publish(["a", "b"])
+        self.say_all(["a", "b"])
         self.assertEqual(self.written, [])
 
     def test_unread_is_counted_in_a_batch_too(self) -> None:
         """A reader that has stopped reading is ended at the same number of bytes."""
         producer = self.reader.connection.transport.producer
+        assert producer is not None
         producer.pauseProducing()
         limit = SocketLimits().unread
         for _ in range(limit // (100_000 * 4)):
-            self.publish(["x" * 100_000] * 4)
+            self.say_all(["x" * 100_000] * 4)
             self.advance(1)
         self.assertFalse(self.reader.connection.closed)
-        self.publish(["x" * 100_000] * 4)
+        self.say_all(["x" * 100_000] * 4)
         self.assertTrue(self.reader.connection.transport.disconnected)

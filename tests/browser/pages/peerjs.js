@@ -53,7 +53,11 @@ globalThis.client = {
   isOpen: () => peer.open && !peer.disconnected,
   isConnected: (others) => others.every((other) => connections.get(other)?.open),
   hasHeard: (texts) => texts.every((text) => heard.includes(text)),
-  hasLost: (other) => !connections.has(other),
+  /**
+   * PeerJS says that a connection is closed when the other page closes it. One whose page is gone without a word has
+   * failed after 15 s, which the browser says, and PeerJS does not.
+   */
+  hasLost: (other) => ["failed", "closed", undefined].includes(connections.get(other)?.peerConnection?.connectionState),
   hasStream: (other) => streams.get(other)?.getVideoTracks().length === 1,
   hasFailed: (type) => errors.includes(type),
 };
