@@ -96,6 +96,8 @@ export class Talk {
     const urls = [url]
     if (PICTURES.has(type) && blob.size <= LONGEST_PICTURE) {
       const picture = item.querySelector("img")
+      const wasAtEnd = this.#isAtEnd()
+      picture.addEventListener("load", () => wasAtEnd && this.#goToEnd())
       picture.src = URL.createObjectURL(new Blob([blob], { type }))
       picture.alt = name
       picture.hidden = false
@@ -146,12 +148,19 @@ export class Talk {
     item.querySelector("time").dateTime = now.toISOString()
     item.querySelector(".text").textContent = text
     // A reader who has scrolled back stays there.
-    const log = this.#log
-    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40
-    log.append(item)
-    while (log.children.length > MOST_ENTRIES) this.#drop(log.firstElementChild)
-    if (isAtEnd || kind === "own") log.scrollTop = log.scrollHeight
+    const wasAtEnd = this.#isAtEnd()
+    this.#log.append(item)
+    while (this.#log.children.length > MOST_ENTRIES) this.#drop(this.#log.firstElementChild)
+    if (wasAtEnd || kind === "own") this.#goToEnd()
     return item
+  }
+
+  #isAtEnd() {
+    return this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 40
+  }
+
+  #goToEnd() {
+    this.#log.scrollTop = this.#log.scrollHeight
   }
 
   #drop(item) {
