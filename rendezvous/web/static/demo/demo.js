@@ -148,7 +148,7 @@ function offerForms(room, own) {
  * @returns {{receivers: {id: string, name: string}[], whom: string}} those who are there, and the words for them
  */
 function chosen(room, to) {
-  const ids = to ? [to] : Array.from(room.peers.keys())
+  const ids = Array.from(room.peers.keys()).filter(id => !to || id === to)
   const receivers = ids.map(id => ({ id, name: people.name(id) }))
   return { receivers, whom: to ? people.name(to) : "everyone" }
 }
@@ -158,7 +158,7 @@ async function say(room) {
   if (!text) return
   const to = element("to").value
   const { receivers, whom } = chosen(room, to)
-  if (receivers.length === 0) return talk.note("There is no one here yet to read it.")
+  if (receivers.length === 0) return talk.note("There is no one here to read it.")
   talk.message(to ? `You, to ${whom}` : "You", text, { isOwn: true })
   element("text").value = ""
   try {
@@ -176,7 +176,7 @@ function sendFiles(room, files) {
   for (const file of files) {
     sending = sending.then(() => {
       const { receivers, whom } = chosen(room, to)
-      if (receivers.length === 0) return talk.note(`There is no one here yet to get ${file.name}.`)
+      if (receivers.length === 0) return talk.note(`There is no one here to get ${file.name}.`)
       return talk.send(room, file, receivers, whom)
     })
   }

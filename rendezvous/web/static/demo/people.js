@@ -80,9 +80,9 @@ export class People {
   remove(id) {
     this.#items.get(id)?.remove()
     this.#items.delete(id)
-    this.#names.delete(id)
     this.#forgetFailure(id)
-    this.#find(id)?.remove()
+    this.#removeOption(id)
+    this.#names.delete(id)
     this.#count()
   }
 
@@ -117,6 +117,14 @@ export class People {
     const option = new Option("", id)
     this.#to.append(option)
     return option
+  }
+
+  #removeOption(id) {
+    const option = this.#find(id)
+    if (!option?.selected) return option?.remove()
+    // Without it, what is typed for one person would go to everyone.
+    option.textContent = `${this.name(id)} (has left)`
+    this.#to.addEventListener("change", () => this.#names.has(id) || option.remove(), { once: true })
   }
 
   #count() {
