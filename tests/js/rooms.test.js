@@ -475,3 +475,38 @@ test("a browser that makes no connection says so", async () => {
   const connecting = world.page({ RTCPeerConnection: Refuses }).client.connect(id)
   await assert.rejects(world.wait(connecting), { code: "unsupported" })
 })
+
+test("a path that the browser names late, or that changes, is said soon", async () => {
+  const world = new World()
+  const [alice] = await world.rooms(2)
+  const [peer] = alice.room.peers.values()
+  const [connection] = alice.page.connections
+  const { getStats } = connection
+  connection.getStats = async () => new Map()
+  await world.clock.advance(500)
+  alice.log.length = 0
+  connection.getStats = async () => {
+    const stats = await getStats.call(connection)
+    return new Map([...stats].map(([id, entry]) => [id, id === "R" ? { ...entry, candidateType: "relay" } : entry]))
+  }
+  await world.clock.advance(5000)
+  assert.deepEqual(alice.log.map(([event, path]) => [event, path.kind]), [["path", "relay"]])
+  assert.equal(peer.path.kind, "relay")
+})
+
+test("a path that the browser does not name when the connection opens is said within two seconds", async () => {
+  const world = new World()
+  const isNamed = connection => connection.network.clock.now() > 1000
+  const page = world.page()
+  const { RTCPeerConnection } = page.client.environment
+  page.client.environment.RTCPeerConnection = class extends RTCPeerConnection {
+    async getStats() {
+      return isNamed(this) ? await super.getStats() : new Map()
+    }
+  }
+  const room = await world.wait(page.client.join("chess"))
+  const log = recorded(room)
+  await world.wait(world.page().client.join("chess"))
+  await world.clock.advance(2000)
+  assert.deepEqual(log.filter(([event]) => event === "path").map(([, { kind }]) => kind), ["lan"])
+})

@@ -1258,7 +1258,8 @@ class Link {
       this.#signal.settled()
     }
     if (silence >= PING_INTERVAL * 0.8) this.#say({ ping: now })
-    if (++this.#ticks % 5 === 0) void this.#readPath()
+    // Browsers do not name the path at once, and it may change.
+    if (++this.#ticks % 5 === 0 || !this.path) void this.#readPath()
     this.#timer = this.#environment.setTimeout(() => this.#tick(), PING_INTERVAL)
   }
 
