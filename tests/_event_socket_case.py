@@ -24,7 +24,7 @@ class EventSocketCase(EventsTestCase):
 
     def page(self, headers: Headers | None = None, **query: str) -> MemorySocket:
         """Open a socket that sends its credential; what it says at first is read."""
-        socket = self.connect(**query)
+        socket = self.connect(None, **query)
         self.authenticate(socket, headers)
         return socket
 

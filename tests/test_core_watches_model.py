@@ -22,6 +22,14 @@ SOME_TOPICS = st.sets(st.sampled_from(TOPICS), min_size=1)
 PEERS = st.sampled_from(["p", "q"])
 
 
+class Listed(World):
+    """A world whose listings a follower reads."""
+
+    def listed(self, topic: str, now: float) -> dict[str, bytes]:
+        """:returns: the descriptions of the offers in a topic, by id."""
+        return {offer.id: offer.sdp for offer in self.by_topic("", topic, 100, None, now)[0]}
+
+
 class Follower:
     """
     Reads the changes of some topics, and begins anew where it has missed some.
@@ -30,7 +38,7 @@ class Follower:
     :ivar resets: how often it has missed something.
     """
 
-    def __init__(self, world: World, *topics: str) -> None:
+    def __init__(self, world: Listed, *topics: str) -> None:
         self.world = world
         self.topics = topics
         self.after = {topic: world.table.watches.watch(topic, UNKNOWN, NOW).since for topic in topics}
@@ -54,14 +62,6 @@ class Follower:
             self.after[topic] = after
             self.known[topic] = self.world.listed(topic, now)
         return news.until is not None
-
-
-class Listed(World):
-    """A world whose listings a follower reads."""
-
-    def listed(self, topic: str, now: float) -> dict[str, bytes]:
-        """:returns: the descriptions of the offers in a topic, by id."""
-        return {offer.id: offer.sdp for offer in self.by_topic("", topic, 100, None, now)[0]}
 
 
 class WatchesMachine(RuleBasedStateMachine):
