@@ -201,6 +201,8 @@ class AttemptLimits:
     #: Seconds to wait for what would help where there is no path otherwise: the answer to an address check; and without
     #: TURN servers the observation of a side that was not observed at all, as five datagrams in a row may be lost.
     last_patience: float = 1.3
+    #: Seconds that the answer over HTTP may take to reach a client: TCP sends it again after 0.2, 0.6, 1.4 and 3 s.
+    uninformed: float = 4.0
     #: Seconds after which an invitation is sent.
     invite_after: tuple[float, ...] = (0.0, 0.25, 0.75, 1.75)
     #: Seconds after which an address check is sent.

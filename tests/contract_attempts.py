@@ -151,6 +151,7 @@ class AttemptContract(StoreCase):
             one, other = self.two()
             attempt = self.begun(one, other)
             self.done(self.store.accept_attempt(other, attempt, Given(), NOW))
+            self.done(self.store.attempt(one, attempt, NOW))
             for now in (NOW + 0.6, NOW + 1.3):
                 self.done(self.store.attempts_due(now))
             self.assertEqual(self.done(self.store.attempt(one, attempt, NOW + 1.3)).state, expected)

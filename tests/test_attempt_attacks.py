@@ -67,5 +67,6 @@ class VictimTests(ServerCase):
                 self.server.deliver(self.a.observation(self.server, attempt, port), (AT_A[0], 0), port), []
             )
         self.observe(self.b, attempt, ("203.0.113.2", 50000))
+        self.ask(self.a, "GET", f"/attempts/{attempt}")
         self.server.reactor.advance(2)
         self.assertEqual(self.ask(self.b, "GET", f"/attempts/{attempt}")["code"], "udp-blocked")

@@ -273,7 +273,8 @@ class RestoreTests(AttemptCase):
         kept = self.noted[-1]
         self.make()
         self.table.restore([kept], NOW + 5)  # type: ignore[list-item]
-        self.assertEqual(self.see(A, attempt, NOW + 5.5).state, AttemptState.OBSERVING)
+        for client in (A, B):
+            self.assertEqual(self.see(client, attempt, NOW + 5).state, AttemptState.OBSERVING)
         self.table.due(NOW + 5.6)
         self.assertEqual(self.see(A, attempt, NOW + 5.6).state, AttemptState.OBSERVING)
         self.table.due(NOW + 6.3)

@@ -53,6 +53,31 @@ class StrategyTests(AttemptCase):
         self.table.facilities = RELAY
         self.assertEqual(self.strategy((AT_A, AT_A), (), NOW + 0.6), (Strategy.RELAY, None))
 
+    def test_client_that_may_not_know_the_attempt_is_waited_for(self) -> None:
+        """
+        The answer with the attempt's id may have been lost. From its first request on it has 1.3 s; without one, the
+        attempt fails 5.3 s after both took part.
+        """
+        for asked_at, fails_at in ((0.5, 1.8), (3.0, 4.3), (None, 5.3)):
+            self.make()
+            attempt = self.joined()
+            self.observe(B, attempt, AT_B, AT_B)
+            if asked_at is not None:
+                self.assertEqual(self.see(A, attempt, NOW + asked_at).state, AttemptState.OBSERVING)
+            moments = []
+            for now in (NOW + 0.6, NOW + 1.3, NOW + fails_at - 0.01, NOW + fails_at):
+                self.table.due(now)
+                moments.append(self.see(B, attempt, now).state)
+            self.assertEqual(moments, [AttemptState.OBSERVING] * 3 + [AttemptState.FAILED])
+
+    def test_late_observation_of_such_a_client(self) -> None:
+        """The attempt goes on as if nothing had been lost."""
+        attempt = self.joined()
+        self.observe(B, attempt, AT_B, AT_B)
+        self.table.due(NOW + 1.3)
+        self.attempts.observe(A, attempt, 1, int((NOW + 2) * 1000), 0, AT_A, NOW + 2)
+        self.assertEqual(self.see(B, attempt, NOW + 2).state, AttemptState.GO)
+
     def test_sides_without_a_common_family_need_a_relay(self) -> None:
         """IPv4 alone on one side, IPv6 alone on the other."""
         six = ("2001:db8::1", 4000)

@@ -8,12 +8,11 @@ any number of them. The reactor and treq are given, never imported.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from http.cookiejar import DefaultCookiePolicy
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from random import SystemRandom
 from typing import Any
 
 from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
@@ -111,7 +110,8 @@ class RendezvousClient:
         pool = HTTPConnectionPool(reactor)
         agent = Agent.usingEndpointFactory(reactor, Endpoints(reactor), pool=pool)
         # The server has no cookies. Those of another one would be kept without a bound, and sent with each request.
-        no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
+        # Any jar will do; later versions of treq have a type of their own.
+        no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         client = cls(base_url, HTTPClient(agent, cookiejar=no_cookies), reactor, timeout)
         client._pool = pool
         return client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -32,9 +33,13 @@ def measured(name: str, runs: int, others: int) -> Result:
 
 def results(names: list[str], runs: int, others: int, jobs: int) -> Iterator[Result]:
     """Measure cells, some at the same time, each in a process of its own."""
-    with ProcessPoolExecutor(jobs) as pool:
+    # Ctrl-C ends these processes, too. Otherwise each would go on with the next cell.
+    pool = ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL))
+    try:
         for done in as_completed([pool.submit(measured, name, runs, others) for name in names]):
             yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def selected(patterns: list[str]) -> list[str]:

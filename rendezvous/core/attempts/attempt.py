@@ -100,6 +100,7 @@ class Side:
     :ivar version: grows with each change that this side can see.
     :ivar shown: a hash of what this side sees.
     :ivar changes: how often this side has changed what the other one may see.
+    :ivar informed: when the client has first shown that it knows the attempt; ``None`` until then.
     """
 
     client_id: bytes
@@ -112,6 +113,7 @@ class Side:
     version: int = 1
     shown: int = 0
     changes: int = 0
+    informed: float | None = None
 
     def see(self, round: int, port: int, address: Address) -> bool:
         """

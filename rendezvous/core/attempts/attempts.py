@@ -166,6 +166,7 @@ class Attempts:
         if not 1 <= round <= min(attempt.round + 1, self._table.limits.rounds):
             return PulseCode.UNKNOWN
         side.latest[port] = time
+        side.informed = now if side.informed is None else side.informed
         is_of_use = round >= attempt.round and port < self._table.facilities.udp_ports
         if is_of_use and side.changes < self._table.limits.changes and side.see(round, port, address):
             side.changes += 1
@@ -203,6 +204,10 @@ class Attempts:
         side = None if attempt is None else attempt.side_of(client_id)
         if attempt is None or side is None:
             raise NotFound("There is no such attempt, or it is over.", code="no-such-attempt")
+        if side.informed is None:
+            side.informed = now
+            # The moment of a refusal depends on it.
+            self._table.changed(attempt, now, is_urgent=False)
         return attempt, side
 
     def _give(self, attempt: Attempt, side: Side, given: Given, now: float) -> None:
