@@ -67,7 +67,8 @@ def _may_start(attempt: Attempt, code: str | None, now: float, limits: AttemptLi
         # That there is no direct path is only said later: a mapped candidate may still come.
         ports = facilities.udp_ports
         return code is None and ports > 0 and all(side.is_whole(1, ports) for side in attempt)
-    if code is None or now >= (joined + limits.last_patience if facilities.has_relay else _refusal(attempt, joined, limits)):
+    last = joined + limits.last_patience if facilities.has_relay else _refusal(attempt, joined, limits)
+    if code is None or now >= last:
         return True
     # Without a relay the attempt would fail: what shows a way, an observation or a candidate, may be late because a
     # packet was lost.
