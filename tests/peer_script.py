@@ -10,7 +10,7 @@ datagrams, which are signed again, so that they are taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 
 from rendezvous.core.addresses import Address
@@ -25,6 +25,7 @@ from rendezvous.core.punching.probes import Data, Probe, ProbeType
 from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.rounds import Round
 from rendezvous.wire.probe import PairCodec
+from tests._scripts import records
 
 __all__ = ["SAMPLES", "play"]
 
@@ -67,15 +68,6 @@ SAMPLES = (
     PairCodec(KEY, attempt_of(0), True).encode_data(Data(1 << 47, b"")),
 )
 """Datagrams of a peer."""
-
-
-def records(script: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the records of a script."""
-    position = 1
-    while position + 1 < len(script):
-        end = position + 2 + script[position + 1]
-        yield script[position], script[position + 2 : end]
-        position = end
 
 
 class Player:

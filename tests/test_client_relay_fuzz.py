@@ -7,25 +7,16 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests._scripts import scripts
 from tests.turn_script import SAMPLES, play
 
-samples = st.sampled_from(SAMPLES)
-frames = st.one_of(
-    samples,
-    st.binary(max_size=60),
-    st.tuples(samples, st.integers(0, 100), st.integers(0, 255)).map(
-        lambda drawn: drawn[0][: drawn[1]] + bytes((drawn[2],)) + drawn[0][drawn[1] + 1 :]
-    ),
-)
-scripts = st.tuples(st.integers(0, 3), st.lists(st.tuples(st.integers(0, 255), frames), max_size=20)).map(
-    lambda drawn: bytes((drawn[0],)) + b"".join(bytes((action, len(frame))) + frame for action, frame in drawn[1])
-)
+SCRIPTS = scripts(SAMPLES, firsts=4, most=20)
 
 
 class AnythingTests(SynchronousTestCase):
     """Any script leaves the client as it has to be."""
 
-    @given(scripts)
+    @given(SCRIPTS)
     def test_any_frames_in_any_order(self, script: bytes) -> None:
         """Answers that nobody asked for, wrong ones and signed ones, while datagrams and time pass."""
         play(script)

@@ -7,25 +7,16 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests._scripts import scripts
 from tests.peer_script import SAMPLES, Player, play
 
-samples = st.sampled_from(SAMPLES)
-datagrams = st.one_of(
-    samples,
-    st.binary(max_size=70),
-    st.tuples(samples, st.integers(0, 63), st.integers(0, 255)).map(
-        lambda drawn: drawn[0][: drawn[1]] + bytes((drawn[2],)) + drawn[0][drawn[1] + 1 :]
-    ),
-)
-scripts = st.tuples(st.integers(0, 15), st.lists(st.tuples(st.integers(0, 255), datagrams), max_size=40)).map(
-    lambda drawn: bytes((drawn[0],)) + b"".join(bytes((action, len(data))) + data for action, data in drawn[1])
-)
+SCRIPTS = scripts(SAMPLES, firsts=16, most=40)
 
 
 class AnythingTests(SynchronousTestCase):
     """Any script leaves a side as it has to be."""
 
-    @given(scripts)
+    @given(SCRIPTS)
     def test_any_datagrams_in_any_order(self, script: bytes) -> None:
         """Probes, acknowledgements and data that are signed, copies of them, and time that passes."""
         play(script)

@@ -7,7 +7,6 @@ action (1 byte), a size (1 byte) and as many bytes, or as many as are left. Any 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -15,6 +14,7 @@ from rendezvous.client.relay import Relay
 from rendezvous.client.relay.allocation import MAX_CHANNELS, MAX_PERMISSIONS
 from rendezvous.wire.stun import Message, MessageClass
 from rendezvous.wire.turn import Method, Name, encode, encode_channel_data
+from tests._scripts import records
 from tests._turn_case import ONE_WAY, REALM, SERVER, MemoryTurn, TurnReactor, ice_servers, sealed
 
 __all__ = ["SAMPLES", "play"]
@@ -43,15 +43,6 @@ SAMPLES = (
     encode_channel_data(0x4000, b"hello", padded=True),
 )
 """Frames that a server sends, their transaction ids zero."""
-
-
-def records(script: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the records of a script."""
-    position = 1
-    while position + 1 < len(script):
-        end = position + 2 + script[position + 1]
-        yield script[position], script[position + 2 : end]
-        position = end
 
 
 class Player:

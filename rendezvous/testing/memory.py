@@ -330,7 +330,6 @@ class MemoryServer:
         assert len(stopped) == 1, "the server is still stopping"
         if isinstance(stopped[0], Failure):
             stopped[0].raiseException()
-        self.reactor.advance(0)
         assert not self.reactor.getDelayedCalls(), self.reactor.getDelayedCalls()
 
     def deliver(self, datagram: bytes, source: Address = ("198.51.100.7", 40000), port: int = 0) -> list[bytes]:

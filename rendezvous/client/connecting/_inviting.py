@@ -16,7 +16,7 @@ from rendezvous.client.attempts import LONGEST_WAIT, Invitation
 from rendezvous.client.connecting._host import Host
 from rendezvous.client.errors import ClientError, ClientGone, NotOffered, NotRegistered
 from rendezvous.client.keepalive import KeepAlive
-from rendezvous.core.budget import Budget
+from rendezvous.core.tokenbucket import TokenBucket
 
 __all__ = ["Invitations"]
 
@@ -72,7 +72,7 @@ class Invitations:
         self._hint: IDelayedCall | None = None
         self._since: int | None = None
         self._seen: dict[bytes, None] = {}
-        self._questions, self._hints = Budget(QUESTION_RATE, QUESTIONS), Budget(HINT_RATE, HINTS)
+        self._questions, self._hints = TokenBucket(QUESTION_RATE, QUESTIONS), TokenBucket(HINT_RATE, HINTS)
         self._stopping: Deferred[None] = succeed(None)
 
     def start(self) -> None:
@@ -178,7 +178,7 @@ class Invitations:
             self._answered()
             # The connection of this answer can be used again in the next turn of the reactor.
             await deferLater(self._host.reactor, 0)
-            while not self._questions.spend(self._host.now()):
+            while not self._questions.take(self._host.now()):
                 await deferLater(self._host.reactor, 1 / QUESTION_RATE)
             for invitation in found[:MAX_INVITATIONS]:
                 self._since = max(invitation.seq, self._since or 0)
@@ -212,7 +212,7 @@ class Invitations:
 
     def _hinted(self, attempt: bytes) -> None:
         """An invitation has come by datagram: a pause is over, or a request that waits may have lost its answer."""
-        if attempt in self._seen or not self._hints.spend(self._host.now()):
+        if attempt in self._seen or not self._hints.take(self._host.now()):
             return
         if self._pause is not None:
             self._pause.cancel()

@@ -11,8 +11,8 @@ from rendezvous.client._signing import Signer
 from rendezvous.client._timer import Timer
 from rendezvous.client.connecting._endpoints import SocketEndpoint
 from rendezvous.core.addresses import Address
-from rendezvous.core.budget import Budget
 from rendezvous.core.presence.states import PulseCode
+from rendezvous.core.tokenbucket import TokenBucket
 from rendezvous.wire.signed import ShortKind
 
 __all__ = ["Observer"]
@@ -58,7 +58,7 @@ class Observer:
         self._began = 0.0
         self._timer = Timer(reactor, self._ask)
         self._times: list[float] = []
-        self._checks = Budget(CHECK_RATE, CHECKS)
+        self._checks = TokenBucket(CHECK_RATE, CHECKS)
         self._is_over = False
         self.round_trip: float | None = None
 
@@ -97,7 +97,7 @@ class Observer:
         if short is None:
             return False
         wanted = short.kind is ShortKind.ADDRESS_CHECK and short.attempt == self._attempt and not self._is_over
-        if wanted and self._checks.spend(self._reactor.seconds()):
+        if wanted and self._checks.take(self._reactor.seconds()):
             endpoint.send(self._signer.answer(short), source)
         return True
 

@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from rendezvous.client.attempts import Attempt, AttemptState
 from rendezvous.client.connecting._host import ASK_TIMES, Host
 from rendezvous.client.errors import ClientError, ConnectFailed, NotFound, ServerUnreachable
-from rendezvous.core.budget import Budget
 from rendezvous.core.connect import Candidate, Via
+from rendezvous.core.tokenbucket import TokenBucket
 
 __all__ = ["GIVE_UP", "RETRY", "AttemptRequests"]
 
@@ -57,7 +57,7 @@ class AttemptRequests:
         self._named: list[Candidate] = []
         self._wanted: list[Candidate] = []
         self._is_naming = False
-        self._views = Budget(VIEW_RATE, VIEWS)
+        self._views = TokenBucket(VIEW_RATE, VIEWS)
 
     @property
     def seconds(self) -> float:
@@ -152,7 +152,7 @@ class AttemptRequests:
         pause, trouble = 0.0, None
         while True:
             await deferLater(self._host.reactor, pause)
-            while not self._views.spend(self._host.now()):
+            while not self._views.take(self._host.now()):
                 await deferLater(self._host.reactor, RETRY)
             asked = self.seconds
             if asked > GIVE_UP:

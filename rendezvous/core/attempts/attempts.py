@@ -166,7 +166,7 @@ class Attempts:
         if not 1 <= round <= min(attempt.round + 1, self._table.limits.rounds):
             return PulseCode.UNKNOWN
         side.latest[port] = time
-        side.informed = now if side.informed is None else side.informed
+        self._note_informed(attempt, side, now)
         is_of_use = round >= attempt.round and port < self._table.facilities.udp_ports
         if is_of_use and side.changes < self._table.limits.changes and side.see(round, port, address):
             side.changes += 1
@@ -204,11 +204,14 @@ class Attempts:
         side = None if attempt is None else attempt.side_of(client_id)
         if attempt is None or side is None:
             raise NotFound("There is no such attempt, or it is over.", code="no-such-attempt")
+        self._note_informed(attempt, side, now)
+        return attempt, side
+
+    def _note_informed(self, attempt: Attempt, side: Side, now: float) -> None:
+        """Note that a client knows an attempt. There is nothing to write: after a restart it shows that anew."""
         if side.informed is None:
             side.informed = now
-            # The moment of a refusal depends on it.
-            self._table.changed(attempt, now, is_urgent=False)
-        return attempt, side
+            self._table.schedule(attempt, now)  # The moment of a refusal depends on it.
 
     def _give(self, attempt: Attempt, side: Side, given: Given, now: float) -> None:
         """:raises Conflict: ``too-many-changes``."""

@@ -67,19 +67,20 @@ def _may_start(attempt: Attempt, code: str | None, now: float, limits: AttemptLi
         # That there is no direct path is only said later: a mapped candidate may still come.
         ports = facilities.udp_ports
         return code is None and ports > 0 and all(side.is_whole(1, ports) for side in attempt)
-    if code is None or now >= (joined + limits.last_patience if facilities.has_relay else _refusal(attempt, limits)):
+    last = joined + limits.last_patience if facilities.has_relay else _refusal(attempt, joined, limits)
+    if code is None or now >= last:
         return True
     # Without a relay the attempt would fail: what shows a way, an observation or a candidate, may be late because a
     # packet was lost.
     return facilities.has_relay and not any(side.checks for side in attempt)
 
 
-def _refusal(attempt: Attempt, limits: AttemptLimits) -> float:
+def _refusal(attempt: Attempt, joined: float, limits: AttemptLimits) -> float:
     """
+    :param joined: when both sides took part.
     :returns: when it is said that there is no direct path, without a relay. A client that may not know the attempt yet,
         because the answer over HTTP was lost, has not been able to send an observation.
     """
-    joined = attempt.joined or 0.0
     informed = (joined + limits.uninformed if side.informed is None else side.informed for side in attempt)
     return max(joined, *informed) + limits.last_patience
 
@@ -130,7 +131,7 @@ def due_at(attempt: Attempt, now: float, limits: AttemptLimits) -> float:
         moments = [attempt.begun + limits.lifetime]
         if attempt.state is AttemptState.OBSERVING:
             steps = (attempt.joined + limits.patience, attempt.joined + limits.last_patience)
-            moments.append(next((step for step in steps if now < step), _refusal(attempt, limits)))
+            moments.append(next((step for step in steps if now < step), _refusal(attempt, attempt.joined, limits)))
         if attempt.next_round is not None:
             moments.append(attempt.next_round + limits.patience)
     for side in attempt:

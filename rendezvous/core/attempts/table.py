@@ -123,7 +123,7 @@ class AttemptTable:
             if attempt_id in self._by_id:
                 # It was reported when it was settled. What is written then counts what is sent here.
                 found += sends(attempt, now, self.limits)
-                self._schedule(attempt, now)
+                self.schedule(attempt, now)
         outcomes, self._outcomes = self._outcomes, Counter()
         return Due(found, self._due[0][0] if self._due else None, outcomes)
 
@@ -150,7 +150,7 @@ class AttemptTable:
                 side.version += RESTART_STEP
                 side.latest = dict.fromkeys(range(2), begun_at)
                 side.shown = hash(view(attempt, side, self._key_of, self.limits, self.facilities))
-            self._schedule(attempt, now)
+            self.schedule(attempt, now)
 
     # For the verbs
 
@@ -299,7 +299,7 @@ class AttemptTable:
                 side.shown = shown
                 self.notify(AttemptSide(attempt.id.hex(), side.role))
         (self._note if is_urgent else self._touch)(attempt)
-        self._schedule(attempt, now)
+        self.schedule(attempt, now)
 
     def conclude(self, attempt: Attempt, state: AttemptState, now: float, outcome: str | None = None) -> None:
         """
@@ -325,7 +325,8 @@ class AttemptTable:
         self._shares.remove(attempt.source)
         self._note(Removed(attempt))
 
-    def _schedule(self, attempt: Attempt, now: float) -> None:
+    def schedule(self, attempt: Attempt, now: float) -> None:
+        """Note when something has to be done about an attempt next."""
         before = self._due[0] if self._due else None
         self._due.discard((attempt.due, attempt.id))
         attempt.due = due_at(attempt, now, self.limits)

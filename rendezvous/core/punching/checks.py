@@ -12,11 +12,11 @@ from collections.abc import Iterable
 import attrs
 
 from rendezvous.core.addresses import Address
-from rendezvous.core.budget import Budget
 from rendezvous.core.connect import CandidateKind
 from rendezvous.core.punching.actions import Action, Send
 from rendezvous.core.punching.pairs import Local, Pair
 from rendezvous.core.punching.probes import NEW_PATH, Codec, Data, Probe, ProbeType, RandomSource, Window
+from rendezvous.core.tokenbucket import TokenBucket
 from rendezvous.errors import WireError
 
 __all__ = ["ANSWER_RATE", "Checks", "Heard"]
@@ -81,7 +81,7 @@ class Checks:
         self.data_window = Window()
         self._window = Window()
         self._outstanding: dict[bytes, _Outstanding] = {}
-        self._answers, self._checks = Budget(ANSWER_RATE, ANSWER_RATE), Budget(ANSWER_RATE, ANSWER_RATE)
+        self._answers, self._checks = TokenBucket(ANSWER_RATE, ANSWER_RATE), TokenBucket(ANSWER_RATE, ANSWER_RATE)
 
     def add(self, local: Local, address: Address, kind: CandidateKind) -> Pair:
         """:returns: the pair; it is made if it is not there."""
@@ -164,7 +164,7 @@ class Checks:
             if message.type is ProbeType.PROBE_ACK:
                 acknowledged = self._acknowledged(now, pair, local, source, message)
             elif message.type is ProbeType.PROBE:
-                if not self._answers.spend(now):
+                if not self._answers.take(now):
                     return Heard(message, pair)
                 actions.append(self._answer(local, source, message))
         if pair is not None and not pair.valid and self._may_check(now, pair):
@@ -217,7 +217,7 @@ class Checks:
 
     def _may_check(self, now: float, pair: Pair) -> bool:
         """:returns: whether a pair on which the peer was heard is probed now."""
-        return (pair.probed is None or now - pair.probed >= CHECK_INTERVAL) and self._checks.spend(now)
+        return (pair.probed is None or now - pair.probed >= CHECK_INTERVAL) and self._checks.take(now)
 
 
 def _note_kind(pair: Pair, local: Local, message: Probe) -> None:

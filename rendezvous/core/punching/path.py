@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rendezvous.core.addresses import Address
-from rendezvous.core.budget import Budget
 from rendezvous.core.connect import Via
 from rendezvous.core.punching.actions import Action, AttemptDue, Closed, Deliver, Lost, PathChanged
 from rendezvous.core.punching.checks import Heard
@@ -31,6 +30,7 @@ from rendezvous.core.punching.puncher import Puncher
 from rendezvous.core.punching.renewal import Renewal
 from rendezvous.core.punching.silence import Silence, Step
 from rendezvous.core.punching.spares import MAX_SPARE, has_failed, is_better, probe_due, proven_at, spare
+from rendezvous.core.tokenbucket import TokenBucket
 
 __all__ = ["KEEP_ALIVE", "Path"]
 
@@ -71,7 +71,7 @@ class Path:
         # The pair that this side nominates, and the one that the other side has nominated and that is not valid yet.
         self._nomination: Nomination | None = None
         self._proposed: Pair | None = None
-        self._changes = Budget(CHANGE_RATE, CHANGES)
+        self._changes = TokenBucket(CHANGE_RATE, CHANGES)
         self._byes, self._bye_at = 0, 0.0
 
     # What the caller does.
@@ -271,7 +271,7 @@ class Path:
             self._proposed = pair
         if self._proposed is pair and pair.valid:
             self._proposed = None
-            if pair is not self._pair and self._changes.spend(now):
+            if pair is not self._pair and self._changes.take(now):
                 self._use(now, puncher, pair, actions)
 
     def _leave(self, now: float, puncher: Puncher, pair: Pair, actions: list[Action]) -> None:
