@@ -28,6 +28,7 @@ __all__ = [
     "Unavailable",
     "Unsupported",
     "UnsupportedMedia",
+    "UpgradeRequired",
     "WireError",
 ]
 
