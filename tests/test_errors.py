@@ -25,6 +25,7 @@ STABLE = {
     "Unauthorized": (401, "unauthorized", None),
     "Unavailable": (503, "unavailable", 5),
     "UnsupportedMedia": (415, "unsupported-media-type", None),
+    "UpgradeRequired": (426, "upgrade-required", None),
 }
 
 

@@ -147,7 +147,7 @@ class PlaceTests(NatlabCase):
         observers = self.observers()
         one, two = (observers.open(f"host-{name}", f"2a11:7:{number}::2") for name, number in (("a", 1), ("b", 2)))
         server = observers.open("server", SERVER_IPV6, 3478)
-        self.assertEqual(delivered(one, (SERVER_IPV6, 3478), [server]), one.getsockname()[:2])
+        self.assertEqual(delivered(one, (SERVER_IPV6, 3478), [server], tries=20), one.getsockname()[:2])
         self.assertIsNone(delivered(one, two.getsockname()[:2], [two]))
         two.sendto(b"open", one.getsockname()[:2])
         self.assertEqual(delivered(one, two.getsockname()[:2], [two]), one.getsockname()[:2])

@@ -44,7 +44,9 @@ def delivered(
         try:
             source.sendto(tag, target)
         except OSError:
-            return None
+            # A route of IPv6 may need a moment after its link came up.
+            time.sleep(wait)
+            continue
         end = time.monotonic() + wait
         while (left := end - time.monotonic()) > 0:
             for _, data, seen in arrived(watched, left):
