@@ -69,7 +69,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_parts(self) -> None:
         """With an id and data, or without."""
-        self.assertEqual(message("keep-alive", None, 7), '{"id":"7","event":"keep-alive"}')
-        self.assertEqual(message("open", {"peerId": "é"}), '{"event":"open","data":{"peerId":"é"}}')
+        self.assertEqual(message("keep-alive", None, 7), b'{"id":"7","event":"keep-alive"}')
+        self.assertEqual(message("open", {"peerId": "é"}), '{"event":"open","data":{"peerId":"é"}}'.encode())
         self.assertEqual(json.loads(message("answer", b'{"a":1}', 2)), {"id": "2", "event": "answer", "data": {"a": 1}})
         self.assertEqual(json.loads(PONG), {"event": "pong"})

@@ -1,17 +1,63 @@
-"""Frames of WebSockets that hold a whole text, beside those of wsproto."""
+"""Frames of WebSockets, beside those of wsproto."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import Ping, Pong, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.wire.frames import PING, span, text_frame, whole_pong, whole_text
+from rendezvous.wire.frames import PING, Frames, span, text_frame, whole_pong, whole_text
 
 TEXTS = st.text(max_size=300) | st.integers(0, 70_000).map("é".__mul__)
+
+
+#: What a client sends, each as the frames of wsproto.
+SENDINGS = st.lists(
+    st.one_of(
+        st.builds(TextMessage, data=st.text(max_size=200), message_finished=st.booleans()),
+        st.builds(BytesMessage, data=st.binary(max_size=30), message_finished=st.booleans()),
+        st.builds(Ping, payload=st.binary(max_size=20)),
+        st.builds(Pong, payload=st.binary(max_size=20)),
+    ),
+    max_size=8,
+)
+
+
+def by_hand(sent: list[Event]) -> bytes:
+    """:returns: the frames, also where a client may not send them one after the other."""
+    opcodes = {TextMessage: 1, BytesMessage: 2, Ping: 9, Pong: 10}
+    made = b""
+    for event in sent:
+        payload = event.payload if isinstance(event, (Ping, Pong)) else event.data  # type: ignore[attr-defined]
+        payload = payload.encode() if isinstance(payload, str) else bytes(payload)
+        first = opcodes[type(event)] | (0x80 if getattr(event, "message_finished", True) else 0)
+        size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+        made += bytes((first,)) + size + bytes(4) + payload
+    return made
+
+
+def said(event: str | Event) -> object:
+    """:returns: what an event says, whoever has made it."""
+    if isinstance(event, str):
+        return ("text", event, True)
+    if isinstance(event, Message):
+        return ("text" if isinstance(event, TextMessage) else "bytes", event.data, event.message_finished)
+    return "pong" if isinstance(event, Pong) else event  # Its payload is of no interest.
+
+
+def joined(events: list[object]) -> list[object]:
+    """:returns: the same, with pieces of one message put together: where they are cut depends on the reading."""
+    made: list[object] = []
+    for event in events:
+        last = made[-1] if made else None
+        if isinstance(event, tuple) and isinstance(last, tuple) and last[0] == event[0] and not last[2]:
+            made[-1] = (event[0], last[1] + event[1], event[2])
+        else:
+            made.append(event)
+    return made
 
 
 def masked(text: str) -> bytes:
@@ -26,11 +72,11 @@ class TextFrameTests(SynchronousTestCase):
         """Also where the length needs two bytes, or eight."""
         for size in (0, 1, 125, 126, 127, 65_535, 65_536, 70_000):
             text = "a" * size
-            self.assertEqual(text_frame(text), Connection(ConnectionType.SERVER).send(TextMessage(text)))
+            self.assertEqual(text_frame(text.encode()), Connection(ConnectionType.SERVER).send(TextMessage(text)))
 
     def test_length_is_that_in_utf_8(self) -> None:
         """Of 63 characters of two bytes each, it is 126."""
-        self.assertEqual(text_frame("é" * 63)[:4], b"\x81\x7e\x00\x7e")
+        self.assertEqual(text_frame(("é" * 63).encode())[:4], b"\x81\x7e\x00\x7e")
 
 
 class WholeTextTests(SynchronousTestCase):
@@ -60,7 +106,7 @@ class WholeTextTests(SynchronousTestCase):
         good = masked("hello")
         for first in set(range(256)) - {0x81}:
             self.assertIsNone(whole_text(bytes((first,)) + good[1:], 0))
-        self.assertIsNone(whole_text(text_frame("hello"), 0))
+        self.assertIsNone(whole_text(text_frame(b"hello"), 0))
         self.assertIsNone(whole_text(b"\x81\xfe\x00\x05" + good[2:], 0))
         self.assertIsNone(whole_text(b"\x81\xff" + (5).to_bytes(8, "big") + good[2:], 0))
         self.assertIsNone(whole_text(b"\x81\x82\0\0\0\0\xff\xff", 0))
@@ -117,3 +163,51 @@ class SpanTests(SynchronousTestCase):
     def test_longest_length(self) -> None:
         """It is what it says it is, even if no frame may be as long."""
         self.assertEqual(span(b"\x81\xff" + b"\xff" * 8, 0), 14 + (1 << 64) - 1)
+
+
+class FramesTests(SynchronousTestCase):
+    """Beside a connection of wsproto, which reads the same bytes."""
+
+    @given(SENDINGS, st.lists(st.integers(1, 60), max_size=20), st.integers(0, 200))
+    def test_events_are_those_of_wsproto(self, sent: list[Event], cuts: list[int], spoilt: int) -> None:
+        """In whatever pieces the bytes arrive, and if one of them is wrong; until the first error."""
+        data = bytearray(by_hand(sent))
+        if spoilt < len(data):
+            data[spoilt] ^= 0x71
+        frames, plain = Frames(), Connection(ConnectionType.SERVER)
+        ours: list[object] = []
+        for cut in [*cuts, len(data)]:
+            piece, data = bytes(data[:cut]), data[cut:]
+            frames.receive(piece)
+            ours += map(said, frames.events())
+            plain.receive_data(piece)
+        theirs = list(map(said, plain.events()))
+        error = next((at for at, event in enumerate(theirs) if isinstance(event, CloseConnection)), len(theirs))
+        self.assertEqual(joined(ours)[: len(joined(theirs[: error + 1]))], joined(theirs[: error + 1]))
+        if error == len(theirs):
+            self.assertEqual(joined(ours), joined(theirs))
+
+    @given(SENDINGS)
+    def test_events_may_be_taken_one_at_a_time(self, sent: list[Event]) -> None:
+        """As a socket does that waits for its turn in between."""
+        data = by_hand(sent)
+        at_once, one_by_one = Frames(), Frames()
+        at_once.receive(data)
+        one_by_one.receive(data)
+        found = []
+        while (event := next(one_by_one.events(), None)) is not None:
+            found.append(said(event))
+            if isinstance(event, CloseConnection):
+                break
+        everything = list(map(said, at_once.events()))
+        self.assertEqual(joined(found), joined(everything[: len(found)]))
+        if not any(isinstance(event, CloseConnection) for event in found):
+            self.assertEqual(len(found), len(everything))
+
+    def test_nothing_is_read_behind_the_end(self) -> None:
+        """What comes behind the other side's close is dropped."""
+        frames = Frames()
+        frames.receive(b"\x88\x82\0\0\0\0\x03\xe8" + b"\x81\x81\0\0\0\0a")
+        self.assertEqual([type(event) for event in frames.events()], [CloseConnection])
+        frames.receive(b"\x81\x81\0\0\0\0b")
+        self.assertEqual(list(frames.events()), [])

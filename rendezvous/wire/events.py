@@ -45,7 +45,7 @@ class Ping:
 
 
 #: The answer to :class:`Ping`.
-PONG = '{"event":"pong"}'
+PONG = b'{"event":"pong"}'
 
 
 def decode(text: str) -> Authenticate | Watch | Ping | None:
@@ -76,7 +76,7 @@ def decode(text: str) -> Authenticate | Watch | Ping | None:
     return Ping() if kind == "ping" else None
 
 
-def message(event: str, data: bytes | dict[str, Any] | None = None, id: int | None = None) -> str:
+def message(event: str, data: bytes | dict[str, Any] | None = None, id: int | None = None) -> bytes:
     """
     Write a message of the server.
 
@@ -88,4 +88,4 @@ def message(event: str, data: bytes | dict[str, Any] | None = None, id: int | No
         parts.insert(0, b'"id":"%d"' % id)
     if data is not None:
         parts.append(b'"data":' + (data if isinstance(data, bytes) else orjson.dumps(data)))
-    return (b"{%b}" % b",".join(parts)).decode()
+    return b"{%b}" % b",".join(parts)

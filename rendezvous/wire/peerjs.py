@@ -18,15 +18,15 @@ LEAVE = "LEAVE"
 _FORWARDED = frozenset({"OFFER", "ANSWER", "CANDIDATE", "LEAVE", "EXPIRE"})
 
 #: The first answer to a peer whose id is its own.
-OPEN = '{"type":"OPEN"}'
+OPEN = b'{"type":"OPEN"}'
 
 #: The answer to a peer whose id another one has.
-ID_TAKEN = '{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}'
+ID_TAKEN = b'{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}'
 
 
-def error(words: str) -> str:
+def error(words: str) -> bytes:
     """:returns: the last message to a peer that is refused."""
-    return orjson.dumps({"type": "ERROR", "payload": {"msg": words}}).decode()
+    return orjson.dumps({"type": "ERROR", "payload": {"msg": words}})
 
 
 def decode(text: str, source: str) -> Message | str | None:
@@ -54,9 +54,9 @@ def decode(text: str, source: str) -> Message | str | None:
     return Message(kind, source, target, None if payload is None else orjson.dumps(payload))
 
 
-def encode(message: Message) -> str:
+def encode(message: Message) -> bytes:
     """:returns: what the receiver of a message gets."""
     fields: Mapping[str, Any] = {"type": message.kind, "src": message.source, "dst": message.target}
     if message.payload is not None:
         fields = {**fields, "payload": orjson.Fragment(message.payload)}
-    return orjson.dumps(fields).decode()
+    return orjson.dumps(fields)

@@ -55,7 +55,7 @@ class Ping:
 
 
 #: The answer to :class:`Ping`.
-PONG = '{"type":"pong"}'
+PONG = b'{"type":"pong"}'
 
 
 def decode(text: str) -> Subscribe | Publish | Ping | None:
@@ -84,13 +84,13 @@ def decode(text: str) -> Subscribe | Publish | Ping | None:
     return Ping() if kind == "ping" else None
 
 
-def delivered(publish: Publish, subscribers: int) -> str:
+def delivered(publish: Publish, subscribers: int) -> bytes:
     """
     :param subscribers: of the topic, the sender included.
-    :returns: what each of them gets.
+    :returns: what each of them gets, in UTF-8.
     """
     if publish.dialect is Dialect.TRYSTERO:
         message = {"topic": publish.topic, "payload": publish.message["payload"]}
     else:
         message = {**publish.message, "clients": subscribers}
-    return orjson.dumps(message).decode()
+    return orjson.dumps(message)

@@ -212,8 +212,8 @@ class _Conversation:
         if self._is_open:
             self._server.peers.leave(self._peer, self._socket)
 
-    def _refuse(self, text: str) -> None:
-        self._socket.send(text_frame(text))
+    def _refuse(self, message: bytes) -> None:
+        self._socket.send(text_frame(message))
         self._socket.close(CloseReason.POLICY_VIOLATION)
 
     def _arrive(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
 from zope.interface import implementer
@@ -25,11 +24,11 @@ from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import RendezvousError
 from rendezvous.limits import SocketLimits
 from rendezvous.web.sending import SMALL, STALL_TIME, Sender, Stalled
-from rendezvous.web.sockets.frames import Batch, Frames
+from rendezvous.web.sockets.batch import Batch
 from rendezvous.web.transports import send_at_once
 from rendezvous.web.turns import Turns
 from rendezvous.web.waiting import fires_within
-from rendezvous.wire.frames import PING
+from rendezvous.wire.frames import PING, Frames
 
 __all__ = ["CLOSE_TIME", "Conversation", "Socket"]
 
@@ -147,9 +146,8 @@ class Socket(StreamProtocol):
         self._is_over = True
         self._stop_later()
         self.flush()
-        if self._frames.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
-            self.transport.write(self._frames.wire.send(CloseConnection(code, reason)))
-        if self._frames.state is ConnectionState.CLOSED:
+        self.transport.write(self._frames.close(code, reason))
+        if self._frames.is_closed:
             self.transport.loseConnection()
         else:
             # To close at once, with unread bytes in the kernel, would reset the connection before the code is read.
@@ -280,7 +278,7 @@ class Socket(StreamProtocol):
     def _read_frames(self) -> None:
         for number, event in enumerate(self._frames.events(), 1):
             rest = self._take(event)
-            if self._frames.state is ConnectionState.CLOSED:
+            if self._frames.is_closed:
                 return
             if rest > 0 and not self._is_over:
                 self._wait_for(rest)
@@ -325,7 +323,7 @@ class Socket(StreamProtocol):
             cost = self._add(event)
         elif isinstance(event, Ping):
             if not self._is_over:
-                self.transport.write(self._frames.wire.send(event.response()))
+                self.transport.write(self._frames.pong(event))
         elif isinstance(event, CloseConnection):
             self._closed(event)
         elif not isinstance(event, Pong):  # pragma: no cover
@@ -364,7 +362,7 @@ class Socket(StreamProtocol):
             return 0.0
 
     def _closed(self, event: CloseConnection) -> None:
-        if self._frames.state is ConnectionState.CLOSED:
+        if self._frames.is_closed:
             self._stop_later()
             self.transport.loseConnection()
         else:

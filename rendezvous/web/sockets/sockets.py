@@ -15,7 +15,7 @@ from rendezvous.errors import Forbidden, Full
 from rendezvous.limits import SocketLimits
 from rendezvous.web.cors import Cors
 from rendezvous.web.sending import Sender
-from rendezvous.web.sockets.frames import Batch
+from rendezvous.web.sockets.batch import Batch
 from rendezvous.web.sockets.socket import Conversation, Socket
 from rendezvous.web.sources import source_of
 from rendezvous.web.turns import Turns
