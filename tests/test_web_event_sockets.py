@@ -9,9 +9,9 @@ from unittest import mock
 from rendezvous.core.sources import UNKNOWN
 from rendezvous.storage.notifier import WAITING_PER_KEY
 from rendezvous.testing import MemorySocket
-from rendezvous.web.feed import KEEP_ALIVE
+from rendezvous.web.events.stream import KEEP_ALIVE
+from rendezvous.web.events.websocket import AUTHENTICATION_TIME
 from rendezvous.web.sending import STALL_TIME
-from rendezvous.web.sockets.events import AUTHENTICATION_TIME
 from tests._event_socket_case import EventSocketCase
 from tests._socket_case import HOME
 from tests._web_case import NOW

@@ -11,7 +11,7 @@ from rendezvous.core.tickets import Tickets
 from rendezvous.interfaces import IStore
 from rendezvous.web.about import AboutRoutes, DescriptionRoutes
 from rendezvous.web.attempts import AttemptRoutes
-from rendezvous.web.events import EventRoutes
+from rendezvous.web.events.routes import EventRoutes
 from rendezvous.web.facts import Facts
 from rendezvous.web.gate import Gate
 from rendezvous.web.ice import IceRoutes, IceServers

@@ -1,4 +1,4 @@
-"""Event streams: Server-Sent Events (HTML Standard, section 9.2), WebSockets, and the tickets that open them."""
+"""The routes of event streams, and of the tickets that open them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from rendezvous.core.tickets import Tickets
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.web.authorization import parse_authorization
-from rendezvous.web.feed import Feeds, Item
+from rendezvous.web.events.sse import block
+from rendezvous.web.events.stream import EventStreams
+from rendezvous.web.events.websocket import EventConversation
 from rendezvous.web.fields import Query, header
 from rendezvous.web.gate import Gate
 from rendezvous.web.records import ahead_of
 from rendezvous.web.route import Route, caller
 from rendezvous.web.sending import ResponseWriter, Stalled, aborted
-from rendezvous.web.sockets.events import EventConversation
 from rendezvous.web.sockets.sockets import Sockets, is_upgrade
 from rendezvous.web.sources import source_of
 
@@ -41,7 +42,7 @@ class EventRoutes:
         self._gate = gate
         self._tickets = tickets
         self._sockets = sockets
-        self._feeds = Feeds(store, clock, gate.quotas)
+        self._streams = EventStreams(store, clock, gate.quotas)
         self._ahead = ahead_of(clock)
 
     def routes(self) -> list[Route]:
@@ -75,7 +76,7 @@ class EventRoutes:
         if is_upgrade(request):
             cursor, topics = _last_event_id(request, query), _topics(query)
             conversation = EventConversation(
-                self._feeds, self._gate, partial(self._credential, request, query), cursor, topics
+                self._streams, self._gate, partial(self._credential, request, query), cursor, topics
             )
             self._sockets.open(request, conversation)
             return NOT_DONE_YET
@@ -91,9 +92,9 @@ class EventRoutes:
         try:
             with (
                 ResponseWriter(self._gate.sender, request) as writer,
-                self._feeds.open(credential, peer, source_of(request), cursor, topics) as feed,
+                self._streams.open(credential, peer, source_of(request), cursor, topics) as stream,
             ):
-                await feed.run(_Blocks(writer))
+                await stream.run(writer, block)
         except Stalled:
             await aborted(request)
         return None
@@ -107,39 +108,6 @@ class EventRoutes:
         if authorization is not None or ticket is None:
             return None if authorization is None else parse_authorization(authorization)
         return self._tickets.use(ticket, self._clock.seconds())
-
-
-class _Blocks:
-    """
-    Writes a stream as blocks of lines.
-
-    :param writer: of the answer.
-    """
-
-    def __init__(self, writer: ResponseWriter) -> None:
-        self._writer = writer
-
-    @property
-    def is_paused(self) -> bool:
-        return self._writer.is_paused
-
-    async def drain(self) -> None:
-        await self._writer.drain()
-
-    async def write(self, item: Item) -> bool:
-        writing = self._writer.write(_block(item))
-        del item  # The writer lets go of the block, too, while it waits for the client.
-        return await writing
-
-
-def _block(item: Item) -> bytes:
-    blocks = [b"event: reset\ndata: %b\n\n" % reset for reset in item.resets]
-    if item.event:
-        blocks.append(b"id: %d\nevent: %b\ndata: %b\n\n" % (item.id, item.event.encode("ascii"), item.data))
-    else:
-        # A block without data is no event, but its id counts.
-        blocks.append(b": keep-alive\nid: %d\n\n" % item.id)
-    return b"".join(blocks)
 
 
 def _last_event_id(request: Request, query: Query) -> int | None:

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from rendezvous.core.identity import Credential
 from rendezvous.errors import Malformed, RendezvousError, Unauthorized, Unavailable, WireError
 from rendezvous.web.authorization import parse_authorization
-from rendezvous.web.feed import Feed, Feeds, Item
+from rendezvous.web.events.stream import EventStream, EventStreams, Item
 from rendezvous.web.gate import Gate
 from rendezvous.web.sending import SMALL, Sender, Stalled
 from rendezvous.web.sockets.socket import Socket
@@ -37,7 +37,7 @@ class EventConversation:
     """
     One socket of this protocol.
 
-    :param feeds: what all streams share.
+    :param streams: what all streams share.
     :param gate: sends what is large, and counts what is refused.
     :param credential: gives the credential that the request has brought; ``None`` if it comes in the first message.
     :param cursor: the id after which the stream goes on; ``None`` for what happens from now on.
@@ -49,18 +49,18 @@ class EventConversation:
 
     def __init__(
         self,
-        feeds: Feeds,
+        streams: EventStreams,
         gate: Gate,
         credential: Callable[[], Credential | None],
         cursor: int | None,
         topics: Sequence[str],
     ) -> None:
-        self._feeds = feeds
+        self._streams = streams
         self._gate = gate
         self._credential = credential
         self._cursor = cursor
         self._topics = topics
-        self._feed: Feed | None = None
+        self._stream: EventStream | None = None
         self._running: Deferred[None] | None = None
         self._later: IDelayedCall | None = None
         self._has_begun = self._is_over = False
@@ -77,7 +77,7 @@ class EventConversation:
             if credential is not None:
                 self._begin(credential)
             else:
-                self._later = self._feeds.clock.callLater(AUTHENTICATION_TIME, self._late)
+                self._later = self._streams.clock.callLater(AUTHENTICATION_TIME, self._late)
 
     def received(self, text: str) -> float:
         """Take a message."""
@@ -127,15 +127,15 @@ class EventConversation:
             running.cancel()  # The socket was lost meanwhile.
 
     async def _run(self, credential: Credential) -> None:
-        store, now = self._feeds.store, self._feeds.clock.seconds()
+        store, now = self._streams.store, self._streams.clock.seconds()
         peer = (await store.authenticate(credential, now)).hex()
-        with self._feeds.open(credential, peer, self._socket.source, self._cursor, self._topics) as feed:
-            self._feed = feed
-            self._send("open", {"peerId": peer, "topics": feed.topics})
-            await feed.run(_Messages(self._socket, self._gate.sender))
+        with self._streams.open(credential, peer, self._socket.source, self._cursor, self._topics) as stream:
+            self._stream = stream
+            self._send("open", {"peerId": peer, "topics": stream.topics})
+            await stream.run(_Writer(self._socket, self._gate.sender), _frames)
 
     def _failed(self, failure: Any) -> None:
-        self._feed = None
+        self._stream = None
         self._running = None
         if self._is_over and failure.check(CancelledError):
             return
@@ -150,18 +150,18 @@ class EventConversation:
             self._socket.close(CloseReason.INTERNAL_ERROR)
 
     def _watch(self, found: Watch) -> float:
-        feed = self._feed
-        if feed is None:
+        stream = self._stream
+        if stream is None:
             return self._refuse(Unavailable("The stream is not open yet."))
         try:
             if found.is_end:
-                feed.unwatch(found.topics)
+                stream.unwatch(found.topics)
             else:
-                feed.watch(found.topics)
+                stream.watch(found.topics)
         except RendezvousError as error:
             self._refuse(error)
         else:
-            self._send("subscribed", {"topics": feed.topics})
+            self._send("subscribed", {"topics": stream.topics})
         return max(1.0, len(found.topics))
 
     def _refuse(self, error: RendezvousError) -> float:
@@ -189,9 +189,9 @@ class EventConversation:
             later.cancel()
 
 
-class _Messages:
+class _Writer:
     """
-    Writes a stream as messages.
+    Writes frames that may be long.
 
     :param sender: counts what is long, and gives it its turn.
     """
@@ -208,11 +208,7 @@ class _Messages:
     async def drain(self) -> None:
         await self._socket.drain()
 
-    async def write(self, item: Item) -> bool:
-        frames = [text_frame(message("reset", reset)) for reset in item.resets]
-        frames.append(text_frame(message(item.event or "keep-alive", item.data or None, item.id)))
-        data = b"".join(frames)
-        del item, frames
+    async def write(self, data: bytes) -> bool:
         if len(data) <= SMALL:
             self._socket.send(data)
             return False
@@ -255,3 +251,9 @@ class _Messages:
 def _fields(error: RendezvousError) -> dict[str, Any]:
     fields = {"error": error.message, "code": error.code}
     return fields if error.retry_after is None else {**fields, "retryAfter": error.retry_after}
+
+
+def _frames(item: Item) -> bytes:
+    frames = [text_frame(message("reset", reset)) for reset in item.resets]
+    frames.append(text_frame(message(item.event or "keep-alive", item.data or None, item.id)))
+    return b"".join(frames)

@@ -1,13 +1,13 @@
 """
 What one event stream reads, whatever carries it: the events of a client, and what changes in topics that it watches.
 
-:class:`Feed` reads and waits; a :class:`Sink` writes in the form of its connection. What a client does not read stays
-in the store, whose logs are bounded, and not here.
+:class:`EventStream` reads and waits; a :class:`Writer` is its connection. What a client does not read
+stays in the store, whose logs are bounded, and not here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Protocol
@@ -32,7 +32,7 @@ from rendezvous.web.records import ahead_of, answer_json, candidate_json, invita
 from rendezvous.web.turns import Turns
 from rendezvous.web.waiting import fires_within
 
-__all__ = ["KEEP_ALIVE", "Feed", "Feeds", "Item", "Sink"]
+__all__ = ["KEEP_ALIVE", "EventStream", "EventStreams", "Item", "Writer"]
 
 #: Seconds of silence after which something is sent, so that no proxy takes the stream for dead.
 KEEP_ALIVE = 15.0
@@ -58,8 +58,8 @@ class Item:
     data: bytes
 
 
-class Sink(Protocol):
-    """What carries a stream to its client."""
+class Writer(Protocol):
+    """The connection of a stream."""
 
     @property
     def is_paused(self) -> bool:
@@ -72,7 +72,7 @@ class Sink(Protocol):
         :raises Stalled: it does not read.
         """
 
-    async def write(self, item: Item) -> bool:
+    async def write(self, data: bytes) -> bool:
         """
         Write an item.
 
@@ -81,7 +81,7 @@ class Sink(Protocol):
         """
 
 
-class Feeds:
+class EventStreams:
     """
     What all streams share.
 
@@ -100,7 +100,7 @@ class Feeds:
     @contextmanager
     def open(
         self, credential: Credential, peer: str, source: SourceNetwork, cursor: int | None, topics: Sequence[str]
-    ) -> Iterator[Feed]:
+    ) -> Iterator[EventStream]:
         """
         Open a stream. It is counted until the end of the ``with`` block.
 
@@ -114,25 +114,25 @@ class Feeds:
         """
         with self._quotas.waiting(source), self.store.subscribe(PeerEvents(peer)) as subscription:
             closed = self.store.stream_opened(peer, self.clock.seconds())
-            feed = Feed(self, subscription, credential, peer, source, cursor)
+            stream = EventStream(self, subscription, credential, peer, source, cursor)
             try:
-                feed.watch(topics, resume=True)
-                yield feed
+                stream.watch(topics, resume=True)
+                yield stream
             finally:
-                feed.unwatch(feed.topics)
+                stream.unwatch(stream.topics)
                 closed(self.clock.seconds())
 
 
-class Feed:
+class EventStream:
     """
-    One stream. Made by :meth:`Feeds.open`.
+    One stream. Made by :meth:`EventStreams.open`.
 
     :ivar cursor: the id after which it goes on.
     """
 
     def __init__(
         self,
-        feeds: Feeds,
+        streams: EventStreams,
         subscription: ISubscription,
         credential: Credential,
         peer: str,
@@ -140,7 +140,7 @@ class Feed:
         cursor: int | None,
     ) -> None:
         self.cursor = cursor
-        self._feeds = feeds
+        self._streams = streams
         self._subscription = subscription
         self._credential = credential
         self._peer = peer
@@ -159,9 +159,9 @@ class Feed:
         Watch topics, all or none; one that is watched already stays as it is.
 
         :param resume: whether what has changed after ``cursor`` is read, too, instead of what changes from now on.
-        :raises RendezvousError: as :meth:`Feeds.open`.
+        :raises RendezvousError: as :meth:`EventStreams.open`.
         """
-        store, now = self._feeds.store, self._feeds.clock.seconds()
+        store, now = self._streams.store, self._streams.clock.seconds()
         added = [topic for topic in dict.fromkeys(topics) if topic not in self._watches]
         most = store.limits.topics_of_stream
         if len(self._watches) + len(added) > most:
@@ -184,41 +184,42 @@ class Feed:
         for topic in topics:
             watch = self._watches.pop(topic, None)
             if watch is not None:
-                watch.close(self._feeds.clock.seconds())
+                watch.close(self._streams.clock.seconds())
                 del self._begins[topic]
                 self._subscription.remove(TopicChanges(topic))
 
-    async def run(self, sink: Sink) -> None:
+    async def run(self, writer: Writer, encode_item: Callable[[Item], bytes]) -> None:
         """
         Write until something is raised.
 
+        :param encode_item: gives the bytes of an item on this connection.
         :raises Unauthorized: the credential is no longer valid.
         :raises Unavailable: the server stops.
         :raises Stalled: the client does not read.
         """
         while True:
-            if sink.is_paused:
-                await sink.drain()
+            if writer.is_paused:
+                await writer.drain()
             news = await self._read()
-            for item in _items(news, self._feeds.ahead()):
+            for item in _items(news, self._streams.ahead()):
                 position = item.id
-                writing = sink.write(item)
+                writing = writer.write(encode_item(item))
                 del item  # It may be long, and the client may not read it for long.
                 has_waited = await writing
                 self.cursor = position
-                if has_waited or sink.is_paused:
+                if has_waited or writer.is_paused:
                     break
             else:
                 self.cursor = news.cursor
                 if not news.more:
                     del news
-                    await fires_within(self._subscription.changed(), KEEP_ALIVE, self._feeds.clock)
+                    await fires_within(self._subscription.changed(), KEEP_ALIVE, self._streams.clock)
 
     async def _read(self) -> Events:
-        store, clock = self._feeds.store, self._feeds.clock
+        store, clock = self._streams.store, self._streams.clock
         if self._watches:
             # One offer may wake hundreds of them.
-            await self._feeds.turns.take(self._source.subscriber)
+            await self._streams.turns.take(self._source.subscriber)
         await store.authenticate(self._credential, clock.seconds())
         news = await store.events_since(self._peer, self.cursor, clock.seconds(), self._begins)
         self._begins.update({topic: begin for topic, begin in news.missed.items() if topic in self._begins})

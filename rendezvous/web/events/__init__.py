@@ -1,0 +1,1 @@
+"""Event streams: what they read, and the two forms in which it is sent: Server-Sent Events and WebSockets."""
