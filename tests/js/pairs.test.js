@@ -297,6 +297,8 @@ for (const [kind, local, remote] of [
   ["lan", { candidateType: "host", address: "2001:db8:1:2::5" }, { candidateType: "host", address: "2001:db8:1:2::5" }],
   ["lan", { candidateType: "host", address: "2001:db8:0:0:a::1" }, { candidateType: "host", address: "2001:DB8::6" }],
   ["lan", { candidateType: "host", address: "::1" }, { candidateType: "host", address: "::1" }],
+  ["lan", { candidateType: "host", address: "203.0.113.7" }, { candidateType: "host", address: "127.0.0.1" }],
+  ["lan", { candidateType: "host", address: "::1" }, { candidateType: "host", address: "2001:db8:1::6" }],
   ["direct", { candidateType: "host", address: "2001:db8:1::6" }, { candidateType: "host", address: "2001:db8:9::6" }],
   ["direct", { candidateType: "srflx", address: "203.0.113.7" }, { candidateType: "host", address: "192.168.1.6" }],
   ["direct", { candidateType: "host", address: "192.168.1.5" }, { candidateType: "prflx", address: "203.0.113.7" }],

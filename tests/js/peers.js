@@ -67,7 +67,9 @@ class FakeConnection {
   connectionState = "new"
   localDescription = null
   remoteDescription = null
-  sctp = { maxMessageSize: 262_144 }
+  sctp = { maxMessageSize: 262_144, transport: { iceTransport: {} } }
+  /** Candidates of the other side that the page has added. */
+  added = new Set()
   other = null
   channels = []
   iceRestarts = 0
@@ -165,6 +167,7 @@ class FakeConnection {
   async addIceCandidate({ candidate }) {
     if (!this.remoteDescription) throw new Error("a candidate without a description")
     this.#hasCandidate = Boolean(candidate)
+    this.added.add(candidate)
     this.#tryPath()
   }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { test } from "node:test"
 
 import { FakeStream } from "./peers.js"
+import { reply } from "./server.js"
 import { names, recorded, World } from "./world.js"
 
 test("two pages that join a topic see each other, by name, over one connection", async () => {
@@ -492,6 +493,37 @@ test("a path that the browser names late, or that changes, is said soon", async 
   await world.clock.advance(5000)
   assert.deepEqual(alice.log.map(([event, path]) => [event, path.kind]), [["path", "relay"]])
   assert.equal(peer.path.kind, "relay")
+})
+
+test("a path that the browser replaces by another one is said at once", async () => {
+  const world = new World()
+  const [alice] = await world.rooms(2)
+  const [connection] = alice.page.connections
+  alice.log.length = 0
+  const relayed = { id: "R", candidateType: "relay", protocol: "udp" }
+  const stats = await connection.getStats()
+  connection.getStats = async () => new Map([...stats, ["R", relayed]])
+  connection.sctp.transport.iceTransport.onselectedcandidatepairchange()
+  await world.clock.advance(1)
+  assert.deepEqual(alice.log.map(([event, path]) => [event, path.kind]), [["path", "relay"]])
+})
+
+test("candidates that come to the server after a connection has opened are not lost", async () => {
+  const world = new World()
+  world.network.candidates = [5000, 5001, 5002, 5003].map(port => `candidate:1 1 udp 1 192.168.1.5 ${port} typ host`)
+  const begun = new Set()
+  // The first candidate of each page opens the connection, which ends the offer.
+  world.server.intercept = (method, path, _, caller) => {
+    if (method !== "POST" || !path.endsWith("/ice-candidates")) return undefined
+    if (begun.has(caller)) return reply(404, { error: "there is no such offer", code: "not-found" })
+    begun.add(caller)
+    return undefined
+  }
+  const [alice, bob] = await world.rooms(2)
+  await world.clock.advance(100)
+  for (const { page } of [alice, bob]) {
+    assert.deepEqual([...page.connections[0].added].sort(), world.network.candidates)
+  }
 })
 
 test("a path that the browser does not name when the connection opens is said within two seconds", async () => {

@@ -933,7 +933,10 @@ function pathOf(stats) {
   const { protocol } = ends[0]
   if (ends.some(end => end.candidateType === "relay")) return { kind: "relay", protocol, rtt }
   const isNear = end => end.candidateType !== "srflx" && isLocal(end.address ?? end.ip ?? "")
-  return { kind: ends.every(isNear) || sameNetwork(...ends) ? "lan" : "direct", protocol, rtt }
+  // Only a page of the same computer is reached at a loopback address, whichever address it is reached from.
+  const isLoopback = end => /^(127\.|::1$)/.test(end.address ?? end.ip ?? "")
+  const isLan = ends.every(isNear) || ends.some(isLoopback) || sameNetwork(...ends)
+  return { kind: isLan ? "lan" : "direct", protocol, rtt }
 }
 
 /** @returns {boolean} whether both are in one IPv6 /64, or have the same address */
@@ -1233,8 +1236,11 @@ class Link {
     this.#pathAfter ??= Math.round(this.#environment.now() - this.#began)
     this.#timer = this.#environment.setTimeout(() => this.#tick(), PING_INTERVAL)
     this.#hooks.opened()
+    // Those that are still on their way through the server are lost, because the offer ends now. ICE may need them for a
+    // better path than the first one. A candidate that comes twice does no harm.
+    for (const candidate of this.#local) this.#say({ candidate })
     if (this.#isDeferred) void this.#negotiate()
-    void this.#readPath()
+    this.#watchPath()
   }
 
   #tick() {
@@ -1272,6 +1278,13 @@ class Link {
       if (!this.isOpen) this.#noPath()
       else if (this.#signal.canRestart) this.connection.restartIce?.()
     }
+  }
+
+  /** ICE often replaces its first path by a better one. Browsers that do not say so are asked at every fifth tick. */
+  #watchPath() {
+    const ice = this.connection.sctp?.transport?.iceTransport
+    if (ice) ice.onselectedcandidatepairchange = () => void this.#readPath()
+    void this.#readPath()
   }
 
   async #readPath() {
