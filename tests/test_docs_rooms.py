@@ -60,6 +60,26 @@ class RoomsPageTests(SynchronousTestCase):
             unit = 1 << 20 if "MiB" in phrase else 1 << 10
             self.assertIn(phrase.format(self.number(name) // unit), self.page, name)
 
+    def test_limits(self) -> None:
+        """Each limit is the one that the module keeps to."""
+        for name, phrase in (
+            ("LONGEST_SDP", "A description has at most {} characters"),
+            ("LONGEST_CANDIDATE", "and a candidate {}."),
+            ("CANDIDATES", "A peer may send {} candidates until it restarts ICE"),
+            ("MAX_STREAMS", "and {} streams"),
+            ("INCOMING_AT_ONCE", "A peer may have {} messages and files on their way"),
+        ):
+            self.assertIn(phrase.format(f"{self.number(name):,}".replace(",", " ")), self.page, name)
+        self.assertEqual(self.number("DESCRIPTIONS"), 8)
+        self.assertIn("sends a ninth description", self.page)
+        self.assertIn(f"more than {self.number('LONGEST_HELD') >> 20} MiB on ``data`` before", self.page)
+        self.assertIn("this.#control.bufferedAmount > HIGH_WATER", self.module)
+        self.assertIn("this.#channel.bufferedAmount > 4 * HIGH_WATER", self.module)
+        high = self.number("HIGH_WATER") >> 20
+        self.assertIn(f"when {high} MiB waits on ``control`` or {4 * high} MiB on ``data``", self.page)
+        unread = self.number("UNREAD_CHECKS") * self.number("UNREAD_INTERVAL") // 1000
+        self.assertIn(f"takes nothing of what waits for it for {unread} s loses it", self.page)
+
     def test_presence(self) -> None:
         """The text that stands in place of a description."""
         self.assertIn(f'"sdp": {self.constants["PRESENCE"]}', self.page)

@@ -16,6 +16,7 @@ export type ErrorCode =
   | "dead"
   | "left"
   | "closed"
+  | "flood"
   | "refused"
   | "cancelled"
   | "too-long"
@@ -53,11 +54,14 @@ export interface SendProgress {
   size: number
 }
 
-/** A file that is arriving. It is accepted unless it is cancelled, or no callback listens for files. */
+/**
+ * A file that is arriving. It is accepted unless it is cancelled, or no callback listens for files. Its name, type and
+ * size are what the peer says: show them as text, and cancel files that are too long.
+ */
 export interface IncomingFile {
   readonly name: string
   readonly type: string
-  /** Bytes. */
+  /** Bytes. The file is never longer. */
   readonly size: number
   readonly received: number
   /** The file, when all of it is there. Rejected with "cancelled", or with the reason why the connection has ended. */
@@ -79,10 +83,13 @@ export interface PeerEvents {
 
 /** Another page, to which there is a connection. */
 export interface Peer {
+  /** The server vouches for it; in a session it is the code. */
   readonly id: string
+  /** Whatever the peer says, up to 128 characters: show it as text. Two peers may have the same name. */
   readonly name: string
   /** Null until the path is known. */
   readonly path: Path | null
+  /** At most 64. */
   readonly streams: Set<MediaStream>
   readonly connection: RTCPeerConnection
   /** @returns removes the callback */

@@ -54,12 +54,24 @@ const LARGE_PIECE = 65_536
 /** Bytes that wait in a channel before a sender pauses, and at which it goes on. */
 const HIGH_WATER = 1_048_576
 const LOW_WATER = 262_144
-/** Pieces of a file are put into a Blob after so many bytes, because a browser may keep a Blob on its disk. */
+/** A peer that takes nothing of what waits for it at so many checks, one after the other, does not read. */
+const UNREAD_CHECKS = 6
+const UNREAD_INTERVAL = 5000
+/** Bytes of one peer that are kept until there is somebody to deliver them to. */
+const LONGEST_HELD = 16 * 1_048_576
+/** Pieces of a file are put into a Blob after so many bytes or pieces: a browser may keep a Blob on its disk. */
 const BLOB_PART = 8 * 1_048_576
+const BLOB_PIECES = 512
 /** Messages and files of one peer that may be on their way at one time. */
 const INCOMING_AT_ONCE = 64
-/** Candidates that are taken of a peer. The server takes as many for one offer. */
+/** Characters of a description and of a candidate that are taken of a peer, and descriptions that may wait. */
+const LONGEST_SDP = 262_144
+const LONGEST_CANDIDATE = 4096
+const DESCRIPTIONS = 8
+/** Candidates that are taken of a peer until it restarts ICE. The server takes as many for one offer. */
 const CANDIDATES = 256
+/** Streams of one peer. */
+const MAX_STREAMS = 64
 /** Candidates that the server takes in one request. */
 const CANDIDATES_PER_REQUEST = 50
 /**
@@ -79,8 +91,8 @@ const NAME_CHARS = 128
 class RendezvousError extends Error {
   /**
    * @param {string} code of the server (docs/protocol), or of this module: "network", "timeout", "unsupported",
-   *     "no-answer", "dead", "left", "closed", "refused", "cancelled", "too-long", "symmetric-pair", "udp-blocked",
-   *     "no-common-family", "no-path"
+   *     "conflict", "no-answer", "dead", "left", "closed", "flood", "refused", "cancelled", "too-long", "too-many",
+   *     "symmetric-pair", "udp-blocked", "no-common-family", "no-path"
    * @param {string} message
    * @param {{status?: number, retryAfter?: number, cause?: unknown}} [more] status of HTTP; retryAfter in seconds
    */
@@ -93,7 +105,17 @@ class RendezvousError extends Error {
   }
 }
 
-/** Callbacks by the name of an event. One that throws does not keep the others from being called. */
+/** Call what the page has given. What it throws is reported as the browser reports errors, and stops nothing here. */
+function call(callback, ...values) {
+  try {
+    callback(...values)
+  } catch (error) {
+    if (globalThis.reportError) globalThis.reportError(error)
+    else console.error(error)
+  }
+}
+
+/** Callbacks by the name of an event. */
 class Listeners {
   #callbacks = new Map()
 
@@ -108,14 +130,7 @@ class Listeners {
   }
 
   emit(event, ...values) {
-    for (const callback of [...(this.#callbacks.get(event) ?? [])]) {
-      try {
-        callback(...values)
-      } catch (error) {
-        if (globalThis.reportError) globalThis.reportError(error)
-        else console.error(error)
-      }
-    }
+    for (const callback of [...(this.#callbacks.get(event) ?? [])]) call(callback, ...values)
   }
 }
 
@@ -961,6 +976,18 @@ function fingerprintOf(sdp) {
   return /^a=fingerprint:(.*)$/m.exec(sdp ?? "")?.[1].trim() ?? ""
 }
 
+/** @returns {string} what tells the candidates before a restart of ICE from those after it */
+function ufragOf(sdp) {
+  return /^a=ice-ufrag:(.*)$/m.exec(sdp)?.[1].trim() ?? ""
+}
+
+/** @returns {RTCIceCandidateInit | null} what a peer has sent, if it is a candidate of bounded length */
+function candidateOf(value) {
+  const { candidate, sdpMid = null, sdpMLineIndex = null, usernameFragment = null } = value ?? {}
+  const found = { candidate, sdpMid, sdpMLineIndex, usernameFragment }
+  return typeof candidate === "string" && JSON.stringify(found).length <= LONGEST_CANDIDATE ? found : null
+}
+
 /**
  * One RTCPeerConnection with its negotiation ("perfect negotiation": WebRTC, section 10.7) and two data channels.
  *
@@ -1000,6 +1027,8 @@ class Link {
   #viaControl = false
   #local = []
   #remote = []
+  #remoteUfrag = null
+  #waiting = 0
   #streams = []
   #began
   #pathAfter = null
@@ -1043,6 +1072,7 @@ class Link {
   /** Take the first offer of the peer, and answer it. */
   accept(sdp, streams, via) {
     this.#streams = streams
+    this.#giveUpIn(PATH_TIMEOUT, () => this.#noPath())
     return this.description({ type: "offer", sdp }, via)
   }
 
@@ -1066,12 +1096,22 @@ class Link {
    * @param {string | null} via what the signal needs for an answer; null if it came over the control channel
    */
   description({ type, sdp }, via = null) {
-    if (!["offer", "answer"].includes(type) || typeof sdp !== "string") return Promise.resolve()
-    return this.#inOrder(() => this.#describe({ type, sdp }, via))
+    const isGood = ["offer", "answer"].includes(type) && typeof sdp === "string" && sdp.length <= LONGEST_SDP
+    if (!isGood) return Promise.resolve()
+    if (this.#waiting >= DESCRIPTIONS) {
+      this.close(gone("flood", "The peer negotiates more than this page can follow."))
+      return Promise.resolve()
+    }
+    const ufrag = ufragOf(sdp)
+    if (this.#remoteUfrag !== null && ufrag !== this.#remoteUfrag) this.#remote = []
+    this.#remoteUfrag = ufrag
+    this.#waiting++
+    return this.#inOrder(() => this.#describe({ type, sdp }, via)).finally(() => this.#waiting--)
   }
 
-  candidate(candidate) {
-    if (typeof candidate?.candidate !== "string" || this.#remote.length >= CANDIDATES) return Promise.resolve()
+  candidate(value) {
+    const candidate = candidateOf(value)
+    if (!candidate || this.#remote.length >= CANDIDATES) return Promise.resolve()
     this.#remote.push(candidate)
     return this.#inOrder(async () => {
       if (this.connection.remoteDescription) return this.#addCandidate(candidate)
@@ -1193,13 +1233,15 @@ class Link {
     data.onopen = () => this.#opened()
     data.onmessage = event => {
       this.#heard = this.#environment.now()
-      this.#hooks.frame(event.data)
+      if (!this.isClosed) this.#hooks.frame(event.data)
     }
     control.onclose = data.onclose = () => this.close(gone("dead", "The connection to the peer has closed."))
   }
 
   #say(message) {
     if (this.#control?.readyState !== "open") return
+    // A peer that asks for answers and does not read them would fill the memory.
+    if (this.#control.bufferedAmount > HIGH_WATER) return this.close(gone("dead", NOT_READ))
     try {
       this.#control.send(JSON.stringify(message))
     } catch {
@@ -1208,6 +1250,7 @@ class Link {
   }
 
   #controlled(message) {
+    if (this.isClosed) return
     this.#heard = this.#environment.now()
     if (message.hello) {
       this.#isHelloHere = true
@@ -1288,7 +1331,8 @@ class Link {
   }
 
   async #readPath() {
-    const found = pathOf(await this.connection.getStats())
+    const stats = await this.connection.getStats().catch(() => new Map())
+    const found = pathOf(stats)
     if (!found || this.isClosed) return
     const isNew = found.kind !== this.path?.kind || found.protocol !== this.path?.protocol
     this.path = { ...found, ms: this.#pathAfter }
@@ -1306,6 +1350,9 @@ class Link {
   }
 
   #noPath() {
+    if (this.connection.connectionState === "connected") {
+      return this.close(gone("no-answer", "The peer is there, but does not speak the protocol of this page."))
+    }
     const { code, message } = explain(this.#local, this.#remote, this.iceServers)
     this.close(gone(code, message))
   }
@@ -1322,9 +1369,13 @@ function gone(code, message) {
   return new RendezvousError(code, message)
 }
 
+/** Why a peer that is alive, but takes nothing, is given up. */
+const NOT_READ = "The peer does not read what it is sent."
+
 /** @returns {string} a name that another page has sent: a text of bounded length, or nothing */
 function nameOf(value) {
-  return typeof value === "string" ? value.slice(0, NAME_CHARS) : ""
+  // A character takes up to two units of a text.
+  return typeof value === "string" ? [...value.slice(0, 2 * NAME_CHARS)].slice(0, NAME_CHARS).join("") : ""
 }
 
 // --- Messages and files ----------------------------------------------------------------------------------------------
@@ -1346,6 +1397,8 @@ class Transfers {
   #last = Promise.resolve()
   #ended = null
   #waiting = new Set()
+  #timer = null
+  #written = 0
 
   /** @param {object} hooks message(data), file(incoming): returns whether a callback takes it */
   constructor(environment, link, hooks) {
@@ -1427,14 +1480,33 @@ class Transfers {
   async #frame(frame) {
     while (!this.#ended && this.#channel.bufferedAmount > HIGH_WATER) await this.#room()
     if (this.#ended) throw this.#ended
+    this.#put(frame)
+  }
+
+  #put(frame) {
+    const before = this.#channel.bufferedAmount
     this.#channel.send(frame)
+    this.#written += this.#channel.bufferedAmount - before
   }
 
   #room() {
     return new Promise(resolve => {
       this.#waiting.add(resolve)
       this.#channel.onbufferedamountlow = () => this.#goOn()
+      if (this.#timer === null) this.#watch()
     })
+  }
+
+  /** A peer that is alive but takes nothing would hold up what is sent to all for ever. */
+  #watch(left = UNREAD_CHECKS) {
+    const taken = this.#written - this.#channel.bufferedAmount
+    this.#timer = this.#environment.setTimeout(() => {
+      this.#timer = null
+      if (this.#ended || !this.#waiting.size) return
+      if (this.#written - this.#channel.bufferedAmount > taken) this.#watch()
+      else if (left > 1) this.#watch(left - 1)
+      else this.#link.close(gone("dead", NOT_READ))
+    }, UNREAD_INTERVAL)
   }
 
   #goOn() {
@@ -1444,8 +1516,10 @@ class Transfers {
   }
 
   #tell(message) {
+    // What a peer makes this side say must not fill the memory.
+    if (this.#channel.bufferedAmount > 4 * HIGH_WATER) return this.#link.close(gone("dead", NOT_READ))
     try {
-      this.#channel.send(JSON.stringify(message))
+      this.#put(JSON.stringify(message))
     } catch {
       // The connection has just closed, and says so itself.
     }
@@ -1495,7 +1569,9 @@ class Transfers {
     const id = new DataView(frame.buffer, frame.byteOffset).getUint32(0)
     const incoming = this.#incoming.get(id)
     if (!incoming) return
-    if (incoming.add(frame.subarray(4)) >= incoming.size) this.#end(id, incoming)
+    const piece = frame.subarray(4, 4 + incoming.size - incoming.received)
+    if (piece.length) incoming.add(piece)
+    if (incoming.received === incoming.size) this.#end(id, incoming)
   }
 
   #end(id, incoming) {
@@ -1517,6 +1593,7 @@ class Transfers {
     for (const transfer of this.#sent.values()) transfer.reject(error)
     for (const incoming of this.#incoming.values()) incoming.fail(error)
     this.#incoming.clear()
+    this.#environment.clearTimeout(this.#timer)
     this.#goOn()
   }
 }
@@ -1529,28 +1606,23 @@ function bytesOf(data) {
 /** A long message that is arriving. */
 class IncomingMessage {
   isMessage = true
+  received = 0
   #kind
-  #pieces = []
-  #received = 0
+  #bytes
 
   constructor(kind, size) {
     this.#kind = kind
     this.size = size
+    this.#bytes = new Uint8Array(size)
   }
 
   add(piece) {
-    this.#pieces.push(piece)
-    return (this.#received += piece.length)
+    this.#bytes.set(piece, this.received)
+    this.received += piece.length
   }
 
   end() {
-    const bytes = new Uint8Array(this.#received)
-    let at = 0
-    for (const piece of this.#pieces) {
-      bytes.set(piece, at)
-      at += piece.length
-    }
-    return this.#kind === "bytes" ? bytes.buffer : JSON.parse(new TextDecoder().decode(bytes))
+    return this.#kind === "bytes" ? this.#bytes.buffer : JSON.parse(new TextDecoder().decode(this.#bytes))
   }
 
   fail() {}
@@ -1558,6 +1630,7 @@ class IncomingMessage {
 
 /** A file that is arriving; `shown` is what users see of it. */
 class IncomingFile {
+  received = 0
   #parts = []
   #recent = []
   #recentSize = 0
@@ -1583,10 +1656,9 @@ class IncomingFile {
   add(piece) {
     this.#recent.push(piece)
     this.#recentSize += piece.length
-    if (this.#recentSize >= BLOB_PART) this.#pack()
-    this.shown.received += piece.length
-    this.shown.onprogress?.({ received: this.shown.received, size: this.size })
-    return this.shown.received
+    if (this.#recentSize >= BLOB_PART || this.#recent.length >= BLOB_PIECES) this.#pack()
+    this.received = this.shown.received += piece.length
+    if (this.shown.onprogress) call(this.shown.onprogress, { received: this.received, size: this.size })
   }
 
   #pack() {
@@ -1615,11 +1687,13 @@ class Peer {
   #listeners = new Listeners()
   #outer
   #held = []
+  #heldSize = 0
 
   /**
-   * @param {object} made id, name, link: a function of the hooks that makes it; outer: gets all events
+   * @param {object} made id, name, link: a function of the hooks that makes it; ready: resolved when events may be
+   *     delivered; outer: gets all events
    */
-  constructor(environment, { id, name, link, outer, opened, closed }) {
+  constructor(environment, { id, name, link, ready = Promise.resolve(), outer, opened, closed }) {
     this.id = id
     this.name = name
     this.streams = new Set()
@@ -1628,15 +1702,16 @@ class Peer {
       opened: () => {
         this.name = this.#link.peerName || this.name
         opened(this)
-        environment.setTimeout(() => this.#deliver(), 0)
+        void ready.then(() => environment.setTimeout(() => this.#deliver(), 0))
       },
       closed: error => {
+        if (this.#held) this.#held = []
         this.#transfers.end(error)
         const wasOpen = this.#link.isOpen
         if (wasOpen) this.#listeners.emit("leave", error.message)
         closed(this, error, wasOpen)
       },
-      frame: data => (this.#held ? this.#held.push(data) : this.#transfers.receive(data)),
+      frame: data => (this.#held ? this.#hold(data) : this.#transfers.receive(data)),
       path: path => this.#emit("path", path),
       stream: stream => this.#gotStream(stream),
       streamEnd: stream => this.streams.delete(stream) && this.#emit("streamend", stream)
@@ -1680,6 +1755,15 @@ class Peer {
     this.#link.close(gone("closed", "The connection was closed on this side."))
   }
 
+  #hold(data) {
+    this.#held.push(data)
+    // A frame takes memory of its own, however short it is.
+    this.#heldSize += (data.length ?? data.byteLength) + 100
+    if (this.#heldSize > LONGEST_HELD) {
+      this.#link.close(gone("flood", "The peer sends more than this page can hold."))
+    }
+  }
+
   // Who waits for the connection must have the chance to listen before the first message is delivered.
   #deliver() {
     const held = this.#held
@@ -1689,7 +1773,7 @@ class Peer {
   }
 
   #gotStream(stream) {
-    if (this.streams.has(stream)) return
+    if (this.streams.has(stream) || this.streams.size >= MAX_STREAMS) return
     this.streams.add(stream)
     if (!this.#held) this.#emit("stream", stream)
   }
@@ -1855,8 +1939,8 @@ class Mesh {
    *     `<topic>@<peer id>`.
    * @param {{name: string, secret: string}} page the server lets only those answer who know the secret, so each side
    *     of a connection has it; empty without one
-   * @param {object} hooks accepts(peerId), streams(peerId), event(name, value, peer), opened(peer),
-   *     closed(peer, error, wasOpen), trouble(peerId, error): the browser makes no connection
+   * @param {object} hooks ready: a promise, or nothing; accepts(peerId), streams(peerId), event(name, value, peer),
+   *     opened(peer), closed(peer, error, wasOpen), trouble(peerId, error): the browser makes no connection
    */
   constructor(client, topic, page, hooks) {
     this.#client = client
@@ -1939,6 +2023,7 @@ class Mesh {
       id,
       name,
       link: hooks => (entry.link = signal.link = new Link(client.environment, signal, options, hooks)),
+      ready: this.#hooks.ready,
       outer: this.#hooks.event,
       opened: this.#hooks.opened,
       closed: (...ended) => {
@@ -1972,6 +2057,7 @@ class Room {
   #timer = null
   #ready = withResolvers()
   #held = []
+  #released = withResolvers()
   #isListed = false
 
   constructor(client, topic, { name = "", secret = "", streams = [] }) {
@@ -1985,6 +2071,7 @@ class Room {
     this.#ready.promise.catch(() => {})
     for (const stream of streams) this.#streams.set(stream, null)
     this.#mesh = new Mesh(client, topic, { name, secret }, {
+      ready: this.#released.promise,
       accepts: () => true,
       streams: peerId => this.#streamsFor(peerId),
       event: (event, value, peer) => this.#pass(event, value, peer),
@@ -2152,6 +2239,7 @@ class Room {
     const held = this.#held
     this.#held = null
     for (const event of held) this.#listeners.emit(...event)
+    this.#released.resolve()
   }
 
   #setState(state) {
@@ -2231,7 +2319,7 @@ class Room {
   }
 
   #pass(event, value, peer) {
-    const isWanted = this.#held !== null || this.#listeners.has(event)
+    const isWanted = this.#listeners.has(event)
     this.#emit(event, value, peer)
     return isWanted
   }
@@ -2255,6 +2343,7 @@ class Direct {
   #client
   #meshes = new Map()
   #mesh
+  #open = new Set()
   #waiting = new Map()
   #callbacks = new Set()
   #releases = []
@@ -2314,13 +2403,12 @@ class Direct {
     })
     this.#releases = [this.#client.add(this), this.#client.feed.use()]
   }
-  #open = new Set()
 
   #opened(peer) {
     this.#open.add(peer)
     const asked = this.#waiting.get(peer.id)
     if (asked) return asked.resolve(peer)
-    for (const callback of this.#callbacks) callback(peer)
+    for (const callback of this.#callbacks) call(callback, peer)
   }
 
   #stopIfIdle() {
