@@ -29,3 +29,10 @@ class TokenBucketTests(SynchronousTestCase):
         """Brings nothing, and takes nothing."""
         bucket = TokenBucket(2.0, 3.0)
         self.assertEqual([self.taken(bucket, now) for now in (100.0, 90.0, 90.5)], [3, 0, 1])
+
+    def test_spending_more_than_there_is(self) -> None:
+        """It says how long the bucket needs to make up for it. Nothing can be taken before."""
+        bucket = TokenBucket(2.0, 3.0)
+        self.assertEqual([bucket.spend(0.0, cost) for cost in (1.0, 2.0, 1.0, 4.0)], [0.0, 0.0, 0.5, 2.5])
+        self.assertEqual([self.taken(bucket, now) for now in (2.5, 3.0)], [0, 1])
+        self.assertEqual(bucket.spend(100.0, 3.0), 0.0)

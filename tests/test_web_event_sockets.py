@@ -309,6 +309,19 @@ class LimitTests(EventSocketCase):
         sender.release(UNKNOWN, sender._most)
         self.assertEqual((sender.unread, len(self.news)), (0, 0))
 
+    def test_long_event_over_tls(self) -> None:
+        """Counts as unread, although TLS asks for a pause only in the next turn of the reactor."""
+        offer_id = self.publish()
+        socket = self.page()
+        sender, producer = self.server.rendezvous._gate.sender, socket.connection.transport.producer
+        assert producer is not None
+        self.server.reactor.callLater(0, producer.pauseProducing)
+        self.answer(offer_id, sdp="\n" * 65_536)
+        self.advance(10)
+        self.assertGreater(sender.unread, 131_072)
+        producer.resumeProducing()
+        self.assertEqual(sender.unread, 0)
+
     def test_fault(self) -> None:
         """Is logged, and closes the socket; a stranger learns nothing of it."""
         socket = self.page()

@@ -14,18 +14,18 @@ class RateTests(SocketTestCase):
     """Clients that send more than they may are read more slowly."""
 
     def test_nothing_is_lost(self) -> None:
-        """After the burst, messages are taken as the bucket fills."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=5))
+        """After the burst, messages are taken as the bucket fills. All times are sums of powers of two, so exact."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=8, burst=5))
         socket = self.socket()
         frame = socket._wire.send(TextMessage('{"type":"ping"}'))
-        socket.connection.send(frame * 26)
+        socket.connection.send(frame * 22)
         heard = [len(self.heard(socket))]
         self.assertEqual(socket.connection.transport.producerState, "paused")
         for _ in range(3):
-            self.server.reactor.pump([0.01] * 100)
+            self.server.reactor.pump([1 / 128] * 128)
             heard.append(len(self.heard(socket)))
         self.assertEqual(heard[0], 6)
-        self.assertEqual(heard[1:], [10, 10, 0])
+        self.assertEqual(heard[1:], [8, 8, 0])
         self.assertEqual(socket.connection.transport.producerState, "producing")
 
     def test_message_to_many_costs_more(self) -> None:

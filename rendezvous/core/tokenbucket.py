@@ -27,9 +27,23 @@ class TokenBucket:
         :param now: in seconds of any clock.
         :returns: whether there was one.
         """
-        self._left = min(self._left + max(now - self._since, 0.0) * self._rate, self._burst)
-        self._since = now
+        self._gain(now)
         if self._left < 1.0:
             return False
         self._left -= 1.0
         return True
+
+    def spend(self, now: float, cost: float) -> float:
+        """
+        Take tokens, also more than there are, for what has been done already.
+
+        :param now: in seconds of any clock.
+        :returns: seconds until the bucket has made up for what is missing; 0 if nothing is.
+        """
+        self._gain(now)
+        self._left -= cost
+        return max(0.0, -self._left / self._rate)
+
+    def _gain(self, now: float) -> None:
+        self._left = min(self._left + max(now - self._since, 0.0) * self._rate, self._burst)
+        self._since = now

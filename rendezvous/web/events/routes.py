@@ -76,7 +76,7 @@ class EventRoutes:
         if is_upgrade(request):
             cursor, topics = _last_event_id(request, query), _topics(query)
             conversation = EventConversation(
-                self._streams, self._gate, partial(self._credential, request, query), cursor, topics
+                self._streams, self._gate.refusals, partial(self._credential, request, query), cursor, topics
             )
             self._sockets.open(request, conversation)
             return NOT_DONE_YET

@@ -13,10 +13,10 @@ from twisted.logger import Logger
 
 from rendezvous.core.identity import Credential
 from rendezvous.errors import Malformed, RendezvousError, Unauthorized, Unavailable, WireError
+from rendezvous.refusals import Refusals
 from rendezvous.web.authorization import parse_authorization
 from rendezvous.web.events.stream import EventStream, EventStreams, Item
-from rendezvous.web.gate import Gate
-from rendezvous.web.sending import SMALL, Sender, Stalled
+from rendezvous.web.sending import Stalled
 from rendezvous.web.sockets.socket import Socket
 from rendezvous.wire.events import PONG, Authenticate, Ping, Watch, decode, message
 from rendezvous.wire.frames import text_frame
@@ -38,7 +38,7 @@ class EventConversation:
     One socket of this protocol.
 
     :param streams: what all streams share.
-    :param gate: sends what is large, and counts what is refused.
+    :param refusals: counts what is refused because of a limit.
     :param credential: gives the credential that the request has brought; ``None`` if it comes in the first message.
     :param cursor: the id after which the stream goes on; ``None`` for what happens from now on.
     :param topics: which it watches from the beginning.
@@ -50,13 +50,13 @@ class EventConversation:
     def __init__(
         self,
         streams: EventStreams,
-        gate: Gate,
+        refusals: Refusals,
         credential: Callable[[], Credential | None],
         cursor: int | None,
         topics: Sequence[str],
     ) -> None:
         self._streams = streams
-        self._gate = gate
+        self._refusals = refusals
         self._credential = credential
         self._cursor = cursor
         self._topics = topics
@@ -92,7 +92,7 @@ class EventConversation:
         elif isinstance(found, Watch):
             return self._watch(found)
         elif isinstance(found, Ping):
-            self._socket.send(_PONG)
+            self._socket.writer.send(_PONG)
         return 1.0
 
     def lost(self) -> None:
@@ -132,7 +132,7 @@ class EventConversation:
         with self._streams.open(credential, peer, self._socket.source, self._cursor, self._topics) as stream:
             self._stream = stream
             self._send("open", {"peerId": peer, "topics": stream.topics})
-            await stream.run(_Writer(self._socket, self._gate.sender), _frames)
+            await stream.run(self._socket.writer, _frames)
 
     def _failed(self, failure: Any) -> None:
         self._stream = None
@@ -169,83 +169,24 @@ class EventConversation:
         if not self._has_begun:
             self._end(Unauthorized("The first message must be of the type authenticate."))
         else:
-            self._gate.refusals.note(error, self._socket.source)
+            self._refusals.note(error, self._socket.source)
             self._send("error", _fields(error))
         return 1.0
 
     def _end(self, error: RendezvousError) -> None:
         self._is_over = True
         self._stop_later()
-        self._gate.refusals.note(error, self._socket.source)
+        self._refusals.note(error, self._socket.source)
         self._send("error", _fields(error))
         self._socket.close(CLOSE_CODES + error.status, error.code)
 
     def _send(self, event: str, fields: dict[str, Any]) -> None:
-        self._socket.send(text_frame(message(event, fields)))
+        self._socket.writer.send(text_frame(message(event, fields)))
 
     def _stop_later(self) -> None:
         later, self._later = self._later, None
         if later is not None:
             later.cancel()
-
-
-class _Writer:
-    """
-    Writes frames that may be long.
-
-    :param sender: counts what is long, and gives it its turn.
-    """
-
-    def __init__(self, socket: Socket, sender: Sender) -> None:
-        self._socket = socket
-        self._sender = sender
-        self._reserved = 0
-
-    @property
-    def is_paused(self) -> bool:
-        return self._socket.is_paused
-
-    async def drain(self) -> None:
-        await self._socket.drain()
-
-    async def write(self, data: bytes) -> bool:
-        if len(data) <= SMALL:
-            self._socket.send(data)
-            return False
-        writing = self._write_long(data)
-        del data  # The transport has a copy. Only that stays while the reader is waited for.
-        await writing
-        return True
-
-    async def _write_long(self, data: bytes) -> None:
-        """Write what is counted as unread until the client has read it."""
-        source = self._socket.source
-        await self._sender.reserve_later(source, len(data))
-        self._reserved = len(data)
-        try:
-            await self._sender.turn(source)
-            self._socket.send(data)
-            del data
-            if self._socket.is_paused:
-                self._sender.paused(self)
-            await self._socket.drain()
-        finally:
-            self._release()
-
-    def paused_for(self) -> float:
-        """:returns: seconds for which a long event has been unread."""
-        return self._socket.paused_for()
-
-    def give_way(self) -> None:
-        """Close the connection, because another client needs the room of a long event."""
-        self._release()
-        self._socket.abort()
-
-    def _release(self) -> None:
-        if self._reserved:
-            self._sender.resumed(self)
-            self._sender.release(self._socket.source, self._reserved)
-            self._reserved = 0
 
 
 def _fields(error: RendezvousError) -> dict[str, Any]:

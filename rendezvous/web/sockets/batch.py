@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Batch", "Receiver"]
+__all__ = ["Batch", "Flushable"]
 
 
-class Receiver(Protocol):
+class Flushable(Protocol):
     """A socket that has something to send."""
 
     def flush(self) -> None:
@@ -15,28 +15,27 @@ class Receiver(Protocol):
 
 
 class Batch:
-    """The sockets that have something to send at the end of the present turn. All sockets share one."""
+    """
+    The sockets that have something to send at the end of the present turn. All sockets share one.
+
+    :ivar is_open: whether messages are read now.
+    """
 
     def __init__(self) -> None:
-        self._is_open = False
-        self._waiting: list[Receiver] = []
+        self.is_open = False
+        self._waiting: list[Flushable] = []
 
-    @property
-    def is_open(self) -> bool:
-        """:returns: whether messages are read now."""
-        return self._is_open
-
-    def add(self, receiver: Receiver) -> None:
+    def add(self, socket: Flushable) -> None:
         """Have a socket flushed at the end."""
-        self._waiting.append(receiver)
+        self._waiting.append(socket)
 
     def __enter__(self) -> None:
         """Begin to collect."""
-        self._is_open = True
+        self.is_open = True
 
     def __exit__(self, *_: object) -> None:
         """Send all that was collected."""
-        self._is_open = False
+        self.is_open = False
         waiting, self._waiting = self._waiting, []
-        for receiver in waiting:
-            receiver.flush()
+        for socket in waiting:
+            socket.flush()

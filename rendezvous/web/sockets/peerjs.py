@@ -69,14 +69,14 @@ class PeerServer:
         """Send a message to its receiver, or keep it for a while if the receiver is not there."""
         link = self.peers.link(message.target)
         if link is not None:
-            link.send(text_frame(encode(message)))
+            link.writer.send(text_frame(encode(message)))
         elif message.waits:
             try:
                 self.peers.keep(message, sender.source, self.clock.seconds())
             except RendezvousError as refused:
                 self._refusals.note(refused, sender.source)
                 # As if its time were over already.
-                sender.send(text_frame(encode(Message("EXPIRE", message.target, message.source))))
+                sender.writer.send(text_frame(encode(Message("EXPIRE", message.target, message.source))))
             self._expect()
 
     def end(self) -> None:
@@ -95,7 +95,7 @@ class PeerServer:
         for message in self.peers.expire(self.clock.seconds(), EXPIRED):
             link = self.peers.link(message.target)
             if link is not None:
-                link.send(text_frame(encode(message)))
+                link.writer.send(text_frame(encode(message)))
         self._expect()
 
 
@@ -213,30 +213,30 @@ class _Conversation:
             self._server.peers.leave(self._peer, self._socket)
 
     def _refuse(self, message: bytes) -> None:
-        self._socket.send(text_frame(message))
+        self._socket.writer.send(text_frame(message))
         self._socket.close(CloseReason.POLICY_VIOLATION)
 
     def _arrive(self) -> None:
         arrival, other = self._server.peers.arrive(self._peer, self._token, self._socket)
         if arrival is Arrival.TAKEN and other is not None:
             # Its client may be gone without a word. A page that reloads would have to wait for a minute then.
-            other.ping()
+            other.writer.ping()
             self._later = self._server.clock.callLater(PROBE_TIME, self._probed, other, other.heard)
             return
         if other is not None:
             other.close(CloseReason.NORMAL_CLOSURE, "The peer has another socket.")
         self._is_open = True
         if arrival is Arrival.OPEN:
-            self._socket.send(_OPEN)
+            self._socket.writer.send(_OPEN)
         for message in self._server.peers.take(self._peer):
-            self._socket.send(text_frame(encode(message)))
+            self._socket.writer.send(text_frame(encode(message)))
         self._later = self._server.clock.callLater(SILENCE_TIME, self._listen)
 
     def _probed(self, other: Socket, heard: int) -> None:
         self._later = None
         if self._server.peers.link(self._peer) is other:
             if other.heard > heard:
-                self._socket.send(_ID_TAKEN)
+                self._socket.writer.send(_ID_TAKEN)
                 self._socket.close(CloseReason.POLICY_VIOLATION)
                 return
             self._server.peers.leave(self._peer, other)

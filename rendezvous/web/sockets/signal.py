@@ -85,7 +85,7 @@ class _Conversation:
         if isinstance(message, Subscribe):
             return self._subscribe(message)
         if isinstance(message, Ping):
-            self._socket.send(_PONG)
+            self._socket.writer.send(_PONG)
         return 1.0
 
     def lost(self) -> None:
@@ -96,7 +96,7 @@ class _Conversation:
         if subscribers:
             frame = text_frame(delivered(message, len(subscribers)))
             for socket in list(subscribers):
-                socket.send(frame)
+                socket.writer.send(frame)
         return max(1, len(subscribers)) * (1 + size // UNIT)
 
     def _subscribe(self, message: Subscribe) -> float:

@@ -12,23 +12,20 @@ from typing import Any, Protocol
 
 from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
-from zope.interface import implementer
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rendezvous.core.sources import SourceNetwork
-from rendezvous.errors import RendezvousError
+from rendezvous.core.tokenbucket import TokenBucket
 from rendezvous.limits import SocketLimits
-from rendezvous.web.sending import SMALL, STALL_TIME, Sender, Stalled
+from rendezvous.web.sending import Sender
 from rendezvous.web.sockets.batch import Batch
-from rendezvous.web.transports import send_at_once
+from rendezvous.web.sockets.writer import SocketWriter
 from rendezvous.web.turns import Turns
-from rendezvous.web.waiting import fires_within
-from rendezvous.wire.frames import PING, Frames
+from rendezvous.wire.frames import Frames
 
 __all__ = ["CLOSE_TIME", "Conversation", "Socket"]
 
@@ -56,7 +53,6 @@ class Conversation(Protocol):
         """The socket is no more."""
 
 
-@implementer(IPushProducer)
 class Socket(StreamProtocol):
     """
     One connection, after its handshake.
@@ -74,11 +70,13 @@ class Socket(StreamProtocol):
     :param sender: counts what is unread.
     :param gone: called once, when it has ended.
     :ivar source: as given.
+    :ivar writer: sends to the other side; from ``opened`` of the conversation on.
     :ivar heard: how often something has come from the other side.
     """
 
     log = Logger()
     transport: Any = None
+    writer: SocketWriter
 
     def __init__(
         self,
@@ -101,17 +99,10 @@ class Socket(StreamProtocol):
         self._sender = sender
         self._gone = gone
         self._frames = Frames()
-        self._unsent: list[bytes] = []
-        self._unsent_size = 0
         self._pieces: list[str] = []
         self._size = 0
-        self._unread = 0
-        self._paused_at: float | None = None
-        # The moment from which on its bucket of messages is full again.
-        self._full_at = 0.0
-        self._reading: Deferred[None] | None = None
+        self._bucket = TokenBucket(limits.rate, limits.burst) if limits.rate else None
         self._is_waiting = False
-        self._is_over = False
         self._is_lost = False
         self._later: IDelayedCall | None = None
 
@@ -119,7 +110,8 @@ class Socket(StreamProtocol):
 
     def connectionMade(self) -> None:
         """Take over the transport of the HTTP connection."""
-        self.transport.registerProducer(self, True)
+        self.writer = SocketWriter(self.transport, self.source, self._limits.unread, self._batch, self._sender)
+        self.transport.registerProducer(self.writer, True)
 
     def opened(self) -> None:
         """Begin to speak: the handshake is sent."""
@@ -127,11 +119,10 @@ class Socket(StreamProtocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Forget everything."""
-        self._is_over = self._is_lost = True
+        self._is_lost = True
+        self.writer.lost()
         self._stop_later()
-        self._has_read()
         self._pieces.clear()
-        self._unsent.clear()
         self._gone(self)
         self._conversation.lost()
 
@@ -141,12 +132,10 @@ class Socket(StreamProtocol):
 
         :param reason: why, in at most 123 bytes, for the developer who reads it in the console of a browser.
         """
-        if self._is_over:
+        if self.writer.is_over:
             return
-        self._is_over = True
         self._stop_later()
-        self.flush()
-        self.transport.write(self._frames.close(code, reason))
+        self.writer.end(self._frames.close(code, reason))
         if self._frames.is_closed:
             self.transport.loseConnection()
         else:
@@ -157,101 +146,8 @@ class Socket(StreamProtocol):
 
     def abort(self) -> None:
         """Close the connection at once, however much is unsent."""
-        self._is_over = True
-        self._unsent.clear()
         self._stop_later()
-        self.transport.abortConnection()
-
-    # Sending
-
-    def send(self, frame: bytes) -> None:
-        """
-        Send a frame of :func:`rendezvous.wire.frames.text_frame`.
-
-        If the other side has left too much unread, the connection is closed.
-        """
-        if self._is_over:
-            return
-        if self._paused_at is not None and not self._reserve(len(frame)):
-            self.abort()
-            return
-        self._unsent.append(frame)
-        self._unsent_size += len(frame)
-        # The transport has to see what is much, so that it can ask for a pause.
-        if not self._batch.is_open or self._unsent_size > SMALL:
-            self.flush()
-        elif len(self._unsent) == 1:
-            self._batch.add(self)
-
-    def flush(self) -> None:
-        """Send what was collected."""
-        if self._unsent:
-            frames, self._unsent, self._unsent_size = self._unsent, [], 0
-            send_at_once(self.transport, frames)
-
-    @property
-    def is_paused(self) -> bool:
-        """:returns: whether the other side has to read before there is more for it."""
-        return self._paused_at is not None
-
-    async def drain(self) -> None:
-        """
-        Wait until the other side has read everything.
-
-        :raises Stalled: it does not read.
-        """
-        while self._paused_at is not None:
-            left = self._paused_at + STALL_TIME - self._clock.seconds()
-            self._reading = Deferred()
-            if left <= 0 or not await fires_within(self._reading, left, self._clock):
-                raise Stalled
-
-    def ping(self) -> None:
-        """Ask for a sign of life (RFC 6455, section 5.5.2)."""
-        if not self._is_over:
-            self.transport.write(PING)
-
-    def _reserve(self, size: int) -> bool:
-        if self._unread + size > self._limits.unread:
-            return False
-        try:
-            self._sender.reserve(self.source, size)
-        except RendezvousError:
-            return False
-        self._unread += size
-        self._sender.paused(self)
-        return True
-
-    def pauseProducing(self) -> None:
-        """Count from now on what is sent: the other side has to read."""
-        if self._paused_at is None:
-            self._paused_at = self._clock.seconds()
-
-    def resumeProducing(self) -> None:
-        """Stop counting: the other side has read everything."""
-        self._paused_at = None
-        self._has_read()
-        reading, self._reading = self._reading, None
-        if reading is not None and not reading.called:
-            reading.callback(None)
-
-    def stopProducing(self) -> None:
-        """Do nothing: the connection is lost."""
-
-    def paused_for(self) -> float:
-        """:returns: seconds for which something has been unread."""
-        return 0.0 if self._paused_at is None else self._clock.seconds() - self._paused_at
-
-    def give_way(self) -> None:
-        """Close the connection, because another client needs the room of what is unread."""
-        self._has_read()
-        self.abort()
-
-    def _has_read(self) -> None:
-        if self._unread:
-            self._sender.resumed(self)
-            self._sender.release(self.source, self._unread)
-            self._unread = 0
+        self.writer.abort()
 
     # Receiving
 
@@ -280,7 +176,7 @@ class Socket(StreamProtocol):
             rest = self._take(event)
             if self._frames.is_closed:
                 return
-            if rest > 0 and not self._is_over:
+            if rest > 0 and not self.writer.is_over:
                 self._wait_for(rest)
                 return
             if number == FRAMES:
@@ -322,17 +218,17 @@ class Socket(StreamProtocol):
         elif isinstance(event, Message):
             cost = self._add(event)
         elif isinstance(event, Ping):
-            if not self._is_over:
-                self.transport.write(self._frames.pong(event))
+            if not self.writer.is_over:
+                self.writer.control(self._frames.pong(event))
         elif isinstance(event, CloseConnection):
             self._closed(event)
         elif not isinstance(event, Pong):  # pragma: no cover
             raise AssertionError(event)
-        return self._charge(cost)
+        return 0.0 if self._bucket is None else self._bucket.spend(self._clock.seconds(), cost)
 
     def _add(self, event: Message[Any]) -> float:
         """:returns: what the message has cost; a piece of one costs as much as a short message."""
-        if self._is_over:
+        if self.writer.is_over:
             return 0.0
         if isinstance(event, BytesMessage):
             self.close(CloseReason.UNSUPPORTED_DATA, "Messages are text, not bytes.")
@@ -349,7 +245,7 @@ class Socket(StreamProtocol):
 
     def _hear(self, text: str) -> float:
         """:returns: what a message has cost."""
-        if self._is_over:
+        if self.writer.is_over:
             return 0.0
         if len(text) > self._limits.message:
             self.close(CloseReason.MESSAGE_TOO_BIG, f"A message has at most {self._limits.message} characters.")
@@ -368,15 +264,6 @@ class Socket(StreamProtocol):
         else:
             # wsproto gives this event also for frames that break the rules, and has not changed its state then.
             self.close(event.code if event.code != CloseReason.NO_STATUS_RCVD else CloseReason.NORMAL_CLOSURE)
-
-    def _charge(self, cost: float) -> float:
-        """:returns: seconds until the bucket of messages has room for more."""
-        limits = self._limits
-        if not limits.rate:
-            return 0.0
-        now = self._clock.seconds()
-        self._full_at = max(self._full_at, now) + cost / limits.rate
-        return max(0.0, self._full_at - now - limits.burst / limits.rate)
 
     def _stop_later(self) -> None:
         later, self._later = self._later, None

@@ -152,5 +152,5 @@ class Sockets:
                 continue
             self._open[socket] = now + PING_INTERVAL, socket.heard
             self._open.move_to_end(socket)
-            socket.ping()
+            socket.writer.ping()
         self._expect()
