@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -16,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
+
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -134,7 +138,8 @@ class NginxTests(SynchronousTestCase):
         self.context.check_hostname = False
         self.context.load_verify_locations(certificate)
         # At the third registration a source has none left: what is tested is whose they are.
-        options = ("--trusted-proxy=127.0.0.1", "--source-registrations=0.02", "--store=memory:")
+        limits = ("--source-registrations=0.02", f"--cors-origin={ORIGIN['Origin']}")
+        options = ("--trusted-proxy=127.0.0.1", "--store=memory:", *limits)
         running = real_server(*options)
         server = running.__enter__()
         self.addCleanup(running.__exit__, None, None, None)
@@ -228,6 +233,42 @@ class NginxTests(SynchronousTestCase):
             self.assertEqual(self.ask(own, "POST", path, {"sdp": "v=1 hello"}, **bob)[0], 200)
             lines = [response.readline() for _ in range(6)]
             self.assertIn(b"v=1 hello", b"".join(lines))
+
+    def upgraded(self, own: bool, path: str, **headers: str) -> tuple[int, socket.socket]:
+        """:returns: the status of the answer to the handshake of a WebSocket, and its connection."""
+        connection = self.connect(own)
+        key = base64.b64encode(os.urandom(16)).decode()
+        shake = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        path = path if own else "/rendezvous" + path
+        connection.request("GET", path, headers={**shake, "Sec-WebSocket-Key": key, **headers})
+        # What follows the headers belongs to the WebSocket, so it is not read into the response.
+        connection.sock.settimeout(10)
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = connection.sock.recv(1)
+            self.assertTrue(byte, head)
+            head += byte
+        return int(head.split()[1]), connection.sock
+
+    def test_websocket_carries_messages_both_ways(self) -> None:
+        """A publisher that is subscribed gets its own message."""
+        for own in (True, False):
+            status, sock = self.upgraded(own, "/signal")
+            self.assertEqual(status, 101, own)
+            frames = Connection(ConnectionType.CLIENT)
+            for message in ({"type": "subscribe", "topics": ["t"]}, {"type": "publish", "topic": "t", "data": "hello"}):
+                sock.sendall(frames.send(TextMessage(json.dumps(message))))
+            received: list[Any] = []
+            while not received:
+                frames.receive_data(sock.recv(4096))
+                received.extend(frames.events())
+            self.assertEqual(json.loads(received[0].data)["data"], "hello", own)
+
+    def test_pages_of_the_server_itself_may_open_websockets(self) -> None:
+        """The server learns the host and port that a page has in its origin; pages of others stay out."""
+        for own, origin in ((True, f"https://127.0.0.1:{self.own}"), (False, f"http://127.0.0.1:{self.below}")):
+            self.assertEqual(self.upgraded(own, "/signal", Origin=origin)[0], 101, own)
+            self.assertEqual(self.upgraded(own, "/signal", Origin="https://other.example")[0], 403, own)
 
     def test_http_2_is_offered(self) -> None:
         """Six connections to a host are not the end then."""
