@@ -270,7 +270,8 @@ class Rendezvous(MultiService):
         for limit in (self._datagrams.limit, self._datagrams.notices):
             limit.change(*_udp_rate(settings))
         self._gate.change(settings.source_limits, settings.unread_limits, settings.trusted_proxy)
-        self._sockets.sockets.change(settings.socket_limits)
+        self._sockets.change(settings.socket_limits, settings.share)
+        self._tickets.change(settings.share)
         self.store.change(settings.bounds)
 
     def startService(self) -> None:

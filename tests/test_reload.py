@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
 from rendezvous.settings import Settings, compare
-from rendezvous.testing import SECRET, MemoryReactor, MemoryServer, MemoryTCPPort
+from rendezvous.testing import SECRET, MemoryReactor, MemoryServer, MemorySocket, MemoryTCPPort
 from tests.certificates import pem
 from tests.test_settings import BESIDE, FIELDS, GRID
 
@@ -230,6 +230,29 @@ class SettingsTests(ReloadCase):
         self.assertEqual(registered(), [200, 200, 429])
         self.reload(no_source_limits=True)
         self.assertEqual(registered(), [200] * 3)
+
+    def test_share_of_a_source_changes_for_pages(self) -> None:
+        """The same holds for subscriptions of WebSockets, messages that wait for a peer of PeerJS, and tickets."""
+        self.start(no_source_limits=False, source_share="0.0002%")
+        home = ("203.0.113.5", 50_000)
+        _, _, bearer = self.server.register()
+        alice = MemorySocket(self.server.connect(home), "/peerjs?key=peerjs&id=alice&token=a")
+        alice.take()
+
+        def are_refused() -> tuple[bool, bool, bool]:
+            page = MemorySocket(self.server.connect(home), "/signal")
+            page.say('{"type":"subscribe","topics":["a","b"]}')
+            page.take()
+            page.lose()
+            alice.say('{"type":"OFFER","dst":"bob","payload":1}')
+            tickets = [self.server.request("POST", "/events/ticket", headers=bearer) for _ in range(2)]
+            return page.close_code == 1008, alice.take() != [], tickets[1].status == 429
+
+        self.assertEqual(are_refused(), (True, True, True))
+        self.reload(no_source_limits=False, source_share="1%")
+        self.assertEqual(are_refused(), (False, False, False))
+        self.reload(no_source_limits=False, source_share="0.0002%")
+        self.assertEqual(are_refused(), (True, True, True))
 
     def test_bounds_are_those_of_the_last_reload_after_a_restart(self) -> None:
         """Reading the file back makes tables anew."""

@@ -6,9 +6,8 @@ import json
 import re
 from urllib.parse import urlencode
 
-from rendezvous.core.peerserver import QUEUE_TIME
+from rendezvous.core.peerserver import PROBE_TIME, QUEUE_TIME, SILENCE_TIME
 from rendezvous.testing import MemorySocket
-from rendezvous.web.sockets.peerjs import PROBE_TIME, SILENCE_TIME
 from tests._socket_case import HOME, SocketTestCase
 
 OPEN = [{"type": "OPEN"}]
@@ -223,14 +222,14 @@ class MessageTests(PeerJSTestCase):
 
     def test_nothing_is_left_of_what_waited(self) -> None:
         """After it was delivered, or its time is over."""
-        peers = self.server.rendezvous._sockets._peers.peers
+        peers = self.server.rendezvous._sockets._peers
         alice = self.peer("alice")
         for target in ("carol", "dave"):
             self.say(alice, type="OFFER", dst=target, payload="x" * 1000)
         self.assertGreater(peers.waiting, 2000)
         self.peer("carol")
         self.advance(QUEUE_TIME)
-        self.assertEqual((peers.waiting, len(peers._shares)), (0, 0))
+        self.assertEqual((peers.waiting, len(peers.shares)), (0, 0))
 
 
 class SilenceTests(PeerJSTestCase):
@@ -261,7 +260,7 @@ class LimitTests(PeerJSTestCase):
         alice = self.peer("x" * 256)
         self.assertEqual(self.heard(alice), OPEN)
         self.say(alice, type="OFFER", dst="y" * 257)
-        self.assertEqual(self.server.rendezvous._sockets._peers.peers.waiting, 0)
+        self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
 
     def test_error_of_a_full_server(self) -> None:
         """Sockets are limited before anything is said."""

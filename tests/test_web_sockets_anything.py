@@ -121,6 +121,6 @@ class AnythingTests(SynchronousTestCase):
         self.check()
         mallory.lose()
         self.server.reactor.advance(5)
-        self.assertEqual(self.server.rendezvous._sockets._peers.peers.waiting, 0)
+        self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
         self.assertEqual(self.server.rendezvous.store.watching(["doc"]), 0)
         self.check()

@@ -17,10 +17,16 @@ from rendezvous.core.shares import Shares
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import Full, TooMany
 
-__all__ = ["QUEUE_TIME", "Arrival", "Message", "Peers"]
+__all__ = ["PROBE_TIME", "QUEUE_TIME", "SILENCE_TIME", "Arrival", "Message", "Peers", "why_refused"]
 
 #: Seconds for which messages wait for a peer.
 QUEUE_TIME = 5.0
+
+#: Seconds that the socket of a peer has to answer a ping when another peer wants its id.
+PROBE_TIME = 2.0
+
+#: Seconds without a message after which a peer is gone. PeerJS sends one every five seconds.
+SILENCE_TIME = 90.0
 
 #: Bytes that a waiting message takes besides its payload.
 OVERHEAD = 500
@@ -72,6 +78,22 @@ class _Queue:
     size: int = 0
 
 
+def why_refused(peer: str, token: str, key: str, expected: str, most: int) -> str | None:
+    """
+    Check what a peer says of itself when it connects.
+
+    :param peer: the id that it wants.
+    :param expected: the key of the server.
+    :param most: characters that an id and a token may have.
+    :returns: why it cannot be let in, in the words of PeerServer where it has some; ``None`` if it can.
+    """
+    if not (peer and token and key):
+        return "No id, token, or key supplied to websocket server"
+    if max(len(peer), len(token)) > most:
+        return f"An id or a token has more than {most} characters"
+    return None if key == expected else "Invalid key provided"
+
+
 class Peers(Generic[Link]):
     """
     All peers with their sockets.
@@ -79,11 +101,12 @@ class Peers(Generic[Link]):
     :param memory: bytes of all messages that wait.
     :param of_peer: bytes of those that wait for one peer.
     :param shares: the bytes that wait of each source.
+    :ivar shares: as given.
     """
 
     def __init__(self, memory: int, of_peer: int, shares: Shares) -> None:
         self._memory, self._of_peer = memory, of_peer
-        self._shares = shares
+        self.shares = shares
         self._peers: dict[str, tuple[str, Link]] = {}
         # By the id that they wait for, in the order in which their time ends.
         self._queues: OrderedDict[str, _Queue] = OrderedDict()
@@ -145,12 +168,10 @@ class Peers(Generic[Link]):
         queue = self._queues.get(message.target) or _Queue(now + QUEUE_TIME)
         if queue.size + size > self._of_peer:
             raise TooMany("Too many messages wait for this peer.", code="peer-messages")
-        self._shares.check(network, size)
+        self.shares.check(network, size)
         if self._size + size > self._memory:
-            raise Full(
-                "The server keeps as many messages as it can.", code="full-messages", holder=self._shares.largest
-            )
-        self._shares.add(network, size)
+            raise Full("The server keeps as many messages as it can.", code="full-messages", holder=self.shares.largest)
+        self.shares.add(network, size)
         self._size += size
         queue.size += size
         queue.messages.append(_Waiting(message, network, size))
@@ -181,6 +202,6 @@ class Peers(Generic[Link]):
 
     def _forget(self, queue: _Queue) -> list[Message]:
         for waiting in queue.messages:
-            self._shares.remove(waiting.network, waiting.size)
+            self.shares.remove(waiting.network, waiting.size)
         self._size -= queue.size
         return [waiting.message for waiting in queue.messages]

@@ -1,4 +1,4 @@
-"""Topics and who subscribes to them, for as long as somebody does."""
+"""Topics and their subscribers. A topic is there as long as it has one."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class Topics(Generic[Subscriber]):
     :param of_topic: subscribers of one topic.
     :param of_subscriber: topics of one subscriber.
     :param shares: how many subscriptions each source may hold.
+    :ivar shares: as given.
     """
 
     def __init__(self, most: int, of_topic: int, of_subscriber: int, shares: Shares) -> None:
         self._most, self._of_topic, self._of_subscriber = most, of_topic, of_subscriber
-        self._shares = shares
+        self.shares = shares
         # In the order in which they came.
         self._subscribers: dict[Hashable, dict[Subscriber, None]] = {}
         self._topics: dict[Subscriber, set[Hashable]] = {}
@@ -56,10 +57,10 @@ class Topics(Generic[Subscriber]):
             raise TooMany(f"One socket subscribes to at most {self._of_subscriber} topics.", code="too-many-topics")
         if len(subscribers) >= self._of_topic:
             raise TooMany(f"A topic has at most {self._of_topic} subscribers.", code="topic-subscribers")
-        self._shares.check(source)
+        self.shares.check(source)
         if self._total >= self._most:
-            raise Full("There are too many subscriptions.", code="full-subscriptions", holder=self._shares.largest)
-        self._shares.add(source)
+            raise Full("There are too many subscriptions.", code="full-subscriptions", holder=self.shares.largest)
+        self.shares.add(source)
         self._total += 1
         self._subscribers[topic] = subscribers
         subscribers[subscriber] = None
@@ -83,7 +84,7 @@ class Topics(Generic[Subscriber]):
         if not subscribers:
             del self._subscribers[topic]
         self._total -= 1
-        self._shares.remove(source)
+        self.shares.remove(source)
 
     def leave(self, subscriber: Subscriber, source: SourceNetwork) -> None:
         """End all subscriptions of a subscriber."""

@@ -46,6 +46,7 @@ class Tickets:
     :param lifetime: seconds for which each is good.
     :param shares: how many each source may have.
     :param random: gives that many random bytes.
+    :ivar shares: as given.
     """
 
     def __init__(self, most: int, lifetime: float, shares: Shares, random: Callable[[int], bytes]) -> None:
@@ -59,6 +60,14 @@ class Tickets:
     def __len__(self) -> int:
         """How many there are, those that have ended lately included."""
         return len(self._tickets)
+
+    def change(self, share: float) -> None:
+        """
+        Use another limit from now on. What sources have already stays, and is counted.
+
+        :param share: as for :func:`make_tickets`.
+        """
+        self.shares.change(*share_of(self._most, share))
 
     def give(self, credential: Credential, source: SourceNetwork, now: float) -> tuple[str, float]:
         """

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.http import Request
 from twisted.web.server import NOT_DONE_YET
 
-from rendezvous.core.peerserver import Arrival, Message, Peers
+from rendezvous.core.peerserver import PROBE_TIME, SILENCE_TIME, Arrival, Message, Peers, why_refused
 from rendezvous.core.shares import Shares, share_of
 from rendezvous.errors import RendezvousError, Unauthorized, UpgradeRequired
 from rendezvous.limits import PeerServerLimits
@@ -24,18 +24,10 @@ from rendezvous.web.sockets.sockets import Sockets, is_upgrade
 from rendezvous.wire.frames import text_frame
 from rendezvous.wire.peerjs import ID_TAKEN, LEAVE, OPEN, decode, encode, error
 
-__all__ = ["PROBE_TIME", "SILENCE_TIME", "PeerServer", "PeerServerRoutes", "make_peers"]
-
-#: Seconds that a socket has to answer a ping when another peer wants its id.
-PROBE_TIME = 2.0
-
-#: Seconds without a message after which a peer is gone. PeerJS sends one every five seconds.
-SILENCE_TIME = 90.0
+__all__ = ["PeerServer", "PeerServerRoutes", "make_peers"]
 
 #: Messages that are expired in one turn of the reactor.
 EXPIRED = 100
-
-LIMITS = PeerServerLimits()
 
 _OPEN, _ID_TAKEN = text_frame(OPEN), text_frame(ID_TAKEN)
 
@@ -55,12 +47,18 @@ class PeerServer:
     The peers with their sockets, and what is due for them.
 
     :param peers: the table.
+    :param key: what clients have to name.
+    :param limits: of ids and tokens.
     :param clock: the time of what is due.
     :param refusals: counts what is refused because of a limit.
     """
 
-    def __init__(self, peers: Peers[Socket], clock: IReactorTime, refusals: Refusals) -> None:
+    def __init__(
+        self, peers: Peers[Socket], key: str, limits: PeerServerLimits, clock: IReactorTime, refusals: Refusals
+    ) -> None:
         self.peers = peers
+        self.key = key
+        self.limits = limits
         self.clock = clock
         self._refusals = refusals
         self._next: IDelayedCall | None = None
@@ -103,7 +101,7 @@ class PeerServerRoutes:
     """
     The routes of PeerServer.
 
-    :param key: the first part of their paths, but for the WebSocket's.
+    :param server: the peers. Its key is the first part of their paths, but for the WebSocket's.
     :param may_list: whether the ids of all peers may be read.
     :param random: gives random bytes.
     """
@@ -112,20 +110,18 @@ class PeerServerRoutes:
         self,
         sockets: Sockets,
         server: PeerServer,
-        key: str,
         random: Callable[[int], bytes],
         *,
         may_list: bool = False,
     ) -> None:
         self._sockets = sockets
         self._server = server
-        self._key = key
         self._random = random
         self._may_list = may_list
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        key = self._key
+        key = self._server.key
         return [
             Route("GET", f"/{key}/id", self.new_id, tag="peerjs", response=None, media="text/plain", needs_store=False),
             Route(
@@ -164,7 +160,7 @@ class PeerServerRoutes:
             raise UpgradeRequired("This path takes WebSockets alone.")
         query = Query(request)
         names = [query.text(name) or "" for name in ("id", "token", "key")]
-        self._sockets.open(request, _Conversation(self._server, self._key, *names))
+        self._sockets.open(request, _Conversation(self._server, *names))
         return NOT_DONE_YET
 
 
@@ -173,9 +169,8 @@ class _Conversation:
 
     _socket: Socket
 
-    def __init__(self, server: PeerServer, expected: str, peer: str, token: str, key: str) -> None:
+    def __init__(self, server: PeerServer, peer: str, token: str, key: str) -> None:
         self._server = server
-        self._expected = expected
         self._peer, self._token, self._key = peer, token, key
         self._is_open = False
         self._heard_at = server.clock.seconds()
@@ -184,20 +179,19 @@ class _Conversation:
     def opened(self, socket: Socket) -> None:
         """Give the peer its id, or say why not."""
         self._socket = socket
-        if not (self._peer and self._token and self._key):
-            self._refuse(error("No id, token, or key supplied to websocket server"))
-        elif max(len(self._peer), len(self._token)) > LIMITS.id_chars:
-            self._refuse(error(f"An id or a token has more than {LIMITS.id_chars} characters"))
-        elif self._key != self._expected:
-            self._refuse(error("Invalid key provided"))
-        else:
+        server = self._server
+        refusal = why_refused(self._peer, self._token, self._key, server.key, server.limits.id_chars)
+        if refusal is None:
             self._arrive()
+        else:
+            socket.writer.send(text_frame(error(refusal)))
+            socket.close(CloseReason.POLICY_VIOLATION)
 
     def received(self, text: str) -> float:
         """Take a message."""
         self._heard_at = self._server.clock.seconds()
         message = decode(text, self._peer) if self._is_open else None
-        if isinstance(message, Message) and len(message.target) <= LIMITS.id_chars:
+        if isinstance(message, Message) and len(message.target) <= self._server.limits.id_chars:
             self._server.pass_on(message, self._socket)
         elif message == LEAVE:
             self._server.peers.leave(self._peer, self._socket)
@@ -211,10 +205,6 @@ class _Conversation:
             self._later = None
         if self._is_open:
             self._server.peers.leave(self._peer, self._socket)
-
-    def _refuse(self, message: bytes) -> None:
-        self._socket.writer.send(text_frame(message))
-        self._socket.close(CloseReason.POLICY_VIOLATION)
 
     def _arrive(self) -> None:
         arrival, other = self._server.peers.arrive(self._peer, self._token, self._socket)

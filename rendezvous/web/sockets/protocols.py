@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
+from rendezvous.core.shares import share_of
 from rendezvous.limits import PeerServerLimits, SocketLimits
 from rendezvous.web.cors import Cors
 from rendezvous.web.gate import Gate
@@ -15,6 +16,8 @@ from rendezvous.web.sockets.signal import SignalRoutes, make_topics
 from rendezvous.web.sockets.sockets import Sockets
 
 __all__ = ["SocketProtocols"]
+
+PEERS = PeerServerLimits()
 
 
 class SocketProtocols:
@@ -45,9 +48,17 @@ class SocketProtocols:
         lists_peers: bool,
     ) -> None:
         self.sockets = Sockets(clock, gate.sender, cors, limits)
-        self._peers = PeerServer(make_peers(PeerServerLimits(), share), clock, gate.refusals)
-        self._signal = SignalRoutes(self.sockets, make_topics(limits, share), gate.refusals)
-        self._peerjs = PeerServerRoutes(self.sockets, self._peers, peerjs_key, random, may_list=lists_peers)
+        self._topics = make_topics(limits, share)
+        self._peers = make_peers(PEERS, share)
+        self._server = PeerServer(self._peers, peerjs_key, PEERS, clock, gate.refusals)
+        self._signal = SignalRoutes(self.sockets, self._topics, gate.refusals)
+        self._peerjs = PeerServerRoutes(self.sockets, self._server, random, may_list=lists_peers)
+
+    def change(self, limits: SocketLimits, share: float) -> None:
+        """Use other limits from now on. What is open, subscribed to or waits already stays, and is counted."""
+        self.sockets.change(limits)
+        self._topics.shares.change(*share_of(limits.subscriptions, share))
+        self._peers.shares.change(*share_of(PEERS.memory, share))
 
     def routes(self) -> list[Route]:
         """:returns: their routes."""
@@ -60,4 +71,4 @@ class SocketProtocols:
     def end(self) -> None:
         """Close all sockets, and wait for nothing any more."""
         self.sockets.end()
-        self._peers.end()
+        self._server.end()
