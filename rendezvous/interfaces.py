@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rendezvous.core.presence.states import PulseCode
     from rendezvous.core.replies import Replies, Source
     from rendezvous.core.signaling.bloom import Bloom
+    from rendezvous.core.signaling.listings import TopicUpdate
     from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Session
     from rendezvous.core.signaling.pages import Page
     from rendezvous.core.signaling.specs import OfferSpec
@@ -178,6 +179,12 @@ class ISignalingStore(Interface):
     ) -> Page[Offer, int]:
         """A page of the offers in a topic, and how many there are."""
 
+    async def topic_since(topic: str, since: int | None, limit: int, bloom: Bloom | None, now: float) -> TopicUpdate:
+        """
+        What has changed in a topic that is watched (:meth:`watch`) after a number; its listing, if ``None`` or if some
+        changes are no longer known.
+        """
+
     async def topics(
         limit: int, offset: int, prefix: str, now: float, after: tuple[int, str] | None = None
     ) -> Page[tuple[str, int], tuple[int, str]]:
@@ -205,15 +212,12 @@ class ISignalingStore(Interface):
     async def candidates(offer_id: str, peer: str, now: float, since: int) -> Page[Candidate, int]:
         """A page of the other side's candidates."""
 
-    async def events_since(
-        peer: str, seq: int | None, now: float, topics: Mapping[str, int] = ..., most: int | None = None
-    ) -> Events:
+    async def events_since(peer: str, seq: int | None, now: float, topics: Mapping[str, int] = ...) -> Events:
         """
         A peer's events after one with this number; after the latest of all, if ``None``. They tell whether some before
         them are lost, and where to go on.
 
         :param topics: topics that are watched and read too, each with a number before which nothing of it is read.
-        :param most: of the changes at a time, below the store's own limit.
         """
 
     def watch(topic: str, now: float, source: SourceNetwork = ...) -> Watch:

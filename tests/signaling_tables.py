@@ -11,8 +11,8 @@ from rendezvous.core.signaling.bloom import Bloom
 from rendezvous.core.signaling.entries import Entry
 from rendezvous.core.signaling.events import Event, EventLogged, event_cost
 from rendezvous.core.signaling.listings import Listings
-from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role
-from rendezvous.core.signaling.signaling import OFFERS, Signaling
+from rendezvous.core.signaling.offers import OFFERS, Answer, Candidate, Offer, Role
+from rendezvous.core.signaling.signaling import Signaling
 from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.core.signaling.table import OfferTable
 from rendezvous.limits import SignalingLimits

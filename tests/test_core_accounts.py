@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.offers import OFFERS
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Full
 from tests.signaling_tables import NOW, World, spec

@@ -17,9 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.shares import Shares
 from rendezvous.core.signaling.memory import Memory, text_size
-from rendezvous.core.signaling.offers import Role
+from rendezvous.core.signaling.offers import OFFERS, Role
 from rendezvous.core.signaling.sessions import Sessions
-from rendezvous.core.signaling.signaling import OFFERS
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Full, RendezvousError, TooMany
 from rendezvous.limits import SignalingLimits

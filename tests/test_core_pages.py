@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.signaling.bloom import Bloom, hashes
-from rendezvous.core.signaling.offers import Role
+from rendezvous.core.signaling.offers import OFFERS, Role
 from rendezvous.core.signaling.pages import Page, cut
 from rendezvous.core.signaling.sessions import Sessions
-from rendezvous.core.signaling.signaling import OFFERS
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import NOW, World, count_calls, ids, publish, spec
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from rendezvous.core.notes import Removed
 from rendezvous.core.signaling.entries import Entry
 from rendezvous.core.signaling.events import EventLogged
-from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role
-from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.offers import OFFERS, Answer, Candidate, Offer, Role
 from tests.signaling_tables import LIMITS, NOW, NOW_MS, World, publish
 from tests.test_core_trickle import PairTestCase
 

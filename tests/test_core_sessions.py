@@ -5,9 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.notes import Key, OfferSide
-from rendezvous.core.signaling.offers import Offer, Role
+from rendezvous.core.signaling.offers import OFFERS, Offer, Role
 from rendezvous.core.signaling.sessions import Sessions
-from rendezvous.core.signaling.signaling import OFFERS
 from rendezvous.core.sources import UNKNOWN
 from rendezvous.errors import Conflict, Forbidden, Full, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits

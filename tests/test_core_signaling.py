@@ -7,8 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.notes import Removed
 from rendezvous.core.signaling.bloom import Bloom
 from rendezvous.core.signaling.events import EventKind, EventLogged
-from rendezvous.core.signaling.offers import Offer, OfferChanged, Role
-from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.offers import OFFERS, Offer, OfferChanged, Role
 from rendezvous.errors import Conflict, Forbidden, Full, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import LIMITS, NOW, NOW_MS, World, count_calls, ids, publish, spec

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.offers import OFFERS
 from rendezvous.errors import Conflict, Forbidden, Full, NotFound, RendezvousError, TooMany
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import NOW, World, ids, spec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.signaling.offers import OFFERS
 from rendezvous.core.signaling.sessions import Sessions
-from rendezvous.core.signaling.signaling import OFFERS
 from rendezvous.core.signaling.table import ENDS_IN_A_VERB
 from rendezvous.errors import NotFound
 from rendezvous.limits import SignalingLimits

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.signaling.offers import Offer
-from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.offers import OFFERS, Offer
 from tests.signaling_tables import NOW, World, ids, spec
 
 

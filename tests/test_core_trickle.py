@@ -7,8 +7,7 @@ from functools import partial
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.notes import Key, OfferSide, PeerEvents
-from rendezvous.core.signaling.offers import Answer, CandidatesAdded, Role
-from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.offers import OFFERS, Answer, CandidatesAdded, Role
 from rendezvous.errors import Forbidden, Malformed, NotFound, TooMany
 from rendezvous.limits import SignalingLimits
 from tests.signaling_tables import LIMITS, NOW, NOW_MS, World, count_calls, publish

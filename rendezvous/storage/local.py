@@ -18,9 +18,9 @@ from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.replies import Replies, Source
 from rendezvous.core.signaling.bloom import Bloom
-from rendezvous.core.signaling.offers import Answer, Candidate, Offer, Role, Session
+from rendezvous.core.signaling.listings import TopicUpdate
+from rendezvous.core.signaling.offers import OFFERS, Answer, Candidate, Offer, Role, Session
 from rendezvous.core.signaling.pages import Page
-from rendezvous.core.signaling.signaling import OFFERS
 from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.core.signaling.watches import Watch
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
@@ -140,6 +140,11 @@ class LocalStore:
     ) -> Page[Offer, int]:
         return self.tables.listings.by_topic(OFFERS, topic, limit, bloom, now, after)
 
+    async def topic_since(
+        self, topic: str, since: int | None, limit: int, bloom: Bloom | None, now: float
+    ) -> TopicUpdate:
+        return self.tables.listings.topic_since(topic, since, limit, bloom, now)
+
     async def topics(
         self, limit: int, offset: int, prefix: str, now: float, after: tuple[int, str] | None = None
     ) -> Page[tuple[str, int], tuple[int, str]]:
@@ -178,14 +183,9 @@ class LocalStore:
         return self.tables.signaling.candidates(OFFERS, offer_id, peer, now, since)
 
     async def events_since(
-        self,
-        peer: str,
-        seq: int | None,
-        now: float,
-        topics: Mapping[str, int] = NO_TOPICS,
-        most: int | None = None,
+        self, peer: str, seq: int | None, now: float, topics: Mapping[str, int] = NO_TOPICS
     ) -> Events:
-        return self.tables.events_since(peer, seq, now, topics, most)
+        return self.tables.events_since(peer, seq, now, topics)
 
     def watch(self, topic: str, now: float, source: SourceNetwork = UNKNOWN) -> Watch:
         return self.tables.watch(topic, now, source)

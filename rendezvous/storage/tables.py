@@ -216,13 +216,10 @@ class Tables:
             last_online=None if last_pulse is None else max(0.0, now - last_pulse),
         )
 
-    def events_since(
-        self, peer: str, seq: int | None, now: float, topics: Mapping[str, int], most: int | None
-    ) -> Events:
+    def events_since(self, peer: str, seq: int | None, now: float, topics: Mapping[str, int]) -> Events:
         """
         :param seq: a number; ``None`` for the latest of all.
         :param topics: those whose changes are read, each with the number before which nothing is read.
-        :param most: of the changes.
         :returns: a peer's events after a number, and the changes of topics.
         """
         self.offers.expire(now)
@@ -237,7 +234,7 @@ class Tables:
             events = sorted([*events, *map(invited, invitations)], key=attrgetter("seq"))
         if not topics:
             return Events(events, complete, events[-1].seq if events else max(start, kept.latest))
-        news = self.offers.changes({topic: max(begin, given) for topic, begin in topics.items()}, now, most)
+        news = self.offers.changes({topic: max(begin, given) for topic, begin in topics.items()}, now)
         if news.until is None:
             return Events(events, complete, max(start, kept.latest), news.events, news.missed)
         until = news.until

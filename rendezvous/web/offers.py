@@ -11,6 +11,7 @@ from twisted.web.http import Request
 
 from rendezvous.core.notes import PeerEvents, TopicChanges
 from rendezvous.core.signaling.bloom import Bloom
+from rendezvous.core.signaling.listings import TopicUpdate
 from rendezvous.core.signaling.pages import Page
 from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.interfaces import IStore
@@ -22,7 +23,6 @@ from rendezvous.web.quotas import Quotas
 from rendezvous.web.records import ahead_of, answer_json, candidate_json, ends_at, offers_json, own_offer_json
 from rendezvous.web.route import Route, caller
 from rendezvous.web.sources import source_of
-from rendezvous.web.topicnews import TopicReader, TopicSeen, topic_json
 from rendezvous.web.waiting import long_poll
 
 __all__ = ["OfferRoutes"]
@@ -97,19 +97,27 @@ class OfferRoutes:
         bloom = None if filter is None else Bloom.parse(filter, self._limits.bloom_size)
         since, wait, after = query.integer("since", 0), query.wait(), number_after(query.text("next"))
         if after is None and (since is not None or wait):
-            reader = TopicReader(self._store, self._seconds, name, limit, bloom, since)
-            return topic_json(name, await self._watched(request, reader, wait), self._ahead())
+            look = partial(self._store.topic_since, name, since, limit, bloom)
+            return _update(name, await self._watched(request, name, wait, look), self._ahead())
         page = await self._store.by_topic(name, limit, bloom, self._seconds(), after)
         fields = {"topic": name, "total": page.total, "returned": len(page.items)}
         return listing(fields, "offers", offers_json(page.items, self._ahead()), page)
 
-    async def _watched(self, request: Request, reader: TopicReader, wait: float) -> TopicSeen:
+    async def _watched(
+        self, request: Request, topic: str, wait: float, look: Callable[[float], Awaitable[TopicUpdate]]
+    ) -> TopicUpdate:
         """Watch a topic until there is something new, or the time is over."""
-        source = source_of(request)
-        watch = self._store.watch(reader.topic, self._seconds(), source)
+        source, key = source_of(request), TopicChanges(topic)
+        watch = self._store.watch(topic, self._seconds(), source)
         try:
             return await long_poll(
-                self._quotas.waiting(source), self._store, self._clock, TopicChanges(reader.topic), wait, reader.look
+                self._quotas.waiting(source),
+                self._store,
+                self._clock,
+                key,
+                wait,
+                lambda: look(self._seconds()),
+                lambda update: update.is_new,
             )
         finally:
             watch.close(self._seconds())
@@ -242,3 +250,17 @@ def _since(query: Query) -> int:
     """:returns: where to begin: after ``since``, or after ``next`` if that is later."""
     given = query.integer("since", 0), number_after(query.text("next"))
     return max(-1 if number is None else number for number in given)
+
+
+def _update(topic: str, update: TopicUpdate, ahead: int) -> list[bytes]:
+    """:returns: the JSON of what has changed, in parts."""
+    fields = {
+        "topic": topic,
+        "returned": len(update.offers.items),
+        "since": str(update.since),
+        "reset": update.is_reset,
+        "gone": [{"offerId": event.offer_id, "reason": event.gone} for event in update.gone],
+    }
+    if update.is_reset:
+        fields["total"] = update.offers.total
+    return listing(fields, "offers", offers_json(update.offers.items, ahead), update.offers)

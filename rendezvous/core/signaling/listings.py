@@ -6,17 +6,39 @@ A page is bounded in items, in bytes, and in how much is looked at for it. Whate
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import attrs
 
 from rendezvous.core.signaling.bloom import Bloom
 from rendezvous.core.signaling.encoded import string
 from rendezvous.core.signaling.entries import Entry
-from rendezvous.core.signaling.offers import Answer, Offer, Session
+from rendezvous.core.signaling.offers import OFFERS, Answer, Offer, Session
 from rendezvous.core.signaling.pages import FRAME, Page, cut
 from rendezvous.core.signaling.specs import characters
 from rendezvous.core.signaling.table import OfferTable
+from rendezvous.core.signaling.watches import TopicEvent, TopicNews
 
-__all__ = ["Listings"]
+__all__ = ["Listings", "TopicUpdate"]
+
+
+@attrs.frozen
+class TopicUpdate:
+    """
+    What has changed in a topic.
+
+    :ivar offers: those that have appeared; after a reset the first page of the listing.
+    :ivar gone: those that have gone.
+    :ivar since: the number after which the next update begins.
+    :ivar is_reset: whether ``offers`` is the listing, because not all changes are known.
+    :ivar is_new: whether this answers a reader who waits.
+    """
+
+    offers: Page[Offer, int]
+    gone: Sequence[TopicEvent]
+    since: int
+    is_reset: bool
+    is_new: bool
 
 
 class Listings:
@@ -93,6 +115,27 @@ class Listings:
         now_ms = self._begin(topic, now)
         scan = limit + 1 + self._limits.ended_scan if bloom is None else self._limits.bloom_scan
         return cut(found(), limit, self._limits.page_bytes, scan, self._total(namespace, topic))
+
+    def topic_since(self, topic: str, since: int | None, limit: int, bloom: Bloom | None, now: float) -> TopicUpdate:
+        """
+        What has changed in a topic of the offers that is watched.
+
+        :param since: the number after which changes are asked for; ``None`` for the listing, which is new if it has an
+            offer.
+        :param limit: the most offers and changes.
+        :param bloom: peers whose offers are left out.
+        """
+        self._table.expire(now)
+        news = TopicNews() if since is None else self._table.changes({topic: since}, now, limit)
+        latest = self._table.events.latest
+        if since is None or news.missed:
+            page = self.by_topic(OFFERS, topic, limit, bloom, now)
+            return TopicUpdate(page, (), latest, True, since is not None or bool(page.items))
+        appeared = [event.offer for event in news.events if event.offer is not None]
+        offers = tuple(offer for offer in appeared if bloom is None or offer.owner not in bloom)
+        gone = [event for event in news.events if event.gone is not None]
+        is_new = bool(offers or gone or news.until is not None)
+        return TopicUpdate(Page(offers), gone, latest if news.until is None else news.until, False, is_new)
 
     def sessions(self, namespace: str, topic: str, now: float, after: int | None = None) -> Page[Session, int]:
         """

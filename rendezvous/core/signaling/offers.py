@@ -16,7 +16,10 @@ from rendezvous.core.signaling.encoded import offer_head, session_head
 from rendezvous.core.signaling.memory import NAMESPACE_COST, OFFER_COST, TOPIC_COST, text_size
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 
-__all__ = ["Answer", "Candidate", "CandidatesAdded", "Offer", "OfferChanged", "Role", "Session"]
+__all__ = ["OFFERS", "Answer", "Candidate", "CandidatesAdded", "Offer", "OfferChanged", "Role", "Session"]
+
+#: The namespace of the offers protocol. No Origin is empty, so no session is in it.
+OFFERS = ""
 
 
 class Role(enum.StrEnum):

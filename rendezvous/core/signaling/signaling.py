@@ -17,17 +17,14 @@ import attrs
 from rendezvous.core.signaling.entries import Entry
 from rendezvous.core.signaling.events import EventKind, answered, event_cost, trickled
 from rendezvous.core.signaling.memory import ANSWER_COST, CANDIDATE_COST, EVENT_COST, texts_size
-from rendezvous.core.signaling.offers import Answer, Candidate, CandidatesAdded, Offer, Role
+from rendezvous.core.signaling.offers import OFFERS, Answer, Candidate, CandidatesAdded, Offer, Role
 from rendezvous.core.signaling.pages import FRAME, Page, cut
 from rendezvous.core.signaling.specs import OfferSpec, candidates_json, sdp_json
 from rendezvous.core.signaling.table import OfferTable
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Conflict, Forbidden, Malformed, TooMany
 
-__all__ = ["OFFERS", "Signaling"]
-
-#: The namespace of the offers protocol. No Origin is empty, so no session is in it.
-OFFERS = ""
+__all__ = ["Signaling"]
 
 
 class Signaling:

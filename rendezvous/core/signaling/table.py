@@ -39,7 +39,7 @@ from rendezvous.core.signaling.catalogue import Catalogue
 from rendezvous.core.signaling.entries import Entry, candidates_cost
 from rendezvous.core.signaling.events import Event, EventKind, EventLog, EventLogged
 from rendezvous.core.signaling.memory import ANSWER_COST, Memory
-from rendezvous.core.signaling.offers import Answer, Candidate, Offer, OfferChanged, Role
+from rendezvous.core.signaling.offers import OFFERS, Answer, Candidate, Offer, OfferChanged, Role
 from rendezvous.core.signaling.streams import Streams
 from rendezvous.core.signaling.watches import Gone, TopicNews, Watches
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
@@ -132,7 +132,7 @@ class OfferTable:
         """Read the changes of topics that are watched (:meth:`Watches.read`)."""
 
         def find(offer_id: str) -> Offer | None:
-            entry = self.catalogue.find("", offer_id)
+            entry = self.catalogue.find(OFFERS, offer_id)
             is_there = entry is not None and entry.offer.answer is None and entry.ends_at > now * 1000
             return entry.offer if entry is not None and is_there else None
 

@@ -25,7 +25,7 @@ import attrs
 from rendezvous.core.shares import Shares
 from rendezvous.core.signaling.events import AT_MOST, EventLog
 from rendezvous.core.signaling.memory import CHANGE_COST, Memory, text_size
-from rendezvous.core.signaling.offers import Offer
+from rendezvous.core.signaling.offers import OFFERS, Offer
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import Full, TooMany
 from rendezvous.limits import SignalingLimits
@@ -224,10 +224,10 @@ class Watches:
 
     def watched(self, offer: Offer) -> Sequence[str]:
         """:returns: those topics of an offer that are watched."""
-        return [] if offer.namespace else [topic for topic in offer.topics if topic in self._topics]
+        return [] if offer.namespace != OFFERS else [topic for topic in offer.topics if topic in self._topics]
 
     def _note(self, offer: Offer, topics: Sequence[str], gone: Gone | None, now: float) -> Sequence[str]:
-        if offer.namespace:
+        if offer.namespace != OFFERS:
             return ()
         held = [self._topics[topic] for topic in topics if topic in self._topics]
         if held:
