@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from rendezvous.errors import StartupError
-from rendezvous.settings.kinds import Kind
+from rendezvous.settings.kinds import Endpoint, Kind, UDPPort
 
-__all__ = ["checked", "default_text", "environment_name", "kind_of", "option_name"]
+__all__ = [
+    "about",
+    "checked",
+    "default_text",
+    "endpoints",
+    "environment_name",
+    "kind_of",
+    "option",
+    "option_name",
+    "texts",
+    "udp_ports",
+]
+
+
+def about(help: str, kind: Kind, *, many: bool = False, reloadable: bool = False) -> dict[str, Any]:
+    """
+    :param many: whether the option may be given several times; then the value is a tuple.
+    :param reloadable: whether a running server takes a new value.
+    :returns: the metadata of a field.
+    """
+    return {"help": help, "kind": kind, "many": many, "reloadable": reloadable}
+
+
+def option(default: Any, help: str, kind: Kind, *, reloadable: bool = False) -> Any:
+    """:returns: a field for a setting with one value."""
+    return attrs.field(default=default, metadata=about(help, kind, reloadable=reloadable))
+
+
+# These converters accept one value in the place of a sequence. The values are checked afterwards.
+
+
+def texts(given: str | Sequence[str]) -> tuple[str, ...]:
+    """:returns: all texts of a repeatable setting."""
+    return _as_tuple(given)
+
+
+def endpoints(given: str | Endpoint | Sequence[str | Endpoint]) -> tuple[Endpoint, ...]:
+    """:returns: all endpoints, which may be texts still."""
+    return _as_tuple(given)
+
+
+def udp_ports(given: int | str | UDPPort | Sequence[int | str | UDPPort]) -> tuple[UDPPort, ...]:
+    """:returns: all UDP ports, which may be numbers or texts still."""
+    return _as_tuple(given)
+
+
+def _as_tuple(given: Any) -> tuple[Any, ...]:
+    return tuple(given) if isinstance(given, (list, tuple)) else (given,)
 
 
 def kind_of(field: attrs.Attribute[Any]) -> Kind:

@@ -7,8 +7,6 @@ The command line, the environment, the configuration file and the documentation 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
 
 import attrs
 
@@ -16,7 +14,7 @@ from rendezvous.core.presence.states import Timers
 from rendezvous.core.protocols import Protocol
 from rendezvous.errors import StartupError
 from rendezvous.limits import Bounds, SignalingLimits, SocketLimits, SourceLimits, UnreadLimits
-from rendezvous.settings.fields import checked
+from rendezvous.settings.fields import about, checked, endpoints, option, texts, udp_ports
 from rendezvous.settings.kinds import (
     ADDRESS,
     ENDPOINT,
@@ -35,7 +33,6 @@ from rendezvous.settings.kinds import (
     UDP_PORT,
     WORD,
     Endpoint,
-    Kind,
     UDPPort,
     one_of,
     whole,
@@ -45,39 +42,6 @@ __all__ = ["Endpoint", "Settings", "UDPPort"]
 
 #: The most entries that any table may be set to hold.
 _MOST = 1_000_000_000
-
-
-def _about(help: str, kind: Kind, *, many: bool = False, reloadable: bool = False) -> dict[str, Any]:
-    """
-    :param many: whether the option may be given several times; then the value is a tuple.
-    :param reloadable: whether a running server takes a new value.
-    :returns: the metadata of a field.
-    """
-    return {"help": help, "kind": kind, "many": many, "reloadable": reloadable}
-
-
-def option(default: Any, help: str, kind: Kind, *, reloadable: bool = False) -> Any:
-    """:returns: a field for a setting with one value."""
-    return attrs.field(default=default, metadata=_about(help, kind, reloadable=reloadable))
-
-
-# These converters accept one value in the place of a sequence. The values are checked afterwards.
-
-
-def _texts(given: str | Sequence[str]) -> tuple[str, ...]:
-    return _as_tuple(given)
-
-
-def _endpoints(given: str | Endpoint | Sequence[str | Endpoint]) -> tuple[Endpoint, ...]:
-    return _as_tuple(given)
-
-
-def _udp_ports(given: int | str | UDPPort | Sequence[int | str | UDPPort]) -> tuple[UDPPort, ...]:
-    return _as_tuple(given)
-
-
-def _as_tuple(given: Any) -> tuple[Any, ...]:
-    return tuple(given) if isinstance(given, (list, tuple)) else (given,)
 
 
 @attrs.frozen(kw_only=True)
@@ -94,8 +58,8 @@ class Settings:
     http_port: int = option(5025, "TCP port for HTTP; 0 takes any free one", PORT)
     http: tuple[Endpoint, ...] = attrs.field(
         default=(),
-        converter=_endpoints,
-        metadata=_about(
+        converter=endpoints,
+        metadata=about(
             "listen for HTTP on this Twisted endpoint instead of --http-port, for example"
             " ssl:443:privateKey=key.pem:certKey=cert.pem (repeatable)",
             ENDPOINT,
@@ -104,8 +68,8 @@ class Settings:
     )
     udp_port: tuple[UDPPort, ...] = attrs.field(
         default=(UDPPort(5024), UDPPort(5026)),
-        converter=_udp_ports,
-        metadata=_about(
+        converter=udp_ports,
+        metadata=about(
             "UDP port for datagrams; 0 takes any free one; with :deployed, its tracker speaks the deployed dialect"
             " instead of the documented one (repeatable; what is given replaces both defaults)",
             UDP_PORT,
@@ -184,8 +148,8 @@ class Settings:
     session_lifetime: float = option(SignalingLimits().session_lifetime, "seconds that a session lives", SECONDS)
     cors_origin: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_texts,
-        metadata=_about(
+        converter=texts,
+        metadata=about(
             "a web origin whose pages may use the server, such as https://app.example (repeatable; default: any)",
             ORIGIN,
             many=True,
@@ -213,8 +177,8 @@ class Settings:
     )
     turn_uri: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_texts,
-        metadata=_about(
+        converter=texts,
+        metadata=about(
             "a TURN server for clients without a direct path, such as turn:turn.example:3478?transport=udp; it needs"
             " --turn-secret-file (repeatable)",
             TURN_URI,
@@ -285,8 +249,8 @@ class Settings:
     )
     trusted_proxy: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_texts,
-        metadata=_about(
+        converter=texts,
+        metadata=about(
             "the address or network of a reverse proxy whose X-Forwarded-For and Forwarded headers are used, or unix"
             " for UNIX sockets (repeatable; default: none)",
             NETWORK,
@@ -296,8 +260,8 @@ class Settings:
     )
     without: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_texts,
-        metadata=_about(
+        converter=texts,
+        metadata=about(
             f"turn a protocol or the demo page off: {', '.join(Protocol)} (repeatable)",
             one_of(list(Protocol)),
             many=True,

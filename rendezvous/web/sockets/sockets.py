@@ -82,7 +82,7 @@ class Sockets:
         """
         Answer a request with a WebSocket.
 
-        :param conversation: is told what comes.
+        :param conversation: takes the messages.
         :raises Forbidden: ``origin``, pages of this origin may not.
         :raises TooMany: ``source-sockets``, the source has as many as it may.
         :raises Full: ``full-sockets``, there are as many as there may be.
@@ -97,32 +97,14 @@ class Sockets:
         if self._is_ending or len(self._open) >= self.limits.most:
             raise Full("The server has as many WebSockets as it can.", code="full-sockets", holder=self._shares.largest)
         answer = accept(*(b",".join(request.requestHeaders.getRawHeaders(name, ())) for name in FIELDS))
-        channel = request.channel
-        transport = channel.transport
-        lost = channel.connectionLost
-
         socket = Socket(
             conversation, self.limits, source, self._clock, self._turns, self._batch, self._sender, self._gone
         )
-        # The channel produces for the transport; from now on the socket does.
-        transport.unregisterProducer()
-        channel._protocolUpgradeForWebsockets(socket)
-
-        def connection_lost(reason: Any) -> None:
-            # It refers to the channel, which would stay until the garbage is collected.
-            del channel.dataReceived, channel.rawDataReceived, channel.connectionLost
-            socket.connectionLost(reason)
-            lost(reason)
-
-        channel.connectionLost = connection_lost
-        # A client has to wait for the answer. One that does not is understood, so that the channel keeps nothing of it.
-        channel.rawDataReceived = socket.dataReceived
+        _take_over(request, socket)
         self._shares.add(source)
         self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1
         self._expect()
-        # With its headers it takes as much memory as all the rest of a socket.
-        channel.requests.remove(request)
-        transport.write(answer)
+        socket.transport.write(answer)
         socket.opened()
 
     def _gone(self, socket: Socket) -> None:
@@ -154,3 +136,28 @@ class Sockets:
             self._open.move_to_end(socket)
             socket.writer.ping()
         self._expect()
+
+
+def _take_over(request: Any, socket: Socket) -> None:
+    """
+    Give the connection of a request to a socket.
+
+    Twisted has no public way to do this: it is what ``twisted.web.websocket`` does, without what that leaves in memory.
+    """
+    channel = request.channel
+    lost = channel.connectionLost
+    # The channel produces for the transport; from now on the socket does.
+    channel.transport.unregisterProducer()
+    channel._protocolUpgradeForWebsockets(socket)
+
+    def connection_lost(reason: Any) -> None:
+        # It refers to the channel, which would stay until the garbage is collected.
+        del channel.dataReceived, channel.rawDataReceived, channel.connectionLost
+        socket.connectionLost(reason)
+        lost(reason)
+
+    channel.connectionLost = connection_lost
+    # A client has to wait for the answer. One that does not is understood, so that the channel keeps nothing of it.
+    channel.rawDataReceived = socket.dataReceived
+    # With its headers it takes as much memory as all the rest of a socket.
+    channel.requests.remove(request)
