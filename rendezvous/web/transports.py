@@ -25,6 +25,7 @@ __all__ = [
     "response_head",
     "send_at_once",
     "source_of_peer",
+    "unsent",
 ]
 
 #: Bytes of a socket's send buffer. Linux doubles it for what it needs itself.
@@ -84,6 +85,16 @@ def send_at_once(transport: Any, parts: Sequence[bytes]) -> None:
         transport.write(data)
     elif sent < len(data):
         transport.write(data[sent:])
+
+
+def unsent(transport: Any) -> int:
+    """:returns: bytes that a transport has been given and has not handed over to the system; 0 if that is not known."""
+    lowest = innermost(transport)
+    if not isinstance(lowest, FileDescriptor):
+        return 0
+    # As above, Twisted has no public way to ask.
+    size: int = len(lowest.dataBuffer) - lowest.offset + lowest._tempDataLen
+    return size
 
 
 def source_of_peer(peer: Any) -> SourceNetwork:

@@ -188,6 +188,8 @@ class Frames:
                 self._is_behind = False
             else:
                 return
+        # An idle connection would keep what it has received last.
+        self._rest, self._at = b"", 0
 
     def _pass_on(self) -> bool:
         """

@@ -47,7 +47,7 @@ class SocketProtocols:
         *,
         lists_peers: bool,
     ) -> None:
-        self.sockets = Sockets(clock, gate.sender, cors, limits)
+        self.sockets = Sockets(clock, gate, cors, limits)
         self._topics = make_topics(limits, share)
         self._peers = make_peers(PEERS, share)
         self._server = PeerServer(self._peers, peerjs_key, PEERS, clock, gate.refusals)

@@ -13,7 +13,7 @@ from rendezvous.errors import RendezvousError
 from rendezvous.limits import SocketLimits
 from rendezvous.refusals import Refusals
 from rendezvous.web.route import Route
-from rendezvous.web.sockets.socket import Socket
+from rendezvous.web.sockets.socket import UNIT, Socket
 from rendezvous.web.sockets.sockets import Sockets, is_upgrade
 from rendezvous.wire.frames import text_frame
 from rendezvous.wire.signal import PONG, Dialect, Ping, Publish, Subscribe, decode, delivered
@@ -21,9 +21,6 @@ from rendezvous.wire.signal import PONG, Dialect, Ping, Publish, Subscribe, deco
 __all__ = ["SignalRoutes", "make_topics"]
 
 _PONG = text_frame(PONG)
-
-#: Characters that cost as much as one message more.
-UNIT = 4096
 
 #: The two dialects do not hear each other: a name of a topic means something else in each.
 Key = tuple[Dialect, str]

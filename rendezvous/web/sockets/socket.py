@@ -20,20 +20,25 @@ from twisted.python.failure import Failure
 
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.core.tokenbucket import TokenBucket
+from rendezvous.errors import RendezvousError
 from rendezvous.limits import SocketLimits
-from rendezvous.web.sending import Sender
+from rendezvous.web.gate import Gate
 from rendezvous.web.sockets.batch import Batch
+from rendezvous.web.sockets.pieces import MESSAGE_TIME, Pieces
 from rendezvous.web.sockets.writer import SocketWriter
 from rendezvous.web.turns import Turns
 from rendezvous.wire.frames import Frames
 
-__all__ = ["CLOSE_TIME", "Conversation", "Socket"]
+__all__ = ["CLOSE_TIME", "UNIT", "Conversation", "Socket"]
 
 #: Seconds that the other side has for its half of the closing handshake.
 CLOSE_TIME = 2.0
 
 #: Frames that are read before others get their turn: some 0.2 ms.
 FRAMES = 16
+
+#: Characters that cost as much as one message more.
+UNIT = 4096
 
 
 class Conversation(Protocol):
@@ -67,7 +72,7 @@ class Socket(StreamProtocol):
     :param clock: the time of limits and deadlines.
     :param turns: how sockets share the turns of the reactor.
     :param batch: what is sent while messages are read.
-    :param sender: counts what is unread.
+    :param gate: counts what is unread, and what has not arrived whole.
     :param gone: called once, when it has ended.
     :ivar source: as given.
     :ivar writer: sends to the other side; from ``opened`` of the conversation on.
@@ -86,7 +91,7 @@ class Socket(StreamProtocol):
         clock: IReactorTime,
         turns: Turns,
         batch: Batch,
-        sender: Sender,
+        gate: Gate,
         gone: Callable[[Socket], None],
     ) -> None:
         self.source = source
@@ -96,11 +101,11 @@ class Socket(StreamProtocol):
         self._clock = clock
         self._turns = turns
         self._batch = batch
-        self._sender = sender
+        self._gate = gate
         self._gone = gone
         self._frames = Frames()
-        self._pieces: list[str] = []
-        self._size = 0
+        # What is there of the message that has not arrived whole.
+        self._pieces: Pieces | None = None
         self._bucket = TokenBucket(limits.rate, limits.burst) if limits.rate else None
         self._is_waiting = False
         self._is_lost = False
@@ -110,7 +115,7 @@ class Socket(StreamProtocol):
 
     def connectionMade(self) -> None:
         """Take over the transport of the HTTP connection."""
-        self.writer = SocketWriter(self.transport, self.source, self._limits.unread, self._batch, self._sender)
+        self.writer = SocketWriter(self.transport, self.source, self._limits.unread, self._batch, self._gate.sender)
         self.transport.registerProducer(self.writer, True)
 
     def opened(self) -> None:
@@ -122,7 +127,7 @@ class Socket(StreamProtocol):
         self._is_lost = True
         self.writer.lost()
         self._stop_later()
-        self._pieces.clear()
+        self._drop_pieces()
         self._gone(self)
         self._conversation.lost()
 
@@ -136,8 +141,9 @@ class Socket(StreamProtocol):
             return
         self._stop_later()
         self.writer.end(self._frames.close(code, reason))
+        self._drop_pieces()
         if self._frames.is_closed:
-            self.transport.loseConnection()
+            self.writer.finish()
         else:
             # To close at once, with unread bytes in the kernel, would reset the connection before the code is read.
             self._is_waiting = False
@@ -155,6 +161,10 @@ class Socket(StreamProtocol):
     def is_waiting(self) -> bool:
         """:returns: whether nothing is read for now: it has sent more than it may, or it is not its turn."""
         return self._is_waiting
+
+    def is_late(self, now: float) -> bool:
+        """:returns: whether a message should have arrived whole by now."""
+        return self._pieces is not None and now > self._pieces.until
 
     def dataReceived(self, data: bytes) -> None:
         """Read what has arrived, or let it wait for its turn."""
@@ -219,7 +229,7 @@ class Socket(StreamProtocol):
             cost = self._add(event)
         elif isinstance(event, Ping):
             if not self.writer.is_over:
-                self.writer.control(self._frames.pong(event))
+                self.writer.send(self._frames.pong(event))
         elif isinstance(event, CloseConnection):
             self._closed(event)
         elif not isinstance(event, Pong):  # pragma: no cover
@@ -233,15 +243,26 @@ class Socket(StreamProtocol):
         if isinstance(event, BytesMessage):
             self.close(CloseReason.UNSUPPORTED_DATA, "Messages are text, not bytes.")
             return 0.0
-        if event.data:
-            self._pieces.append(event.data)
-        self._size += len(event.data)
-        if event.message_finished or self._size > self._limits.message:
-            text = "".join(self._pieces)
-            self._pieces.clear()
-            self._size = 0
-            return self._hear(text)
+        pieces = self._pieces
+        if pieces is None:
+            if event.message_finished:
+                return self._hear(event.data)
+            pieces = self._pieces = Pieces(self._gate.quotas, self.source, self._clock.seconds() + MESSAGE_TIME)
+        try:
+            pieces.add(event.data)
+        except RendezvousError as error:
+            self._gate.refusals.note(error, self.source)
+            self.close(CloseReason.TRY_AGAIN_LATER, error.message[:120])
+            return 0.0
+        if event.message_finished or pieces.chars > self._limits.message:
+            self._pieces = None
+            return self._hear(pieces.take())
         return 1.0
+
+    def _drop_pieces(self) -> None:
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            pieces.drop()
 
     def _hear(self, text: str) -> float:
         """:returns: what a message has cost."""
@@ -251,7 +272,7 @@ class Socket(StreamProtocol):
             self.close(CloseReason.MESSAGE_TOO_BIG, f"A message has at most {self._limits.message} characters.")
             return 0.0
         try:
-            return self._conversation.received(text)
+            return self._conversation.received(text) + len(text) // UNIT
         except Exception:
             self.log.failure("a message could not be handled")
             self.close(CloseReason.INTERNAL_ERROR)
@@ -259,8 +280,7 @@ class Socket(StreamProtocol):
 
     def _closed(self, event: CloseConnection) -> None:
         if self._frames.is_closed:
-            self._stop_later()
-            self.transport.loseConnection()
+            self.writer.finish()
         else:
             # wsproto gives this event also for frames that break the rules, and has not changed its state then.
             self.close(event.code if event.code != CloseReason.NO_STATUS_RCVD else CloseReason.NORMAL_CLOSURE)

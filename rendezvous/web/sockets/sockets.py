@@ -11,11 +11,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import SITE_FACTOR
-from rendezvous.errors import Forbidden, Full
+from rendezvous.errors import Forbidden, Full, Malformed
 from rendezvous.limits import SocketLimits
 from rendezvous.web.cors import Cors
-from rendezvous.web.sending import Sender
+from rendezvous.web.gate import Gate
 from rendezvous.web.sockets.batch import Batch
+from rendezvous.web.sockets.pieces import MESSAGE_TIME
 from rendezvous.web.sockets.socket import Conversation, Socket
 from rendezvous.web.sources import source_of
 from rendezvous.web.turns import Turns
@@ -40,15 +41,15 @@ class Sockets:
     The open sockets.
 
     :param clock: the time of deadlines.
-    :param sender: counts what clients leave unread.
+    :param gate: counts what clients leave unread, and what has not arrived whole.
     :param cors: which web pages may open one.
     :param limits: of each socket, each source, and all.
     :ivar limits: as given, or changed.
     """
 
-    def __init__(self, clock: IReactorTime, sender: Sender, cors: Cors, limits: SocketLimits) -> None:
+    def __init__(self, clock: IReactorTime, gate: Gate, cors: Cors, limits: SocketLimits) -> None:
         self._clock = clock
-        self._sender = sender
+        self._gate = gate
         self._cors = cors
         self._turns = Turns(clock)
         self._batch = Batch()
@@ -92,13 +93,16 @@ class Sockets:
         origin = request.getHeader(b"Origin")
         if origin is not None and not self._cors.allows(origin, request.getHeader(b"Host") or b""):
             raise Forbidden("Pages of this origin may not use this server.", code="origin")
+        # It would end somewhere within what comes for the socket.
+        if request.getHeader(b"Transfer-Encoding") or (request.getHeader(b"Content-Length") or b"").strip(b"0"):
+            raise Malformed("A handshake of a WebSocket has no body.", code="bad-handshake")
         source = source_of(request)
         self._shares.check(source)
         if self._is_ending or len(self._open) >= self.limits.most:
             raise Full("The server has as many WebSockets as it can.", code="full-sockets", holder=self._shares.largest)
         answer = accept(*(b",".join(request.requestHeaders.getRawHeaders(name, ())) for name in FIELDS))
         socket = Socket(
-            conversation, self.limits, source, self._clock, self._turns, self._batch, self._sender, self._gone
+            conversation, self.limits, source, self._clock, self._turns, self._batch, self._gate, self._gone
         )
         _take_over(request, socket)
         self._shares.add(source)
@@ -132,6 +136,8 @@ class Sockets:
                 del self._open[socket]
                 socket.abort()
                 continue
+            if socket.is_late(now) and not socket.is_waiting:
+                socket.close(CloseReason.POLICY_VIOLATION, f"A message has to arrive within {MESSAGE_TIME:g} s.")
             self._open[socket] = now + PING_INTERVAL, socket.heard
             self._open.move_to_end(socket)
             socket.writer.ping()

@@ -14,7 +14,7 @@ from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import RendezvousError
 from rendezvous.web.sending import SMALL, STALL_TIME, Sender, Stalled
 from rendezvous.web.sockets.batch import Batch
-from rendezvous.web.transports import send_at_once
+from rendezvous.web.transports import send_at_once, unsent
 from rendezvous.web.waiting import fires_within
 from rendezvous.wire.frames import PING
 
@@ -26,9 +26,12 @@ class SocketWriter:
     """
     Sends frames. While the other side has to read, what is sent is counted as unread.
 
+    A frame of more than 16 KiB is counted before it is handed over. Otherwise one message to a topic of a thousand
+    readers would be in a thousand transports before any of them has asked for a pause.
+
     :param transport: of the connection.
     :param source: for whom it is counted.
-    :param most: bytes that may be unread, beyond what the transport holds before it asks for a pause.
+    :param most: bytes that may be unread.
     :param batch: what is sent while messages are read.
     :param sender: counts what all sides have not read.
     :ivar is_over: whether nothing more is sent.
@@ -58,7 +61,8 @@ class SocketWriter:
         """
         if self.is_over:
             return
-        if self._paused_at is not None and not is_counted and not self._count(len(frame)):
+        is_much = self._paused_at is not None or len(frame) > SMALL
+        if is_much and not is_counted and not self._count(len(frame)):
             self.abort()
             return
         self._unsent.append(frame)
@@ -102,6 +106,8 @@ class SocketWriter:
         if self._unsent:
             frames, self._unsent, self._unsent_size = self._unsent, [], 0
             send_at_once(self._transport, frames)
+            if self._unread and self._paused_at is None:
+                self._has_read()
 
     def ping(self) -> None:
         """Send a ping (RFC 6455, section 5.5.2)."""
@@ -117,6 +123,12 @@ class SocketWriter:
         self.flush()
         self.control(frame)
         self.is_over = True
+
+    def finish(self) -> None:
+        """Close the connection once all is sent."""
+        # TLS waits for its producer, and so does a transport that has paused it.
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
 
     def abort(self) -> None:
         """Close the connection at once, however much is unsent."""
@@ -148,11 +160,14 @@ class SocketWriter:
                 raise Stalled
 
     def pauseProducing(self) -> None:
-        """Count from now on what is sent: the other side has to read."""
+        """Count what is sent from now on, and what the transport still has: the other side has to read."""
         if self._paused_at is None:
             self._paused_at = self._sender.clock.seconds()
             if self._reserved:
                 self._sender.paused(self)
+            more = unsent(self._transport) - self._unread - self._reserved
+            if more > 0 and not self._count(more):
+                self.abort()
 
     def resumeProducing(self) -> None:
         """Stop counting: the other side has read everything."""
