@@ -25,11 +25,20 @@ def shortened(value: Any) -> Any:
     return value
 
 
+def read(value: Any) -> Any:
+    """:returns: a value of a query as a number, if it is one: those of examples are texts."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Change a request just before it is sent."""
-    for holder in (case.query, case.body):
-        if isinstance(holder, dict) and "wait" in holder:
-            holder["wait"] = shortened(holder["wait"])
+    if isinstance(case.body, dict) and "wait" in case.body:
+        case.body["wait"] = shortened(case.body["wait"])
     if isinstance(case.query, dict):
+        if "wait" in case.query:
+            case.query["wait"] = shortened(read(case.query["wait"]))
         case.query.pop("next", None)

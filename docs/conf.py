@@ -1,6 +1,8 @@
-"""Sphinx's configuration, and the one directive that the pages need: a list of the server's options."""
+"""Sphinx's configuration, and the two directives that the pages need: for the server's options and for its routes."""
 
+import json
 import sys
+from http import HTTPStatus
 from pathlib import Path
 
 import attrs
@@ -21,6 +23,9 @@ from rendezvous.settings import (
     environment_name,
     option_name,
 )
+from rendezvous.testing import MemoryServer
+from rendezvous.web.examples import EXAMPLES
+from rendezvous.web.exchange import Exchange, exchange
 
 project = "Rendezvous"
 author = "The Rendezvous founders"
@@ -66,6 +71,41 @@ class ServerOptions(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+class RouteExamples(SphinxDirective):
+    """``.. route-examples:: TAG`` shows the worked request to each route of a tag, and its answer."""
+
+    required_arguments = 1
+
+    def run(self) -> list[Node]:
+        """Make a request and an answer for each route, in an order in which they can be sent."""
+        server, order = MemoryServer(), list(EXAMPLES)
+        routes = [route for route in server.rendezvous.routes() if route.tag == self.arguments[0]]
+        server.stop()
+        if not routes:
+            raise self.error(f"no route has the tag {self.arguments[0]}")
+        lines: list[str] = []
+        for route in sorted(routes, key=lambda route: order.index(route.example)):
+            lines += ["", f".. rubric:: ``{route.method} {route.path}``", ""]
+            for language, text in shown(exchange(route)):
+                lines += [f".. code-block:: {language}", "", *(f"    {line}" for line in text.splitlines()), ""]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def shown(each: Exchange) -> list[tuple[str, str]]:
+    """:returns: a request and its answer as HTTP shows them, each after the language of its markup."""
+    request = [f"{each.method} {each.target} HTTP/1.1", "Host: rendezvous.example"]
+    request += [f"{name}: {value}" for name, value in each.headers.items()]
+    if each.body is not None:
+        request += ["Content-Type: application/json", "", json.dumps(each.body, indent=2)]
+    answer = [f"HTTP/1.1 {each.status} {HTTPStatus(each.status).phrase}"]
+    answer += [f"{name}: {value}" for name, value in each.answer_headers.items()]
+    is_text = isinstance(each.answer, str)
+    answer += ["", each.answer if is_text else json.dumps(each.answer, indent=2)]
+    # Half a script is no script.
+    return [("http", "\n".join(request)), ("text" if is_text else "http", "\n".join(answer))]
+
+
 def setup(app: Sphinx) -> None:
-    """Tell Sphinx of the directive."""
+    """Tell Sphinx of the directives."""
     app.add_directive("server-options", ServerOptions)
+    app.add_directive("route-examples", RouteExamples)

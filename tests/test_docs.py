@@ -193,6 +193,17 @@ class HttpPageTests(SynchronousTestCase):
         self.assertEqual(documented, served)
 
 
+class ExamplesPageTests(SynchronousTestCase):
+    """``docs/protocol/examples.rst``."""
+
+    def test_every_tag_is_there(self) -> None:
+        """The page shows the worked requests of all routes, each once."""
+        server = MemoryServer()
+        self.addCleanup(server.stop)
+        shown = re.findall(r"^\.\. route-examples:: (.+)$", read(DOCS / "protocol" / "examples.rst"), re.MULTILINE)
+        self.assertEqual(sorted(shown), sorted({route.tag for route in server.rendezvous.routes()}))
+
+
 class OperatingPageTests(SynchronousTestCase):
     """``docs/operating.rst``."""
 

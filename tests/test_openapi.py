@@ -19,7 +19,9 @@ from twisted.web.http import Request
 from rendezvous._version import __version__
 from rendezvous.limits import MAX_INTEGER, SignalingLimits
 from rendezvous.testing import Response
+from rendezvous.web.examples import EXAMPLES
 from rendezvous.web.openapi import describe
+from rendezvous.web.parameters import HANDSHAKE
 from rendezvous.web.route import Route
 from tests._web_case import LIMITS, ORIGIN, Headers, WebTestCase
 
@@ -119,6 +121,41 @@ class DocumentTests(DescribedCase):
         for kind in ("schemas", "parameters", "responses"):
             self.assertEqual([name for name in self.document["components"][kind] if (kind, name) not in used], [])
 
+    def test_every_operation_has_a_worked_request(self) -> None:
+        """Its body and its answer are what their schemas say, and the answer has no key that its schema lacks."""
+        for path, item in self.document["paths"].items():
+            for method, operation in item.items():
+                example = EXAMPLES[f"{method.upper()} {path.replace('{', '<').replace('}', '>')}"]
+                for content in operation.get("requestBody", {}).get("content", {}).values():
+                    self.assertEqual(content["examples"], {"worked": {"value": example.body}})
+                    self.assertTrue(self.is_valid(content["schema"], example.body), (method, path))
+                done = [answer for status, answer in operation["responses"].items() if status in ("200", "201")]
+                self.assertEqual(len(done), 0 if path == "/peerjs" else 1)
+                for content in (content for answer in done for content in answer["content"].values()):
+                    self.assertEqual(content["examples"], {"worked": {"value": example.answer}})
+                    strict = closed({**content["schema"], "components": self.document["components"]})
+                    Draft202012Validator(strict).validate(example.answer)
+
+    def test_every_parameter_has_an_example(self) -> None:
+        """It is what the schema says. Only ``next`` has none, since it means nothing without the answer it is from."""
+        for name, parameter in self.document["components"]["parameters"].items():
+            values = [each["value"] for each in parameter.get("examples", {}).values()]
+            self.assertEqual(len(values), 0 if name == "next" else 1, name)
+            self.assertEqual([value for value in values if not self.is_valid(parameter["schema"], value)], [], name)
+
+    def test_routes_of_websockets(self) -> None:
+        """A handshake is answered 101. Where there is nothing else, the headers of the handshake are required."""
+        opened = {
+            path for path, item in self.document["paths"].items() if "101" in item.get("get", {}).get("responses", {})
+        }
+        self.assertEqual(opened, {"/events", "/signal", "/peerjs"})
+        for path in opened:
+            self.assertLessEqual({"403", "426"}, set(self.operation("GET", path)["responses"]))
+        named = [each["$ref"].rpartition("/")[2] for each in self.operation("GET", "/peerjs")["parameters"]]
+        for name in HANDSHAKE:
+            self.assertIn(name, named)
+            self.assertTrue(self.document["components"]["parameters"][name]["required"])
+
     def test_links_are_relative_to_the_document(self) -> None:
         """A server below some path of a site describes itself as rightly as one at its root."""
         self.assertEqual(self.document["servers"], [{"url": "."}])
@@ -149,13 +186,14 @@ class GeneratorTests(SynchronousTestCase):
             Route("GET", "/", self.answer, tag="about", response="Unknown"),
             Route("GET", "/", self.answer, tag="about", response="About", request="Unknown"),
             Route("GET", "/", self.answer, tag="about", response="About", params=("unknown",)),
-            Route("GET", "/<unknown>", self.answer, tag="about", response="About"),
+            Route("GET", "/<unknown>", self.answer, tag="about", response="About", example="GET /"),
+            Route("GET", "/", self.answer, tag="about", response="About", example="unknown"),
         ):
             self.assertRaises(KeyError, describe, [bad], LIMITS)
 
     def test_limits_are_those_given(self) -> None:
         """A limit that is turned is turned in the description."""
-        route = Route("POST", "/", self.answer, tag="offers", response="Published", request="Publication")
+        route = Route("POST", "/offers", self.answer, tag="offers", response="Published", request="Publication")
         schemas = describe([route], SignalingLimits(offers_per_request=3, secret_chars=5))["components"]["schemas"]
         self.assertEqual(schemas["Publication"]["properties"]["offers"]["maxItems"], 3)
         self.assertEqual(schemas["NewOffer"]["properties"]["secret"]["maxLength"], 5)
@@ -434,6 +472,8 @@ class RequestTests(DescribedCase):
             (False, {"info": 1}),
             (False, {"info": 1, "peerId": "b"}),
             (False, {"info": "i" * (size + 1)}),
+            (False, {"info": "a", "peerId": 1}),
+            (False, {"info": "a", "peerId": "i" * (size + 1)}),
             (False, {"info": "a", "code": ""}),
             (False, {"info": "a", "code": "🎈" * (LIMITS.code_chars + 1)}),
             (False, {"info": "a", "code": 1}),

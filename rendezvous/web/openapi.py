@@ -1,8 +1,9 @@
 """
 The description of all routes in OpenAPI 3.1, made from the table of routes itself.
 
-A route says which schemas and parameters it has; what they are is in :mod:`rendezvous.web.schemas`. What every route
-answers, such as 413 to a long body, is added here.
+A route says which schemas and parameters it has; what they are is in :mod:`rendezvous.web.schemas` and
+:mod:`rendezvous.web.parameters`. What every route answers, such as 413 to a long body, is added here, and so are the
+worked requests (:mod:`rendezvous.web.examples`).
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from typing import Any
 
 from rendezvous._version import __version__
 from rendezvous.limits import SignalingLimits
+from rendezvous.web.examples import EXAMPLES
+from rendezvous.web.examples.values import WEBSOCKET_ACCEPT
+from rendezvous.web.parameters import parameters
 from rendezvous.web.route import Route
-from rendezvous.web.schemas import Schema, error_schema, parameters, schemas
+from rendezvous.web.schemaparts import worked
+from rendezvous.web.schemas import Schema, error_schema, schemas
 
 __all__ = ["describe"]
 
 #: What any route may answer: to a request that is malformed, late or too long, to a source that is over its limits, or
 #: because of a fault or of a store out of reach.
 EVERYWHERE = (400, 408, 413, 414, 429, 431, 500, 501, 503)
-
-_PART = re.compile(r"<(\w+)>")
 
 _TAGS = {
     "about": "What the server says of itself.",
@@ -49,6 +52,15 @@ _HEADERS: dict[int, dict[str, Schema]] = {
     503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}},
 }
 
+_OPENED: Schema = {
+    "description": "A WebSocket. The request is a handshake of RFC 6455.",
+    "headers": {
+        "Upgrade": {"schema": {"const": "websocket"}},
+        "Connection": {"schema": {"const": "Upgrade"}},
+        "Sec-WebSocket-Accept": {"schema": {"type": "string"}, **worked(WEBSOCKET_ACCEPT)},
+    },
+}
+
 
 def describe(routes: Sequence[Route], limits: SignalingLimits) -> dict[str, Any]:
     """
@@ -56,12 +68,12 @@ def describe(routes: Sequence[Route], limits: SignalingLimits) -> dict[str, Any]
 
     :param limits: what their requests are held to.
     :returns: an OpenAPI 3.1 document.
-    :raises KeyError: a route names a schema, a parameter or a tag that there is none of.
+    :raises KeyError: a route names a schema, a parameter, a tag or a worked request that there is none of.
     """
     components = _Components(limits)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        item = paths.setdefault(_PART.sub(r"{\1}", route.path), {})
+        item = paths.setdefault(route.path.replace("<", "{").replace(">", "}"), {})
         item[route.method.lower()] = components.operation(route)
     return {
         "openapi": "3.1.0",
@@ -98,12 +110,13 @@ class _Components:
 
     def operation(self, route: Route) -> dict[str, Any]:
         """:returns: one route."""
+        example = EXAMPLES[route.example]
         described: dict[str, Any] = {
             "operationId": "-".join([route.method.lower(), *re.findall(r"[\w.]+", route.path)]),
             "tags": [_known(route.tag, _TAGS)],
             "summary": _summary(route),
         }
-        names = [*_PART.findall(route.path), *route.params]
+        names = [*route.parts, *route.params]
         if names:
             described["parameters"] = [
                 {"$ref": f"#/components/parameters/{_known(name, self._parameters)}"} for name in names
@@ -111,21 +124,25 @@ class _Components:
         if route.credential:
             described["security"] = [{"credential": []}]
         if route.request is not None:
-            described["requestBody"] = {"required": True, "content": self._json(route.request)}
+            described["requestBody"] = {"required": True, "content": self._json(route.request, example.body)}
         refusals = {f"{status}": {"$ref": f"#/components/responses/{_named(status)}"} for status in _statuses(route)}
-        described["responses"] = {
-            f"{route.status}": {"description": "Done.", "content": self._given(route)},
-            **refusals,
-        }
+        opened = {"101": _OPENED} if route.socket else {}
+        described["responses"] = {**opened, **self._done(route, example.answer), **refusals}
         return described
 
-    def _given(self, route: Route) -> Schema:
+    def _done(self, route: Route, answer: Any) -> Schema:
+        """:returns: the answer when all went well, unless it is a WebSocket."""
         if route.response is not None:
-            return self._json(route.response)
-        return {route.media: {"schema": {"type": "string"}}} if route.media else {}
+            content = self._json(route.response, answer)
+        elif route.media:
+            content = {route.media: {"schema": {"type": "string"}, **worked(answer)}}
+        else:
+            return {}
+        return {f"{route.status}": {"description": "Done.", "content": content}}
 
-    def _json(self, name: str) -> Schema:
-        return {"application/json": {"schema": {"$ref": f"#/components/schemas/{_known(name, self._schemas)}"}}}
+    def _json(self, name: str, value: Any) -> Schema:
+        schema = {"$ref": f"#/components/schemas/{_known(name, self._schemas)}"}
+        return {"application/json": {"schema": schema, **worked(value)}}
 
 
 def _statuses(route: Route) -> list[int]:
@@ -134,7 +151,9 @@ def _statuses(route: Route) -> list[int]:
         statuses.add(401)
     if route.request is not None:
         statuses.add(415)
-    if _PART.search(route.path):
+    if route.socket:
+        statuses |= {403, 426}
+    if route.parts:
         statuses.add(404)
     return sorted(statuses)
 

@@ -40,9 +40,11 @@ class Route:
     :ivar request: name of the schema of its body (:func:`~rendezvous.web.schemas.schemas`), or ``None`` without one.
     :ivar status: of its answer when all went well.
     :ivar response: name of the schema of this answer, or ``None`` if it is not JSON.
-    :ivar media: media type of this answer; empty if the connection is a WebSocket afterwards.
+    :ivar media: media type of this answer; empty if it has no body.
+    :ivar socket: whether a request with a handshake is answered with a WebSocket.
     :ivar needs_store: whether it can be answered only while the server runs.
     :ivar errors: statuses of its errors, beyond those that follow from the above or that every route may give.
+    :ivar example: name of its worked request (:data:`rendezvous.web.examples.EXAMPLES`); usually method and path.
     """
 
     method: str
@@ -56,8 +58,19 @@ class Route:
     response: str | None = attrs.field(kw_only=True)
     status: int = attrs.field(default=200, kw_only=True)
     media: str = attrs.field(default="application/json", kw_only=True)
+    socket: bool = attrs.field(default=False, kw_only=True)
     needs_store: bool = attrs.field(default=True, kw_only=True)
     errors: tuple[int, ...] = attrs.field(default=(), kw_only=True)
+    example: str = attrs.field(kw_only=True)
+
+    @example.default
+    def _usual_name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def parts(self) -> list[str]:
+        """:returns: the names of the parts of the path that vary."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("<")]
 
     def is_served(self, without: Collection[str]) -> bool:
         """:returns: whether the route is there when these protocols are off."""

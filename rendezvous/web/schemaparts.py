@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rendezvous.limits import MAX_WAIT
+from rendezvous.limits import MAX_INTEGER, MAX_WAIT
 
 __all__ = [
     "ANY", "AT_LEAST_ONE", "BASE64", "CLIENT_ID", "COUNT", "DURATION", "KEY", "MORE", "MS", "NEXT", "SECONDS", "TEXT",
-    "TRUE", "WAIT", "Schema", "many", "nullable", "paged", "record", "ref", "text",
+    "TRUE", "WAIT", "Schema", "many", "nullable", "paged", "record", "ref", "text", "whole", "worked",
 ]  # fmt: skip
 
 Schema = dict[str, Any]
@@ -63,3 +63,13 @@ def text(least: int, most: int, description: str = "") -> Schema:
 def nullable(schema: Schema) -> Schema:
     """:returns: the same or ``null``, which in a request is the same as absent."""
     return {**schema, "type": [schema["type"], "null"]}
+
+
+def whole(least: int) -> Schema:
+    """:returns: an integer that JSON can express exactly, and that is not less than this."""
+    return {"type": "integer", "minimum": least, "maximum": MAX_INTEGER}
+
+
+def worked(value: object) -> Schema:
+    """:returns: what says in OpenAPI that a parameter, a body or an answer has this value in a worked request."""
+    return {"examples": {"worked": {"value": value}}}

@@ -8,17 +8,13 @@ readers must ignore keys that are not listed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rendezvous.core.signaling.watches import Gone
 from rendezvous.core.tickets import TICKET_CHARS
-from rendezvous.limits import MAX_INTEGER, SignalingLimits
+from rendezvous.limits import SignalingLimits
 from rendezvous.web.attemptschemas import connect_schemas
 from rendezvous.web.schemaparts import (
     ANY,
     AT_LEAST_ONE,
-    BASE64,
     CLIENT_ID,
     COUNT,
     DURATION,
@@ -37,9 +33,10 @@ from rendezvous.web.schemaparts import (
     record,
     ref,
     text,
+    whole,
 )  # fmt: skip
 
-__all__ = ["Schema", "error_schema", "parameters", "schemas"]
+__all__ = ["Schema", "error_schema", "schemas"]
 
 
 def sdp(limits: SignalingLimits) -> Schema:
@@ -277,7 +274,7 @@ def _session_requests(limits: SignalingLimits) -> dict[str, Schema]:
             code=TEXT,
             side=ref("Side"),
             wait={"type": ["number", "null"], "minimum": 0, "default": 0, "description": WAIT},
-            since={**_integer(0), "type": ["integer", "null"], "description": "The latest that the caller has seen."},
+            since={**whole(0), "type": ["integer", "null"], "description": "The latest that the caller has seen."},
             optional=("wait", "since"),
         ),
     }
@@ -308,87 +305,3 @@ def _session_answers(limits: SignalingLimits) -> dict[str, Schema]:
         "PollOfAnswerer": record(offer=TEXT, offerCandidates=many(ANY), latest=latest),
         "Polled": {"oneOf": [ref("PollOfOfferer"), ref("PollOfAnswerer")]},
     }
-
-
-def parameters(limits: SignalingLimits) -> dict[str, Schema]:
-    """:returns: every parameter that a route takes, and every part of a path that varies, by name."""
-    since = "Only what is strictly later, in milliseconds since the epoch."
-    page = f"More than {limits.page_max} means {limits.page_max}."
-    either_page = (
-        f"By default {limits.page_default}, at most {limits.page_max}; with page {limits.session_page_default} and"
-        f" {limits.session_page_max}. More than the most means the most."
-    )
-    return {
-        "limit": _query("limit", {**AT_LEAST_ONE, "default": limits.page_default}, page),
-        "topics-limit": _query("limit", AT_LEAST_ONE, either_page),
-        "offset": _query("offset", {**_integer(0), "default": 0}, "How many to skip."),
-        "startsWith": _query("startsWith", TEXT, "Only topics that begin so."),
-        "page": _query("page", _integer(1), "Asks for the topics of the Origin's sessions, and for this page of them."),
-        "bloom": _query(
-            "bloom",
-            _base64(limits.bloom_size),
-            f"A Bloom filter of peers to leave out, in base64; at most {limits.bloom_size} bytes.",
-        ),
-        "since": _query("since", _integer(0), since),
-        "changes-since": _query(
-            "since",
-            _integer(0),
-            "The since of an earlier answer: only what has changed later. 0 begins with the listing.",
-        ),
-        "lastEventId": _query(
-            "lastEventId",
-            {"type": "string", "pattern": "^[0-9]{1,19}$"},
-            "The same as the header Last-Event-ID, for pages that cannot send it.",
-        ),
-        "ticket": _query("ticket", {"type": "string"}, "A ticket, in place of the header Authorization."),
-        "watched": _query("topics", {"type": "string"}, "Topics to watch, with commas between them."),
-        "watched-one": _query(
-            "topic", text(1, limits.topic_chars), "A topic to watch, which may have commas. It may be repeated."
-        ),
-        "invited-since": _query("since", _integer(0), "Wait for an invitation with a greater seq than this."),
-        "version": _query("version", _integer(0), "Wait for a version greater than this."),
-        "attempt": _part("attempt", {"type": "string", "pattern": "^[0-9A-Fa-f]{16}$"}, "The id of an attempt."),
-        "next": _query("next", TEXT, "The next of the page before: what follows it is answered."),
-        "key": _query("key", TEXT, "The key of the server, ``peerjs`` by default."),
-        "id": _query("id", TEXT, "The id that the peer wants to have."),
-        "token": _query("token", TEXT, "Shows later that the peer has had the id before."),
-        "wait": _query("wait", {"type": "number", "minimum": 0, "default": 0}, WAIT),
-        "Last-Event-ID": _header(
-            "Last-Event-ID",
-            {"type": "string", "pattern": "^[0-9]{1,19}$"},
-            "The id of the last event that was read: the stream goes on after it.",
-        ),
-        "Origin": {**_origin(limits, "The web page's origin. Browsers set it."), "required": True},
-        "topics-Origin": _origin(limits, "Needed with page. Without, count is of this origin's sessions, or 0."),
-        "topic": _part("topic", text(1, limits.topic_chars), "Percent-encoded, slashes included."),
-        "peer": _part("peer", {**TEXT, "minLength": 1}, "A client id; anything else has no offers."),
-        "offer": _part("offer", text(1, limits.id_chars), "The id of an offer, percent-encoded."),
-        "file": _part("file", {**TEXT, "minLength": 1}, "The name of a file of the demo page, such as demo.js."),
-        "client_id": _part("client_id", {"type": "string", "pattern": "^[0-9A-Fa-f]{32}$"}, "A client id."),
-    }
-
-
-def _base64(size: int) -> Schema:
-    # Of four characters, the last that fit may have to be padding.
-    within = [{"maxLength": 4 * (size // 3)}, {"pattern": "=" * (-size % 3) + "$"}]
-    return {**text(4, 4 * -(-size // 3)), "pattern": BASE64, "anyOf": within}
-
-
-def _integer(least: int) -> Schema:
-    return {"type": "integer", "minimum": least, "maximum": MAX_INTEGER}
-
-
-def _query(name: str, schema: Schema, description: str) -> Schema:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
-
-
-def _header(name: str, schema: Schema, description: str) -> Schema:
-    return {"name": name, "in": "header", "description": description, "schema": schema}
-
-
-def _part(name: str, schema: Mapping[str, Any], description: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
-
-
-def _origin(limits: SignalingLimits, description: str) -> Schema:
-    return _header("Origin", text(1, limits.origin_chars), description)

@@ -10,6 +10,7 @@ from twisted.web.http import Request
 
 from rendezvous.core.notes import OfferSide
 from rendezvous.core.signaling.offers import Role, Session
+from rendezvous.core.signaling.specs import characters
 from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SESSION_BODY, SignalingLimits
@@ -99,7 +100,11 @@ class SessionRoutes:
     async def open(self, request: Request, topic: str) -> dict[str, Any]:
         """Open a session."""
         origin, body = _origin(request), Body(read_object(request))
-        info = body.text("info" if "info" in body else "peerId") if "peerId" in body else body.text("info")
+        older = body.optional_text("peerId")
+        if older is not None:
+            # Checked also beside info, where it means nothing.
+            characters(older, "peerId", self._limits.session_info_chars, least=0)
+        info = body.text("info") if older is None or "info" in body else older
         offer, wanted, name = body.text("offer"), body.optional_text("code"), decode_segment(topic, "topic")
         del body  # It may hold much that is ignored, and what follows waits for the disk.
         source = source_of(request)

@@ -47,7 +47,7 @@ class EventRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
-        route = partial(Route, tag="offers", credential=True, errors=(429,))
+        route = partial(Route, tag="offers", credential=True)
         params = ("Last-Event-ID", "lastEventId", "ticket", "watched", "watched-one")
         return [
             route(
@@ -57,7 +57,7 @@ class EventRoutes:
                 params=params,
                 response=None,
                 media="text/event-stream",
-                errors=(403, 426, 429),
+                socket=True,
             ),
             route("POST", "/events/ticket", self.ticket, response="Ticket"),
         ]

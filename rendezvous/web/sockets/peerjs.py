@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from wsproto.frame_protocol import CloseReason
@@ -18,6 +19,7 @@ from rendezvous.limits import PeerServerLimits
 from rendezvous.refusals import Refusals
 from rendezvous.web.fields import Query
 from rendezvous.web.pages import encode as encode_json
+from rendezvous.web.parameters import HANDSHAKE
 from rendezvous.web.route import Route
 from rendezvous.web.sockets.socket import Socket
 from rendezvous.web.sockets.sockets import Sockets, is_upgrade
@@ -122,23 +124,12 @@ class PeerServerRoutes:
     def routes(self) -> list[Route]:
         """:returns: the routes."""
         key = self._server.key
+        route = partial(Route, tag="peerjs", needs_store=False)
+        socket = (*HANDSHAKE, "key", "id", "token")
         return [
-            Route("GET", f"/{key}/id", self.new_id, tag="peerjs", response=None, media="text/plain", needs_store=False),
-            Route(
-                "GET", f"/{key}/peers", self.list, tag="peerjs", response="PeerIds", needs_store=False, errors=(401,)
-            ),
-            Route(
-                "GET",
-                "/peerjs",
-                self.socket,
-                tag="peerjs",
-                params=("key", "id", "token"),
-                status=101,
-                response=None,
-                media="",
-                needs_store=False,
-                errors=(426,),
-            ),
+            route("GET", f"/{key}/id", self.new_id, example="GET /peerjs/id", response=None, media="text/plain"),
+            route("GET", f"/{key}/peers", self.list, example="GET /peerjs/peers", response="PeerIds", errors=(401,)),
+            route("GET", "/peerjs", self.socket, params=socket, status=101, response=None, media="", socket=True),
         ]
 
     async def new_id(self, request: Request) -> None:

@@ -52,7 +52,7 @@ class SignalRoutes:
 
     def routes(self) -> list[Route]:
         """:returns: the route."""
-        return [Route("GET", "/signal", self.signal, tag="signal", response="Signal", needs_store=False, errors=(426,))]
+        return [Route("GET", "/signal", self.signal, tag="signal", response="Signal", needs_store=False, socket=True)]
 
     async def signal(self, request: Request) -> dict[str, object] | int:
         """A WebSocket for y-webrtc and trystero. Without a handshake, whether the protocol is on."""
