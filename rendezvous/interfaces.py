@@ -214,7 +214,7 @@ class ISignalingStore(Interface):
 
     async def events_since(peer: str, seq: int | None, now: float, topics: Mapping[str, int] = ...) -> Events:
         """
-        A peer's events after one with this number; after the latest of all, if ``None``. They tell whether some before
+        A peer's events after one with this number; after the latest of all, if ``None``. They say whether some before
         them are lost, and where to go on.
 
         :param topics: topics that are watched and read too, each with a number before which nothing of it is read.

@@ -33,6 +33,7 @@ class MemorySocket:
     :ivar status: of the answer to the handshake: 101 if the socket was opened.
     :ivar body: of an answer with another status.
     :ivar pings: how many pings have come.
+    :ivar answers_pings: whether they are answered; true at first.
     :ivar close_code: the server's close code, or ``None``.
     :ivar close_reason: its words.
     """

@@ -81,7 +81,7 @@ def message(event: str, data: bytes | dict[str, Any] | None = None, id: int | No
     Write a message of the server.
 
     :param data: of the event: an object, or its JSON in UTF-8.
-    :param id: after which a stream goes on that is opened later.
+    :param id: of the event: a stream that is opened later can go on after it.
     """
     parts = [b'"event":"%b"' % event.encode("ascii")]
     if id is not None:

@@ -11,7 +11,7 @@ from rendezvous.core.peerserver import Message
 
 __all__ = ["ID_TAKEN", "LEAVE", "OPEN", "decode", "encode", "error"]
 
-#: What a peer says that goes.
+#: A peer leaves.
 LEAVE = "LEAVE"
 
 #: What peers say to each other through the server.
@@ -34,7 +34,7 @@ def decode(text: str, source: str) -> Message | str | None:
     Read a message.
 
     :param source: the id of the sender; what the message says of it does not count.
-    :returns: a message for another peer; :data:`LEAVE` for a peer that goes; ``None`` for all else, such as
+    :returns: a message for another peer; :data:`LEAVE` for a peer that leaves; ``None`` for all else, such as
         ``HEARTBEAT``.
     """
     try:

@@ -200,7 +200,7 @@ class _Conversation:
     def _arrive(self) -> None:
         arrival, other = self._server.peers.arrive(self._peer, self._token, self._socket)
         if arrival is Arrival.TAKEN and other is not None:
-            # Its client may be gone without a word. A page that reloads would have to wait for a minute then.
+            # Its page may be gone without a close: one that reloads would wait up to a minute for its own id.
             other.writer.ping()
             self._later = self._server.clock.callLater(PROBE_TIME, self._probed, other, other.heard)
             return
@@ -229,6 +229,6 @@ class _Conversation:
         left = self._heard_at + SILENCE_TIME - self._server.clock.seconds()
         if left <= 0:
             self._later = None
-            self._socket.close(CloseReason.NORMAL_CLOSURE, "Nothing was heard of this peer.")
+            self._socket.close(CloseReason.NORMAL_CLOSURE, "The peer has sent nothing for too long.")
         else:
             self._later = self._server.clock.callLater(left, self._listen)

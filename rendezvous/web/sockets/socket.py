@@ -1,8 +1,8 @@
 """
 One WebSocket (RFC 6455): frames to messages and back, within its limits.
 
-``twisted.web.websocket`` puts the pieces of a message together in a buffer that grows without bound before anyone is
-asked, and it encodes a message once for each of its readers. So wsproto is used without it.
+``twisted.web.websocket`` collects the pieces of a message in a buffer without bound, and encodes a message once for
+each of its readers. So it is not used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ UNIT = 4096
 
 
 class Conversation(Protocol):
-    """What is spoken on a socket: one of the protocols."""
+    """One of the protocols on one socket: it takes messages, and sends what follows from them."""
 
     def opened(self, socket: Socket) -> None:
         """Begin."""
@@ -55,7 +55,7 @@ class Conversation(Protocol):
         """
 
     def lost(self) -> None:
-        """The socket is no more."""
+        """The connection is lost; nothing can be sent."""
 
 
 class Socket(StreamProtocol):

@@ -24,7 +24,7 @@ from rendezvous.wire.handshake import FIELDS, accept
 
 __all__ = ["PING_INTERVAL", "Sockets", "is_upgrade"]
 
-#: Seconds between two pings. A socket that is not heard of between two of them is dead.
+#: Seconds between two pings. A socket from which nothing has come between two of them is dead.
 PING_INTERVAL = 30.0
 
 #: Pings of one turn of the reactor: some 2 ms.
@@ -54,7 +54,7 @@ class Sockets:
         self._turns = Turns(clock)
         self._batch = Batch()
         self._shares = Shares("WebSockets", code="source-sockets")
-        # In the order of their next pings: when that is, and how often they were heard of before the last one.
+        # In the order of their next pings: when that is, and how often something had come when the last one was sent.
         self._open: OrderedDict[Socket, tuple[float, int]] = OrderedDict()
         self._next: IDelayedCall | None = None
         self._is_ending = False
@@ -124,14 +124,14 @@ class Sockets:
             self._next = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._ping)
 
     def _ping(self) -> None:
-        """Ping those that are due, some at a time, and close those that were not heard of since the last ping."""
+        """Ping those that are due, some at a time, and close those from which nothing has come since the last ping."""
         self._next = None
         now = self._clock.seconds()
         for _ in range(min(len(self._open), PINGS)):
             socket, (due, heard) = next(iter(self._open.items()))
             if due > now:
                 break
-            # One that is not read, because it has sent more than it may, cannot be heard.
+            # Nothing can come from one that is not read, because it has sent more than it may.
             if socket.heard == heard and not socket.is_waiting:
                 del self._open[socket]
                 socket.abort()
