@@ -18,10 +18,12 @@ export class Clock {
     return this.#timers.size
   }
 
-  /** Let time pass. All that promises do at a moment is done before the next timer. */
+  /** Let time pass. All that promises do at a moment is done before the next timer. Fails if that has no end. */
   async advance(milliseconds) {
     const end = this.#now + milliseconds
-    for (;;) {
+    for (let at = this.#now, ran = 0; ; ran = this.#now === at ? ran + 1 : 0) {
+      if (ran > 5000) throw new Error(`5000 timers at ${at} ms: something spins`)
+      at = this.#now
       await settle()
       const due = [...this.#timers.values()].filter(timer => timer.at <= end)
       if (!due.length) break

@@ -26,7 +26,7 @@ export class Server {
     if (!this.isUp) throw new TypeError("fetch failed")
     const caller = this.#caller(headers.Authorization)
     const given = this.intercept(method, path, searchParams, caller)
-    if (given) return await given
+    if (given) return await abortable(given, signal)
     const wait = Number(searchParams.get("wait") ?? parse(body).wait ?? 0)
     const parts = path.split("/").map(decodeURIComponent)
     const answer = () => this.#answer(method, parts, searchParams, caller, parse(body))
@@ -215,6 +215,16 @@ function refused(status, code) {
 
 export function reply(status, body, headers = {}) {
   return new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json", ...headers } })
+}
+
+/** @returns {Promise<Response>} what comes as long as the request is not aborted, its headers and its body */
+async function abortable(given, signal) {
+  const aborted = new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")))
+  })
+  aborted.catch(() => {})
+  const { body, status, headers } = await Promise.race([given, aborted])
+  return new Response(body?.pipeThrough(new TransformStream(), { signal }) ?? null, { status, headers })
 }
 
 function parse(body) {

@@ -36,8 +36,23 @@ const STREAM_SILENCE = 40_000
 const SOCKET_PING = 10_000
 const SOCKET_PATIENCE = 5000
 const SOCKET_DOUBT = 1000
-/** Between two long polls. So a proxy that answers in the place of the server and at once is not asked without end. */
+/**
+ * Between two long polls; and the longest pause if they are answered sooner than after HASTY with nothing new: a proxy
+ * that answers in the place of the server is not asked without end.
+ */
 const POLL_PAUSE = 100
+const HASTY = 1000
+const HASTY_PAUSE = 10_000
+/** Events that have arrived for so long show that their way is good: the next loss of it begins with short pauses. */
+const STEADY = 10_000
+/** Bytes of an answer, and characters of an event in a stream, that are taken of the server. */
+const LONGEST_BODY = 64 * 1_048_576
+const LONGEST_EVENT = 1_048_576
+/** ICE servers must be there before an offer gives up waiting. They are asked for at these times at the soonest. */
+const ICE_TIMEOUT = 5000
+const ICE_SOONEST = 15_000
+const ICE_RETRY_LIMIT = 600_000
+const ICE_LATEST = 86_400_000
 /** Offers for one peer end after a minute, the shortest time that the server takes. */
 const OFFER_TTL = 60_000
 /** The offer that shows a page in a room, and when it is published again. */
@@ -80,8 +95,8 @@ const CANDIDATES_PER_REQUEST = 50
  */
 const MAX_OFFERED = 50
 const MAX_PEERS = 100
-/** Topics that one event stream watches: two for each room. */
-const MAX_TOPICS = 32
+/** One event stream watches 32 topics: two for each room, and one for connections without a room. */
+const MAX_ROOMS = 15
 /** Characters of a name or a secret. */
 const NAME_CHARS = 128
 
@@ -188,27 +203,33 @@ class Http {
   /**
    * @param {object} [options] body: a value, sent as JSON; timeout; signal: an AbortSignal; keepalive: whether the
    *     request may outlive the page; wait: seconds that the server may hold the request; tries: how often it is sent
-   *     if the server is busy (429, 503) and so has changed nothing
-   * @returns {Promise<any>} the body of the answer
+   *     if the server is busy (429, 503) and so has changed nothing; check(body): whether the answer has what is needed
+   * @returns {Promise<any>} the body of the answer, an object
    * @throws {RendezvousError}
    */
   async json(method, path, options = {}) {
     for (let left = options.tries ?? 4; ; ) {
       try {
-        const response = await this.send(method, path, options)
-        return await response.json()
+        return await this.send(method, path, { ...options, read: response => this.#object(response, options.check) })
       } catch (error) {
         const isBusy = error.status === 429 || error.status === 503
         if (--left <= 0 || !isBusy) throw asError(error)
-        await this.environment.sleep(Math.min(error.retryAfter || 1, 10) * 1000 * (1 + this.environment.random()))
+        const pause = Math.min(Math.max(error.retryAfter, 1), 10) * 1000
+        await this.environment.sleep(pause * (1 + this.environment.random()))
         if (options.signal?.aborted) throw asError(error)
       }
     }
   }
 
-  /** @returns {Promise<Response>} whose status is good */
+  async #object(response, check = () => true) {
+    const body = parsed(await textOf(response))
+    if (body && check(body)) return body
+    throw new RendezvousError("network", `The server ${this.server.host} answered something that makes no sense.`)
+  }
+
+  /** @returns {Promise<any>} what `options.read` makes of the answer, in time; the Response without it */
   async send(method, path, options = {}) {
-    const { body, headers = {}, signal, keepalive = false, wait = 0, timeout = REQUEST_TIMEOUT } = options
+    const { body, headers = {}, signal, keepalive = false, wait = 0, timeout = REQUEST_TIMEOUT, read } = options
     const { fetch, setTimeout, clearTimeout } = this.environment
     const abort = new AbortController()
     const stop = () => abort.abort()
@@ -224,7 +245,7 @@ class Http {
       if (body !== undefined) request.body = JSON.stringify(body)
       const response = await fetch(url, request)
       if (!response.ok) throw await refusal(response)
-      return response
+      return read ? await read(response) : response
     } catch (error) {
       if (error instanceof RendezvousError) throw error
       if (signal?.aborted) throw new RendezvousError("closed", "The request was given up.", { cause: error })
@@ -239,17 +260,40 @@ class Http {
   }
 }
 
-async function refusal(response) {
-  let said = {}
-  try {
-    said = await response.json()
-  } catch {
-    // A proxy has answered in the place of the server.
+/** @returns {Promise<string>} the body of an answer */
+async function textOf(response) {
+  const decoder = new TextDecoder()
+  const reader = response.body?.getReader()
+  let text = ""
+  for (let size = 0; reader; ) {
+    const { done, value } = await reader.read()
+    if (done) break
+    size += value.length
+    if (size > LONGEST_BODY) {
+      reader.cancel().catch(() => {})
+      throw new Error("The answer is too long.")
+    }
+    text += decoder.decode(value, { stream: true })
   }
-  return new RendezvousError(said.code ?? "network", said.error ?? `The server answered ${response.status}.`, {
-    status: response.status,
-    retryAfter: Number(response.headers.get("Retry-After")) || 0
-  })
+  return text
+}
+
+/** @returns {Promise<RendezvousError>} what the server says, or a proxy in its place */
+async function refusal(response) {
+  const { status, headers } = response
+  const said = parsed(await textOf(response)) ?? {}
+  const seconds = Number(headers.get("Retry-After"))
+  const retryAfter = seconds > 0 && Number.isFinite(seconds) ? seconds : 0
+  return refused(said, `The server answered ${status}.`, { status, retryAfter })
+}
+
+/** @returns {RendezvousError} of `code` and `error` that the server has sent */
+function refused({ code, error }, otherwise, more) {
+  return new RendezvousError(isText(code) ? code : "network", isText(error) ? error : otherwise, more)
+}
+
+function isText(value) {
+  return typeof value === "string" && value !== ""
 }
 
 function asError(error, code = "network") {
@@ -282,7 +326,8 @@ class Identity {
 
   async #make() {
     const kept = this.#taken()
-    const { peerId, secret } = kept ?? (await this.#http.json("POST", "register"))
+    const check = made => isText(made.peerId) && isText(made.secret)
+    const { peerId, secret } = kept ?? (await this.#http.json("POST", "register", { check }))
     this.peerId = peerId
     this.#http.credential = `${peerId}:${secret}`
     return peerId
@@ -325,6 +370,7 @@ class IceServers {
   #http
   #servers = []
   #until = 0
+  #failures = 0
   #pending = null
   #timer = null
   #users = new Set()
@@ -341,13 +387,16 @@ class IceServers {
 
   async #ask() {
     const { environment } = this.#http
-    let good = 15_000 // The server takes six requests a minute.
+    let good = Math.min(ICE_RETRY_LIMIT, ICE_SOONEST * 2 ** this.#failures)
+    const check = body => Array.isArray(body.iceServers) && body.ttl > 0
     try {
-      const { iceServers, ttl } = await this.#http.json("GET", "ice", { tries: 1 })
-      this.#servers = iceServers
-      good = Math.max(good, ttl * 800)
+      const { iceServers, ttl } = await this.#http.json("GET", "ice", { tries: 1, timeout: ICE_TIMEOUT, check })
+      this.#servers = iceServers.filter(isIceServer)
+      this.#failures = 0
+      good = Math.min(Math.max(ICE_SOONEST, ttl * 800), ICE_LATEST)
     } catch {
       // Without them pages of one network still find each other.
+      this.#failures++
     } finally {
       this.#until = environment.now() + good
       this.#pending = null
@@ -374,6 +423,14 @@ class IceServers {
       if (!this.#users.size) this.#plan()
     }
   }
+}
+
+/** @returns {boolean} whether a browser takes it: one that makes no sense would keep it from making connections */
+function isIceServer(value) {
+  const { urls, username, credential } = value ?? {}
+  const isKnown = isText(username) && isText(credential)
+  const isGood = url => isText(url) && (/^stuns?:/i.test(url) || (isKnown && /^turns?:/i.test(url)))
+  return [urls].flat().length > 0 && [urls].flat().every(isGood)
 }
 
 // --- Events of the server --------------------------------------------------------------------------------------------
@@ -482,13 +539,15 @@ class StreamCarrier {
   #sink
   #abort = new AbortController()
   #timer
+  #isOpen = false
 
   constructor(feed, sink) {
     this.#feed = feed
     this.#sink = sink
     this.#expect(REQUEST_TIMEOUT)
+    const ended = new RendezvousError("network", "The event stream of the server has ended.")
     this.#run().then(
-      () => this.#closed(new RendezvousError("network", "The event stream of the server has ended."), false),
+      () => this.#closed(ended, !this.#isOpen),
       error => this.#closed(asError(error), error.isUnfit === true)
     )
   }
@@ -508,7 +567,7 @@ class StreamCarrier {
     const { environment } = this.#feed
     environment.clearTimeout(this.#timer)
     this.#timer = environment.setTimeout(() => {
-      this.#closed(new RendezvousError("timeout", "The event stream of the server is silent."), !this.opened)
+      this.#closed(new RendezvousError("timeout", "The event stream of the server is silent."), !this.#isOpen)
     }, patience)
   }
 
@@ -525,16 +584,24 @@ class StreamCarrier {
     if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
       throw Object.assign(new RendezvousError("network", "The server sends no event stream."), { isUnfit: true })
     }
+    const reader = response.body.getReader()
+    try {
+      await this.#read(reader)
+    } finally {
+      reader.cancel().catch(() => {})
+    }
+  }
+
+  async #read(reader) {
     const lines = new EventLines((name, data, id) => this.#sink?.event(name, data, id))
     const decoder = new TextDecoder()
-    const reader = response.body.getReader()
     for (;;) {
       const { done, value } = await reader.read()
       if (done || !this.#sink) return
       this.#expect(STREAM_SILENCE)
-      if (!this.opened) {
+      if (!this.#isOpen) {
         // A proxy that collects the response would hold even the first comment back.
-        this.opened = true
+        this.#isOpen = true
         this.#sink.opened()
       }
       lines.add(decoder.decode(value, { stream: true }))
@@ -548,6 +615,7 @@ class EventLines {
   #rest = ""
   #name = "message"
   #data = []
+  #size = 0
   #id
 
   constructor(deliver) {
@@ -558,10 +626,14 @@ class EventLines {
     const lines = (this.#rest + text).split("\n")
     this.#rest = lines.pop()
     for (const line of lines) this.#line(line.replace(/\r$/, ""))
+    if (this.#rest.length + this.#size > LONGEST_EVENT) {
+      throw new RendezvousError("network", "The server sends an event that is too long.")
+    }
   }
 
   #line(line) {
     if (line === "") return this.#end()
+    this.#size += line.length
     const [, field, value] = /^([^:]*):? ?(.*)$/.exec(line)
     if (field === "event") this.#name = value
     else if (field === "data") this.#data.push(value)
@@ -575,6 +647,7 @@ class EventLines {
     else if (this.#id) this.#deliver("keep-alive", {}, this.#id)
     this.#name = "message"
     this.#data = []
+    this.#size = 0
     this.#id = undefined
   }
 }
@@ -585,34 +658,37 @@ class PollCarrier {
   #sink
   #abort = new AbortController()
   #polled = new Map()
+  #isOpen = false
 
   constructor(feed, sink) {
     this.#feed = feed
     this.#sink = sink
-    this.#poll("answers", "offers/answers", ({ answers }) => {
+    this.#poll("answers", "offers/answers", "answers", ({ answers }) => {
       for (const answer of answers) this.#sink?.event("answer", answer)
       return answers.at(-1)?.answeredAt
     })
     this.changeTopics(feed.topics, [])
-    feed.environment.setTimeout(() => this.#sink?.opened(), 0)
+    for (const offerId of feed.followed) this.follow(offerId)
   }
 
   changeTopics(added, removed) {
     for (const topic of removed) this.#polled.delete(`topic ${topic}`)
     for (const topic of added) {
-      this.#poll(`topic ${topic}`, `offers/by-topic/${encodeURIComponent(topic)}`, body => {
-        if (body.reset) this.#sink?.event("reset", { topics: [topic] })
-        else for (const offer of body.offers) this.#sink?.event("offer", offer)
-        for (const gone of body.gone ?? []) this.#sink?.event("gone", { topics: [topic], ...gone })
-        return body.since
-      }, "0")
+      const read = ({ reset, offers, gone, since }) => {
+        if (reset) this.#sink?.event("reset", { topics: [topic] })
+        else for (const offer of offers) this.#sink?.event("offer", offer)
+        for (const one of listOf(gone)) this.#sink?.event("gone", { topics: [topic], ...one })
+        return since
+      }
+      this.#poll(`topic ${topic}`, `offers/by-topic/${encodeURIComponent(topic)}`, "offers", read, "0")
     }
     return true
   }
 
   /** Read the candidates of an offer until a connection has come about. */
   follow(offerId) {
-    this.#poll(`offer ${offerId}`, `offers/${encodeURIComponent(offerId)}/ice-candidates`, ({ candidates }) => {
+    const path = `offers/${encodeURIComponent(offerId)}/ice-candidates`
+    this.#poll(`offer ${offerId}`, path, "candidates", ({ candidates }) => {
       for (const candidate of candidates) this.#sink?.event("candidate", { offerId, ...candidate })
       return candidates.at(-1)?.createdAt
     })
@@ -628,31 +704,42 @@ class PollCarrier {
     this.#abort.abort()
   }
 
-  /** Ask again and again, each time for what is later than the answer before. */
-  async #poll(name, path, read, since) {
+  /** Ask again and again, each time for what is later than the answer before, which has a list of this name. */
+  async #poll(name, path, list, read, since) {
     const token = {}
     this.#polled.set(name, token)
+    const pauses = new Pauses(this.#feed.environment)
+    const check = body => Array.isArray(body[list])
     for (let tries = 0; this.#sink && this.#polled.get(name) === token; ) {
       // A browser makes six connections to a host. With more polls than four, each must leave room for others.
       const wait = this.#polled.size > 4 ? 2 : 25
       const query = new URLSearchParams({ wait })
       if (since !== undefined) query.set("since", since)
       try {
-        const options = { wait, signal: this.#abort.signal }
-        const body = await this.#feed.http.json("GET", `${path}?${query}`, options)
+        pauses.begin()
+        const body = await this.#feed.http.json("GET", `${path}?${query}`, { wait, signal: this.#abort.signal, check })
         if (this.#polled.get(name) !== token) return
-        since = read(body) ?? since
+        this.#opened()
+        const latest = read(body) ?? since
+        const isNew = latest !== since
+        since = latest
         tries = 0
-        await this.#feed.environment.sleep(POLL_PAUSE)
+        await pauses.after(isNew)
       } catch (error) {
         if (!this.#sink || this.#polled.get(name) !== token) return
         if (error.status === 401) return this.#closed(error)
         // The answerer may read candidates only after it has answered, and an offer ends.
         if (error.status === 404) return void this.#polled.delete(name)
-        if (error.status === 0 && tries > 2) return this.#closed(error)
+        if (!isRefusal(error) && tries > 2) return this.#closed(error)
         await this.#feed.environment.sleep(error.status === 403 ? 300 : this.#feed.environment.backoff(tries++))
       }
     }
+  }
+
+  #opened() {
+    if (this.#isOpen) return
+    this.#isOpen = true
+    this.#sink.opened()
   }
 
   #closed(error) {
@@ -660,6 +747,38 @@ class PollCarrier {
     this.close()
     sink?.closed(error, false)
   }
+}
+
+/** The pauses between long polls. */
+class Pauses {
+  #environment
+  #asked = 0
+  #hasty = 0
+
+  constructor(environment) {
+    this.#environment = environment
+  }
+
+  /** A poll is sent. */
+  begin() {
+    this.#asked = this.#environment.now()
+  }
+
+  /** It was answered: wait until the next one. */
+  async after(isNew) {
+    const isHasty = !isNew && this.#environment.now() - this.#asked < HASTY
+    this.#hasty = isHasty ? this.#hasty + 1 : 0
+    await this.#environment.sleep(isHasty ? this.#environment.backoff(this.#hasty, 250, HASTY_PAUSE) : POLL_PAUSE)
+  }
+}
+
+/** @returns {boolean} whether the server does not want to do what was asked, and will not want to the next time */
+function isRefusal({ status }) {
+  return status >= 400 && status < 500 && status !== 429
+}
+
+function listOf(value) {
+  return Array.isArray(value) ? value : []
 }
 
 /** @returns {any} the object of a JSON text, or null if it is none */
@@ -675,6 +794,7 @@ function parsed(text) {
 /** The events of this page, over the best carrier that works here, as long as they are used. */
 class Feed {
   topics = []
+  followed = new Set()
   lastEventId = null
   #hooks
   #carriers
@@ -686,6 +806,8 @@ class Feed {
   #timer = null
   #opening = null
   #attempt = null
+  #openedAt = 0
+  #rejections = 0
   isOpen = false
 
   /**
@@ -762,10 +884,12 @@ class Feed {
   }
 
   follow(offerId) {
+    this.followed.add(offerId)
     this.#carrier?.follow?.(offerId)
   }
 
   unfollow(offerId) {
+    this.followed.delete(offerId)
     this.#carrier?.unfollow?.(offerId)
   }
 
@@ -795,20 +919,26 @@ class Feed {
       event: (name, data, id) => this.#event(name, data, id),
       closed: (error, isUnfit) => this.#carrier === carrier && this.#closed(error, isUnfit)
     }
-    carrier = this.#carrier = new this.#carriers[this.#kind](this, sink)
+    try {
+      carrier = this.#carrier = new this.#carriers[this.#kind](this, sink)
+    } catch (error) {
+      // Pages of HTTPS may not open every WebSocket.
+      this.#closed(asError(error), true)
+    }
   }
 
   #carrierOpened() {
     this.isOpen = true
-    this.#tries = this.#unfit = 0
+    this.#openedAt = this.environment.now()
+    this.#unfit = this.#rejections = 0
     this.#opening?.resolve()
     this.#opening = null
     this.#hooks.opened()
   }
 
   #event(name, data, id) {
-    if (id) this.lastEventId = id
-    if (name !== "keep-alive" && name !== "pong") this.#hooks.event(name, data)
+    if (isText(id)) this.lastEventId = id
+    if (name !== "keep-alive" && name !== "pong") this.#hooks.event(name, data && typeof data === "object" ? data : {})
   }
 
   /** A carrier that does not come through while the server answers requests gives way to the next one. */
@@ -828,19 +958,23 @@ class Feed {
   }
 
   #closed(error, isUnfit) {
+    // One that is closed soon after it was opened is no reason to hurry.
+    if (this.isOpen && this.environment.now() - this.#openedAt >= STEADY) this.#tries = 0
     this.#carrier = null
     this.isOpen = false
     if (isUnfit && this.#unfit < 2) return void this.#unfitted(error)
     if (error.status === 400 || error.status === 401) this.lastEventId = null
     if (error.status === 401) this.#hooks.rejected()
-    if (error.status !== 401) {
+    // A credential of an earlier visit may have ended. One that was made just now has not.
+    if (error.status !== 401 || ++this.#rejections > 1) {
       this.#opening?.reject(error)
       this.#opening = null
     }
     this.#hooks.lost(error)
     if (!this.#users) return
     // When a server stops, all of its clients lose it at the same moment, and must not come back at the same one.
-    const wait = error.isStop ? 500 + 4500 * this.environment.random() : this.environment.backoff(this.#tries++)
+    const spread = error.isStop ? 500 + 4500 * this.environment.random() : 0
+    const wait = Math.max(spread, this.environment.backoff(this.#tries++))
     this.#timer = this.environment.setTimeout(() => this.#open(), wait)
   }
 }
@@ -2055,6 +2189,8 @@ class Room {
   #streams = new Map()
   #stops = []
   #timer = null
+  #failures = 0
+  #isPublished = false
   #ready = withResolvers()
   #held = []
   #released = withResolvers()
@@ -2092,16 +2228,16 @@ class Room {
   /** @returns {Promise<Room>} resolved when others can see this page */
   async begin() {
     const client = this.#client
-    this.#stops.push(
-      client.add(this),
-      client.watch(this.topic, {
-        listed: offers => this.#listed(offers),
-        offer: offer => this.#appeared(offer),
-        gone: ({ offerId }) => this.#disappeared(offerId)
-      }),
-      client.feed.use()
-    )
+    const watcher = {
+      listed: offers => this.#listed(offers),
+      failed: error => this.#ready.reject(error),
+      offer: offer => this.#appeared(offer),
+      gone: ({ offerId }) => this.#disappeared(offerId)
+    }
     try {
+      for (const begin of [() => client.watch(this.topic, watcher), () => client.add(this), () => client.feed.use()]) {
+        this.#stops.push(begin())
+      }
       await client.feed.opened()
       await this.#ready.promise
       client.environment.setTimeout(() => this.#release(), 0)
@@ -2150,7 +2286,7 @@ class Room {
     this.#client.environment.clearTimeout(this.#timer)
     this.#forget()
     this.#mesh.end(gone("closed", "This page has left the room."))
-    void this.#withdraw()
+    if (this.#isPublished) void this.#withdraw()
     for (const stop of this.#stops) stop()
   }
 
@@ -2170,10 +2306,15 @@ class Room {
     try {
       await this.#publish()
       if (this.state === "closed") return
+      this.#failures = 0
       this.#setState("connected")
       if (this.#isListed) this.#ready.resolve()
       for (const known of this.#known.values()) this.#plan(known)
     } catch (error) {
+      if (this.state === "closed") return
+      const wait = environment.backoff(this.#failures++)
+      environment.clearTimeout(this.#timer)
+      this.#timer = environment.setTimeout(() => feed.isOpen && void this.online(), wait)
       this.refused(error)
     }
   }
@@ -2213,6 +2354,7 @@ class Room {
       secret: this.#unknown
     }
     if (this.name) offer.info = this.name
+    this.#isPublished = true
     await this.#client.http.json("POST", "offers", { body: { offers: [offer] } })
   }
 
@@ -2499,18 +2641,22 @@ class SessionSignal {
   }
 
   /** @returns {Promise<object>} all that the other side has sent so far */
-  ask(more = {}) {
-    return this.#post("poll", more, more.wait)
+  ask(more, check) {
+    return this.#post("poll", more, { wait: more.wait, check })
   }
 
   /** Read what the other side sends until there is a connection. */
   async poll(since) {
     const [description, candidates] =
       this.#side === "offerer" ? ["answer", "answerCandidates"] : [null, "offerCandidates"]
+    const pauses = new Pauses(this.#client.environment)
+    const check = body => Array.isArray(body[candidates])
     let isAnswered = false
     for (let tries = 0; !this.#abort.signal.aborted; ) {
       try {
-        const body = await this.ask(since === undefined ? { wait: 25 } : { wait: 25, since })
+        pauses.begin()
+        const body = await this.ask(since === undefined ? { wait: 25 } : { wait: 25, since }, check)
+        const isNew = body.latest !== since
         since = body.latest
         tries = 0
         if (description && body[description] && !isAnswered) {
@@ -2519,19 +2665,18 @@ class SessionSignal {
         }
         for (const candidate of body[candidates].slice(this.#read)) void this.link.candidate(candidate)
         this.#read = body[candidates].length
-        await this.#client.environment.sleep(POLL_PAUSE)
+        await pauses.after(isNew)
       } catch (error) {
         if (this.#abort.signal.aborted) return
-        if (error.status >= 400 && error.status < 500 && error.status !== 429) return this.link.close(error)
-        if (tries > 5) return this.link.close(error)
+        if (isRefusal(error) || tries > 5) return this.link.close(asError(error))
         await this.#client.environment.sleep(this.#client.environment.backoff(tries++))
       }
     }
   }
 
-  #post(path, more, wait = 0) {
+  #post(path, more, options = {}) {
     const body = { code: this.code, side: this.#side, ...more }
-    return this.#client.http.json("POST", path, { body, wait, signal: this.#abort.signal })
+    return this.#client.http.json("POST", path, { body, signal: this.#abort.signal, ...options })
   }
 }
 
@@ -2633,7 +2778,7 @@ class Client {
       const body = { offer, info: options.name ?? "" }
       if (code) body.code = code
       const path = `${encodeURIComponent(options.topic ?? "codes")}/offer`
-      const made = await this.http.json("POST", path, { body })
+      const made = await this.http.json("POST", path, { body, check: ({ code }) => isText(code) })
       opened.resolve(made.code)
       return made.code
     }
@@ -2656,7 +2801,7 @@ class Client {
   async enter(code, options = {}) {
     this.#check(options)
     const signal = new SessionSignal(this, "answerer", { code })
-    const { offer } = await signal.ask()
+    const { offer } = await signal.ask({}, body => isText(body.offer))
     const session = await this.#session(signal, options)
     session.peer.id = code
     void session.link.accept(offer, [], code).then(() => signal.poll(0))
@@ -2712,6 +2857,10 @@ class Client {
 
   /** @returns {() => void} ends it; until then the user is called when events begin and end to arrive */
   add(user) {
+    const rooms = this.#users.size - this.#users.has(this.#direct)
+    if (user !== this.#direct && rooms >= MAX_ROOMS) {
+      throw new RendezvousError("too-many", `A page can be in ${MAX_ROOMS} rooms at one time.`)
+    }
     this.#users.add(user)
     if (this.id) this.#watchInboxes(user)
     if (this.feed.isOpen) void user.online()
@@ -2725,15 +2874,13 @@ class Client {
   /**
    * Watch a topic.
    *
-   * @param {object} watcher listed(offers): all of them, offer(offer), gone({offerId})
+   * @param {object} watcher listed(offers): all of them, failed(error): they cannot be listed now, offer(offer),
+   *     gone({offerId})
    * @returns {() => void} ends it
    */
   watch(topic, watcher) {
-    if (this.#watchers.size >= MAX_TOPICS) {
-      throw new RendezvousError("too-many", `A page can be in ${MAX_TOPICS / 2 - 1} rooms at one time.`)
-    }
     if (this.#watchers.has(topic)) throw new RendezvousError("conflict", "This page is in this room already.")
-    const watched = { ...watcher, changes: null }
+    const watched = { ...watcher, changes: null, isListed: false, isStale: false, tries: 0 }
     this.#watchers.set(topic, watched)
     this.feed.watch(topic)
     return () => {
@@ -2745,7 +2892,7 @@ class Client {
 
   #watchInboxes(user) {
     const stops = user.inboxes().map(([topic, take]) =>
-      this.watch(topic, { listed: offers => offers.forEach(take), offer: take, gone: () => {} })
+      this.watch(topic, { listed: offers => offers.forEach(take), failed: () => {}, offer: take, gone: () => {} })
     )
     this.#inboxes.set(user, stops)
   }
@@ -2771,14 +2918,16 @@ class Client {
 
   #event(name, data) {
     const exchange = this.exchanges.get(data.offerId)
-    if (name === "offer") this.#changed(data.topics, "offer", data)
-    else if (name === "gone") this.#changed(data.topics, "gone", data)
-    else if (name === "subscribed") this.#subscribed(data.topics)
-    else if (name === "reset") this.#missed(data.topics)
+    const topics = listOf(data.topics)
+    if (name === "offer" && isOffer(data)) this.#changed(topics, "offer", data)
+    else if (name === "gone" && isText(data.offerId)) this.#changed(topics, "gone", data)
+    else if (name === "subscribed") this.#subscribed(topics)
+    else if (name === "reset" && data.topics) for (const topic of topics) void this.#list(topic)
+    else if (name === "reset") void this.#reread()
     else if (name === "answer") this.#answered(exchange, data)
     else if (name === "candidate") void exchange?.signal.link.candidate(data.candidate)
     else if (name === "withdrawn" || name === "expired") this.#ended(exchange)
-    else if (name === "error") this.#refused(gone(data.code, data.error))
+    else if (name === "error") this.#refused(refused(data, "The server has refused something."))
   }
 
   #refused(error) {
@@ -2794,12 +2943,7 @@ class Client {
   }
 
   #subscribed(topics) {
-    for (const topic of topics) if (this.#watchers.get(topic)?.isListed === undefined) void this.#list(topic)
-  }
-
-  #missed(topics) {
-    if (topics) for (const topic of topics) void this.#list(topic)
-    else void this.#reread()
+    for (const topic of topics) if (this.#watchers.get(topic)?.isListed === false) void this.#list(topic)
   }
 
   #answered(exchange, { answererId, sdp }) {
@@ -2819,27 +2963,45 @@ class Client {
   /** Read all offers of a topic. What changes meanwhile takes effect afterwards. */
   async #list(topic) {
     const watched = this.#watchers.get(topic)
-    if (!watched || watched.changes) return
+    if (!watched) return
+    // What was missed meanwhile may be missing in the pages that were read already.
+    watched.isStale = watched.changes !== null
+    if (watched.isStale) return
     watched.changes = []
     watched.isListed = true
-    const offers = []
     try {
-      for (let next, page = 0; page < 10; page++) {
-        const query = new URLSearchParams(next ? { limit: 200, next } : { limit: 200 })
-        const body = await this.http.json("GET", `offers/by-topic/${encodeURIComponent(topic)}?${query}`)
-        offers.push(...body.offers)
-        if (!body.hasMore) break
-        next = body.next
-      }
-      watched.listed(offers)
+      watched.listed(await this.#offersIn(topic))
+      watched.tries = 0
     } catch (error) {
-      if (error.status >= 400 && error.status < 429) this.#refused(error)
-      else this.environment.setTimeout(() => this.feed.isOpen && void this.#list(topic), this.environment.backoff(3))
+      this.#notListed(topic, watched, asError(error))
     } finally {
       const changes = watched.changes
       watched.changes = null
       for (const [what, data] of changes) watched[what](data)
     }
+    if (watched.isStale) void this.#list(topic)
+  }
+
+  /** @returns {Promise<object[]>} as many as ten pages have */
+  async #offersIn(topic) {
+    const path = `offers/by-topic/${encodeURIComponent(topic)}`
+    const check = body => Array.isArray(body.offers)
+    const found = []
+    for (let next, page = 0; page < 10; page++) {
+      const query = new URLSearchParams(next ? { limit: 200, next } : { limit: 200 })
+      const body = await this.http.json("GET", `${path}?${query}`, { check })
+      found.push(...body.offers.filter(isOffer))
+      if (!body.hasMore) break
+      next = body.next
+    }
+    return found
+  }
+
+  #notListed(topic, watched, error) {
+    if (isRefusal(error)) return this.#refused(error)
+    watched.failed(error)
+    const again = () => this.#watchers.get(topic) === watched && this.feed.isOpen && void this.#list(topic)
+    this.environment.setTimeout(again, this.environment.backoff(++watched.tries))
   }
 
   /** Events were lost, so what they said is read instead. */
@@ -2870,6 +3032,11 @@ class Client {
     for (const user of this.#users) user.restart(gone("closed", "The page was away."))
     this.feed.hurry()
   }
+}
+
+/** @returns {boolean} whether the server has sent an offer */
+function isOffer(value) {
+  return isText(value?.id) && isText(value.peerId) && isText(value.sdp)
 }
 
 /** Clients by the URL of their server: all that one page does there has one identity and one stream of events. */
