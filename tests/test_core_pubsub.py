@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.pubsub import Topics
 from rendezvous.core.shares import Shares
-from rendezvous.core.sources import source_network
+from rendezvous.core.sources import UNKNOWN, source_network
 from rendezvous.errors import Full, TooMany
 
 HOME, OTHER = source_network("198.51.100.7"), source_network("203.0.113.9")
@@ -77,6 +77,28 @@ class LimitTests(SynchronousTestCase):
         topics.subscribe("a", "z", OTHER)
         topics.unsubscribe("a", "y", HOME)
         topics.subscribe("b", "x", HOME)
+
+    def test_places_of_a_topic(self) -> None:
+        """One source has at most half of them, where sources are limited, so that it keeps no others out."""
+        topics = self.topics(of_topic=5, of_source=100)
+        topics.subscribe("a", "v", OTHER)
+        for who in ("w", "x"):
+            topics.subscribe("a", who, HOME)
+        self.refused(topics, TooMany, "source-subscriptions", "a", "y")
+        topics.subscribe("a", "x", HOME)
+        topics.subscribe("b", "y", HOME)
+        topics.subscribe("a", "y", OTHER)
+        topics.unsubscribe("a", "w", HOME)
+        topics.subscribe("a", "w", HOME)
+        unlimited = self.topics(of_topic=3)
+        for who in ("x", "y", "z"):
+            unlimited.subscribe("a", who, HOME)
+
+    def test_places_of_a_topic_behind_one_proxy(self) -> None:
+        """Sources that are not known are not limited."""
+        topics = self.topics(of_topic=3, of_source=100)
+        for who in ("x", "y", "z"):
+            topics.subscribe("a", who, UNKNOWN)
 
 
 class TopicsMachine(RuleBasedStateMachine):

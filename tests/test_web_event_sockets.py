@@ -164,6 +164,11 @@ class EventTests(EventSocketCase):
         refused = self.connect(self.alice, lastEventId="x")
         self.assertEqual((refused.status, json.loads(refused.body)["code"]), (400, "malformed"))
 
+    def test_too_many_topics(self) -> None:
+        """Are refused before there is a socket, which would keep them: sixteen KiB of names take 300 KiB of memory."""
+        for topics in (",".join(f"{number}" for number in range(33)), "a," * 1000):
+            self.assertEqual(self.connect({}, topics=topics).status, 400)
+
     def test_ping(self) -> None:
         """Of a page, which cannot send those of the protocol."""
         socket = self.page()

@@ -6,7 +6,10 @@ import json
 import re
 from urllib.parse import urlencode
 
+from wsproto.events import TextMessage
+
 from rendezvous.core.peerserver import PROBE_TIME, QUEUE_TIME, SILENCE_TIME
+from rendezvous.limits import SocketLimits
 from rendezvous.testing import MemorySocket
 from tests._socket_case import HOME, SocketTestCase
 
@@ -117,6 +120,17 @@ class OpeningTests(PeerJSTestCase):
         self.advance(PROBE_TIME)
         self.assertEqual(self.heard(second), OPEN)
 
+    def test_peer_that_rests_is_no_ghost(self) -> None:
+        """A peer that is not read, because it has sent more than it may, cannot answer, and keeps its id."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        alice = self.peer("alice")
+        alice.connection.send(alice._wire.send(TextMessage("x")) * 16)
+        self.assertEqual(alice.connection.transport.producerState, "paused")
+        other = self.peer("alice", token="new")
+        self.advance(PROBE_TIME)
+        self.assertEqual([message["type"] for message in self.heard(other)], ["ID-TAKEN"])
+        self.assertFalse(alice.connection.transport.disconnected)
+
     def test_two_that_want_the_id_of_a_ghost(self) -> None:
         """One of them gets it."""
         ghost = self.peer("alice")
@@ -167,6 +181,7 @@ class MessageTests(PeerJSTestCase):
         bad = [
             "", "x", "[]", "7", "{}", '{"type":"OPEN","dst":"bob"}', '{"type":"OFFER"}', '{"type":"OFFER","dst":7}',
             '{"type":["OFFER"],"dst":"bob"}', '{"type":"HEARTBEAT"}',
+            '{"type":"OFFER","dst":"bob","payload":%s}' % ("[" * 300 + "]" * 300),
         ]  # fmt: skip
         for text in bad:
             alice.say(text)

@@ -99,6 +99,7 @@ class BadMessageTests(SocketTestCase):
             "", "no json", "7", "[]", "null", "{}", '{"type":1}', '{"type":"publish"}', '{"type":"publish","topic":7}',
             '{"type":"subscribe","topics":"doc"}', '{"type":"subscribe","topic":["x"]}', '{"type":"\\ud800"}',
             "[" * 5000, '{"type":"publish","topic":"doc","data":NaN}',
+            '{"type":"publish","topic":"doc","data":%s}' % ("[" * 300 + "]" * 300),
         ]  # fmt: skip
         for text in bad:
             alice.say(text)

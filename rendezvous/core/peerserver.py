@@ -6,14 +6,16 @@ A peer is there while its socket is. Nothing else is kept of it.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Collection, Hashable
 from enum import Enum
+from hmac import compare_digest
 from typing import Generic, TypeVar
 
 import attrs
 
 from rendezvous.core.shares import Shares
+from rendezvous.core.signaling.memory import text_size
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import Full, TooMany
 
@@ -28,8 +30,8 @@ PROBE_TIME = 2.0
 #: Seconds without a message after which a peer is gone. PeerJS sends one every five seconds.
 SILENCE_TIME = 90.0
 
-#: Bytes that a waiting message takes besides its payload.
-OVERHEAD = 500
+#: Bytes that a waiting message takes besides its payload and the id of its receiver, with a queue of its own.
+OVERHEAD = 600
 
 Link = TypeVar("Link", bound=Hashable)
 
@@ -74,7 +76,7 @@ class _Waiting:
 @attrs.define
 class _Queue:
     ends_at: float
-    messages: deque[_Waiting] = attrs.Factory(deque)
+    messages: list[_Waiting] = attrs.Factory(list)
     size: int = 0
 
 
@@ -141,7 +143,7 @@ class Peers(Generic[Link]):
         if found is None:
             self._peers[peer] = token, link
             return Arrival.OPEN, None
-        if found[0] != token:
+        if not compare_digest(found[0].encode(), token.encode()):
             return Arrival.TAKEN, found[1]
         self._peers[peer] = token, link
         return Arrival.BACK, found[1]
@@ -164,7 +166,7 @@ class Peers(Generic[Link]):
         :raises TooMany: as much of the sender's network, or for the receiver, waits as may.
         :raises Full: as much of all waits as may.
         """
-        size = OVERHEAD + len(message.payload or b"")
+        size = OVERHEAD + text_size(message.target) + len(message.payload or b"")
         queue = self._queues.get(message.target) or _Queue(now + QUEUE_TIME)
         if queue.size + size > self._of_peer:
             raise TooMany("Too many messages wait for this peer.", code="peer-messages")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from typing import Generic, TypeVar
 
 from rendezvous.core.shares import Shares
-from rendezvous.core.sources import SourceNetwork
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Full, TooMany
 
 __all__ = ["Topics"]
@@ -28,8 +28,8 @@ class Topics(Generic[Subscriber]):
     def __init__(self, most: int, of_topic: int, of_subscriber: int, shares: Shares) -> None:
         self._most, self._of_topic, self._of_subscriber = most, of_topic, of_subscriber
         self.shares = shares
-        # In the order in which they came.
-        self._subscribers: dict[Hashable, dict[Subscriber, None]] = {}
+        # In the order in which they came, each with its network.
+        self._subscribers: dict[Hashable, dict[Subscriber, str]] = {}
         self._topics: dict[Subscriber, set[Hashable]] = {}
         self._total = 0
 
@@ -46,7 +46,8 @@ class Topics(Generic[Subscriber]):
         Subscribe; a second time changes nothing.
 
         :param source: whom it counts for.
-        :raises TooMany: the subscriber, the topic (``topic-subscribers``) or the source has as many as it may.
+        :raises TooMany: the subscriber, the topic (``topic-subscribers``) or the source has as many as it may, or the
+            source has half of the places of the topic.
         :raises Full: there are as many as there may be.
         """
         subscribers = self._subscribers.get(topic, {})
@@ -57,15 +58,28 @@ class Topics(Generic[Subscriber]):
             raise TooMany(f"One socket subscribes to at most {self._of_subscriber} topics.", code="too-many-topics")
         if len(subscribers) >= self._of_topic:
             raise TooMany(f"A topic has at most {self._of_topic} subscribers.", code="topic-subscribers")
+        self._leave_room(subscribers, source)
         self.shares.check(source)
         if self._total >= self._most:
             raise Full("There are too many subscriptions.", code="full-subscriptions", holder=self.shares.largest)
         self.shares.add(source)
         self._total += 1
         self._subscribers[topic] = subscribers
-        subscribers[subscriber] = None
+        subscribers[subscriber] = source.subscriber
         self._topics[subscriber] = mine
         mine.add(topic)
+
+    def _leave_room(self, subscribers: Mapping[Subscriber, str], source: SourceNetwork) -> None:
+        """:raises TooMany: ``source-subscriptions``, the source would have more than half of the places of a topic."""
+        most = max(1, self._of_topic // 2)
+        # They are counted only where it matters: to count a thousand takes 20 us.
+        if len(subscribers) < most or source is UNKNOWN or not self.shares.are_limited:
+            return
+        if sum(network == source.subscriber for network in subscribers.values()) >= most:
+            raise TooMany(
+                f"The network {source.subscriber} has at most {most} subscribers of a topic.",
+                code="source-subscriptions",
+            )
 
     def unsubscribe(self, topic: Hashable, subscriber: Subscriber, source: SourceNetwork) -> None:
         """

@@ -35,7 +35,7 @@ def decode(text: str, source: str) -> Message | str | None:
 
     :param source: the id of the sender; what the message says of it does not count.
     :returns: a message for another peer; :data:`LEAVE` for a peer that leaves; ``None`` for all else, such as
-        ``HEARTBEAT``.
+        ``HEARTBEAT``, and for a payload that is nested more deeply than it can be written.
     """
     try:
         message = orjson.loads(text)
@@ -51,7 +51,10 @@ def decode(text: str, source: str) -> Message | str | None:
     if not isinstance(target, str) or not target:
         return None
     payload = message.get("payload")
-    return Message(kind, source, target, None if payload is None else orjson.dumps(payload))
+    try:
+        return Message(kind, source, target, None if payload is None else orjson.dumps(payload))
+    except orjson.JSONEncodeError:  # It reads 1024 levels, and writes 254.
+        return None
 
 
 def encode(message: Message) -> bytes:

@@ -84,13 +84,16 @@ def decode(text: str) -> Subscribe | Publish | Ping | None:
     return Ping() if kind == "ping" else None
 
 
-def delivered(publish: Publish, subscribers: int) -> bytes:
+def delivered(publish: Publish, subscribers: int) -> bytes | None:
     """
     :param subscribers: of the topic, the sender included.
-    :returns: what each of them gets, in UTF-8.
+    :returns: what each of them gets, in UTF-8; ``None`` if the message is nested more deeply than it can be written.
     """
     if publish.dialect is Dialect.TRYSTERO:
         message = {"topic": publish.topic, "payload": publish.message["payload"]}
     else:
         message = {**publish.message, "clients": subscribers}
-    return orjson.dumps(message)
+    try:
+        return orjson.dumps(message)
+    except orjson.JSONEncodeError:  # It reads 1024 levels, and writes 254.
+        return None

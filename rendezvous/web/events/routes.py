@@ -74,7 +74,7 @@ class EventRoutes:
         """Answers, candidates, ends, invitations and offers in topics, as they happen, until the client leaves."""
         query = Query(request)
         if is_upgrade(request):
-            cursor, topics = _last_event_id(request, query), _topics(query)
+            cursor, topics = _last_event_id(request, query), _topics(query, self._store.limits.topics_of_stream)
             conversation = EventConversation(
                 self._streams, self._gate.refusals, partial(self._credential, request, query), cursor, topics
             )
@@ -82,7 +82,7 @@ class EventRoutes:
             return NOT_DONE_YET
         credential = self._credential(request, query) or parse_authorization(None)
         peer = (await self._store.authenticate(credential, self._clock.seconds())).hex()
-        cursor, topics = _last_event_id(request, query), _topics(query)
+        cursor, topics = _last_event_id(request, query), _topics(query, self._store.limits.topics_of_stream)
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store")
         # Some proxies would otherwise collect the stream into larger pieces.
@@ -120,7 +120,13 @@ def _last_event_id(request: Request, query: Query) -> int | None:
     return int(text)
 
 
-def _topics(query: Query) -> list[str]:
-    """:returns: the names in ``topics``, between commas, and those in each ``topic``."""
+def _topics(query: Query, most: int) -> list[str]:
+    """
+    :param most: how many there may be. A stream keeps them as long as it is open.
+    :returns: the names in ``topics``, between commas, and those in each ``topic``.
+    """
     listed = query.text("topics")
-    return [*(listed.split(",") if listed else ()), *query.texts("topic")]
+    names = [*(listed.split(",", most) if listed else ()), *query.texts("topic")]
+    if len(names) > most:
+        raise Malformed(f"A stream watches at most {most} topics.", code="too-long")
+    return names

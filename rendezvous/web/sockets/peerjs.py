@@ -216,7 +216,8 @@ class _Conversation:
     def _probed(self, other: Socket, heard: int) -> None:
         self._later = None
         if self._server.peers.link(self._peer) is other:
-            if other.heard > heard:
+            # One that is not read, because it has sent more than it may, cannot be heard.
+            if other.heard > heard or other.is_waiting:
                 self._socket.writer.send(_ID_TAKEN)
                 self._socket.close(CloseReason.POLICY_VIOLATION)
                 return

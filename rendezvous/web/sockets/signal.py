@@ -90,8 +90,9 @@ class _Conversation:
 
     def _publish(self, message: Publish, size: int) -> float:
         subscribers = self._topics.of((message.dialect, message.topic))
-        if subscribers:
-            frame = text_frame(delivered(message, len(subscribers)))
+        data = delivered(message, len(subscribers)) if subscribers else None
+        if data is not None:
+            frame = text_frame(data)
             for socket in list(subscribers):
                 socket.writer.send(frame)
         return max(1, len(subscribers)) * (1 + size // UNIT)
