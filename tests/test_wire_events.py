@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import WireError
-from rendezvous.wire.events import PONG, Authenticate, Ping, Watch, decode, message
+from rendezvous.wire.events import PONG, Authenticate, Ping, Subscribe, decode, message
 
 NAMES = st.sampled_from(["type", "topics", "credential"])
 JSON = st.recursive(
@@ -27,8 +27,8 @@ class DecodeTests(SynchronousTestCase):
         """Each kind; members that are not known are ignored."""
         for text, expected in (
             ('{"type":"authenticate","credential":"c","more":1}', Authenticate("c")),
-            ('{"type":"subscribe","topics":["a","b"]}', Watch(("a", "b"), False)),
-            ('{"type":"unsubscribe","topics":[]}', Watch((), True)),
+            ('{"type":"subscribe","topics":["a","b"]}', Subscribe(("a", "b"), False)),
+            ('{"type":"unsubscribe","topics":[]}', Subscribe((), True)),
             ('{"type":"ping"}', Ping()),
             ('{"type":"later"}', None),
         ):
@@ -61,7 +61,7 @@ class DecodeTests(SynchronousTestCase):
     def test_any_topics(self, kind: str, topics: list[str]) -> None:
         """Are read as they were written."""
         text = json.dumps({"type": kind, "topics": topics}, ensure_ascii=False)
-        self.assertEqual(decode(text), Watch(tuple(topics), kind == "unsubscribe"))
+        self.assertEqual(decode(text), Subscribe(tuple(topics), kind == "unsubscribe"))
 
 
 class MessageTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ import orjson
 
 from rendezvous.errors import WireError
 
-__all__ = ["PONG", "Authenticate", "Ping", "Watch", "decode", "message"]
+__all__ = ["PONG", "Authenticate", "Ping", "Subscribe", "decode", "message"]
 
 
 @attrs.frozen
@@ -28,7 +28,7 @@ class Authenticate:
 
 
 @attrs.frozen
-class Watch:
+class Subscribe:
     """
     Watch topics, or stop watching them.
 
@@ -48,7 +48,7 @@ class Ping:
 PONG = b'{"event":"pong"}'
 
 
-def decode(text: str) -> Authenticate | Watch | Ping | None:
+def decode(text: str) -> Authenticate | Subscribe | Ping | None:
     """
     Read a client's message.
 
@@ -72,7 +72,7 @@ def decode(text: str) -> Authenticate | Watch | Ping | None:
         topics = found.get("topics")
         if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in topics):
             raise WireError("topics must be a list of strings.")
-        return Watch(tuple(topics), kind == "unsubscribe")
+        return Subscribe(tuple(topics), kind == "unsubscribe")
     return Ping() if kind == "ping" else None
 
 

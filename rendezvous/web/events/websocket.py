@@ -18,7 +18,7 @@ from rendezvous.web.authorization import parse_authorization
 from rendezvous.web.events.stream import EventStream, EventStreams, Item
 from rendezvous.web.sending import Stalled
 from rendezvous.web.sockets.socket import Socket
-from rendezvous.wire.events import PONG, Authenticate, Ping, Watch, decode, message
+from rendezvous.wire.events import PONG, Authenticate, Ping, Subscribe, decode, message
 from rendezvous.wire.frames import text_frame
 
 __all__ = ["AUTHENTICATION_TIME", "EventConversation"]
@@ -89,7 +89,7 @@ class EventConversation:
             return self._refuse(Malformed(str(error)))
         if not self._has_begun:
             self._authenticate(found)
-        elif isinstance(found, Watch):
+        elif isinstance(found, Subscribe):
             return self._watch(found)
         elif isinstance(found, Ping):
             self._socket.writer.send(_PONG)
@@ -149,7 +149,7 @@ class EventConversation:
             self._is_over = True
             self._socket.close(CloseReason.INTERNAL_ERROR)
 
-    def _watch(self, found: Watch) -> float:
+    def _watch(self, found: Subscribe) -> float:
         stream = self._stream
         if stream is None:
             return self._refuse(Unavailable("The stream is not open yet."))
