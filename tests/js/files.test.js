@@ -54,6 +54,14 @@ test("an empty file arrives, too", async () => {
   assert.equal((await incoming[0].blob).size, 0)
 })
 
+test("what is no file is refused at once", async () => {
+  const world = new World()
+  const [alice] = await world.rooms(2)
+  for (const wrong of ["text", { name: "a", size: 1 }, new Uint8Array(3), null]) {
+    await assert.rejects(world.wait(alice.room.sendFile(wrong)), { name: "TypeError", message: /File or a Blob/ })
+  }
+})
+
 test("the sender pauses while the channel is full", async () => {
   const world = new World()
   const [alice, bob] = await world.rooms(2)

@@ -24,7 +24,7 @@ test("one page listens, another one connects by its id, and both send", async ()
   peer.on("leave", reason => left.push(reason))
   accepted[0].close()
   await world.clock.advance(100)
-  assert.deepEqual(left, ["The peer has left."])
+  assert.deepEqual(left, ["The page was closed, or has ended the connection."])
 })
 
 test("a page that does not listen, or does not exist, does not answer", async () => {

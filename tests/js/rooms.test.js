@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 
+import { Client, join } from "../../rendezvous/web/static/rendezvous.js"
 import { FakeStream } from "./peers.js"
 import { reply } from "./server.js"
 import { names, recorded, World } from "./world.js"
@@ -62,6 +63,23 @@ test("join is rejected with a sentence if the server cannot be reached", async (
   assert.equal(world.server.sockets.size, 0)
 })
 
+test("a server that is none, such as one of static files, is named in the error", async () => {
+  const world = new World()
+  const page = world.page({ fetch: async () => new Response("<h1>Not here</h1>", { status: 501 }) })
+  await assert.rejects(world.wait(page.client.join("chess")), {
+    name: "RendezvousError",
+    code: "network",
+    message: "The server server.example answered 501."
+  })
+})
+
+test("a page has to name its server if the module did not come from one, as in a bundle", async () => {
+  const message = /^Name the server as an http or https URL: /
+  await assert.rejects(join("chess"), { name: "TypeError", message })
+  await assert.rejects(join("chess", { server: "nowhere" }), { name: "TypeError", message })
+  assert.throws(() => new Client({ server: "ftp://server.example/" }), { name: "TypeError", message })
+})
+
 test("names, secrets and topics that are too long are refused", async () => {
   const { client } = new World().page()
   await assert.rejects(client.join("chess", { name: "x".repeat(129) }), { code: "too-long" })
@@ -100,7 +118,7 @@ test("one that leaves is gone at once, with a reason, and the server shows it no
   await world.clock.advance(100)
   const [, peer, reason] = alice.log.find(([event]) => event === "leave")
   assert.equal(peer.id, bob.room.id)
-  assert.equal(reason, "The peer has left.")
+  assert.equal(reason, "The page was closed, or has ended the connection.")
   assert.equal(alice.room.peers.size, 0)
   assert.deepEqual(world.server.offersIn("chess").map(({ peerId }) => peerId), [alice.room.id])
   assert.equal(bob.room.state, "closed")

@@ -244,7 +244,7 @@ class Http {
       const request = { method, headers: all, signal: abort.signal, keepalive, cache: "no-store" }
       if (body !== undefined) request.body = JSON.stringify(body)
       const response = await fetch(url, request)
-      if (!response.ok) throw await refusal(response)
+      if (!response.ok) throw await refusal(response, this.server.host)
       return read ? await read(response) : response
     } catch (error) {
       if (error instanceof RendezvousError) throw error
@@ -279,12 +279,12 @@ async function textOf(response) {
 }
 
 /** @returns {Promise<RendezvousError>} what the server says, or a proxy in its place */
-async function refusal(response) {
+async function refusal(response, host) {
   const { status, headers } = response
   const said = parsed(await textOf(response)) ?? {}
   const seconds = Number(headers.get("Retry-After"))
   const retryAfter = seconds > 0 && Number.isFinite(seconds) ? seconds : 0
-  return refused(said, `The server answered ${status}.`, { status, retryAfter })
+  return refused(said, `The server ${host} answered ${status}.`, { status, retryAfter })
 }
 
 /** @returns {RendezvousError} of `code` and `error` that the server has sent */
@@ -1397,7 +1397,7 @@ class Link {
     } else if (message.candidate) {
       void this.candidate(message.candidate)
     } else if (message.bye) {
-      this.close(gone("left", "The peer has left."))
+      this.close(gone("left", "The page was closed, or has ended the connection."))
     }
   }
 
@@ -1480,7 +1480,7 @@ class Link {
 
   #noAnswer() {
     const time = `${Math.round(this.#signal.patience / 1000)} s`
-    this.close(gone("no-answer", `The peer did not answer within ${time}: it may be gone, or it accepts no peers.`))
+    this.close(gone("no-answer", `The peer did not answer within ${time}: it may be gone, or does not accept this page.`))
   }
 
   #noPath() {
@@ -1575,6 +1575,7 @@ class Transfers {
    * @returns {Promise<void>} resolved when the peer has all of it
    */
   async sendFile(file, onProgress = () => {}) {
+    if (typeof file?.arrayBuffer !== "function") throw new TypeError("A file is a File or a Blob.")
     if (this.#ended) throw this.#ended
     const { size, type = "" } = file
     const id = this.#nextId++
@@ -2704,7 +2705,7 @@ class Client {
    *     events pagehide, pageshow and online) in place of those of the browser
    */
   constructor(options = {}) {
-    const server = new URL(options.server ?? ".", options.server ? globalThis.location?.href : import.meta.url)
+    const server = serverOf(options)
     if (!server.pathname.endsWith("/")) server.pathname += "/"
     server.search = server.hash = ""
     this.environment = new Environment(options)
@@ -3042,8 +3043,24 @@ function isOffer(value) {
 /** Clients by the URL of their server: all that one page does there has one identity and one stream of events. */
 const clients = new Map()
 
-function clientOf({ server = new URL(".", import.meta.url) }) {
-  const key = new URL(server, globalThis.location?.href).href
+/** @returns {URL} `options.server`, relative to the page, or the folder that this module came from */
+function serverOf({ server }) {
+  const found = server ? resolved(server, globalThis.location?.href) : resolved(".", import.meta.url)
+  if (/^https?:$/.test(found?.protocol)) return found
+  throw new TypeError('Name the server as an http or https URL: { server: "https://rendezvous.example/" }.')
+}
+
+/** @returns {URL | null} null if there is none, as in a bundle, which has no URL of its own */
+function resolved(url, base) {
+  try {
+    return new URL(url, base)
+  } catch {
+    return null
+  }
+}
+
+function clientOf(options) {
+  const key = serverOf(options).href
   if (!clients.has(key)) clients.set(key, new Client({ server: key }))
   return clients.get(key)
 }
