@@ -211,7 +211,7 @@ class PageTests(DemoCase):
             for link in (attributes.get("src"), attributes.get("href"))
             if link
         ]
-        self.assertEqual(len(links), 3)
+        self.assertEqual(len(links), 4)
         for link in links:
             path = urljoin("https://app.example/prefix/demo", link).removeprefix("https://app.example/prefix")
             self.assertEqual(self.ask("GET", path).status, 200, link)
@@ -246,7 +246,7 @@ class PageTests(DemoCase):
     def test_fields_have_labels(self) -> None:
         """For screen readers; the field of files is opened by a button."""
         for name, attributes, around in self.elements.found:
-            if name in ("input", "select") and attributes.get("type") != "file":
+            if name in ("input", "select", "textarea") and attributes.get("type") != "file":
                 self.assertIn("label", around, attributes)
 
     def test_regions_have_names_and_news_is_announced(self) -> None:
@@ -259,7 +259,7 @@ class PageTests(DemoCase):
         roles = {
             attributes.get("id"): attributes["role"] for _, attributes, _ in self.elements.found if "role" in attributes
         }
-        self.assertEqual(roles, {"state": "status", "notice": "alert", "log": "log"})
+        self.assertEqual(roles, {"state": "status", "copied": "status", "incomplete": "alert", "log": "log"})
 
     def test_page_has_a_language_a_title_and_the_width_of_phones(self) -> None:
         """And follows the theme of the system."""

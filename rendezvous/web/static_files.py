@@ -26,9 +26,12 @@ _TYPES = "application/typescript; charset=utf-8"
 _DEMO_FILES = {
     "demo.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "bounds.js": _SCRIPT,
     "call.js": _SCRIPT,
     "demo.js": _SCRIPT,
+    "files.js": _SCRIPT,
     "link.js": _SCRIPT,
+    "log.js": _SCRIPT,
     "people.js": _SCRIPT,
     "talk.js": _SCRIPT,
     "words.js": _SCRIPT,

@@ -81,6 +81,13 @@ function behaves(page) {
   assert.deepEqual(elsewhere, []);
 }
 
+/** @returns {Promise<string>} the path of a file that takes seconds to send. */
+async function long() {
+  const file = path.join(directory, "long.bin");
+  await writeFile(file, Buffer.alloc(2 * SIZE));
+  return file;
+}
+
 async function digest(file) {
   const hash = createHash("sha256");
   for await (const piece of createReadStream(file)) {
@@ -147,7 +154,14 @@ for (const signal of ["SIGINT", "SIGKILL"]) {
 test("pages call each other, and the call ends", async () => {
   const pages = await room(2);
   await pages[0].locator("#call-start").click();
-  await pages[1].locator("#tiles figure").waitFor({ timeout: PATIENCE });
+  const other = pages[1].locator("#tiles figure");
+  await other.waitFor({ timeout: PATIENCE });
+  const isHeard = () => other.locator("video").first().evaluate((video) => !video.muted);
+  assert.equal(await isHeard(), false);
+  await other.getByRole("button", { name: `Listen to ${await nameOf(pages[0])}` }).click();
+  assert.equal(await isHeard(), true);
+  await other.getByRole("button", { name: `Silence ${await nameOf(pages[0])}` }).click();
+  assert.equal(await isHeard(), false);
   await pages[1].locator("#call-start").click();
   for (const page of pages) {
     await page.waitForFunction(
@@ -159,6 +173,7 @@ test("pages call each other, and the call ends", async () => {
       { timeout: PATIENCE },
     );
   }
+  assert.equal(await isHeard(), true);
   await pages[0].locator("#call-end").click();
   await pages[0].locator("#call-start").waitFor();
   await pages[1].waitForFunction(() => document.querySelectorAll("#tiles figure").length === 1, null, {
@@ -177,6 +192,9 @@ test("the link is needed to come in", async () => {
   assert.equal(await stranger.locator("#peers .peer").count(), 0);
   const other = await world.page(link.slice(0, -3));
   await other.getByText("This link is incomplete.").waitFor();
+  assert.equal(await other.locator("main").isVisible(), false);
+  await other.getByRole("link", { name: "open a new room" }).click();
+  await other.locator('#state[data-state="connected"]').waitFor({ timeout: PATIENCE });
 });
 
 test("the keyboard alone is enough", async () => {
@@ -185,17 +203,98 @@ test("the keyboard alone is enough", async () => {
   const reached = [];
   for (let presses = 0; presses < 20; presses++) {
     reached.push(await first.evaluate(() => document.activeElement.id));
+    const outline = await first.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.equal(outline, "solid", `${reached.at(-1)} does not show that it has the focus`);
     if (reached.at(-1) === "text") {
       break;
     }
     await first.keyboard.press("Tab");
   }
-  for (const id of ["link", "copy", "name", "call-start", "log", "text"]) {
-    assert.ok(reached.includes(id), `${id} is not among ${reached}`);
-  }
+  const expected = ["link", "copy", "new-room", "name", "call-start", "log", "to", "pick", "text"];
+  assert.deepEqual(reached.filter((id) => id), expected);
   await first.keyboard.type("Typed");
+  await first.keyboard.press("Shift+Enter");
+  await first.keyboard.type("in two lines");
   await first.keyboard.press("Enter");
-  await logs(second, "Typed");
+  await logs(second, "Typed in two lines");
+  assert.equal(await first.locator("#text").inputValue(), "");
+});
+
+test("what has the focus keeps it, or passes it on, when the page changes", async () => {
+  const [first, second] = await room(2);
+  const focused = () => first.evaluate(() => document.activeElement.id);
+  await first.locator("#call-start").focus();
+  await first.keyboard.press("Space");
+  await first.waitForFunction(() => document.activeElement.id === "call-end");
+  await second.locator("#call-start").click();
+  await first.getByRole("button", { name: "Silence" }).focus();
+  await second.locator("#call-end").click();
+  await first.waitForFunction(() => document.querySelectorAll("#tiles figure").length === 1);
+  assert.equal(await focused(), "call-title");
+  await first.locator("#call-end").focus();
+  await first.keyboard.press("Enter");
+  await first.waitForFunction(() => document.activeElement.id === "call-start");
+
+  await second.locator("#files").setInputFiles(await long());
+  await first.getByRole("button", { name: "Cancel long.bin" }).focus();
+  await first.keyboard.press("Enter");
+  await logs(first, "You have cancelled it.");
+  assert.equal(await focused(), "log");
+  await second.locator("#files").setInputFiles({ name: "short.txt", mimeType: "text/plain", buffer: Buffer.from("a") });
+  await first.getByRole("button", { name: "Remove short.txt" }).focus();
+  await first.keyboard.press("Enter");
+  assert.equal(await focused(), "log");
+  assert.equal(await first.getByText("short.txt").count(), 0);
+});
+
+test("who sends a file can cancel it", async () => {
+  const [first, second] = await room(2);
+  await first.locator("#files").setInputFiles(await long());
+  await first.getByRole("button", { name: "Cancel long.bin" }).click();
+  await logs(first, "You have cancelled it.");
+  await logs(second, "The peer has given up sending the file.");
+});
+
+test("the log stays at its end, unless one reads further back", async () => {
+  const [first, second] = await room(2);
+  for (let number = 0; number < 20; number++) {
+    await say(second, `Message ${number}.`);
+  }
+  await second.locator("#files").setInputFiles({ name: "a.txt", mimeType: "text/plain", buffer: Buffer.from("a") });
+  await first.getByText("Save a.txt").waitFor({ timeout: PATIENCE });
+  const fromEnd = () =>
+    first.evaluate(() => {
+      const last = document.querySelector("#entries li:last-child").getBoundingClientRect();
+      return Math.round(document.getElementById("log").getBoundingClientRect().bottom - last.bottom);
+    });
+  assert.ok((await fromEnd()) >= 0, `the last entry ends ${-(await fromEnd())} pixels below the log`);
+
+  await first.evaluate(() => document.getElementById("log").scrollBy(0, -400));
+  const place = () => first.getByText("Message 10.").evaluate((text) => Math.round(text.getBoundingClientRect().top));
+  const before = await place();
+  for (let number = 0; number < 5; number++) {
+    await say(second, `Later message ${number}.`);
+  }
+  await first.getByText("Later message 4.").waitFor({ state: "attached" });
+  assert.ok(Math.abs((await place()) - before) <= 2, `it has moved by ${(await place()) - before} pixels`);
+  await say(first, "My own");
+  assert.ok((await fromEnd()) >= 0);
+});
+
+test("every control has a name", async () => {
+  const [first, second] = await room(2);
+  await first.locator("#call-start").click();
+  await first.locator("#call-end").waitFor();
+  await second.locator("#call-start").click();
+  await first.getByRole("button", { name: "Silence" }).waitFor({ timeout: PATIENCE });
+  await second.locator("#files").setInputFiles({ name: "a.txt", mimeType: "text/plain", buffer: Buffer.from("a") });
+  await first.getByText("Save a.txt").waitFor({ timeout: PATIENCE });
+  const session = await first.context().newCDPSession(first);
+  const { nodes } = await session.send("Accessibility.getFullAXTree");
+  const controls = new Set(["button", "textbox", "combobox", "link", "log", "region", "progressbar"]);
+  const found = nodes.filter((node) => !node.ignored && controls.has(node.role?.value));
+  assert.ok(found.length > 15, `only ${found.length} controls`);
+  assert.deepEqual(found.filter((node) => !node.name?.value).map((node) => node.role.value), []);
 });
 
 /** Pictures for the documentation: `SCREENSHOTS=docs/images make browser PAGES=demo`. */

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 
+import { Budget, Pace } from "../../rendezvous/web/static/demo/bounds.js"
 import { hashOf, newRoom, readRoom } from "../../rendezvous/web/static/demo/link.js"
 import { inBytes, inTime, pathInWords, plain, randomName } from "../../rendezvous/web/static/demo/words.js"
 
@@ -75,4 +76,54 @@ test("texts of peers are fit to be shown", () => {
   assert.equal(plain("x".repeat(41), 40), "x".repeat(40))
   assert.equal(Array.from(plain("😀".repeat(50), 40)).length, 40)
   for (const value of [undefined, null, 7, {}, ["Alice"]]) assert.equal(plain(value, 40), "")
+})
+
+test("texts of peers may have lines, names may not", () => {
+  assert.equal(plain("one\r\ntwo\tthree\u0000", 40, { lines: true }), "one \ntwo three")
+  assert.equal(plain("one\ntwo", 40), "one two")
+  assert.equal(plain("a\u2028b\u202ec", 40, { lines: true }), "a b c")
+})
+
+test("what cannot be seen does not make a name", () => {
+  for (const name of ["\u200b", "\u200d\u2060", "\u3164", "\u0301\u0302", "\u202e", "\ufeff "]) assert.equal(plain(name, 40), "")
+  assert.equal(plain("Ali\u200bce\u00ad", 40), "Alice")
+  // Words of some languages, and some emoji, need joiners.
+  assert.equal(plain("👩\u200d🚀", 40), "👩\u200d🚀")
+})
+
+test("a text of 16 MiB costs no more than its beginning", () => {
+  const long = "\u202e ".repeat(2 ** 23)
+  plain(long, 2000)
+  const begun = performance.now()
+  for (let round = 0; round < 100; round++) plain(long, 2000)
+  const one = performance.now() - begun
+  assert.ok(one < 2000, `${one} ms`)
+})
+
+test("a pace allows so much at once, and so much a second", () => {
+  let now = 0
+  let calls = 0
+  const pace = new Pace(3, 2, () => now)
+  const take = () => pace.take(() => calls++)
+  assert.deepEqual([take(), take(), take(), take(), take()], [true, true, true, false, false])
+  assert.equal(calls, 1)
+  now += 500
+  assert.deepEqual([take(), take()], [true, false])
+  // It is not said again before it has been quiet.
+  assert.equal(calls, 1)
+  now += 60_000
+  assert.deepEqual([take(), take(), take(), take()], [true, true, true, false])
+  assert.equal(calls, 2)
+})
+
+test("a budget gives what is left, and takes it back once", () => {
+  const budget = new Budget(10)
+  const back = budget.take(7)
+  assert.equal(budget.take(4), null)
+  for (const bytes of [NaN, undefined, Infinity, "x"]) assert.equal(budget.take(bytes), null)
+  back()
+  back()
+  assert.equal(budget.take(11), null)
+  assert.notEqual(budget.take(10), null)
+  assert.equal(budget.take(1), null)
 })

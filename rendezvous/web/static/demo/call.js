@@ -1,18 +1,24 @@
-// Calls: everyone who takes part sends camera and microphone to everyone in the room.
+// Calls: everyone who takes part sends camera and microphone to everyone in the room. The others see them, and hear
+// them when they take part, too, or ask for it.
 
 const CANNOT =
-  "A browser gives camera and microphone only to pages of https:// or of localhost. Chat and files work here as well."
+  "This page cannot call: browsers give camera and microphone only to pages of https:// and of localhost. " +
+  "Chat and files work."
 const REASONS = {
   NotAllowedError: "The browser does not let this page use the camera or the microphone.",
   NotFoundError: "This machine has neither a camera nor a microphone.",
   NotReadableError: "Another program uses the camera or the microphone.",
 }
 
+/** Streams that are shown of one person, and of all. */
+const MOST_OF_ONE = 3
+const MOST_TILES = 24
+
 /** The call of a room: its buttons, and a tile for each stream. */
 export class Call {
   #room
   #name
-  #note
+  #talk
   #own = null
   #isStarting = false
   #tiles = new Map()
@@ -26,28 +32,28 @@ export class Call {
   /**
    * @param {object} room as of the client module
    * @param {(id: string) => string} name gives the name of a peer
-   * @param {(text: string) => void} note shows what has happened
+   * @param {import("./talk.js").Talk} talk shows what has happened
    */
-  constructor(room, name, note) {
+  constructor(room, name, talk) {
     this.#room = room
     this.#name = name
-    this.#note = note
+    this.#talk = talk
     this.#start.addEventListener("click", () => this.#begin())
     this.#end.addEventListener("click", () => this.#hangUp())
     this.#mute.addEventListener("click", () => this.#toggle(this.#mute, "getAudioTracks"))
     this.#blind.addEventListener("click", () => this.#toggle(this.#blind, "getVideoTracks"))
-    if (!globalThis.isSecureContext || !navigator.mediaDevices?.getUserMedia) {
-      this.#start.disabled = true
-      this.#hint.textContent = CANNOT
-      this.#hint.hidden = false
-    }
+    const isPossible = globalThis.isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia)
+    this.#start.disabled = !isPossible
+    this.#start.parentElement.hidden = !isPossible
+    if (!isPossible) this.#explain(CANNOT)
   }
 
   /** Show the stream of a peer. */
   add(stream, peer) {
-    const isFirst = this.#of(peer).length === 0
-    this.#tile(stream, peer.id, this.#name(peer.id))
-    if (isFirst) this.#note(`${this.#name(peer.id)} is in a call.`)
+    const shown = this.#of(peer).length
+    if (shown >= MOST_OF_ONE || this.#tiles.size >= MOST_TILES) return
+    this.#tile(stream, peer.id)
+    if (shown === 0) this.#talk.event`${this.#name(peer.id)} is in a call.`
     this.#show()
   }
 
@@ -55,7 +61,7 @@ export class Call {
   remove(stream, peer) {
     const had = this.#tiles.has(stream.id)
     this.#drop(stream.id)
-    if (had && this.#of(peer).length === 0) this.#note(`${this.#name(peer.id)} has left the call.`)
+    if (had && this.#of(peer).length === 0) this.#talk.event`${this.#name(peer.id)} has left the call.`
     this.#show()
   }
 
@@ -67,7 +73,12 @@ export class Call {
 
   /** Show a peer's new name. */
   rename(id) {
-    for (const tile of this.#tiles.values()) if (tile.peer === id) this.#caption(tile.figure, this.#name(id))
+    for (const tile of this.#tiles.values()) if (tile.peer === id) this.#caption(tile)
+  }
+
+  #explain(text) {
+    this.#hint.textContent = text
+    this.#hint.hidden = false
   }
 
   #of(peer) {
@@ -81,13 +92,14 @@ export class Call {
     try {
       const own = await media()
       this.#own = own
-      this.#tile(own, "", "You")
+      this.#tile(own, "")
       for (const track of own.getTracks()) track.addEventListener("ended", () => this.#ended(own))
       this.#room.addStream(own)
-      this.#note(own.getVideoTracks().length ? "You are in a call." : "You are in a call, without a camera.")
+      if (own.getVideoTracks().length) this.#talk.note`You are in a call.`
+      else this.#talk.note`You are in a call, without a camera.`
+      this.#hear(true)
     } catch (error) {
-      this.#hint.textContent = REASONS[error.name] ?? `No call could be started: ${error.message}`
-      this.#hint.hidden = false
+      this.#explain(REASONS[error.name] ?? `No call could be started: ${error.message}`)
     }
     this.#isStarting = false
     this.#show()
@@ -106,7 +118,8 @@ export class Call {
     this.#room.removeStream(own)
     for (const track of own.getTracks()) track.stop()
     this.#drop(own.id)
-    this.#note("You have left the call.")
+    this.#talk.note`You have left the call.`
+    this.#hear(false)
     this.#show()
     this.#start.focus()
   }
@@ -128,34 +141,48 @@ export class Call {
     }
   }
 
-  #tile(stream, peer, name) {
+  #tile(stream, peer) {
     if (this.#tiles.has(stream.id)) return
     const figure = document.getElementById("tile").content.firstElementChild.cloneNode(true)
     const [video, button] = [figure.querySelector("video"), figure.querySelector("button")]
-    this.#caption(figure, name)
+    const tile = { figure, peer, video, button }
     figure.classList.toggle("own", peer === "")
-    video.muted = peer === ""
+    button.hidden = peer === ""
+    button.addEventListener("click", () => this.#sound(tile, video.muted))
     video.srcObject = stream
-    button.addEventListener("click", () => video.play())
-    video.addEventListener("playing", () => (button.hidden = true))
-    this.#tiles.set(stream.id, { figure, peer })
+    this.#tiles.set(stream.id, tile)
     this.#area.append(figure)
-    // Browsers play no sound of a page before its first click.
-    video.play().catch(error => (button.hidden = error.name !== "NotAllowedError"))
+    this.#sound(tile, peer !== "" && this.#own !== null)
   }
 
-  #caption(figure, name) {
-    figure.querySelector("figcaption").textContent = name
-    figure.querySelector("video").setAttribute("aria-label", name === "You" ? "Your camera" : `Camera of ${name}`)
-    figure.querySelector("button").setAttribute("aria-label", `Play ${name}`)
+  #hear(isOn) {
+    for (const tile of this.#tiles.values()) if (tile.peer !== "") this.#sound(tile, isOn)
+  }
+
+  #sound(tile, isOn) {
+    tile.video.muted = !isOn
+    this.#caption(tile)
+    // Browsers play no sound of a page before its first click.
+    tile.video.play().catch(error => isOn && error.name === "NotAllowedError" && this.#sound(tile, false))
+  }
+
+  #caption({ figure, peer, video, button }) {
+    const name = peer === "" ? "You" : this.#name(peer)
+    const word = video.muted ? "Listen" : "Silence"
+    figure.querySelector(".name").textContent = name
+    video.setAttribute("aria-label", peer === "" ? "Your camera" : `Camera of ${name}`)
+    button.textContent = word
+    button.setAttribute("aria-label", video.muted ? `Listen to ${name}` : `Silence ${name}`)
   }
 
   #drop(id) {
     const tile = this.#tiles.get(id)
     if (!tile) return
-    tile.figure.querySelector("video").srcObject = null
+    const hadFocus = tile.figure.contains(document.activeElement)
+    tile.video.srcObject = null
     tile.figure.remove()
     this.#tiles.delete(id)
+    if (hadFocus) document.getElementById("call-title").focus()
   }
 }
 

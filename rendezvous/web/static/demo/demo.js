@@ -2,7 +2,9 @@
 
 import { join } from "../rendezvous.js"
 import { Call } from "./call.js"
+import { Files, refuse } from "./files.js"
 import { hashOf, newRoom, readRoom } from "./link.js"
+import { Log } from "./log.js"
 import { People } from "./people.js"
 import { Talk } from "./talk.js"
 import { NAME_CHARS, TEXT_CHARS, plain, randomName } from "./words.js"
@@ -15,20 +17,22 @@ const STATES = {
   closed: "Not connected",
 }
 
+/** Reasons why somebody has left that say no more than that. */
+const ORDINARY = new Set(["The peer has left.", "The connection to the peer has closed."])
+
 const element = id => document.getElementById(id)
 const fill = bytes => crypto.getRandomValues(bytes)
 const people = new People()
-const talk = new Talk()
+const log = new Log()
+const talk = new Talk(log)
+const files = new Files(log)
 
-function showState(state, reason = "") {
-  element("state").textContent = reason || STATES[state]
+function showState(state, { reason = STATES[state], canRetry = state === "closed" } = {}) {
+  element("state").textContent = reason
   element("state").dataset.state = state
-  element("retry").hidden = state !== "closed"
-}
-
-function notice(text) {
-  element("notice").textContent = text
-  element("notice").hidden = !text
+  element("retry").hidden = !canRetry
+  // Without a room there is nothing to do with the rest of the page.
+  document.querySelector("main").hidden = state === "closed"
 }
 
 /** @returns {object | null} the room of the link; a new one if the link names none, and null if it is incomplete */
@@ -75,71 +79,84 @@ async function copy(link) {
     document.execCommand("copy")
   }
   button.textContent = "Copied"
+  element("copied").textContent = "The link is copied."
   button.focus()
-  setTimeout(() => (button.textContent = "Copy"), 2000)
+  setTimeout(() => {
+    button.textContent = "Copy"
+    element("copied").textContent = ""
+  }, 2000)
 }
 
 /** Show what happens in a room. */
 function follow(room, call, own) {
   room.on("state", state => showState(state))
-  room.on("error", error => talk.note(error.message))
+  room.on("error", error => talk.event`${error.message}`)
   const arrive = peer => {
     people.add(peer.id, peer.name)
     people.path(peer.id, peer.path)
-    talk.note(`${people.name(peer.id)} has joined.`)
+    talk.event`${people.name(peer.id)} has joined.`
     if (own.name !== room.name) room.send({ kind: "name", name: own.name }, peer).catch(() => {})
   }
   room.on("join", arrive)
   for (const peer of room.peers.values()) arrive(peer)
   room.on("leave", (peer, reason) => {
-    talk.note(`${people.name(peer.id)} has left. ${plain(reason, 200)}`.trim())
+    talk.event`${people.name(peer.id)} has left. ${ORDINARY.has(reason) ? "" : plain(reason, 200)}`
+    talk.forget(peer.id)
     call.forget(peer)
     people.remove(peer.id)
   })
   room.on("path", (path, peer) => people.path(peer.id, path))
   room.on("failed", ({ id, name }, error) => people.failed(id, name, error.message))
   room.on("message", (data, peer) => hear(data, peer, call))
-  room.on("file", (incoming, peer) => talk.receive(people.name(peer.id), incoming))
+  room.on("file", (incoming, peer) => {
+    const name = people.name(peer.id)
+    if (talk.hears(peer.id, name)) files.receive(name, incoming)
+    else refuse(incoming)
+  })
   room.on("stream", (stream, peer) => call.add(stream, peer))
   room.on("streamend", (stream, peer) => call.remove(stream, peer))
 }
 
 function hear(data, peer, call) {
+  const before = people.name(peer.id)
   if (data?.kind === "chat") {
-    talk.message(people.name(peer.id), data.text, { isPrivate: data.isPrivate === true })
+    if (talk.hears(peer.id, before)) talk.message(before, data.text, { isPrivate: data.isPrivate === true })
   } else if (data?.kind === "name") {
-    const before = people.name(peer.id)
     people.add(peer.id, data.name)
     call.rename(peer.id)
-    if (people.name(peer.id) !== before) talk.note(`${before} is now called ${people.name(peer.id)}.`)
+    const name = people.name(peer.id)
+    if (name !== before && talk.hears(peer.id, name)) talk.note`${before} is now called ${name}.`
   }
 }
 
 /** Let the forms of the page act on a room. */
 function offerForms(room, own) {
   element("name-form").addEventListener("submit", () => {
-    const name = plain(element("name").value, NAME_CHARS)
-    if (!name || name === own.name) return
+    const name = plain(element("name").value, NAME_CHARS) || own.name
+    element("name").value = name
+    if (name === own.name) return
     own.name = name
     try {
       sessionStorage.setItem(NAME_KEY, name)
     } catch {
       // It lasts as long as the page.
     }
-    room.send({ kind: "name", name }).catch(error => talk.note(error.message))
-    talk.note(`You are now called ${name}.`)
+    room.send({ kind: "name", name }).catch(error => talk.note`${error.message}`)
+    talk.note`You are now called ${name}.`
   })
   element("chat").addEventListener("submit", () => say(room))
+  element("text").addEventListener("keydown", event => {
+    // With Shift it begins a new line. While a word is composed from several keys, it only ends the word.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return
+    event.preventDefault()
+    element("chat").requestSubmit()
+  })
   element("pick").addEventListener("click", () => element("files").click())
   element("files").addEventListener("change", () => {
     sendFiles(room, Array.from(element("files").files))
     element("files").value = "" // So that the same file can be chosen again.
   })
-  document.addEventListener("dragover", event => event.preventDefault())
-  document.addEventListener("drop", event => {
-    event.preventDefault()
-    sendFiles(room, Array.from(event.dataTransfer?.files ?? []))
-  })
+  document.addEventListener("drop", event => sendFiles(room, Array.from(event.dataTransfer?.files ?? [])))
 }
 
 /**
@@ -154,57 +171,59 @@ function chosen(room, to) {
 }
 
 async function say(room) {
-  const text = plain(element("text").value, TEXT_CHARS)
+  const text = plain(element("text").value, TEXT_CHARS, { lines: true })
   if (!text) return
   const to = element("to").value
   const { receivers, whom } = chosen(room, to)
-  if (receivers.length === 0) return talk.note("There is no one here to read it.")
+  if (receivers.length === 0) return talk.note`There is no one here to read it.`
   talk.message(to ? `You, to ${whom}` : "You", text, { isOwn: true })
   element("text").value = ""
   try {
     await room.send({ kind: "chat", text, isPrivate: to !== "" }, to || undefined)
   } catch (error) {
-    talk.note(`This did not reach ${whom}: ${error.message}`)
+    talk.note`This did not reach ${whom}: ${error.message}`
   }
 }
 
 let sending = Promise.resolve()
 
 /** Send files one after the other: a hundred at a time would all be slow. */
-function sendFiles(room, files) {
+function sendFiles(room, chosenFiles) {
   const to = element("to").value
-  for (const file of files) {
-    sending = sending.then(() => {
+  for (const file of chosenFiles) {
+    sending = sending.then(async () => {
+      await files.turn()
       const { receivers, whom } = chosen(room, to)
-      if (receivers.length === 0) return talk.note(`There is no one here to get ${file.name}.`)
-      return talk.send(room, file, receivers, whom)
+      if (receivers.length === 0) return talk.note`There is no one here to get ${file.name}.`
+      return files.send(room, file, receivers, whom)
     })
   }
 }
 
 async function begin() {
-  document.addEventListener("submit", event => event.preventDefault())
+  // A file that is dropped must not take the place of the page.
+  for (const name of ["submit", "dragover", "drop"]) document.addEventListener(name, event => event.preventDefault())
   // Another link in the address bar is another room.
   addEventListener("hashchange", () => location.reload())
   element("retry").addEventListener("click", () => location.reload())
   element("new-room").addEventListener("click", () => (location.hash = hashOf(newRoom(fill))))
   const where = roomOfLink()
   if (!where) {
-    notice("This link is incomplete. Ask for the whole link, or begin with a new room.")
-    return showState("closed")
+    element("incomplete").hidden = false
+    return showState("closed", { canRetry: false })
   }
   const own = { name: savedName() }
   element("name").value = own.name
   showInvitation()
   try {
     const room = await join(`demo-${where.topic}`, { name: own.name, secret: where.secret })
-    const call = new Call(room, id => people.name(id), text => talk.note(text))
+    const call = new Call(room, id => people.name(id), talk)
     follow(room, call, own)
     offerForms(room, own)
     for (const fields of document.querySelectorAll("fieldset")) fields.disabled = false
     showState(room.state)
   } catch (error) {
-    showState("closed", `No room could be joined: ${error.message}`)
+    showState("closed", { reason: `No room could be joined: ${error.message}` })
   }
 }
 

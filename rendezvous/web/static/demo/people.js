@@ -35,7 +35,7 @@ export class People {
    */
   add(id, name) {
     this.#forgetFailure(id)
-    this.#names.set(id, plain(name, NAME_CHARS) || GUEST)
+    this.#names.set(id, this.#unique(id, plain(name, NAME_CHARS) || GUEST))
     const item = this.#item(id)
     item.querySelector(".name").textContent = this.name(id)
     item.classList.remove("failed")
@@ -84,6 +84,14 @@ export class People {
     this.#removeOption(id)
     this.#names.delete(id)
     this.#count()
+  }
+
+  /** @returns {string} the name, with a number if somebody else has it already */
+  #unique(id, name) {
+    const others = new Set(Array.from(this.#names).filter(([other]) => other !== id).map(([, taken]) => taken))
+    let unique = name
+    for (let number = 2; others.has(unique); number++) unique = `${name} (${number})`
+    return unique
   }
 
   #forgetFailure(id) {

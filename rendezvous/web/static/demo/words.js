@@ -16,18 +16,25 @@ export function randomName(fill) {
   return `${COLOURS[colour % COLOURS.length]} ${ANIMALS[animal % ANIMALS.length]}`
 }
 
+/** Controls of the direction of text, which could make a file name look like another one. */
+const CONTROLS = /[\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu
+const CONTROLS_BUT_LINES = /[^\P{Cc}\n]+|[\u2028-\u202e\u2066-\u2069]+/gu
+/** What takes no place: two names could differ in nothing that one sees. */
+const UNSEEN = /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2060-\u2065\u206a-\u206f\ufeff]+/gu
+const SEEN = /[^\s\p{M}\u115f\u1160\u200c\u200d\u2800\u3164\uffa0]/u
+
 /**
  * Make a text of a peer fit to be shown.
  *
  * @param {unknown} value what the peer has sent
  * @param {number} most characters that are kept
- * @returns {string} the text without control characters; empty if it is not one
+ * @param {{lines?: boolean}} [how] lines: whether it may have more than one line
+ * @returns {string} the text without control characters; empty if it is not one, or nothing of it can be seen
  */
-export function plain(value, most) {
+export function plain(value, most, { lines = false } = {}) {
   if (typeof value !== "string") return ""
-  // Bidirectional controls could make a file name look like another one.
-  const text = value.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]+/gu, " ").trim()
-  return Array.from(text.slice(0, 2 * most)).slice(0, most).join("")
+  const text = value.slice(0, 4 * most).replace(lines ? CONTROLS_BUT_LINES : CONTROLS, " ").replace(UNSEEN, "").trim()
+  return SEEN.test(text) ? Array.from(text.slice(0, 2 * most)).slice(0, most).join("") : ""
 }
 
 /**
