@@ -125,6 +125,9 @@ class ChangeTests(WatchesCase):
         held = self.world.table.memory.held
         offer = self.publish("x", "t")
         self.assertEqual(self.world.table.memory.held - held, offer.cost)
+        self.world.withdraw("p", "x", NOW)
+        self.assertEqual([key for key in self.notified if isinstance(key, TopicChanges)], [])
+        self.notified.clear()
         self.assertEqual((self.notified, self.seen(other=watch.since)), ([], []))
 
     def test_sessions_stay_within_their_origin(self) -> None:
@@ -185,18 +188,22 @@ class ReadTests(WatchesCase):
             read.append([event.offer_id for event in news.events])
             after = news.until
         self.assertEqual(read, [ids[:3], ids[3:6], ids[6:]])
-        self.assertEqual([event.offer_id for event in self.read(most=2, t=since).events], ids[:2])
+        for most, found in ((2, ids[:2]), (4, ids[:3])):
+            self.assertEqual([event.offer_id for event in self.read(most=most, t=since).events], found)
         last = self.read(t=since + 4)
         self.assertEqual(([event.offer_id for event in last.events], last.until), (ids[4:], None))
 
     def test_so_many_bytes_at_a_time(self) -> None:
-        """At most, and always one offer."""
-        self.make(change_bytes_in_a_read=250)
-        since = self.watches.watch("t", UNKNOWN, NOW).since
-        for id in "xyz":
-            self.publish(id, "t", sdp="s" * 100)
-        news = self.read(t=since)
-        self.assertEqual([event.offer_id for event in news.events], ["x", "y"])
+        """At most, the last offer not included; an end takes none. So there is always one offer."""
+        size = self.publish("x", "t", sdp="s" * 100).size
+        for room, found in ((2 * size - 1, "axy"), (2 * size, "axy"), (2 * size + 1, "axyz")):
+            self.make(change_bytes_in_a_read=room)
+            self.publish("a", "t")
+            since = self.watches.watch("t", UNKNOWN, NOW).since
+            self.world.withdraw("p", "a", NOW)
+            for id in "xyz0":
+                self.publish(id, "t", sdp="s" * 100)
+            self.assertEqual("".join(event.offer_id for event in self.read(t=since).events), found)
         self.make(change_bytes_in_a_read=1)
         since = self.watches.watch("t", UNKNOWN, NOW).since
         self.publish("x", "t")
@@ -306,6 +313,7 @@ class BoundTests(WatchesCase):
         first, _ = (self.watches.watch("t", UNKNOWN, NOW) for _ in range(2))
         self.assertEqual(self.assertRaises(TooMany, self.watches.watch, "t", UNKNOWN, NOW).code, "topic-watchers")
         self.assertEqual((self.watches.watching(["t", "other"]), self.watches.watching([])), (2, 0))
+        self.assertEqual(World().table.watches.watching(["t"]), 0)
         first.close(NOW)
         self.watches.watch("t", UNKNOWN, NOW)
 
@@ -322,6 +330,15 @@ class BoundTests(WatchesCase):
         self.assertRaises(Full, self.watches.watch, "d", UNKNOWN, NOW)
         third.close(NOW)
         self.watches.watch("d", UNKNOWN, NOW)
+
+    def test_largest_source_is_named(self) -> None:
+        """A full table names the network that watches most topics, for the operator's log."""
+        self.make(share=0, watched_topics=3)
+        for topic, source in (("a", OTHER), ("b", HOME), ("c", HOME)):
+            self.watches.watch(topic, source, NOW)
+        error = self.assertRaises(Full, self.watches.watch, "d", OTHER, NOW)
+        assert error.holder is not None
+        self.assertEqual(error.holder(), HOME.subscriber)
 
     def test_topics_of_a_source(self) -> None:
         """Each source has its share; those that it has left count until they are forgotten."""
