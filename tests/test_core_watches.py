@@ -152,6 +152,14 @@ class ReadTests(WatchesCase):
         self.world.withdraw("p", "x", NOW)
         self.assertEqual(self.seen(t=since), [("x", "withdrawn")])
 
+    def test_offer_that_came_and_was_moved(self) -> None:
+        """Where it no longer is, only its end is shown."""
+        since = {topic: self.watches.watch(topic, UNKNOWN, NOW).since for topic in ("a", "b")}
+        self.publish("x", "a")
+        self.publish("x", "b")
+        self.assertEqual(self.seen(a=since["a"]), [("x", "withdrawn")])
+        self.assertEqual(self.seen(b=since["b"]), [("x", None)])
+
     def test_offer_that_was_published_twice(self) -> None:
         """Is shown once, as it is now."""
         since = self.watches.watch("t", UNKNOWN, NOW).since
@@ -306,6 +314,15 @@ class BoundTests(WatchesCase):
             self.publish(id, topic)
         self.assertEqual(self.read(**since).missed.keys(), {"a"})
         self.assertEqual(self.seen(b=since["b"]), [("y", None), ("z", None)])
+
+    def test_change_is_forgotten_once(self) -> None:
+        """What has gone by the bound of its topic does not take another change with it by the bound of all."""
+        self.make(changes_of_topic=1, changes_kept=3)
+        since = {topic: self.watches.watch(topic, UNKNOWN, NOW).since for topic in "ab"}
+        for id, topic in (("x", "a"), ("y", "a"), ("v", "b"), ("w", "b")):
+            self.publish(id, topic)
+        self.assertEqual(self.seen(a=self.world.table.events.latest - 3), [("y", None)])
+        self.assertEqual(self.read(**since).missed.keys(), {"a", "b"})
 
     def test_watchers_of_a_topic(self) -> None:
         """Beyond the bound the next one is refused, until one leaves."""

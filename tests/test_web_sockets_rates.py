@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from wsproto.events import TextMessage
 
 from rendezvous.limits import SocketLimits
@@ -37,6 +40,40 @@ class RateTests(SocketTestCase):
         for _ in range(3):
             self.say(opened[0], type="publish", topic="doc", data=1)
         self.assertEqual(opened[0].connection.transport.producerState, "paused")
+
+    def rest(self, **message: Any) -> float:
+        """
+        Have a socket send one message.
+
+        :returns: seconds for which it is not read then. Its bucket holds 10 messages, and gains one a second.
+        """
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        socket = self.socket()
+        self.say(socket, **message)
+        seconds = 0.0
+        while socket.connection.transport.producerState == "paused":
+            self.server.reactor.advance(0.5)
+            seconds += 0.5
+        return seconds
+
+    def test_long_message_costs_more(self) -> None:
+        """As much as one message for each 4096 characters more, for each reader; also if there is no reader."""
+        around = len(json.dumps({"type": "publish", "topic": "doc", "data": ""}))
+
+        def publish(characters: int) -> float:
+            return self.rest(type="publish", topic="doc", data="x" * (characters - around))
+
+        self.assertEqual([publish(10 * 4096 - 1), publish(10 * 4096), publish(20 * 4096)], [0, 1, 11])
+        for number in range(4):
+            self.say(self.socket(host=f"203.0.113.{number}"), type="subscribe", topics=["doc"])
+        self.assertEqual([publish(4096 - 1), publish(4 * 4096 - 1), publish(4 * 4096)], [0, 6, 10])
+
+    def test_subscriptions_cost_as_much_as_messages(self) -> None:
+        """Each topic as much as one message, also one that is subscribed to already."""
+        for kind in ("subscribe", "unsubscribe"):
+            rests = [self.rest(type=kind, topics=topics) for topics in ([], ["doc"] * 10, ["doc"] * 12)]
+            self.assertEqual(rests, [0, 0, 2])
+        self.assertEqual(self.rest(type="subscribe", topics=list("abcdefghijklm")), 3)
 
     def test_long_rest_is_no_death(self) -> None:
         """A client that the server does not read cannot answer pings, and is not taken for dead."""
