@@ -57,16 +57,21 @@ class RateTests(SocketTestCase):
         return seconds
 
     def test_long_message_costs_more(self) -> None:
-        """As much as one message for each 4096 characters more, for each reader; also if there is no reader."""
-        around = len(json.dumps({"type": "publish", "topic": "doc", "data": ""}))
+        """As much as one message more for each 4096 characters; once for its arrival, and once for each reader."""
 
-        def publish(characters: int) -> float:
-            return self.rest(type="publish", topic="doc", data="x" * (characters - around))
+        def rest(kind: str, characters: int) -> float:
+            around = len(json.dumps({"type": kind, "topic": "doc", "data": ""}))
+            return self.rest(type=kind, topic="doc", data="x" * (characters - around))
 
-        self.assertEqual([publish(10 * 4096 - 1), publish(10 * 4096), publish(20 * 4096)], [0, 1, 11])
+        for characters, seconds in ((10 * 4096 - 1, 0), (10 * 4096, 1), (20 * 4096, 11)):
+            self.assertEqual(rest("unknown", characters), seconds)
+        # One without readers costs as much as one with one.
+        for characters, seconds in ((5 * 4096 - 1, 0), (5 * 4096, 1), (10 * 4096, 11)):
+            self.assertEqual(rest("publish", characters), seconds)
         for number in range(4):
             self.say(self.socket(host=f"203.0.113.{number}"), type="subscribe", topics=["doc"])
-        self.assertEqual([publish(4096 - 1), publish(4 * 4096 - 1), publish(4 * 4096)], [0, 6, 10])
+        for characters, seconds in ((2 * 4096 - 1, 0), (2 * 4096, 4)):
+            self.assertEqual(rest("publish", characters), seconds)
 
     def test_subscriptions_cost_as_much_as_messages(self) -> None:
         """Each topic as much as one message, also one that is subscribed to already."""
