@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core.pubsub import Topics
+from rendezvous.core.sources import source_network
+from rendezvous.errors import RendezvousError
+from rendezvous.limits import SocketLimits
+from rendezvous.web.sockets.signal import make_topics
 from tests._socket_case import SocketTestCase
+
+HOME = source_network("198.51.100.7")
 
 
 class YWebrtcTests(SocketTestCase):
@@ -128,12 +137,53 @@ class BadMessageTests(SocketTestCase):
         )
 
 
+class TableTests(SynchronousTestCase):
+    """The table of topics, as the settings make it."""
+
+    def topics(self, share: float = 0.0) -> Topics[Any]:
+        """:returns: a table with small limits, all of them different."""
+        return make_topics(SocketLimits(subscriptions=10, subscribers=3, topics=5), share)
+
+    def assertTaken(self, topics: Topics[Any], code: str, names: str, who: str) -> str:
+        """Subscriptions to all names but the last are taken. The last is refused with a code."""
+        for name in names[:-1]:
+            topics.subscribe(name, who, HOME)
+        error = self.assertRaises(RendezvousError, topics.subscribe, names[-1], who, HOME)
+        self.assertEqual(error.code, code)
+        return str(error.message)
+
+    def test_limits(self) -> None:
+        """Each is the setting of its name."""
+        self.assertTaken(self.topics(), "too-many-topics", "123456", "a")
+        topics = self.topics()
+        for who in "abc":
+            topics.subscribe("1", who, HOME)
+        self.assertTaken(topics, "topic-subscribers", "1", "d")
+        topics = self.topics()
+        for who in "ab":
+            for name in "12345":
+                topics.subscribe(name, who, HOME)
+        self.assertTaken(topics, "full-subscriptions", "1", "c")
+
+    def test_share_of_a_source(self) -> None:
+        """A part of all subscriptions; the page and the operator can see what it was."""
+        said = self.assertTaken(self.topics(0.2), "source-subscriptions", "123", "a")
+        self.assertEqual(said, "The network 198.51.100.7 holds its full share of the subscriptions.")
+
+
 class AboutTests(SocketTestCase):
     """The same URL without a handshake."""
 
     def test_plain_get(self) -> None:
         """Is answered, as y-webrtc's own server does."""
         self.assertEqual(self.good("GET", "/signal"), {"ok": True, "protocols": ["y-webrtc", "trystero"]})
+
+    def test_while_the_server_stops(self) -> None:
+        """The store is not needed: a plain request is still answered, and no socket is opened."""
+        self.server.service.stopService()
+        self.good("GET", "/signal")
+        self.assertEqual(self.socket().status, 503)
+        self.server.service.startService()
 
 
 class OffTests(SocketTestCase):
