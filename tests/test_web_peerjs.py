@@ -52,7 +52,7 @@ class IdTests(PeerJSTestCase):
         self.refused(401, "unauthorized", "GET", "/peerjs/peers")
 
     def test_socket_without_a_handshake(self) -> None:
-        """Is told what the path is for."""
+        """The answer says what the path is for."""
         self.refused(426, "upgrade-required", "GET", "/peerjs?key=peerjs&id=a&token=b")
 
 
@@ -227,7 +227,7 @@ class MessageTests(PeerJSTestCase):
         self.assertEqual((self.heard(alice), self.heard(self.peer("carol"))), ([], OPEN))
 
     def test_too_much_waits(self) -> None:
-        """The sender is told at once that the peer is not there. What waits already stays."""
+        """The sender gets EXPIRE at once. What waits already stays."""
         alice = self.peer("alice")
         self.heard(alice)
         for number in range(6):
@@ -279,6 +279,6 @@ class LimitTests(PeerJSTestCase):
 
     def test_error_of_a_full_server(self) -> None:
         """Sockets are limited before anything is said."""
-        self.server.rendezvous._sockets.sockets._is_ending = True
+        self.server.rendezvous._sockets.end()
         alice = self.peer("alice")
         self.assertEqual((alice.status, json.loads(alice.body)["code"]), (503, "full-sockets"))

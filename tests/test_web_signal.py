@@ -117,7 +117,7 @@ class BadMessageTests(SocketTestCase):
         self.assertEqual(self.heard(alice), [{"type": "pong"}])
 
     def test_topic_that_is_too_long(self) -> None:
-        """The page would wait for its peers for ever, so it is told why not."""
+        """The page would wait for its peers for ever, so the close says why not."""
         alice = self.socket()
         self.say(alice, type="subscribe", topics=["t" * 257])
         self.assertEqual(alice.take(), [])

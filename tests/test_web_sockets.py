@@ -57,7 +57,7 @@ class HandshakeTests(SocketTestCase):
             self.refused(400, "bad-handshake", "GET", "/signal", None, given)
 
     def test_other_version(self) -> None:
-        """Is told which one to use."""
+        """The answer says which one to use."""
         response = self.ask("GET", "/signal", None, {**HANDSHAKE, "Sec-WebSocket-Version": "8"})
         self.assertRefused(response, 426, "upgrade-required")
         self.assertEqual(response.headers["sec-websocket-version"], "13")

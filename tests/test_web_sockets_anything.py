@@ -1,4 +1,4 @@
-"""Frames and messages of any kind: nothing raises, nothing stays, and nobody else hears of it."""
+"""Frames and messages of any kind: nothing raises, nothing stays, and others get nothing of it."""
 
 from __future__ import annotations
 
