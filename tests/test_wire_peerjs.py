@@ -32,7 +32,8 @@ class DecodeTests(SynchronousTestCase):
     def test_messages_for_other_peers(self) -> None:
         """The sender is the one that the server knows; members that are not known are left out."""
         for kind in KINDS:
-            for payload in ({"sdp": "v=0"}, 0, "", [], False):
+            payloads: list[Any] = [{"sdp": "v=0"}, 0, "", [], False]
+            for payload in payloads:
                 found = read(type=kind, src="mallory", dst="bob", payload=payload, more=1)
                 assert isinstance(found, Message)
                 self.assertEqual((found.kind, found.source, found.target), (kind, "alice", "bob"))
