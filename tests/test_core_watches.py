@@ -11,7 +11,7 @@ from rendezvous.core.notes import Key, TopicChanges
 from rendezvous.core.signaling.memory import CHANGE_COST, text_size
 from rendezvous.core.signaling.offers import Offer, Role
 from rendezvous.core.signaling.sessions import Sessions
-from rendezvous.core.signaling.watches import TopicNews
+from rendezvous.core.signaling.watches import TopicNews, publication_cost
 from rendezvous.core.sources import UNKNOWN, source_network
 from rendezvous.errors import Full, TooMany
 from rendezvous.limits import SignalingLimits
@@ -386,3 +386,14 @@ class BoundTests(WatchesCase):
         self.assertRaises(TooMany, self.watches.watch, "b", HOME, NOW)
         self.world.table.change(100, 1 << 30, 0)
         self.watches.watch("b", HOME, NOW)
+
+
+class CostTests(SynchronousTestCase):
+    """What a publication counts for."""
+
+    def test_each_hundred_watchers_count(self) -> None:
+        """And once more for each 4 KiB of the description."""
+        for watching, size, cost in (
+            (0, 100_000, 1), (99, 4095, 1), (100, 4095, 2), (199, 0, 2), (50, 4095, 1), (50, 4096, 2), (250, 5000, 6),
+        ):  # fmt: skip
+            self.assertEqual(publication_cost(watching, size), cost, (watching, size))

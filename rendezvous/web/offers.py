@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from rendezvous.core.signaling.bloom import Bloom
 from rendezvous.core.signaling.listings import TopicUpdate
 from rendezvous.core.signaling.pages import Page
 from rendezvous.core.signaling.specs import OfferSpec
+from rendezvous.core.signaling.watches import publication_cost
 from rendezvous.interfaces import IStore
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
@@ -28,12 +29,6 @@ from rendezvous.web.waiting import long_poll
 __all__ = ["OfferRoutes"]
 
 Item = TypeVar("Item")
-
-
-#: Watchers of a topic that cost as much as one publication more, and bytes of a description beyond which an offer costs
-#: them once more.
-READERS = 100
-UNIT = 4096
 
 _route = partial(Route, tag="offers")
 _of_client = partial(_route, credential=True)
@@ -138,7 +133,7 @@ class OfferRoutes:
         specs = [self._spec(fields) for fields in asked]
         del asked  # It may hold much that is ignored, and what follows waits for the disk.
         source = source_of(request)
-        self._quotas.publications(source, self._cost(specs))
+        self._quotas.publications(source, sum(self._cost(spec) for spec in specs))
         offers = await self._store.publish(owner, specs, now, source)
         ahead = self._ahead()
         return {
@@ -148,10 +143,8 @@ class OfferRoutes:
             ]
         }
 
-    def _cost(self, specs: Sequence[OfferSpec]) -> int:
-        """:returns: what offers count for: each is also sent to all who watch its topics."""
-        sent = [self._store.watching(spec.topics) * (1 + len(spec.sdp) // UNIT) for spec in specs]
-        return sum(1 + each // READERS for each in sent)
+    def _cost(self, spec: OfferSpec) -> int:
+        return publication_cost(self._store.watching(spec.topics), len(spec.sdp))
 
     async def mine(self, request: Request) -> list[bytes]:
         """The caller's own offers, with what others are not shown."""

@@ -30,7 +30,10 @@ from rendezvous.core.sources import SourceNetwork
 from rendezvous.errors import Full, TooMany
 from rendezvous.limits import SignalingLimits
 
-__all__ = ["Change", "Gone", "TopicEvent", "TopicNews", "Watch", "Watches"]
+__all__ = ["Change", "Gone", "TopicEvent", "TopicNews", "Watch", "Watches", "publication_cost"]
+
+#: Watchers that one publication more is for, and bytes of a description beyond which they count once more.
+_WATCHERS, _BYTES = 100, 4096
 
 
 class Gone(enum.StrEnum):
@@ -315,6 +318,18 @@ class Watches:
         change = topic.changes.pop(0)
         topic.horizon = change.seq
         self._memory.refund(change.source, _cost(change))
+
+
+def publication_cost(watching: int, size: int) -> int:
+    """
+    What an offer counts for in the rate of its source: it is also sent to all who watch its topics. With 250 watchers
+    and 5 KB, for example, it counts for six.
+
+    :param watching: how many watch its topics, all together.
+    :param size: bytes of its description.
+    :returns: publications.
+    """
+    return 1 + watching * (1 + size // _BYTES) // _WATCHERS
 
 
 _seq = attrgetter("seq")
