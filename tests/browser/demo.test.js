@@ -301,7 +301,7 @@ test("every control has a name", async () => {
 const LOOKS = {
   light: { colorScheme: "light", viewport: { width: 1100, height: 860 } },
   dark: { colorScheme: "dark", viewport: { width: 1100, height: 860 } },
-  phone: { colorScheme: "light", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true },
+  phone: { colorScheme: "light", viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true },
 };
 
 for (const [look, options] of Object.entries(LOOKS)) {
@@ -309,12 +309,22 @@ for (const [look, options] of Object.entries(LOOKS)) {
     const [first, second] = await room(2, options);
     await say(first, "Have you seen the plans?");
     await logs(second, "Have you seen the plans?");
-    await say(second, `Yes, here: https://example.org/${"long".repeat(40)}`);
-    await logs(first, "Yes, here:");
-    const wide = await first.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(wide <= 0, `the page is ${wide} pixels wider than its window`);
+    await say(second, "Yes. Here they are:");
+    await logs(first, "Here they are");
+    await second.locator("#files").setInputFiles({
+      name: "plans.pdf",
+      mimeType: "application/pdf",
+      buffer: Buffer.alloc(2_400_000),
+    });
+    await first.getByText("Save plans.pdf").waitFor({ timeout: PATIENCE });
+    await say(first, "Thank you!");
     if (process.env.SCREENSHOTS) {
+      await first.locator("#text").blur();
       await first.screenshot({ path: path.join(process.env.SCREENSHOTS, `demo-${look}.png`), fullPage: true });
     }
+    await say(second, `More is at https://example.org/${"long".repeat(40)}`);
+    await logs(first, "More is at");
+    const wide = await first.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `the page is ${wide} pixels wider than its window`);
   });
 }
