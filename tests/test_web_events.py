@@ -207,7 +207,7 @@ class ResumeTests(EventsTestCase):
         """What is no id of a stream is 400; an empty one is none, as browsers send it."""
         for last_id in ("x", "-1", "1.5", "1 2", "9" * 20, "\xff"):
             response = self.ask("GET", "/events", None, {**self.alice, "Last-Event-ID": last_id})
-            self.assertRefused(response, 400, "malformed", "Last-Event-ID")
+            self.assertRefused(response, 400, "malformed", "Last-Event-ID", "lastEventId", "whole number")
         self.assertEqual(self.heard(self.listen(last_id="")), [])
         self.assertEqual(self.heard(self.listen(last_id="9" * 19))[0], ("reset", None))
 
@@ -249,9 +249,9 @@ class EndTests(EventsTestCase):
         self.assertFalse(self.ended(both))
 
     def test_without_a_credential_there_is_none(self) -> None:
-        """A stream without a credential is 401."""
+        """A stream without a credential is 401. The error names both ways to bring one."""
         response = self.ask("GET", "/events")
-        self.assertRefused(response, 401, "unauthorized")
+        self.assertRefused(response, 401, "unauthorized", "Authorization", "POST /events/ticket")
         self.assertEqual(response.headers["www-authenticate"], "Bearer")
 
     def test_head_is_answered_without_a_stream(self) -> None:

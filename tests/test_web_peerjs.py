@@ -48,8 +48,8 @@ class IdTests(PeerJSTestCase):
         self.assertEqual(len(found), 3)
 
     def test_peers_are_not_listed(self) -> None:
-        """Unless the operator wants that."""
-        self.refused(401, "unauthorized", "GET", "/peerjs/peers")
+        """Unless the operator wants that. The error names the option."""
+        self.assertIn("--peerjs-discovery", self.refused(401, "unauthorized", "GET", "/peerjs/peers"))
 
     def test_socket_without_a_handshake(self) -> None:
         """The answer says what the path is for."""

@@ -55,6 +55,10 @@ class PathTests(_Case):
             for method in ("GET", "POST"):
                 self.assert_error(self.server.request(method, path), 404, "no-such-path", path)
 
+    def test_error_says_where_the_paths_are(self) -> None:
+        """A newcomer who types a path wrong finds those that there are."""
+        self.assertIn("/openapi.json", self.server.request("GET", "/demo/").json()["error"])
+
     def test_percent_encoded_junk_is_404(self) -> None:
         """Bytes that are no UTF-8, half an escape, slashes, NULs and line ends in disguise are only unknown names."""
         for path in ("/%", "/%f", "/%zz", "/%00", "/%FF%FE", "/%C3%28", "/%2Fregister", "/%2F%2F", "/%0D%0A", "/%25"):

@@ -25,7 +25,16 @@ from rendezvous.errors import (
 )
 from rendezvous.web.pages import encode
 
-__all__ = ["error_body", "error_fields", "read_object", "write_error", "write_failure", "write_head", "write_object"]
+__all__ = [
+    "error_body",
+    "error_fields",
+    "nothing_here",
+    "read_object",
+    "write_error",
+    "write_failure",
+    "write_head",
+    "write_object",
+]
 
 _log = Logger()
 #: A body over this many bytes is looked at before it is parsed, and so is one with more than so many lists and objects.
@@ -109,6 +118,11 @@ def write_failure(request: Request, failure: Failure) -> bytes:
     return _write_error(request, _shown(request, failure.value, failure))
 
 
+def nothing_here() -> NotFound:
+    """:returns: the error for a path that no route has."""
+    return NotFound("There is nothing at this path: /openapi.json lists all paths.", code="no-such-path")
+
+
 def _shown(request: Request, error: BaseException | None, failure: Failure | None) -> RendezvousError:
     """:returns: the error that the client is shown."""
     if isinstance(error, RendezvousError):
@@ -119,7 +133,7 @@ def _shown(request: Request, error: BaseException | None, failure: Failure | Non
         return MethodNotAllowed(f"This path takes {allowed}.")
     if isinstance(error, HTTPException):
         # Whatever else the router says of a path (a redirect to a tidier one, say) means that there is nothing here.
-        return NotFound("There is nothing at this path.", code="no-such-path")
+        return nothing_here()
     _log.failure("a request could not be handled", Failure(error) if failure is None else failure)
     return RendezvousError("The server has failed; its operator can find the reason in the log.")
 

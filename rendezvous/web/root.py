@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from twisted.web.resource import IResource, Resource
 
-from rendezvous.errors import Malformed, NotFound, TooMany, Unsupported
-from rendezvous.web._json import write_error
+from rendezvous.errors import Malformed, TooMany, Unsupported
+from rendezvous.web._json import nothing_here, write_error
 from rendezvous.web.bodies import BodyLimits, too_large
 from rendezvous.web.cors import Cors
 from rendezvous.web.gate import Gate
@@ -105,4 +105,4 @@ class RootResource(Resource):
             raise too_large(self.bodies.of(method, path))
         if len(path) > MAX_SEGMENTS or (path[0] == b"" and len(path) > 1):
             # The router takes any number of leading slashes for one.
-            raise NotFound("There is nothing at this path.", code="no-such-path")
+            raise nothing_here()

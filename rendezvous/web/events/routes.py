@@ -11,7 +11,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from rendezvous.core.identity import Credential
 from rendezvous.core.tickets import Tickets
-from rendezvous.errors import Malformed
+from rendezvous.errors import Malformed, Unauthorized
 from rendezvous.interfaces import IStore
 from rendezvous.web.authorization import parse_authorization
 from rendezvous.web.events.sse import block
@@ -80,7 +80,9 @@ class EventRoutes:
             )
             self._sockets.open(request, conversation)
             return NOT_DONE_YET
-        credential = self._credential(request, query) or parse_authorization(None)
+        credential = self._credential(request, query)
+        if credential is None:
+            raise Unauthorized("This needs an Authorization header, or a ticket in the query (POST /events/ticket).")
         peer = (await self._store.authenticate(credential, self._clock.seconds())).hex()
         cursor, topics = _last_event_id(request, query), _topics(query, self._store.limits.topics_of_stream)
         request.setHeader(b"Content-Type", b"text/event-stream")
@@ -116,7 +118,7 @@ def _last_event_id(request: Request, query: Query) -> int | None:
     if not text:
         return None
     if re.fullmatch(r"[0-9]{1,19}", text, re.ASCII) is None:
-        raise Malformed("Last-Event-ID is not an id of this stream.")
+        raise Malformed("Last-Event-ID and lastEventId are the id of an event: a whole number of up to 19 digits.")
     return int(text)
 
 

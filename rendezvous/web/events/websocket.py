@@ -31,6 +31,7 @@ AUTHENTICATION_TIME = 10.0
 CLOSE_CODES = 4000
 
 _PONG = text_frame(PONG)
+_NO_CREDENTIAL = 'The first message must be {"type": "authenticate", "credential": "<client_id>:<private_id>"}.'
 
 
 class EventConversation:
@@ -110,7 +111,7 @@ class EventConversation:
     def _authenticate(self, found: object) -> None:
         self._stop_later()
         if not isinstance(found, Authenticate):
-            self._end(Unauthorized("The first message must be of the type authenticate."))
+            self._end(Unauthorized(_NO_CREDENTIAL))
             return
         try:
             credential = parse_authorization(f"Bearer {found.credential}")
@@ -167,7 +168,7 @@ class EventConversation:
     def _refuse(self, error: RendezvousError) -> float:
         """Say what is wrong with a message. Before the credential has come, that is the end."""
         if not self._has_begun:
-            self._end(Unauthorized("The first message must be of the type authenticate."))
+            self._end(Unauthorized(_NO_CREDENTIAL))
         else:
             self._refusals.note(error, self._socket.source)
             self._send("error", _fields(error))

@@ -142,7 +142,7 @@ class PeerServerRoutes:
     async def list(self, request: Request) -> bytes:
         """The ids of all peers, if the operator allows that."""
         if not self._may_list:
-            raise Unauthorized("The server does not list its peers.")
+            raise Unauthorized("The server does not list its peers: it runs without --peerjs-discovery.")
         return encode_json(list(self._server.peers.ids()))
 
     async def socket(self, request: Request) -> int:
