@@ -305,12 +305,14 @@ class Rendezvous(MultiService):
 
         :returns: fires when nothing of the server is left. It can be called at any time, and more than once.
         """
-        self._sockets.end()
+        sockets = self._sockets.end()
         children = super().stopService()
-        return self._stops.run(lambda: Deferred.fromCoroutine(self._stop(children)))
+        return self._stops.run(lambda: Deferred.fromCoroutine(self._stop(children, sockets)))
 
-    async def _stop(self, children: Deferred[object]) -> None:
+    async def _stop(self, children: Deferred[object], sockets: Deferred[None]) -> None:
         await children
+        # Over TLS, what is sent last is handed over only in the next turn of the reactor.
+        await sockets
         if not self._is_open:
             return
         self._is_open = False

@@ -15,9 +15,10 @@ from rendezvous.refusals import FULL_TABLES
 from rendezvous.testing import MemorySocket
 from rendezvous.web.sending import SMALL
 from rendezvous.web.sockets.pieces import MESSAGE_TIME
+from rendezvous.web.sockets.socket import CLOSE_TIME
 from rendezvous.web.sockets.sockets import PING_INTERVAL
 from rendezvous.web.transports import unsent
-from rendezvous.wire.frames import Frames, text_frame
+from rendezvous.wire.frames import PING, Frames, text_frame
 from tests._socket_case import SocketTestCase
 
 LIMITS = SocketLimits()
@@ -154,6 +155,15 @@ class UnreadTests(SocketTestCase):
         socket.send(Ping(b"p" * 125))
         self.assertTrue(transport.disconnected)
 
+    def test_pings_for_one_that_does_not_read(self) -> None:
+        """Of all who want its id."""
+        holder = self.socket("/peerjs?key=peerjs&id=x&token=t")
+        transport: Any = holder.connection.transport
+        transport.producer.pauseProducing()
+        for number in range(5):
+            self.socket(f"/peerjs?key=peerjs&id=x&token=t{number}")
+        self.assertEqual(self.sender.unread, 5 * len(PING))
+
     def test_first_long_frame(self) -> None:
         """The one because of which the transport asks for a pause."""
         self.pause_when_written(self.transport)
@@ -227,3 +237,28 @@ class UnreadTests(SocketTestCase):
             long.say('"' + "x" * 130_000 + '"')
             self.assertEqual(short.connection.transport.producerState, "producing")
             self.assertEqual(long.connection.transport.producerState, "paused")
+
+
+class EndTests(SocketTestCase):
+    """A server that stops."""
+
+    def test_stop_waits_for_the_sockets(self) -> None:
+        """Until both sides have closed, or for two seconds: over TLS the close code is sent in a later turn."""
+        answering, silent = self.socket(), self.socket()
+        stopped = self.server.rendezvous.stopService()
+        answering.read()
+        self.assertEqual((answering.close_code, answering.close_reason), (1001, "The server stops."))
+        answering.lose()
+        again = self.server.rendezvous.stopService()
+        self.assertNoResult(stopped)
+        self.advance(CLOSE_TIME)
+        self.assertTrue(silent.connection.transport.disconnected)
+        self.assertNoResult(stopped)
+        silent.lose()
+        self.successResultOf(stopped)
+        self.successResultOf(again)
+
+    def test_stop_without_sockets(self) -> None:
+        """Waits for nothing."""
+        self.socket().lose()
+        self.successResultOf(self.server.rendezvous.stopService())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.core.shares import share_of
@@ -68,7 +69,11 @@ class SocketProtocols:
         """Take sockets, also after an end."""
         self.sockets.begin()
 
-    def end(self) -> None:
-        """Close all sockets, and wait for nothing any more."""
-        self.sockets.end()
+    def end(self) -> Deferred[None]:
+        """
+        Close all sockets, and wait for no peer any more.
+
+        :returns: fires when no socket is left.
+        """
         self._server.end()
+        return self.sockets.end()

@@ -7,6 +7,7 @@ from typing import Any
 
 from wsproto.frame_protocol import CloseReason
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from rendezvous.core.shares import Shares
@@ -58,6 +59,8 @@ class Sockets:
         self._open: OrderedDict[Socket, tuple[float, int]] = OrderedDict()
         self._next: IDelayedCall | None = None
         self._is_ending = False
+        # Fire when no socket is left.
+        self._ended: list[Deferred[None]] = []
         self.change(limits)
 
     def __len__(self) -> int:
@@ -73,11 +76,25 @@ class Sockets:
         """Take sockets, also after an end."""
         self._is_ending = False
 
-    def end(self) -> None:
-        """Close all of them: the server stops (close code 1001)."""
+    def end(self) -> Deferred[None]:
+        """
+        Close all of them: the server stops (close code 1001).
+
+        :returns: fires when none is left, at the latest after :data:`~rendezvous.web.sockets.socket.CLOSE_TIME`.
+        """
         self._is_ending = True
         for socket in list(self._open):
             socket.close(CloseReason.GOING_AWAY, "The server stops.")
+        ended: Deferred[None] = Deferred()
+        self._ended.append(ended)
+        self._end_if_none()
+        return ended
+
+    def _end_if_none(self) -> None:
+        if not self._open:
+            ended, self._ended = self._ended, []
+            for each in ended:
+                each.callback(None)
 
     def open(self, request: Any, conversation: Conversation) -> None:
         """
@@ -117,6 +134,7 @@ class Sockets:
         if not self._open and self._next is not None:
             self._next.cancel()
             self._next = None
+        self._end_if_none()
 
     def _expect(self) -> None:
         if self._next is None and self._open:

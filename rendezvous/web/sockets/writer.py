@@ -111,17 +111,13 @@ class SocketWriter:
 
     def ping(self) -> None:
         """Send a ping (RFC 6455, section 5.5.2)."""
-        self.control(PING)
-
-    def control(self, frame: bytes) -> None:
-        """Send a control frame at once: it may come before messages that were collected."""
-        if not self.is_over:
-            self._transport.write(frame)
+        self.send(PING)
 
     def end(self, frame: bytes) -> None:
         """Send what was collected, and a last frame."""
         self.flush()
-        self.control(frame)
+        if not self.is_over:
+            self._transport.write(frame)
         self.is_over = True
 
     def finish(self) -> None:
