@@ -34,6 +34,7 @@ class RoomsPageTests(SynchronousTestCase):
             ("ANSWER_TIMEOUT", "after {:g} s without an answer"),
             ("RESTART_AFTER", "After {:g} s of silence a side restarts ICE"),
             ("GONE_AFTER", "After {:g} s the peer counts as gone"),
+            ("STEADY", "A connection that ends after less than {:g} s counts as one that failed"),
             ("POLLED_REFRESH", "publishes the offer again every {:g} s"),
         ):
             self.assertIn(phrase.format(self.number(name) / 1000), self.page, name)
@@ -63,6 +64,7 @@ class RoomsPageTests(SynchronousTestCase):
     def test_limits(self) -> None:
         """Each limit is the one that the module keeps to."""
         for name, phrase in (
+            ("MAX_KNOWN", "A page takes note of up to {} other pages in a room"),
             ("LONGEST_SDP", "A description has at most {} characters"),
             ("LONGEST_CANDIDATE", "and a candidate {}."),
             ("CANDIDATES", "A peer may send {} candidates until it restarts ICE"),

@@ -89,19 +89,69 @@ class PackageTests(SynchronousTestCase):
         module = (STATIC / "rendezvous.js").read_text(encoding="utf-8")
         self.assertEqual(re.findall(r"^\s*import\b|\bimport\(|\brequire\(", module, re.MULTILINE), [])
 
+    def test_contents_name_the_parts_in_their_order(self) -> None:
+        """The comment at the beginning lists the headings."""
+        module = (STATIC / "rendezvous.js").read_text(encoding="utf-8")
+        headings = re.findall(r"^// --- (.*?) -+$", module, re.MULTILINE)
+        listed = re.findall(r"^ \* \* (.*)$", module.partition("*/")[0], re.MULTILINE)
+        self.assertEqual(len(headings), len(listed))
+        for heading, line in zip(headings, listed, strict=True):
+            self.assertTrue(line.startswith(heading), (heading, line))
+
+
+class TypesTests(SynchronousTestCase):
+    """The types beside the module say what it is."""
+
+    def setUp(self) -> None:
+        """Read both."""
+        self.module = (STATIC / "rendezvous.js").read_text(encoding="utf-8")
+        self.types = (STATIC / "rendezvous.d.ts").read_text(encoding="utf-8")
+
+    def body(self, text: str, kind: str, name: str) -> str:
+        """:returns: what is between the braces of a class or an interface."""
+        found = re.search(rf"^(?:export )?{kind} {name}\b[^\n]*\{{\n(.*?)^\}}", text, re.MULTILINE | re.DOTALL)
+        assert found is not None, name
+        return found[1]
+
+    def members(self, kind: str, name: str) -> set[str]:
+        """:returns: the names of the members that are typed."""
+        return set(re.findall(r"^  (?:readonly )?(\w+)\??[:(<]", self.body(self.types, kind, name), re.MULTILINE))
+
+    def test_every_member_is_there(self) -> None:
+        """What the types promise, the classes have."""
+        for kind, typed, name in (
+            ("class", "Client", "Client"),
+            ("class", "RendezvousError", "RendezvousError"),
+            ("interface", "Room", "Room"),
+            ("interface", "Peer", "Peer"),
+        ):
+            body = self.body(self.module, "class", name)
+            methods = re.findall(r"^  (?:async |get )?(\w+)\(", body, re.MULTILINE)
+            fields = [*re.findall(r"^  (\w+) = ", body, re.MULTILINE), *re.findall(r"\bthis\.(\w+) = ", body)]
+            members = self.members(kind, typed)
+            self.assertGreater(len(members), 2)
+            self.assertEqual(members - {*methods, *fields}, set(), name)
+        shown = self.body(self.module, "class", "IncomingFile").partition("this.shown = {")[2]
+        there = set(re.findall(r"^      (\w+)(?::|,)", shown, re.MULTILINE))
+        self.assertEqual(self.members("interface", "IncomingFile"), there)
+
+    def test_every_event_is_typed(self) -> None:
+        """What rooms and peers emit, and nothing else."""
+        [of_rooms] = re.findall(r"^export type RoomEvents = \{(.*?)^\}", self.types, re.MULTILINE | re.DOTALL)
+        typed = set(
+            re.findall(r"^  (\w+): \[", of_rooms + self.body(self.types, "interface", "PeerEvents"), re.MULTILINE)
+        )
+        self.assertEqual(typed, set(re.findall(r"\bemit\(\"(\w+)\"", self.module)))
+
     def test_types_name_what_the_module_exports(self) -> None:
         """Every class and function that the module exports has types, and nothing else is said to be there."""
-        module = (STATIC / "rendezvous.js").read_text(encoding="utf-8")
-        types = (STATIC / "rendezvous.d.ts").read_text(encoding="utf-8")
-        [exported] = re.findall(r"^export \{ (.*) \}$", module, re.MULTILINE)
-        typed = re.findall(r"^export (?:class|function) (\w+)", types, re.MULTILINE)
+        [exported] = re.findall(r"^export \{ (.*) \}$", self.module, re.MULTILINE)
+        typed = re.findall(r"^export (?:class|function) (\w+)", self.types, re.MULTILINE)
         self.assertEqual(sorted(exported.split(", ")), sorted(typed))
 
     def test_every_code_of_an_error_is_typed(self) -> None:
         """The codes that the module makes itself are those of the type."""
-        module = (STATIC / "rendezvous.js").read_text(encoding="utf-8")
-        types = (STATIC / "rendezvous.d.ts").read_text(encoding="utf-8")
-        made = set(re.findall(r'(?:\bgone|\bsaid|\bRendezvousError)\(\s*"([a-z-]+)"', module))
-        [codes] = re.findall(r"^export type ErrorCode =((?:\n  \| \"[a-z-]+\")+)$", types, re.MULTILINE)
+        made = set(re.findall(r'(?:\bfailure|\bsaid|\bRendezvousError)\(\s*"([a-z-]+)"', self.module))
+        [codes] = re.findall(r"^export type ErrorCode =((?:\n  \| \"[a-z-]+\")+)$", self.types, re.MULTILINE)
         self.assertEqual(made - set(re.findall(r'"([a-z-]+)"', codes)), set())
         self.assertGreater(len(made), 10)

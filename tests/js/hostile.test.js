@@ -358,6 +358,32 @@ test("strangers in the topic of a room with a secret get no connection, and the 
   assert.ok(!names(alice.log).includes("error"))
 })
 
+test("a stranger that shows thousands of pages in a room does not fill the memory of the others", async () => {
+  const world = new World()
+  const page = world.page()
+  const room = await world.wait(page.client.join("chess"))
+  for (let made = 0; made < 3000; made++) {
+    const peerId = `${made}`.padStart(32, "f")
+    world.server.tell(room.id, "offer", { id: `x${made}`, peerId, sdp: "rendezvous-room/1", topics: ["chess"] })
+  }
+  await world.clock.advance(20)
+  assert.ok(world.clock.pending < 1200, `${world.clock.pending}`)
+  assert.ok(page.connections.length <= 50)
+  room.leave()
+})
+
+test("a peer that closes each connection at once is connected to more and more rarely", async () => {
+  const world = new World()
+  const room = await world.wait(world.page().client.join("chess"))
+  const evil = await world.wait(world.page().client.join("chess"))
+  const log = recorded(room)
+  room.on("join", peer => peer.connection.other.channels[0].send('{"bye":"x"}'))
+  await world.clock.advance(600_000)
+  const met = names(log).filter(name => name === "join").length
+  assert.ok(met >= 5 && met < 40, `${met}`)
+  evil.leave()
+})
+
 test("an offer that is shown again is answered once", async () => {
   const { world, evil, good } = await met()
   const before = good.page.connections.length

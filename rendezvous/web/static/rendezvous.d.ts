@@ -108,6 +108,7 @@ export interface Peer {
   sendFile(file: Blob, onProgress?: (progress: SendProgress) => void): Promise<void>
   addStream(stream: MediaStream): void
   removeStream(stream: MediaStream): void
+  /** End the connection. The other side gets the reason "left". In a room it is made again while both are in the room. */
   close(): void
 }
 
@@ -143,8 +144,9 @@ export interface Room {
   on<E extends keyof RoomEvents>(event: E, callback: (...values: RoomEvents[E]) => void): () => void
   /** Send to some, or to all. @throws {RendezvousError} "left" if there is no connection to one of them */
   send(data: Sendable, to?: To): Promise<void>
+  /** Send a file to some, or to all. Rejected if one of them refuses it or leaves; the others get it all the same. */
   sendFile(file: Blob, to?: To, onProgress?: (progress: SendProgress) => void): Promise<void>
-  /** Without `to`, peers that come later get it too. */
+  /** Without `to`, peers that come later get it too. @throws {RendezvousError} "left" as `send`, but at once */
   addStream(stream: MediaStream, to?: To): void
   removeStream(stream: MediaStream, to?: To): void
   leave(): void

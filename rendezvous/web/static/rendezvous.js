@@ -10,6 +10,23 @@
  * The server only brings pages together: messages, files and media go directly from page to page. The module has no
  * dependencies. Times are in milliseconds and sizes in bytes, unless a name says otherwise.
  *
+ * The parts of this file, each of which uses only those above it:
+ *
+ * * Limits
+ * * Errors, callbacks, environment
+ * * What others send: what of it is taken
+ * * Requests, identity, ICE servers: `Http`, `Identity`, `IceServers`
+ * * Events of the server: `Feed`, over one of `SocketCarrier`, `StreamCarrier`, `PollCarrier`
+ * * Paths: which one there is, or why there is none: `explain`, `pathOf`
+ * * One connection: `Link`, a negotiated RTCPeerConnection over any `Signal`
+ * * Messages and files: `Transfers`, over the data channel of a link
+ * * Peers: `Peer`, a link with its transfers, as pages see it
+ * * Connections through offers: `OfferSignal`, `Exchange`, and `Mesh`, one connection to each of many pages
+ * * Rooms: `Room`, a mesh of all pages that show themselves in a topic
+ * * Connections by peer id: `Direct`, a mesh of those that ask for each other
+ * * Sessions by code: `SessionSignal`
+ * * The client: `Client`, and the functions that use the client of a server
+ *
  * @module rendezvous
  */
 
@@ -95,12 +112,14 @@ const CANDIDATES_PER_REQUEST = 50
  */
 const MAX_OFFERED = 50
 const MAX_PEERS = 100
+/** Pages of a room that one page knows of. */
+const MAX_KNOWN = 1000
 /** One event stream watches 32 topics: two for each room, and one for connections without a room. */
 const MAX_ROOMS = 15
 /** Characters of a name or a secret. */
 const NAME_CHARS = 128
 
-// --- Errors, events, environment -------------------------------------------------------------------------------------
+// --- Errors, callbacks, environment ----------------------------------------------------------------------------------
 
 /** What went wrong. `code` is for programs and never changes, `message` is a sentence for people. */
 class RendezvousError extends Error {
@@ -118,6 +137,20 @@ class RendezvousError extends Error {
     this.status = status
     this.retryAfter = retryAfter
   }
+}
+
+/** @returns {RendezvousError} */
+function failure(code, message) {
+  return new RendezvousError(code, message)
+}
+
+function asError(error, code = "network") {
+  return error instanceof RendezvousError ? error : new RendezvousError(code, error.message, { cause: error })
+}
+
+/** @returns {boolean} whether the server does not want to do what was asked, and will not want to the next time */
+function isRefusal({ status }) {
+  return status >= 400 && status < 500 && status !== 429
 }
 
 /** Call what the page has given. What it throws is reported as the browser reports errors, and stops nothing here. */
@@ -174,6 +207,12 @@ class Environment {
   }
 }
 
+function withResolvers() {
+  const made = {}
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }))
+  return made
+}
+
 function sessionStorageOrNull() {
   try {
     return globalThis.sessionStorage ?? null
@@ -187,6 +226,62 @@ function randomId() {
   return Array.from(globalThis.crypto.getRandomValues(new Uint8Array(16)), byte =>
     byte.toString(16).padStart(2, "0")
   ).join("")
+}
+
+// --- What others send ------------------------------------------------------------------------------------------------
+
+/** @returns {any} the object of a JSON text, or null if it is none */
+function parsed(text) {
+  try {
+    const value = JSON.parse(text)
+    return typeof value === "object" ? value : null
+  } catch {
+    return null
+  }
+}
+
+function isText(value) {
+  return typeof value === "string" && value !== ""
+}
+
+function listOf(value) {
+  return Array.isArray(value) ? value : []
+}
+
+/** @returns {boolean} whether the server has sent an offer */
+function isOffer(value) {
+  return isText(value?.id) && isText(value.peerId) && isText(value.sdp)
+}
+
+/** @returns {boolean} whether a browser takes it: one that makes no sense would keep it from making connections */
+function isIceServer(value) {
+  const { urls, username, credential } = value ?? {}
+  const isKnown = isText(username) && isText(credential)
+  const isGood = url => isText(url) && (/^stuns?:/i.test(url) || (isKnown && /^turns?:/i.test(url)))
+  return [urls].flat().length > 0 && [urls].flat().every(isGood)
+}
+
+/** @returns {RTCIceCandidateInit | null} what a peer has sent, if it is a candidate of bounded length */
+function candidateOf(value) {
+  const { candidate, sdpMid = null, sdpMLineIndex = null, usernameFragment = null } = value ?? {}
+  const found = { candidate, sdpMid, sdpMLineIndex, usernameFragment }
+  return typeof candidate === "string" && JSON.stringify(found).length <= LONGEST_CANDIDATE ? found : null
+}
+
+/** @returns {string} a name that another page has sent: a text of bounded length, or nothing */
+function nameOf(value) {
+  // A character takes up to two units of a text.
+  return typeof value === "string" ? [...value.slice(0, 2 * NAME_CHARS)].slice(0, NAME_CHARS).join("") : ""
+}
+
+/** @returns {string} what tells one RTCPeerConnection from another: a page that was reloaded has another one */
+function fingerprintOf(sdp) {
+  return /^a=fingerprint:(.*)$/m.exec(sdp ?? "")?.[1].trim() ?? ""
+}
+
+/** @returns {string} what tells the candidates before a restart of ICE from those after it */
+function ufragOf(sdp) {
+  return /^a=ice-ufrag:(.*)$/m.exec(sdp)?.[1].trim() ?? ""
 }
 
 // --- Requests, identity, ICE servers ---------------------------------------------------------------------------------
@@ -224,7 +319,7 @@ class Http {
   async #object(response, check = () => true) {
     const body = parsed(await textOf(response))
     if (body && check(body)) return body
-    throw new RendezvousError("network", `The server ${this.server.host} answered something that makes no sense.`)
+    throw failure("network", `The server ${this.server.host} answered something that makes no sense.`)
   }
 
   /** @returns {Promise<any>} what `options.read` makes of the answer, in time; the Response without it */
@@ -290,14 +385,6 @@ async function refusal(response, host) {
 /** @returns {RendezvousError} of `code` and `error` that the server has sent */
 function refused({ code, error }, otherwise, more) {
   return new RendezvousError(isText(code) ? code : "network", isText(error) ? error : otherwise, more)
-}
-
-function isText(value) {
-  return typeof value === "string" && value !== ""
-}
-
-function asError(error, code = "network") {
-  return error instanceof RendezvousError ? error : new RendezvousError(code, error.message, { cause: error })
 }
 
 /**
@@ -425,14 +512,6 @@ class IceServers {
   }
 }
 
-/** @returns {boolean} whether a browser takes it: one that makes no sense would keep it from making connections */
-function isIceServer(value) {
-  const { urls, username, credential } = value ?? {}
-  const isKnown = isText(username) && isText(credential)
-  const isGood = url => isText(url) && (/^stuns?:/i.test(url) || (isKnown && /^turns?:/i.test(url)))
-  return [urls].flat().length > 0 && [urls].flat().every(isGood)
-}
-
 // --- Events of the server --------------------------------------------------------------------------------------------
 
 /**
@@ -545,7 +624,7 @@ class StreamCarrier {
     this.#feed = feed
     this.#sink = sink
     this.#expect(REQUEST_TIMEOUT)
-    const ended = new RendezvousError("network", "The event stream of the server has ended.")
+    const ended = failure("network", "The event stream of the server has ended.")
     this.#run().then(
       () => this.#closed(ended, !this.#isOpen),
       error => this.#closed(asError(error), error.isUnfit === true)
@@ -567,7 +646,7 @@ class StreamCarrier {
     const { environment } = this.#feed
     environment.clearTimeout(this.#timer)
     this.#timer = environment.setTimeout(() => {
-      this.#closed(new RendezvousError("timeout", "The event stream of the server is silent."), !this.#isOpen)
+      this.#closed(failure("timeout", "The event stream of the server is silent."), !this.#isOpen)
     }, patience)
   }
 
@@ -582,7 +661,7 @@ class StreamCarrier {
     const headers = { Accept: "text/event-stream" }
     const response = await this.#feed.http.send("GET", eventsPath(this.#feed), { headers, signal: this.#abort.signal })
     if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
-      throw Object.assign(new RendezvousError("network", "The server sends no event stream."), { isUnfit: true })
+      throw Object.assign(failure("network", "The server sends no event stream."), { isUnfit: true })
     }
     const reader = response.body.getReader()
     try {
@@ -627,7 +706,7 @@ class EventLines {
     this.#rest = lines.pop()
     for (const line of lines) this.#line(line.replace(/\r$/, ""))
     if (this.#rest.length + this.#size > LONGEST_EVENT) {
-      throw new RendezvousError("network", "The server sends an event that is too long.")
+      throw failure("network", "The server sends an event that is too long.")
     }
   }
 
@@ -769,25 +848,6 @@ class Pauses {
     const isHasty = !isNew && this.#environment.now() - this.#asked < HASTY
     this.#hasty = isHasty ? this.#hasty + 1 : 0
     await this.#environment.sleep(isHasty ? this.#environment.backoff(this.#hasty, 250, HASTY_PAUSE) : POLL_PAUSE)
-  }
-}
-
-/** @returns {boolean} whether the server does not want to do what was asked, and will not want to the next time */
-function isRefusal({ status }) {
-  return status >= 400 && status < 500 && status !== 429
-}
-
-function listOf(value) {
-  return Array.isArray(value) ? value : []
-}
-
-/** @returns {any} the object of a JSON text, or null if it is none */
-function parsed(text) {
-  try {
-    const value = JSON.parse(text)
-    return typeof value === "object" ? value : null
-  } catch {
-    return null
   }
 }
 
@@ -979,13 +1039,7 @@ class Feed {
   }
 }
 
-function withResolvers() {
-  const made = {}
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }))
-  return made
-}
-
-// --- Why there is no path, and which one there is --------------------------------------------------------------------
+// --- Paths: which one there is, or why there is none -----------------------------------------------------------------
 
 /** @returns {object} the fields of a candidate (RFC 8839, section 5.1) that say something about its network */
 function fieldsOf(init) {
@@ -1031,9 +1085,9 @@ function isLocal(address) {
 /**
  * Say why ICE has found no path. Browsers say only that there is none.
  *
- * @param {RTCIceCandidateInit[]} local all candidates of this page
- * @param {RTCIceCandidateInit[]} remote all candidates of the peer
- * @param {RTCIceServer[]} iceServers
+ * @param {readonly RTCIceCandidateInit[]} local all candidates of this page
+ * @param {readonly RTCIceCandidateInit[]} remote all candidates of the peer
+ * @param {readonly RTCIceServer[]} iceServers
  * @returns {{code: string, message: string}} code: as for attempts (docs/protocol/connect), or "no-path"
  */
 function explain(local, remote, iceServers) {
@@ -1105,22 +1159,8 @@ function networkPart(address) {
 
 // --- One connection --------------------------------------------------------------------------------------------------
 
-/** @returns {string} what tells one RTCPeerConnection from another: a page that was reloaded has another one */
-function fingerprintOf(sdp) {
-  return /^a=fingerprint:(.*)$/m.exec(sdp ?? "")?.[1].trim() ?? ""
-}
-
-/** @returns {string} what tells the candidates before a restart of ICE from those after it */
-function ufragOf(sdp) {
-  return /^a=ice-ufrag:(.*)$/m.exec(sdp)?.[1].trim() ?? ""
-}
-
-/** @returns {RTCIceCandidateInit | null} what a peer has sent, if it is a candidate of bounded length */
-function candidateOf(value) {
-  const { candidate, sdpMid = null, sdpMLineIndex = null, usernameFragment = null } = value ?? {}
-  const found = { candidate, sdpMid, sdpMLineIndex, usernameFragment }
-  return typeof candidate === "string" && JSON.stringify(found).length <= LONGEST_CANDIDATE ? found : null
-}
+/** Why a peer that is alive, but takes nothing, is given up. */
+const NOT_READ = "The peer does not read what it is sent."
 
 /**
  * One RTCPeerConnection with its negotiation ("perfect negotiation": WebRTC, section 10.7) and two data channels.
@@ -1233,7 +1273,7 @@ class Link {
     const isGood = ["offer", "answer"].includes(type) && typeof sdp === "string" && sdp.length <= LONGEST_SDP
     if (!isGood) return Promise.resolve()
     if (this.#waiting >= DESCRIPTIONS) {
-      this.close(gone("flood", "The peer negotiates more than this page can follow."))
+      this.close(failure("flood", "The peer negotiates more than this page can follow."))
       return Promise.resolve()
     }
     const ufrag = ufragOf(sdp)
@@ -1369,13 +1409,13 @@ class Link {
       this.#heard = this.#environment.now()
       if (!this.isClosed) this.#hooks.frame(event.data)
     }
-    control.onclose = data.onclose = () => this.close(gone("dead", "The connection to the peer has closed."))
+    control.onclose = data.onclose = () => this.close(failure("dead", "The connection to the peer has closed."))
   }
 
   #say(message) {
     if (this.#control?.readyState !== "open") return
     // A peer that asks for answers and does not read them would fill the memory.
-    if (this.#control.bufferedAmount > HIGH_WATER) return this.close(gone("dead", NOT_READ))
+    if (this.#control.bufferedAmount > HIGH_WATER) return this.close(failure("dead", NOT_READ))
     try {
       this.#control.send(JSON.stringify(message))
     } catch {
@@ -1397,7 +1437,7 @@ class Link {
     } else if (message.candidate) {
       void this.candidate(message.candidate)
     } else if (message.bye) {
-      this.close(gone("left", "The page was closed, or has ended the connection."))
+      this.close(failure("left", "The page was closed, or has ended the connection."))
     }
   }
 
@@ -1427,7 +1467,7 @@ class Link {
     this.#lastTick = now
     const silence = now - this.#heard
     if (silence >= GONE_AFTER) {
-      return this.close(gone("dead", `The peer has not answered for ${Math.round(silence / 1000)} s.`))
+      return this.close(failure("dead", `The peer has not answered for ${Math.round(silence / 1000)} s.`))
     }
     if (silence >= RESTART_AFTER && !this.#hasRestarted && this.#signal.canRestart) {
       // Its network, or ours, may have changed; then the link to the server has broken, too.
@@ -1480,15 +1520,16 @@ class Link {
 
   #noAnswer() {
     const time = `${Math.round(this.#signal.patience / 1000)} s`
-    this.close(gone("no-answer", `The peer did not answer within ${time}: it may be gone, or does not accept this page.`))
+    const message = `The peer did not answer within ${time}: it may be gone, or does not accept this page.`
+    this.close(failure("no-answer", message))
   }
 
   #noPath() {
     if (this.connection.connectionState === "connected") {
-      return this.close(gone("no-answer", "The peer is there, but does not speak the protocol of this page."))
+      return this.close(failure("no-answer", "The peer is there, but does not speak the protocol of this page."))
     }
     const { code, message } = explain(this.#local, this.#remote, this.iceServers)
-    this.close(gone(code, message))
+    this.close(failure(code, message))
   }
 
   #arrived(track, streams) {
@@ -1497,19 +1538,6 @@ class Link {
       stream.onremovetrack = () => stream.getTracks().length || this.#hooks.streamEnd(stream)
     }
   }
-}
-
-function gone(code, message) {
-  return new RendezvousError(code, message)
-}
-
-/** Why a peer that is alive, but takes nothing, is given up. */
-const NOT_READ = "The peer does not read what it is sent."
-
-/** @returns {string} a name that another page has sent: a text of bounded length, or nothing */
-function nameOf(value) {
-  // A character takes up to two units of a text.
-  return typeof value === "string" ? [...value.slice(0, 2 * NAME_CHARS)].slice(0, NAME_CHARS).join("") : ""
 }
 
 // --- Messages and files ----------------------------------------------------------------------------------------------
@@ -1562,7 +1590,7 @@ class Transfers {
     }
     const whole = bytes ?? new TextEncoder().encode(JSON.stringify(data))
     if (whole.length > LONGEST_MESSAGE) {
-      throw new RendezvousError("too-long", `A message may have ${LONGEST_MESSAGE >> 20} MiB; send it as a file.`)
+      throw failure("too-long", `A message may have ${LONGEST_MESSAGE >> 20} MiB; send it as a file.`)
     }
     const id = this.#nextId++
     await this.#frame(JSON.stringify({ id, kind: bytes ? "bytes" : "json", size: whole.length }))
@@ -1640,7 +1668,7 @@ class Transfers {
       if (this.#ended || !this.#waiting.size) return
       if (this.#written - this.#channel.bufferedAmount > taken) this.#watch()
       else if (left > 1) this.#watch(left - 1)
-      else this.#link.close(gone("dead", NOT_READ))
+      else this.#link.close(failure("dead", NOT_READ))
     }, UNREAD_INTERVAL)
   }
 
@@ -1652,7 +1680,7 @@ class Transfers {
 
   #tell(message) {
     // What a peer makes this side say must not fill the memory.
-    if (this.#channel.bufferedAmount > 4 * HIGH_WATER) return this.#link.close(gone("dead", NOT_READ))
+    if (this.#channel.bufferedAmount > 4 * HIGH_WATER) return this.#link.close(failure("dead", NOT_READ))
     try {
       this.#put(JSON.stringify(message))
     } catch {
@@ -1674,11 +1702,11 @@ class Transfers {
   #refused(id) {
     const transfer = this.#sent.get(id)
     this.#sent.delete(id)
-    transfer?.reject(new RendezvousError("refused", "The peer does not want the file."))
+    transfer?.reject(failure("refused", "The peer does not want the file."))
   }
 
   #cancelled(id) {
-    this.#incoming.get(id)?.fail(new RendezvousError("cancelled", "The peer has given up sending the file."))
+    this.#incoming.get(id)?.fail(failure("cancelled", "The peer has given up sending the file."))
     this.#incoming.delete(id)
   }
 
@@ -1783,7 +1811,7 @@ class IncomingFile {
       onprogress: null,
       cancel: () => {
         refuse()
-        this.fail(new RendezvousError("cancelled", "The file was refused."))
+        this.fail(failure("cancelled", "The file was refused."))
       }
     }
   }
@@ -1887,7 +1915,7 @@ class Peer {
   }
 
   close() {
-    this.#link.close(gone("closed", "The connection was closed on this side."))
+    this.#link.close(failure("closed", "The connection was closed on this side."))
   }
 
   #hold(data) {
@@ -1895,7 +1923,7 @@ class Peer {
     // A frame takes memory of its own, however short it is.
     this.#heldSize += (data.length ?? data.byteLength) + 100
     if (this.#heldSize > LONGEST_HELD) {
-      this.#link.close(gone("flood", "The peer sends more than this page can hold."))
+      this.#link.close(failure("flood", "The peer sends more than this page can hold."))
     }
   }
 
@@ -1919,6 +1947,8 @@ class Peer {
     return this.#outer(event, value, this) || isWanted
   }
 }
+
+// --- Connections through offers --------------------------------------------------------------------------------------
 
 /** Descriptions and candidates through an offer of the server, or through several of them, one after the other. */
 class OfferSignal {
@@ -2098,7 +2128,7 @@ class Mesh {
     const isSame = entry && (!entry.link.fingerprint || entry.link.fingerprint === fingerprintOf(sdp))
     if (isSame) return void entry.link.description({ type: "offer", sdp }, id)
     // The page of the peer was reloaded: what was connected to the earlier one is of no use.
-    entry?.link.close(gone("dead", "The peer has loaded its page again."))
+    entry?.link.close(failure("dead", "The peer has loaded its page again."))
     if (!this.#hooks.accepts(peerId) || this.#entries.size >= MAX_PEERS) return
     const iceServers = await this.#client.iceServers.get()
     if (this.#isEnded) return
@@ -2176,6 +2206,8 @@ class Mesh {
   }
 }
 
+// --- Rooms -----------------------------------------------------------------------------------------------------------
+
 /** What stands in place of a description in the offer that shows a page in a room. */
 const PRESENCE = "rendezvous-room/1"
 
@@ -2201,6 +2233,7 @@ class Room {
     this.#client = client
     this.topic = topic
     this.name = name
+    /** @type {"connected" | "reconnecting" | "closed"} */
     this.state = "reconnecting"
     this.peers = new Map()
     this.#offerId = client.environment.randomId()
@@ -2283,10 +2316,10 @@ class Room {
   leave() {
     if (this.state === "closed") return
     this.#setState("closed")
-    this.#ready.reject(gone("closed", "This page has left the room."))
+    this.#ready.reject(failure("closed", "This page has left the room."))
     this.#client.environment.clearTimeout(this.#timer)
     this.#forget()
-    this.#mesh.end(gone("closed", "This page has left the room."))
+    this.#mesh.end(failure("closed", "This page has left the room."))
     if (this.#isPublished) void this.#withdraw()
     for (const stop of this.#stops) stop()
   }
@@ -2339,7 +2372,7 @@ class Room {
   /** The page goes. */
   hide() {
     this.offline()
-    this.#mesh.clear(gone("closed", "The page was closed."))
+    this.#mesh.clear(failure("closed", "The page was closed."))
     void this.#withdraw()
   }
 
@@ -2403,8 +2436,9 @@ class Room {
 
   #appeared({ id, peerId, sdp, info }) {
     if (sdp !== PRESENCE || peerId === this.id || this.state === "closed") return
-    const unknown = { id: peerId, name: "", offers: new Set(), tries: 0, timer: null, isLeftOut: false }
+    const unknown = { id: peerId, name: "", offers: new Set(), tries: 0, openedAt: 0, timer: null, isLeftOut: false }
     const known = this.#known.get(peerId) ?? unknown
+    if (known === unknown && this.#known.size >= MAX_KNOWN) return
     known.name = nameOf(info)
     // A page that was reloaded is another one: what has failed before says nothing.
     if (!known.offers.has(id)) known.tries = 0
@@ -2441,7 +2475,7 @@ class Room {
   #opened(peer) {
     this.peers.set(peer.id, peer)
     const known = this.#known.get(peer.id)
-    if (known) known.tries = 0
+    if (known) known.openedAt = this.#client.environment.now()
     this.#emit("join", peer)
   }
 
@@ -2457,6 +2491,8 @@ class Room {
     const known = this.#known.get(peer.id)
     // One that does not know the secret of the room is not of this room.
     if (!known || this.state === "closed" || error.code === "wrong-secret") return
+    // One that closes each connection at once must not keep this page busy.
+    if (wasOpen && this.#client.environment.now() - known.openedAt >= STEADY) known.tries = 0
     known.tries++
     this.#plan(known)
   }
@@ -2471,7 +2507,7 @@ class Room {
     if (to === undefined || to === null) return [...this.peers.values()]
     return (Array.isArray(to) ? to : [to]).map(one => {
       const peer = this.peers.get(typeof one === "string" ? one : one.id)
-      if (!peer) throw new RendezvousError("left", "There is no connection to this peer.")
+      if (!peer) throw failure("left", "There is no connection to this peer.")
       return peer
     })
   }
@@ -2480,6 +2516,8 @@ class Room {
     return [...this.#streams].filter(([, some]) => some === null || some.has(peerId)).map(([stream]) => stream)
   }
 }
+
+// --- Connections by peer id ------------------------------------------------------------------------------------------
 
 /** Connections by peer id, without a room. */
 class Direct {
@@ -2513,15 +2551,15 @@ class Direct {
     this.#start(name)
     const asked = withResolvers()
     if (this.#waiting.has(peerId) || this.#mesh.has(peerId)) {
-      throw new RendezvousError("conflict", "There is a connection to this peer already.")
+      throw failure("conflict", "There is a connection to this peer already.")
     }
     asked.promise.catch(() => {})
     this.#waiting.set(peerId, asked)
     try {
       await this.#client.feed.opened()
-      if (peerId === this.#client.id) throw new RendezvousError("conflict", "A page cannot connect to itself.")
+      if (peerId === this.#client.id) throw failure("conflict", "A page cannot connect to itself.")
       if (!(await this.#mesh.dial(peerId, ""))) {
-        throw new RendezvousError("too-many", "This page offers as many connections as it can.")
+        throw failure("too-many", "This page offers as many connections as it can.")
       }
       return await asked.promise
     } finally {
@@ -2556,7 +2594,7 @@ class Direct {
 
   #stopIfIdle() {
     if (!this.#mesh || this.#callbacks.size || this.#waiting.size || this.#open.size) return
-    this.#mesh.end(gone("closed", "This page accepts no connections any more."))
+    this.#mesh.end(failure("closed", "This page accepts no connections any more."))
     this.#mesh = null
     for (const release of this.#releases.splice(0)) release()
   }
@@ -2578,12 +2616,12 @@ class Direct {
   }
 
   hide() {
-    this.#mesh?.clear(gone("closed", "The page was closed."))
+    this.#mesh?.clear(failure("closed", "The page was closed."))
   }
 
   leave() {
     this.#callbacks.clear()
-    this.refused(gone("closed", "This page has closed all connections."))
+    this.refused(failure("closed", "This page has closed all connections."))
     this.hide()
     this.#stopIfIdle()
   }
@@ -2737,7 +2775,7 @@ class Client {
   async join(topic, options = {}) {
     this.#check(options)
     if (typeof topic !== "string" || topic === "" || [...topic].length > 200) {
-      throw new RendezvousError("too-long", "The name of a room has 1 to 200 characters.")
+      throw failure("too-long", "The name of a room has 1 to 200 characters.")
     }
     return await new Room(this, topic, options).begin()
   }
@@ -2789,7 +2827,7 @@ class Client {
     session.opened.catch(error => opened.reject(error))
     session.link.begin([])
     session.peer.id = await opened.promise
-    const close = () => session.link.close(gone("closed", "The session was closed."))
+    const close = () => session.link.close(failure("closed", "The session was closed."))
     return { code: session.peer.id, peer: session.opened, close }
   }
 
@@ -2811,7 +2849,7 @@ class Client {
 
   /** Leave all rooms, close all connections, and end the stream of events. */
   close() {
-    const error = gone("closed", "This page has closed all connections.")
+    const error = failure("closed", "This page has closed all connections.")
     for (const user of [...this.#users]) user.leave()
     for (const link of [...this.#sessions]) link.close(error)
     for (const [name, callback] of this.#page) this.environment.page.removeEventListener?.(name, callback)
@@ -2847,10 +2885,10 @@ class Client {
   #check({ name = "", secret = "" }) {
     for (const text of [name, secret]) {
       if (typeof text === "string" && [...text].length <= NAME_CHARS) continue
-      throw new RendezvousError("too-long", `A name and a secret have up to ${NAME_CHARS} characters.`)
+      throw failure("too-long", `A name and a secret have up to ${NAME_CHARS} characters.`)
     }
     if (!this.environment.RTCPeerConnection) {
-      throw new RendezvousError("unsupported", "This browser has no WebRTC, or it is turned off.")
+      throw failure("unsupported", "This browser has no WebRTC, or it is turned off.")
     }
   }
 
@@ -2860,7 +2898,7 @@ class Client {
   add(user) {
     const rooms = this.#users.size - this.#users.has(this.#direct)
     if (user !== this.#direct && rooms >= MAX_ROOMS) {
-      throw new RendezvousError("too-many", `A page can be in ${MAX_ROOMS} rooms at one time.`)
+      throw failure("too-many", `A page can be in ${MAX_ROOMS} rooms at one time.`)
     }
     this.#users.add(user)
     if (this.id) this.#watchInboxes(user)
@@ -2880,7 +2918,7 @@ class Client {
    * @returns {() => void} ends it
    */
   watch(topic, watcher) {
-    if (this.#watchers.has(topic)) throw new RendezvousError("conflict", "This page is in this room already.")
+    if (this.#watchers.has(topic)) throw failure("conflict", "This page is in this room already.")
     const watched = { ...watcher, changes: null, isListed: false, isStale: false, tries: 0 }
     this.#watchers.set(topic, watched)
     this.feed.watch(topic)
@@ -2907,7 +2945,7 @@ class Client {
     void this.iceServers.get()
     for (const stops of this.#inboxes.values()) for (const stop of stops) stop()
     for (const user of this.#users) {
-      if (isRenewed) user.restart(gone("closed", "The server has given this page another identity."))
+      if (isRenewed) user.restart(failure("closed", "The server has given this page another identity."))
       this.#watchInboxes(user)
     }
   }
@@ -2951,14 +2989,14 @@ class Client {
     if (!exchange?.isOwner) return
     const { link, peerId } = exchange.signal
     if (answererId === peerId) void link.description({ type: "answer", sdp })
-    else link.close(gone("no-answer", "Another page has answered in the place of the peer."))
+    else link.close(failure("no-answer", "Another page has answered in the place of the peer."))
   }
 
   #ended(exchange) {
     if (!exchange) return
     const { link } = exchange.signal
     this.exchanges.delete(exchange.id)
-    if (!exchange.isOwner && !link.isOpen) link.close(gone("no-answer", "The peer has given up the connection."))
+    if (!exchange.isOwner && !link.isOpen) link.close(failure("no-answer", "The peer has given up the connection."))
   }
 
   /** Read all offers of a topic. What changes meanwhile takes effect afterwards. */
@@ -3023,21 +3061,16 @@ class Client {
 
   #hidden() {
     for (const user of this.#users) user.hide()
-    for (const link of [...this.#sessions]) link.close(gone("closed", "The page was closed."))
+    for (const link of [...this.#sessions]) link.close(failure("closed", "The page was closed."))
     this.#identity.keep()
     this.feed.stop()
   }
 
   #shown() {
     this.#identity.resume()
-    for (const user of this.#users) user.restart(gone("closed", "The page was away."))
+    for (const user of this.#users) user.restart(failure("closed", "The page was away."))
     this.feed.hurry()
   }
-}
-
-/** @returns {boolean} whether the server has sent an offer */
-function isOffer(value) {
-  return isText(value?.id) && isText(value.peerId) && isText(value.sdp)
 }
 
 /** Clients by the URL of their server: all that one page does there has one identity and one stream of events. */
