@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent / "js"
 STATIC = Path(__file__).parents[1] / "rendezvous" / "web" / "static"
 
 #: Seconds that all tests of one kind may take on a slow machine.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 NODE = shutil.which("node")
 

@@ -115,8 +115,8 @@ test("a stream that ends at once is not opened in a hurry, and without a byte gi
       return new Response(text, { headers: { "Content-Type": "text/event-stream" } })
     }
     const room = await world.wait(world.page({ WebSocket: null }).client.join("chess"), 60_000)
-    await world.clock.advance(600_000)
-    assert.ok(opened < 60, `${opened}`)
+    await world.clock.advance(200_000)
+    assert.ok(opened < 25, `${opened}`)
     if (!text) assert.equal(room.state, "connected")
   }
 })
@@ -272,8 +272,8 @@ test("long polls that are answered at once, with nothing, become rare", async ()
     return noEvents(method, path)
   }
   const before = world.server.requests.length
-  await world.clock.advance(600_000)
-  assert.ok(world.server.requests.length - before < 400, `${world.server.requests.length - before}`)
+  await world.clock.advance(200_000)
+  assert.ok(world.server.requests.length - before < 150, `${world.server.requests.length - before}`)
 })
 
 test("long polls that are answered with errors or nonsense say that the server is away", async () => {
@@ -284,9 +284,9 @@ test("long polls that are answered with errors or nonsense say that the server i
     const room = await world.wait(page.client.join("chess"), 60_000)
     world.server.intercept = answering("*", given)
     const before = world.server.requests.length
-    await world.clock.advance(180_000)
+    await world.clock.advance(60_000)
     assert.equal(room.state, "reconnecting")
-    assert.ok(world.server.requests.length - before < 300, `${world.server.requests.length - before}`)
+    assert.ok(world.server.requests.length - before < 150, `${world.server.requests.length - before}`)
     world.server.intercept = answering("GET events", html)
     await world.clock.until(() => room.state === "connected", 120_000)
   }

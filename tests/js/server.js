@@ -33,7 +33,7 @@ export class Server {
     let made = answer()
     const end = this.clock.now() + wait * 1000
     while (made.isEmpty && this.clock.now() < end && !signal?.aborted) {
-      await new Promise(resolve => this.clock.setTimeout(resolve, 20))
+      await new Promise(resolve => this.clock.setTimeout(resolve, 100))
       made = answer()
     }
     if (signal?.aborted) throw new DOMException("aborted", "AbortError")
