@@ -129,10 +129,10 @@ class Notifier:
             raise Unavailable("The server is stopping.")
         if most is not None and len(self._by_key.get(key, ())) >= most:
             self.refused += 1
-            raise TooMany(f"At most {most} requests may wait for the same thing at a time.")
+            raise TooMany(f"At most {most} event streams and waiting requests may be open at a time: close one.")
         if len(self._open) >= self.max_waiting:
             self.refused += 1
-            raise Full("The server holds as many waiting requests as it can.", code="too-many-waiting")
+            raise Full("The server has as many event streams and waiting requests as it can.", code="too-many-waiting")
         subscription = Subscription(self, key)
         self._open[subscription] = None
         self.enter(key, subscription)
