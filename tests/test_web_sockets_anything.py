@@ -102,8 +102,9 @@ class AnythingTests(SynchronousTestCase):
             mallory.send(data)
         self.server.reactor.advance(2)
         self.check()
-        closing = mallory.transport.value().rfind(b"\x88") > 0
-        self.assertTrue(handshake.status == 101 and (mallory.closed or not closing or mallory.transport.disconnected))
+        is_closed = mallory.closed or mallory.transport.disconnected
+        handshake.read()
+        self.assertEqual((handshake.status, is_closed), (101, handshake.close_code is not None))
         mallory.lose()
         self.server.reactor.advance(5)
         self.assertEqual(len(self.server.rendezvous._sockets.sockets), 4)

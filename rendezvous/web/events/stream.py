@@ -1,8 +1,8 @@
 """
 What one event stream reads, whatever carries it: the events of a client, and what changes in topics that it watches.
 
-:class:`EventStream` reads and waits; a :class:`Writer` is its connection. What a client does not read
-stays in the store, whose logs are bounded, and not here.
+:class:`EventStream` reads and waits; a :class:`Writer` is its connection. What a client does not read stays in the
+store, whose logs are bounded, and not here.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from rendezvous.web.waiting import fires_within
 
 __all__ = ["KEEP_ALIVE", "EventStream", "EventStreams", "Item", "Writer"]
 
-#: Seconds of silence after which something is sent, so that no proxy takes the stream for dead.
+#: Seconds of silence after which something is sent, so that no proxy closes the stream because it is idle.
 KEEP_ALIVE = 15.0
 
-#: Streams that watch topics and that are woken in one turn of the reactor: some 5 ms.
-WOKEN = 50
+#: Streams that watch topics and that read in one turn of the reactor: some 5 ms.
+READING = 50
 
 
 @attrs.frozen
@@ -94,7 +94,7 @@ class EventStreams:
         self.store = store
         self.clock = clock
         self.ahead = ahead_of(clock)
-        self.turns = Turns(clock, WOKEN)
+        self.turns = Turns(clock, READING)
         self._quotas = quotas
 
     @contextmanager
@@ -218,7 +218,7 @@ class EventStream:
     async def _read(self) -> Events:
         store, clock = self._streams.store, self._streams.clock
         if self._watches:
-            # One offer may wake hundreds of them.
+            # One offer may notify hundreds of them.
             await self._streams.turns.take(self._source.subscriber)
         await store.authenticate(self._credential, clock.seconds())
         news = await store.events_since(self._peer, self.cursor, clock.seconds(), self._begins)

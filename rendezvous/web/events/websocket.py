@@ -64,7 +64,6 @@ class EventConversation:
         self._stream: EventStream | None = None
         self._running: Deferred[None] | None = None
         self._later: IDelayedCall | None = None
-        self._has_begun = self._is_over = False
 
     def opened(self, socket: Socket) -> None:
         """Begin, or wait for the credential."""
@@ -82,13 +81,11 @@ class EventConversation:
 
     def received(self, text: str) -> float:
         """Take a message."""
-        if self._is_over:
-            return 1.0
         try:
             found = decode(text)
         except WireError as error:
             return self._refuse(Malformed(str(error)))
-        if not self._has_begun:
+        if self._running is None:
             self._authenticate(found)
         elif isinstance(found, Subscribe):
             return self._watch(found)
@@ -98,7 +95,6 @@ class EventConversation:
 
     def lost(self) -> None:
         """End the stream."""
-        self._is_over = True
         self._stop_later()
         running, self._running = self._running, None
         if running is not None:
@@ -121,11 +117,10 @@ class EventConversation:
             self._begin(credential)
 
     def _begin(self, credential: Credential) -> None:
-        self._has_begun = True
         self._running = running = Deferred.fromCoroutine(self._run(credential))
         running.addErrback(self._failed)
-        if self._is_over:
-            running.cancel()  # The socket was lost meanwhile.
+        if self._socket.writer.is_over:
+            running.cancel()  # The connection was lost meanwhile.
 
     async def _run(self, credential: Credential) -> None:
         store, now = self._streams.store, self._streams.clock.seconds()
@@ -138,16 +133,14 @@ class EventConversation:
     def _failed(self, failure: Any) -> None:
         self._stream = None
         self._running = None
-        if self._is_over and failure.check(CancelledError):
+        if self._socket.writer.is_over and failure.check(CancelledError):
             return
         if failure.check(Stalled):
-            self._is_over = True
             self._socket.abort()
         elif failure.check(RendezvousError):
             self._end(failure.value)
         else:
             self.log.failure("an event stream could not be written", failure)
-            self._is_over = True
             self._socket.close(CloseReason.INTERNAL_ERROR)
 
     def _watch(self, found: Subscribe) -> float:
@@ -167,7 +160,7 @@ class EventConversation:
 
     def _refuse(self, error: RendezvousError) -> float:
         """Say what is wrong with a message. Before the credential has come, that is the end."""
-        if not self._has_begun:
+        if self._running is None:
             self._end(Unauthorized(_NO_CREDENTIAL))
         else:
             self._refusals.note(error, self._socket.source)
@@ -175,7 +168,6 @@ class EventConversation:
         return 1.0
 
     def _end(self, error: RendezvousError) -> None:
-        self._is_over = True
         self._stop_later()
         self._refusals.note(error, self._socket.source)
         self._send("error", _fields(error))
