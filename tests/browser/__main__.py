@@ -19,7 +19,7 @@ __all__ = ["chromium", "main", "run"]
 
 HERE = Path(__file__).parent
 SUFFIX = ".test.js"
-#: Seconds for all tests: twice what they take on two cores that do nothing else.
+#: Seconds for all tests. It only ends those that hang; a busy machine takes minutes.
 SECONDS = 360.0
 #: Seconds that the browsers have to end after that.
 END_SECONDS = 5.0
