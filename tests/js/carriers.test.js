@@ -193,11 +193,47 @@ test("a request that the server refuses for now is sent again, after the time th
   await assert.rejects(world.wait(world.page().client.join("chess")), { code: "full", status: 503, message: "Full." })
 })
 
+test("a room that is joined while the socket opens is watched, too", async () => {
+  const world = new World()
+  const page = world.page()
+  const first = page.client.join("chess")
+  await world.clock.until(() => page.sockets.length === 1)
+  const second = page.client.join("go")
+  await world.wait(Promise.all([first, second]))
+  const [socket] = world.server.sockets
+  assert.deepEqual([...socket.topics].filter(topic => !topic.includes("@")).sort(), ["chess", "go"])
+})
+
+test("a page that leaves while the server is away does not come back to it", async () => {
+  const world = new World()
+  const { room } = await joined(world)
+  world.server.stop()
+  await world.clock.advance(10_000)
+  room.leave()
+  await world.clock.advance(20_000)
+  world.server.start()
+  const asked = world.server.requests.length
+  await world.clock.advance(600_000)
+  assert.equal(world.server.requests.length, asked)
+  assert.equal(world.clock.pending, 0)
+})
+
+test("with a socket the offer of a page is published every 45 minutes", async () => {
+  const world = new World()
+  await joined(world)
+  const published = () => world.server.requests.filter(line => line === "POST offers").length
+  await world.clock.advance(2_600_000)
+  assert.equal(published(), 1)
+  await world.clock.advance(200_000)
+  assert.equal(published(), 2)
+})
+
 test("a request without an answer fails after 15 s", async () => {
   const world = new World()
   world.server.fetch = (url, { signal }) =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(new DOMException("", "AbortError"))))
-  await assert.rejects(world.wait(world.page().client.join("chess")), { code: "timeout" })
+  const message = "The server server.example did not answer in time."
+  await assert.rejects(world.wait(world.page().client.join("chess")), { code: "timeout", message })
   assert.equal(world.clock.now() >= 15_000 && world.clock.now() < 16_000, true)
 })
 

@@ -46,6 +46,17 @@ test("a page that has stopped to listen accepts no more", async () => {
   await assert.rejects(world.wait(world.page().client.connect(stop.id)), { code: "no-answer" })
 })
 
+test("a page that has stopped to listen can listen again", async () => {
+  const world = new World()
+  const { client } = world.page()
+  const stop = await world.wait(client.listen(() => {}))
+  stop()
+  await world.clock.advance(100)
+  const { id } = await world.wait(client.listen(() => {}))
+  const peer = await world.wait(world.page().client.connect(id))
+  assert.equal(peer.id, id)
+})
+
 test("the answer of another page than the one that was asked is not taken", async () => {
   const world = new World()
   const [asker, target, thief] = [world.page(), world.page(), world.page()]

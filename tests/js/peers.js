@@ -80,6 +80,7 @@ class FakeConnection {
   #hasCandidate = false
   #ufrag = 0
   #restart = false
+  #isRestarting = false
   #offered = ""
   #lines = 0
   #carried = true
@@ -129,9 +130,14 @@ class FakeConnection {
 
   async setLocalDescription(description) {
     assert.notEqual(this.signalingState, "closed")
-    if (description?.type === "rollback") return this.#rollback()
+    if (description?.type === "rollback") {
+      this.#rollback()
+      // As browsers do: what was to be offered is still to be offered.
+      return queueMicrotask(() => this.#ask())
+    }
     const type = this.signalingState === "have-remote-offer" ? "answer" : "offer"
-    if (this.#restart && type === "offer") this.#ufrag++
+    this.#isRestarting = this.#restart && type === "offer"
+    if (this.#isRestarting) this.#ufrag++
     this.#restart = false
     // An answer has no more media than its offer, and what both had before.
     const lines = type === "answer" ? this.#lines : Infinity
@@ -245,6 +251,7 @@ class FakeConnection {
     this.localDescription = this.#stable.local
     this.signalingState = "stable"
     this.#isNeeded = true
+    this.#restart ||= this.#isRestarting
   }
 
   #becomeStable() {

@@ -258,6 +258,17 @@ test("a stream without line ends takes bounded memory", async () => {
   }
 })
 
+test("an answer without end is given up", async () => {
+  const world = new World()
+  let sent = 0
+  const pull = controller => void controller.enqueue(new Uint8Array(8_388_608), sent++)
+  const endless = () => new Response(new ReadableStream({ pull }), { headers: { "Content-Type": "application/json" } })
+  world.server.intercept = answering("POST register", endless)
+  const message = "The answer of the server is too long."
+  await assert.rejects(world.wait(world.page().client.join("chess")), { code: "network", message })
+  assert.ok(sent < 14, `${sent}`)
+})
+
 test("long polls that are answered at once, with nothing, become rare", async () => {
   const world = new World()
   const noEvents = answering("GET events", html)

@@ -45,6 +45,8 @@ const PING_INTERVAL = 1000
 /** After so long without a message the paths are checked anew (ICE restart), and after so long the peer is gone. */
 const RESTART_AFTER = 2000
 const GONE_AFTER = 3500
+/** An offer that could not be sent is made again after this pause. */
+const OFFER_PAUSE = 500
 /** A timer that is so late means that this page did not run: the silence of others then proves nothing. */
 const STALLED = 2500
 /** An event stream without a byte for so long is opened again. The server sends a keep-alive every 15 s. */
@@ -311,7 +313,6 @@ class Http {
         if (--left <= 0 || !isBusy) throw asError(error)
         const pause = Math.min(Math.max(error.retryAfter, 1), 10) * 1000
         await this.environment.sleep(pause * (1 + this.environment.random()))
-        if (options.signal?.aborted) throw asError(error)
       }
     }
   }
@@ -366,7 +367,7 @@ async function textOf(response) {
     size += value.length
     if (size > LONGEST_BODY) {
       reader.cancel().catch(() => {})
-      throw new Error("The answer is too long.")
+      throw failure("network", "The answer of the server is too long.")
     }
     text += decoder.decode(value, { stream: true })
   }
@@ -1198,6 +1199,7 @@ class Link {
   #ticks = 0
   #hasRestarted = false
   #isDeferred = false
+  #isPausing = false
   #viaControl = false
   #local = []
   #remote = []
@@ -1351,7 +1353,7 @@ class Link {
     if (this.isClosed) return
     // Another negotiation would take the place of the one whose candidates are still on their way.
     this.#isDeferred = !this.isOpen && this.connection.remoteDescription !== null
-    if (this.#isDeferred) return
+    if (this.#isDeferred || this.#isPausing) return
     try {
       this.#isMaking = true
       await this.connection.setLocalDescription()
@@ -1365,13 +1367,22 @@ class Link {
       await sent
     } catch (error) {
       if (!this.isOpen) return this.close(asError(error, "no-path"))
-      // The server cannot be reached now. What was to be offered is offered with the next restart of ICE.
-      this.#hasRestarted = false
-      if (this.connection.signalingState === "have-local-offer") {
-        await this.connection.setLocalDescription({ type: "rollback" }).catch(() => {})
-      }
+      await this.#offerAgain()
     } finally {
       this.#isMaking = false
+    }
+  }
+
+  /** The server cannot be reached now. The offer is taken back, so that one of the peer can be answered. */
+  async #offerAgain() {
+    // A browser asks for a negotiation at once when an offer was taken back.
+    this.#isPausing = true
+    this.#environment.setTimeout(() => {
+      this.#isPausing = false
+      if (this.connection.signalingState === "stable") void this.#negotiate()
+    }, OFFER_PAUSE)
+    if (this.connection.signalingState === "have-local-offer") {
+      await this.connection.setLocalDescription({ type: "rollback" }).catch(() => {})
     }
   }
 
@@ -2860,7 +2871,6 @@ class Client {
     await this.#prepare()
     const iceServers = await this.iceServers.get()
     const opened = withResolvers()
-    opened.promise.catch(() => {})
     const settings = {
       iceServers,
       isPolite: signal.code !== null,

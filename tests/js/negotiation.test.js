@@ -1,0 +1,102 @@
+/** What happens between the first offer and the open connection, and when ICE is restarted. */
+
+import assert from "node:assert/strict"
+import { test } from "node:test"
+
+import { names, recorded, World } from "./world.js"
+
+/** Pages whose browsers take their time to make a description. */
+function slow(world, page, milliseconds) {
+  const { RTCPeerConnection } = page.client.environment
+  page.client.environment.RTCPeerConnection = class extends RTCPeerConnection {
+    async setLocalDescription(...given) {
+      await new Promise(resolve => world.clock.setTimeout(resolve, milliseconds))
+      return await super.setLocalDescription(...given)
+    }
+  }
+}
+
+test("candidates that are found before the server has the offer wait for it", async () => {
+  const world = new World()
+  const pages = [world.page(), world.page()]
+  const posted = []
+  const fetch = world.server.fetch
+  for (const { client } of pages) {
+    client.environment.fetch = async (url, request) => {
+      const isOffer = request.method === "POST" && url.endsWith("/offers") && request.body.includes("v=0")
+      if (isOffer) await new Promise(resolve => world.clock.setTimeout(resolve, 1000))
+      const response = await fetch(url, request)
+      if (url.endsWith("/ice-candidates") && request.method === "POST") posted.push(response.status)
+      return response
+    }
+  }
+  const rooms = await world.wait(Promise.all(pages.map(({ client }) => client.join("chess"))))
+  await world.clock.until(() => rooms.every(room => room.peers.size === 1), 9000)
+  assert.ok(posted.length > 0)
+  assert.ok(posted.every(status => status === 200), `${posted}`)
+})
+
+test("a restart of ICE that could not be offered is tried again while there is time", async () => {
+  const world = new World()
+  const [alice, bob] = await world.rooms(2)
+  await world.clock.advance(2000)
+  world.server.isUp = false
+  world.network.breakPaths()
+  await world.clock.until(() => alice.page.connections[0].iceRestarts > 0, 3400)
+  world.server.isUp = true
+  await world.clock.advance(10_000)
+  assert.deepEqual(names(alice.log).concat(names(bob.log)).filter(name => name === "leave"), [])
+})
+
+test("while the server cannot be reached, an offer is made again twice in a second, not more often", async () => {
+  const world = new World()
+  const [alice] = await world.rooms(2)
+  await world.clock.advance(2000)
+  world.server.intercept = method => (method === "POST" ? new Response("{}", { status: 500 }) : undefined)
+  world.network.breakPaths()
+  world.server.requests.length = 0
+  await world.clock.until(() => names(alice.log).includes("leave"))
+  const tried = world.server.requests.filter(line => line === "POST offers").length
+  assert.ok(tried >= 2 && tried <= 2 * 4, `${tried}`)
+})
+
+test("one that leaves while it answers does not answer any more", async () => {
+  const world = new World()
+  const first = await world.wait(world.page().client.join("chess"))
+  const page = world.page()
+  slow(world, page, 500)
+  const room = await world.wait(page.client.join("chess"))
+  await world.clock.until(() => page.connections.length === 1)
+  room.leave()
+  world.server.requests.length = 0
+  await world.clock.advance(5000)
+  assert.deepEqual(world.server.requests.filter(line => line.endsWith("/answer")), [])
+  assert.equal(first.peers.size, 0)
+})
+
+test("one that leaves, or whose page goes, while it connects is not told that this has failed", async () => {
+  for (const go of [room => room.leave(), (_, page) => page.events.dispatchEvent(new Event("pagehide"))]) {
+    const world = new World()
+    world.network.hasPath = false
+    await world.wait(world.page().client.join("chess"))
+    const page = world.page()
+    const room = await world.wait(page.client.join("chess"))
+    const log = recorded(room)
+    await world.clock.until(() => page.connections.length === 1)
+    go(room, page)
+    await world.clock.advance(1000)
+    assert.deepEqual(names(log).filter(name => name === "failed"), [])
+  }
+})
+
+test("a page that does not know the secret of those that it sees is not told that a connection has failed", async () => {
+  const world = new World()
+  await world.wait(world.page().client.join("chess", { secret: "s3cret" }))
+  const page = world.page()
+  const room = await world.wait(page.client.join("chess", { secret: "guess" }))
+  const log = recorded(room)
+  await world.clock.advance(1000)
+  assert.ok(world.server.requests.some(line => line.endsWith("/answer")))
+  assert.equal(page.connections.length, 1)
+  assert.deepEqual(names(log).filter(name => name === "failed"), [])
+})
