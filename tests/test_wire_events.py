@@ -37,8 +37,8 @@ class DecodeTests(SynchronousTestCase):
     def test_what_is_wrong(self) -> None:
         """Is said in a plain sentence."""
         for text, expected in (
-            ("", "A message is a JSON object."),
-            ("[" * 5000, "A message is a JSON object."),
+            ("", "A message is a JSON object with a type."),
+            ("[" * 5000, "A message is a JSON object with a type."),
             ("7", "A message is a JSON object with a type."),
             ('{"type":7}', "A message is a JSON object with a type."),
             ('{"type":"authenticate"}', "credential must be a string."),

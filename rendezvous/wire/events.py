@@ -12,6 +12,7 @@ import attrs
 import orjson
 
 from rendezvous.errors import WireError
+from rendezvous.wire.objects import decode_object
 
 __all__ = ["PONG", "Authenticate", "Ping", "Subscribe", "decode", "message"]
 
@@ -56,13 +57,10 @@ def decode(text: str) -> Authenticate | Subscribe | Ping | None:
     :raises WireError: it is not a JSON object with a type, or a field of it is missing or wrong; which one, in a plain
         sentence.
     """
-    try:
-        found = orjson.loads(text)
-    except ValueError:
-        raise WireError("A message is a JSON object.") from None
-    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+    found = decode_object(text)
+    kind = None if found is None else found.get("type")
+    if found is None or not isinstance(kind, str):
         raise WireError("A message is a JSON object with a type.")
-    kind = found["type"]
     if kind == "authenticate":
         credential = found.get("credential")
         if not isinstance(credential, str):

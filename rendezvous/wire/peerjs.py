@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from rendezvous.core.peerserver import Message
+from rendezvous.wire.objects import decode_object, encode_value
 
 __all__ = ["ID_TAKEN", "LEAVE", "OPEN", "decode", "encode", "error"]
 
@@ -37,11 +38,8 @@ def decode(text: str, source: str) -> Message | str | None:
     :returns: a message for another peer; :data:`LEAVE` for a peer that leaves; ``None`` for all else, such as
         ``HEARTBEAT``, and for a payload that is nested more deeply than it can be written.
     """
-    try:
-        message = orjson.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(message, dict):
+    message = decode_object(text)
+    if message is None:
         return None
     kind, target = message.get("type"), message.get("dst")
     if not isinstance(kind, str) or kind not in _FORWARDED:
@@ -51,10 +49,10 @@ def decode(text: str, source: str) -> Message | str | None:
     if not isinstance(target, str) or not target:
         return None
     payload = message.get("payload")
-    try:
-        return Message(kind, source, target, None if payload is None else orjson.dumps(payload))
-    except orjson.JSONEncodeError:  # It reads 1024 levels, and writes 254.
-        return None
+    if payload is None:
+        return Message(kind, source, target)
+    data = encode_value(payload)
+    return None if data is None else Message(kind, source, target, data)
 
 
 def encode(message: Message) -> bytes:

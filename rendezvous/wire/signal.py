@@ -11,7 +11,8 @@ from enum import Enum
 from typing import Any
 
 import attrs
-import orjson
+
+from rendezvous.wire.objects import decode_object, encode_value
 
 __all__ = ["PONG", "Dialect", "Ping", "Publish", "Subscribe", "decode", "delivered"]
 
@@ -64,11 +65,8 @@ def decode(text: str) -> Subscribe | Publish | Ping | None:
 
     :returns: ``None`` for anything else: both protocols ignore it, and neither has an answer for errors.
     """
-    try:
-        message = orjson.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(message, dict):
+    message = decode_object(text)
+    if message is None:
         return None
     kind, topic = message.get("type"), message.get("topic")
     if kind == "publish" and isinstance(topic, str):
@@ -93,7 +91,4 @@ def delivered(publish: Publish, subscribers: int) -> bytes | None:
         message = {"topic": publish.topic, "payload": publish.message["payload"]}
     else:
         message = {**publish.message, "clients": subscribers}
-    try:
-        return orjson.dumps(message)
-    except orjson.JSONEncodeError:  # It reads 1024 levels, and writes 254.
-        return None
+    return encode_value(message)
