@@ -7,12 +7,23 @@ log once a minute, and a collector of metrics at other times.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 from twisted.logger import Logger
 
-__all__ = ["DROPPED_DATAGRAMS", "MAX_NETWORKS", "REPORT_INTERVAL", "Counters", "Networks", "Report"]
+__all__ = [
+    "DROPPED_DATAGRAMS",
+    "DURATIONS",
+    "MAX_NETWORKS",
+    "REPORT_INTERVAL",
+    "Counters",
+    "Histogram",
+    "Networks",
+    "Report",
+]
 
 DROPPED_DATAGRAMS = "dropped datagrams"
 """The family of what arrived on a UDP port and was dropped; its reasons are in ``docs/protocol/udp.rst``."""
@@ -22,6 +33,10 @@ REPORT_INTERVAL = 60.0
 
 MAX_NETWORKS = 1000
 """Networks that are counted one by one within a report; forged addresses must not fill the memory."""
+
+
+DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""The upper ends of the ranges in which durations are counted, in seconds."""
 
 
 class Networks:
@@ -47,6 +62,30 @@ class Networks:
         return most[0] if most else None
 
 
+class Histogram:
+    """
+    How long something took each time, as counts of ranges.
+
+    For example ``Histogram((0.01, 0.1))`` counts what took up to 0.01 s, up to 0.1 s, and longer.
+
+    :param bounds: the upper ends of the ranges in seconds, ascending; each belongs to its range.
+    :ivar counts: how often each range was met; the last one has no upper end.
+    :ivar sum: all times together, in seconds.
+    """
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one time."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+
 class Counters:
     """
     Counts by family and reason.
@@ -56,22 +95,41 @@ class Counters:
     """
 
     def __init__(self) -> None:
-        self._families: dict[str, Counter[str]] = {}
+        self._families: dict[str, Counter[Any]] = {}
         self._networks: dict[str, Networks] = {}
+        self._durations: dict[str, dict[str, Histogram]] = {}
 
-    def family(self, name: str) -> Counter[str]:
-        """:returns: the counts of a family by reason. Add to them and never take away."""
-        return self._families.setdefault(name, Counter())
+    def family(self, name: str, reasons: Iterable[Hashable] = ()) -> Counter[Any]:
+        """
+        :param reasons: what the reasons may be, where they are a closed set: then each of them is there from the start.
+        :returns: the counts of a family by reason. Add to them and never take away.
+        """
+        counts = self._families.setdefault(name, Counter())
+        for reason in reasons:
+            counts.setdefault(reason, 0)
+        return counts
+
+    def durations(self, name: str, kinds: Iterable[str] = ("",)) -> Mapping[str, Histogram]:
+        """
+        :param kinds: the closed set of what is told apart.
+        :returns: how long each kind of something took.
+        """
+        return self._durations.setdefault(name, {kind: Histogram(DURATIONS) for kind in kinds})
 
     def networks(self, name: str) -> Networks:
         """:returns: where to add the networks that cause a family's events, for those events that have such a cause."""
         return self._networks.setdefault(name, Networks())
 
     def totals(self) -> Mapping[str, Mapping[str, int]]:
-        """:returns: a copy of all counts, by family and reason."""
-        return {
-            name: {str(reason): count for reason, count in counts.items()} for name, counts in self._families.items()
-        }
+        """:returns: a copy of all counts that are not 0, by family and by the text of the reason."""
+        found = {}
+        for name, counts in self._families.items():
+            texts: Counter[str] = Counter()
+            for reason, count in counts.items():
+                if count:
+                    texts[str(reason)] += count
+            found[name] = texts
+        return found
 
 
 class Report:

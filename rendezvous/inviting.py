@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from rendezvous.core.addresses import Address
 from rendezvous.core.attempts.attempt import Facilities, Invite
 from rendezvous.core.attempts.table import Due
+from rendezvous.core.connect import Strategy
 from rendezvous.counters import Counters
 from rendezvous.interfaces import IStore
 
@@ -64,6 +65,7 @@ class Inviting(Service):
         self._clock = clock
         self._sends = sends
         self._ended = counters.family(ATTEMPTS)
+        self._durations = counters.durations(ATTEMPTS, ("", *Strategy))
         self._facilities = facilities
         self._random = random
         self._call: IDelayedCall | None = None
@@ -115,7 +117,9 @@ class Inviting(Service):
             self._look_in(max(PAUSE, due.next - now))
 
     def _send(self, due: Due) -> None:
-        self._ended.update(due.outcomes)
+        for ended in due.ended:
+            self._ended[ended] += 1
+            self._durations[ended.strategy or ""].observe(ended.seconds)
         sends = self._sends
         if sends is None:
             return

@@ -231,7 +231,7 @@ class Rendezvous(MultiService):
         if not isinstance(live, Presence):
             raise StartupError(f"--udp-workers cannot be used with the store {self.settings.store}")
         is_on = partial(self._datagrams.is_on, Protocol.RENDEZVOUS)
-        workers = Workers(count, self._reactor, self.clock, live, self.counters, is_on)
+        workers = Workers(count, self._reactor, self.clock, live, self.counters, self._datagrams.served, is_on)
         workers.setServiceParent(self)
         return workers
 

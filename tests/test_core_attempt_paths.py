@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import attrs
+
 from rendezvous.core.attempts.attempt import AddressCheck, Facilities, Given, Invite, Outcome
-from rendezvous.core.connect import AttemptState, Candidate, CandidateKind, Strategy, Via
+from rendezvous.core.connect import AttemptState, Candidate, CandidateKind, NatMapping, Strategy, Via
 from rendezvous.core.notes import AttemptSide, Removed
 from rendezvous.errors import Conflict, NotFound
 from tests._attempt_case import AT_A, AT_B, NOW, RELAY, SYMMETRIC, SYMMETRIC_B, A, AttemptCase, B, given
@@ -156,7 +160,7 @@ class EndTests(AttemptCase):
 
     def outcomes(self, now: float = NOW) -> dict[str, int]:
         """:returns: what has been counted since the last time."""
-        return dict(self.table.due(now).outcomes)
+        return dict(Counter(map(str, self.table.due(now).ended)))
 
     def test_path_that_works_ends_the_attempt(self) -> None:
         """The first report counts; the other side still sees what it needs."""
@@ -228,6 +232,22 @@ class EndTests(AttemptCase):
         self.assertEqual(self.outcomes(NOW + 1.3), {"endpoint-dependent and endpoint-dependent: symmetric-pair": 1})
         self.attempts.end(B, self.begin(), NOW)
         self.assertEqual(self.outcomes(), {"not accepted: declined": 1})
+
+    def test_what_is_counted(self) -> None:
+        """Both mappings in the order of their names, the strategy of the last round, and the time since the request."""
+        attempt = self.joined()
+        self.observe(A, attempt, *SYMMETRIC)
+        self.observe(B, attempt, AT_B, AT_B)
+        self.table.due(NOW + 2)
+        self.attempts.report(B, attempt, Outcome(ok=True, via=Via.LAN), NOW + 2.5)
+        self.attempts.end(A, self.begin(), NOW + 3)
+        mappings = NatMapping.ENDPOINT_DEPENDENT, NatMapping.ENDPOINT_INDEPENDENT
+        ended = self.table.due(NOW + 3).ended
+        self.assertEqual(
+            [attrs.astuple(each) for each in ended],
+            [(mappings, Strategy.DIRECT, "lan", True, 2.5), (None, None, "declined", False, 3.0)],
+        )
+        self.assertEqual(ended[1], attrs.evolve(ended[1], seconds=1.0))
 
 
 class RestoreTests(AttemptCase):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import fail
@@ -272,12 +271,12 @@ class BusyTests(ServerCase):
             nonlocal asked
             asked += 1
             self.server.reactor.rightNow += 0.01
-            return Due([], now, Counter())
+            return Due([], now, [])
 
         async def fast(now: float) -> Due:
             nonlocal asked
             asked += 1
-            return Due([], now, Counter())
+            return Due([], now, [])
 
         for due, expected in ((slow, 1), (fast, SLICES)):
             self.patch(store, "attempts_due", due)

@@ -8,6 +8,7 @@ import sys
 from collections import Counter, deque
 from typing import Any
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -397,8 +398,11 @@ class SameTests(SynchronousTestCase):
         """Give a script of batches to both."""
         self.patch(together, "FEW", few)
         plain, fast = SmallServer(rate=rate), SmallServer(FastMemoryReactor(), rate=rate)
+        given: list[bytes] = []
+        before = attrs.evolve(plain.shared.served)
         for batch in script:
             datagrams = [(_bytes(kind, plain), source) for kind, source in batch]
+            given += [datagram for datagram, _ in datagrams]
             for datagram, source in datagrams:
                 plain.ports[0].deliver(datagram, source)
             port = fast.ports[0]
@@ -407,6 +411,11 @@ class SameTests(SynchronousTestCase):
         for ours, theirs in zip(fast.ports, plain.ports, strict=True):
             self.assertEqual(Counter(ours.sent), Counter(theirs.sent))
         self.assertEqual(fast.shared.counters.totals(), plain.shared.counters.totals())
+        self.assertEqual(fast.shared.served, plain.shared.served)
+        served = plain.shared.served
+        self.assertEqual(served.received - before.received, sum(len(datagram) for datagram in given))
+        sent = sum(len(datagram) for port in plain.ports for datagram, _ in port.sent)
+        self.assertEqual(served.sent - before.sent, sent)
         found = [list(clients(each.store.tables.presence)) for each in (fast, plain)]
         self.assertEqual(*found)
         self.assertEqual(self.flushLoggedErrors(), [])

@@ -84,13 +84,17 @@ class OneByOne:
 
     def __call__(self, rows: Sequence[int], now: float) -> int:
         """Decide; see :class:`Decide`."""
-        batch, keep_alive, number, handed_over = self._batch, self._protocol.keep_alive, self._protocol.number, 0
+        batch, keep_alive, number = self._batch, self._protocol.keep_alive, self._protocol.number
+        kept = handed_over = 0
         for row in rows:
             if batch.length(row) == KEY_SIZE and keep_alive(batch.datagram(row), batch.source(row), now, number):
                 batch.queue(self._on_time[row])
+                kept += 1
             else:
                 self._hand_over(row)
                 handed_over += 1
+        if kept:
+            self._protocol.count_kept(kept, kept * KEY_SIZE)
         return handed_over
 
 
@@ -360,4 +364,5 @@ def _decide(protocol: RendezvousDatagrams, batch: Batch, hand_over: Callable[[in
         lambda: signed if protocol.is_on(Protocol.RENDEZVOUS) else None,
         protocol,
         lambda: protocol.is_on(Protocol.STUN),
+        protocol.shared.served,
     )

@@ -38,6 +38,7 @@ BYTES_A_TOKEN = 128
 
 _PULSE_REPLIES: Final = {code: pulse.encode_reply(code) for code in PulseCode}
 _ON_TIME: Final = _PULSE_REPLIES[PulseCode.ON_TIME]
+_ON_TIME_SIZE: Final = len(_ON_TIME)
 
 
 def _keep_none_alive(datagram: bytes, addr: Address, now: float, local_port: int) -> bool:
@@ -65,9 +66,10 @@ class RendezvousDatagrams(DatagramProtocol):
     def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
         self.shared = shared
         self._store = shared.store
+        self._served = shared.served
         self.choose()
         self._seconds = shared.clock.seconds
-        self._dropped = shared.counters.family(DROPPED_DATAGRAMS)
+        self._dropped = shared.counters.family(DROPPED_DATAGRAMS, Drop)
         self._limited = shared.counters.networks(DROPPED_DATAGRAMS)
         self._refusals = Refusals(shared.counters)
         self._dialect = dialect
@@ -132,10 +134,13 @@ class RendezvousDatagrams(DatagramProtocol):
         """
         keep_alive, now, number, transport = self.keep_alive, self._seconds(), self.number, self.transport
         write = self.send if transport is None else transport.write
+        kept = received = 0
         for datagram, address in datagrams:
             addr = address[:2]
             try:
                 if keep_alive(datagram, addr, now, number):
+                    kept += 1
+                    received += len(datagram)
                     write(_ON_TIME, addr)
                 else:
                     self._sort(datagram, addr)
@@ -144,6 +149,28 @@ class RendezvousDatagrams(DatagramProtocol):
             except Exception:
                 # The last resort: a fault of ours, which one datagram must not turn into the end of the port.
                 self._log.failure("a datagram could not be handled")
+        if kept:
+            self.count_kept(kept, received)
+
+    def count_kept(self, pulses: int, received: int) -> None:
+        """
+        Count pulses that were answered with 1020 and not seen by :meth:`sort`.
+
+        :param received: bytes of these datagrams.
+        """
+        served = self._served
+        served.on_time += pulses
+        served.received += received
+        served.sent += pulses * _ON_TIME_SIZE
+
+    def count_signed(self, requests: int, sent: int) -> None:
+        """
+        Count signed requests that were answered with others.
+
+        :param sent: bytes of the answers.
+        """
+        self._served.signed += requests
+        self._served.sent += sent
 
     def sort(self, datagram: bytes, addr: Address) -> None:
         """Take a datagram for which :attr:`keep_alive` was asked already, and which it has not taken."""
@@ -153,6 +180,7 @@ class RendezvousDatagrams(DatagramProtocol):
             self._log.failure("a datagram could not be handled")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
+        self._served.received += len(datagram)
         if not self._is_running:
             self.drop(Drop.STORE_UNAVAILABLE)
             return
@@ -175,7 +203,7 @@ class RendezvousDatagrams(DatagramProtocol):
         if len(datagram) == len(key):
             self._ask_presence(key, addr, self._seconds())
         elif self.keep_alive(key, addr, self._seconds(), self.number):
-            self.send(_ON_TIME, addr)
+            self._answer_pulse(PulseCode.ON_TIME, addr)
         elif key in self._store.live:
             self._take_known_key(key, addr)
         else:
@@ -192,10 +220,14 @@ class RendezvousDatagrams(DatagramProtocol):
     def _ask_presence(self, key: bytes, addr: Address, now: float) -> None:
         self.decide(
             self._store.pulse(key, addr, now, self.number),
-            lambda code: self.send(_PULSE_REPLIES[code], addr),
+            lambda code: self._answer_pulse(code, addr),
             # The client pulses again if it gets no reply, and the store may be usable by then. Any code would be wrong.
             lambda error: self.drop(Drop.STORE_UNAVAILABLE),
         )
+
+    def _answer_pulse(self, code: PulseCode, addr: Address) -> None:
+        self._served.pulse(code)
+        self.send(_PULSE_REPLIES[code], addr)
 
     def _take_stun(self, datagram: bytes, addr: Address) -> None:
         if not self.pay(addr):
@@ -204,6 +236,7 @@ class RendezvousDatagrams(DatagramProtocol):
         if reply is None:
             self.drop(Drop.MALFORMED_STUN)
         else:
+            self._served.stun += 1
             self.send(reply, addr)
 
     def _take_tracker(self, datagram: bytes, addr: Address) -> None:
@@ -259,6 +292,7 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def _answer(self, reply: tracker.Message, caller: Source, size: int) -> None:
         """Send the answer to a request of so many bytes, with its multiaddr if the caller has the credit for it."""
+        self._served.tracker += 1
         forms = self._encode(reply)
         if forms is None:
             return
@@ -359,6 +393,8 @@ class RendezvousDatagrams(DatagramProtocol):
             transport.write(datagram, addr)
         except OSError:
             self.drop(Drop.UNSENDABLE)
+        else:
+            self._served.sent += len(datagram)
 
     def send_to(self, datagram: bytes, address: Address) -> None:
         """Send a datagram that answers no request; see :class:`~rendezvous.udp.shared.Socket`."""

@@ -19,7 +19,7 @@ from rendezvous.counters import Counters
 from rendezvous.interfaces import IStore
 from rendezvous.wire import tracker
 
-__all__ = ["PORT_NUMBERS", "Attempts", "Datagrams", "Drop", "Socket"]
+__all__ = ["PORT_NUMBERS", "Attempts", "Datagrams", "Drop", "Served", "Socket"]
 
 #: Numbers that ports may have.
 PORT_NUMBERS = 65536
@@ -44,6 +44,40 @@ class Drop(StrEnum):
     UNSENDABLE = "unsendable"
     UNRECEIVABLE = "receive error"
     NOT_HANDED_OVER = "not handed over"
+
+
+@attrs.define
+class Served:
+    """
+    The datagrams that were answered since the process started. What is dropped is counted by :class:`Drop`.
+
+    :ivar on_time: pulses that were answered with 1020.
+    :ivar verify: pulses that were answered with 1050.
+    :ivar unknown: pulses that were answered with 1060.
+    :ivar signed: signed requests.
+    :ivar stun: STUN requests.
+    :ivar tracker: requests of the tracker.
+    :ivar received: bytes of all datagrams that came, those that were dropped included.
+    :ivar sent: bytes of all datagrams that were sent.
+    """
+
+    on_time: int = 0
+    verify: int = 0
+    unknown: int = 0
+    signed: int = 0
+    stun: int = 0
+    tracker: int = 0
+    received: int = 0
+    sent: int = 0
+
+    def pulse(self, code: PulseCode, pulses: int = 1) -> None:
+        """Count the answers to so many pulses."""
+        if code is PulseCode.ON_TIME:
+            self.on_time += pulses
+        elif code is PulseCode.VERIFY:
+            self.verify += pulses
+        else:
+            self.unknown += pulses
 
 
 class Socket(typing.Protocol):
@@ -99,6 +133,7 @@ class Datagrams:
     :ivar limit: how many answers of STUN and of the tracker one source may cause; see ``security`` in the docs.
     :ivar protocols: the protocols that are on.
     :ivar counters: what the server counts; dropped datagrams are counted by :class:`Drop`.
+    :ivar served: the datagrams that were answered.
     :ivar amplification: how much the tracker and address checks may send to an address, compared with what came from
         there.
     :ivar sockets: the protocols that are listening, by their number. What answers no request is sent by the socket
@@ -114,6 +149,7 @@ class Datagrams:
     limit: RateLimit
     protocols: frozenset[Protocol] = frozenset(Protocol)
     counters: Counters = attrs.field(factory=Counters)
+    served: Served = attrs.field(factory=Served)
     amplification: AmplificationLimit = attrs.field(factory=AmplificationLimit)
     sockets: dict[int, Socket] = attrs.field(factory=dict)
     attempts: Attempts | None = None

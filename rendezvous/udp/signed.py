@@ -92,6 +92,7 @@ class SignedDatagrams:
 
     def _reply(self, datagram: bytes, proof: Proof, addr: Address, code: PulseCode | Refusal | None) -> None:
         if isinstance(code, PulseCode):
+            self._shared.served.signed += 1
             self._port.send(signed.reply_to(datagram, code, addr, proof.datagram_key), addr)
         else:
             self._port.drop(Drop(code or Refusal.REPEATED))

@@ -36,6 +36,9 @@ class Port(Protocol):
 
     number: int
 
+    def count_signed(self, requests: int, sent: int) -> None:
+        """Count signed requests that were answered, and the bytes of the answers."""
+
     def drop(self, reason: Drop) -> None:
         """Count a datagram that is dropped."""
 
@@ -92,3 +95,4 @@ class SignedColumns:
         rows = self._rows[taken]
         self._out[rows] = replies
         self._batch.queue(self._messages[rows].tobytes())
+        self._port.count_signed(len(rows), len(data))

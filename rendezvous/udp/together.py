@@ -18,10 +18,12 @@ from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, NAME_SIZE, Batch, keys_in_hex
 from rendezvous.udp.rows import replies, words
+from rendezvous.wire.pulse import encode_reply
 from rendezvous.wire.signed import REQUEST, SIGNED_SIZE
 
 if TYPE_CHECKING:
     from rendezvous.udp.fast import Decide
+    from rendezvous.udp.shared import Served
 
 __all__ = ["FEW", "Pulses", "Rates", "Signed", "Together"]
 
@@ -31,6 +33,7 @@ FEW = 12
 _BINDING = bytes.fromhex("000100002112a442")
 _BINDING_SIZE = 20
 _IPV4_RESPONSE, _IPV6_RESPONSE = 32, 44
+_REPLY_SIZE = len(encode_reply(PulseCode.ON_TIME))
 _MAPPED = int(np.frombuffer(bytes(2) + b"\xff\xff", np.uint32)[0])
 
 
@@ -99,6 +102,7 @@ class Together:
     :param signed: gives what decides signed pulses together at present, or ``None`` if nothing does.
     :param rates: limits answers.
     :param has_stun: says whether Bindings are answered here at present; if not, they are left to the protocol.
+    :param served: counts what is answered.
     """
 
     way = "with NumPy"
@@ -111,9 +115,10 @@ class Together:
         signed: Callable[[], Signed | None],
         rates: Rates,
         has_stun: Callable[[], bool],
+        served: Served,
     ) -> None:
         self._batch, self._one_by_one, self._pulses, self._rates = batch, one_by_one, pulses, rates
-        self._has_stun, self._signed = has_stun, signed
+        self._has_stun, self._signed, self._served = has_stun, signed, served
         self._lengths = words(batch.received.messages, np.uint32, MESSAGE_SIZE)[:, LENGTH_OFFSET // 4]
         self._first = words(batch.received.buffers, np.uint64, batch.received.room)[:, 0]
         self._binding = np.frombuffer(_BINDING, np.uint64)[0]
@@ -136,6 +141,7 @@ class Together:
         codes = pulses(slice(count), now)
         if codes is None:
             self._batch.queue(self._replies[PulseCode.ON_TIME][:count].tobytes())
+            self._count(PulseCode.ON_TIME, count)
             return 0
         self._reply(np.arange(count), codes)
         return self._one_by_one(np.flatnonzero(codes == 0).tolist(), now)
@@ -143,7 +149,15 @@ class Together:
     def _reply(self, rows: NDArray[np.intp], codes: NDArray[np.uint16]) -> None:
         """Queue the replies to pulses; 0 is no reply."""
         for code, messages in self._replies.items():
-            self._batch.queue(messages[rows[codes == code]].tobytes())
+            answered = rows[codes == code]
+            self._batch.queue(messages[answered].tobytes())
+            self._count(code, len(answered))
+
+    def _count(self, code: PulseCode, pulses: int) -> None:
+        served = self._served
+        served.pulse(code, pulses)
+        served.received += pulses * KEY_SIZE
+        served.sent += pulses * _REPLY_SIZE
 
     def _sort(self, count: int, is_key: NDArray[np.bool_], now: float) -> int:
         """Decide a batch of several kinds of datagrams."""
@@ -158,7 +172,9 @@ class Together:
             # A signed request may take a token, too.
             decided, paid = self._pay(np.flatnonzero(is_binding), np.flatnonzero(~(is_key | is_binding)).tolist())
             left[decided] = False
-            self._bindings.answer(paid)
+            self._served.stun += len(paid)
+            self._served.received += len(decided) * _BINDING_SIZE
+            self._served.sent += self._bindings.answer(paid)
         left[self._take_pulses(np.flatnonzero(is_key), np.flatnonzero(is_signed), others, now)] = False
         return self._one_by_one(np.flatnonzero(left).tolist(), now)
 
@@ -185,7 +201,9 @@ class Together:
             decided = keys[codes != 0]
         if signed is not None and signers:
             plain = [self._batch.datagram(row) for row in keys.tolist()]
-            decided = np.concatenate((decided, signed.take(now, [*elsewhere, *plain])))
+            taken = signed.take(now, [*elsewhere, *plain])
+            self._served.received += len(taken) * SIGNED_SIZE
+            decided = np.concatenate((decided, taken))
         return decided
 
     def _pay(self, rows: NDArray[np.intp], others: Sequence[int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -236,10 +254,14 @@ class _Bindings:
         # What of the first word of a socket address is the port.
         self._port = np.frombuffer(bytes.fromhex("0000ffff"), np.uint32)[0]
 
-    def answer(self, which: NDArray[np.intp]) -> None:
-        """Queue the responses to some rows."""
+    def answer(self, which: NDArray[np.intp]) -> int:
+        """
+        Queue the responses to some rows.
+
+        :returns: bytes of all responses.
+        """
         if not len(which):
-            return
+            return 0
         names = self._names[which]
         if self._is_ipv4:
             self._write(which, names[:, 0], names[:, 1:2])
@@ -251,6 +273,7 @@ class _Bindings:
                 self._write(which[mapped], names[mapped, 0], names[mapped, 5:6])
                 self._write(which[~mapped], names[~mapped, 0], names[~mapped, 2:6])
         self._batch.queue(self._messages[which].tobytes())
+        return int(self._sizes[which].sum())
 
     def _write(self, which: NDArray[np.intp], firsts: NDArray[np.uint32], hosts: NDArray[np.uint32]) -> None:
         length = hosts.shape[1]

@@ -22,23 +22,28 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from rendezvous.clock import ServerClock
+from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.presence.grace import TICK, Grace
 from rendezvous.core.presence.presence import Presence
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.errors import StartupError
-from rendezvous.udp.control import BUSY, UNRECEIVABLE, UNSENDABLE, Control, control_size
+from rendezvous.udp.control import ANSWERED, BUSY, UNRECEIVABLE, UNSENDABLE, Control, control_size
 from rendezvous.udp.fast import FastPort
 from rendezvous.udp.handing import batches
-from rendezvous.udp.shared import Drop
+from rendezvous.udp.shared import Drop, Served
 from rendezvous.udp.sharing import shared_memory, where
 from rendezvous.udp.turn import SharedTurn
 from rendezvous.udp.worker import COLUMNS_FD, CONTROL_FD, FIRST_SOCKET_FD, KEYS_FD, TABLE_FD, Given
 from rendezvous.udp.workerprocess import WorkerProcess
+from rendezvous.wire.pulse import encode_reply
 
 __all__ = ["Workers"]
 
 #: Slots that are freed in one turn of the reactor: some 2 ms.
 _FREED_A_TURN = 4096
+
+_REPLY_SIZE = len(encode_reply(PulseCode.ON_TIME))
 
 _DROPS = {BUSY: Drop.NOT_HANDED_OVER, UNSENDABLE: Drop.UNSENDABLE, UNRECEIVABLE: Drop.UNRECEIVABLE}
 
@@ -82,6 +87,7 @@ class Workers(Service):
     :param clock: server time; its monotonic clock is the system's.
     :param presence: the live table. Its memory is shared.
     :param counters: where dropped datagrams are counted.
+    :param served: where answered ones are.
     :param is_on: says whether pulses are answered at present.
     :raises StartupError: there is no memory, or no descriptor.
     """
@@ -95,11 +101,13 @@ class Workers(Service):
         clock: ServerClock,
         presence: Presence,
         counters: Counters,
+        served: Served,
         is_on: Callable[[], bool],
     ) -> None:
         self._reactor, self._clock, self._presence, self._is_on = reactor, clock, presence, is_on
         self._dropped = counters.family(DROPPED_DATAGRAMS)
-        self._counted = [dict.fromkeys(_DROPS, 0) for _ in range(count)]
+        self._answered = served
+        self._counted = [dict.fromkeys((ANSWERED, *_DROPS), 0) for _ in range(count)]
         self._memory = shared_memory(control_size(count))
         self._control = Control(self._memory)
         self._control.withdraw()
@@ -240,11 +248,20 @@ class Workers(Service):
 
     def _count(self) -> None:
         for process, counted in zip(self._processes, self._counted, strict=True):
-            for count, reason in _DROPS.items():
+            for count, before in counted.items():
                 number = process.line.count(count)
-                if number != counted[count]:
-                    self._dropped[reason] += number - counted[count]
+                if number != before:
+                    self._add(count, number - before)
                     counted[count] = number
+
+    def _add(self, count: int, number: int) -> None:
+        if count == ANSWERED:
+            # Workers answer steady pulses alone.
+            self._answered.on_time += number
+            self._answered.received += number * KEY_SIZE
+            self._answered.sent += number * _REPLY_SIZE
+        else:
+            self._dropped[_DROPS[count]] += number
 
     def _given(self, worker: int) -> tuple[Given, dict[int, int]]:
         """:returns: what a worker's process is given: the message, and descriptors."""

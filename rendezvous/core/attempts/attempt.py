@@ -19,6 +19,7 @@ __all__ = [
     "Attempt",
     "AttemptView",
     "Check",
+    "Ended",
     "Facilities",
     "Given",
     "Go",
@@ -55,6 +56,31 @@ class Outcome:
     ok: bool
     via: Via | None = None
     code: str | None = None
+
+
+@attrs.frozen
+class Ended:
+    """
+    What an attempt that has ended is counted as.
+
+    :ivar mappings: of both NATs, in the order of their names; ``None`` if only one side has taken part.
+    :ivar strategy: of the last round; ``None`` if none has begun.
+    :ivar result: the kind of path, or ``unknown`` if the client has not said it; a code of
+        :data:`~rendezvous.core.attempts.strategy.REASONS`; or the state in which it has ended.
+    :ivar ok: whether there is a path.
+    :ivar seconds: from the request to the end; attempts that differ in nothing else are equal, so they can be counted.
+    """
+
+    mappings: tuple[NatMapping, NatMapping] | None
+    strategy: Strategy | None
+    result: str
+    ok: bool
+    seconds: float = attrs.field(eq=False)
+
+    def __str__(self) -> str:
+        """:returns: both mappings and what came of it, for the log."""
+        who = "not accepted" if self.mappings is None else " and ".join(self.mappings)
+        return f"{who}: {self.result}"
 
 
 @attrs.frozen

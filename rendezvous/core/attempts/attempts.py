@@ -10,7 +10,6 @@ import attrs
 
 from rendezvous.core.addresses import Address
 from rendezvous.core.attempts.attempt import Attempt, AttemptView, Given, Invitation, Outcome, Side
-from rendezvous.core.attempts.progress import outcome_of
 from rendezvous.core.attempts.strategy import NO_PATH, REASONS
 from rendezvous.core.attempts.table import AttemptTable
 from rendezvous.core.connect import AttemptRole, AttemptState, Candidate
@@ -124,7 +123,7 @@ class Attempts:
             if attempt.joined is None:
                 raise Conflict("The invited client has not accepted this attempt.", code="not-accepted")
             if outcome.ok:
-                self._table.conclude(attempt, AttemptState.DONE, now, outcome_of(attempt, outcome.via or "unknown"))
+                self._table.conclude(attempt, AttemptState.DONE, now, outcome.via)
             else:
                 attempt.code = outcome.code if outcome.code in REASONS else NO_PATH
                 self._table.conclude(attempt, AttemptState.FAILED, now)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView, Check, Facilities, Go, Invite, Side
+from rendezvous.core.attempts.attempt import (
+    AddressCheck,
+    Attempt,
+    AttemptView,
+    Check,
+    Ended,
+    Facilities,
+    Go,
+    Invite,
+    Side,
+)
 from rendezvous.core.attempts.candidates import passed_on
 from rendezvous.core.attempts.mapping import mapping
 from rendezvous.core.attempts.strategy import choose
 from rendezvous.core.connect import AttemptRole, AttemptState, CandidateKind, Strategy
 from rendezvous.limits import AttemptLimits
 
-__all__ = ["advance", "conclude", "due_at", "outcome_of", "sends", "start_checks", "view"]
+__all__ = ["advance", "conclude", "due_at", "ended_as", "sends", "start_checks", "view"]
 
 #: Seconds by which the first probes lie ahead at least, for the answers to arrive.
 LEAST_AHEAD = 0.01
@@ -111,12 +121,20 @@ def conclude(attempt: Attempt, state: AttemptState, now: float) -> None:
             side.given = type(side.given)()
 
 
-def outcome_of(attempt: Attempt, result: str) -> str:
-    """:returns: what an attempt is counted as, by both mappings; without them if only one side has taken part."""
-    if attempt.joined is None:
-        return f"not accepted: {result}"
-    one, other = sorted(mapping(side, attempt.round) for side in attempt)
-    return f"{one} and {other}: {result}"
+def ended_as(attempt: Attempt, state: AttemptState, via: str | None, now: float) -> Ended:
+    """
+    :param state: the state in which an attempt ends now.
+    :param via: the kind of path, if there is one and a client has said it.
+    :returns: what it is counted as; to be called before it ends, while the observations are there.
+    """
+    ok = state is AttemptState.DONE
+    result = via or "unknown" if ok else attempt.code or state
+    mappings = None
+    if attempt.joined is not None:
+        one, other = sorted(mapping(side, attempt.round) for side in attempt)
+        mappings = one, other
+    strategy = attempt.strategy if attempt.state is AttemptState.GO else None
+    return Ended(mappings, strategy, result, ok, now - attempt.begun)
 
 
 def due_at(attempt: Attempt, now: float, limits: AttemptLimits) -> float:

@@ -18,8 +18,8 @@ from operator import itemgetter
 import attrs
 from sortedcontainers import SortedList
 
-from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView, Facilities, Invite, Side
-from rendezvous.core.attempts.progress import advance, conclude, due_at, outcome_of, sends, start_checks, view
+from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView, Ended, Facilities, Invite, Side
+from rendezvous.core.attempts.progress import advance, conclude, due_at, ended_as, sends, start_checks, view
 from rendezvous.core.connect import AttemptState
 from rendezvous.core.notes import AttemptSide, Note, Notify, Removed, ignore_changes, ignore_key, same_clock
 from rendezvous.core.shares import Shares, share_of
@@ -45,12 +45,12 @@ class Due:
 
     :ivar sends: datagrams.
     :ivar next: when something will be due again, in server time; ``None`` if there is nothing to wait for.
-    :ivar outcomes: how many attempts have ended since the last time, by mappings and outcome.
+    :ivar ended: the attempts that have ended since the last time.
     """
 
     sends: list[Invite | AddressCheck]
     next: float | None
-    outcomes: Counter[str]
+    ended: list[Ended]
 
 
 class AttemptTable:
@@ -97,7 +97,7 @@ class AttemptTable:
         self._going: dict[bytes, dict[Attempt, None]] = {}
         self._invited: dict[bytes, dict[Attempt, None]] = {}
         self._due: SortedList[tuple[float, bytes]] = SortedList()
-        self._outcomes: Counter[str] = Counter()
+        self._ended: list[Ended] = []
         self.facilities = Facilities()
         self.on_due: Callable[[], None] = lambda: None
 
@@ -124,8 +124,8 @@ class AttemptTable:
                 # It was reported when it was settled. What is written then counts what is sent here.
                 found += sends(attempt, now, self.limits)
                 self.schedule(attempt, now)
-        outcomes, self._outcomes = self._outcomes, Counter()
-        return Due(found, self._due[0][0] if self._due else None, outcomes)
+        ended, self._ended = self._ended, []
+        return Due(found, self._due[0][0] if self._due else None, ended)
 
     def restore(
         self, attempts: Iterable[Attempt], now: float, key_before: Callable[[bytes], bytes] | None = None
@@ -301,13 +301,13 @@ class AttemptTable:
         (self._note if is_urgent else self._touch)(attempt)
         self.schedule(attempt, now)
 
-    def conclude(self, attempt: Attempt, state: AttemptState, now: float, outcome: str | None = None) -> None:
+    def conclude(self, attempt: Attempt, state: AttemptState, now: float, via: str | None = None) -> None:
         """
         End an attempt.
 
-        :param outcome: what it is counted as, if that does not follow from the state.
+        :param via: the kind of path, if there is one and a client has said it.
         """
-        self._outcomes[outcome or outcome_of(attempt, attempt.code or state)] += 1
+        self._ended.append(ended_as(attempt, state, via, now))
         for side in attempt:
             _drop(self._going, side.client_id, attempt)
             _drop(self._invited, side.client_id, attempt)
