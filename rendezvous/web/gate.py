@@ -12,6 +12,7 @@ from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.refusals import Refusals
 from rendezvous.web.quotas import Quotas
+from rendezvous.web.requestcounts import RequestCounts
 from rendezvous.web.sending import Sender
 from rendezvous.web.sources import Proxies
 
@@ -27,12 +28,14 @@ class Gate:
     :ivar quotas: what each source has taken.
     :ivar sender: sends what is large, and counts what is not read of it.
     :ivar refusals: counts what is refused because of a limit.
+    :ivar requests: counts what is answered.
     """
 
     proxies: Proxies
     quotas: Quotas
     sender: Sender
     refusals: Refusals
+    requests: RequestCounts
 
     def change(self, limits: SourceLimits, unread: UnreadLimits, trusted: Sequence[str]) -> None:
         """Use other limits and believe other proxies from now on."""
@@ -51,4 +54,6 @@ def make_gate(
     :param clock: the time that rates and stalls are measured on.
     :param counters: where refusals are counted.
     """
-    return Gate(Proxies(trusted), Quotas(limits, clock), Sender(clock, unread), Refusals(counters))
+    return Gate(
+        Proxies(trusted), Quotas(limits, clock), Sender(clock, unread), Refusals(counters), RequestCounts(clock.seconds)
+    )

@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Malformed, RendezvousError
 from rendezvous.web.bodies import too_large
+from rendezvous.web.requestcounts import ABANDONED
 from rendezvous.web.transports import response_head
 
 __all__ = ["MAX_SEGMENTS", "CappedRequest", "Refused"]
@@ -56,6 +57,9 @@ class CappedRequest(Request):
     received = 0
     is_over_rate = False
     left: Callable[[], None] | None = None
+    #: The path of its route, as the table of routes has it.
+    route: str | None = None
+    _began: float | None = None
     _chunks = 0
     _limit = 0
 
@@ -135,6 +139,7 @@ class CappedRequest(Request):
         Server header, which would tell the version of Twisted.
         """
         self.site = self.channel.site
+        self._began = self.site.root.gate.requests.seconds()
         self._fields[b"Date"] = self.site.date()
         self.prepath = []
         path = self.path[1:].split(b"/", MAX_SEGMENTS)
@@ -199,6 +204,8 @@ class CappedRequest(Request):
     def connectionLost(self, reason: Failure) -> None:
         """Forget the body, and call :attr:`left` if the request was not answered."""
         self._give_back()
+        if not self.finished:
+            self.count(ABANDONED)
         super().connectionLost(reason)
         left, self.left = self.left, None
         if left is not None:
@@ -207,9 +214,16 @@ class CappedRequest(Request):
 
     def finish(self) -> None:
         """End the answer."""
+        self.count(self.code)
         super().finish()
         self.left = None
         self._let_go()
+
+    def count(self, code: int) -> None:
+        """Count the request, once it was there whole, and once only."""
+        began, self._began = self._began, None
+        if began is not None:
+            self.site.root.gate.requests.note(self.route, self.method, code, began)
 
     def _let_go(self) -> None:
         # The router keeps each request in a reference cycle until the garbage is collected. Without this, the transport

@@ -15,7 +15,7 @@ from rendezvous.web._json import nothing_here, write_error
 from rendezvous.web.bodies import BodyLimits, too_large
 from rendezvous.web.cors import Cors
 from rendezvous.web.gate import Gate
-from rendezvous.web.request import MAX_SEGMENTS
+from rendezvous.web.request import MAX_SEGMENTS, CappedRequest
 
 __all__ = ["RootResource"]
 
@@ -59,6 +59,8 @@ class RootResource(Resource):
         """Answer, or hand on to the routes what they can digest."""
         self.cors.apply(request)
         gate = self.gate
+        if not isinstance(request, CappedRequest):
+            gate.requests.follow(request)
         source = gate.proxies.source(request)
         try:
             try:

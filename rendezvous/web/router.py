@@ -114,6 +114,7 @@ class Router(Resource):
         if found is None:
             return self._klein.render(request)
         route, parts = found
+        request.route = route.path
         verb = self._answer(request, route, parts)
         try:
             awaited = verb.send(None)
@@ -158,7 +159,8 @@ class Router(Resource):
         return resource
 
     def _renderer(self, route: Route) -> Callable[..., Any]:
-        def render(request: Request, **parts: str) -> Any:
+        def render(request: Any, **parts: str) -> Any:
+            request.route = route.path
             return eager(self._answer(request, route, list(parts.values())))
 
         return render

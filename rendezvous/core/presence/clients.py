@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv6Address
 from mmap import mmap
+from typing import Any
 from zlib import crc32
 
 import attrs
@@ -164,6 +165,17 @@ class ClientColumns:
         """:returns: the flags of a slot, 0 if it is free."""
         flags: int = self._halves[slot * _HALVES + _FLAGS]
         return flags & STATE
+
+    def slice(self, first: int, count: int) -> tuple[list[int], list[float]]:
+        """
+        :param first: a slot.
+        :param count: how many slots to look at, as far as they have ever been in use.
+        :returns: the flags of each, 0 if it is free; and when its client was last seen.
+        """
+        end = min(first + count, self.top + 1)
+        flags = self._halves[first * _HALVES + _FLAGS : end * _HALVES : _HALVES].tolist()
+        seen: Any = self.seen[first * WORDS : end * WORDS : WORDS]
+        return flags, seen.tolist()
 
     def client_id(self, slot: int) -> bytes:
         """:returns: whose record it is."""

@@ -16,6 +16,7 @@ from rendezvous.errors import Forbidden, Full, Malformed
 from rendezvous.limits import SocketLimits
 from rendezvous.web.cors import Cors
 from rendezvous.web.gate import Gate
+from rendezvous.web.request import CappedRequest
 from rendezvous.web.sockets.batch import Batch
 from rendezvous.web.sockets.pieces import MESSAGE_TIME
 from rendezvous.web.sockets.socket import Conversation, Socket
@@ -125,6 +126,8 @@ class Sockets:
         self._shares.add(source)
         self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1
         self._expect()
+        if isinstance(request, CappedRequest):
+            request.count(101)
         socket.transport.write(answer)
         socket.opened()
 
