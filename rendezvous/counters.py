@@ -7,20 +7,19 @@ log once a minute, and a collector of metrics at other times.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from twisted.logger import Logger
 
+from rendezvous.core.histogram import Histogram
+
 __all__ = [
     "DROPPED_DATAGRAMS",
-    "DURATIONS",
     "MAX_NETWORKS",
     "REPORT_INTERVAL",
     "Counters",
-    "Histogram",
     "Networks",
     "Report",
 ]
@@ -33,10 +32,6 @@ REPORT_INTERVAL = 60.0
 
 MAX_NETWORKS = 1000
 """Networks that are counted one by one within a report; forged addresses must not fill the memory."""
-
-
-DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""The upper ends of the ranges in which durations are counted, in seconds."""
 
 
 class Networks:
@@ -60,30 +55,6 @@ class Networks:
         most = self._times.most_common(1)
         self._times.clear()
         return most[0] if most else None
-
-
-class Histogram:
-    """
-    How long something took each time, as counts of ranges.
-
-    For example ``Histogram((0.01, 0.1))`` counts what took up to 0.01 s, up to 0.1 s, and longer.
-
-    :param bounds: the upper ends of the ranges in seconds, ascending; each belongs to its range.
-    :ivar counts: how often each range was met; the last one has no upper end.
-    :ivar sum: all times together, in seconds.
-    """
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one time."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.sum += seconds
 
 
 class Counters:
@@ -114,7 +85,7 @@ class Counters:
         :param kinds: the closed set of what is told apart.
         :returns: how long each kind of something took.
         """
-        return self._durations.setdefault(name, {kind: Histogram(DURATIONS) for kind in kinds})
+        return self._durations.setdefault(name, {kind: Histogram() for kind in kinds})
 
     def networks(self, name: str) -> Networks:
         """:returns: where to add the networks that cause a family's events, for those events that have such a cause."""

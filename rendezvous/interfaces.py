@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rendezvous.core.connect import Candidate as AttemptCandidate
     from rendezvous.core.identity import Credential
     from rendezvous.core.notes import Key
-    from rendezvous.core.presence.states import PulseCode
+    from rendezvous.core.presence.states import PresenceState, PulseCode
     from rendezvous.core.replies import Replies, Source
     from rendezvous.core.signaling.bloom import Bloom
     from rendezvous.core.signaling.listings import TopicUpdate
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rendezvous.core.signaling.watches import Watch
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.limits import Bounds
-    from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
+    from rendezvous.model import Events, ObservedAddress, PeerStatus, StoreFigures, Swept
 
 __all__ = [
     "IAttemptStore", "ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription",
@@ -399,6 +399,12 @@ class IStore(IPresenceStore, ISignalingStore, ITrackerStore, IAttemptStore):
 
     def change(bounds: Bounds) -> None:
         """Use these bounds from now on. What is there already stays, also above a new bound."""
+
+    def figures() -> StoreFigures:
+        """:returns: what it holds now."""
+
+    async def census(now: float) -> Mapping[PresenceState, int]:
+        """:returns: how many clients each state but ``GONE`` has; counted in slices over turns of the reactor."""
 
     async def sweep(now: float) -> Swept:
         """Free a slice of what has expired. The result says whether there is more."""

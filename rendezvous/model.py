@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from rendezvous.core.histogram import Histogram
 from rendezvous.core.signaling.events import Event
 from rendezvous.core.signaling.watches import TopicEvent
 
-__all__ = ["Events", "ObservedAddress", "PeerStatus", "Swept"]
+__all__ = ["Events", "Fill", "ObservedAddress", "PeerStatus", "Saving", "StoreFigures", "Swept"]
 
 
 @attrs.frozen
@@ -50,6 +51,60 @@ class Swept:
     offers: int = 0
     tracker_peers: int = 0
     more: bool = False
+
+
+@attrs.frozen
+class Fill:
+    """
+    How full a table is.
+
+    :ivar entries: what it holds, entries whose time is over but that are not freed yet included.
+    :ivar limit: how much it may hold.
+    """
+
+    entries: int
+    limit: int
+
+
+@attrs.frozen
+class Saving:
+    """
+    How a store saves what it holds.
+
+    :ivar is_failing: whether nothing can be saved at present.
+    :ivar backlog: bytes that are still to be saved.
+    :ivar waiting: requests that wait until their decision is saved.
+    :ivar commits: how long each commit took.
+    :ivar failed: how many commits have failed.
+    """
+
+    is_failing: bool
+    backlog: int
+    waiting: int
+    commits: Histogram
+    failed: int
+
+
+@attrs.frozen
+class StoreFigures:
+    """
+    What a store holds, for metrics.
+
+    :ivar tables: by name, how full each table is: ``attempts``, ``clients``, ``logouts``, ``offers`` (with sessions),
+        ``tracker_peers``, and ``waiting`` for requests and event streams that wait.
+    :ivar offers: offers, sessions not included.
+    :ivar sessions: sessions.
+    :ivar event_streams: peers that have event streams open.
+    :ivar signaling_memory: bytes of offers, sessions and events.
+    :ivar saving: how what it holds is saved; ``None`` if it is not.
+    """
+
+    tables: Mapping[str, Fill]
+    offers: int
+    sessions: int
+    event_streams: int
+    signaling_memory: Fill
+    saving: Saving | None = None
 
 
 @attrs.frozen

@@ -180,7 +180,7 @@ class Rendezvous(MultiService):
             "wall": self.clock.to_wall,
             "flat": shared_memory if settings.udp_workers else flat_memory,
         }
-        return make_store(settings.store, self._run_blocking, self._reactor.callLater, **parts)
+        return make_store(settings.store, self._run_blocking, self._reactor.callLater, self._reactor.seconds, **parts)
 
     def resource(self) -> RootResource:
         """:returns: the whole HTTP side, to be put below any path."""

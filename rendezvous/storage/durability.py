@@ -8,6 +8,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from rendezvous.core.notes import Key
+from rendezvous.model import Saving
 from rendezvous.storage.tables import Tables
 
 __all__ = ["SETTLED", "Durability", "Volatile"]
@@ -84,6 +85,9 @@ class Durability(Protocol):
     def write_behind(self, now: float) -> None:
         """Begin to save the changes that no request waits for. Called every second."""
 
+    def figures(self) -> Saving | None:
+        """:returns: how saving goes; ``None`` if nothing is saved."""
+
 
 class Volatile:
     """Keeps nothing. The tables last as long as the process, and survive ``close`` and ``open``."""
@@ -101,6 +105,10 @@ class Volatile:
             # A stream that comes back with a number of an earlier process must learn that events are lost.
             tables.offers.restore_events((), int(wall * 1_000_000), wall)
         return self._server_time
+
+    def figures(self) -> Saving | None:
+        """:returns: ``None``: nothing is saved."""
+        return None
 
     async def close(self, now: float) -> None:
         """Remember the server time."""

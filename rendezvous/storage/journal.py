@@ -21,7 +21,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rendezvous.core.histogram import Histogram
 from rendezvous.core.notes import Key
+from rendezvous.model import Saving
 from rendezvous.storage.batch import Batch, Decision, WriteBatch
 from rendezvous.storage.batchtimer import BatchTimer, Later
 from rendezvous.storage.rows import Statement, statements
@@ -61,6 +63,7 @@ class Journal:
     :param seen: the tracker peers that were seen, which are written with the batches.
     :param now: server time.
     :param later: calls what begins a batch; see :class:`~rendezvous.storage.batchtimer.BatchTimer`.
+    :param seconds: tells the time that commits are measured on; without it they are not.
     :ivar failing: whether the last attempt to write has failed.
     :ivar unsettled: the changed tracker peers that are not on the disk yet, and the position of the decision that puts
         them there.
@@ -77,6 +80,7 @@ class Journal:
         seen: LastSeen,
         now: float,
         later: Later | None = None,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
         self._name = name
         self._write = write
@@ -85,6 +89,10 @@ class Journal:
         self._seen = seen
         self._now = now
         self._timer = BatchTimer(later, self.flush)
+        self._seconds = seconds
+        self._began = 0.0
+        self._commits = Histogram()
+        self._failures = 0
         self._current: Decision | None = None
         self._needed = 0
         self._is_soon = False
@@ -118,6 +126,10 @@ class Journal:
     def backlog(self) -> int:
         """:returns: bytes of statements that are queued or being written."""
         return self._backlog
+
+    def figures(self) -> Saving:
+        """:returns: how saving goes."""
+        return Saving(self.failing, self._backlog, len(self._waits), self._commits, self._failures)
 
     @property
     def is_behind(self) -> bool:
@@ -259,6 +271,8 @@ class Journal:
     def _begin(self) -> Deferred[None]:
         decisions, made, records = self._take()
         self._timer.begun(len(decisions))
+        if self._seconds is not None:
+            self._began = self._seconds()
         # The last-seen times come last and fill the rest of the batch, because no request waits for them.
         seen = self._seen.take(max(0, ROWS_PER_BATCH - len(made) - len(records)))
         meta, self._meta = {**self._meta, "server_time": self._now}, {}
@@ -326,6 +340,8 @@ class Journal:
         ended.callback(None)
 
     def _written(self, decisions: list[Decision]) -> None:
+        if self._seconds is not None:
+            self._commits.observe(self._seconds() - self._began)
         self._in_flight = set()
         if self.failing:
             self.failing = False
@@ -351,6 +367,7 @@ class Journal:
     def _failed(
         self, failure: Failure, decisions: list[Decision], seen: Taken | None, meta: dict[str, object]
     ) -> Deferred[None] | None:
+        self._failures += 1
         if not self.failing:
             self.failing = True
             self.log.error(

@@ -21,6 +21,7 @@ from rendezvous.core.attempts.attempt import Attempt
 from rendezvous.core.notes import Key, Removed
 from rendezvous.core.presence.client import Client
 from rendezvous.core.tracker import TrackerPeer
+from rendezvous.model import Saving
 from rendezvous.storage.attempt_rows import read_attempts
 from rendezvous.storage.batchtimer import Later
 from rendezvous.storage.client_file import ClientFile
@@ -56,15 +57,23 @@ class Journaled:
 
     :param path: the database; the file of clients lies beside it.
     :param run: calls what blocks elsewhere; up to two calls at a time.
+    :param seconds: tells the time that commits are measured on; without it they are not.
     :param later: calls something after a time; see :class:`~rendezvous.storage.batchtimer.BatchTimer`.
     """
 
     log = Logger()
 
-    def __init__(self, path: str, run: RunBlocking, later: Later | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        run: RunBlocking,
+        later: Later | None = None,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
         self._path = target(path)
         self._run = run
         self._later = later
+        self._seconds = seconds
         self._journal: Journal | None = None
         # Read here and not in open(), which may run as a user that cannot read the files of this package.
         self._steps = schema_steps()
@@ -99,7 +108,9 @@ class Journaled:
         self._flushing: Deferred[None] | None = None
         self._flush_at = now + FLUSH_INTERVAL
         self._flush_failed = False
-        self._journal = Journal(self._path, writer.write, self._run, notify, self._seen, now, self._later)
+        self._journal = Journal(
+            self._path, writer.write, self._run, notify, self._seen, now, self._later, self._seconds
+        )
         tables.presence.frees_later = True
         self._horizon = tables.offers.events.horizon
         self._dropped = tables.offers.events.dropped
@@ -179,6 +190,9 @@ class Journaled:
     def raise_if_refusing(self) -> None:
         if self._journal is not None:
             self._journal.raise_if_failing()
+
+    def figures(self) -> Saving | None:
+        return None if self._journal is None else self._journal.figures()
 
     def begin(self, now: float) -> None:
         if self._journal is not None:

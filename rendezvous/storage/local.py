@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -14,8 +15,9 @@ from rendezvous.core.attempts.table import Due
 from rendezvous.core.connect import Candidate as AttemptCandidate
 from rendezvous.core.identity import Credential
 from rendezvous.core.notes import Key, TopicChanges
+from rendezvous.core.presence.census import census
 from rendezvous.core.presence.presence import Presence
-from rendezvous.core.presence.states import PulseCode
+from rendezvous.core.presence.states import PresenceState, PulseCode
 from rendezvous.core.replies import Replies, Source
 from rendezvous.core.signaling.bloom import Bloom
 from rendezvous.core.signaling.listings import TopicUpdate
@@ -27,9 +29,10 @@ from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
 from rendezvous.limits import Bounds
-from rendezvous.model import Events, ObservedAddress, PeerStatus, Swept
-from rendezvous.storage.batchtimer import Later
+from rendezvous.model import Events, ObservedAddress, PeerStatus, StoreFigures, Swept
+from rendezvous.storage.batchtimer import Later, next_turn
 from rendezvous.storage.durability import SETTLED, Durability
+from rendezvous.storage.figures import figures_of
 from rendezvous.storage.notifier import WAITING_PER_KEY, Notifier, Subscription
 from rendezvous.storage.tables import Tables
 
@@ -63,6 +66,7 @@ class LocalStore:
         self.limits = tables.limits
         self.live = tables.presence
         self._durability = durability
+        self._later = later
         self.notifier = Notifier(tables.bounds.max_waiting, later)
         self._keys: dict[Key, None] | None = None
         self._is_open = False
@@ -82,6 +86,17 @@ class LocalStore:
     def change(self, bounds: Bounds) -> None:
         self.tables.change(bounds)
         self.notifier.max_waiting = bounds.max_waiting
+
+    def figures(self) -> StoreFigures:
+        return figures_of(self.tables, self.notifier, self._durability.figures())
+
+    async def census(self, now: float) -> Mapping[PresenceState, int]:
+        found = Counter[PresenceState]()
+        for counted in census(self.live.columns, self.live.timers, now):
+            found.update(counted)
+            if self._later is not None:
+                await next_turn(self._later)
+        return found
 
     async def sweep(self, now: float) -> Swept:
         if self._durability.is_behind:

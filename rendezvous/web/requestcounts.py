@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from rendezvous.counters import DURATIONS, Histogram
+from rendezvous.core.histogram import Histogram
 
 __all__ = ["ABANDONED", "METHODS", "UNMATCHED", "RequestCounts"]
 
@@ -50,7 +50,7 @@ class RequestCounts:
         if began is not None:
             histogram = self.durations.get(path)
             if histogram is None:
-                histogram = self.durations[path] = Histogram(DURATIONS)
+                histogram = self.durations[path] = Histogram()
             histogram.observe(self.seconds() - began)
 
     def follow(self, request: Any) -> None:

@@ -43,6 +43,11 @@ class Catalogue:
         """How many offers and sessions there are, in all namespaces."""
         return len(self._due)
 
+    def count(self, namespace: str) -> int:
+        """How many offers and sessions there are in a namespace."""
+        held = self._namespaces.get(namespace)
+        return 0 if held is None else len(held.offers)
+
     def __iter__(self) -> Iterator[Entry]:
         """All of them, in no particular order."""
         for namespace in self._namespaces.values():
