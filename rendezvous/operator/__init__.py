@@ -1,0 +1,1 @@
+"""What an operator sees and does: metrics, and the API for operators."""
