@@ -24,10 +24,13 @@ from rendezvous.counters import Counters
 from rendezvous.errors import StartupError
 from rendezvous.settings import Settings
 
-__all__ = ["UNACCEPTED", "Listening", "Place", "http_places", "udp_place"]
+__all__ = ["ACCEPT_ERRORS", "UNACCEPTED", "Listening", "Place", "http_places", "udp_place"]
 
 UNACCEPTED = "unaccepted connections"
 """The family of connections that the system did not let a port accept; its reasons are the names of errors."""
+
+#: The errors with which Twisted goes on after it could not accept a connection.
+ACCEPT_ERRORS = ("ECONNABORTED", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM")
 
 #: Connections that the kernel keeps until they are accepted: after a restart all clients come back at once.
 BACKLOG = 1024
@@ -180,7 +183,7 @@ class Listening(Service):
         """Count the connections that cannot be accepted, where Twisted would log up to three lines for each of them."""
         if not isinstance(getattr(port, "_logger", None), Logger):
             return  # No TCP port.
-        counts = self._counters.family(UNACCEPTED)
+        counts = self._counters.family(UNACCEPTED, ACCEPT_ERRORS)
 
         @provider(ILogObserver)
         def count(event: LogEvent) -> None:

@@ -76,6 +76,7 @@ class Saving:
     :ivar waiting: requests that wait until their decision is saved.
     :ivar commits: how long each commit took.
     :ivar failed: how many commits have failed.
+    :ivar size: bytes of its files.
     """
 
     is_failing: bool
@@ -83,6 +84,7 @@ class Saving:
     waiting: int
     commits: Histogram
     failed: int
+    size: int
 
 
 @attrs.frozen

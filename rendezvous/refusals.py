@@ -6,13 +6,46 @@ from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.counters import Counters
 from rendezvous.errors import Full, RendezvousError, TooMany
 
-__all__ = ["FULL_TABLES", "LIMITED_SOURCES", "Refusals"]
+__all__ = ["FULL_TABLES", "LIMITED_SOURCES", "LIMITS", "TABLES", "Refusals"]
 
 LIMITED_SOURCES = "limited sources"
 """The family of requests and connections that were refused to one source; its reasons are codes of errors."""
 
 FULL_TABLES = "full tables"
 """The family of requests that were refused because the server holds as much as it may; its reasons are codes too."""
+
+
+#: The codes of everything that is refused because of a limit of one source.
+LIMITS = (
+    "source-bodies",
+    "source-connections",
+    "source-messages",
+    "source-publications",
+    "source-registrations",
+    "source-requests",
+    "source-share",
+    "source-sockets",
+    "source-subscriptions",
+    "source-tickets",
+    "source-unread",
+    "source-waiting",
+    # Not of one source: there are as many connections as there may be.
+    "connections",
+)
+
+#: The codes of everything that is refused because a table is full.
+TABLES = (
+    "full",
+    "full-attempts",
+    "full-bodies",
+    "full-messages",
+    "full-sockets",
+    "full-subscriptions",
+    "full-tickets",
+    "full-tracker",
+    "full-unread",
+    "too-many-waiting",
+)
 
 
 class Refusals:
@@ -23,9 +56,9 @@ class Refusals:
     """
 
     def __init__(self, counters: Counters) -> None:
-        self._limited = counters.family(LIMITED_SOURCES)
+        self._limited = counters.family(LIMITED_SOURCES, LIMITS)
         self._limited_networks = counters.networks(LIMITED_SOURCES)
-        self._full = counters.family(FULL_TABLES)
+        self._full = counters.family(FULL_TABLES, TABLES)
         self._full_networks = counters.networks(FULL_TABLES)
 
     def note(self, error: RendezvousError, source: SourceNetwork) -> None:

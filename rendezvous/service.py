@@ -36,12 +36,14 @@ from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
 from rendezvous.listening import Listening, http_places, udp_place
+from rendezvous.operator.delay import ReactorDelay
+from rendezvous.operator.metrics import Metrics, Sources
 from rendezvous.relays import Resolving, load_turn
 from rendezvous.secret import has_changed, load_secrets
 from rendezvous.settings import Settings, compare
 from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.registry import make_store
-from rendezvous.sweep import Sweep, sweep_service
+from rendezvous.sweep import SWEEPS, Sweep, sweep_service
 from rendezvous.udp.fast import listen_fast
 from rendezvous.udp.mmsg import Calls
 from rendezvous.udp.protocol import RendezvousDatagrams
@@ -145,7 +147,10 @@ class Rendezvous(MultiService):
         self._resolving = Resolving(reactor, self._use_relays)
         self._use_turn(turn)
         self._connect(random)
-        sweep_service(Sweep(self.store, self.clock, Report(self.counters)), self.clock).setServiceParent(self)
+        self._delay = ReactorDelay(reactor)
+        self._delay.setServiceParent(self)
+        slices = self.counters.durations(SWEEPS)[""]
+        sweep_service(Sweep(self.store, self.clock, Report(self.counters), slices), self.clock).setServiceParent(self)
 
     def _connect(self, random: Callable[[int], bytes]) -> None:
         """Let clients connect to each other, unless that is turned off."""
@@ -201,6 +206,22 @@ class Rendezvous(MultiService):
             self._sockets,
             self._tickets,
             settings.without,
+        )
+
+    def metrics(self) -> Metrics:
+        """:returns: what Prometheus reads of this server."""
+        sockets = "WebSockets that are open.", lambda: len(self._sockets.sockets)
+        return Metrics(
+            Sources(
+                self.store,
+                self.clock.seconds,
+                self.counters,
+                self._datagrams.served,
+                self._gate.requests,
+                self.routes(),
+                {"sockets": sockets},
+                self._delay.times,
+            )
         )
 
     def site(self) -> Site:

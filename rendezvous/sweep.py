@@ -10,13 +10,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from rendezvous.core.histogram import Histogram
 from rendezvous.counters import REPORT_INTERVAL, Report
 from rendezvous.interfaces import IStore
 
-__all__ = ["SWEEP_INTERVAL", "Sweep", "sweep_service"]
+__all__ = ["SWEEPS", "SWEEP_INTERVAL", "Sweep", "sweep_service"]
 
 #: Seconds between two passes. A late one changes no answer, so this only bounds how long memory stays in use.
 SWEEP_INTERVAL = 1.0
+
+SWEEPS = "sweeps"
+"""The name of the times that the slices of sweeps take."""
 
 
 class Sweep:
@@ -27,15 +31,17 @@ class Sweep:
     has arrived is served between them.
 
     :param report: logs what was counted since its last line.
+    :param slices: the times that slices take.
     :ivar report: the same.
     """
 
     log = Logger()
 
-    def __init__(self, store: IStore, clock: IReactorTime, report: Report) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, report: Report, slices: Histogram | None = None) -> None:
         self._store = store
         self._clock = clock
         self.report = report
+        self._slices = Histogram() if slices is None else slices
         self._clients = self._offers = self._tracker_peers = 0
         self._next_line = -math.inf
         self._stopping = False
@@ -50,7 +56,9 @@ class Sweep:
     async def _pass(self) -> None:
         self.report(self._clock.seconds())
         while True:
-            swept = await self._store.sweep(self._clock.seconds())
+            began = self._clock.seconds()
+            swept = await self._store.sweep(began)
+            self._slices.observe(self._clock.seconds() - began)
             self._clients += swept.clients
             self._offers += swept.offers
             self._tracker_peers += swept.tracker_peers

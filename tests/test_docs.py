@@ -17,7 +17,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 import rendezvous
-from rendezvous import client, errors
+from rendezvous import client, errors, refusals
 from rendezvous.client.attempts import AttemptState
 from rendezvous.client.connecting._reasons import error_of
 from rendezvous.core.attempts.strategy import REASONS
@@ -26,7 +26,6 @@ from rendezvous.core.punching.reasons import no_path
 from rendezvous.limits import MAX_BODY
 from rendezvous.settings import CONFIG, Settings, option_name
 from rendezvous.testing import MemoryServer
-from rendezvous.web import quotas
 from tests._command_case import option_names
 from tests._rst import Block, code_blocks, tables
 
@@ -174,7 +173,7 @@ class HttpPageTests(SynchronousTestCase):
                     (str(word.value), kinds[call.func.id].status) for word in words if isinstance(word, ast.Constant)
                 }
         # A connection over the limit is closed without an answer, but its code is in the log.
-        used |= {(code, errors.TooMany.status) for code in quotas.CODES}
+        used |= {(code, errors.TooMany.status) for code in refusals.LIMITS if code.startswith("source-")}
         documented = [(literal(row[0]), int(row[1])) for page in self.pages for row in rows(page, "Code")]
         self.assertEqual(sorted(documented), sorted(used))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rendezvous.core.signaling.signaling import OFFERS
+from rendezvous.core.signaling.offers import OFFERS
 from rendezvous.model import Fill, Saving, StoreFigures
 from rendezvous.storage.notifier import Notifier
 from rendezvous.storage.tables import Tables

@@ -127,9 +127,12 @@ class Journal:
         """:returns: bytes of statements that are queued or being written."""
         return self._backlog
 
-    def figures(self) -> Saving:
-        """:returns: how saving goes."""
-        return Saving(self.failing, self._backlog, len(self._waits), self._commits, self._failures)
+    def figures(self, size: int) -> Saving:
+        """
+        :param size: bytes of the files.
+        :returns: how saving goes.
+        """
+        return Saving(self.failing, self._backlog, len(self._waits), self._commits, self._failures, size)
 
     @property
     def is_behind(self) -> bool:

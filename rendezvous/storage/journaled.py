@@ -24,7 +24,7 @@ from rendezvous.core.tracker import TrackerPeer
 from rendezvous.model import Saving
 from rendezvous.storage.attempt_rows import read_attempts
 from rendezvous.storage.batchtimer import Later
-from rendezvous.storage.client_file import ClientFile
+from rendezvous.storage.client_file import ClientFile, client_file_path, space_taken
 from rendezvous.storage.clients import Clients
 from rendezvous.storage.database import Lock, open_database, readable, schema_steps, target
 from rendezvous.storage.journal import Journal, RunBlocking
@@ -192,7 +192,10 @@ class Journaled:
             self._journal.raise_if_failing()
 
     def figures(self) -> Saving | None:
-        return None if self._journal is None else self._journal.figures()
+        if self._journal is None:
+            return None
+        files = self._path, f"{self._path}-wal", client_file_path(self._path)
+        return self._journal.figures(sum(map(space_taken, files)))
 
     def begin(self, now: float) -> None:
         if self._journal is not None:

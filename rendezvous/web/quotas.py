@@ -12,23 +12,7 @@ from rendezvous.core.sources import SITE_FACTOR, SourceNetwork
 from rendezvous.errors import Full, TooMany
 from rendezvous.limits import SourceLimits
 
-__all__ = ["CODES", "MAX_UNFINISHED", "Place", "Quotas"]
-
-#: The codes of everything that is refused because of a limit of one source.
-CODES = (
-    "source-bodies",
-    "source-connections",
-    "source-messages",
-    "source-publications",
-    "source-registrations",
-    "source-requests",
-    "source-share",
-    "source-sockets",
-    "source-subscriptions",
-    "source-tickets",
-    "source-unread",
-    "source-waiting",
-)
+__all__ = ["MAX_UNFINISHED", "Place", "Quotas"]
 
 #: Bytes of bodies that have not arrived whole, of all connections together.
 MAX_UNFINISHED = 64 * 1024 * 1024

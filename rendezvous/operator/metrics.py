@@ -1,0 +1,266 @@
+"""
+What Prometheus reads of a server: all names, types and labels, in one place.
+
+Names follow Prometheus' rules: base units, counters that end in ``_total``, and labels whose values are closed sets.
+Each of them is there from the start, at 0. No id, no address and no text of a client is ever a label.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
+import attrs
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import CollectorRegistry
+from prometheus_client.utils import floatToGoString
+
+import twisted
+
+from rendezvous._version import __version__
+from rendezvous.core.attempts.attempt import Ended
+from rendezvous.core.attempts.strategy import REASONS
+from rendezvous.core.connect import AttemptState, NatMapping, Strategy, Via
+from rendezvous.core.histogram import Histogram
+from rendezvous.core.presence.states import PresenceState
+from rendezvous.counters import DROPPED_DATAGRAMS, Counters
+from rendezvous.interfaces import IStore
+from rendezvous.inviting import ATTEMPTS
+from rendezvous.listening import ACCEPT_ERRORS, UNACCEPTED
+from rendezvous.model import Saving, StoreFigures
+from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES, LIMITS, TABLES
+from rendezvous.sweep import SWEEPS
+from rendezvous.udp.shared import Drop, Served
+from rendezvous.web.openapi import EVERYWHERE
+from rendezvous.web.requestcounts import ABANDONED, METHODS, UNMATCHED, RequestCounts
+from rendezvous.web.route import Route
+
+__all__ = ["Metrics", "Sources"]
+
+#: What the states of clients are called.
+STATUSES = {PresenceState.NEW: "registered", PresenceState.ONLINE: "online", PresenceState.PENDING: "late"}
+
+#: How an attempt can end.
+OUTCOMES = (*Via, "unknown", *REASONS, AttemptState.DECLINED, AttemptState.EXPIRED)
+
+
+#: Families of counts: the name of the metric, its description, its label, the family, and all values of the label.
+FAMILIES = (
+    ("dropped", "Datagrams that were dropped.", "reason", DROPPED_DATAGRAMS, tuple(Drop)),
+    ("rate_limited", "Refusals because of a limit of one source.", "limit", LIMITED_SOURCES, LIMITS),
+    ("full", "Refusals because a table is full.", "table", FULL_TABLES, TABLES),
+    ("unaccepted_connections", "Connections that no port could accept.", "error", UNACCEPTED, ACCEPT_ERRORS),
+)
+
+
+@attrs.frozen
+class Sources:
+    """
+    Where the numbers are.
+
+    :ivar seconds: tells server time.
+    :ivar served: the datagrams that were answered.
+    :ivar requests: the HTTP requests that were answered.
+    :ivar routes: the table of routes.
+    :ivar gauges: what else can be counted now, by the name of its metric without the prefix, with a description.
+    :ivar delay: how late timers of the reactor are.
+    """
+
+    store: IStore
+    seconds: Callable[[], float]
+    counters: Counters
+    served: Served
+    requests: RequestCounts
+    routes: Sequence[Route]
+    gauges: Mapping[str, tuple[str, Callable[[], float]]]
+    delay: Histogram
+
+
+class Metrics:
+    """
+    Reads the numbers when they are asked for, and writes them as Prometheus reads them.
+
+    :param sources: where they are.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._census: Mapping[PresenceState, int] = {}
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        """
+        :param accept: the Accept header of the request, from which the format is chosen.
+        :returns: the exposition and its media type.
+        """
+        sources = self._sources
+        # It takes several turns of the reactor; all else is read in one.
+        self._census = await sources.store.census(sources.seconds())
+        encode, media = choose_encoder(accept)
+        return encode(self._registry), media
+
+    def describe(self) -> Iterable[Metric]:
+        """:returns: nothing: names are unique by construction, and a test holds that."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics."""
+        sources = self._sources
+        yield InfoMetricFamily(
+            "rendezvous_build",
+            "The versions of the server and of what it runs on.",
+            {"version": __version__, "python": platform.python_version(), "twisted": twisted.__version__},
+        )
+        yield from _store(sources.store.figures(), self._census)
+        yield from _requests(sources.requests, sources.routes)
+        yield from _datagrams(sources.served)
+        yield from _attempts(sources.counters)
+        for name, (description, read) in sources.gauges.items():
+            yield GaugeMetricFamily(f"rendezvous_{name}", description, read())
+        for name, description, label, family, reasons in FAMILIES:
+            yield _counter(name, description, label, sources.counters.family(family, reasons))
+        slices = sources.counters.durations(SWEEPS)
+        yield _histogram("sweep_duration_seconds", "Time of the reactor that a slice of a sweep took.", slices)
+        yield _histogram("reactor_delay_seconds", "How late a timer of the reactor was.", {"": sources.delay})
+
+
+def _store(figures: StoreFigures, census: Mapping[PresenceState, int]) -> Iterator[Metric]:
+    clients = GaugeMetricFamily("rendezvous_clients", "Clients by status.", labels=["status"])
+    for state, status in STATUSES.items():
+        clients.add_metric([status], census.get(state, 0))
+    yield clients
+    for name, description, value in (
+        ("offers", "Offers of WebRTC signaling by topic.", figures.offers),
+        ("sessions", "Sessions of WebRTC signaling by code.", figures.sessions),
+        ("tracker_entries", "Peers of the tracker.", figures.tables["tracker_peers"].entries),
+        ("event_streams", "Peers that have event streams open.", figures.event_streams),
+        ("signaling_memory_bytes", "What offers, sessions and events take.", figures.signaling_memory.entries),
+        ("signaling_memory_max_bytes", "What they may take.", figures.signaling_memory.limit),
+    ):
+        yield GaugeMetricFamily(f"rendezvous_{name}", description, value)
+    entries = GaugeMetricFamily("rendezvous_table_entries", "What a table holds.", labels=["table"])
+    most = GaugeMetricFamily("rendezvous_table_max_entries", "What a table may hold.", labels=["table"])
+    for table, fill in figures.tables.items():
+        entries.add_metric([table], fill.entries)
+        most.add_metric([table], fill.limit)
+    yield entries
+    yield most
+    if figures.saving is not None:
+        yield from _saving(figures.saving)
+
+
+def _saving(saving: Saving) -> Iterator[Metric]:
+    yield GaugeMetricFamily("rendezvous_store_failing", "1 if the store cannot be written.", int(saving.is_failing))
+    yield GaugeMetricFamily("rendezvous_store_backlog_bytes", "What is still to be written.", saving.backlog)
+    yield GaugeMetricFamily(
+        "rendezvous_store_waiting_requests", "Requests that wait until their decision is written.", saving.waiting
+    )
+    yield GaugeMetricFamily("rendezvous_store_bytes", "The size of the store's files.", saving.size)
+    yield CounterMetricFamily("rendezvous_store_failed_writes", "Writes that have failed.", saving.failed)
+    yield _histogram("store_write_duration_seconds", "How long a write took.", {"": saving.commits})
+
+
+def _requests(requests: RequestCounts, routes: Sequence[Route]) -> Iterator[Metric]:
+    counts = dict.fromkeys(_label_sets(routes), 0) | requests.counts
+    total = CounterMetricFamily(
+        "rendezvous_http_requests", "Requests that were answered.", labels=["route", "method", "code"]
+    )
+    for (route, method, code), count in sorted(counts.items()):
+        total.add_metric([route, method, f"{code}"], count)
+    yield total
+    durations = {path: Histogram() for path in sorted({UNMATCHED, *(route.path for route in routes)})}
+    yield _histogram(
+        "http_request_duration_seconds",
+        "Time from the whole request to the end of its answer, waiting for news included.",
+        {**durations, **requests.durations},
+        "route",
+    )
+
+
+def _label_sets(routes: Sequence[Route]) -> Iterator[tuple[str, str, int]]:
+    """Yield what requests can be counted as."""
+    for route in routes:
+        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+        statuses = {route.status, *route.errors, *EVERYWHERE, ABANDONED, 101, 304, 401, 404, 415}
+        yield from ((route.path, method, status) for method in methods for status in statuses)
+    for method in (*METHODS, "other"):
+        yield from ((UNMATCHED, method, status) for status in (*EVERYWHERE, ABANDONED, 204, 308, 404, 405))
+
+
+def _datagrams(served: Served) -> Iterator[Metric]:
+    total = CounterMetricFamily("rendezvous_datagrams", "Datagrams that were answered.", labels=["dialect", "outcome"])
+    for dialect, outcome, count in (
+        ("pulse", "1020", served.on_time),
+        ("pulse", "1050", served.verify),
+        ("pulse", "1060", served.unknown),
+        ("signed", "answered", served.signed),
+        ("stun", "answered", served.stun),
+        ("tracker", "answered", served.tracker),
+    ):
+        total.add_metric([dialect, outcome], count)
+    yield total
+    size = CounterMetricFamily("rendezvous_datagram_bytes", "Bytes of datagrams.", labels=["direction"])
+    size.add_metric(["received"], served.received)
+    size.add_metric(["sent"], served.sent)
+    yield size
+
+
+def _attempts(counters: Counters) -> Iterator[Metric]:
+    ended: Mapping[Ended, int] = counters.family(ATTEMPTS)
+    outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+    pairs = ["-".join(pair) for pair in combinations_with_replacement(sorted(NatMapping), 2)]
+    punches = {(pair, strategy, way): 0 for pair in pairs for strategy in Strategy for way in ("path", "no_path")}
+    for each, count in ended.items():
+        outcomes[each.result] += count
+        if each.mappings is not None and each.strategy is not None:
+            punches["-".join(each.mappings), each.strategy, "path" if each.ok else "no_path"] += count
+    yield _counter("attempts", "Attempts to connect that have ended, by their outcome.", "outcome", outcomes)
+    punch = CounterMetricFamily(
+        "rendezvous_punch",
+        "Attempts that were begun by both sides, by the mappings of both NATs.",
+        labels=["pair", "strategy", "outcome"],
+    )
+    for (pair, strategy, way), count in punches.items():
+        punch.add_metric([pair, strategy, way], count)
+    yield punch
+    yield _histogram(
+        "attempt_duration_seconds",
+        "Time from the request to the end of an attempt; without a strategy if no round has begun.",
+        {kind or "none": times for kind, times in counters.durations(ATTEMPTS, ("", *Strategy)).items()},
+        "strategy",
+    )
+
+
+def _counter(name: str, description: str, label: str, counts: Mapping[Any, int]) -> Metric:
+    metric = CounterMetricFamily(f"rendezvous_{name}", description, labels=[label])
+    for reason, count in counts.items():
+        metric.add_metric([_snake(reason)], count)
+    return metric
+
+
+def _histogram(name: str, description: str, found: Mapping[str, Histogram], label: str | None = None) -> Metric:
+    metric = HistogramMetricFamily(f"rendezvous_{name}", description, labels=[] if label is None else [label])
+    for value, histogram in found.items():
+        total, buckets = 0, []
+        for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
+            total += count
+            buckets.append((floatToGoString(bound), total))
+        metric.add_metric([] if label is None else [value], buckets, histogram.sum)
+    return metric
+
+
+def _snake(reason: object) -> str:
+    return str(reason).lower().replace(" ", "_").replace("-", "_")
