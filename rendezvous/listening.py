@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,9 +22,9 @@ from twisted.web.server import Site
 from rendezvous.certificates import Certificate, check_port, tls_endpoint, unusable
 from rendezvous.counters import Counters
 from rendezvous.errors import StartupError
-from rendezvous.settings import Settings
+from rendezvous.settings import Endpoint, Settings
 
-__all__ = ["ACCEPT_ERRORS", "UNACCEPTED", "Listening", "Place", "http_places", "udp_place"]
+__all__ = ["ACCEPT_ERRORS", "UNACCEPTED", "Listening", "Place", "admin_places", "http_places", "udp_place"]
 
 UNACCEPTED = "unaccepted connections"
 """The family of connections that the system did not let a port accept; its reasons are the names of errors."""
@@ -66,7 +66,20 @@ def http_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place]
             _options(settings, "--http-port"),
             partial(_everywhere, settings.interface, listen),
         )
-    for wanted in settings.http:
+    yield from _endpoint_places(settings.http, "HTTP", reactor, site)
+
+
+def admin_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place]:
+    """
+    Yield the ports for operators.
+
+    :raises StartupError: the description of an endpoint cannot be used.
+    """
+    yield from _endpoint_places(settings.admin, "operators", reactor, site)
+
+
+def _endpoint_places(endpoints: Sequence[Endpoint], what: str, reactor: Any, site: Site) -> Iterator[Place]:
+    for wanted in endpoints:
         certificate = None
         is_tls = wanted.description.lower().startswith("ssl:")
         check_port(wanted)
@@ -77,8 +90,8 @@ def http_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place]
                 endpoint = serverFromString(reactor, wanted.description)
         except Exception as e:  # Each kind of endpoint raises exceptions of its own.
             raise unusable(wanted, e) from None
-        what = "HTTPS" if is_tls else "HTTP"
-        yield Place(what, f"{wanted.place} {wanted}", partial(endpoint.listen, site), certificate)
+        name = "HTTPS" if is_tls and what == "HTTP" else what
+        yield Place(name, f"{wanted.place} {wanted}", partial(endpoint.listen, site), certificate)
 
 
 def udp_place(settings: Settings, listen: Callable[..., IListeningPort]) -> Place:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
 from twisted.logger import Logger
 
 from rendezvous.core.identity import Secret
 from rendezvous.errors import StartupError
+from rendezvous.privatefile import create_private, draft_private
 
 __all__ = ["SECRET_SIZE", "has_changed", "load_secrets", "rotate_secret"]
 
@@ -82,7 +82,7 @@ def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: f
             lines.append(f"{secret.value.hex()} until {int(until)}")
         # A link is followed, so that the file is replaced and not the link to it.
         target = os.path.realpath(path)
-        draft = _draft(target, "\n".join(lines) + "\n")
+        draft = draft_private(target, "\n".join(lines) + "\n")
         try:
             if os.geteuid() == 0:
                 # The server that is to read it may run as somebody else.
@@ -113,29 +113,7 @@ def _read(path: str) -> list[Secret]:
 
 
 def _make(path: str, secret: bytes) -> list[Secret]:
-    # Whole or not at all: a crash must not leave half a secret behind, and of two first starts one must win.
-    draft = _draft(path, secret.hex() + "\n")
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return _read(path)
-    finally:
-        os.unlink(draft)
-    return [Secret(secret)]
-
-
-def _draft(path: str, text: str) -> str:
-    # Its name is a new one each time: process ids come again, in a container at every start.
-    descriptor, draft = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=os.path.dirname(path) or os.curdir)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        os.unlink(draft)
-        raise
-    return draft
+    return [Secret(secret)] if create_private(path, secret.hex() + "\n") else _read(path)
 
 
 def _parse(text: str, where: str) -> list[Secret]:

@@ -35,9 +35,12 @@ from rendezvous.descriptors import connections_within, raise_descriptor_limit
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
-from rendezvous.listening import Listening, http_places, udp_place
+from rendezvous.listening import Listening, admin_places, http_places, udp_place
+from rendezvous.operator.api import MetricsRoutes
 from rendezvous.operator.delay import ReactorDelay
 from rendezvous.operator.metrics import Metrics, Sources
+from rendezvous.operator.site import admin_site
+from rendezvous.operator.token import load_token
 from rendezvous.relays import Resolving, load_turn
 from rendezvous.secret import has_changed, load_secrets
 from rendezvous.settings import Settings, compare
@@ -108,6 +111,7 @@ class Rendezvous(MultiService):
         self.settings = settings
         self._clients_at_start = settings.max_clients
         self._reactor = reactor
+        self._random = random
         self.clock = ServerClock(reactor, monotonic, wall)
         self.certificates: list[Certificate] = []
         self._cors = Cors(settings.cors_origin)
@@ -223,6 +227,15 @@ class Rendezvous(MultiService):
                 self._delay.times,
             )
         )
+
+    def admin_site(self) -> Site:
+        """
+        :returns: what operators use, for a port of its own.
+        :raises StartupError: the file of the operators' token cannot be used.
+        """
+        token = load_token(self.settings.admin_token_path, self._random)
+        routes = MetricsRoutes(self.metrics(), self._gate.sender).routes()
+        return admin_site(routes, token, self._reactor, self.clock.wall)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
@@ -410,6 +423,11 @@ def make_service(settings: Settings, reactor: Any, calls: Calls | None = None, *
         Listening(place, reactor, rendezvous.counters).setServiceParent(service)
         if place.certificate is not None:
             rendezvous.certificates.append(place.certificate)
+    if settings.admin:
+        for place in admin_places(settings, reactor, rendezvous.admin_site()):
+            Listening(place, reactor, rendezvous.counters).setServiceParent(service)
+            if place.certificate is not None:
+                rendezvous.certificates.append(place.certificate)
     workers = rendezvous.workers()
     for port in settings.udp_port:
         protocol = rendezvous.datagrams(port.dialect)

@@ -267,6 +267,22 @@ class Settings:
             many=True,
         ),
     )
+    admin: tuple[Endpoint, ...] = attrs.field(
+        default=(),
+        converter=_endpoints,
+        metadata=_about(
+            "listen for operators on this Twisted endpoint, for example tcp:5027:interface=127.0.0.1; it needs the"
+            " token of --admin-token-file (repeatable; default: none)",
+            ENDPOINT,
+            many=True,
+        ),
+    )
+    admin_token_file: str = option(
+        "",
+        "the file with the token of operators; it is made on first start (default: rendezvous.admin-token, beside the"
+        " store)",
+        WORD,
+    )
     store: str = option(
         "sqlite:rendezvous.sqlite3",
         "where state is kept: sqlite:PATH for a file, or memory: to keep nothing after the end",
@@ -309,6 +325,11 @@ class Settings:
     def secret_path(self) -> str:
         """:returns: the secret's file."""
         return self.secret_file or os.path.join(os.path.dirname(self.store_path or ""), "rendezvous.secret")
+
+    @property
+    def admin_token_path(self) -> str:
+        """:returns: the file of the operators' token."""
+        return self.admin_token_file or os.path.join(os.path.dirname(self.store_path or ""), "rendezvous.admin-token")
 
     @property
     def signaling_limits(self) -> SignalingLimits:

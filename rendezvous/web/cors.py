@@ -20,15 +20,19 @@ class Cors:
     Answers depend on the ``Origin`` of the request, and on the moment. So each has ``Vary: Origin`` and
     ``Cache-Control: no-store``; a route whose answer may be kept sets another ``Cache-Control``.
 
-    :param origins: those whose pages may read; empty for any.
+    :param origins: those whose pages may read; empty for any, and ``None`` for no other page than the server's own.
+    :ivar has_preflight: whether ``OPTIONS`` is answered for browsers that ask before they send a request.
     """
 
-    def __init__(self, origins: Sequence[str]) -> None:
+    def __init__(self, origins: Sequence[str] | None) -> None:
         self.allow(origins)
 
-    def allow(self, origins: Sequence[str]) -> None:
-        """Allow these origins from now on; none for any."""
-        self._origins = frozenset(origin.encode("ascii") for origin in origins)
+    def allow(self, origins: Sequence[str] | None) -> None:
+        """Allow these origins from now on; empty for any, and ``None`` for none."""
+        self.has_preflight = origins is not None
+        # No browser sends an origin without a scheme.
+        allowed = ("none",) if origins is None else origins
+        self._origins = frozenset(origin.encode("ascii") for origin in allowed)
 
     def headers(self, request: Any | None) -> dict[bytes, bytes]:
         """

@@ -68,7 +68,7 @@ class RootResource(Resource):
             except TooMany:
                 request.is_over_rate = True
                 raise
-            if request.method == b"OPTIONS":
+            if request.method == b"OPTIONS" and self.cors.has_preflight:
                 return self.cors.preflight(request)
             self._check(request)
             return self._route(request)

@@ -1,0 +1,86 @@
+"""The port of operators: routes behind their token, on a site of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource, Resource
+
+from rendezvous.counters import Counters
+from rendezvous.limits import SourceLimits, UnreadLimits
+from rendezvous.operator.token import Token
+from rendezvous.web._json import write_error
+from rendezvous.web.bodies import BodyLimits
+from rendezvous.web.cors import Cors
+from rendezvous.web.fields import header
+from rendezvous.web.gate import make_gate
+from rendezvous.web.root import RootResource
+from rendezvous.web.route import Route
+from rendezvous.web.router import Router
+from rendezvous.web.site import RendezvousSite
+
+__all__ = ["CONNECTIONS", "admin_site"]
+
+#: Connections of operators and of what collects metrics.
+CONNECTIONS = 200
+
+
+class Guarded(Resource):
+    """
+    What only those may use who show the token.
+
+    :param behind: what the token opens.
+    :param token: the token.
+    :param public: paths that need none: the files of the page, which hold no data.
+    """
+
+    isLeaf = True
+
+    def __init__(self, behind: IResource, token: Token, public: Collection[bytes]) -> None:
+        super().__init__()
+        self._behind, self._token, self._public = behind, token, public
+
+    def render(self, request: Any) -> Any:
+        """Answer, or say that the token is missing; also where there is nothing, so that only operators learn that."""
+        # A page of another site cannot frame the dashboard, nor learn what it answers.
+        for name, value in _FIELDS:
+            request.setHeader(name, value)
+        if b"/".join(request.postpath) not in self._public or request.method not in (b"GET", b"HEAD"):
+            try:
+                self._token.check(header(request, b"Authorization"))
+            except Exception as error:
+                return write_error(request, error)
+        return self._behind.render(request)
+
+
+_FIELDS = (
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"X-Frame-Options", b"DENY"),
+)
+
+
+def admin_site(
+    routes: Sequence[Route],
+    token: Token,
+    reactor: IReactorTime,
+    wall: Callable[[], float],
+    public: Collection[bytes] = (),
+) -> RendezvousSite:
+    """
+    Make the site of operators.
+
+    It has limits and counts of its own: a flood of the public ports must not keep operators out.
+
+    :param routes: the table of its routes.
+    :param token: what opens them.
+    :param wall: seconds since the epoch, for the ``Date`` of answers.
+    :param public: paths that need no token.
+    """
+    gate = make_gate(SourceLimits(), UnreadLimits(), (), reactor, Counters())
+    guarded = Guarded(Router(routes, lambda: None, gate), token, public)
+    root = RootResource(guarded, BodyLimits(routes), Cors(None), gate)
+    return RendezvousSite(root, reactor, CONNECTIONS, wall)

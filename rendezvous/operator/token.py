@@ -1,0 +1,74 @@
+"""The token of operators: a file of its own, made on first start."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import re
+from collections.abc import Callable
+
+from rendezvous.errors import StartupError, Unauthorized
+from rendezvous.privatefile import create_private
+
+__all__ = ["Token", "load_token"]
+
+#: Characters of a token: enough that it cannot be guessed, and few enough for a header.
+_LEAST, _MOST = 32, 256
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/=-]{1,256}) *")
+
+
+class Token:
+    """
+    The token that an operator shows.
+
+    :param text: the token.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text.encode("ascii")
+
+    def check(self, header: str | None) -> None:
+        """
+        Check the Authorization header of a request (RFC 6750, section 2.1).
+
+        :raises Unauthorized: it does not hold the token.
+        """
+        match = _BEARER.fullmatch(header or "")
+        if match is None:
+            raise Unauthorized("This needs an Authorization header: Bearer <the token of operators>.")
+        if not hmac.compare_digest(match[1].encode("ascii"), self._text):
+            raise Unauthorized("This is not the token of operators.")
+
+
+def load_token(path: str, random: Callable[[int], bytes]) -> Token:
+    """
+    Read the token, or make one.
+
+    :param path: the file. If there is none, it is made, readable by its owner alone.
+    :param random: gives that many random bytes.
+    :raises StartupError: the file cannot be used; the message says why and what to do.
+    """
+    try:
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            create_private(path, base64.urlsafe_b64encode(random(32)).rstrip(b"=").decode("ascii") + "\n")
+            return _read(path)
+    except OSError as e:
+        raise StartupError(f"the file of the operators' token {path!r} cannot be used: {e.strerror}") from None
+
+
+def _read(path: str) -> Token:
+    with open(path, encoding="ascii", errors="replace") as file:
+        status = os.fstat(file.fileno())
+        text = file.read(_MOST + 2).strip()
+    if not (_LEAST <= len(text) <= _MOST and _TOKEN.fullmatch(text)):
+        raise StartupError(
+            f"the file of the operators' token {path!r} must hold one word of {_LEAST} to {_MOST} letters, digits and"
+            " the characters . _ ~ + / = -"
+        )
+    if status.st_mode & 0o077:
+        raise StartupError(f"the file of the operators' token {path!r} can be read by others: run chmod 600 on it")
+    return Token(text)
