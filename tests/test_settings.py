@@ -176,6 +176,8 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"memory:": "memory:", "sqlite:x": "sqlite:x", "sqlite:/var/lib/a b": "sqlite:/var/lib/a b"},
         ["", " ", "memory", "memory:x", " memory:", "sqlite", "sqlite:", "SQLITE:x", "redis:x", "/var/lib/x"],
     ),
+    "admin": ({text: Endpoint(text) for text in ("tcp:5027:interface=127.0.0.1", "unix:/run/r.sock")}, ["", " "]),
+    "admin_token_file": ({"/run/token": "/run/token", "a b": "a b"}, ["", "\t"]),
     "secret_file": ({"/run/secret": "/run/secret", "a b": "a b"}, ["", "\t"]),
 }
 
@@ -306,6 +308,8 @@ class PrecedenceTests(SynchronousTestCase):
                 "trusted_proxy": (),
                 "without": (),
                 "store": "sqlite:rendezvous.sqlite3",
+                "admin": (),
+                "admin_token_file": "",
                 "secret_file": "",
             },
         )
