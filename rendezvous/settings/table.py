@@ -269,8 +269,8 @@ class Settings:
     )
     admin: tuple[Endpoint, ...] = attrs.field(
         default=(),
-        converter=_endpoints,
-        metadata=_about(
+        converter=endpoints,
+        metadata=about(
             "listen for operators on this Twisted endpoint, for example tcp:5027:interface=127.0.0.1; it needs the"
             " token of --admin-token-file (repeatable; default: none)",
             ENDPOINT,
