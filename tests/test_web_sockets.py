@@ -6,11 +6,15 @@ import json
 from typing import Any
 from unittest import mock
 
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection as Wire
+from wsproto.connection import ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
 from rendezvous.limits import SocketLimits
-from rendezvous.testing import MemorySocket
+from rendezvous.testing import Connection, MemorySocket
 from rendezvous.web.sockets import sockets as module
 from rendezvous.web.sockets.socket import CLOSE_TIME
 from rendezvous.web.sockets.sockets import PING_INTERVAL
@@ -66,7 +70,7 @@ class HandshakeTests(SocketTestCase):
         """A client that does not wait for the answer is understood, and nothing that it sends is kept unread."""
         fields = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
         head = f"GET /signal HTTP/1.1\r\nHost: rendezvous.example\r\n{fields}\r\n".encode()
-        ping = Connection(ConnectionType.CLIENT).send(TextMessage('{"type":"ping"}'))
+        ping = Wire(ConnectionType.CLIENT).send(TextMessage('{"type":"ping"}'))
         for pieces in ([head + ping + ping], [head, ping + ping], [head + ping[:3], ping[3:] + ping]):
             connection = self.server.connect(HOME)
             self.open.append(connection)
@@ -81,6 +85,29 @@ class HandshakeTests(SocketTestCase):
         self.assertIn((1002).to_bytes(2, "big"), wrong.transport.value())
         self.advance(CLOSE_TIME)
         self.assertTrue(wrong.closed)
+
+
+class EmbeddedTests(SocketTestCase):
+    """In a site of an application, which is Twisted's own."""
+
+    def test_below_a_path(self) -> None:
+        """They live for as long as their clients answer pings, and until the server stops."""
+        root = Resource()
+        root.putChild(b"peers", self.server.rendezvous.resource())
+        site = Site(root, reactor=self.server.reactor)
+        alive, dead = (MemorySocket(Connection(site, HOME), "/peers/signal") for _ in range(2))
+        dead.answers_pings = False
+        for _ in range(5):
+            self.advance(PING_INTERVAL)
+            alive.read()
+            dead.read()
+        self.say(alive, type="ping")
+        self.assertEqual((self.heard(alive), dead.connection.transport.disconnected), ([{"type": "pong"}], True))
+        self.server.rendezvous._sockets.end()
+        alive.read()
+        self.assertEqual((alive.close_code, alive.connection.closed), (1001, True))
+        for socket in (alive, dead):
+            socket.lose()
 
 
 class OriginTests(SocketTestCase):
