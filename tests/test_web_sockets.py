@@ -260,6 +260,28 @@ class CloseTests(SocketTestCase):
         self.assertTrue(socket.connection.transport.disconnected)
         self.assertEqual(socket.take(), [])
 
+    def test_server_closes(self) -> None:
+        """The connection stays until the client has answered: to close it earlier could lose the close code."""
+        socket = self.socket()
+        transport = socket.connection.transport
+        socket.send(BytesMessage(b"x"))
+        self.assertTrue(transport.value().endswith(b"\x03\xebMessages are text, not bytes."))
+        self.assertFalse(transport.disconnecting)
+        socket.read()
+        self.assertEqual((socket.close_code, transport.disconnecting), (1003, True))
+
+    def test_second_close(self) -> None:
+        """A socket that is being closed is not closed again: one close frame, and two seconds from the first on."""
+        socket = self.socket()
+        transport = socket.connection.transport
+        socket.send(BytesMessage(b"x"))
+        sent = transport.value()
+        self.advance(CLOSE_TIME - 0.5)
+        self.server.rendezvous._sockets.sockets.end()
+        self.assertEqual((transport.value(), transport.disconnected), (sent, False))
+        self.advance(0.5)
+        self.assertTrue(transport.disconnected)
+
     def test_server_stops(self) -> None:
         """All sockets are closed with 1001, and none is opened any more until it starts again."""
         opened = [self.socket() for _ in range(3)]
@@ -356,6 +378,15 @@ class SlowReaderTests(SocketTestCase):
             self.producer.resumeProducing()
             self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
         self.assertEqual(len(self.reader.take()), 24)
+
+    def test_reader_that_is_lost(self) -> None:
+        """What it has not read is not counted any more, and it is not among those that are closed for others."""
+        self.producer.pauseProducing()
+        self.write(5)
+        sender = self.server.rendezvous._gate.sender
+        self.assertGreater(sender.unread, 500_000)
+        self.reader.lose()
+        self.assertEqual((sender.unread, len(sender._paused)), (0, 0))
 
     def test_room_of_all(self) -> None:
         """A socket whose message does not fit into what all clients may leave unread is ended."""

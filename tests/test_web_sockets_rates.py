@@ -107,6 +107,23 @@ class RateTests(SocketTestCase):
         socket.lose()
         self.advance(5)
 
+    def test_server_stops_while_it_rests(self) -> None:
+        """The closing handshake is read at once, and no timer is left."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        for is_answered in (True, False):
+            timers = len(self.server.reactor.getDelayedCalls())
+            socket = self.socket()
+            self.say(socket, type="subscribe", topics=[f"{number}" for number in range(100)])
+            self.assertEqual(socket.connection.transport.producerState, "paused")
+            self.server.rendezvous._sockets.sockets.end()
+            self.assertEqual(socket.connection.transport.producerState, "producing")
+            if is_answered:
+                socket.read()
+                self.assertTrue(socket.connection.transport.disconnecting)
+            socket.lose()
+            self.assertEqual(len(self.server.reactor.getDelayedCalls()), timers)
+            self.server.rendezvous._sockets.sockets.begin()
+
 
 class TurnTests(SocketTestCase):
     """Many frames in one packet."""
@@ -122,3 +139,15 @@ class TurnTests(SocketTestCase):
             self.server.reactor.advance(0)
         self.assertEqual(len(self.heard(socket)), 2 * FRAMES)
         self.assertEqual(socket.connection.transport.producerState, "producing")
+
+    def test_socket_that_is_lost_before_its_turn(self) -> None:
+        """The frames that it has sent are dropped: nothing is subscribed for one that is gone."""
+        socket = self.socket()
+        frames = [TextMessage('{"type":"ping"}')] * FRAMES + [TextMessage('{"type":"subscribe","topics":["t"]}')]
+        socket.connection.send(b"".join(socket._wire.send(frame) for frame in frames))
+        socket.lose()
+        self.advance(1)
+        other = self.socket()
+        self.say(other, type="subscribe", topics=["t"])
+        self.say(other, type="publish", topic="t", data=1)
+        self.assertEqual([message["clients"] for message in self.heard(other)], [1])
