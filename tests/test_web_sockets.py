@@ -270,6 +270,19 @@ class CloseTests(SocketTestCase):
         socket.read()
         self.assertEqual((socket.close_code, transport.disconnecting), (1003, True))
 
+    def test_nothing_is_taken_after_the_close(self) -> None:
+        """What the client sends until it has read the close is dropped, in one frame or in several."""
+        socket, other = self.socket(), self.socket()
+        self.say(other, type="subscribe", topics=["doc"])
+        socket.send(BytesMessage(b"x"))
+        text = '{"type":"publish","topic":"doc","data":1}'
+        for pieces in ([text], [text[:9], text[9:]]):
+            for number, piece in enumerate(pieces, 1):
+                socket.send(TextMessage(piece, message_finished=number == len(pieces)))
+        self.assertEqual(self.heard(other), [])
+        socket.read()
+        self.assertEqual((socket.close_code, socket.connection.closed), (1003, True))
+
     def test_second_close(self) -> None:
         """A socket that is being closed is not closed again: one close frame, and two seconds from the first on."""
         socket = self.socket()

@@ -76,6 +76,24 @@ class UnfinishedTests(SocketTestCase):
         self.assertEqual(long.close_code, 1009)
         self.assertEqual(self.held(), 0)
 
+    def test_nothing_is_kept_after_the_close(self) -> None:
+        """A client that goes on with its message while it is closed sends it in vain."""
+        socket = self.begin("x" * 1000)
+        self.server.rendezvous._sockets.sockets.end()
+        self.assertEqual(self.held(), 0)
+        for is_last in (False, True, False):
+            socket.send(TextMessage("piece", message_finished=is_last))
+            self.assertEqual((self.held(), socket.connection.transport.disconnected), (0, False))
+
+    def test_message_that_has_ended(self) -> None:
+        """Its time does not count for the socket afterwards."""
+        socket = self.begin("x")
+        socket.send(TextMessage("y"))
+        for _ in range(int(2 * MESSAGE_TIME / PING_INTERVAL) + 1):
+            self.advance(PING_INTERVAL)
+            socket.read()
+        self.assertFalse(socket.connection.transport.disconnected)
+
     def test_message_that_never_ends(self) -> None:
         """Has some time, after which its socket is closed with the next ping."""
         socket, other = self.begin("x"), self.socket()
