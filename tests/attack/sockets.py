@@ -23,6 +23,8 @@ __all__ = ["pour"]
 LARGE = "v" * 60_000
 #: What a page sends most: one candidate.
 SMALL = "c" * 200
+#: Nearly as many characters as a message may have, each of four bytes.
+WIDE = "\U0001f600" * 120_000
 
 
 class pour:  # noqa: N801 - used as a function
@@ -266,6 +268,42 @@ def unread(field: Field) -> None:
     field.note(f"readers: {held.closed} closed by the server, {len(held)} still open")
     field.afterwards(held.close)
     _note(field, writers)
+    _strangers_meet(field)
+
+
+@attack("sockets-one-message", memory=192 * MIB)
+def one_message(field: Field) -> None:
+    """A thousand sockets of a hundred addresses read nothing. Half a megabyte is published to all of them."""
+    held = hold(field.http, [handshake() + _subscribe("one")], 1000, addresses(100), receive=4096)
+    held.run(3.0)
+    largest = json.dumps({"type": "publish", "topic": "one", "data": WIDE}, ensure_ascii=False)
+    writers = pour(field.http, [handshake() + frame(largest.encode())], [], 20, addresses(120)[100:])
+    end = time.monotonic() + field.seconds
+    while time.monotonic() < end:
+        held.turn(0.005)
+        writers.turn(0.005)
+    field.note(f"readers: {held.closed} closed by the server, {len(held)} still open")
+    field.afterwards(held.close)
+    _note(field, writers)
+    _strangers_meet(field)
+
+
+@attack("sockets-unfinished", quick=True, memory=192 * MIB)
+def unfinished(field: Field) -> None:
+    """A thousand sockets of a hundred addresses send messages of half a megabyte, of which only the end is missing."""
+    begins = [handshake() + frame(WIDE.encode(), ends=False), handshake() + frame(WIDE.encode(), claimed=500_000)]
+    _poured(field, pour(field.http, begins, [], 1000, addresses(100)))
+    _strangers_meet(field)
+
+
+@attack("sockets-pongs", memory=192 * MIB)
+def pongs(field: Field) -> None:
+    """Five hundred sockets of a hundred addresses send pings as fast as they may, and read no answer."""
+    begin = handshake() + frame(b"p" * 125, PING) * 6000
+    held = hold(field.http, [begin], 500, addresses(100), receive=4096)
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {len(held)} still open")
+    field.afterwards(held.close)
     _strangers_meet(field)
 
 
