@@ -100,3 +100,45 @@ test("a page that does not know the secret of those that it sees is not told tha
   assert.equal(page.connections.length, 1)
   assert.deepEqual(names(log).filter(name => name === "failed"), [])
 })
+
+test("a connection that its peer closes without a word has ended at once", async () => {
+  const world = new World()
+  const [alice, bob] = await world.rooms(2)
+  bob.page.connections[0].close()
+  await world.clock.advance(100)
+  const [, , reason] = alice.log.find(([event]) => event === "leave")
+  assert.equal(reason, "The connection to the peer has closed.")
+})
+
+test("a page that was seen for a moment only is not connected to", async () => {
+  const world = new World()
+  const page = world.page()
+  const room = await world.wait(page.client.join("chess"))
+  const offer = { id: "short", peerId: "0".repeat(32), sdp: "rendezvous-room/1", topics: ["chess"] }
+  world.server.tell(room.id, "offer", offer)
+  await world.clock.advance(2000)
+  assert.ok(room.id > offer.peerId)
+  world.server.tell(room.id, "gone", { offerId: "short", topics: ["chess"], reason: "withdrawn" })
+  await world.clock.advance(10_000)
+  assert.equal(page.connections.length, 0)
+})
+
+test("a connection that the browser gives up before it is open has failed at once", async () => {
+  const world = new World()
+  world.network.hasPath = false
+  await world.wait(world.page().client.join("chess"))
+  const page = world.page()
+  const room = await world.wait(page.client.join("chess"))
+  const log = recorded(room)
+  await world.clock.until(() => page.connections[0]?.remoteDescription)
+  page.connections[0].fail()
+  await world.clock.advance(10)
+  assert.deepEqual(names(log).filter(name => name === "failed"), ["failed"])
+})
+
+test("a connection that the browser gives up when it is open restarts ICE", async () => {
+  const world = new World()
+  const [alice] = await world.rooms(2)
+  alice.page.connections[0].fail()
+  assert.equal(alice.page.connections[0].iceRestarts, 1)
+})

@@ -280,6 +280,11 @@ for (const [name, local, remote, servers, code, message] of [
     "one has IPv4, the other one IPv6", list(host, mapped(1)), list(six), stun, "no-common-family",
     "One network has only IPv4, and the other one only IPv6; the server offers no relay."
   ],
+  [
+    "two sockets without a base are no symmetric NAT",
+    list("candidate:1 1 udp 1 203.0.113.7 1 typ srflx", "candidate:2 1 udp 1 203.0.113.7 2 typ srflx"),
+    list(mapped(3)), stun, "no-path", unknown
+  ],
   ["without STUN", list(hidden), list(hidden), [], "no-path", unknown],
   [
     "the peer has sent nothing", list(host), [], stun, "no-path",

@@ -924,6 +924,8 @@ class Feed {
   hurry() {
     if (!this.#users || this.#carrier) return
     this.#tries = 0
+    // Another network may let WebSockets through.
+    this.#kind = this.#unfit = 0
     this.#open()
   }
 
