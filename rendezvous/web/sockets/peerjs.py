@@ -79,6 +79,10 @@ class PeerServer:
                 sender.writer.send(text_frame(encode(Message("EXPIRE", message.target, message.source))))
             self._expect()
 
+    def begin(self) -> None:
+        """Wait for what is due, also after an end."""
+        self._expect()
+
     def end(self) -> None:
         """Wait for nothing any more."""
         if self._next is not None:
