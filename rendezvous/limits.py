@@ -101,6 +101,7 @@ class SocketLimits:
 
     :ivar most: sockets at one time.
     :ivar of_source: sockets at one time of one subscriber; 0 for no limit. A site may have four times as many.
+        A subscriber has at most a quarter of all, and a site a half.
     :ivar rate: messages a second that a socket may cause; 0 for no limit. One to a topic counts for each of its
         readers. Beyond that it is read more slowly.
     """

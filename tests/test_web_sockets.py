@@ -154,6 +154,13 @@ class NumberTests(SocketTestCase):
         first.lose()
         self.assertEqual(self.socket().status, 101)
 
+    def test_part_of_a_source(self) -> None:
+        """One address has a quarter of all at most, and one site a half, so that neither keeps all others out."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(most=8))
+        hosts = ["198.51.100.1"] * 3 + ["198.51.100.2"] * 2 + ["198.51.100.3"] * 2 + ["203.0.113.9"]
+        opened = [self.socket(host=host).status for host in hosts]
+        self.assertEqual(opened, [101, 101, 429, 101, 101, 429, 429, 101])
+
 
 class MessageTests(SocketTestCase):
     """What a socket may send."""
