@@ -76,6 +76,22 @@ test("descriptions in a flood do not queue up: the connection is closed", async 
   assert.deepEqual([...good.room.peers.keys()], [other.room.id])
 })
 
+test("a peer that negotiates without end loses its connection, and one that does so now and then does not", async () => {
+  for (const [pause, most] of [[50, 61], [500, Infinity]]) {
+    const { world, says, hears } = await met()
+    let taken = 0
+    hears.connection.setRemoteDescription = async () => void taken++
+    hears.connection.setLocalDescription = async () => {}
+    const description = { type: "offer", sdp: `v=0\r\na=fingerprint:${says.connection.fingerprint}\r\n` }
+    for (let made = 0; made < 200; made++) {
+      hears.control.onmessage({ data: JSON.stringify({ description }) })
+      await world.clock.advance(pause)
+    }
+    assert.equal(hears.connection.connectionState, most === Infinity ? "connected" : "closed")
+    assert.ok(taken <= most, `${taken}`)
+  }
+})
+
 test("a description of megabytes is not handed to the browser", async () => {
   const { world, says, hears } = await met()
   let taken = 0

@@ -142,3 +142,16 @@ test("a connection that the browser gives up when it is open restarts ICE", asyn
   alice.page.connections[0].fail()
   assert.equal(alice.page.connections[0].iceRestarts, 1)
 })
+
+test("the one that has offered withdraws its offer, and the other one does not", async () => {
+  const world = new World()
+  const foreign = []
+  world.server.intercept = (method, path, query, caller) => {
+    const offer = world.server.offers.get(path.split("/")[1])
+    if (method === "DELETE" && offer && offer.peerId !== caller) foreign.push(path)
+  }
+  await world.rooms(3)
+  await world.clock.advance(1000)
+  assert.deepEqual(foreign, [])
+  assert.equal(world.server.offers.size, 3)
+})

@@ -46,6 +46,11 @@ test("a page that has stopped to listen accepts no more", async () => {
   await assert.rejects(world.wait(world.page().client.connect(stop.id)), { code: "no-answer" })
 })
 
+test("what is no peer id is refused at once", async () => {
+  const { client } = new World().page()
+  for (const id of [undefined, null, "", 7]) await assert.rejects(client.connect(id), TypeError)
+})
+
 test("a page that has stopped to listen can listen again", async () => {
   const world = new World()
   const { client } = world.page()

@@ -98,10 +98,13 @@ const BLOB_PART = 8 * 1_048_576
 const BLOB_PIECES = 512
 /** Messages and files of one peer that may be on their way at one time. */
 const INCOMING_AT_ONCE = 64
-/** Characters of a description and of a candidate that are taken of a peer, and descriptions that may wait. */
+/** Characters of a description and of a candidate that are taken of a peer. */
 const LONGEST_SDP = 262_144
 const LONGEST_CANDIDATE = 4096
+/** Descriptions of a peer that may wait, and that it may send in so long: each costs a browser some milliseconds. */
 const DESCRIPTIONS = 8
+const DESCRIPTIONS_IN_TIME = 60
+const DESCRIPTIONS_TIME = 10_000
 /** Candidates that are taken of a peer until it restarts ICE. The server takes as many for one offer. */
 const CANDIDATES = 256
 /** Streams of one peer. */
@@ -1207,6 +1210,8 @@ class Link {
   #remote = []
   #remoteUfrag = null
   #waiting = 0
+  #counted = 0
+  #countedSince = -Infinity
   #streams = []
   #began
   #pathAfter = null
@@ -1276,7 +1281,7 @@ class Link {
   description({ type, sdp }, via = null) {
     const isGood = ["offer", "answer"].includes(type) && typeof sdp === "string" && sdp.length <= LONGEST_SDP
     if (!isGood) return Promise.resolve()
-    if (this.#waiting >= DESCRIPTIONS) {
+    if (this.#isFlood()) {
       this.close(failure("flood", "The peer negotiates more than this page can follow."))
       return Promise.resolve()
     }
@@ -1285,6 +1290,15 @@ class Link {
     this.#remoteUfrag = ufrag
     this.#waiting++
     return this.#inOrder(() => this.#describe({ type, sdp }, via)).finally(() => this.#waiting--)
+  }
+
+  #isFlood() {
+    const now = this.#environment.now()
+    if (now - this.#countedSince >= DESCRIPTIONS_TIME) {
+      this.#countedSince = now
+      this.#counted = 0
+    }
+    return ++this.#counted > DESCRIPTIONS_IN_TIME || this.#waiting >= DESCRIPTIONS
   }
 
   candidate(value) {
@@ -1396,7 +1410,8 @@ class Link {
 
   #found(candidate) {
     const init = candidate.toJSON?.() ?? candidate
-    this.#local.push(init)
+    // They are of interest as long as there may be no path.
+    if (!this.isOpen) this.#local.push(init)
     if (this.#viaControl) this.#say({ candidate: init })
     else this.#signal.candidate(init)
   }
@@ -2812,6 +2827,7 @@ class Client {
    */
   async connect(peerId, options = {}) {
     this.#check(options)
+    if (!isText(peerId)) throw new TypeError("The id of a peer is a text.")
     return await this.#direct.connect(peerId, options.name ?? "")
   }
 
