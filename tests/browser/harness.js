@@ -34,8 +34,15 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // Names of multicast DNS are not resolved on a machine without a network.
-  "--disable-features=WebRtcHideLocalIpsWithMdns",
+  "--disable-features=" +
+    [
+      // Names of multicast DNS are not resolved on a machine without a network.
+      "WebRtcHideLocalIpsWithMdns",
+      // Each context would have a window whose address bar takes more CPU time than the page.
+      "WebUIOmniboxPopup",
+      "WebUIOmniboxAimPopup",
+      "SpareRendererForSitePerProcess",
+    ].join(","),
   "--allow-loopback-in-peer-connection",
   // A camera and a microphone for calls.
   "--use-fake-device-for-media-stream",
@@ -127,9 +134,11 @@ export class Server {
 /** A server, a page on a site of another origin, and a browser that opens this page as often as it is asked to. */
 export class World {
   server;
-  #site;
+  #site = null;
   #browser;
+  #isOwner = true;
   #page;
+  #contexts = new Set();
 
   /**
    * @param {string | null} page of the folder `pages`, without its suffix; `null` for none but the server's own.
@@ -139,7 +148,23 @@ export class World {
     const world = new World();
     world.server = new Server(...options);
     [world.#site, world.#browser] = await Promise.all([page && site(page), launch(), world.server.start()]);
-    world.#page = page ? `http://127.0.0.1:${world.#site.address().port}/` : world.server.url;
+    world.#page = world.#site ? `http://127.0.0.1:${world.#site.address().port}/` : world.server.url;
+    return world;
+  }
+
+  /**
+   * For a test that restarts the server while others run.
+   *
+   * @param {...string} options of the server.
+   * @returns {Promise<World>} another server, for the same page in the same browser.
+   */
+  async apart(...options) {
+    const world = new World();
+    world.server = new Server(...options);
+    world.#browser = this.#browser;
+    world.#isOwner = false;
+    await world.server.start();
+    world.#page = this.#site ? this.#page : world.server.url;
     return world;
   }
 
@@ -152,6 +177,7 @@ export class World {
    */
   async page(address = this.#page, options = {}) {
     const context = await this.#browser.newContext(options);
+    this.#contexts.add(context);
     const page = await context.newPage();
     const [said, asked] = [[], []];
     Object.assign(page, { said, asked });
@@ -163,25 +189,25 @@ export class World {
   }
 
   /** @returns {Promise<import("playwright-core").Page[]>} so many of them. */
-  async pages(count) {
-    const pages = [];
-    for (let number = 0; number < count; number++) {
-      pages.push(await this.page());
-    }
-    return pages;
+  pages(count) {
+    return Promise.all(Array.from({ length: count }, () => this.page()));
   }
 
   /** Close all pages, and start the server if a test has left it stopped. */
   async leave() {
-    await Promise.all(this.#browser.contexts().map((context) => context.close()));
+    await Promise.all([...this.#contexts].map((context) => context.close()));
+    this.#contexts.clear();
     await this.server.start();
   }
 
   /** Close everything. */
   async close() {
-    await this.#browser.close();
-    this.#site?.closeAllConnections();
-    this.#site?.close();
+    await Promise.all([...this.#contexts].map((context) => context.close()));
+    if (this.#isOwner) {
+      await this.#browser.close();
+      this.#site?.closeAllConnections();
+      this.#site?.close();
+    }
     await this.server.close();
   }
 }

@@ -29,6 +29,8 @@ async function relay(url) {
 }
 
 const joinRoom = createTopicStrategy({
+  // A connection that fails is tried again with the next announcement. Without this it comes only once a minute.
+  steadyAnnounceIntervalMs: 5000,
   init: (config) => config.relayConfig.urls.map(relay),
   subscribeTopic({ readers, say }, topic, onMessage) {
     readers.set(topic, onMessage);
