@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Credential
 from rendezvous.core.sources import UNKNOWN, source_network
-from rendezvous.core.tickets import TICKET_CHARS, Tickets, make_tickets
+from rendezvous.core.tickets import AT_ONCE, TICKET_CHARS, Tickets, make_tickets
 from rendezvous.errors import Full, TooMany, Unauthorized
 from rendezvous.limits import SignalingLimits
 
@@ -43,6 +43,17 @@ class TicketTests(SynchronousTestCase):
         text, until = tickets.give(CREDENTIAL, HOME, NOW)
         self.assertRaises(Unauthorized, tickets.use, text, until)
         self.assertEqual((len(tickets), len(tickets.shares)), (0, 0))
+
+    def test_many_that_are_too_old(self) -> None:
+        """Are forgotten some at a time, and none of them is good meanwhile."""
+        tickets = self.tickets(3 * AT_ONCE)
+        texts = [tickets.give(CREDENTIAL, HOME, NOW)[0] for _ in range(3 * AT_ONCE)]
+        self.assertRaises(Unauthorized, tickets.use, texts[-1], NOW + 60)
+        self.assertEqual((len(tickets), tickets.shares.held(HOME)), (2 * AT_ONCE - 1, 2 * AT_ONCE - 1))
+        tickets.give(CREDENTIAL, HOME, NOW + 60)
+        self.assertEqual(len(tickets), AT_ONCE)
+        self.assertRaises(Unauthorized, tickets.use, "x", NOW + 61)
+        self.assertEqual(len(tickets), 1)
 
     def test_what_is_no_ticket(self) -> None:
         """Is refused."""
