@@ -53,18 +53,20 @@ const FLAGS = [
 export class Server {
   port = 0;
   #options;
+  #isSecure;
   #directory;
   #process = null;
   #log = "";
 
-  /** @param {string[]} options of the server, besides its ports. */
+  /** @param {string[]} options of the server, besides its ports; one that begins with `--http=ssl:` is its HTTP side. */
   constructor(...options) {
     this.#options = options;
+    this.#isSecure = options.some((option) => option.startsWith("--http=ssl:"));
   }
 
   /** @returns {string} the root of its HTTP side. */
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.#isSecure ? "https" : "http"}://127.0.0.1:${this.port}`;
   }
 
   /** @returns {string} where y-webrtc and trystero connect to. */
@@ -83,7 +85,10 @@ export class Server {
       return;
     }
     this.#directory ??= await mkdtemp(path.join(tmpdir(), "rendezvous-browser-"));
-    const ports = [`--http-port=${this.port}`, "--udp-port=0", "--interface=127.0.0.1"];
+    const ports = ["--udp-port=0", "--interface=127.0.0.1"];
+    if (!this.#isSecure) {
+      ports.push(`--http-port=${this.port}`);
+    }
     const python = process.env.PYTHON ?? path.join(CHECKOUT, ".venv/bin/python");
     const words = ["-c", TWISTD, "--nodaemon", "--pidfile=", "rendezvous", ...ports, ...this.#options];
     this.#process = spawn(python, words, {
@@ -97,7 +102,7 @@ export class Server {
       this.#process.once("exit", () => reject(new Error(`the server did not start:\n${this.#log}`)));
       createInterface({ input: this.#process.stdout }).on("line", (line) => {
         this.#log += `${line}\n`;
-        const found = / HTTP on \S+:(\d+)$/.exec(line);
+        const found = / HTTPS? on \S+:(\d+)$/.exec(line);
         if (found) {
           this.port = Number(found[1]);
           resolve();
@@ -173,17 +178,19 @@ export class World {
    *
    * @param {string} address of another page than that of this world.
    * @param {import("playwright-core").BrowserContextOptions} options such as the size of its window.
-   * @returns {Promise<import("playwright-core").Page>} it keeps what it has `said` on its console, and `asked` for.
+   * @returns {Promise<import("playwright-core").Page>} it keeps what it has `said` on its console and `asked` for, and the
+   *   URLs of its `sockets`.
    */
   async page(address = this.#page, options = {}) {
     const context = await this.#browser.newContext(options);
     this.#contexts.add(context);
     const page = await context.newPage();
-    const [said, asked] = [[], []];
-    Object.assign(page, { said, asked });
+    const [said, asked, sockets] = [[], [], []];
+    Object.assign(page, { said, asked, sockets });
     page.on("console", (message) => said.push(message.text()));
     page.on("pageerror", (error) => said.push(String(error)));
     page.on("request", (request) => asked.push(request.url()));
+    page.on("websocket", (socket) => sockets.push(socket.url()));
     await page.goto(address);
     return page;
   }
