@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from rendezvous.limits import SocketLimits
+from rendezvous.refusals import FULL_TABLES
 from rendezvous.testing import Connection, MemorySocket
 from rendezvous.web.sockets import sockets as module
 from rendezvous.web.sockets.socket import CLOSE_TIME
@@ -43,6 +44,15 @@ class HandshakeTests(SocketTestCase):
             self.assertEqual(response.headers["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
             self.assertEqual(response.headers["upgrade"].lower(), "websocket")
             self.assertNotIn("sec-websocket-extensions", response.headers)
+
+    def test_upgrade_to_something_else(self) -> None:
+        """Is no handshake; the name of the protocol may be in any case."""
+        for name in ("WebSocket", "WEBSOCKET"):
+            response = self.start("GET", "/signal", None, {**HANDSHAKE, "Upgrade": name}).response()
+            assert response is not None
+            self.assertEqual(response.status, 101)
+        self.assertTrue(self.good("GET", "/signal", None, {**HANDSHAKE, "Upgrade": "h2c"})["ok"])
+        self.refused(405, "method-not-allowed", "POST", "/signal", None, HANDSHAKE)
 
     def test_request_is_forgotten(self) -> None:
         """Its headers would take as much memory as all the rest of a socket, for as long as the socket is open."""
@@ -143,6 +153,14 @@ class NumberTests(SocketTestCase):
         self.assertEqual((refused.status, json.loads(refused.body)["code"]), (503, "full-sockets"))
         opened[0].lose()
         self.assertEqual(self.socket(host="192.0.2.4").status, 101)
+
+    def test_largest_source_is_named(self) -> None:
+        """When the server is full, the operator sees which network has most sockets."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(most=3, of_source=0))
+        for host in ("203.0.113.9", "192.0.2.2", "192.0.2.2"):
+            self.socket(host=host)
+        self.assertEqual(self.socket(host="192.0.2.4").status, 503)
+        self.assertEqual(self.server.rendezvous.counters.networks(FULL_TABLES).take(), ("192.0.2.2", 1))
 
     def test_of_a_source(self) -> None:
         """Each address has its share; it comes back with each socket that ends."""
@@ -311,6 +329,22 @@ class CloseTests(SocketTestCase):
         self.assertEqual(self.socket().status, 503)
         self.server.rendezvous._sockets.sockets.begin()
         self.assertEqual(self.socket().status, 101)
+
+    def test_end_of_all(self) -> None:
+        """It is reported when no socket is left; at once if there is none."""
+        sockets = self.server.rendezvous._sockets.sockets
+        self.successResultOf(sockets.end())
+        sockets.begin()
+        first, second = self.socket(), self.socket()
+        ended = [sockets.end() for _ in range(2)]
+        first.lose()
+        for each in ended:
+            self.assertNoResult(each)
+        self.advance(CLOSE_TIME)
+        self.assertTrue(second.connection.transport.disconnected)
+        second.lose()
+        for each in ended:
+            self.successResultOf(each)
 
 
 class DeadTests(SocketTestCase):
