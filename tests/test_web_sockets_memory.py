@@ -258,7 +258,22 @@ class UnreadTests(SocketTestCase):
 
 
 class EndTests(SocketTestCase):
-    """A server that stops."""
+    """Sockets that are lost, and a server that stops."""
+
+    def test_many_that_are_lost_at_once(self) -> None:
+        """Their subscriptions end in later turns of the reactor, when this one has cost its time."""
+        turns, topics = self.server.rendezvous._sockets.sockets._turns, self.server.rendezvous._sockets._topics
+        opened = [self.socket(host=f"192.0.2.{number}") for number in range(3)]
+        for socket in opened:
+            self.say(socket, type="subscribe", topics=["a", "b"])
+        opened[0].lose()
+        self.assertEqual(len(topics), 4)
+        turns.charge("others", 1.0)
+        for socket in opened[1:]:
+            socket.lose()
+        self.assertEqual((len(topics), len(self.server.rendezvous._sockets.sockets)), (4, 0))
+        self.server.reactor.advance(0)
+        self.assertEqual(len(topics), 0)
 
     def test_stop_waits_for_the_sockets(self) -> None:
         """Until both sides have closed, or for two seconds: over TLS the close code is sent in a later turn."""
