@@ -148,6 +148,24 @@ class OpeningTests(PeerJSTestCase):
         self.assertEqual([message["type"] for message in self.heard(other)], ["ID-TAKEN"])
         self.assertFalse(alice.connection.transport.disconnected)
 
+    def test_many_that_want_an_id(self) -> None:
+        """Its peer is asked twice a second at most: its answers count as messages, so that it would be read slowly."""
+        alice = self.peer("alice")
+        others = [self.peer("alice", token=f"{number}") for number in range(20)]
+        alice.read()
+        self.assertEqual(alice.pings, 1)
+        self.advance(0.5)
+        others += [self.peer("alice", token=f"{number}") for number in range(20, 25)]
+        alice.read()
+        self.assertEqual(alice.pings, 2)
+        self.advance(PROBE_TIME)
+        kinds = [[message["type"] for message in self.heard(other)] for other in others]
+        self.assertEqual(kinds, [["ID-TAKEN"]] * 25)
+        alice.answers_pings = False
+        new = self.peer("alice", token="new")
+        self.advance(PROBE_TIME)
+        self.assertEqual(self.heard(new), OPEN)
+
     def test_two_that_want_the_id_of_a_ghost(self) -> None:
         """One of them gets it."""
         ghost = self.peer("alice")

@@ -205,8 +205,7 @@ class _Conversation:
         arrival, other = self._server.peers.arrive(self._peer, self._token, self._socket)
         if arrival is Arrival.TAKEN and other is not None:
             # Its page may be gone without a close: one that reloads would wait up to a minute for its own id.
-            other.writer.ping()
-            self._later = self._server.clock.callLater(PROBE_TIME, self._probed, other, other.heard)
+            self._later = self._server.clock.callLater(PROBE_TIME, self._probed, other, other.ask())
             return
         if other is not None:
             other.close(CloseReason.NORMAL_CLOSURE, "The peer has another socket.")

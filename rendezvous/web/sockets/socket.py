@@ -34,6 +34,9 @@ __all__ = ["CLOSE_TIME", "UNIT", "Conversation", "Socket"]
 #: Seconds that the other side has for its half of the closing handshake.
 CLOSE_TIME = 2.0
 
+#: Seconds between two pings that others cause. Each answer counts as a message of the socket.
+ASK_TIME = 0.5
+
 #: Frames that are read before others get their turn: some 0.2 ms.
 FRAMES = 16
 
@@ -82,6 +85,8 @@ class Socket(StreamProtocol):
     log = Logger()
     transport: Any = None
     writer: SocketWriter
+    #: When it was asked last, and how often something had come before.
+    _asked: tuple[float, int] | None = None
 
     def __init__(
         self,
@@ -161,6 +166,18 @@ class Socket(StreamProtocol):
         """Close the connection at once, however much is unsent."""
         self._stop_later()
         self.writer.abort()
+
+    def ask(self) -> int:
+        """
+        Send a ping, to see whether the other side is there. One that was sent within :data:`ASK_TIME` will do.
+
+        :returns: how often something had come from the other side before that ping.
+        """
+        now = self._clock.seconds()
+        if self._asked is None or now >= self._asked[0] + ASK_TIME:
+            self._asked = now, self.heard
+            self.writer.ping()
+        return self._asked[1]
 
     # Receiving
 
