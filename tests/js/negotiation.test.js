@@ -89,7 +89,7 @@ test("one that leaves, or whose page goes, while it connects is not told that th
   }
 })
 
-test("a page that does not know the secret of those that it sees is not told that a connection has failed", async () => {
+test("a page whose secret is another one is not told at once that a connection has failed", async () => {
   const world = new World()
   await world.wait(world.page().client.join("chess", { secret: "s3cret" }))
   const page = world.page()
@@ -154,4 +154,39 @@ test("the one that has offered withdraws its offer, and the other one does not",
   await world.clock.advance(1000)
   assert.deepEqual(foreign, [])
   assert.equal(world.server.offers.size, 3)
+})
+
+/** The ICE servers of a page come late the first times that a connection asks for them. */
+function lateIceServers(world, page, ...milliseconds) {
+  const get = page.client.iceServers.get.bind(page.client.iceServers)
+  page.client.iceServers.get = async () => {
+    const late = milliseconds.shift() ?? 0
+    if (late) await new Promise(resolve => world.clock.setTimeout(resolve, late))
+    return await get()
+  }
+}
+
+test("one that leaves while it gets ICE servers makes no connection", async () => {
+  const world = new World()
+  const page = world.page()
+  const room = await world.wait(page.client.join("chess"))
+  lateIceServers(world, page, 1000, 1000)
+  await world.wait(world.page().client.join("chess"))
+  await world.clock.advance(100)
+  room.leave()
+  await world.clock.advance(5000)
+  assert.equal(page.connections.length, 0)
+})
+
+test("an offer that comes while this side gets ICE servers for its own is the only one", async () => {
+  const world = new World()
+  const [one, other] = [world.page(), world.page()]
+  const ids = []
+  for (const { client } of [one, other]) ids.push((await world.wait(client.listen(() => {}))).id)
+  lateIceServers(world, one, 1000)
+  const asked = one.client.connect(ids[1])
+  const answered = other.client.connect(ids[0])
+  await world.wait(Promise.all([asked, answered]), 5000)
+  await world.clock.advance(3000)
+  assert.deepEqual([one.connections.length, other.connections.length], [1, 1])
 })

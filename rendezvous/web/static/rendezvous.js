@@ -67,6 +67,10 @@ const STEADY = 10_000
 /** Bytes of an answer, and characters of an event in a stream, that are taken of the server. */
 const LONGEST_BODY = 64 * 1_048_576
 const LONGEST_EVENT = 1_048_576
+/** Characters of the id of an event, which is sent back when a stream is opened again. */
+const LONGEST_ID = 64
+/** Seconds that a busy server can keep a page from opening its stream of events again. */
+const LONGEST_BUSY = 60
 /** ICE servers must be there before an offer gives up waiting. They are asked for at these times at the soonest. */
 const ICE_TIMEOUT = 5000
 const ICE_SOONEST = 15_000
@@ -974,7 +978,7 @@ class Feed {
     const isCurrent = () => attempt === this.#attempt
     this.#hooks.prepare().then(
       () => isCurrent() && this.#begin(),
-      error => isCurrent() && this.#closed(error, false)
+      error => isCurrent() && this.#closed(asError(error), false)
     )
   }
 
@@ -1003,7 +1007,7 @@ class Feed {
   }
 
   #event(name, data, id) {
-    if (isText(id)) this.lastEventId = id
+    if (isText(id) && id.length <= LONGEST_ID) this.lastEventId = id
     if (name !== "keep-alive" && name !== "pong") this.#hooks.event(name, data && typeof data === "object" ? data : {})
   }
 
@@ -1040,7 +1044,8 @@ class Feed {
     if (!this.#users) return
     // When a server stops, all of its clients lose it at the same moment, and must not come back at the same one.
     const spread = error.isStop ? 500 + 4500 * this.environment.random() : 0
-    const wait = Math.max(spread, this.environment.backoff(this.#tries++))
+    const busy = Math.min(error.retryAfter, LONGEST_BUSY) * 1000 * (1 + this.environment.random())
+    const wait = Math.max(spread, busy, this.environment.backoff(this.#tries++))
     this.#timer = this.environment.setTimeout(() => this.#open(), wait)
   }
 }
@@ -1481,8 +1486,8 @@ class Link {
     this.#pathAfter ??= Math.round(this.#environment.now() - this.#began)
     this.#timer = this.#environment.setTimeout(() => this.#tick(), PING_INTERVAL)
     this.#hooks.opened()
-    // Those that are still on their way through the server are lost, because the offer ends now. ICE may need them for a
-    // better path than the first one. A candidate that comes twice does no harm.
+    // Those that are still on their way through the server are lost, because the offer ends now. ICE may need them for
+    // a better path than the first one. A candidate that comes twice does no harm.
     for (const candidate of this.#local) this.#say({ candidate })
     if (this.#isDeferred) void this.#negotiate()
     this.#watchPath()
@@ -1896,9 +1901,11 @@ class Peer {
         void ready.then(() => environment.setTimeout(() => this.#deliver(), 0))
       },
       closed: error => {
-        if (this.#held) this.#held = []
-        this.#transfers.end(error)
         const wasOpen = this.#link.isOpen
+        // What came before the end is delivered before it.
+        if (wasOpen && error.code !== "flood") this.#deliver()
+        this.#held = null
+        this.#transfers.end(error)
         if (wasOpen) this.#listeners.emit("leave", error.message)
         closed(this, error, wasOpen)
       },
@@ -1958,6 +1965,7 @@ class Peer {
   // Who waits for the connection must have the chance to listen before the first message is delivered.
   #deliver() {
     const held = this.#held
+    if (!held) return
     this.#held = null
     for (const data of held) this.#transfers.receive(data)
     for (const stream of this.streams) this.#emit("stream", stream)
