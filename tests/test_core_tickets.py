@@ -71,6 +71,15 @@ class TicketTests(SynchronousTestCase):
         self.assertRaises(Full, tickets.give, CREDENTIAL, UNKNOWN, NOW + 60.9)
         tickets.give(CREDENTIAL, HOME, NOW + 61)
 
+    def test_largest_source_is_named(self) -> None:
+        """A full table names the network that has most tickets, for the operator's log."""
+        tickets = self.tickets(3)
+        for source in (OTHER, HOME, HOME):
+            tickets.give(CREDENTIAL, source, NOW)
+        error = self.assertRaises(Full, tickets.give, CREDENTIAL, OTHER, NOW)
+        assert error.holder is not None
+        self.assertEqual(error.holder(), HOME.subscriber)
+
     def test_number_of_a_source(self) -> None:
         """Each has its share, and gets it back with each ticket that is used."""
         tickets = self.tickets(20, 0.1)
