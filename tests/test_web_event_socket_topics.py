@@ -131,11 +131,11 @@ class TopicTests(EventSocketCase):
         """All or none."""
         socket = self.page()
         for bad, code in (("", "empty"), ("t" * 257, "too-long")):
-            said = self.subscribe(socket, "good", bad)
+            said = self.subscribe(socket, "good", "fine", bad)
             self.assertEqual((said["event"], said["data"]["code"]), ("error", code))
         self.publish(topics=["good"])
         self.assertEqual(self.said(socket), [])
-        self.assertEqual(self.watching("good"), 0)
+        self.assertEqual(self.watching("good", "fine"), 0)
 
     def watching(self, *topics: str) -> int:
         """How many watch some topics."""
