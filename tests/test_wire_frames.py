@@ -101,6 +101,13 @@ class WholeTextTests(SynchronousTestCase):
         end = data.draw(st.integers(0, len(frame) - 1))
         self.assertIsNone(whole_text(frame[:end], 0))
 
+    def test_lengths(self) -> None:
+        """At the ends of each form of a length, with nothing behind the frame."""
+        for size in (0, 1, 2, 3, 4, 5, 125, 126, 127, 65_535):
+            frame = masked("a" * size)
+            self.assertEqual(whole_text(frame, 0), ("a" * size, len(frame)))
+            self.assertIsNone(whole_text(frame[:-1], 0))
+
     def test_other_frames_are_left(self) -> None:
         """Fragments, other opcodes, reserved bits, frames without a mask, lengths that are too long, and no UTF-8."""
         good = masked("hello")
@@ -134,6 +141,14 @@ class PongTests(SynchronousTestCase):
         frame = Connection(ConnectionType.CLIENT).send(Pong(payload))
         self.assertEqual(whole_pong(before + frame + b"more", len(before)), len(before) + len(frame))
         self.assertIsNone(whole_pong(before + frame[:-1], len(before)))
+
+    def test_pong_that_is_all_there_is(self) -> None:
+        """It is passed over; of one that is not whole, any beginning is left."""
+        for size in (0, 1, 125):
+            frame = Connection(ConnectionType.CLIENT).send(Pong(b"p" * size))
+            self.assertEqual(whole_pong(frame, 0), len(frame))
+            for end in range(len(frame)):
+                self.assertIsNone(whole_pong(frame[:end], 0))
 
     def test_other_frames_are_left(self) -> None:
         """Other first bytes, no mask, and lengths that a control frame may not have."""
