@@ -60,6 +60,21 @@ test("while the server cannot be reached, an offer is made again twice in a seco
   assert.ok(tried >= 2 && tried <= 2 * 4, `${tried}`)
 })
 
+test("ICE is restarted through the server two seconds after the last word of the peer, once", async () => {
+  const world = new World()
+  const [alice, bob] = await world.rooms(2)
+  await world.clock.advance(2010)
+  world.network.breakPaths()
+  bob.page.vanish()
+  const published = () => world.server.requests.filter(line => line === "POST offers").length
+  const before = published()
+  await world.clock.advance(2100)
+  assert.equal(alice.page.connections[0].iceRestarts, 1)
+  assert.ok(published() > before)
+  await world.clock.advance(1000)
+  assert.equal(alice.page.connections[0].iceRestarts, 1)
+})
+
 test("one that leaves while it answers does not answer any more", async () => {
   const world = new World()
   const first = await world.wait(world.page().client.join("chess"))
@@ -167,15 +182,18 @@ function lateIceServers(world, page, ...milliseconds) {
 }
 
 test("one that leaves while it gets ICE servers makes no connection", async () => {
-  const world = new World()
-  const page = world.page()
-  const room = await world.wait(page.client.join("chess"))
-  lateIceServers(world, page, 1000, 1000)
-  await world.wait(world.page().client.join("chess"))
-  await world.clock.advance(100)
-  room.leave()
-  await world.clock.advance(5000)
-  assert.equal(page.connections.length, 0)
+  for (const isFirst of [true, false]) {
+    const world = new World()
+    const [page, other] = [world.page(), world.page()]
+    for (const { client } of isFirst ? [page, other] : [other, page]) (await world.wait(client.listen(() => {})))()
+    lateIceServers(world, page, 1000, 1000, 1000, 1000)
+    const room = await world.wait(page.client.join("chess"))
+    await world.wait(other.client.join("chess"))
+    await world.clock.advance(100)
+    room.leave()
+    await world.clock.advance(5000)
+    assert.equal(page.connections.length, 0)
+  }
 })
 
 test("an offer that comes while this side gets ICE servers for its own is the only one", async () => {

@@ -42,8 +42,11 @@ const ANSWER_TIMEOUT = 10_000
 const PATH_TIMEOUT = 20_000
 /** A peer is sent a ping at this interval when it is quiet. */
 const PING_INTERVAL = 1000
-/** After so long without a message the paths are checked anew (ICE restart), and after so long the peer is gone. */
-const RESTART_AFTER = 2000
+/**
+ * After so long without a message the paths are checked anew (ICE restart), and after so long the peer is gone. Answers
+ * come a round trip after their pings, so that the silence at the second ping without an answer is less than 2 s.
+ */
+const RESTART_AFTER = 1800
 const GONE_AFTER = 3500
 /** An offer that could not be sent is made again after this pause. */
 const OFFER_PAUSE = 500
