@@ -114,6 +114,8 @@ class WholeTextTests(SynchronousTestCase):
         for first in set(range(256)) - {0x81}:
             self.assertIsNone(whole_text(bytes((first,)) + good[1:], 0))
         self.assertIsNone(whole_text(text_frame(b"hello"), 0))
+        for second in range(0x80):
+            self.assertIsNone(whole_text(bytes((0x81, second)) + bytes(300), 0))
         self.assertIsNone(whole_text(b"\x81\xfe\x00\x05" + good[2:], 0))
         self.assertIsNone(whole_text(b"\x81\xff" + (5).to_bytes(8, "big") + good[2:], 0))
         self.assertIsNone(whole_text(b"\x81\x82\0\0\0\0\xff\xff", 0))
