@@ -369,7 +369,7 @@ def _subscriptions() -> bytes:
     return handshake() + b"".join(_subscribe(*topics[at : at + 250]) for at in range(0, 1000, 250))
 
 
-@attack("sockets-subscriptions", quick=True, memory=128 * MIB)
+@attack("sockets-subscriptions", memory=128 * MIB)
 def subscriptions(field: Field) -> None:
     """One address subscribes to a thousand topics on each of as many sockets as it gets."""
     _poured(field, pour(field.http, [_subscriptions() for _ in range(300)], [], 1000))
