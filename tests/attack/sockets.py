@@ -288,7 +288,7 @@ def one_message(field: Field) -> None:
     _strangers_meet(field)
 
 
-@attack("sockets-unfinished", quick=True, memory=192 * MIB)
+@attack("sockets-unfinished", memory=192 * MIB)
 def unfinished(field: Field) -> None:
     """A thousand sockets of a hundred addresses send messages of half a megabyte, of which only the end is missing."""
     begins = [handshake() + frame(WIDE.encode(), ends=False), handshake() + frame(WIDE.encode(), claimed=500_000)]
