@@ -192,24 +192,25 @@ def half_open(field: Field) -> None:
     _strangers_meet(field)
 
 
-@attack("sockets-many", memory=160 * MIB)
-def many(field: Field) -> None:
-    """Five thousand sockets of five hundred addresses that say nothing."""
-    held = hold(field.http, [handshake()], 5000, addresses(500))
+def _kept(field: Field, number: int, sources: Sequence[str]) -> None:
+    """Open so many sockets, and keep those that the server lets in."""
+    held = hold(field.http, [handshake()], number, sources)
     held.run(field.seconds)
     field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
     field.afterwards(held.close)
     _strangers_meet(field)
+
+
+@attack("sockets-many", memory=160 * MIB)
+def many(field: Field) -> None:
+    """Five thousand sockets of five hundred addresses that say nothing."""
+    _kept(field, 5000, addresses(500))
 
 
 @attack("sockets-one-address", memory=96 * MIB)
 def one_address(field: Field) -> None:
     """One address opens three thousand sockets, and keeps those that it gets."""
-    held = hold(field.http, [handshake()], 3000, ONE)
-    held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
-    field.afterwards(held.close)
-    _strangers_meet(field)
+    _kept(field, 3000, ONE)
 
 
 @attack("sockets-openings", memory=96 * MIB)

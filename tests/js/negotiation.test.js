@@ -3,6 +3,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 
+import { FakeStream } from "./peers.js"
 import { names, recorded, World } from "./world.js"
 
 /** Pages whose browsers take their time to make a description. */
@@ -14,6 +15,27 @@ function slow(world, page, milliseconds) {
       return await super.setLocalDescription(...given)
     }
   }
+}
+
+/** Two pages that have lost both their path and the server. */
+async function cutOff() {
+  const world = new World()
+  const [alice, bob] = await world.rooms(2)
+  await world.clock.advance(2000)
+  world.server.isUp = false
+  world.network.breakPaths()
+  await world.clock.until(() => alice.page.connections[0].iceRestarts > 0, 3400)
+  return { world, alice, bob }
+}
+
+/** A page that comes to another one, with no path between them. */
+async function withoutPath() {
+  const world = new World()
+  world.network.hasPath = false
+  await world.wait(world.page().client.join("chess"))
+  const page = world.page()
+  const room = await world.wait(page.client.join("chess"))
+  return { world, page, room, log: recorded(room) }
 }
 
 test("candidates that are found before the server has the offer wait for it", async () => {
@@ -37,15 +59,20 @@ test("candidates that are found before the server has the offer wait for it", as
 })
 
 test("a restart of ICE that could not be offered is tried again while there is time", async () => {
-  const world = new World()
-  const [alice, bob] = await world.rooms(2)
-  await world.clock.advance(2000)
-  world.server.isUp = false
-  world.network.breakPaths()
-  await world.clock.until(() => alice.page.connections[0].iceRestarts > 0, 3400)
+  const { world, alice, bob } = await cutOff()
   world.server.isUp = true
   await world.clock.advance(10_000)
   assert.deepEqual(names(alice.log).concat(names(bob.log)).filter(name => name === "leave"), [])
+})
+
+test("a restart of ICE that could not be offered leaves nothing behind", async () => {
+  const { world, alice, bob } = await cutOff()
+  world.network.repair(alice.page.connections[0])
+  await world.clock.advance(3000)
+  assert.equal(alice.page.connections[0].signalingState, "stable")
+  alice.room.addStream(new FakeStream("late", "video"))
+  await world.clock.advance(500)
+  assert.deepEqual(bob.log.filter(([event]) => event === "stream").map(([, { id }]) => id), ["late"])
 })
 
 test("while the server cannot be reached, an offer is made again twice in a second, not more often", async () => {
@@ -91,12 +118,7 @@ test("one that leaves while it answers does not answer any more", async () => {
 
 test("one that leaves, or whose page goes, while it connects is not told that this has failed", async () => {
   for (const go of [room => room.leave(), (_, page) => page.events.dispatchEvent(new Event("pagehide"))]) {
-    const world = new World()
-    world.network.hasPath = false
-    await world.wait(world.page().client.join("chess"))
-    const page = world.page()
-    const room = await world.wait(page.client.join("chess"))
-    const log = recorded(room)
+    const { world, page, room, log } = await withoutPath()
     await world.clock.until(() => page.connections.length === 1)
     go(room, page)
     await world.clock.advance(1000)
@@ -139,12 +161,7 @@ test("a page that was seen for a moment only is not connected to", async () => {
 })
 
 test("a connection that the browser gives up before it is open has failed at once", async () => {
-  const world = new World()
-  world.network.hasPath = false
-  await world.wait(world.page().client.join("chess"))
-  const page = world.page()
-  const room = await world.wait(page.client.join("chess"))
-  const log = recorded(room)
+  const { world, page, log } = await withoutPath()
   await world.clock.until(() => page.connections[0]?.remoteDescription)
   page.connections[0].fail()
   await world.clock.advance(10)
