@@ -180,10 +180,7 @@ class ISignalingStore(Interface):
         """A page of the offers in a topic, and how many there are."""
 
     async def topic_since(topic: str, since: int | None, limit: int, bloom: Bloom | None, now: float) -> TopicUpdate:
-        """
-        What has changed in a topic that is watched (:meth:`watch`) after a number; its listing, if ``None`` or if some
-        changes are no longer known.
-        """
+        """What has changed in a topic that is watched; its listing, if that is not known or ``since`` is ``None``."""
 
     async def topics(
         limit: int, offset: int, prefix: str, now: float, after: tuple[int, str] | None = None
@@ -222,8 +219,7 @@ class ISignalingStore(Interface):
 
     def watch(topic: str, now: float, source: SourceNetwork = ...) -> Watch:
         """
-        Write down from now on which offers appear in a topic and which end there, until some time after the last watch
-        was closed (:meth:`rendezvous.core.signaling.watches.Watches.watch`).
+        Write down from now on what changes in a topic (:meth:`rendezvous.core.signaling.watches.Watches.watch`).
 
         :raises Malformed: the topic is out of its limits.
         """

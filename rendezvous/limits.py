@@ -101,6 +101,7 @@ class SocketLimits:
 
     :ivar most: sockets at one time.
     :ivar of_source: sockets at one time of one subscriber; 0 for no limit. A site may have four times as many.
+        A subscriber has at most a quarter of all, and a site a half.
     :ivar rate: messages a second that a socket may cause; 0 for no limit. One to a topic counts for each of its
         readers. Beyond that it is read more slowly.
     """
@@ -121,7 +122,8 @@ class SocketLimits:
     topic_chars: int = 256
     #: Subscriptions of all sockets together, of which each takes some 400 bytes.
     subscriptions: int = 500_000
-    #: Sockets that may subscribe to a topic. A message to all of them takes some 20 ms.
+    #: Sockets that may subscribe to a topic. A message of 300 bytes to all of them takes some 20 ms, and one of 128 KB
+    #: some 60 ms.
     subscribers: int = 1000
 
 

@@ -124,14 +124,7 @@ class Rendezvous(MultiService):
         turn = load_turn(settings)
         self.store = self._make_store(Keyring(self._secrets), random)
         self.counters = Counters()
-        self._datagrams = Datagrams(
-            self.store,
-            self.clock,
-            RateLimit(*_udp_rate(settings)),
-            frozenset(Protocol).difference(settings.without),
-            self.counters,
-            notices=RateLimit(*_udp_rate(settings)),
-        )
+        self._datagrams = self._make_datagrams()
         self._gate = make_gate(
             settings.source_limits, settings.unread_limits, settings.trusted_proxy, self.clock, self.counters
         )
@@ -155,6 +148,11 @@ class Rendezvous(MultiService):
         self._delay.setServiceParent(self)
         slices = self.counters.durations(SWEEPS)[""]
         sweep_service(Sweep(self.store, self.clock, Report(self.counters), slices), self.clock).setServiceParent(self)
+
+    def _make_datagrams(self) -> Datagrams:
+        is_on = frozenset(Protocol).difference(self.settings.without)
+        limit, notices = (RateLimit(*_udp_rate(self.settings)) for _ in range(2))
+        return Datagrams(self.store, self.clock, limit, is_on, self.counters, notices=notices)
 
     def _connect(self, random: Callable[[int], bytes]) -> None:
         """Let clients connect to each other, unless that is turned off."""

@@ -94,6 +94,14 @@ class LimitTests(SynchronousTestCase):
         for who in ("x", "y", "z"):
             unlimited.subscribe("a", who, HOME)
 
+    def test_places_of_a_small_topic(self) -> None:
+        """The half is rounded down, also where no others are there; one place there is for each source."""
+        for of_topic, places in ((4, 2), (3, 1), (1, 1)):
+            topics = self.topics(of_topic=of_topic, of_source=100)
+            for number in range(places):
+                topics.subscribe("a", f"{number}", HOME)
+            self.assertRaises(TooMany, topics.subscribe, "a", "one more", HOME)
+
     def test_places_of_a_topic_behind_one_proxy(self) -> None:
         """Sources that are not known are not limited."""
         topics = self.topics(of_topic=3, of_source=100)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.identity import Credential
 from rendezvous.core.sources import UNKNOWN, source_network
-from rendezvous.core.tickets import TICKET_CHARS, Tickets, make_tickets
+from rendezvous.core.tickets import AT_ONCE, TICKET_CHARS, Tickets, make_tickets
 from rendezvous.errors import Full, TooMany, Unauthorized
 from rendezvous.limits import SignalingLimits
 
@@ -44,6 +44,17 @@ class TicketTests(SynchronousTestCase):
         self.assertRaises(Unauthorized, tickets.use, text, until)
         self.assertEqual((len(tickets), len(tickets.shares)), (0, 0))
 
+    def test_many_that_are_too_old(self) -> None:
+        """Are forgotten some at a time, and none of them is good meanwhile."""
+        tickets = self.tickets(3 * AT_ONCE)
+        texts = [tickets.give(CREDENTIAL, HOME, NOW)[0] for _ in range(3 * AT_ONCE)]
+        self.assertRaises(Unauthorized, tickets.use, texts[-1], NOW + 60)
+        self.assertEqual((len(tickets), tickets.shares.held(HOME)), (2 * AT_ONCE - 1, 2 * AT_ONCE - 1))
+        tickets.give(CREDENTIAL, HOME, NOW + 60)
+        self.assertEqual(len(tickets), AT_ONCE)
+        self.assertRaises(Unauthorized, tickets.use, "x", NOW + 61)
+        self.assertEqual(len(tickets), 1)
+
     def test_what_is_no_ticket(self) -> None:
         """Is refused."""
         for text in ("", "x", "\u2603" * 43, "A" * 10_000):
@@ -59,6 +70,15 @@ class TicketTests(SynchronousTestCase):
         tickets.give(CREDENTIAL, HOME, NOW + 2)
         self.assertRaises(Full, tickets.give, CREDENTIAL, UNKNOWN, NOW + 60.9)
         tickets.give(CREDENTIAL, HOME, NOW + 61)
+
+    def test_largest_source_is_named(self) -> None:
+        """A full table names the network that has most tickets, for the operator's log."""
+        tickets = self.tickets(3)
+        for source in (OTHER, HOME, HOME):
+            tickets.give(CREDENTIAL, source, NOW)
+        error = self.assertRaises(Full, tickets.give, CREDENTIAL, OTHER, NOW)
+        assert error.holder is not None
+        self.assertEqual(error.holder(), HOME.subscriber)
 
     def test_number_of_a_source(self) -> None:
         """Each has its share, and gets it back with each ticket that is used."""

@@ -259,12 +259,13 @@ class LifeTests(WatchesCase):
     def test_old_changes(self) -> None:
         """Are forgotten after two minutes: a reader that is older has missed something."""
         since = self.watches.watch("t", UNKNOWN, NOW).since
-        self.publish("x", "t", ttl_ms=600_000)
+        for id in ("w", "x"):
+            self.publish(id, "t", ttl_ms=600_000)
         self.publish("y", "t", now=NOW + 100, ttl_ms=600_000)
         self.watches.trim(NOW + LIMITS.event_linger + 1)
-        news = self.read(NOW + 121, t=since)
-        self.assertEqual(list(news.missed), ["t"])
-        self.assertEqual(self.seen(NOW + 121, t=since + 1), [("y", None)])
+        for after in (since, since + 1):
+            self.assertEqual(list(self.read(NOW + 121, t=after).missed), ["t"])
+        self.assertEqual(self.seen(NOW + 121, t=since + 2), [("y", None)])
 
     def test_left_topics_are_forgotten_in_slices(self) -> None:
         """A topic counts with the changes that it still has."""
@@ -290,6 +291,8 @@ class LifeTests(WatchesCase):
         self.world.withdraw("p", "x", NOW)
         self.watches.trim(NOW + LIMITS.event_linger)
         self.assertEqual((self.world.table.memory.held, len(self.watches.shares)), (held, 0))
+        self.watches.trim(NOW + 2 * LIMITS.event_linger)
+        self.assertEqual((self.world.table.memory.held, len(self.watches._kept)), (held, 0))
 
 
 class BoundTests(WatchesCase):

@@ -74,6 +74,8 @@ class RoomsPageTests(SynchronousTestCase):
             self.assertIn(phrase.format(f"{self.number(name):,}".replace(",", " ")), self.page, name)
         self.assertEqual(self.number("DESCRIPTIONS"), 8)
         self.assertIn("sends a ninth description", self.page)
+        in_time, time = self.number("DESCRIPTIONS_IN_TIME"), self.number("DESCRIPTIONS_TIME") // 1000
+        self.assertIn(f"sends more than {in_time} in {time} s", self.page)
         self.assertIn(f"more than {self.number('LONGEST_HELD') >> 20} MiB on ``data`` before", self.page)
         self.assertIn("this.#control.bufferedAmount > HIGH_WATER", self.module)
         self.assertIn("this.#channel.bufferedAmount > 4 * HIGH_WATER", self.module)

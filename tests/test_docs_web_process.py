@@ -86,4 +86,5 @@ class ModuleTests(SynchronousTestCase):
         self.assertLessEqual(self.named(r"\bincoming\.(\w+)"), self.declared("IncomingFile"))
         self.assertLessEqual(self.named(r"\bpath\.(\w+)"), self.declared("Path"))
         for options in self.named(r"\bjoin\([^,]*, \{(.*?)\}\)"):
-            self.assertLessEqual(set(re.findall(r"(\w+):", options)), self.declared("JoinOptions"))
+            given = set(re.findall(r"(?:^|[,{] *)(\w+):", options.strip()))
+            self.assertLessEqual(given, self.declared("JoinOptions") | self.declared("At"))

@@ -24,11 +24,9 @@ from rendezvous.testing import (
     Connection,
     MemoryReactor,
     MemoryServer,
-    MemorySocket,
     MemoryTCPPort,
     MemoryUDPPort,
 )
-from rendezvous.web.sockets.sockets import PING_INTERVAL
 from rendezvous.wire.tracker import Dialect
 from tests._service_case import clocks
 
@@ -340,25 +338,6 @@ class EmbeddingTests(_Case):
         path = f"/peers/peer/{made['client_id']}/udp"
         found = self.ask(site, "GET", path, Authorization=f"Bearer {made['private_id']}")
         self.assertEqual((found["host"], found["port"]), HOME)
-
-    def test_websockets_below_a_path_of_the_application(self) -> None:
-        """A site of Twisted's carries them: for as long as the client answers pings, and until the server stops."""
-        rendezvous = self.rendezvous()
-        self.start(rendezvous)
-        root = Resource()
-        root.putChild(b"peers", rendezvous.resource())
-        site = Site(root, reactor=self.reactor)
-        socket, lost = (MemorySocket(Connection(site, HOME), "/peers/signal") for _ in range(2))
-        for _ in range(5):
-            self.reactor.advance(PING_INTERVAL)
-            socket.read()
-        socket.say('{"type":"ping"}')
-        self.assertEqual(socket.take(), ['{"type":"pong"}'])
-        self.assertTrue(lost.connection.closed)
-        rendezvous.stopService()
-        self.assertEqual((socket.take(), socket.close_code, socket.connection.closed), ([], 1001, True))
-        for each in (socket, lost):
-            each.lose()
 
     def test_resource_alone_has_no_udp_ports(self) -> None:
         """A port of the settings that nothing listens on is not shown to clients."""

@@ -69,6 +69,17 @@ class NotifierTests(SynchronousTestCase):
         self.assertNoResult(changed)
         self.assertEqual((len(self.notifier), self.notifier._by_key), (0, {}))
 
+    def test_key_that_is_added_again(self) -> None:
+        """After it was removed: the subscription is woken by it as before."""
+        with self.notifier.subscribe("a") as subscription:
+            for _ in range(2):
+                subscription.add("b")
+                changed = subscription.changed()
+                self.notifier.notify("b")
+                self.successResultOf(changed)
+                subscription.remove("b")
+        self.assertEqual((len(self.notifier), self.notifier._by_key), (0, {}))
+
     def test_key_after_the_end(self) -> None:
         """Of a server that is stopping: nothing is left of it."""
         subscription = self.notifier.subscribe("a")
@@ -85,7 +96,13 @@ class NotifierTests(SynchronousTestCase):
     def test_very_many_for_a_key(self) -> None:
         """Are woken some at a time, in the order in which they came; those that left meanwhile are not."""
         turns: list[Callable[[], None]] = []
-        notifier = Notifier(1000, lambda delay, call: turns.append(call))
+        delays: list[float] = []
+
+        def later(delay: float, call: Callable[[], None]) -> None:
+            delays.append(delay)
+            turns.append(call)
+
+        notifier = Notifier(1000, later)
         subscriptions = [notifier.subscribe("a", None) for _ in range(2 * AT_ONCE + 1)]
         waiting = [subscription.changed() for subscription in subscriptions]
         notifier.notify("a")
@@ -102,11 +119,20 @@ class NotifierTests(SynchronousTestCase):
         notifier.notify("a")
         notifier.close()
         turns.pop()()
-        self.assertEqual(turns, [])
+        self.assertEqual((turns, set(delays)), ([], {0.0}))
 
     def fired(self, waiting: list[Deferred[None]]) -> int:
         """How many have fired."""
         return sum(changed.called for changed in waiting)
+
+    def test_many_at_once(self) -> None:
+        """As many as fit into a turn are woken at once, and all of them where there is no later turn."""
+        turns: list[float] = []
+        for number, later in ((AT_ONCE, lambda delay, call: turns.append(delay)), (AT_ONCE + 1, None)):
+            notifier = Notifier(1000, later)
+            waiting = [notifier.subscribe("a", None).changed() for _ in range(number)]
+            notifier.notify("a")
+            self.assertEqual((self.fired(waiting), turns), (number, []))
 
     def test_any_number_for_a_key(self) -> None:
         """If the caller bounds it otherwise; those in all stay bounded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rendezvous.core.sources import UNKNOWN
 from rendezvous.testing import MemorySocket
 from tests._event_socket_case import EventSocketCase
 
@@ -100,6 +101,22 @@ class TopicTests(EventSocketCase):
         expected = [*(("offer", id) for id in ids[50:]), *(("gone", id) for id in ids[:50])]
         self.assertEqual(found, expected)
 
+    def test_what_has_changed_during_a_long_event(self) -> None:
+        """An offer that goes while a long one waits for its room is not shown any more, only that it has gone."""
+        socket = self.page(self.bob, topics="chess")
+        last_id = self.objects(socket)[-1]["id"]
+        socket.lose()
+        self.publish(topics=["chess"], id="long", sdp="x" * 60_000)
+        self.publish(topics=["chess"], id="short", sdp="v=2")
+        sender = self.server.rendezvous._gate.sender
+        room = sender._most - 50_000
+        sender.reserve(UNKNOWN, room)
+        again = self.page(self.bob, topics="chess", lastEventId=last_id)
+        self.good("DELETE", "/offers/short", None, self.alice)
+        sender.release(UNKNOWN, room)
+        self.advance(2)
+        self.assertEqual(self.watched(again), [("offer", "long"), ("gone", "short")])
+
     def test_too_many(self) -> None:
         """Of one stream: none of the message is watched, and the socket stays."""
         socket = self.page()
@@ -114,11 +131,11 @@ class TopicTests(EventSocketCase):
         """All or none."""
         socket = self.page()
         for bad, code in (("", "empty"), ("t" * 257, "too-long")):
-            said = self.subscribe(socket, "good", bad)
+            said = self.subscribe(socket, "good", "fine", bad)
             self.assertEqual((said["event"], said["data"]["code"]), ("error", code))
         self.publish(topics=["good"])
         self.assertEqual(self.said(socket), [])
-        self.assertEqual(self.watching("good"), 0)
+        self.assertEqual(self.watching("good", "fine"), 0)
 
     def watching(self, *topics: str) -> int:
         """How many watch some topics."""

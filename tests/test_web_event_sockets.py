@@ -6,7 +6,10 @@ import json
 from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import Deferred
+
 from rendezvous.core.sources import UNKNOWN
+from rendezvous.limits import SocketLimits
 from rendezvous.storage.notifier import WAITING_PER_KEY
 from rendezvous.testing import MemorySocket
 from rendezvous.web.events.stream import KEEP_ALIVE
@@ -351,6 +354,74 @@ class LimitTests(EventSocketCase):
         socket.take()
         self.server.service.stopService()
         self.assertEqual((self.said(socket), socket.close_code), ([], 1001))
+
+
+class SlowStoreTests(EventSocketCase):
+    """A store that needs some time to look a credential up."""
+
+    def setUp(self) -> None:
+        """Have a page whose credential is being looked up."""
+        super().setUp()
+        self.cancelled: list[Deferred[bytes]] = []
+        self.answer_of_store: Deferred[bytes] = Deferred(self.cancelled.append)
+        store = type(self.server.rendezvous.store)
+        with mock.patch.object(store, "authenticate", lambda *_: self.answer_of_store):
+            self.slow = self.page()
+
+    def test_subscription_comes_too_early(self) -> None:
+        """It is refused, and the stream opens without it; later ones are taken."""
+        self.say(self.slow, type="subscribe", topics=["chess"])
+        [said] = self.objects(self.slow)
+        self.assertEqual((said["event"], said["data"]["code"]), ("error", "unavailable"))
+        self.say(self.slow, type="ping")
+        self.assertEqual(self.objects(self.slow), [{"event": "pong"}])
+        self.answer_of_store.callback(bytes.fromhex(self.alice_id))
+        self.assertEqual(self.objects(self.slow)[0], {"event": "open", "data": {"peerId": self.alice_id, "topics": []}})
+        self.say(self.slow, type="subscribe", topics=["chess"])
+        self.assertEqual(self.said(self.slow), [("subscribed", {"topics": ["chess"]})])
+
+    def test_lost_meanwhile(self) -> None:
+        """The look-up is given up. Nothing is opened, and nothing is logged."""
+        self.slow.lose()
+        self.assertEqual((len(self.cancelled), len(self.news)), (1, 0))
+
+    def test_time_for_the_credential(self) -> None:
+        """It is the page's: what the store needs does not count."""
+        self.advance(AUTHENTICATION_TIME + 1)
+        self.assertEqual(self.objects(self.slow), [])
+        self.answer_of_store.callback(bytes.fromhex(self.alice_id))
+        self.assertEqual(self.objects(self.slow)[0]["event"], "open")
+
+
+class CostTests(EventSocketCase):
+    """How fast a page may send."""
+
+    def test_each_topic_costs_as_much_as_a_message(self) -> None:
+        """Also a message that is refused costs, and one without topics."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        for topics, seconds in ((list("abcdefghi"), 0), (list("abcdefghijkl"), 3), (["t" * 257] * 12, 3), ([], 0)):
+            for kind in ("subscribe", "unsubscribe"):
+                socket = self.page()
+                self.say(socket, type=kind, topics=topics)
+                rested = 0
+                while socket.connection.transport.producerState == "paused":
+                    self.server.reactor.advance(1)
+                    rested += 1
+                self.assertEqual(rested, seconds)
+                socket.lose()
+
+    def test_other_messages(self) -> None:
+        """Cost one each, whatever they are."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        for text in ('{"type":"ping"}', '{"type":"unknown"}', "no json", '{"type":"subscribe","topics":[]}'):
+            socket = self.page()
+            states = []
+            for number in (9, 1):
+                for _ in range(number):
+                    socket.say(text)
+                states.append(socket.connection.transport.producerState)
+            self.assertEqual(states, ["producing", "paused"], text)
+            socket.lose()
 
 
 class OtherMethodTests(EventSocketCase):

@@ -10,6 +10,7 @@ from wsproto.events import TextMessage
 
 from rendezvous.core.peerserver import PROBE_TIME, QUEUE_TIME, SILENCE_TIME
 from rendezvous.limits import SocketLimits
+from rendezvous.refusals import LIMITED_SOURCES
 from rendezvous.testing import MemorySocket
 from tests._socket_case import HOME, SocketTestCase
 
@@ -46,6 +47,15 @@ class IdTests(PeerJSTestCase):
             )
             found.add(text)
         self.assertEqual(len(found), 3)
+
+    def test_while_the_server_stops(self) -> None:
+        """The store is not needed: an id is still answered, and no socket is opened."""
+        self.server.service.stopService()
+        self.assertEqual(self.ask("GET", "/peerjs/id").status, 200)
+        self.refused(401, "unauthorized", "GET", "/peerjs/peers")
+        self.refused(426, "upgrade-required", "GET", "/peerjs")
+        self.assertEqual(self.peer("alice").status, 503)
+        self.server.service.startService()
 
     def test_peers_are_not_listed(self) -> None:
         """Unless the operator wants that. The error names the option."""
@@ -99,6 +109,9 @@ class OpeningTests(PeerJSTestCase):
         self.assertEqual(self.heard(other), [{"type": "ID-TAKEN", "payload": {"msg": "ID is taken"}}])
         self.assertEqual(other.close_code, 1008)
         self.assertIsNone(alice.close_code)
+        self.assertFalse(alice.connection.transport.disconnected)
+        self.say(self.peer("bob"), type="OFFER", dst="alice")
+        self.assertEqual(len(self.heard(alice)), 1)
 
     def test_ghost_does_not_hold_an_id(self) -> None:
         """A peer whose connection is dead is asked, and does not answer in time: the id goes to the new one."""
@@ -114,11 +127,15 @@ class OpeningTests(PeerJSTestCase):
 
     def test_id_that_becomes_free_meanwhile(self) -> None:
         """Is given to the one that waits."""
-        first = self.peer("alice")
-        second = self.peer("alice", token="new")
-        first.lose()
-        self.advance(PROBE_TIME)
-        self.assertEqual(self.heard(second), OPEN)
+        for has_answered in (False, True):
+            first = self.peer("alice")
+            second = self.peer("alice", token="new")
+            if has_answered:
+                first.read()
+            first.lose()
+            self.advance(PROBE_TIME)
+            self.assertEqual(self.heard(second), OPEN)
+            second.lose()
 
     def test_peer_that_rests_is_no_ghost(self) -> None:
         """A peer that is not read, because it has sent more than it may, cannot answer, and keeps its id."""
@@ -131,6 +148,24 @@ class OpeningTests(PeerJSTestCase):
         self.assertEqual([message["type"] for message in self.heard(other)], ["ID-TAKEN"])
         self.assertFalse(alice.connection.transport.disconnected)
 
+    def test_many_that_want_an_id(self) -> None:
+        """Its peer is asked twice a second at most: its answers count as messages, so that it would be read slowly."""
+        alice = self.peer("alice")
+        others = [self.peer("alice", token=f"{number}") for number in range(20)]
+        alice.read()
+        self.assertEqual(alice.pings, 1)
+        self.advance(0.5)
+        others += [self.peer("alice", token=f"{number}") for number in range(20, 25)]
+        alice.read()
+        self.assertEqual(alice.pings, 2)
+        self.advance(PROBE_TIME)
+        kinds = [[message["type"] for message in self.heard(other)] for other in others]
+        self.assertEqual(kinds, [["ID-TAKEN"]] * 25)
+        alice.answers_pings = False
+        new = self.peer("alice", token="new")
+        self.advance(PROBE_TIME)
+        self.assertEqual(self.heard(new), OPEN)
+
     def test_two_that_want_the_id_of_a_ghost(self) -> None:
         """One of them gets it."""
         ghost = self.peer("alice")
@@ -142,6 +177,18 @@ class OpeningTests(PeerJSTestCase):
             self.advance(1)
         kinds = [[message["type"] for message in self.heard(socket)] for socket in (second, third)]
         self.assertEqual(kinds, [["OPEN"], ["ID-TAKEN"]])
+
+    def test_one_that_waits_for_an_id_does_not_have_it(self) -> None:
+        """It cannot send anything under that id, and cannot end the peer that has it."""
+        alice, bob = self.pair()
+        stranger = self.peer("alice", token="other")
+        self.say(stranger, type="OFFER", dst="bob", payload=1)
+        self.say(stranger, type="OFFER", dst="carol", payload=1)
+        self.say(stranger, type="LEAVE")
+        self.assertEqual((self.heard(bob), self.heard(alice), alice.close_code), ([], [], None))
+        self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
+        self.say(bob, type="OFFER", dst="alice")
+        self.assertEqual(len(self.heard(alice)), 1)
 
     def test_one_that_leaves_while_it_waits(self) -> None:
         """Leaves nothing behind."""
@@ -235,6 +282,62 @@ class MessageTests(PeerJSTestCase):
         self.assertEqual(self.heard(alice), [{"type": "EXPIRE", "src": "carol", "dst": "alice"}])
         self.assertEqual([message["payload"][0] for message in self.heard(self.peer("carol"))[1:]], list("01234"))
 
+    def test_messages_expire_each_at_their_time(self) -> None:
+        """Those for one peer after those for another."""
+        alice = self.peer("alice")
+        self.heard(alice)
+        for target in ("carol", "dave", "erin"):
+            self.say(alice, type="OFFER", dst=target)
+            self.advance(2)
+        self.assertEqual([message["src"] for message in self.heard(alice)], ["carol"])
+        self.advance(1)
+        self.assertEqual([message["src"] for message in self.heard(alice)], ["dave"])
+        self.advance(2)
+        self.assertEqual([message["src"] for message in self.heard(alice)], ["erin"])
+
+    def test_sender_that_has_left(self) -> None:
+        """Hears nothing of what expires; others do."""
+        alice, bob = self.pair()
+        for socket in (alice, bob):
+            self.say(socket, type="OFFER", dst="carol")
+        alice.lose()
+        self.advance(QUEUE_TIME)
+        self.assertEqual(self.heard(bob), [{"type": "EXPIRE", "src": "carol", "dst": "bob"}])
+
+    def test_many_messages_expire(self) -> None:
+        """Some in each turn of the reactor, all at the same moment."""
+        alice = self.peer("alice")
+        self.heard(alice)
+        for number in range(250):
+            self.say(alice, type="OFFER", dst=f"{number}")
+        self.server.reactor.advance(QUEUE_TIME)
+        for _ in range(3):
+            self.server.reactor.advance(0)
+        self.assertEqual([message["src"] for message in self.heard(alice)], [f"{number}" for number in range(250)])
+
+    def test_share_of_a_source(self) -> None:
+        """What waits of one source is limited; the refusal is counted for the operator."""
+        self.server.rendezvous._sockets._peers.shares.change(2000, 4000)
+        alice, other = self.peer("alice"), self.peer("other", host="203.0.113.9")
+        for socket in (alice, other):
+            self.heard(socket)
+            for target in ("carol", "dave"):
+                self.say(socket, type="OFFER", dst=target, payload="x" * 1000)
+        self.assertEqual(self.heard(alice), [{"type": "EXPIRE", "src": "dave", "dst": "alice"}])
+        self.assertEqual(self.server.rendezvous.counters.family(LIMITED_SOURCES), {"source-messages": 2})
+
+    def test_server_that_stops_and_starts(self) -> None:
+        """What has waited before does not wait for longer because of that."""
+        alice = self.peer("alice")
+        self.say(alice, type="OFFER", dst="carol")
+        alice.lose()
+        self.server.service.stopService()
+        self.advance(QUEUE_TIME)
+        self.server.service.startService()
+        self.advance(1)
+        self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
+        self.assertEqual(self.heard(self.peer("carol")), OPEN)
+
     def test_nothing_is_left_of_what_waited(self) -> None:
         """After it was delivered, or its time is over."""
         peers = self.server.rendezvous._sockets._peers
@@ -276,6 +379,8 @@ class LimitTests(PeerJSTestCase):
         self.assertEqual(self.heard(alice), OPEN)
         self.say(alice, type="OFFER", dst="y" * 257)
         self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
+        self.say(alice, type="OFFER", dst="y" * 256)
+        self.assertGreater(self.server.rendezvous._sockets._peers.waiting, 0)
 
     def test_error_of_a_full_server(self) -> None:
         """Sockets are limited before anything is said."""

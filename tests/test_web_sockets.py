@@ -6,11 +6,16 @@ import json
 from typing import Any
 from unittest import mock
 
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection as Wire
+from wsproto.connection import ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
 from rendezvous.limits import SocketLimits
-from rendezvous.testing import MemorySocket
+from rendezvous.refusals import FULL_TABLES
+from rendezvous.testing import Connection, MemorySocket
 from rendezvous.web.sockets import sockets as module
 from rendezvous.web.sockets.socket import CLOSE_TIME
 from rendezvous.web.sockets.sockets import PING_INTERVAL
@@ -40,6 +45,15 @@ class HandshakeTests(SocketTestCase):
             self.assertEqual(response.headers["upgrade"].lower(), "websocket")
             self.assertNotIn("sec-websocket-extensions", response.headers)
 
+    def test_upgrade_to_something_else(self) -> None:
+        """Is no handshake; the name of the protocol may be in any case."""
+        for name in ("WebSocket", "WEBSOCKET"):
+            response = self.start("GET", "/signal", None, {**HANDSHAKE, "Upgrade": name}).response()
+            assert response is not None
+            self.assertEqual(response.status, 101)
+        self.assertTrue(self.good("GET", "/signal", None, {**HANDSHAKE, "Upgrade": "h2c"})["ok"])
+        self.refused(405, "method-not-allowed", "POST", "/signal", None, HANDSHAKE)
+
     def test_request_is_forgotten(self) -> None:
         """Its headers would take as much memory as all the rest of a socket, for as long as the socket is open."""
         socket = self.socket()
@@ -66,7 +80,7 @@ class HandshakeTests(SocketTestCase):
         """A client that does not wait for the answer is understood, and nothing that it sends is kept unread."""
         fields = "".join(f"{name}: {value}\r\n" for name, value in HANDSHAKE.items())
         head = f"GET /signal HTTP/1.1\r\nHost: rendezvous.example\r\n{fields}\r\n".encode()
-        ping = Connection(ConnectionType.CLIENT).send(TextMessage('{"type":"ping"}'))
+        ping = Wire(ConnectionType.CLIENT).send(TextMessage('{"type":"ping"}'))
         for pieces in ([head + ping + ping], [head, ping + ping], [head + ping[:3], ping[3:] + ping]):
             connection = self.server.connect(HOME)
             self.open.append(connection)
@@ -81,6 +95,29 @@ class HandshakeTests(SocketTestCase):
         self.assertIn((1002).to_bytes(2, "big"), wrong.transport.value())
         self.advance(CLOSE_TIME)
         self.assertTrue(wrong.closed)
+
+
+class EmbeddedTests(SocketTestCase):
+    """In a site of an application, which is Twisted's own."""
+
+    def test_below_a_path(self) -> None:
+        """They live for as long as their clients answer pings, and until the server stops."""
+        root = Resource()
+        root.putChild(b"peers", self.server.rendezvous.resource())
+        site = Site(root, reactor=self.server.reactor)
+        alive, dead = (MemorySocket(Connection(site, HOME), "/peers/signal") for _ in range(2))
+        dead.answers_pings = False
+        for _ in range(5):
+            self.advance(PING_INTERVAL)
+            alive.read()
+            dead.read()
+        self.say(alive, type="ping")
+        self.assertEqual((self.heard(alive), dead.connection.transport.disconnected), ([{"type": "pong"}], True))
+        self.server.rendezvous._sockets.end()
+        alive.read()
+        self.assertEqual((alive.close_code, alive.connection.closed), (1001, True))
+        for socket in (alive, dead):
+            socket.lose()
 
 
 class OriginTests(SocketTestCase):
@@ -117,6 +154,14 @@ class NumberTests(SocketTestCase):
         opened[0].lose()
         self.assertEqual(self.socket(host="192.0.2.4").status, 101)
 
+    def test_largest_source_is_named(self) -> None:
+        """When the server is full, the operator sees which network has most sockets."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(most=3, of_source=0))
+        for host in ("203.0.113.9", "192.0.2.2", "192.0.2.2"):
+            self.socket(host=host)
+        self.assertEqual(self.socket(host="192.0.2.4").status, 503)
+        self.assertEqual(self.server.rendezvous.counters.networks(FULL_TABLES).take(), ("192.0.2.2", 1))
+
     def test_of_a_source(self) -> None:
         """Each address has its share; it comes back with each socket that ends."""
         self.server.rendezvous._sockets.sockets.change(SocketLimits(of_source=1))
@@ -126,6 +171,13 @@ class NumberTests(SocketTestCase):
         self.assertEqual(self.socket(host="203.0.113.9").status, 101)
         first.lose()
         self.assertEqual(self.socket().status, 101)
+
+    def test_part_of_a_source(self) -> None:
+        """One address has a quarter of all at most, and one site a half, so that neither keeps all others out."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(most=8))
+        hosts = ["198.51.100.1"] * 3 + ["198.51.100.2"] * 2 + ["198.51.100.3"] * 2 + ["203.0.113.9"]
+        opened = [self.socket(host=host).status for host in hosts]
+        self.assertEqual(opened, [101, 101, 429, 101, 101, 429, 429, 101])
 
 
 class MessageTests(SocketTestCase):
@@ -233,6 +285,41 @@ class CloseTests(SocketTestCase):
         self.assertTrue(socket.connection.transport.disconnected)
         self.assertEqual(socket.take(), [])
 
+    def test_server_closes(self) -> None:
+        """The connection stays until the client has answered: to close it earlier could lose the close code."""
+        socket = self.socket()
+        transport = socket.connection.transport
+        socket.send(BytesMessage(b"x"))
+        self.assertTrue(transport.value().endswith(b"\x03\xebMessages are text, not bytes."))
+        self.assertFalse(transport.disconnecting)
+        socket.read()
+        self.assertEqual((socket.close_code, transport.disconnecting), (1003, True))
+
+    def test_nothing_is_taken_after_the_close(self) -> None:
+        """What the client sends until it has read the close is dropped, in one frame or in several."""
+        socket, other = self.socket(), self.socket()
+        self.say(other, type="subscribe", topics=["doc"])
+        socket.send(BytesMessage(b"x"))
+        text = '{"type":"publish","topic":"doc","data":1}'
+        for pieces in ([text], [text[:9], text[9:]]):
+            for number, piece in enumerate(pieces, 1):
+                socket.send(TextMessage(piece, message_finished=number == len(pieces)))
+        self.assertEqual(self.heard(other), [])
+        socket.read()
+        self.assertEqual((socket.close_code, socket.connection.closed), (1003, True))
+
+    def test_second_close(self) -> None:
+        """A socket that is being closed is not closed again: one close frame, and two seconds from the first on."""
+        socket = self.socket()
+        transport = socket.connection.transport
+        socket.send(BytesMessage(b"x"))
+        sent = transport.value()
+        self.advance(CLOSE_TIME - 0.5)
+        self.server.rendezvous._sockets.sockets.end()
+        self.assertEqual((transport.value(), transport.disconnected), (sent, False))
+        self.advance(0.5)
+        self.assertTrue(transport.disconnected)
+
     def test_server_stops(self) -> None:
         """All sockets are closed with 1001, and none is opened any more until it starts again."""
         opened = [self.socket() for _ in range(3)]
@@ -242,6 +329,22 @@ class CloseTests(SocketTestCase):
         self.assertEqual(self.socket().status, 503)
         self.server.rendezvous._sockets.sockets.begin()
         self.assertEqual(self.socket().status, 101)
+
+    def test_end_of_all(self) -> None:
+        """It is reported when no socket is left; at once if there is none."""
+        sockets = self.server.rendezvous._sockets.sockets
+        self.successResultOf(sockets.end())
+        sockets.begin()
+        first, second = self.socket(), self.socket()
+        ended = [sockets.end() for _ in range(2)]
+        first.lose()
+        for each in ended:
+            self.assertNoResult(each)
+        self.advance(CLOSE_TIME)
+        self.assertTrue(second.connection.transport.disconnected)
+        second.lose()
+        for each in ended:
+            self.successResultOf(each)
 
 
 class DeadTests(SocketTestCase):
@@ -329,6 +432,15 @@ class SlowReaderTests(SocketTestCase):
             self.producer.resumeProducing()
             self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
         self.assertEqual(len(self.reader.take()), 24)
+
+    def test_reader_that_is_lost(self) -> None:
+        """What it has not read is not counted any more, and it is not among those that are closed for others."""
+        self.producer.pauseProducing()
+        self.write(5)
+        sender = self.server.rendezvous._gate.sender
+        self.assertGreater(sender.unread, 500_000)
+        self.reader.lose()
+        self.assertEqual((sender.unread, len(sender._paused)), (0, 0))
 
     def test_room_of_all(self) -> None:
         """A socket whose message does not fit into what all clients may leave unread is ended."""

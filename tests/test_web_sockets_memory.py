@@ -76,6 +76,24 @@ class UnfinishedTests(SocketTestCase):
         self.assertEqual(long.close_code, 1009)
         self.assertEqual(self.held(), 0)
 
+    def test_nothing_is_kept_after_the_close(self) -> None:
+        """A client that goes on with its message while it is closed sends it in vain."""
+        socket = self.begin("x" * 1000)
+        self.server.rendezvous._sockets.sockets.end()
+        self.assertEqual(self.held(), 0)
+        for is_last in (False, True, False):
+            socket.send(TextMessage("piece", message_finished=is_last))
+            self.assertEqual((self.held(), socket.connection.transport.disconnected), (0, False))
+
+    def test_message_that_has_ended(self) -> None:
+        """Its time does not count for the socket afterwards."""
+        socket = self.begin("x")
+        socket.send(TextMessage("y"))
+        for _ in range(int(2 * MESSAGE_TIME / PING_INTERVAL) + 1):
+            self.advance(PING_INTERVAL)
+            socket.read()
+        self.assertFalse(socket.connection.transport.disconnected)
+
     def test_message_that_never_ends(self) -> None:
         """Has some time, after which its socket is closed with the next ping."""
         socket, other = self.begin("x"), self.socket()
@@ -160,9 +178,10 @@ class UnreadTests(SocketTestCase):
         holder = self.socket("/peerjs?key=peerjs&id=x&token=t")
         transport: Any = holder.connection.transport
         transport.producer.pauseProducing()
-        for number in range(5):
+        for number in range(3):
             self.socket(f"/peerjs?key=peerjs&id=x&token=t{number}")
-        self.assertEqual(self.sender.unread, 5 * len(PING))
+            self.advance(0.5)
+        self.assertEqual(self.sender.unread, 3 * len(PING))
 
     def test_first_long_frame(self) -> None:
         """The one because of which the transport asks for a pause."""
@@ -240,7 +259,22 @@ class UnreadTests(SocketTestCase):
 
 
 class EndTests(SocketTestCase):
-    """A server that stops."""
+    """Sockets that are lost, and a server that stops."""
+
+    def test_many_that_are_lost_at_once(self) -> None:
+        """Their subscriptions end in later turns of the reactor, when this one has cost its time."""
+        turns, topics = self.server.rendezvous._sockets.sockets._turns, self.server.rendezvous._sockets._topics
+        opened = [self.socket(host=f"192.0.2.{number}") for number in range(3)]
+        for socket in opened:
+            self.say(socket, type="subscribe", topics=["a", "b"])
+        opened[0].lose()
+        self.assertEqual(len(topics), 4)
+        turns.charge("others", 1.0)
+        for socket in opened[1:]:
+            socket.lose()
+        self.assertEqual((len(topics), len(self.server.rendezvous._sockets.sockets)), (4, 0))
+        self.server.reactor.advance(0)
+        self.assertEqual(len(topics), 0)
 
     def test_stop_waits_for_the_sockets(self) -> None:
         """Until both sides have closed, or for two seconds: over TLS the close code is sent in a later turn."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from wsproto.events import TextMessage
+from wsproto.events import Ping, Pong, TextMessage
 
 from rendezvous.limits import SocketLimits
+from rendezvous.testing import MemorySocket
 from rendezvous.web.sockets.socket import FRAMES
 from rendezvous.web.sockets.sockets import PING_INTERVAL
 from tests._socket_case import SocketTestCase
@@ -80,6 +81,29 @@ class RateTests(SocketTestCase):
             self.assertEqual(rests, [0, 0, 2])
         self.assertEqual(self.rest(type="subscribe", topics=list("abcdefghijklm")), 3)
 
+    def test_every_frame_costs(self) -> None:
+        """Control frames, and pieces of a message, as much as a short message each."""
+        piece = TextMessage("x", message_finished=False)
+        for event in (Ping(b"x"), Pong(b"x"), TextMessage("x"), piece):
+            self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+            socket = self.socket()
+            states = []
+            for number in (10, 1):
+                for _ in range(number):
+                    socket.send(event)
+                states.append(socket.connection.transport.producerState)
+            self.assertEqual(states, ["producing", "paused"], event)
+
+    def test_message_in_pieces_costs_as_much(self) -> None:
+        """As one in a single frame, and its first pieces besides."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        socket = self.socket()
+        text = json.dumps({"type": "subscribe", "topics": list("abcdefghij")})
+        socket.send(TextMessage(text[:10], message_finished=False))
+        self.assertEqual(socket.connection.transport.producerState, "producing")
+        socket.send(TextMessage(text[10:]))
+        self.assertEqual(socket.connection.transport.producerState, "paused")
+
     def test_long_rest_is_no_death(self) -> None:
         """A client that the server does not read cannot answer pings, and is not taken for dead."""
         self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
@@ -107,6 +131,23 @@ class RateTests(SocketTestCase):
         socket.lose()
         self.advance(5)
 
+    def test_server_stops_while_it_rests(self) -> None:
+        """The closing handshake is read at once, and no timer is left."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        for is_answered in (True, False):
+            timers = len(self.server.reactor.getDelayedCalls())
+            socket = self.socket()
+            self.say(socket, type="subscribe", topics=[f"{number}" for number in range(100)])
+            self.assertEqual(socket.connection.transport.producerState, "paused")
+            self.server.rendezvous._sockets.sockets.end()
+            self.assertEqual(socket.connection.transport.producerState, "producing")
+            if is_answered:
+                socket.read()
+                self.assertTrue(socket.connection.transport.disconnecting)
+            socket.lose()
+            self.assertEqual(len(self.server.reactor.getDelayedCalls()), timers)
+            self.server.rendezvous._sockets.sockets.begin()
+
 
 class TurnTests(SocketTestCase):
     """Many frames in one packet."""
@@ -122,3 +163,51 @@ class TurnTests(SocketTestCase):
             self.server.reactor.advance(0)
         self.assertEqual(len(self.heard(socket)), 2 * FRAMES)
         self.assertEqual(socket.connection.transport.producerState, "producing")
+
+    def test_turn_is_over(self) -> None:
+        """When others have used up a turn of the reactor, a socket is read in the next one."""
+        socket = self.socket()
+        self.server.rendezvous._sockets.sockets._turns.charge("others", 1.0)
+        self.say(socket, type="ping")
+        self.assertEqual(socket.connection.transport.producerState, "paused")
+        self.hand_over(socket, '{"type":"ping"}')
+        self.assertEqual(self.heard(socket), [])
+        self.server.reactor.advance(0)
+        self.assertEqual(self.heard(socket), [{"type": "pong"}] * 2)
+        self.assertEqual(socket.connection.transport.producerState, "producing")
+
+    def hand_over(self, socket: MemorySocket, text: str) -> None:
+        """Have a message arrive while nothing is read. TLS hands over what it has already."""
+        socket.connection._channel.dataReceived(socket._wire.send(TextMessage(text)))
+
+    def test_what_arrives_while_it_rests(self) -> None:
+        """It is read when the rest is over, and not earlier."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        socket = self.socket()
+        self.say(socket, type="subscribe", topics=[f"{number}" for number in range(10)])
+        self.hand_over(socket, '{"type":"ping"}')
+        self.advance(4)
+        self.assertEqual(self.heard(socket), [])
+        self.advance(1)
+        self.assertEqual(self.heard(socket), [{"type": "pong"}])
+
+    def test_message_that_ends_the_socket(self) -> None:
+        """A socket that is closed because of an expensive message does not rest: the client's answer is read."""
+        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        socket = self.socket()
+        self.say(socket, type="subscribe", topics=[*"abcdefgh", "t" * 257])
+        self.assertEqual(socket.connection.transport.producerState, "producing")
+        socket.read()
+        self.assertEqual((socket.close_code, socket.connection.closed), (1008, True))
+
+    def test_socket_that_is_lost_before_its_turn(self) -> None:
+        """The frames that it has sent are dropped: nothing is subscribed for one that is gone."""
+        socket = self.socket()
+        frames = [TextMessage('{"type":"ping"}')] * FRAMES + [TextMessage('{"type":"subscribe","topics":["t"]}')]
+        socket.connection.send(b"".join(socket._wire.send(frame) for frame in frames))
+        socket.lose()
+        self.advance(1)
+        other = self.socket()
+        self.say(other, type="subscribe", topics=["t"])
+        self.say(other, type="publish", topic="t", data=1)
+        self.assertEqual([message["clients"] for message in self.heard(other)], [1])

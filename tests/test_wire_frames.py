@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
@@ -101,12 +101,21 @@ class WholeTextTests(SynchronousTestCase):
         end = data.draw(st.integers(0, len(frame) - 1))
         self.assertIsNone(whole_text(frame[:end], 0))
 
+    def test_lengths(self) -> None:
+        """At the ends of each form of a length, with nothing behind the frame."""
+        for size in (0, 1, 2, 3, 4, 5, 125, 126, 127, 65_535):
+            frame = masked("a" * size)
+            self.assertEqual(whole_text(frame, 0), ("a" * size, len(frame)))
+            self.assertIsNone(whole_text(frame[:-1], 0))
+
     def test_other_frames_are_left(self) -> None:
         """Fragments, other opcodes, reserved bits, frames without a mask, lengths that are too long, and no UTF-8."""
         good = masked("hello")
         for first in set(range(256)) - {0x81}:
             self.assertIsNone(whole_text(bytes((first,)) + good[1:], 0))
         self.assertIsNone(whole_text(text_frame(b"hello"), 0))
+        for second in range(0x80):
+            self.assertIsNone(whole_text(bytes((0x81, second)) + bytes(300), 0))
         self.assertIsNone(whole_text(b"\x81\xfe\x00\x05" + good[2:], 0))
         self.assertIsNone(whole_text(b"\x81\xff" + (5).to_bytes(8, "big") + good[2:], 0))
         self.assertIsNone(whole_text(b"\x81\x82\0\0\0\0\xff\xff", 0))
@@ -134,6 +143,14 @@ class PongTests(SynchronousTestCase):
         frame = Connection(ConnectionType.CLIENT).send(Pong(payload))
         self.assertEqual(whole_pong(before + frame + b"more", len(before)), len(before) + len(frame))
         self.assertIsNone(whole_pong(before + frame[:-1], len(before)))
+
+    def test_pong_that_is_all_there_is(self) -> None:
+        """It is passed over; of one that is not whole, any beginning is left."""
+        for size in (0, 1, 125):
+            frame = Connection(ConnectionType.CLIENT).send(Pong(b"p" * size))
+            self.assertEqual(whole_pong(frame, 0), len(frame))
+            for end in range(len(frame)):
+                self.assertIsNone(whole_pong(frame[:end], 0))
 
     def test_other_frames_are_left(self) -> None:
         """Other first bytes, no mask, and lengths that a control frame may not have."""
@@ -168,6 +185,7 @@ class SpanTests(SynchronousTestCase):
 class FramesTests(SynchronousTestCase):
     """Beside a connection of wsproto, which reads the same bytes."""
 
+    @example([TextMessage("³x")], [7], 7)
     @given(SENDINGS, st.lists(st.integers(1, 60), max_size=20), st.integers(0, 200))
     def test_events_are_those_of_wsproto(self, sent: list[Event], cuts: list[int], spoilt: int) -> None:
         """In whatever pieces the bytes arrive, and if one of them is wrong; until the first error."""
@@ -176,12 +194,16 @@ class FramesTests(SynchronousTestCase):
             data[spoilt] ^= 0x71
         frames, plain = Frames(), Connection(ConnectionType.SERVER)
         ours: list[object] = []
+        theirs: list[object] = []
         for cut in [*cuts, len(data)]:
             piece, data = bytes(data[:cut]), data[cut:]
             frames.receive(piece)
             ours += map(said, frames.events())
             plain.receive_data(piece)
-        theirs = list(map(said, plain.events()))
+            # Of a frame that is cut, both give what is there. What is wrong may come in the next piece.
+            theirs += map(said, plain.events())
+            if any(isinstance(event, CloseConnection) for event in theirs):
+                break
         error = next((at for at, event in enumerate(theirs) if isinstance(event, CloseConnection)), len(theirs))
         self.assertEqual(joined(ours)[: len(joined(theirs[: error + 1]))], joined(theirs[: error + 1]))
         if error == len(theirs):

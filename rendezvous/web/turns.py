@@ -95,14 +95,26 @@ class Turns:
         :param source: who it is done for.
         :param work: is charged by :meth:`run` or :meth:`charge`.
         """
+        self._works_of(source).append(work)
+
+    def add_first(self, source: Hashable, work: Callable[[], None]) -> None:
+        """
+        Do something in a later turn of the reactor, before all else that is to be done for the source.
+
+        :param source: who it is done for.
+        :param work: as for :meth:`add`; the rest of what was begun in this turn.
+        """
+        self._works_of(source).appendleft(work)
+
+    def _works_of(self, source: Hashable) -> deque[Callable[[], None]]:
+        """:returns: what is to be done for a source. The caller adds something."""
         self._waiting += 1
         works = self._works.get(source)
         if works is None:
-            self._works[source] = deque((work,))
+            works = self._works[source] = deque()
             self._enter(source)
-        else:
-            works.append(work)
         self._schedule()
+        return works
 
     async def take(self, source: Hashable, cost: float = 1.0) -> None:
         """Wait until something may be done for a source, and charge for it."""

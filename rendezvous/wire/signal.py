@@ -7,7 +7,7 @@ Both are JSON objects with a ``type``. A list ``topics``, or a message without a
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -17,7 +17,7 @@ from rendezvous.wire.objects import decode_object, encode_value
 __all__ = ["PONG", "Dialect", "Ping", "Publish", "Subscribe", "decode", "delivered"]
 
 
-class Dialect(Enum):
+class Dialect(StrEnum):
     """Whose message it is."""
 
     Y_WEBRTC = "y-webrtc"

@@ -46,7 +46,7 @@ def tried(name: str, options: argparse.Namespace) -> Result | None:
 
 def table(results: Sequence[Result]) -> str:
     """:returns: the results as a table of reStructuredText."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 40 14 14 14 18 8 10 12", ""]
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 30 12 12 12 12 14 8 10 8", ""]
     heading = ("attack", *(f"{kind}, p99/max" for kind in KINDS), "MiB before/peak", "CPU", "recovery", "passed")
     for row in (heading, *map(cells, results)):
         lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(row)]

@@ -23,6 +23,8 @@ __all__ = ["pour"]
 LARGE = "v" * 60_000
 #: What a page sends most: one candidate.
 SMALL = "c" * 200
+#: Nearly as many characters as a message may have, each of four bytes.
+WIDE = "\U0001f600" * 120_000
 
 
 class pour:  # noqa: N801 - used as a function
@@ -190,24 +192,25 @@ def half_open(field: Field) -> None:
     _strangers_meet(field)
 
 
-@attack("sockets-many", memory=160 * MIB)
-def many(field: Field) -> None:
-    """Five thousand sockets of five hundred addresses that say nothing."""
-    held = hold(field.http, [handshake()], 5000, addresses(500))
+def _kept(field: Field, number: int, sources: Sequence[str]) -> None:
+    """Open so many sockets, and keep those that the server lets in."""
+    held = hold(field.http, [handshake()], number, sources)
     held.run(field.seconds)
     field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
     field.afterwards(held.close)
     _strangers_meet(field)
+
+
+@attack("sockets-many", memory=160 * MIB)
+def many(field: Field) -> None:
+    """Five thousand sockets of five hundred addresses that say nothing."""
+    _kept(field, 5000, addresses(500))
 
 
 @attack("sockets-one-address", memory=96 * MIB)
 def one_address(field: Field) -> None:
     """One address opens three thousand sockets, and keeps those that it gets."""
-    held = hold(field.http, [handshake()], 3000, ONE)
-    held.run(field.seconds)
-    field.note(f"{held.closed} closed by the server, {held.failed} not let in, {len(held)} still open")
-    field.afterwards(held.close)
-    _strangers_meet(field)
+    _kept(field, 3000, ONE)
 
 
 @attack("sockets-openings", memory=96 * MIB)
@@ -266,6 +269,42 @@ def unread(field: Field) -> None:
     field.note(f"readers: {held.closed} closed by the server, {len(held)} still open")
     field.afterwards(held.close)
     _note(field, writers)
+    _strangers_meet(field)
+
+
+@attack("sockets-one-message", memory=192 * MIB)
+def one_message(field: Field) -> None:
+    """A thousand sockets of a hundred addresses read nothing. Half a megabyte is published to all of them."""
+    held = hold(field.http, [handshake() + _subscribe("one")], 1000, addresses(100), receive=4096)
+    held.run(3.0)
+    largest = json.dumps({"type": "publish", "topic": "one", "data": WIDE}, ensure_ascii=False)
+    writers = pour(field.http, [handshake() + frame(largest.encode())], [], 20, addresses(120)[100:])
+    end = time.monotonic() + field.seconds
+    while time.monotonic() < end:
+        held.turn(0.005)
+        writers.turn(0.005)
+    field.note(f"readers: {held.closed} closed by the server, {len(held)} still open")
+    field.afterwards(held.close)
+    _note(field, writers)
+    _strangers_meet(field)
+
+
+@attack("sockets-unfinished", memory=192 * MIB)
+def unfinished(field: Field) -> None:
+    """A thousand sockets of a hundred addresses send messages of half a megabyte, of which only the end is missing."""
+    begins = [handshake() + frame(WIDE.encode(), ends=False), handshake() + frame(WIDE.encode(), claimed=500_000)]
+    _poured(field, pour(field.http, begins, [], 1000, addresses(100)))
+    _strangers_meet(field)
+
+
+@attack("sockets-pongs", memory=192 * MIB)
+def pongs(field: Field) -> None:
+    """Five hundred sockets of a hundred addresses send pings as fast as they may, and read no answer."""
+    begin = handshake() + frame(b"p" * 125, PING) * 6000
+    held = hold(field.http, [begin], 500, addresses(100), receive=4096)
+    held.run(field.seconds)
+    field.note(f"{held.closed} closed by the server, {len(held)} still open")
+    field.afterwards(held.close)
     _strangers_meet(field)
 
 
@@ -331,7 +370,7 @@ def _subscriptions() -> bytes:
     return handshake() + b"".join(_subscribe(*topics[at : at + 250]) for at in range(0, 1000, 250))
 
 
-@attack("sockets-subscriptions", quick=True, memory=128 * MIB)
+@attack("sockets-subscriptions", memory=128 * MIB)
 def subscriptions(field: Field) -> None:
     """One address subscribes to a thousand topics on each of as many sockets as it gets."""
     _poured(field, pour(field.http, [_subscriptions() for _ in range(300)], [], 1000))

@@ -24,9 +24,9 @@ SECONDS = 360.0
 #: Seconds that the browsers have to end after that.
 END_SECONDS = 5.0
 #: Files of tests that run at the same time. Most of their time they wait until a browser gives up a lost path.
-TOGETHER = 3
+TOGETHER = 4
 #: Those that run one after the other: they hold pages to seconds.
-ALONE = ("demo", "demo-hostile", "rendezvous", "tutorial")
+ALONE = ("demo", "rendezvous", "tutorial")
 
 
 def chromium() -> str:

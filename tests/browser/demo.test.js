@@ -1,6 +1,7 @@
 /** The page at `/demo`, as people use it: with a keyboard, and in a browser that says what it must not load. */
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -36,8 +37,8 @@ async function opened(link = `${world.server.url}/demo`, options = {}) {
 }
 
 /** Open a room on so many pages that see each other. */
-async function room(count, options = {}) {
-  const first = await opened(undefined, options);
+async function room(count, options = {}, server = world.server) {
+  const first = await opened(`${server.url}/demo`, options);
   const pages = [first];
   const link = await first.locator("#link").inputValue();
   while (pages.length < count) {
@@ -72,12 +73,12 @@ async function say(page, text) {
 }
 
 /** See that nothing was refused by the policy of the page, and that it has asked no other host for anything. */
-function behaves(page) {
+function behaves(page, server = world.server) {
   assert.deepEqual(
     page.said.filter((line) => /policy|refused|uncaught|error:/i.test(line)),
     [],
   );
-  const elsewhere = page.asked.filter((url) => !url.startsWith(world.server.url) && !url.startsWith("blob:"));
+  const elsewhere = page.asked.filter((url) => !url.startsWith(server.url) && !url.startsWith("blob:"));
   assert.deepEqual(elsewhere, []);
 }
 
@@ -179,7 +180,25 @@ test("pages call each other, and the call ends", async () => {
   await pages[1].waitForFunction(() => document.querySelectorAll("#tiles figure").length === 1, null, {
     timeout: PATIENCE,
   });
-  pages.forEach(behaves);
+  pages.forEach((page) => behaves(page));
+});
+
+test("pages that come over TLS meet through a WebSocket", async (t) => {
+  const [key, certificate] = ["key.pem", "cert.pem"].map((name) => path.join(directory, name));
+  // As the README makes them.
+  const making = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=rendezvous".split(" ");
+  execFileSync("openssl", [...making, "-keyout", key, "-out", certificate], { stdio: "ignore" });
+  const secure = await world.apart(`--http=ssl:0:privateKey=${key}:certKey=${certificate}:interface=127.0.0.1`);
+  t.after(() => secure.close());
+  const pages = await room(2, { ignoreHTTPSErrors: true }, secure.server);
+  await say(pages[0], "Hello over TLS");
+  await logs(pages[1], "Hello over TLS");
+  for (const page of pages) {
+    assert.match(page.url(), /^https:/);
+    const sockets = page.sockets.map((url) => url.split("?")[0]);
+    assert.deepEqual(sockets, [`${secure.server.url.replace("https:", "wss:")}/events`]);
+    behaves(page, secure.server);
+  }
 });
 
 test("the link is needed to come in", async () => {

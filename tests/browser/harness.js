@@ -34,8 +34,15 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // Names of multicast DNS are not resolved on a machine without a network.
-  "--disable-features=WebRtcHideLocalIpsWithMdns",
+  "--disable-features=" +
+    [
+      // Names of multicast DNS are not resolved on a machine without a network.
+      "WebRtcHideLocalIpsWithMdns",
+      // Each context would have a window whose address bar takes more CPU time than the page.
+      "WebUIOmniboxPopup",
+      "WebUIOmniboxAimPopup",
+      "SpareRendererForSitePerProcess",
+    ].join(","),
   "--allow-loopback-in-peer-connection",
   // A camera and a microphone for calls.
   "--use-fake-device-for-media-stream",
@@ -46,18 +53,20 @@ const FLAGS = [
 export class Server {
   port = 0;
   #options;
+  #isSecure;
   #directory;
   #process = null;
   #log = "";
 
-  /** @param {string[]} options of the server, besides its ports. */
+  /** @param {string[]} options of the server, besides its ports; one that begins with `--http=ssl:` is its HTTP side. */
   constructor(...options) {
     this.#options = options;
+    this.#isSecure = options.some((option) => option.startsWith("--http=ssl:"));
   }
 
   /** @returns {string} the root of its HTTP side. */
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.#isSecure ? "https" : "http"}://127.0.0.1:${this.port}`;
   }
 
   /** @returns {string} where y-webrtc and trystero connect to. */
@@ -76,7 +85,10 @@ export class Server {
       return;
     }
     this.#directory ??= await mkdtemp(path.join(tmpdir(), "rendezvous-browser-"));
-    const ports = [`--http-port=${this.port}`, "--udp-port=0", "--interface=127.0.0.1"];
+    const ports = ["--udp-port=0", "--interface=127.0.0.1"];
+    if (!this.#isSecure) {
+      ports.push(`--http-port=${this.port}`);
+    }
     const python = process.env.PYTHON ?? path.join(CHECKOUT, ".venv/bin/python");
     const words = ["-c", TWISTD, "--nodaemon", "--pidfile=", "rendezvous", ...ports, ...this.#options];
     this.#process = spawn(python, words, {
@@ -90,7 +102,7 @@ export class Server {
       this.#process.once("exit", () => reject(new Error(`the server did not start:\n${this.#log}`)));
       createInterface({ input: this.#process.stdout }).on("line", (line) => {
         this.#log += `${line}\n`;
-        const found = / HTTP on \S+:(\d+)$/.exec(line);
+        const found = / HTTPS? on \S+:(\d+)$/.exec(line);
         if (found) {
           this.port = Number(found[1]);
           resolve();
@@ -127,9 +139,11 @@ export class Server {
 /** A server, a page on a site of another origin, and a browser that opens this page as often as it is asked to. */
 export class World {
   server;
-  #site;
+  #site = null;
   #browser;
+  #isOwner = true;
   #page;
+  #contexts = new Set();
 
   /**
    * @param {string | null} page of the folder `pages`, without its suffix; `null` for none but the server's own.
@@ -139,7 +153,23 @@ export class World {
     const world = new World();
     world.server = new Server(...options);
     [world.#site, world.#browser] = await Promise.all([page && site(page), launch(), world.server.start()]);
-    world.#page = page ? `http://127.0.0.1:${world.#site.address().port}/` : world.server.url;
+    world.#page = world.#site ? `http://127.0.0.1:${world.#site.address().port}/` : world.server.url;
+    return world;
+  }
+
+  /**
+   * For a test that restarts the server while others run.
+   *
+   * @param {...string} options of the server.
+   * @returns {Promise<World>} another server, for the same page in the same browser.
+   */
+  async apart(...options) {
+    const world = new World();
+    world.server = new Server(...options);
+    world.#browser = this.#browser;
+    world.#isOwner = false;
+    await world.server.start();
+    world.#page = this.#site ? this.#page : world.server.url;
     return world;
   }
 
@@ -148,40 +178,43 @@ export class World {
    *
    * @param {string} address of another page than that of this world.
    * @param {import("playwright-core").BrowserContextOptions} options such as the size of its window.
-   * @returns {Promise<import("playwright-core").Page>} it keeps what it has `said` on its console, and `asked` for.
+   * @returns {Promise<import("playwright-core").Page>} it keeps what it has `said` on its console and `asked` for, and the
+   *   URLs of its `sockets`.
    */
   async page(address = this.#page, options = {}) {
     const context = await this.#browser.newContext(options);
+    this.#contexts.add(context);
     const page = await context.newPage();
-    const [said, asked] = [[], []];
-    Object.assign(page, { said, asked });
+    const [said, asked, sockets] = [[], [], []];
+    Object.assign(page, { said, asked, sockets });
     page.on("console", (message) => said.push(message.text()));
     page.on("pageerror", (error) => said.push(String(error)));
     page.on("request", (request) => asked.push(request.url()));
+    page.on("websocket", (socket) => sockets.push(socket.url()));
     await page.goto(address);
     return page;
   }
 
   /** @returns {Promise<import("playwright-core").Page[]>} so many of them. */
-  async pages(count) {
-    const pages = [];
-    for (let number = 0; number < count; number++) {
-      pages.push(await this.page());
-    }
-    return pages;
+  pages(count) {
+    return Promise.all(Array.from({ length: count }, () => this.page()));
   }
 
   /** Close all pages, and start the server if a test has left it stopped. */
   async leave() {
-    await Promise.all(this.#browser.contexts().map((context) => context.close()));
+    await Promise.all([...this.#contexts].map((context) => context.close()));
+    this.#contexts.clear();
     await this.server.start();
   }
 
   /** Close everything. */
   async close() {
-    await this.#browser.close();
-    this.#site?.closeAllConnections();
-    this.#site?.close();
+    await Promise.all([...this.#contexts].map((context) => context.close()));
+    if (this.#isOwner) {
+      await this.#browser.close();
+      this.#site?.closeAllConnections();
+      this.#site?.close();
+    }
     await this.server.close();
   }
 }

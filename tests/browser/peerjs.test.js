@@ -1,7 +1,7 @@
 /** Pages that use PeerJS find each other through the server's PeerServer. */
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { after, afterEach, before, describe, test } from "node:test";
 
 import { ask, LOSS, steps, until, untilAll, World } from "./harness.js";
 
@@ -14,9 +14,9 @@ after(() => world?.close());
 afterEach(() => world?.leave());
 
 /** Open a page under each of these ids. */
-async function opened(ids) {
-  const pages = await world.pages(ids.length);
-  const given = await Promise.all(pages.map((page, number) => ask(page, "open", world.server.port, ids[number])));
+async function opened(ids, own = world) {
+  const pages = await own.pages(ids.length);
+  const given = await Promise.all(pages.map((page, number) => ask(page, "open", own.server.port, ids[number])));
   assert.deepEqual(given, ids);
   return pages;
 }
@@ -38,47 +38,56 @@ async function talk(pages, ids, words) {
   await Promise.all(pages.map((page, own) => until(page, "hasHeard", [heard(own)])));
 }
 
-for (const [count, signal] of [
-  [2, "SIGINT"],
-  [5, "SIGKILL"],
-]) {
-  test(`${count} pages meet, talk, lose one and come back over a restart (${signal})`, async (t) => {
-    const done = steps(t);
-    const ids = Array.from({ length: count }, (_, number) => `page-${number}-of-${count}`);
-    const pages = await opened(ids);
-    done("opened");
-    await mesh(pages, ids);
-    await talk(pages, ids, "hello");
-    done("met and talked");
+/** What pages do that are connected with each other, with a server of their own. */
+async function live(t, { count, signal }) {
+  const done = steps(t);
+  const own = await world.apart("--peerjs-discovery");
+  t.after(() => own.close());
+  const ids = Array.from({ length: count }, (_, number) => `page-${number}-of-${count}`);
+  const pages = await opened(ids, own);
+  assert.deepEqual((await ask(pages[0], "ids")).sort(), ids);
+  done("opened");
+  await mesh(pages, ids);
+  await talk(pages, ids, "hello");
+  done("met and talked");
 
-    // A page that leaves the server keeps its connections, and gets its id back.
-    await ask(pages[0], "disconnect");
-    await until(pages[0], "isOpen");
-    done("one came back to the server");
+  // A page that leaves the server keeps its connections, and gets its id back.
+  assert.equal(await ask(pages[0], "disconnect"), true);
+  await talk(pages, ids, "one is away");
+  await until(pages[0], "isOpen");
+  done("one came back to the server");
 
-    const lost = ids.at(-1);
-    await pages.pop().context().close();
-    const noticed = untilAll(pages, "hasLost", [lost], LOSS);
-    noticed.catch(() => {});
-    await world.server.restart(signal);
-    await talk(pages, ids.slice(0, -1), "still here");
-    await untilAll(pages, "isOpen");
-    done("came back after the restart");
+  await own.server.stop(signal);
+  await Promise.all([own.server.start(), talk(pages, ids, "without a server")]);
+  await untilAll(pages, "isOpen");
+  assert.deepEqual((await ask(pages[0], "ids")).sort(), ids);
+  await talk(pages, ids, "still here");
+  done("came back after the restart");
 
-    await noticed;
-    done("noticed the loss");
-    // The lost one has its id again at once, and meets the others, who have come back with theirs.
-    const page = await world.page();
-    assert.equal(await ask(page, "open", world.server.port, lost), lost);
-    pages.push(page);
-    for (const other of ids.slice(0, -1)) {
-      await ask(page, "connect", other);
-    }
-    await until(page, "isConnected", [ids.slice(0, -1)]);
-    await talk(pages, ids, "all again");
-    done("met again");
-  });
+  const lost = ids.at(-1);
+  await pages.pop().context().close();
+  await untilAll(pages, "hasLost", [lost], LOSS);
+  done("noticed the loss");
+  // The lost one has its id again at once, and meets the others, who have come back with theirs.
+  const page = await own.page();
+  assert.equal(await ask(page, "open", own.server.port, lost), lost);
+  pages.push(page);
+  for (const other of ids.slice(0, -1)) {
+    await ask(page, "connect", other);
+  }
+  await until(page, "isConnected", [ids.slice(0, -1)]);
+  await talk(pages, ids, "all again");
+  done("met again");
 }
+
+describe("pages meet, talk, come back over a restart, and lose one", { concurrency: true }, () => {
+  for (const [count, signal] of [
+    [2, "SIGINT"],
+    [5, "SIGKILL"],
+  ]) {
+    test(`${count} of them (${signal})`, (t) => live(t, { count, signal }));
+  }
+});
 
 test("pages call each other", async () => {
   const pages = await opened(["caller", "called"]);

@@ -134,6 +134,16 @@ test("events of a stream are taken, however they are cut", async () => {
   assert.equal(room.state, "connected")
 })
 
+test("a stream may carry as much as it likes, event by event", async () => {
+  const world = new World()
+  const made = streams(world)
+  await joined(world, { WebSocket: null })
+  const event = `event: x\ndata: {"x":"${"x".repeat(200_000)}"}\n\n`
+  for (let sent = 0; sent < 20; sent++) made[0].write(event)
+  await world.clock.advance(5000)
+  assert.equal(made.length, 1)
+})
+
 test("a stream that has ended, or is silent, is opened again after the last event", async () => {
   const world = new World()
   const made = streams(world)
@@ -166,6 +176,48 @@ test("where streams are held back, pages still meet by long polling, with offers
   const before = published()
   await world.clock.advance(60_000)
   assert.ok(published() - before >= 4)
+})
+
+test("a page that comes to another network tries a WebSocket again", async () => {
+  const world = new World()
+  world.server.refusesSockets = true
+  const made = streams(world)
+  const { page, room } = await joined(world)
+  world.server.refusesSockets = false
+  made[0].controller.close()
+  await world.clock.until(() => room.state === "reconnecting")
+  page.events.dispatchEvent(new Event("online"))
+  await world.clock.until(() => room.state === "connected")
+  assert.equal(page.sockets.at(-1).readyState, 1)
+})
+
+test("a room that was left is not polled any more", async () => {
+  const world = new World()
+  world.server.intercept = (method, path) => (path === "events" ? reply(200, {}) : undefined)
+  const { page, room } = await joined(world, { WebSocket: null })
+  await world.wait(page.client.join("go"))
+  room.leave()
+  await world.clock.advance(30_000)
+  world.server.requests.length = 0
+  await world.clock.advance(60_000)
+  const polled = topic => world.server.requests.filter(line => line === `GET offers/by-topic/${topic}`).length
+  assert.equal(polled("chess"), 0)
+  assert.ok(polled("go") > 0)
+})
+
+test("candidates of an offer that has ended are not polled any more", async () => {
+  const world = new World()
+  const isOfCandidates = (method, path) => method === "GET" && path.endsWith("/ice-candidates")
+  world.server.intercept = (method, path) => {
+    if (path === "events") return reply(200, {})
+    return isOfCandidates(method, path) ? reply(404, { code: "not-found", error: "No such offer." }) : undefined
+  }
+  const { page } = await joined(world, { WebSocket: null })
+  await world.wait(world.page().client.join("chess"))
+  await world.clock.until(() => page.connections.length === 1)
+  await world.clock.advance(9000)
+  const asked = world.server.requests.filter(line => line.startsWith("GET") && line.endsWith("/ice-candidates"))
+  assert.equal(asked.length, 1)
 })
 
 test("a credential that the server does not accept any more is replaced, and the room is joined again", async () => {
@@ -210,7 +262,7 @@ test("a page that leaves while the server is away does not come back to it", asy
   world.server.stop()
   await world.clock.advance(10_000)
   room.leave()
-  await world.clock.advance(20_000)
+  await world.clock.advance(10)
   world.server.start()
   const asked = world.server.requests.length
   await world.clock.advance(600_000)

@@ -30,7 +30,8 @@ function connectionOf(page, other) {
 async function met(count = 2, world = new World()) {
   const [evil, good, other] = await world.rooms(count)
   await world.clock.advance(100)
-  return { world, evil, good, other, says: connectionOf(evil.page, good.page), hears: connectionOf(good.page, evil.page) }
+  const [says, hears] = [connectionOf(evil.page, good.page), connectionOf(good.page, evil.page)]
+  return { world, evil, good, other, says, hears }
 }
 
 async function reporting(run) {
@@ -76,6 +77,22 @@ test("descriptions in a flood do not queue up: the connection is closed", async 
   assert.deepEqual([...good.room.peers.keys()], [other.room.id])
 })
 
+test("a peer that negotiates without end loses its connection, one that does so now and then does not", async () => {
+  for (const [pause, most] of [[50, 61], [500, Infinity]]) {
+    const { world, says, hears } = await met()
+    let taken = 0
+    hears.connection.setRemoteDescription = async () => void taken++
+    hears.connection.setLocalDescription = async () => {}
+    const description = { type: "offer", sdp: `v=0\r\na=fingerprint:${says.connection.fingerprint}\r\n` }
+    for (let made = 0; made < 200; made++) {
+      hears.control.onmessage({ data: JSON.stringify({ description }) })
+      await world.clock.advance(pause)
+    }
+    assert.equal(hears.connection.connectionState, most === Infinity ? "connected" : "closed")
+    assert.ok(taken <= most, `${taken}`)
+  }
+})
+
 test("a description of megabytes is not handed to the browser", async () => {
   const { world, says, hears } = await met()
   let taken = 0
@@ -85,7 +102,7 @@ test("a description of megabytes is not handed to the browser", async () => {
   assert.equal(taken, 0)
 })
 
-test("candidates without end, and long ones, are not handed to the browser, but those of each restart of ICE are", async () => {
+test("candidates without end, and long ones, are not taken, but those of each restart of ICE are", async () => {
   const { world, says, hears } = await met()
   const taken = []
   hears.connection.addIceCandidate = async candidate => void taken.push(candidate)
@@ -130,6 +147,25 @@ test("a peer that sends data but no hello is given up when it has sent too much,
     const [, , error] = log.find(([event]) => event === "failed")
     assert.match(error.message, flood ? /sends more than this page can hold/ : /does not speak the protocol/)
   }
+})
+
+test("many short messages before the hello count as more than their length", async () => {
+  const world = new World()
+  const first = world.page()
+  await world.wait(first.client.join("chess"))
+  const second = world.page()
+  const { RTCPeerConnection } = second.client.environment
+  second.client.environment.RTCPeerConnection = class extends RTCPeerConnection {
+    createDataChannel(...given) {
+      return Object.assign(super.createDataChannel(...given), { send: () => {} })
+    }
+  }
+  await world.wait(second.client.join("chess"))
+  await world.clock.until(() => first.connections[0]?.connectionState === "connected")
+  const data = first.connections[0].channels.find(({ label }) => label === "data")
+  for (let made = 0; made < 170_000; made++) data.onmessage({ data: "x" })
+  await world.clock.advance(100)
+  assert.equal(first.connections[0].signalingState, "closed")
 })
 
 test("what a peer sends while join still waits is bounded", async () => {
@@ -260,11 +296,21 @@ test("a peer that takes nothing, but is alive, holds a message to all up for 30 
   const { world, evil, good, other, hears } = await met(3)
   hears.data.flush = () => {}
   const sending = good.room.send(new Uint8Array(4 * MIB))
-  await world.wait(sending, 40_000)
+  await world.wait(sending, 31_000)
   const [, peer, reason] = good.log.find(([event]) => event === "leave")
   assert.equal(peer.id, evil.room.id)
   assert.equal(reason, "The peer does not read what it is sent.")
   assert.equal(other.log.filter(([event]) => event === "message").length, 1)
+})
+
+test("a peer that took something before, and then takes nothing, is given up", async () => {
+  const { world, good, hears } = await met()
+  await world.wait(good.room.send(new Uint8Array(4 * MIB)))
+  await world.clock.advance(10_000)
+  hears.data.flush = () => {}
+  good.room.send(new Uint8Array(4 * MIB)).catch(() => {})
+  await world.clock.advance(31_000)
+  assert.ok(names(good.log).includes("leave"))
 })
 
 test("a peer that takes little by little keeps its connection", async () => {

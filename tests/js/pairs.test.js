@@ -5,6 +5,12 @@ import { Client, explain, pathOf } from "../../rendezvous/web/static/rendezvous.
 import { FakeStream } from "./peers.js"
 import { recorded, World } from "./world.js"
 
+/** @returns {object} the storage of a tab, as a browser has it, over these items */
+function storageOf(items) {
+  const getItem = key => items.get(key) ?? null
+  return { getItem, setItem: (...item) => void items.set(...item), removeItem: key => void items.delete(key) }
+}
+
 test("one page listens, another one connects by its id, and both send", async () => {
   const world = new World()
   const [server, client] = [world.page().client, world.page().client]
@@ -46,6 +52,11 @@ test("a page that has stopped to listen accepts no more", async () => {
   await assert.rejects(world.wait(world.page().client.connect(stop.id)), { code: "no-answer" })
 })
 
+test("what is no peer id is refused at once", async () => {
+  const { client } = new World().page()
+  for (const id of [undefined, null, "", 7]) await assert.rejects(client.connect(id), TypeError)
+})
+
 test("a page that has stopped to listen can listen again", async () => {
   const world = new World()
   const { client } = world.page()
@@ -75,11 +86,7 @@ test("the answer of another page than the one that was asked is not taken", asyn
 test("a page that is loaded again under the same identity gets another connection", async () => {
   const world = new World()
   const storage = new Map()
-  const shared = {
-    getItem: key => storage.get(key) ?? null,
-    setItem: (key, value) => void storage.set(key, value),
-    removeItem: key => void storage.delete(key)
-  }
+  const shared = storageOf(storage)
   const first = world.page({ storage: shared })
   const stays = await world.wait(world.page().client.join("chess", { name: "stays" }))
   const log = recorded(stays)
@@ -99,11 +106,7 @@ test("a page that is loaded again under the same identity gets another connectio
 test("a page that was loaded again is met at once, although the others did not hear it go", async () => {
   const world = new World()
   const storage = new Map()
-  const shared = {
-    getItem: key => storage.get(key) ?? null,
-    setItem: (key, value) => void storage.set(key, value),
-    removeItem: key => void storage.delete(key)
-  }
+  const shared = storageOf(storage)
   const first = world.page({ storage: shared })
   const before = await world.wait(first.client.join("chess"))
   const stays = await world.wait(world.page().client.join("chess"))
@@ -120,11 +123,7 @@ test("a page that was loaded again is met at once, although the others did not h
 test("a copy of a tab gets an identity of its own", async () => {
   const world = new World()
   const storage = new Map()
-  const copy = () => {
-    const own = new Map(storage)
-    const getItem = key => own.get(key) ?? null
-    return { getItem, setItem: (...item) => own.set(...item), removeItem: key => own.delete(key) }
-  }
+  const copy = () => storageOf(new Map(storage))
   const [one, other] = [world.page({ storage: copy() }), world.page({ storage: copy() })]
   const rooms = await world.wait(Promise.all([one.client.join("chess"), other.client.join("chess")]))
   assert.notEqual(rooms[0].id, rooms[1].id)
@@ -279,6 +278,11 @@ for (const [name, local, remote, servers, code, message] of [
   [
     "one has IPv4, the other one IPv6", list(host, mapped(1)), list(six), stun, "no-common-family",
     "One network has only IPv4, and the other one only IPv6; the server offers no relay."
+  ],
+  [
+    "two sockets without a base are no symmetric NAT",
+    list("candidate:1 1 udp 1 203.0.113.7 1 typ srflx", "candidate:2 1 udp 1 203.0.113.7 2 typ srflx"),
+    list(mapped(3)), stun, "no-path", unknown
   ],
   ["without STUN", list(hidden), list(hidden), [], "no-path", unknown],
   [

@@ -105,6 +105,75 @@ for (const code of [1006, 1001, 4503, 4429, 4000, 4400]) {
   })
 }
 
+test("a socket that the server refuses with a reason says so", async () => {
+  const world = new World()
+  world.server.authenticate = () => null
+  const page = world.page()
+  const joining = page.client.join("chess")
+  joining.catch(() => {})
+  await world.clock.until(() => page.sockets.length === 1)
+  page.sockets[0].closedByServer(4503, "full-sockets")
+  await assert.rejects(world.wait(joining), { status: 503, code: "full-sockets" })
+})
+
+test("a topic that cannot be listed is asked for again only while events arrive", async () => {
+  const world = new World()
+  const page = world.page()
+  await world.wait(page.client.join("chess"))
+  world.server.intercept = answering("GET offers/by-topic/chess", () => reply(500, {}))
+  page.sockets[0].onmessage({ data: '{"event":"reset","data":{"topics":["chess"]}}' })
+  const listed = () => world.server.requests.filter(line => line === "GET offers/by-topic/chess").length
+  const before = listed()
+  await world.clock.advance(10_000)
+  assert.ok(listed() - before >= 2)
+  world.server.stop()
+  const stopped = listed()
+  await world.clock.advance(120_000)
+  assert.equal(listed(), stopped)
+})
+
+test("answers whose events were lost are read when the server says so", async () => {
+  const world = new World()
+  const [one, other] = [world.page(), world.page()]
+  const { id } = await world.wait(other.client.listen(() => {}))
+  const { tell } = world.server
+  world.server.tell = (peerId, event, data) => event !== "answer" && tell.call(world.server, peerId, event, data)
+  const asked = one.client.connect(id)
+  asked.catch(() => {})
+  await world.clock.until(() => [...world.server.offers.values()].some(({ answererId }) => answererId))
+  await world.clock.advance(100)
+  one.sockets[0].onmessage({ data: '{"event":"reset","data":{}}' })
+  assert.equal((await world.wait(asked, 5000)).id, id)
+})
+
+test("a server that is busy is left alone for as long as it says, up to two minutes", async () => {
+  for (const [said, least, most] of [["40", 40_000, 90_000], ["1e9", 60_000, 121_000]]) {
+    const world = new World()
+    const times = []
+    let isBusy = false
+    world.server.intercept = (method, path) => {
+      if (path !== "events") return undefined
+      if (!isBusy) return new Response(": x\n\n", { headers: { "Content-Type": "text/event-stream" } })
+      times.push(world.clock.now())
+      return reply(503, { code: "full-streams" }, { "Retry-After": said })
+    }
+    await world.wait(world.page({ WebSocket: null }).client.join("chess"))
+    isBusy = true
+    await world.clock.until(() => times.length === 2, 200_000)
+    const pause = times[1] - times[0]
+    assert.ok(pause >= least && pause <= most, `${pause}`)
+  }
+})
+
+test("an id of an event that is too long is not sent back", async () => {
+  const world = new World()
+  const page = world.page()
+  await world.wait(page.client.join("chess"))
+  const known = page.client.feed.lastEventId
+  page.sockets[0].onmessage({ data: JSON.stringify({ event: "x", data: {}, id: "7".repeat(100_000) }) })
+  assert.equal(page.client.feed.lastEventId, known)
+})
+
 test("a stream that ends at once is not opened in a hurry, and without a byte gives way to long polling", async () => {
   for (const text of [": x\n\n", ""]) {
     const world = new World()
@@ -135,7 +204,9 @@ test("a browser that lets no WebSocket be made takes a stream or long polling", 
 
 const VALUES = [null, true, 7, -1, 1e308, "", "x", [], {}, [null], [{}], ["chess"], [7], { candidate: 7 }]
 const NAMES = ["offer", "gone", "subscribed", "reset", "answer", "candidate", "withdrawn", "expired", "error", "open"]
-const MEMBERS = ["offerId", "id", "peerId", "sdp", "topics", "info", "hasSecret", "code", "error", "answererId", "candidate"]
+const MEMBERS = [
+  "offerId", "id", "peerId", "sdp", "topics", "info", "hasSecret", "code", "error", "answererId", "candidate"
+]
 
 for (const seed of [1, 2, 3, 4]) {
   test(`events at random raise nothing, and the room goes on (seed ${seed})`, async () => {
@@ -179,7 +250,13 @@ for (const [what, body] of [
   ["a lifetime that is too long for a timer", { iceServers: [], ttl: 3_000_000 }],
   ["no servers", { ttl: 3600 }],
   ["servers of another type", { iceServers: { urls: 7 }, ttl: 3600 }],
-  ["servers that are nonsense", { iceServers: [null, 7, {}, { urls: 7 }, { urls: [7] }], ttl: 3600 }],
+  [
+    "servers that are nonsense",
+    {
+      iceServers: [null, 7, {}, { urls: 7 }, { urls: [7] }, { urls: [] }, { urls: "http://x" }, { urls: ["turn:x"] }],
+      ttl: 3600
+    }
+  ],
   ["null", null]
 ]) {
   test(`ICE servers with ${what} neither keep pages apart nor are asked for without end`, async () => {
@@ -194,7 +271,7 @@ for (const [what, body] of [
     assert.ok(asked <= 2 * 5, `${asked}`)
     assert.equal(alice.room.peers.size, 1)
     for (const { urls } of alice.page.connections[0].configuration.iceServers) {
-      assert.ok([urls].flat().every(url => typeof url === "string"))
+      assert.ok([urls].flat().every(url => url.startsWith("stun:")))
     }
     world.network.hasPath = false
     const log = recorded(alice.room)

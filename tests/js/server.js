@@ -280,6 +280,8 @@ class FakeSocket {
 
   close() {
     this.#end()
+    // Browsers say that a socket has closed also to the page that has closed it.
+    this.server.clock.setTimeout(() => this.onclose?.({ code: 1005, reason: "" }), 1)
   }
 
   closedByServer(code, reason) {

@@ -79,6 +79,10 @@ class PeerServer:
                 sender.writer.send(text_frame(encode(Message("EXPIRE", message.target, message.source))))
             self._expect()
 
+    def begin(self) -> None:
+        """Wait for what is due, also after an end."""
+        self._expect()
+
     def end(self) -> None:
         """Wait for nothing any more."""
         if self._next is not None:
@@ -201,8 +205,7 @@ class _Conversation:
         arrival, other = self._server.peers.arrive(self._peer, self._token, self._socket)
         if arrival is Arrival.TAKEN and other is not None:
             # Its page may be gone without a close: one that reloads would wait up to a minute for its own id.
-            other.writer.ping()
-            self._later = self._server.clock.callLater(PROBE_TIME, self._probed, other, other.heard)
+            self._later = self._server.clock.callLater(PROBE_TIME, self._probed, other, other.ask())
             return
         if other is not None:
             other.close(CloseReason.NORMAL_CLOSURE, "The peer has another socket.")

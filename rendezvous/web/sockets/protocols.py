@@ -68,6 +68,7 @@ class SocketProtocols:
     def begin(self) -> None:
         """Take sockets, also after an end."""
         self.sockets.begin()
+        self._server.begin()
 
     def end(self) -> Deferred[None]:
         """

@@ -92,9 +92,7 @@ class _Conversation:
         subscribers = self._topics.of((message.dialect, message.topic))
         data = delivered(message, len(subscribers)) if subscribers else None
         if data is not None:
-            frame = text_frame(data)
-            for socket in list(subscribers):
-                socket.writer.send(frame)
+            self._socket.send_to(text_frame(data), [socket.writer for socket in subscribers])
         return max(1, len(subscribers)) * (1 + size // UNIT)
 
     def _subscribe(self, message: Subscribe) -> float:

@@ -7,7 +7,7 @@ each of its readers. So it is not used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong
@@ -25,6 +25,7 @@ from rendezvous.limits import SocketLimits
 from rendezvous.web.gate import Gate
 from rendezvous.web.sockets.batch import Batch
 from rendezvous.web.sockets.pieces import MESSAGE_TIME, Pieces
+from rendezvous.web.sockets.spreading import READERS, Spreading
 from rendezvous.web.sockets.writer import SocketWriter
 from rendezvous.web.turns import Turns
 from rendezvous.wire.frames import Frames
@@ -33,6 +34,9 @@ __all__ = ["CLOSE_TIME", "UNIT", "Conversation", "Socket"]
 
 #: Seconds that the other side has for its half of the closing handshake.
 CLOSE_TIME = 2.0
+
+#: Seconds between two pings that others cause. Each answer counts as a message of the socket.
+ASK_TIME = 0.5
 
 #: Frames that are read before others get their turn: some 0.2 ms.
 FRAMES = 16
@@ -55,7 +59,7 @@ class Conversation(Protocol):
         """
 
     def lost(self) -> None:
-        """The connection is lost; nothing can be sent."""
+        """The connection is lost; nothing can be sent. If very many are lost at once, this comes in a later turn."""
 
 
 class Socket(StreamProtocol):
@@ -82,6 +86,8 @@ class Socket(StreamProtocol):
     log = Logger()
     transport: Any = None
     writer: SocketWriter
+    #: When it was asked last, and how often something had come before.
+    _asked: tuple[float, int] | None = None
 
     def __init__(
         self,
@@ -108,6 +114,9 @@ class Socket(StreamProtocol):
         self._pieces: Pieces | None = None
         self._bucket = TokenBucket(limits.rate, limits.burst) if limits.rate else None
         self._is_waiting = False
+        # Whether what it has sent is on its way to many others, and until when it has to rest afterwards.
+        self._is_spreading = False
+        self._rests_until = 0.0
         self._is_lost = False
         self._later: IDelayedCall | None = None
 
@@ -129,7 +138,14 @@ class Socket(StreamProtocol):
         self._stop_later()
         self._drop_pieces()
         self._gone(self)
-        self._conversation.lost()
+        # To end a thousand subscriptions takes 2 ms, and hundreds of sockets may be lost at once.
+        if self._turns.are_over:
+            self._turns.add(self.source.subscriber, self._leave)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._turns.run(self.source.subscriber, lambda _: self._conversation.lost(), b"")
 
     def close(self, code: int = CloseReason.NORMAL_CLOSURE, reason: str = "") -> None:
         """
@@ -154,6 +170,37 @@ class Socket(StreamProtocol):
         """Close the connection at once, however much is unsent."""
         self._stop_later()
         self.writer.abort()
+
+    def ask(self) -> int:
+        """
+        Send a ping, to see whether the other side is there. One that was sent within :data:`ASK_TIME` will do.
+
+        :returns: how often something had come from the other side before that ping.
+        """
+        now = self._clock.seconds()
+        if self._asked is None or now >= self._asked[0] + ASK_TIME:
+            self._asked = now, self.heard
+            self.writer.ping()
+        return self._asked[1]
+
+    def send_to(self, frame: bytes, readers: Sequence[SocketWriter]) -> None:
+        """
+        Send a frame to others, because of a message of this socket. If they are very many, that takes several turns of
+        the reactor, and nothing more is read of this socket until all of them have it.
+        """
+        if len(readers) <= READERS:
+            for reader in readers:
+                reader.send(frame)
+            return
+        spreading = Spreading(
+            frame, readers, self.source, self._turns, self._batch, self._gate.sender, self._has_spread
+        )
+        self._is_spreading = not spreading.begin()
+
+    def _has_spread(self) -> None:
+        self._is_spreading = False
+        if not self.writer.is_over:
+            self._wait_for(max(0.0, self._rests_until - self._clock.seconds()))
 
     # Receiving
 
@@ -186,6 +233,10 @@ class Socket(StreamProtocol):
             rest = self._take(event)
             if self._frames.is_closed:
                 return
+            if self._is_spreading and not self.writer.is_over:
+                self._rests_until = self._clock.seconds() + rest
+                self._pause()
+                return
             if rest > 0 and not self.writer.is_over:
                 self._wait_for(rest)
                 return
@@ -196,13 +247,15 @@ class Socket(StreamProtocol):
     def _wait(self) -> None:
         """Go on in a later turn of the reactor."""
         if not self._is_waiting:
-            self._is_waiting = True
-            self.transport.pauseProducing()
+            self._pause()
         self._turns.add(self.source.subscriber, self._go_on)
 
-    def _wait_for(self, seconds: float) -> None:
+    def _pause(self) -> None:
         self._is_waiting = True
         self.transport.pauseProducing()
+
+    def _wait_for(self, seconds: float) -> None:
+        self._pause()
         self._later = self._clock.callLater(seconds, self._rested)
 
     def _rested(self) -> None:

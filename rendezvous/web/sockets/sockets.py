@@ -69,9 +69,17 @@ class Sockets:
         return len(self._open)
 
     def change(self, limits: SocketLimits) -> None:
-        """Use other limits for sockets that are opened from now on."""
+        """
+        Use other limits for sockets that are opened from now on.
+
+        A subscriber has at most a quarter of all sockets, and a site a half, even if its limit is higher. Of 400, for
+        example, one address has 100.
+        """
         self.limits = limits
-        self._shares.change(limits.of_source, SITE_FACTOR * limits.of_source)
+        subscriber, site = limits.of_source, SITE_FACTOR * limits.of_source
+        if subscriber:
+            subscriber, site = min(subscriber, max(1, limits.most // 4)), min(site, max(1, limits.most // 2))
+        self._shares.change(subscriber, site)
 
     def begin(self) -> None:
         """Take sockets, also after an end."""

@@ -42,8 +42,11 @@ const ANSWER_TIMEOUT = 10_000
 const PATH_TIMEOUT = 20_000
 /** A peer is sent a ping at this interval when it is quiet. */
 const PING_INTERVAL = 1000
-/** After so long without a message the paths are checked anew (ICE restart), and after so long the peer is gone. */
-const RESTART_AFTER = 2000
+/**
+ * After so long without a message the paths are checked anew (ICE restart), and after so long the peer is gone. Answers
+ * come a round trip after their pings, so that the silence at the second ping without an answer is less than 2 s.
+ */
+const RESTART_AFTER = 1800
 const GONE_AFTER = 3500
 /** An offer that could not be sent is made again after this pause. */
 const OFFER_PAUSE = 500
@@ -67,6 +70,10 @@ const STEADY = 10_000
 /** Bytes of an answer, and characters of an event in a stream, that are taken of the server. */
 const LONGEST_BODY = 64 * 1_048_576
 const LONGEST_EVENT = 1_048_576
+/** Characters of the id of an event, which is sent back when a stream is opened again. */
+const LONGEST_ID = 64
+/** Seconds that a busy server can keep a page from opening its stream of events again. */
+const LONGEST_BUSY = 60
 /** ICE servers must be there before an offer gives up waiting. They are asked for at these times at the soonest. */
 const ICE_TIMEOUT = 5000
 const ICE_SOONEST = 15_000
@@ -98,10 +105,13 @@ const BLOB_PART = 8 * 1_048_576
 const BLOB_PIECES = 512
 /** Messages and files of one peer that may be on their way at one time. */
 const INCOMING_AT_ONCE = 64
-/** Characters of a description and of a candidate that are taken of a peer, and descriptions that may wait. */
+/** Characters of a description and of a candidate that are taken of a peer. */
 const LONGEST_SDP = 262_144
 const LONGEST_CANDIDATE = 4096
+/** Descriptions of a peer that may wait, and that it may send in so long: each costs a browser some milliseconds. */
 const DESCRIPTIONS = 8
+const DESCRIPTIONS_IN_TIME = 60
+const DESCRIPTIONS_TIME = 10_000
 /** Candidates that are taken of a peer until it restarts ICE. The server takes as many for one offer. */
 const CANDIDATES = 256
 /** Streams of one peer. */
@@ -924,6 +934,8 @@ class Feed {
   hurry() {
     if (!this.#users || this.#carrier) return
     this.#tries = 0
+    // Another network may let WebSockets through.
+    this.#kind = this.#unfit = 0
     this.#open()
   }
 
@@ -969,7 +981,7 @@ class Feed {
     const isCurrent = () => attempt === this.#attempt
     this.#hooks.prepare().then(
       () => isCurrent() && this.#begin(),
-      error => isCurrent() && this.#closed(error, false)
+      error => isCurrent() && this.#closed(asError(error), false)
     )
   }
 
@@ -998,7 +1010,7 @@ class Feed {
   }
 
   #event(name, data, id) {
-    if (isText(id)) this.lastEventId = id
+    if (isText(id) && id.length <= LONGEST_ID) this.lastEventId = id
     if (name !== "keep-alive" && name !== "pong") this.#hooks.event(name, data && typeof data === "object" ? data : {})
   }
 
@@ -1035,7 +1047,8 @@ class Feed {
     if (!this.#users) return
     // When a server stops, all of its clients lose it at the same moment, and must not come back at the same one.
     const spread = error.isStop ? 500 + 4500 * this.environment.random() : 0
-    const wait = Math.max(spread, this.environment.backoff(this.#tries++))
+    const busy = Math.min(error.retryAfter, LONGEST_BUSY) * 1000 * (1 + this.environment.random())
+    const wait = Math.max(spread, busy, this.environment.backoff(this.#tries++))
     this.#timer = this.environment.setTimeout(() => this.#open(), wait)
   }
 }
@@ -1205,6 +1218,8 @@ class Link {
   #remote = []
   #remoteUfrag = null
   #waiting = 0
+  #counted = 0
+  #countedSince = -Infinity
   #streams = []
   #began
   #pathAfter = null
@@ -1274,7 +1289,7 @@ class Link {
   description({ type, sdp }, via = null) {
     const isGood = ["offer", "answer"].includes(type) && typeof sdp === "string" && sdp.length <= LONGEST_SDP
     if (!isGood) return Promise.resolve()
-    if (this.#waiting >= DESCRIPTIONS) {
+    if (this.#isFlood()) {
       this.close(failure("flood", "The peer negotiates more than this page can follow."))
       return Promise.resolve()
     }
@@ -1283,6 +1298,15 @@ class Link {
     this.#remoteUfrag = ufrag
     this.#waiting++
     return this.#inOrder(() => this.#describe({ type, sdp }, via)).finally(() => this.#waiting--)
+  }
+
+  #isFlood() {
+    const now = this.#environment.now()
+    if (now - this.#countedSince >= DESCRIPTIONS_TIME) {
+      this.#countedSince = now
+      this.#counted = 0
+    }
+    return ++this.#counted > DESCRIPTIONS_IN_TIME || this.#waiting >= DESCRIPTIONS
   }
 
   candidate(value) {
@@ -1394,7 +1418,8 @@ class Link {
 
   #found(candidate) {
     const init = candidate.toJSON?.() ?? candidate
-    this.#local.push(init)
+    // They are of interest as long as there may be no path.
+    if (!this.isOpen) this.#local.push(init)
     if (this.#viaControl) this.#say({ candidate: init })
     else this.#signal.candidate(init)
   }
@@ -1464,8 +1489,8 @@ class Link {
     this.#pathAfter ??= Math.round(this.#environment.now() - this.#began)
     this.#timer = this.#environment.setTimeout(() => this.#tick(), PING_INTERVAL)
     this.#hooks.opened()
-    // Those that are still on their way through the server are lost, because the offer ends now. ICE may need them for a
-    // better path than the first one. A candidate that comes twice does no harm.
+    // Those that are still on their way through the server are lost, because the offer ends now. ICE may need them for
+    // a better path than the first one. A candidate that comes twice does no harm.
     for (const candidate of this.#local) this.#say({ candidate })
     if (this.#isDeferred) void this.#negotiate()
     this.#watchPath()
@@ -1879,9 +1904,11 @@ class Peer {
         void ready.then(() => environment.setTimeout(() => this.#deliver(), 0))
       },
       closed: error => {
-        if (this.#held) this.#held = []
-        this.#transfers.end(error)
         const wasOpen = this.#link.isOpen
+        // What came before the end is delivered before it.
+        if (wasOpen && error.code !== "flood") this.#deliver()
+        this.#held = null
+        this.#transfers.end(error)
         if (wasOpen) this.#listeners.emit("leave", error.message)
         closed(this, error, wasOpen)
       },
@@ -1941,6 +1968,7 @@ class Peer {
   // Who waits for the connection must have the chance to listen before the first message is delivered.
   #deliver() {
     const held = this.#held
+    if (!held) return
     this.#held = null
     for (const data of held) this.#transfers.receive(data)
     for (const stream of this.streams) this.#emit("stream", stream)
@@ -2810,6 +2838,7 @@ class Client {
    */
   async connect(peerId, options = {}) {
     this.#check(options)
+    if (!isText(peerId)) throw new TypeError("The id of a peer is a text.")
     return await this.#direct.connect(peerId, options.name ?? "")
   }
 

@@ -48,7 +48,11 @@ globalThis.client = {
   connect: (other) => keep(peer.connect(other, { reliable: true })),
   call: (other) => watch(peer.call(other, picture())),
   say: (text) => connections.forEach((connection) => connection.send(text)),
-  disconnect: () => peer.disconnect(),
+  /** Leave the server for a moment; gives whether it has. */
+  disconnect() {
+    peer.disconnect();
+    return peer.disconnected && !peer.open;
+  },
   ids: () => new Promise((resolve) => peer.listAllPeers(resolve)),
   isOpen: () => peer.open && !peer.disconnected,
   isConnected: (others) => others.every((other) => connections.get(other)?.open),

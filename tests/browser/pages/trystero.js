@@ -9,6 +9,7 @@ import { createTopicStrategy, makeSocket, selfId } from "@trystero-p2p/core";
 
 const heard = [];
 const present = new Set();
+const announced = new Set();
 let socket;
 let room;
 let action;
@@ -20,6 +21,7 @@ async function relay(url) {
     url,
     (text) => {
       const { topic, payload } = JSON.parse(text);
+      announced.add((typeof payload === "string" ? JSON.parse(payload) : payload).peerId);
       readers.get(topic)?.(topic, payload);
     },
     () => readers.forEach((_, topic) => say({ type: "subscribe", topic })),
@@ -29,6 +31,8 @@ async function relay(url) {
 }
 
 const joinRoom = createTopicStrategy({
+  // A connection that fails is tried again with the next announcement. Without this it comes only once a minute.
+  steadyAnnounceIntervalMs: 5000,
   init: (config) => config.relayConfig.urls.map(relay),
   subscribeTopic({ readers, say }, topic, onMessage) {
     readers.set(topic, onMessage);
@@ -57,6 +61,8 @@ globalThis.client = {
     present.clear();
   },
   sees: (others) => others.length === present.size && others.every((other) => present.has(other)),
+  /** Whether the server has brought a message of this page. */
+  hasAnnounced: (id) => announced.has(id),
   isSignaling: () => socket.socket.readyState === WebSocket.OPEN,
   hasHeard: (texts) => texts.every((text) => heard.includes(text)),
 };

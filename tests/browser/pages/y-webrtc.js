@@ -8,10 +8,14 @@ let shared;
 let provider;
 
 globalThis.client = {
+  /** Join a room; resolves when the page has heard a message there: its own announcement, if no other page is there. */
   open(url, room, password = null) {
     const doc = new Y.Doc();
     shared = doc.getMap("shared");
     provider = new WebrtcProvider(room, doc, { signaling: [url], password, peerOpts: { config: { iceServers: [] } } });
+    return new Promise((resolve) => {
+      provider.signalingConns[0].on("message", ({ topic }) => topic === room && resolve(null));
+    });
   },
   write: (key, value) => void shared.set(key, value),
   disconnect: () => provider.disconnect(),
@@ -28,4 +32,7 @@ globalThis.client = {
     return new Promise((resolve) => socket.addEventListener("open", () => resolve(null)));
   },
   passed: () => passed,
+  /** Whether so many pages have sent messages of this type. */
+  hasPassed: (type, count) =>
+    new Set(passed.filter(({ data }) => data.type === type).map(({ data }) => data.from)).size === count,
 };

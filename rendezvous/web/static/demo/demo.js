@@ -18,7 +18,10 @@ const STATES = {
 }
 
 /** Reasons why somebody has left that say no more than that. */
-const ORDINARY = new Set(["The peer has left.", "The connection to the peer has closed."])
+const ORDINARY = new Set([
+  "The page was closed, or has ended the connection.",
+  "The connection to the peer has closed.",
+])
 
 const element = id => document.getElementById(id)
 const fill = bytes => crypto.getRandomValues(bytes)
