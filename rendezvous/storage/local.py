@@ -12,6 +12,7 @@ from zope.interface import classImplements, implementer
 
 from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation, Outcome
 from rendezvous.core.attempts.table import Due
+from rendezvous.core.bans import Ban
 from rendezvous.core.connect import Candidate as AttemptCandidate
 from rendezvous.core.identity import Credential
 from rendezvous.core.notes import Key, TopicChanges
@@ -65,6 +66,7 @@ class LocalStore:
         self.tables = tables
         self.limits = tables.limits
         self.live = tables.presence
+        self.bans = tables.bans
         self._durability = durability
         self._later = later
         self.notifier = Notifier(tables.bounds.max_waiting, later)
@@ -113,6 +115,8 @@ class LocalStore:
         return await self._save(lambda: self.tables.register(now, source), now)
 
     async def authenticate(self, credential: Credential, now: float) -> bytes:
+        if self.bans.has_clients:
+            self.tables.check_ban(credential, now)
         return self.tables.presence.authenticate(credential, now)
 
     async def pulse(self, key: bytes, address: tuple[str, int], now: float, local_port: int = 0) -> PulseCode:
@@ -132,6 +136,17 @@ class LocalStore:
 
     async def status(self, client_id: bytes, now: float) -> PeerStatus:
         return self.tables.status(client_id, now)
+
+    # What an operator decides. It holds at once, also while nothing can be kept.
+
+    async def kick(self, client_id: bytes, now: float) -> None:
+        await self._keep_on(lambda: self.tables.kick(client_id, now), now)
+
+    async def ban(self, target: str, seconds: float | None, reason: str, now: float) -> Ban:
+        return await self._keep_on(lambda: self.tables.ban(target, seconds, reason, now), now)
+
+    async def lift(self, target: str, now: float) -> Ban:
+        return await self._keep_on(lambda: self.tables.bans.lift(target), now)
 
     # Signaling
 
