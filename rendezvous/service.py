@@ -57,6 +57,7 @@ from rendezvous.udp.workers import Workers
 from rendezvous.web.api import all_routes
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
+from rendezvous.web.expulsion import Expulsion
 from rendezvous.web.facts import Facts
 from rendezvous.web.gate import make_gate
 from rendezvous.web.root import RootResource
@@ -133,7 +134,12 @@ class Rendezvous(MultiService):
             notices=RateLimit(*_udp_rate(settings)),
         )
         self._gate = make_gate(
-            settings.source_limits, settings.unread_limits, settings.trusted_proxy, self.clock, self.counters
+            settings.source_limits,
+            settings.unread_limits,
+            settings.trusted_proxy,
+            self.clock,
+            self.counters,
+            self.store.bans,
         )
         self._sockets = SocketProtocols(
             reactor,
@@ -145,6 +151,9 @@ class Rendezvous(MultiService):
             settings.peerjs_key,
             lists_peers=settings.peerjs_discovery,
         )
+        self._workers: Workers | None = None
+        self._expulsion = Expulsion(self.store.bans, self.clock, self._gate.held, self._sockets.sockets)
+        self.store.bans.on_network = self._network_banned
         self._tickets = make_tickets(settings.signaling_limits, settings.share, random)
         self._datagrams.run(False)
         self._relay_hosts: frozenset[str] = frozenset()
@@ -264,10 +273,21 @@ class Rendezvous(MultiService):
             return None
         if not isinstance(live, Presence):
             raise StartupError(f"--udp-workers cannot be used with the store {self.settings.store}")
-        is_on = partial(self._datagrams.is_on, Protocol.RENDEZVOUS)
-        workers = Workers(count, self._reactor, self.clock, live, self.counters, self._datagrams.served, is_on)
+        workers = Workers(
+            count, self._reactor, self.clock, live, self.counters, self._datagrams.served, self._workers_may_answer
+        )
         workers.setServiceParent(self)
+        self._workers = workers
         return workers
+
+    def _workers_may_answer(self) -> bool:
+        # They do not know which networks are shut out.
+        return self._datagrams.is_on(Protocol.RENDEZVOUS) and not self.store.bans.has_networks
+
+    def _network_banned(self) -> None:
+        if self._workers is not None:
+            self._workers.withdraw()
+        self._expulsion.begin()
 
     def reload(self, settings: Settings) -> None:
         """
@@ -339,6 +359,7 @@ class Rendezvous(MultiService):
 
         :returns: fires when nothing of the server is left. It can be called at any time, and more than once.
         """
+        self._expulsion.stop()
         sockets = self._sockets.end()
         children = super().stopService()
         return self._stops.run(lambda: Deferred.fromCoroutine(self._stop(children, sockets)))

@@ -25,9 +25,9 @@ from rendezvous.web.schemas import Schema, error_schema, schemas
 
 __all__ = ["describe"]
 
-#: What any route may answer: to a request that is malformed, late or too long, to a source that is over its limits, or
-#: because of a fault or of a store out of reach.
-EVERYWHERE = (400, 408, 413, 414, 429, 431, 500, 501, 503)
+#: What any route may answer: to a request that is malformed, late or too long, to a network that is banned, to a source
+#: that is over its limits, or because of a fault or of a store out of reach.
+EVERYWHERE = (400, 403, 408, 413, 414, 429, 431, 500, 501, 503)
 
 _TAGS = {
     "about": "What the server says of itself.",

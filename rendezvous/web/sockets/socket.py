@@ -82,6 +82,8 @@ class Socket(StreamProtocol):
     log = Logger()
     transport: Any = None
     writer: SocketWriter
+    #: The address of the client, as far as it is known.
+    host = ""
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 from wsproto.frame_protocol import CloseReason
@@ -68,6 +69,10 @@ class Sockets:
         """:returns: how many are open."""
         return len(self._open)
 
+    def __iter__(self) -> Iterator[Socket]:
+        """Walk those that are open now."""
+        return iter(list(self._open))
+
     def change(self, limits: SocketLimits) -> None:
         """Use other limits for sockets that are opened from now on."""
         self.limits = limits
@@ -122,6 +127,7 @@ class Sockets:
         socket = Socket(
             conversation, self.limits, source, self._clock, self._turns, self._batch, self._gate, self._gone
         )
+        socket.host = getattr(request, "source_host", "")
         _take_over(request, socket)
         self._shares.add(source)
         self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1
