@@ -41,6 +41,7 @@ from rendezvous.operator.delay import ReactorDelay
 from rendezvous.operator.metrics import Metrics, Sources
 from rendezvous.operator.site import admin_site
 from rendezvous.operator.token import load_token
+from rendezvous.registration import load_registration_tokens
 from rendezvous.relays import Resolving, load_turn
 from rendezvous.secret import has_changed, load_secrets
 from rendezvous.settings import Settings, compare
@@ -141,6 +142,7 @@ class Rendezvous(MultiService):
             self.counters,
             self.store.bans,
         )
+        self._gate.entrance.tokens = load_registration_tokens(settings.registration_token_file)
         self._sockets = SocketProtocols(
             reactor,
             self._gate,
@@ -296,17 +298,19 @@ class Rendezvous(MultiService):
         What cannot change stays as it is, with one line in the log for each such setting.
 
         :param settings: the new settings, all of them.
-        :raises StartupError: a certificate or the file of the TURN secret cannot be used, or the new settings
+        :raises StartupError: a certificate, the file of the TURN secret or that of registration tokens cannot be used, or the new settings
             contradict those that stay. Nothing has changed then.
         """
         compared = compare(self.settings, settings, self._clients_at_start)
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
         turn = load_turn(compared.settings)
+        tokens = load_registration_tokens(compared.settings.registration_token_file)
         # Nothing below fails.
         for certificate, options in certificates:
             certificate.use(options)
         self._change(compared.settings)
         self._use_turn(turn)
+        self._gate.entrance.tokens = tokens
         secret_path = self.settings.secret_path
         if has_changed(secret_path, self._environ, self._secrets):
             compared.refused.append(f"the secret in {secret_path}")

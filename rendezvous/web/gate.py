@@ -13,6 +13,7 @@ from rendezvous.core.bans import Bans
 from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.refusals import Refusals
+from rendezvous.web.entrance import Entrance
 from rendezvous.web.held import HeldRequests
 from rendezvous.web.quotas import Quotas
 from rendezvous.web.requestcounts import RequestCounts
@@ -34,6 +35,7 @@ class Gate:
     :ivar requests: counts what is answered.
     :ivar bans: which networks are shut out.
     :ivar held: the requests that wait.
+    :ivar entrance: who may begin something new.
     """
 
     proxies: Proxies
@@ -43,6 +45,7 @@ class Gate:
     requests: RequestCounts
     bans: Bans
     held: HeldRequests
+    entrance: Entrance
 
     def refuse_banned(self, request: Any) -> None:
         """
@@ -85,4 +88,5 @@ def make_gate(
         RequestCounts(clock.seconds),
         Bans() if bans is None else bans,
         HeldRequests(),
+        Entrance(),
     )
