@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation, Outcome
+    from rendezvous.core.attempts.history import AttemptRecord
     from rendezvous.core.attempts.table import Due
     from rendezvous.core.bans import Ban
     from rendezvous.core.connect import Candidate as AttemptCandidate
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from rendezvous.core.signaling.watches import Watch
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.limits import Bounds
-    from rendezvous.model import Events, ObservedAddress, PeerStatus, StoreFigures, Swept
+    from rendezvous.model import ClientDetails, ClientPage, ClientQuery, Events, ObservedAddress, PeerStatus, StoreFigures, Swept
 
 __all__ = [
     "IAttemptStore", "IBanStore", "ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription",
@@ -148,6 +149,33 @@ class IBanStore(Interface):
         :returns: the ban.
         :raises NotFound: ``no-such-ban``.
         """
+
+    # What an operator sees
+
+    def keep_history() -> None:
+        """Write down from now on what happens to clients, in memory of a fixed size."""
+
+    async def clients(query: ClientQuery, after: int, limit: int, now: float) -> ClientPage:
+        """
+        A part of the clients, looked for in slices over turns of the reactor.
+
+        :param after: the position to go on after; 0 at the beginning.
+        """
+
+    async def client(client_id: bytes, now: float) -> ClientDetails:
+        """
+        One client, and what has happened to it.
+
+        :raises NotFound: ``no-such-client``, nothing is known of it.
+        """
+
+    async def offers(
+        after: tuple[int, int] | None, limit: int, now: float, *, sessions: bool = False
+    ) -> Page[Offer, tuple[int, int]]:
+        """A part of the offers, or of the sessions."""
+
+    async def attempt_records(client_id: bytes | None = None) -> list[AttemptRecord]:
+        """The attempts of a client or of all: those that go on and those that have ended lately, the latest first."""
 
 
 class ISubscription(Protocol):

@@ -36,15 +36,16 @@ from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
 from rendezvous.listening import Listening, admin_places, http_places, udp_place
-from rendezvous.operator.api import MetricsRoutes
 from rendezvous.operator.delay import ReactorDelay
 from rendezvous.operator.metrics import Metrics, Sources
+from rendezvous.operator.parts import Parts, Reloaded
+from rendezvous.operator.routes import admin_routes
 from rendezvous.operator.site import admin_site
 from rendezvous.operator.token import load_token
 from rendezvous.registration import load_registration_tokens
 from rendezvous.relays import Resolving, load_turn
 from rendezvous.secret import has_changed, load_secrets
-from rendezvous.settings import Settings, compare
+from rendezvous.settings import Settings, compare, in_force
 from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.registry import make_store
 from rendezvous.sweep import SWEEPS, Sweep, sweep_service
@@ -90,6 +91,7 @@ class Rendezvous(MultiService):
     :ivar counters: what the server counts, for reports.
     :ivar turn: the TURN servers, if there are any; a reload replaces them.
     :ivar settings: those in use; a reload replaces them.
+    :ivar read_again: gives the settings that an operator who asks for a reload wants; by default the present ones.
     :ivar certificates: those that a reload reads again; add your own if your application listens with them.
     :raises StartupError: the secret's file cannot be used, or the store's directory is missing.
     """
@@ -116,6 +118,8 @@ class Rendezvous(MultiService):
         self._random = random
         self.clock = ServerClock(reactor, monotonic, wall)
         self.certificates: list[Certificate] = []
+        self._sites: list[RendezvousSite] = []
+        self.read_again: Callable[[], Settings] = lambda: self.settings
         self._cors = Cors(settings.cors_origin)
         self._stops = DeferredLock()
         self._has_thread = run_blocking is None
@@ -125,7 +129,7 @@ class Rendezvous(MultiService):
         self._secrets = load_secrets(settings.secret_path, random, environ)
         turn = load_turn(settings)
         self.store = self._make_store(Keyring(self._secrets), random)
-        self.counters = Counters()
+        self.counters = Counters(self.clock.seconds)
         self._datagrams = Datagrams(
             self.store,
             self.clock,
@@ -245,7 +249,20 @@ class Rendezvous(MultiService):
         :raises StartupError: the file of the operators' token cannot be used.
         """
         token = load_token(self.settings.admin_token_path, self._random)
-        routes = MetricsRoutes(self.metrics(), self._gate.sender).routes()
+        self.store.keep_history()
+        parts = Parts(
+            self.store,
+            self.clock,
+            self._gate,
+            self._sockets.sockets,
+            self.counters,
+            self._delay,
+            connections=lambda: sum(len(site.connections) for site in self._sites),
+            has_relay=lambda: self.turn is not None,
+            settings=lambda: in_force(self.settings),
+            reload=lambda: self.reload(self.read_again()),
+        )
+        routes = admin_routes(parts, self.metrics())
         return admin_site(routes, token, self._reactor, self.clock.wall)
 
     def site(self) -> Site:
@@ -254,7 +271,9 @@ class Rendezvous(MultiService):
         # Of each UDP worker: its sockets, what it hands over, and what it says.
         allowed = connections_within(files - self.settings.udp_workers * (len(self.settings.udp_port) + 2))
         self.log.info("up to {connections} connections: {files} files may be open", connections=allowed, files=files)
-        return RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
+        site = RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
+        self._sites.append(site)
+        return site
 
     def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> RendezvousDatagrams:
         """
@@ -291,15 +310,16 @@ class Rendezvous(MultiService):
             self._workers.withdraw()
         self._expulsion.begin()
 
-    def reload(self, settings: Settings) -> None:
+    def reload(self, settings: Settings) -> Reloaded:
         """
         Take over what can change while the server runs, and read certificates again; no connection is closed.
 
         What cannot change stays as it is, with one line in the log for each such setting.
 
         :param settings: the new settings, all of them.
-        :raises StartupError: a certificate, the file of the TURN secret or that of registration tokens cannot be used, or the new settings
-            contradict those that stay. Nothing has changed then.
+        :returns: what has changed and what could not, and how many certificates were read.
+        :raises StartupError: a certificate or the file of the TURN secret or of registration tokens cannot be used, or
+            the new settings contradict those that stay. Nothing has changed then.
         """
         compared = compare(self.settings, settings, self._clients_at_start)
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
@@ -321,6 +341,7 @@ class Rendezvous(MultiService):
             changed=", ".join(compared.changed) or "no setting has changed",
             certificates=len(certificates),
         )
+        return Reloaded(compared.changed, compared.refused, len(certificates))
 
     def _change(self, settings: Settings) -> None:
         self.settings = settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -25,6 +27,12 @@ class ReactorDelay(Service):
         self._clock = clock
         self._call: IDelayedCall | None = None
         self.times = Histogram()
+        self._latest: deque[float] = deque([0.0], maxlen=round(60 / INTERVAL))
+
+    @property
+    def greatest(self) -> float:
+        """:returns: the greatest delay of the last minute, in seconds."""
+        return max(self._latest)
 
     def startService(self) -> None:
         """Begin."""
@@ -43,5 +51,7 @@ class ReactorDelay(Service):
         self._call = self._clock.callLater(INTERVAL, self._measure)
 
     def _measure(self) -> None:
-        self.times.observe(max(0.0, self._clock.seconds() - self._due))
+        late = max(0.0, self._clock.seconds() - self._due)
+        self.times.observe(late)
+        self._latest.append(late)
         self._expect()

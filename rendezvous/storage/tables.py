@@ -22,6 +22,7 @@ from rendezvous.core.bans import MAX_BANS, Ban, Bans
 from rendezvous.core.identity import CLIENT_ID_SIZE, Credential, Keyring
 from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key, same_clock
 from rendezvous.core.presence.flat import Flat, flat_memory
+from rendezvous.core.presence.history import Happened
 from rendezvous.core.presence.logouts import Logouts
 from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.states import PresenceState, Timers
@@ -198,10 +199,24 @@ class Tables:
         """:returns: the id and the key of a new client."""
         client_id, key = self.keyring.draw(self._random, mistakable)
         self.presence.register(client_id, key, now, source)
+        self._happened(Happened.REGISTERED, client_id, now)
         return client_id, key
 
-    def logout(self, client_id: bytes, now: float, source: SourceNetwork) -> None:
+    def verify(self, client_id: bytes, now: float) -> None:
+        """Take a late client back."""
+        self.presence.verify(client_id, now)
+        self._happened(Happened.VERIFIED, client_id, now)
+
+    def _happened(self, kind: Happened, client_id: bytes, now: float) -> None:
+        history = self.presence.history
+        if history is not None:
+            history.add(kind, client_id, now)
+
+    def logout(
+        self, client_id: bytes, now: float, source: SourceNetwork, kind: Happened = Happened.LOGGED_OUT
+    ) -> None:
         """End a client, its credential and its offers. Requests that wait in its name learn that they may not."""
+        self._happened(kind, client_id, now)
         self.presence.logout(client_id, now, source)
         self.signaling.end_peer(client_id.hex(), now)
         self.attempts.leave(client_id, now)
@@ -215,14 +230,14 @@ class Tables:
         """
         if not self.presence.slot_of(client_id, now):
             raise NotFound("There is no such client: it never was here, or has left.", code="no-such-client")
-        self.logout(client_id, now, UNKNOWN)
+        self.logout(client_id, now, UNKNOWN, Happened.KICKED)
 
     def ban(self, target: str, seconds: float | None, reason: str, now: float) -> Ban:
         """:returns: a new ban, of a network, or of a client, which is ended as if it had logged out."""
         ban = self.bans.begin(target, seconds, reason, now)
         if ban.client_id is not None:
             self._remember_key(ban.client_id)
-            self.logout(ban.client_id, now, UNKNOWN)
+            self.logout(ban.client_id, now, UNKNOWN, Happened.BANNED)
         return ban
 
     def restore_ban(self, ban: Ban) -> None:

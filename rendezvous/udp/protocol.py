@@ -371,7 +371,9 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def _refuse_rate(self, addr: Address) -> None:
         self.drop(Drop.RATE_LIMIT)
-        self._limited.add(source_network(addr[0]).subscriber)
+        network = source_network(addr[0]).subscriber
+        self._limited.add(network)
+        self.shared.counters.limited.add(network, "rate-limit")
 
     def drop(self, reason: Drop) -> None:
         """Count a datagram that is dropped."""

@@ -177,6 +177,8 @@ class PeerServerRoutes:
 class _Conversation:
     """One peer."""
 
+    # The ids of PeerJS are no clients of the server.
+    kind, peer = "peerjs", None
     _socket: Socket
 
     def __init__(self, server: PeerServer, peer: str, token: str, key: str) -> None:

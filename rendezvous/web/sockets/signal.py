@@ -81,6 +81,7 @@ class SignalRoutes:
 class _Conversation:
     """One socket of this protocol."""
 
+    kind, peer = "signal", None
     _socket: Socket
 
     def __init__(self, topics: Topics[Socket], limits: SocketLimits, refusals: Refusals) -> None:

@@ -61,6 +61,7 @@ class Sockets:
         self._open: OrderedDict[Socket, tuple[float, int]] = OrderedDict()
         self._next: IDelayedCall | None = None
         self._is_ending = False
+        self._opened = 0
         # Fire when no socket is left.
         self._ended: list[Deferred[None]] = []
         self.change(limits)
@@ -127,7 +128,9 @@ class Sockets:
         socket = Socket(
             conversation, self.limits, source, self._clock, self._turns, self._batch, self._gate, self._gone
         )
-        socket.host = getattr(request, "source_host", "")
+        self._opened += 1
+        socket.host, socket.number = getattr(request, "source_host", ""), self._opened
+        socket.since = self._clock.seconds()
         _take_over(request, socket)
         self._shares.add(source)
         self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1
