@@ -38,7 +38,11 @@ from rendezvous.inviting import Inviting
 from rendezvous.listening import Listening, admin_places, http_places, udp_place
 from rendezvous.operator.api import MetricsRoutes
 from rendezvous.operator.delay import ReactorDelay
+from rendezvous.operator.history import History
+from rendezvous.operator.live import LiveRoutes
+from rendezvous.operator.logtail import LogTail
 from rendezvous.operator.metrics import Metrics, Sources
+from rendezvous.operator.page import PUBLIC, PageRoutes
 from rendezvous.operator.site import admin_site
 from rendezvous.operator.token import load_token
 from rendezvous.relays import Resolving, load_turn
@@ -212,21 +216,23 @@ class Rendezvous(MultiService):
             settings.without,
         )
 
+    def sources(self) -> Sources:
+        """:returns: where the numbers of this server are, for metrics and for curves."""
+        sockets = "WebSockets that are open.", lambda: len(self._sockets.sockets)
+        return Sources(
+            self.store,
+            self.clock.seconds,
+            self.counters,
+            self._datagrams.served,
+            self._gate.requests,
+            self.routes(),
+            {"sockets": sockets},
+            self._delay.times,
+        )
+
     def metrics(self) -> Metrics:
         """:returns: what Prometheus reads of this server."""
-        sockets = "WebSockets that are open.", lambda: len(self._sockets.sockets)
-        return Metrics(
-            Sources(
-                self.store,
-                self.clock.seconds,
-                self.counters,
-                self._datagrams.served,
-                self._gate.requests,
-                self.routes(),
-                {"sockets": sockets},
-                self._delay.times,
-            )
-        )
+        return Metrics(self.sources())
 
     def admin_site(self) -> Site:
         """
@@ -234,8 +240,16 @@ class Rendezvous(MultiService):
         :raises StartupError: the file of the operators' token cannot be used.
         """
         token = load_token(self.settings.admin_token_path, self._random)
-        routes = MetricsRoutes(self.metrics(), self._gate.sender).routes()
-        return admin_site(routes, token, self._reactor, self.clock.wall)
+        sources, sender = self.sources(), self._gate.sender
+        history, tail = History(sources, self.clock, self.clock.to_wall), LogTail()
+        tail.setServiceParent(self)
+        history.setServiceParent(self)
+        routes = [
+            *MetricsRoutes(Metrics(sources), sender).routes(),
+            *LiveRoutes(history, tail, overview, sender, self.clock).routes(),
+            *PageRoutes(sender).routes(),
+        ]
+        return admin_site(routes, token, self._reactor, self.clock.wall, PUBLIC)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
