@@ -42,6 +42,7 @@ from rendezvous.operator.history import History
 from rendezvous.operator.live import LiveRoutes
 from rendezvous.operator.logtail import LogTail
 from rendezvous.operator.metrics import Metrics, Sources
+from rendezvous.operator.overview import Overview
 from rendezvous.operator.page import PUBLIC, PageRoutes
 from rendezvous.operator.site import admin_site
 from rendezvous.operator.token import load_token
@@ -244,9 +245,11 @@ class Rendezvous(MultiService):
         history, tail = History(sources, self.clock, self.clock.to_wall), LogTail()
         tail.setServiceParent(self)
         history.setServiceParent(self)
+        overview = Overview(sources, history, self._delay, self.clock.wall)
         routes = [
             *MetricsRoutes(Metrics(sources), sender).routes(),
-            *LiveRoutes(history, tail, overview, sender, self.clock).routes(),
+            *overview.routes(),
+            *LiveRoutes(history, tail, overview.read, sender, self.clock).routes(),
             *PageRoutes(sender).routes(),
         ]
         return admin_site(routes, token, self._reactor, self.clock.wall, PUBLIC)

@@ -104,6 +104,10 @@ class History(Service):
             self._call.cancel()
             self._call = None
 
+    def clients(self) -> dict[str, int]:
+        """:returns: how many clients there are by state, as they were counted last."""
+        return {status: (self._census or {}).get(state, 0) for state, status in STATUSES.items()}
+
     def figures(self) -> dict[str, Any]:
         """:returns: the last sample and all rates."""
         return {
@@ -163,7 +167,7 @@ class History(Service):
         sources, figures = self._sources, self._sources.store.figures()
         values: dict[str, float] = {name: read(sources) for name, read in TOTALS.items()}
         if self._census is not None:
-            values |= {f"clients_{status}": self._census.get(state, 0) for state, status in STATUSES.items()}
+            values |= {f"clients_{status}": count for status, count in self.clients().items()}
         values["offers"], values["sessions"] = figures.offers, figures.sessions
         values["event_streams"] = figures.event_streams
         values["sockets"] = sources.gauges["sockets"][1]()

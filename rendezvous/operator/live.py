@@ -22,8 +22,8 @@ from rendezvous.web.sending import ResponseWriter, Sender, Stalled, aborted
 
 __all__ = ["KEEP_ALIVE", "MAX_STREAMS", "TICK", "LiveRoutes"]
 
-#: Streams of updates that may be open.
-MAX_STREAMS = 50
+#: Streams of updates that may be open. One address may have 50 connections to the port, and its requests need some.
+MAX_STREAMS = 20
 
 #: Seconds between two looks of a stream: a line of the log is at most so much late.
 TICK = 1.0
