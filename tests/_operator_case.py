@@ -27,7 +27,9 @@ class OperatorCase(SynchronousTestCase):
         self.addCleanup(self.server.stop)
         _, self.port = self.server.reactor.tcp_ports
 
-    def open(self, method: str, path: str, body: Any = None, authorization: str | None = f"Bearer {TOKEN}") -> Connection:
+    def open(
+        self, method: str, path: str, body: Any = None, authorization: str | None = f"Bearer {TOKEN}"
+    ) -> Connection:
         """:returns: a connection to the port of operators, with a request on it that is not awaited."""
         connection = Connection(self.port.factory, ("127.0.0.1", 40000))
         self.addCleanup(connection.lose)

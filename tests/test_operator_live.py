@@ -1,4 +1,4 @@
-"""What the dashboard shows as it happens: curves, rates, the end of the log, the overview, and the stream of updates."""
+"""What the dashboard shows as it happens: curves, rates, the log, the overview, and the stream of updates."""
 
 from __future__ import annotations
 

@@ -69,7 +69,9 @@ class PageRoutes:
         """:returns: the routes."""
         return [
             Route("GET", "/", self.page, tag="operators", response=None, media=_PAGE, needs_store=False),
-            Route("GET", "/dashboard/<file>", self.part, tag="operators", response=None, media="*/*", needs_store=False),
+            Route(
+                "GET", "/dashboard/<file>", self.part, tag="operators", response=None, media="*/*", needs_store=False
+            ),
         ]
 
     async def page(self, request: Request) -> None:

@@ -55,7 +55,7 @@ class Dashboard {
   #tiles
   #log
   #sections
-  #read = 0
+  #read = -Infinity
   #isReading = false
   #isDraining = false
 

@@ -3,7 +3,7 @@
 /** Milliseconds between two requests without a stream. */
 const POLLING = 5_000
 /** Milliseconds until a stream is tried again. */
-const RETRY = 30_000
+const RETRY = 10_000
 
 /** Keeps the page up to date. */
 export class Live {

@@ -3,9 +3,14 @@
 /** Controls of the direction of text, and of terminals. */
 const CONTROLS = /[\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu
 
-/** What may be an address in a line of the log: IPv4, or IPv6 with two colons at least; also with a length behind it. */
-const ADDRESSES =
-  /(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?:\/\d{1,2})?|(?=[\da-fA-F:.]*:[\da-fA-F]*:)[\da-fA-F:]{2,39}(?:\.\d{1,3}){0,3}(?:\/\d{1,3})?)(?![\w:])/g
+/** What may be an address, with or without a length behind it: IPv4, or IPv6, which has "::" or six colons at least. */
+const ADDRESSES = new RegExp(
+  [
+    /(?<![\w.:])\d{1,3}(?:\.\d{1,3}){3}(?:\/\d{1,2})?(?!\w)/,
+    /(?<![\w.:])(?=[\da-f:]*::|(?:[\da-f]+:){6})[\da-f:]{2,39}(?:(?:\.\d{1,3}){3})?(?:\/\d{1,3})?(?!\w)/,
+  ].map(each => each.source).join("|"),
+  "gi",
+)
 
 /**
  * @param {unknown} value
