@@ -37,7 +37,12 @@ from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
 from rendezvous.listening import Listening, admin_places, http_places, udp_place
 from rendezvous.operator.delay import ReactorDelay
+from rendezvous.operator.history import History
+from rendezvous.operator.live import LiveRoutes
+from rendezvous.operator.logtail import LogTail
 from rendezvous.operator.metrics import Metrics, Sources
+from rendezvous.operator.overview import Overview
+from rendezvous.operator.page import PUBLIC, PageRoutes
 from rendezvous.operator.parts import Parts, Reloaded
 from rendezvous.operator.routes import admin_routes
 from rendezvous.operator.site import admin_site
@@ -227,21 +232,23 @@ class Rendezvous(MultiService):
             settings.without,
         )
 
+    def sources(self) -> Sources:
+        """:returns: where the numbers of this server are, for metrics and for curves."""
+        sockets = "WebSockets that are open.", lambda: len(self._sockets.sockets)
+        return Sources(
+            self.store,
+            self.clock.seconds,
+            self.counters,
+            self._datagrams.served,
+            self._gate.requests,
+            self.routes(),
+            {"sockets": sockets},
+            self._delay.times,
+        )
+
     def metrics(self) -> Metrics:
         """:returns: what Prometheus reads of this server."""
-        sockets = "WebSockets that are open.", lambda: len(self._sockets.sockets)
-        return Metrics(
-            Sources(
-                self.store,
-                self.clock.seconds,
-                self.counters,
-                self._datagrams.served,
-                self._gate.requests,
-                self.routes(),
-                {"sockets": sockets},
-                self._delay.times,
-            )
-        )
+        return Metrics(self.sources())
 
     def admin_site(self) -> Site:
         """
@@ -250,20 +257,29 @@ class Rendezvous(MultiService):
         """
         token = load_token(self.settings.admin_token_path, self._random)
         self.store.keep_history()
+        sources, sender = self.sources(), self._gate.sender
+        history, tail = History(sources, self.clock, self.clock.to_wall), LogTail()
+        tail.setServiceParent(self)
+        history.setServiceParent(self)
         parts = Parts(
             self.store,
             self.clock,
             self._gate,
             self._sockets.sockets,
             self.counters,
-            self._delay,
             connections=lambda: sum(len(site.connections) for site in self._sites),
             has_relay=lambda: self.turn is not None,
             settings=lambda: in_force(self.settings),
             reload=lambda: self.reload(self.read_again()),
         )
-        routes = admin_routes(parts, self.metrics())
-        return admin_site(routes, token, self._reactor, self.clock.wall)
+        overview = Overview(sources, history, self._delay, self.clock.wall, parts.state)
+        guarded = [
+            *MetricsRoutes(Metrics(sources), sender).routes(),
+            *overview.routes(),
+            *LiveRoutes(history, tail, overview.read, sender, self.clock).routes(),
+        ]
+        routes = admin_routes(parts, guarded, PageRoutes(sender).routes())
+        return admin_site(routes, token, self._reactor, self.clock.wall, PUBLIC)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""

@@ -49,7 +49,7 @@ class AccessTests(AdminCase):
         for authorization in WRONG:
             found = set()
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
-                for path in ("/metrics", "/nothing", "/", "/metrics/", "/register", "/%6detrics"):
+                for path in ("/metrics", "/nothing", "/overview", "/metrics/", "/register", "/%6detrics"):
                     response = self.ask(method, path, authorization)
                     self.assertEqual(response.status, 401, (method, path, authorization))
                     if method != "HEAD":

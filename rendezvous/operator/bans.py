@@ -33,11 +33,11 @@ class BanRoutes:
     def routes(self) -> list[Route]:
         """:returns: the routes."""
         return [
-            Route("GET", "/bans", self.list, tag="bans", response="Bans", credential=True),
+            Route("GET", "/bans", self.list, tag="bans", response="Bans"),
             Route(
-                "POST", "/bans", self.ban, tag="bans", request="NewBan", response="Ban", status=201, credential=True
+                "POST", "/bans", self.ban, tag="bans", request="NewBan", response="Ban", status=201
             ),
-            Route("DELETE", "/bans/<target>", self.lift, tag="bans", response="Ban", credential=True),
+            Route("DELETE", "/bans/<target>", self.lift, tag="bans", response="Ban"),
         ]
 
     async def list(self, request: Request) -> dict[str, Any]:

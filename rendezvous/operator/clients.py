@@ -19,14 +19,16 @@ from rendezvous.errors import Malformed
 from rendezvous.model import ClientQuery
 from rendezvous.operator.bans import ban_json
 from rendezvous.operator.log import log
-from rendezvous.operator.overview import STATES
 from rendezvous.operator.parts import Parts
 from rendezvous.operator.who import who
 from rendezvous.web.fields import Query
 from rendezvous.web.pages import number_after
 from rendezvous.web.route import Route
 
-__all__ = ["PAGE", "PAGE_MAX", "ClientRoutes"]
+__all__ = ["PAGE", "PAGE_MAX", "STATES", "ClientRoutes"]
+
+#: What the states of clients are called.
+STATES = {"online": PresenceState.ONLINE, "late": PresenceState.PENDING, "registered": PresenceState.NEW}
 
 #: How many items an answer has, where nothing is said, and at most.
 PAGE, PAGE_MAX = 100, 1000
@@ -56,9 +58,9 @@ class ClientRoutes:
         params = ("prefix", "network", "state", "limit", "after")
         one = "/clients/<client_id>"
         return [
-            Route("GET", "/clients", self.list, tag="clients", params=params, response="Clients", credential=True),
-            Route("GET", one, self.one, tag="clients", response="Client", credential=True),
-            Route("POST", f"{one}/kick", self.kick, tag="clients", response="Kicked", credential=True),
+            Route("GET", "/clients", self.list, tag="clients", params=params, response="Clients"),
+            Route("GET", one, self.one, tag="clients", response="Client"),
+            Route("POST", f"{one}/kick", self.kick, tag="clients", response="Kicked"),
         ]
 
     async def list(self, request: Request) -> dict[str, Any]:

@@ -14,6 +14,9 @@ __all__ = ["INTERVAL", "ReactorDelay"]
 #: Seconds between two measurements.
 INTERVAL = 0.5
 
+#: Measurements of the last minute.
+_MINUTE = round(60.0 / INTERVAL)
+
 
 class ReactorDelay(Service):
     """
@@ -27,12 +30,12 @@ class ReactorDelay(Service):
         self._clock = clock
         self._call: IDelayedCall | None = None
         self.times = Histogram()
-        self._latest: deque[float] = deque([0.0], maxlen=round(60 / INTERVAL))
+        self._recent: deque[float] = deque(maxlen=_MINUTE)
 
     @property
-    def greatest(self) -> float:
-        """:returns: the greatest delay of the last minute, in seconds."""
-        return max(self._latest)
+    def longest(self) -> float:
+        """:returns: by how many seconds a call was late at most within the last minute."""
+        return max(self._recent, default=0.0)
 
     def startService(self) -> None:
         """Begin."""
@@ -53,5 +56,5 @@ class ReactorDelay(Service):
     def _measure(self) -> None:
         late = max(0.0, self._clock.seconds() - self._due)
         self.times.observe(late)
-        self._latest.append(late)
+        self._recent.append(late)
         self._expect()

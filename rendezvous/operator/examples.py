@@ -27,6 +27,27 @@ _EVENTS = [
 ]
 
 EXAMPLES: Examples = {
+    "GET /": Example("<!doctype html>", is_abridged=True),
+    "GET /dashboard/<file>": Example("<svg", media="image/svg+xml", is_abridged=True),
+    "GET /history": Example(
+        {
+            "time": MOMENT,
+            "interval": 5.0,
+            "times": [MOMENT],
+            "series": {"clients_online": [1]},
+            "rates": {"pulses": {"1m": 0.03, "10m": None, "1h": None}},
+        },
+        is_abridged=True,
+    ),
+    "GET /log": Example(
+        {
+            "lines": [{"seq": 1, "time": MOMENT, "level": "info", "system": "rendezvous.service", "text": "reloaded"}],
+            "next": 1,
+            "lost": 0,
+        },
+        is_abridged=True,
+    ),
+    "GET /updates": Example("event: figures\n", is_abridged=True),
     "GET /metrics": Example("# HELP rendezvous_build_info", is_abridged=True),
     "GET /openapi.json": Example(
         {"openapi": "3.1.0", "info": {}, "servers": [{"url": "."}], "tags": [], "paths": {}, "components": {}},

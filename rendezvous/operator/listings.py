@@ -37,7 +37,7 @@ class ListingRoutes:
         """:returns: the routes."""
 
         def listing(path: str, answer: Any, tag: str, response: str, *params: str) -> Route:
-            return Route("GET", path, answer, tag=tag, params=params, response=response, credential=True)
+            return Route("GET", path, answer, tag=tag, params=params, response=response)
 
         return [
             listing("/offers", self.offers, "signaling", "Offers", "limit", "after"),

@@ -1,80 +1,93 @@
-"""What an operator sees first: how much there is of everything."""
+"""What a server is and does at this moment, in one answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import attrs
 
 from twisted.web.http import Request
 
 from rendezvous._version import __version__
-from rendezvous.core.presence.states import PresenceState
-from rendezvous.errors import Unavailable
-from rendezvous.model import Fill
-from rendezvous.operator.parts import Parts
+from rendezvous.operator.delay import ReactorDelay
+from rendezvous.operator.history import History
+from rendezvous.operator.metrics import Sources
 from rendezvous.web.route import Route
 
-__all__ = ["STATES", "Overview"]
+__all__ = ["Overview", "State"]
 
-#: What the states of clients are called.
-STATES = {"online": PresenceState.ONLINE, "late": PresenceState.PENDING, "registered": PresenceState.NEW}
+
+@attrs.frozen
+class State:
+    """
+    What is not in the sources of metrics.
+
+    :ivar draining: whether new clients are refused.
+    :ivar ready: whether load balancers should send requests.
+    :ivar bans: how many bans hold.
+    :ivar connections: connections to the HTTP ports that are open.
+    """
+
+    draining: bool = False
+    ready: bool = True
+    bans: int = 0
+    connections: int = 0
 
 
 class Overview:
-    """Reads the numbers, and answers with them."""
+    """
+    The route ``/overview``, which the stream of updates also reads.
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    :param sources: where the numbers are.
+    :param history: has counted the clients by state.
+    :param delay: measures the delay of the reactor.
+    :param wall: tells seconds since the epoch.
+    :param state: gives the rest.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        history: History,
+        delay: ReactorDelay,
+        wall: Callable[[], float],
+        state: Callable[[], State] = State,
+    ) -> None:
+        self._sources, self._history, self._delay = sources, history, delay
+        self._wall, self._state = wall, state
+        self._started = wall()
 
     def routes(self) -> list[Route]:
         """:returns: the route."""
-        return [Route("GET", "/overview", self.overview, tag="state", response="Overview", credential=True)]
+        return [Route("GET", "/overview", self.overview, tag="operators", response="Overview")]
 
     async def overview(self, request: Request) -> dict[str, Any]:
-        """How much there is of everything, and whether the server is well."""
+        """What the server is and does now."""
         return await self.read()
 
     async def read(self) -> dict[str, Any]:
-        """:returns: the JSON of ``GET /overview``."""
-        parts = self._parts
-        census = await parts.store.census(parts.clock.seconds())
-        figures, saving = parts.store.figures(), None
-        if figures.saving is not None:
-            saving = {
-                "is_failing": figures.saving.is_failing,
-                "backlog": figures.saving.backlog,
-                "waiting": figures.saving.waiting,
-                "failed": figures.saving.failed,
-                "size": figures.saving.size,
-            }
+        """:returns: the answer. Clients by state are those of the last count, which is some seconds old."""
+        figures = self._sources.store.figures()
+        saving = figures.saving
         return {
             "version": __version__,
-            "started": round(parts.started, 3),
-            "time": round(parts.clock.wall(), 3),
-            "ready": self._is_ready(),
-            "draining": parts.gate.entrance.is_draining,
-            "clients": {name: census.get(state, 0) for name, state in STATES.items()},
+            "started": self._started,
+            "time": self._wall(),
+            **attrs.asdict(self._state()),
+            "clients": self._history.clients(),
             "offers": figures.offers,
             "sessions": figures.sessions,
             "event_streams": figures.event_streams,
-            "sockets": len(parts.sockets),
+            "sockets": self._sources.gauges["sockets"][1](),
             "tracker_entries": figures.tables["tracker_peers"].entries,
-            "bans": len(parts.store.bans.all(parts.clock.seconds())),
-            "tables": {name: _fill(fill) for name, fill in figures.tables.items()},
-            "signaling_memory": _fill(figures.signaling_memory),
-            "saving": saving,
-            "connections": parts.connections(),
-            "reactor_delay": round(parts.delay.greatest, 6),
+            "tables": {name: attrs.asdict(fill) for name, fill in figures.tables.items()},
+            "signaling_memory": attrs.asdict(figures.signaling_memory),
+            "saving": None if saving is None else _saving(saving),
+            "reactor_delay": self._delay.longest,
         }
 
-    def _is_ready(self) -> bool:
-        parts = self._parts
-        try:
-            parts.gate.entrance.check_draining()
-            parts.store.check_ready()
-        except Unavailable:
-            return False
-        return True
 
-
-def _fill(fill: Fill) -> dict[str, int]:
-    return {"entries": fill.entries, "limit": fill.limit}
+def _saving(saving: Any) -> Mapping[str, Any]:
+    names = ("is_failing", "backlog", "waiting", "failed", "size")
+    return {name: getattr(saving, name) for name in names}

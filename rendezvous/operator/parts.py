@@ -8,8 +8,9 @@ import attrs
 
 from rendezvous.clock import ServerClock
 from rendezvous.counters import Counters
+from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
-from rendezvous.operator.delay import ReactorDelay
+from rendezvous.operator.overview import State
 from rendezvous.web.gate import Gate
 from rendezvous.web.sockets.sockets import Sockets
 
@@ -41,7 +42,6 @@ class Parts:
     :ivar has_relay: whether there are TURN servers.
     :ivar settings: those in force, without secrets.
     :ivar reload: reads the settings again; raises :exc:`~rendezvous.errors.StartupError`, and nothing has changed then.
-    :ivar started: when the process was started, on the wall clock.
     """
 
     store: IStore
@@ -49,17 +49,24 @@ class Parts:
     gate: Gate
     sockets: Sockets
     counters: Counters
-    delay: ReactorDelay
     connections: Callable[[], int] = attrs.field(kw_only=True)
     has_relay: Callable[[], bool] = attrs.field(kw_only=True)
     settings: Callable[[], Mapping[str, str | list[str]]] = attrs.field(kw_only=True)
     reload: Callable[[], Reloaded] = attrs.field(kw_only=True)
-    started: float = attrs.field(init=False)
-
-    @started.default
-    def _now(self) -> float:
-        return self.clock.wall()
 
     def time(self, moment: float) -> float:
         """:returns: a server time in seconds since the epoch, to the millisecond."""
         return round(self.clock.to_wall(moment), 3)
+
+    def state(self) -> State:
+        """:returns: what the overview says beside the figures of metrics."""
+        bans = len(self.store.bans.all(self.clock.seconds()))
+        return State(self.gate.entrance.is_draining, self._is_ready(), bans, self.connections())
+
+    def _is_ready(self) -> bool:
+        try:
+            self.gate.entrance.check_draining()
+            self.store.check_ready()
+        except Unavailable:
+            return False
+        return True

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+
 from twisted.web.http import Request
 
 from rendezvous.limits import SignalingLimits
-from rendezvous.operator.api import MetricsRoutes
 from rendezvous.operator.bans import BanRoutes
 from rendezvous.operator.clients import ClientRoutes
 from rendezvous.operator.examples import EXAMPLES
 from rendezvous.operator.listings import ListingRoutes
-from rendezvous.operator.metrics import Metrics
-from rendezvous.operator.overview import Overview
 from rendezvous.operator.parts import Parts
 from rendezvous.operator.schemas import TAGS, parameters, schemas
 from rendezvous.operator.steering import SteeringRoutes
@@ -24,9 +23,10 @@ from rendezvous.web.route import Route
 __all__ = ["admin_routes", "vocabulary"]
 
 _DESCRIPTION = """\
-Every route needs the token of operators. Times are seconds since the epoch. Every error is `{"ok": false,
-"error": "<a sentence>", "code": "<a stable word>"}`. What changes something is logged with the address of the sender,
-and with the name in the header `Rendezvous-Operator` if there is one. Readers must ignore keys that they do not know."""
+Every route but those of the page needs the token of operators. Times are seconds since the epoch. Every error is
+`{"ok": false, "error": "<a sentence>", "code": "<a stable word>"}`. What changes something is logged with the address
+of the sender, and with the name in the header `Rendezvous-Operator` if there is one. Readers must ignore keys that they
+do not know."""
 
 
 def vocabulary() -> Vocabulary:
@@ -42,22 +42,21 @@ def vocabulary() -> Vocabulary:
     )
 
 
-def admin_routes(parts: Parts, metrics: Metrics, others: Sequence[Route] = ()) -> list[Route]:
+def admin_routes(parts: Parts, guarded: Sequence[Route], public: Sequence[Route] = ()) -> list[Route]:
     """
     :param parts: of the server.
-    :param metrics: its numbers.
-    :param others: further routes that are described.
+    :param guarded: further routes that need the token.
+    :param public: routes that need none.
     :returns: every route of the operators' port, and the one that describes them.
     """
-    routes = [
-        *MetricsRoutes(metrics, parts.gate.sender).routes(),
-        *Overview(parts).routes(),
+    behind = [
+        *guarded,
         *ClientRoutes(parts).routes(),
         *ListingRoutes(parts).routes(),
         *BanRoutes(parts).routes(),
         *SteeringRoutes(parts).routes(),
-        *others,
     ]
+    routes = [*(attrs.evolve(route, credential=True) for route in behind), *public]
     return [*routes, _Description(routes, parts.store.limits).route]
 
 
@@ -66,7 +65,7 @@ class _Description:
 
     def __init__(self, others: Sequence[Route], limits: SignalingLimits) -> None:
         self.route = Route(
-            "GET", "/openapi.json", self.description, tag="state", response="Description", credential=True
+            "GET", "/openapi.json", self.description, tag="operators", response="Description", credential=True
         )
         self._document = describe([*others, self.route], limits, vocabulary())
 

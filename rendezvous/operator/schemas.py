@@ -6,7 +6,7 @@ from typing import Any
 
 from rendezvous.core.bans import MAX_REASON
 from rendezvous.core.presence.history import Happened
-from rendezvous.operator.overview import STATES
+from rendezvous.operator.clients import STATES
 from rendezvous.web.examples.values import ALICE, BOB
 from rendezvous.web.schemaparts import (
     AT_LEAST_ONE,
@@ -29,7 +29,7 @@ from rendezvous.web.schemaparts import (
 __all__ = ["TAGS", "parameters", "schemas"]
 
 TAGS = {
-    "state": "How much there is of everything, for people and for Prometheus.",
+    "operators": "How much there is of everything, for people and for Prometheus; the dashboard and its parts.",
     "clients": "Clients, and what has happened to them.",
     "signaling": "Offers, sessions, topics and WebSockets.",
     "attempts": "Attempts to connect, and why they have ended as they have.",
@@ -65,8 +65,24 @@ def _state() -> dict[str, Schema]:
         "size": {**COUNT, "description": "Bytes of the store's files."},
     }
     counts = ("offers", "sessions", "event_streams", "sockets", "tracker_entries", "bans", "connections")
+    value: Schema = {"type": ["number", "null"]}
+    rates: Schema = {
+        "type": "object",
+        "description": "Per second, over a minute, ten minutes and an hour.",
+        "additionalProperties": {"type": "object", "additionalProperties": value},
+    }
+    line = record((), seq=AT_LEAST_ONE, time=SECONDS, level=TEXT, system=TEXT, text=TEXT)
     return {
         "Description": {"type": "object", "description": "An OpenAPI document."},
+        "History": record(
+            (),
+            time=SECONDS,
+            interval=DURATION,
+            times=many(SECONDS),
+            series={"type": "object", "additionalProperties": many(value)},
+            rates=rates,
+        ),
+        "Log": record((), lines=many(line), next=COUNT, lost=COUNT),
         "Fill": record((), entries=COUNT, limit=COUNT),
         "Overview": record(
             (),
@@ -198,6 +214,11 @@ def parameters() -> dict[str, Schema]:
         },
         "target": {
             **_query("target", _TARGET, "A network or a client id, percent-encoded.", "198.51.100.0/24"),
+            "in": "path",
+            "required": True,
+        },
+        "file": {
+            **_query("file", {**TEXT, "minLength": 1}, "The name of a file of the dashboard.", "icon.svg"),
             "in": "path",
             "required": True,
         },

@@ -24,10 +24,10 @@ class SteeringRoutes:
     def routes(self) -> list[Route]:
         """:returns: the routes."""
         return [
-            Route("POST", "/drain", self.drain, tag="steering", response="Draining", credential=True),
-            Route("DELETE", "/drain", self.undrain, tag="steering", response="Draining", credential=True),
-            Route("POST", "/reload", self.reload, tag="steering", response="Reloaded", credential=True),
-            Route("GET", "/settings", self.settings, tag="steering", response="Settings", credential=True),
+            Route("POST", "/drain", self.drain, tag="steering", response="Draining"),
+            Route("DELETE", "/drain", self.undrain, tag="steering", response="Draining"),
+            Route("POST", "/reload", self.reload, tag="steering", response="Reloaded"),
+            Route("GET", "/settings", self.settings, tag="steering", response="Settings"),
         ]
 
     async def drain(self, request: Request) -> dict[str, Any]:
