@@ -174,8 +174,15 @@ class IBanStore(Interface):
     ) -> Page[Offer, tuple[int, int]]:
         """A part of the offers, or of the sessions."""
 
-    async def attempt_records(client_id: bytes | None = None) -> list[AttemptRecord]:
-        """The attempts of a client or of all: those that go on and those that have ended lately, the latest first."""
+    async def attempt_records(
+        client_id: bytes | None = None, before: int | None = None, most: int | None = None
+    ) -> list[AttemptRecord]:
+        """
+        The attempts of a client or of all: those that go on and those that have ended lately, the latest first.
+
+        :param before: only those with smaller numbers.
+        :param most: how many at most; ``None`` for all.
+        """
 
 
 class ISubscription(Protocol):

@@ -140,7 +140,7 @@ class EndedAttemptTests(SynchronousTestCase):
         ended = EndedAttempts()
         for number in range(1, 1100):
             ended.add(self.record(number))
-        found = ended.newest_first([self.record(5000), self.record(50)])
+        found = list(ended.newest_first([self.record(5000), self.record(50)]))
         self.assertEqual([each.number for each in found[:2]], [5000, 1099])
         self.assertEqual((len(found), found[-1].number), (1002, 50))
 

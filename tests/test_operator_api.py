@@ -15,6 +15,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from rendezvous.operator.examples import EXAMPLES
 from rendezvous.settings import Settings
+from rendezvous.storage import local
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, MemorySocket, Response
 from tests._operator_case import TOKEN, OperatorCase
 from tests.test_openapi import closed
@@ -517,7 +518,7 @@ class SliceTests(ApiCase):
     def test_a_search_takes_several_turns_and_several_requests(self) -> None:
         """A request looks at a bounded number of clients, and says where to go on, also if it has found none."""
         store = self.server.rendezvous.store
-        for _ in range(2500):
+        for _ in range(1000):
             self.successResultOf(Deferred.fromCoroutine(store.register(0.0)))
         connection = self.open("GET", "/clients?state=online")
         self.assertIsNone(connection.response())
@@ -526,3 +527,13 @@ class SliceTests(ApiCase):
         response = connection.response()
         assert response is not None
         self.assertEqual(response.json(), {"clients": [], "next": None})
+
+    def test_a_request_looks_at_a_bounded_number(self) -> None:
+        """It says where to go on, and the next one does."""
+        self.patch(local, "LOOKED_AT", 500)
+        store = self.server.rendezvous.store
+        made = [self.successResultOf(Deferred.fromCoroutine(store.register(0.0)))[0].hex() for _ in range(1000)]
+        page = self.good("GET", f"/clients?prefix={made[-1]}")
+        self.assertEqual((page["clients"], page["next"]), ([], "500"))
+        page = self.good("GET", f"/clients?prefix={made[-1]}&after={page['next']}")
+        self.assertEqual([each["client_id"] for each in page["clients"]], [made[-1]])

@@ -117,12 +117,11 @@ class ListingRoutes:
         """Attempts to connect, the latest first: those that go on and the last that have ended, and why."""
         query = Query(request)
         client, limit, after = query.text("client"), query.limit(PAGE, PAGE_MAX), number_after(query.text("after"))
-        records = await self._parts.store.attempt_records(None if client is None else parse_client_id(client))
-        later = [each for each in records if after is None or each.number < after]
-        more = len(later) > limit
+        peer = None if client is None else parse_client_id(client)
+        found = await self._parts.store.attempt_records(peer, after, limit + 1)
         return {
-            "attempts": [self._attempt(each) for each in later[:limit]],
-            "next": str(later[limit - 1].number) if more else None,
+            "attempts": [self._attempt(each) for each in found[:limit]],
+            "next": str(found[limit - 1].number) if len(found) > limit else None,
         }
 
     def _attempt(self, each: AttemptRecord) -> dict[str, Any]:

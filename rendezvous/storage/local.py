@@ -191,8 +191,10 @@ class LocalStore:
     ) -> Page[Offer, tuple[int, int]]:
         return offers_after(self.tables, after, limit, now, sessions=sessions)
 
-    async def attempt_records(self, client_id: bytes | None = None) -> list[AttemptRecord]:
-        return self.tables.attempt_table.records(client_id)
+    async def attempt_records(
+        self, client_id: bytes | None = None, before: int | None = None, most: int | None = None
+    ) -> list[AttemptRecord]:
+        return self.tables.attempt_table.records(client_id, before, most)
 
     # Signaling
 

@@ -16,7 +16,7 @@ from rendezvous.storage.tables import Tables
 __all__ = ["LOOKED_AT", "SLICE", "clients_in", "events_of", "has_stream", "offers_after"]
 
 #: Slots that one slice looks at, in 2 ms at most, and slots that one request does.
-SLICE, LOOKED_AT = 1000, 100_000
+SLICE, LOOKED_AT = 250, 100_000
 
 #: Offers and sessions that one request looks at.
 _OFFERS = 5000

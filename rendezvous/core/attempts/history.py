@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from operator import attrgetter
 
 import attrs
 
@@ -15,6 +17,8 @@ __all__ = ["ENDED", "AttemptRecord", "EndedAttempts", "record_of"]
 
 #: Attempts that have ended and that are kept, at some 600 bytes each.
 ENDED = 1000
+
+_number = attrgetter("number")
 
 
 @attrs.frozen
@@ -97,6 +101,11 @@ class EndedAttempts:
         """Keep one; the oldest makes room."""
         self._kept.append(record)
 
-    def newest_first(self, going_on: Iterable[AttemptRecord]) -> list[AttemptRecord]:
-        """:returns: these and those that have ended, the latest first."""
-        return sorted([*self._kept, *going_on], key=lambda each: each.number, reverse=True)
+    def newest_first(self, going_on: Iterable[AttemptRecord]) -> Iterator[AttemptRecord]:
+        """
+        Walk attempts, the latest first.
+
+        :param going_on: those that go on, the latest first. No more of them are made than are walked.
+        """
+        kept = sorted(self._kept, key=_number, reverse=True)
+        return merge(kept, going_on, key=_number, reverse=True)

@@ -319,14 +319,27 @@ class AttemptTable:
         self.changed(attempt, now)
         self.on_due()  # The outcome is there to be counted.
 
-    def records(self, client_id: bytes | None = None) -> list[AttemptRecord]:
+    def records(
+        self, client_id: bytes | None = None, before: int | None = None, most: int | None = None
+    ) -> list[AttemptRecord]:
         """
         :param client_id: whose attempts; ``None`` for those of all.
+        :param before: only those with smaller numbers.
+        :param most: how many at most.
         :returns: those that go on and those that have ended lately, the latest first.
         """
-        going_on = (record_of(each) for each in self._by_id.values() if each.goes_on)
-        found = self._history.newest_first(going_on)
-        return [each for each in found if client_id in (None, each.controlling, each.controlled)]
+        # They are in the order of their numbers.
+        going_on = (
+            record_of(each)
+            for each in reversed(self._by_id.values())
+            if each.goes_on and (client_id is None or each.side_of(client_id) is not None)
+        )
+        found = (
+            each
+            for each in self._history.newest_first(going_on)
+            if (before is None or each.number < before) and client_id in (None, each.controlling, each.controlled)
+        )
+        return list(islice(found, most))
 
     def _key_of(self, attempt_id: bytes) -> bytes:
         return self._restored_keys.get(attempt_id) or self._pair_key(attempt_id)
