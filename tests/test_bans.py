@@ -180,14 +180,14 @@ class DatagramTests(SocketTestCase):
 
     def start(self) -> None:
         """Start the server, with clients that pulse from home and from elsewhere."""
-        self.mine = self.make()
-        self.addCleanup(self.mine.stop)
-        self.port: Any = self.mine.udp_ports[0]
-        self.keys = [self.mine.register()[1] for _ in range(40)]
+        self.banning = self.make()
+        self.addCleanup(self.banning.stop)
+        self.port: Any = self.banning.udp_ports[0]
+        self.keys = [self.banning.register()[1] for _ in range(40)]
         for key in self.keys[:20]:
-            self.assertEqual(self.mine.deliver(key, HOME), [ON_TIME])
+            self.assertEqual(self.banning.deliver(key, HOME), [ON_TIME])
         for key in self.keys[20:]:
-            self.assertEqual(self.mine.deliver(key, AWAY), [ON_TIME])
+            self.assertEqual(self.banning.deliver(key, AWAY), [ON_TIME])
 
     def all(self, datagrams: list[tuple[bytes, tuple[str, int]]]) -> list[tuple[bytes, tuple[str, int]]]:
         """:returns: what is answered to datagrams that come together."""
@@ -206,29 +206,29 @@ class DatagramTests(SocketTestCase):
 
     def dropped(self) -> int:
         """:returns: how many datagrams were dropped because of a ban."""
-        return self.mine.rendezvous.counters.family(DROPPED_DATAGRAMS)["banned"]
+        return self.banning.rendezvous.counters.family(DROPPED_DATAGRAMS)["banned"]
 
     def now(self) -> float:
         """:returns: server time."""
-        return self.mine.rendezvous.clock.seconds()
+        return self.banning.rendezvous.clock.seconds()
 
     def test_pulses_are_dropped_from_the_next_batch_on(self) -> None:
         """They change nothing, so the client is late in its time; all others are answered."""
         self.start()
-        store = self.mine.rendezvous.store
+        store = self.banning.rendezvous.store
         self.assertEqual(len(self.all(self.pulses())), 40)
         decide(self, store.ban(NETWORK, 60, "", self.now()))
-        self.mine.reactor.advance(5)
+        self.banning.reactor.advance(5)
         sent = self.all(self.pulses())
         self.assertEqual((len(sent), {code for code, _ in sent}, {to for _, to in sent}), (20, {ON_TIME}, {AWAY}))
         self.assertEqual(self.dropped(), 20)
-        clients = [self.mine.rendezvous.store.live.columns.client(slot) for slot in range(1, 41)]
+        clients = [self.banning.rendezvous.store.live.columns.client(slot) for slot in range(1, 41)]
         self.assertEqual([self.now() - each.last_seen for each in clients], [5.0] * 20 + [0.0] * 20)
 
     def test_all_of_a_batch(self) -> None:
         """Nothing is answered; other protocols are dropped, too."""
         self.start()
-        decide(self, self.mine.rendezvous.store.ban(NETWORK, None, "", self.now()))
+        decide(self, self.banning.rendezvous.store.ban(NETWORK, None, "", self.now()))
         binding = bytes.fromhex("000100002112a442") + bytes(12)
         sent = self.all([(binding, HOME), *((key, HOME) for key in self.keys), (b'{"x": 1}', HOME), (b"", HOME)])
         self.assertEqual((sent, self.dropped()), ([], 43))
@@ -236,10 +236,10 @@ class DatagramTests(SocketTestCase):
     def test_end_of_a_ban(self) -> None:
         """Pulses are answered again, whether its time is over or it was lifted."""
         self.start()
-        store = self.mine.rendezvous.store
+        store = self.banning.rendezvous.store
         decide(self, store.ban(NETWORK, 2, "", self.now()))
         self.assertEqual(len(self.all(self.pulses())), 20)
-        self.mine.reactor.advance(2)
+        self.banning.reactor.advance(2)
         self.assertEqual(len(self.all(self.pulses())), 40)
         decide(self, store.ban(NETWORK, None, "", self.now()))
         self.assertEqual(len(self.all(self.pulses())), 20)
@@ -249,7 +249,7 @@ class DatagramTests(SocketTestCase):
     def test_kicked_clients_are_1060(self) -> None:
         """From the next batch on."""
         self.start()
-        store = self.mine.rendezvous.store
+        store = self.banning.rendezvous.store
         for slot in range(1, 11):
             decide(self, store.kick(store.live.columns.client_id(slot), self.now()))
         codes = dict.fromkeys((ON_TIME, UNKNOWN), 0)
@@ -260,7 +260,7 @@ class DatagramTests(SocketTestCase):
     def test_without_bans_of_networks_no_source_is_looked_up(self) -> None:
         """A pulse costs no look-up then, also while a client is banned."""
         self.start()
-        decide(self, self.mine.rendezvous.store.ban("0" * 32, None, "", self.now()))
+        decide(self, self.banning.rendezvous.store.ban("0" * 32, None, "", self.now()))
         for name in ("of_host", "of_address"):
             self.patch(Bans, name, lambda *_: self.fail("a source was looked up"))
         self.assertEqual(len(self.all(self.pulses())), 40)

@@ -58,12 +58,12 @@ class ClientRoutes:
         params = ("prefix", "network", "state", "limit", "after")
         one = "/clients/<client_id>"
         return [
-            Route("GET", "/clients", self.list, tag="clients", params=params, response="Clients"),
+            Route("GET", "/clients", self.clients, tag="clients", params=params, response="Clients"),
             Route("GET", one, self.one, tag="clients", response="Client"),
             Route("POST", f"{one}/kick", self.kick, tag="clients", response="Kicked"),
         ]
 
-    async def list(self, request: Request) -> dict[str, Any]:
+    async def clients(self, request: Request) -> dict[str, Any]:
         """Clients by the beginning of their ids, by network and by state; some of them, and where to go on."""
         query, parts = Query(request), self._parts
         wanted = ClientQuery(_prefix(query), _state(query), _network(query))

@@ -178,7 +178,8 @@ class _Conversation:
     """One peer."""
 
     # The ids of PeerJS are no clients of the server.
-    kind, peer = "peerjs", None
+    kind = "peerjs"
+    peer: str | None = None
     _socket: Socket
 
     def __init__(self, server: PeerServer, peer: str, token: str, key: str) -> None:

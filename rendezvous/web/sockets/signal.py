@@ -81,7 +81,8 @@ class SignalRoutes:
 class _Conversation:
     """One socket of this protocol."""
 
-    kind, peer = "signal", None
+    kind = "signal"
+    peer: str | None = None
     _socket: Socket
 
     def __init__(self, topics: Topics[Socket], limits: SocketLimits, refusals: Refusals) -> None:
