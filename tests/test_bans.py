@@ -178,7 +178,7 @@ class DatagramTests(SocketTestCase):
         """:returns: the server."""
         return MemoryServer()
 
-    def start(self) -> None:
+    def begin(self) -> None:
         """Start the server, with clients that pulse from home and from elsewhere."""
         self.banning = self.make()
         self.addCleanup(self.banning.stop)
@@ -214,7 +214,7 @@ class DatagramTests(SocketTestCase):
 
     def test_pulses_are_dropped_from_the_next_batch_on(self) -> None:
         """They change nothing, so the client is late in its time; all others are answered."""
-        self.start()
+        self.begin()
         store = self.banning.rendezvous.store
         self.assertEqual(len(self.all(self.pulses())), 40)
         decide(self, store.ban(NETWORK, 60, "", self.now()))
@@ -227,7 +227,7 @@ class DatagramTests(SocketTestCase):
 
     def test_all_of_a_batch(self) -> None:
         """Nothing is answered; other protocols are dropped, too."""
-        self.start()
+        self.begin()
         decide(self, self.banning.rendezvous.store.ban(NETWORK, None, "", self.now()))
         binding = bytes.fromhex("000100002112a442") + bytes(12)
         sent = self.all([(binding, HOME), *((key, HOME) for key in self.keys), (b'{"x": 1}', HOME), (b"", HOME)])
@@ -235,7 +235,7 @@ class DatagramTests(SocketTestCase):
 
     def test_end_of_a_ban(self) -> None:
         """Pulses are answered again, whether its time is over or it was lifted."""
-        self.start()
+        self.begin()
         store = self.banning.rendezvous.store
         decide(self, store.ban(NETWORK, 2, "", self.now()))
         self.assertEqual(len(self.all(self.pulses())), 20)
@@ -248,7 +248,7 @@ class DatagramTests(SocketTestCase):
 
     def test_kicked_clients_are_1060(self) -> None:
         """From the next batch on."""
-        self.start()
+        self.begin()
         store = self.banning.rendezvous.store
         for slot in range(1, 11):
             decide(self, store.kick(store.live.columns.client_id(slot), self.now()))
@@ -259,7 +259,7 @@ class DatagramTests(SocketTestCase):
 
     def test_without_bans_of_networks_no_source_is_looked_up(self) -> None:
         """A pulse costs no look-up then, also while a client is banned."""
-        self.start()
+        self.begin()
         decide(self, self.banning.rendezvous.store.ban("0" * 32, None, "", self.now()))
         for name in ("of_host", "of_address"):
             self.patch(Bans, name, lambda *_: self.fail("a source was looked up"))

@@ -162,7 +162,8 @@ class FileTests(SynchronousTestCase):
         self.addCleanup(server.stop)
 
         def status(token: str) -> int:
-            return server.request("POST", "/register", None, {"Authorization": f"Bearer {token}"}).status
+            response: Response = server.request("POST", "/register", None, {"Authorization": f"Bearer {token}"})
+            return response.status
 
         self.assertEqual((status(TOKEN), status(OTHER)), (200, 401))
         with open(path, "w", encoding="ascii") as file:

@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from rendezvous.operator.examples import EXAMPLES
 from rendezvous.settings import Settings
-from rendezvous.storage import local
+from rendezvous.storage import batchtimer, local
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, MemorySocket, Response
 from tests._operator_case import TOKEN, OperatorCase
 from tests.test_openapi import closed
@@ -159,7 +160,7 @@ class OtherSiteTests(ApiCase):
             {"Sec_Fetch_Site": "same-origin", "Origin": "http://127.0.0.1:5027"},
             {"Sec_Fetch_Site": "none"},
         ):
-            self.good("DELETE", "/drain", **headers)
+            self.good("DELETE", "/drain", None, 200, **headers)
 
     def test_nothing_can_be_framed_or_read(self) -> None:
         """No answer allows another origin to read it; none can be put into a frame, errors and the page included."""
@@ -314,6 +315,7 @@ class ClientTests(ApiCase):
         self.refused("POST", f"/clients/{client_id}/kick", 404, "no-such-client")
 
 
+@implementer(ILogObserver)
 class Logged:
     """What operators have changed, as the log has it, for the duration of a ``with`` block."""
 
@@ -521,9 +523,9 @@ class SliceTests(ApiCase):
     def test_a_search_takes_several_turns(self) -> None:
         """One for each slice of the clients; others are served between them."""
         store, turns = self.server.rendezvous.store, list[int]()
-        next_turn = local.next_turn
+        next_turn = batchtimer.next_turn
 
-        def counted(later: local.Later) -> Deferred[None]:
+        def counted(later: batchtimer.Later) -> Deferred[None]:
             turns.append(1)
             return next_turn(later)
 
