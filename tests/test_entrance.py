@@ -118,7 +118,7 @@ class FileTests(SynchronousTestCase):
 
     def write(self, text: str, mode: int = 0o600) -> str:
         """:returns: a file."""
-        path = self.mktemp()
+        path: str = self.mktemp()
         with open(os.open(path, os.O_WRONLY | os.O_CREAT, mode), "w", encoding="utf-8") as file:
             file.write(text)
         return path
