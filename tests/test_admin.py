@@ -40,7 +40,7 @@ ADMIN = [sys.executable, "-m", "rendezvous.commands.admin"]
 T = TypeVar("T")
 #: What is in the file of AdminCase.
 COUNTS = {
-    "version": 4,
+    "version": 5,
     "alive": NOW + 60,
     "clients": 4,
     "clients_online": 1,
@@ -265,22 +265,22 @@ class CheckTests(AdminCase):
         self.leave()
         self.assertEqual(
             self.good("check", self.path),
-            f"the store {self.path!r} is whole: version 4, the newest that this server knows; 12 records can be read\n",
+            f"the store {self.path!r} is whole: version 5, the newest that this server knows; 12 records can be read\n",
         )
 
     def test_older_and_newer_version(self) -> None:
         """An older one is upgraded by the next start; what is in a newer one is not known, so nothing reads it."""
         open_database(self.path).close()
-        steps = {**schema_steps(), 5: "CREATE TABLE more (a);"}
+        steps = {**schema_steps(), 6: "CREATE TABLE more (a);"}
         self.patch(inspection, "schema_steps", lambda: steps)
-        self.assertIn("version 4, which a server upgrades to 5 when it starts", self.good("check", self.path))
+        self.assertIn("version 5, which a server upgrades to 6 when it starts", self.good("check", self.path))
         open_database(self.path, steps).close()
         self.patch(inspection, "schema_steps", schema_steps)
         copy = str(self.directory / "copy")
         for words in (["check"], ["stats"], ["backup"], ["restore"]):
             destination = [copy] if words[0] in ("backup", "restore") else []
             refusal = self.refusal(*words, self.path, *destination)
-            self.assertIn("has version 5, and this server knows 4 at most: run a newer server", refusal)
+            self.assertIn("has version 6, and this server knows 5 at most: run a newer server", refusal)
         self.assertFalse(os.path.exists(copy))
 
     def test_pipe_in_the_place_of_the_clients(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -11,6 +13,9 @@ __all__ = ["INTERVAL", "ReactorDelay"]
 
 #: Seconds between two measurements.
 INTERVAL = 0.5
+
+#: Measurements of the last minute.
+_MINUTE = round(60.0 / INTERVAL)
 
 
 class ReactorDelay(Service):
@@ -25,6 +30,12 @@ class ReactorDelay(Service):
         self._clock = clock
         self._call: IDelayedCall | None = None
         self.times = Histogram()
+        self._recent: deque[float] = deque(maxlen=_MINUTE)
+
+    @property
+    def longest(self) -> float:
+        """:returns: by how many seconds a call was late at most within the last minute."""
+        return max(self._recent, default=0.0)
 
     def startService(self) -> None:
         """Begin."""
@@ -43,5 +54,7 @@ class ReactorDelay(Service):
         self._call = self._clock.callLater(INTERVAL, self._measure)
 
     def _measure(self) -> None:
-        self.times.observe(max(0.0, self._clock.seconds() - self._due))
+        late = max(0.0, self._clock.seconds() - self._due)
+        self.times.observe(late)
+        self._recent.append(late)
         self._expect()

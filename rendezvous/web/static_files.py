@@ -15,7 +15,7 @@ from rendezvous.web.fields import header
 from rendezvous.web.route import Route
 from rendezvous.web.sending import Sender
 
-__all__ = ["StaticRoutes"]
+__all__ = ["StaticFile", "StaticRoutes"]
 
 _FOLDER = Path(__file__).with_name("static")
 
@@ -53,24 +53,24 @@ _PAGE_FIELDS = {
 
 
 @cache
-def _read(name: str) -> bytes:
-    return (_FOLDER / name).read_bytes()
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
 
 
-class _File:
+class StaticFile:
     """
     A file, which a process reads once.
 
     Browsers keep it, and ask each time whether it is still the same (RFC 9110, section 13.1.2). So a page and the
     module that it loads are of the same version, also right after an update of the server.
 
-    :param name: of the file, below ``static``.
+    :param path: of the file.
     :param media: its media type.
     :param fields: header fields of the answer, beyond those of all files.
     """
 
-    def __init__(self, name: str, media: str, fields: Mapping[str, str] | None = None) -> None:
-        self._data = _read(name)
+    def __init__(self, path: Path, media: str, fields: Mapping[str, str] | None = None) -> None:
+        self._data = _read(path)
         self._media = media.encode("ascii")
         self._tag = '"' + hashlib.sha256(self._data).hexdigest()[:32] + '"'
         every = {"Cache-Control": "no-cache", "ETag": self._tag, "X-Content-Type-Options": "nosniff", **(fields or {})}
@@ -98,9 +98,10 @@ class StaticRoutes:
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
-        self._module, self._types = _File("rendezvous.js", _SCRIPT), _File("rendezvous.d.ts", _TYPES)
-        self._page = _File("demo/index.html", _PAGE, _PAGE_FIELDS)
-        self._parts = {name: _File(f"demo/{name}", media) for name, media in _DEMO_FILES.items()}
+        self._module = StaticFile(_FOLDER / "rendezvous.js", _SCRIPT)
+        self._types = StaticFile(_FOLDER / "rendezvous.d.ts", _TYPES)
+        self._page = StaticFile(_FOLDER / "demo" / "index.html", _PAGE, _PAGE_FIELDS)
+        self._parts = {name: StaticFile(_FOLDER / "demo" / name, media) for name, media in _DEMO_FILES.items()}
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""

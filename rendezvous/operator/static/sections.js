@@ -1,0 +1,157 @@
+// Topics, attempts, limited sources and bans: tables that are read again every few seconds.
+
+import { ask } from "./dialogs.js"
+import { address, badge, button, fill } from "./lists.js"
+import { inClock, inCount, inSpan, plain } from "./words.js"
+
+const element = id => document.getElementById(id)
+const MAPPINGS = {
+  none: "no NAT",
+  "endpoint-independent": "one port for all",
+  sequential: "ports in order",
+  "endpoint-dependent": "a port for each",
+  unknown: "unknown",
+  blocked: "UDP blocked",
+}
+/** Rows that are shown of each table. */
+const MOST = 50
+
+/**
+ * @param {import("./api.js").Api} api
+ * @returns {(() => Promise<void>)[]} what reads each section again
+ */
+export function sections(api) {
+  element("topic-prefix").addEventListener("input", () => topics(api))
+  element("topic-filter").addEventListener("submit", event => event.preventDefault())
+  return [() => topics(api), () => attempts(api), () => pairs(api), () => limited(api), () => bans(api)]
+}
+
+async function topics(api) {
+  const { topics: found, total } = await api.get("topics", { prefix: element("topic-prefix").value, limit: MOST })
+  fill(element("topics-rows"), found, ({ topic }) => topic, ({ topic, offers }) => [plain(topic, 256), inCount(offers)])
+  element("topics-count").textContent = `${inCount(found.length)} of ${inCount(total)} topics`
+}
+
+async function attempts(api) {
+  const { attempts: found } = await api.get("attempts", { limit: MOST })
+  fill(element("attempts-rows"), found, ({ attempt }) => attempt, attempt => [
+    inClock(attempt.begun),
+    badge(attempt.state, attempt.ok === null ? "going" : attempt.ok ? "good" : "bad"),
+    `${plain(attempt.controlling, 32).slice(0, 8)}… → ${plain(attempt.controlled, 32).slice(0, 8)}…`,
+    attempt.mappings ? attempt.mappings.map(inNat).join(" and ") : "–",
+    plain(attempt.via ?? attempt.strategy ?? "–", 30),
+    plain(attempt.why, 300),
+  ])
+  element("attempts-none").hidden = found.length > 0
+}
+
+/**
+ * @param {{mappings: [string, string] | null, ok: number, failed: number}[]} found
+ * @returns {{names: string[], cell: (one: string, other: string) => {ok: number, failed: number} | null}} which mappings
+ *   there are, and what came of a pair of them
+ */
+export function matrix(found) {
+  const cells = new Map()
+  for (const { mappings, ok, failed } of found) {
+    if (!mappings) continue
+    const key = [...mappings].sort().join("|")
+    const cell = cells.get(key) ?? { ok: 0, failed: 0 }
+    cells.set(key, { ok: cell.ok + ok, failed: cell.failed + failed })
+  }
+  const there = new Set(found.flatMap(({ mappings }) => mappings ?? []))
+  const names = [...Object.keys(MAPPINGS).filter(name => there.has(name)), ...[...there].filter(name => !MAPPINGS[name])]
+  return { names, cell: (one, other) => cells.get([one, other].sort().join("|")) ?? null }
+}
+
+async function pairs(api) {
+  const { pairs: found } = await api.get("attempt-pairs")
+  const { names, cell } = matrix(found)
+  element("pairs").hidden = names.length === 0
+  const head = names.map(name => heading(inNat(name), "col"))
+  element("pairs-head").replaceChildren(document.createElement("td"), ...head)
+  const rows = names.map((one, index) => {
+    const row = document.createElement("tr")
+    row.append(heading(inNat(one), "row"), ...names.map((other, at) => result(at > index ? null : cell(one, other))))
+    return row
+  })
+  element("pairs-rows").replaceChildren(...rows)
+}
+
+function heading(text, scope) {
+  const made = document.createElement("th")
+  made.scope = scope
+  made.textContent = text
+  return made
+}
+
+function result(cell) {
+  const made = document.createElement("td")
+  const total = cell ? cell.ok + cell.failed : 0
+  if (!total) return made
+  made.textContent = `${inCount(cell.ok)} of ${inCount(total)}`
+  made.dataset.share = cell.ok >= 0.9 * total ? "good" : cell.ok >= 0.5 * total ? "some" : "bad"
+  return made
+}
+
+async function limited(api) {
+  const { limits, full, dropped, networks } = await api.get("limited")
+  const all = [["limit of one source", limits], ["full table", full], ["datagram", dropped]]
+  const reasons = all.flatMap(([kind, counts]) => Object.entries(counts).map(([reason, count]) => [kind, reason, count]))
+  const met = reasons.filter(([, , count]) => count > 0).sort((one, other) => other[2] - one[2])
+  fill(element("reasons-rows"), met, ([kind, reason]) => `${kind} ${reason}`, ([kind, reason, count]) => [
+    plain(reason, 60),
+    kind,
+    inCount(count),
+  ])
+  fill(
+    element("networks-rows"),
+    networks.slice(0, MOST),
+    ({ network, reason }) => `${network} ${reason}`,
+    ({ network, reason, times, last }) => [
+      address(network),
+      plain(reason, 60),
+      inCount(times),
+      inSpan(Date.now() / 1000 - last),
+      button("Ban…", "this network", () => ban(api, network)),
+    ],
+  )
+  element("networks-none").hidden = networks.length > 0
+}
+
+/**
+ * Ask for a ban, and set it. The question names the network, also while addresses are hidden: it says what is done.
+ *
+ * @param {import("./api.js").Api} api
+ * @param {string} target a network
+ */
+export async function ban(api, target) {
+  const text = `All requests and datagrams of ${target} are refused.`
+  await ask({ title: "Ban this network?", text, action: "Ban", isDangerous: true, fields: "ban" }, async answer => {
+    await api.post("bans", { target, ...answer })
+    return "The network is banned."
+  })
+  bans(api).catch(() => {}) // The next round shows it.
+}
+
+async function bans(api) {
+  const { bans: found } = await api.get("bans")
+  fill(element("bans-rows"), found, ({ target }) => target, ({ target, until, reason }) => [
+    /^[0-9a-f]{32}$/.test(target) ? target : address(target),
+    until === null ? "for good" : inClock(until),
+    plain(reason, 200),
+    button("Lift…", "this ban", () => lift(api, target)),
+  ])
+  element("bans-none").hidden = found.length > 0
+}
+
+async function lift(api, target) {
+  await ask({ title: "Lift this ban?", text: `${target} may come back.`, action: "Lift" }, async () => {
+    await api.delete(`bans/${encodeURIComponent(target)}`)
+    return "The ban is lifted."
+  })
+  bans(api).catch(() => {}) // The next round shows it.
+}
+
+function inNat(mapping) {
+  return MAPPINGS[mapping] ?? plain(mapping, 30)
+}
