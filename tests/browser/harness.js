@@ -45,6 +45,8 @@ const FLAGS = [
 /** `twistd rendezvous` in a process of its own, on the same port in all its lives. */
 export class Server {
   port = 0;
+  /** Its other ports, by the word that its log has for them: `UDP` and `operators`. */
+  ports = {};
   #options;
   #directory;
   #process = null;
@@ -58,6 +60,11 @@ export class Server {
   /** @returns {string} the root of its HTTP side. */
   get url() {
     return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** @returns {string} where its files are. */
+  get directory() {
+    return this.#directory;
   }
 
   /** @returns {string} where y-webrtc and trystero connect to. */
@@ -90,6 +97,10 @@ export class Server {
       this.#process.once("exit", () => reject(new Error(`the server did not start:\n${this.#log}`)));
       createInterface({ input: this.#process.stdout }).on("line", (line) => {
         this.#log += `${line}\n`;
+        const other = / (UDP|operators) on \S+:(\d+)/.exec(line);
+        if (other) {
+          this.ports[other[1]] = Number(other[2]);
+        }
         const found = / HTTP on \S+:(\d+)$/.exec(line);
         if (found) {
           this.port = Number(found[1]);
