@@ -142,7 +142,7 @@ class ReadingTests(AdminCase):
         )
         for what, expected in (
             ("attempts", "1 min ago  failed  none + blocked  direct  No datagram has reached the server.\n"),
-            ("topics", "1,200   lobby [31m\n"),
+            ("topics", "1,200  lobby [31m\n"),
             ("bans", "10.0.0.0/8  for good  2023-11-14 22:13:20 UTC  flood\n"),
             ("limited", "10.0.0.1  source-requests  5      3 s ago\n"),
             ("sockets", "signal  ::1      -       0 s       0 bytes\n"),
@@ -160,7 +160,9 @@ class ReadingTests(AdminCase):
     def test_one_client(self) -> None:
         """Its facts, and its history as a table."""
         found = {**CLIENT, "offers": 1, "attempts": 2, "event_stream": True, "sockets": 0, "ban": None}
-        self.answers(**{f"clients__{ID}": {"client": {**found, "events": [{"time": NOW, "event": "moved", "text": "x"}]}}})
+        self.answers(
+            **{f"clients__{ID}": {"client": {**found, "events": [{"time": NOW, "event": "moved", "text": "x"}]}}}
+        )
         said = self.good("show", ID)
         self.assertIn(f"client           {ID}\n", said)
         self.assertIn("last seen        2023-11-14 22:13:08 UTC, 12 s ago\n", said)
@@ -186,7 +188,7 @@ class ReadingTests(AdminCase):
         said = self.good("top")
         self.assertIn("clients    12,345 online, 2 late, 1 not seen yet\n", said)
         self.assertIn("server     rendezvous 1.0, up for 2 h 2 min\n", said)
-        self.assertIn("pulses     412/s   3.0/min  -\n", said)
+        self.assertIn("pulses     412/s  3.0/min  -\n", said)
         self.assertNotIn("\x1b", said)
         self.assertEqual(json.loads(self.good("top", "--json"))["overview"]["offers"], 7)
 

@@ -64,7 +64,9 @@ def show_one(given: argparse.Namespace, clock: Callable[[], float]) -> str:
         found = port.get("/settings")
         if given.json:
             return json.dumps(found)
-        texts = {name: value if isinstance(value, str) else " ".join(value) for name, value in found["settings"].items()}
+        texts = {
+            name: value if isinstance(value, str) else " ".join(value) for name, value in found["settings"].items()
+        }
         return _pairs(texts)
     found = port.get(f"/clients/{segment(given.what)}")
     if given.json:
