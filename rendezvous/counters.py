@@ -8,12 +8,13 @@ log once a minute, and a collector of metrics at other times.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from twisted.logger import Logger
 
 from rendezvous.core.histogram import Histogram
+from rendezvous.core.limitednetworks import LimitedNetworks
 
 __all__ = [
     "DROPPED_DATAGRAMS",
@@ -63,9 +64,13 @@ class Counters:
 
     A family is one kind of event; each reason in it has a count. For example
     ``counters.family("dropped datagrams")["unreadable"] += 1``.
+
+    :param seconds: tells server time.
+    :ivar limited: the networks that limits have refused something.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
+        self.limited = LimitedNetworks(seconds)
         self._families: dict[str, Counter[Any]] = {}
         self._networks: dict[str, Networks] = {}
         self._durations: dict[str, dict[str, Histogram]] = {}

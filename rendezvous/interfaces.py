@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation, Outcome
+    from rendezvous.core.attempts.history import AttemptRecord
     from rendezvous.core.attempts.table import Due
+    from rendezvous.core.bans import Ban
     from rendezvous.core.connect import Candidate as AttemptCandidate
     from rendezvous.core.identity import Credential
     from rendezvous.core.notes import Key
@@ -27,10 +29,10 @@ if TYPE_CHECKING:
     from rendezvous.core.signaling.watches import Watch
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.limits import Bounds
-    from rendezvous.model import Events, ObservedAddress, PeerStatus, StoreFigures, Swept
+    from rendezvous.model import ClientDetails, ClientPage, ClientQuery, Events, ObservedAddress, PeerStatus, StoreFigures, Swept
 
 __all__ = [
-    "IAttemptStore", "ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription",
+    "IAttemptStore", "IBanStore", "ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription",
     "ITrackerStore",
 ]  # fmt: skip
 
@@ -87,6 +89,7 @@ class IPresenceStore(Interface):
         """
         :returns: the client id that the credential proves.
         :raises Unauthorized: it proves none.
+        :raises Forbidden: ``banned``, its client is shut out.
         """
 
     async def pulse(key: bytes, address: tuple[str, int], now: float, local_port: int = 0) -> PulseCode:
@@ -115,6 +118,71 @@ class IPresenceStore(Interface):
 
     async def status(client_id: bytes, now: float) -> PeerStatus:
         """:raises NotFound: the client is unknown or gone."""
+
+
+class IBanStore(Interface):
+    """What an operator decides about clients and networks. It holds at once, also while nothing can be kept."""
+
+    bans = Attribute("Who is shut out (:class:`~rendezvous.core.bans.Bans`), the same for as long as the store is.")
+
+    async def kick(client_id: bytes, now: float) -> None:
+        """
+        End a client, its offers and its credential, as a logout does.
+
+        :raises NotFound: ``no-such-client``.
+        """
+
+    async def ban(target: str, seconds: float | None, reason: str, now: float) -> Ban:
+        """
+        Shut out a network, or a client by its id. A client that is there is ended as by :meth:`kick`.
+
+        :param seconds: for how long; ``None`` for good.
+        :returns: the ban.
+        :raises Malformed: the target is neither, or something is out of its limits.
+        :raises Full: ``full-bans``.
+        """
+
+    async def lift(target: str, now: float) -> Ban:
+        """
+        End a ban.
+
+        :returns: the ban.
+        :raises NotFound: ``no-such-ban``.
+        """
+
+    # What an operator sees
+
+    def keep_history() -> None:
+        """Write down from now on what happens to clients, in memory of a fixed size."""
+
+    async def clients(query: ClientQuery, after: int, limit: int, now: float) -> ClientPage:
+        """
+        A part of the clients, looked for in slices over turns of the reactor.
+
+        :param after: the position to go on after; 0 at the beginning.
+        """
+
+    async def client(client_id: bytes, now: float) -> ClientDetails:
+        """
+        One client, and what has happened to it.
+
+        :raises NotFound: ``no-such-client``, nothing is known of it.
+        """
+
+    async def offers(
+        after: tuple[int, int] | None, limit: int, now: float, *, sessions: bool = False
+    ) -> Page[Offer, tuple[int, int]]:
+        """A part of the offers, or of the sessions."""
+
+    async def attempt_records(
+        client_id: bytes | None = None, before: int | None = None, most: int | None = None
+    ) -> list[AttemptRecord]:
+        """
+        The attempts of a client or of all: those that go on and those that have ended lately, the latest first.
+
+        :param before: only those with smaller numbers.
+        :param most: how many at most; ``None`` for all.
+        """
 
 
 class ISubscription(Protocol):
@@ -366,7 +434,7 @@ class IAttemptStore(Interface):
         """Take the answer to an address check whose MAC was right."""
 
 
-class IStore(IPresenceStore, ISignalingStore, ITrackerStore, IAttemptStore):
+class IStore(IPresenceStore, IBanStore, ISignalingStore, ITrackerStore, IAttemptStore):
     """
     Where state lives.
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from rendezvous.core.histogram import Histogram
+from rendezvous.core.presence.client import Client
+from rendezvous.core.presence.history import ClientEvent
+from rendezvous.core.presence.states import PresenceState
 from rendezvous.core.signaling.events import Event
 from rendezvous.core.signaling.watches import TopicEvent
 
-__all__ = ["Events", "Fill", "ObservedAddress", "PeerStatus", "Saving", "StoreFigures", "Swept"]
+__all__ = ["ClientDetails", "ClientPage", "ClientQuery", "Events", "Fill", "ObservedAddress", "PeerStatus", "Saving", "StoreFigures", "Swept"]
 
 
 @attrs.frozen
@@ -107,6 +110,52 @@ class StoreFigures:
     event_streams: int
     signaling_memory: Fill
     saving: Saving | None = None
+
+
+@attrs.frozen
+class ClientQuery:
+    """
+    Which clients an operator looks for.
+
+    :ivar prefix: the first hex digits of the id.
+    :ivar state: the state; ``None`` for any.
+    :ivar is_in: whether an address is in the network that is looked for; ``None`` for any.
+    """
+
+    prefix: str = ""
+    state: PresenceState | None = None
+    is_in: Callable[[str], bool] | None = None
+
+
+@attrs.frozen
+class ClientPage:
+    """
+    A part of the clients.
+
+    :ivar clients: with their states.
+    :ivar next: the slot to go on after; ``None`` at the end. There may be more also if there are no clients here.
+    """
+
+    clients: Sequence[tuple[Client, PresenceState]]
+    next: int | None
+
+
+@attrs.frozen
+class ClientDetails:
+    """
+    One client.
+
+    :ivar client: ``None`` if it is gone.
+    :ivar offers: how many it has.
+    :ivar has_stream: whether it has an event stream open.
+    :ivar events: what has happened to it, the oldest first.
+    """
+
+    client: Client | None
+    state: PresenceState
+    offers: int
+    has_stream: bool
+    events: Sequence[ClientEvent]
 
 
 @attrs.frozen

@@ -57,6 +57,7 @@ class Refusals:
 
     def __init__(self, counters: Counters) -> None:
         self._limited = counters.family(LIMITED_SOURCES, LIMITS)
+        self._networks = counters.limited
         self._limited_networks = counters.networks(LIMITED_SOURCES)
         self._full = counters.family(FULL_TABLES, TABLES)
         self._full_networks = counters.networks(FULL_TABLES)
@@ -77,3 +78,4 @@ class Refusals:
         self._limited[code] += 1
         if source is not UNKNOWN:
             self._limited_networks.add(source.subscriber)
+            self._networks.add(source.subscriber, code)

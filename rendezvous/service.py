@@ -36,7 +36,6 @@ from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
 from rendezvous.listening import Listening, admin_places, http_places, udp_place
-from rendezvous.operator.api import MetricsRoutes
 from rendezvous.operator.delay import ReactorDelay
 from rendezvous.operator.history import History
 from rendezvous.operator.live import LiveRoutes
@@ -44,11 +43,14 @@ from rendezvous.operator.logtail import LogTail
 from rendezvous.operator.metrics import Metrics, Sources
 from rendezvous.operator.overview import Overview
 from rendezvous.operator.page import PUBLIC, PageRoutes
+from rendezvous.operator.parts import Parts, Reloaded
+from rendezvous.operator.routes import admin_routes
 from rendezvous.operator.site import admin_site
 from rendezvous.operator.token import load_token
+from rendezvous.registration import load_registration_tokens
 from rendezvous.relays import Resolving, load_turn
 from rendezvous.secret import has_changed, load_secrets
-from rendezvous.settings import Settings, compare
+from rendezvous.settings import Settings, compare, in_force
 from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.registry import make_store
 from rendezvous.sweep import SWEEPS, Sweep, sweep_service
@@ -62,6 +64,7 @@ from rendezvous.udp.workers import Workers
 from rendezvous.web.api import all_routes
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
+from rendezvous.web.expulsion import Expulsion
 from rendezvous.web.facts import Facts
 from rendezvous.web.gate import make_gate
 from rendezvous.web.root import RootResource
@@ -93,6 +96,7 @@ class Rendezvous(MultiService):
     :ivar counters: what the server counts, for reports.
     :ivar turn: the TURN servers, if there are any; a reload replaces them.
     :ivar settings: those in use; a reload replaces them.
+    :ivar read_again: gives the settings that an operator who asks for a reload wants; by default the present ones.
     :ivar certificates: those that a reload reads again; add your own if your application listens with them.
     :raises StartupError: the secret's file cannot be used, or the store's directory is missing.
     """
@@ -119,6 +123,8 @@ class Rendezvous(MultiService):
         self._random = random
         self.clock = ServerClock(reactor, monotonic, wall)
         self.certificates: list[Certificate] = []
+        self._sites: list[RendezvousSite] = []
+        self.read_again: Callable[[], Settings] = lambda: self.settings
         self._cors = Cors(settings.cors_origin)
         self._stops = DeferredLock()
         self._has_thread = run_blocking is None
@@ -128,7 +134,7 @@ class Rendezvous(MultiService):
         self._secrets = load_secrets(settings.secret_path, random, environ)
         turn = load_turn(settings)
         self.store = self._make_store(Keyring(self._secrets), random)
-        self.counters = Counters()
+        self.counters = Counters(self.clock.seconds)
         self._datagrams = Datagrams(
             self.store,
             self.clock,
@@ -138,8 +144,14 @@ class Rendezvous(MultiService):
             notices=RateLimit(*_udp_rate(settings)),
         )
         self._gate = make_gate(
-            settings.source_limits, settings.unread_limits, settings.trusted_proxy, self.clock, self.counters
+            settings.source_limits,
+            settings.unread_limits,
+            settings.trusted_proxy,
+            self.clock,
+            self.counters,
+            self.store.bans,
         )
+        self._gate.entrance.tokens = load_registration_tokens(settings.registration_token_file)
         self._sockets = SocketProtocols(
             reactor,
             self._gate,
@@ -150,6 +162,9 @@ class Rendezvous(MultiService):
             settings.peerjs_key,
             lists_peers=settings.peerjs_discovery,
         )
+        self._workers: Workers | None = None
+        self._expulsion = Expulsion(self.store.bans, self.clock, self._gate.held, self._sockets.sockets)
+        self.store.bans.on_network = self._network_banned
         self._tickets = make_tickets(settings.signaling_limits, settings.share, random)
         self._datagrams.run(False)
         self._relay_hosts: frozenset[str] = frozenset()
@@ -241,17 +256,29 @@ class Rendezvous(MultiService):
         :raises StartupError: the file of the operators' token cannot be used.
         """
         token = load_token(self.settings.admin_token_path, self._random)
+        self.store.keep_history()
         sources, sender = self.sources(), self._gate.sender
         history, tail = History(sources, self.clock, self.clock.to_wall), LogTail()
         tail.setServiceParent(self)
         history.setServiceParent(self)
-        overview = Overview(sources, history, self._delay, self.clock.wall)
-        routes = [
+        parts = Parts(
+            self.store,
+            self.clock,
+            self._gate,
+            self._sockets.sockets,
+            self.counters,
+            connections=lambda: sum(len(site.connections) for site in self._sites),
+            has_relay=lambda: self.turn is not None,
+            settings=lambda: in_force(self.settings),
+            reload=lambda: self.reload(self.read_again()),
+        )
+        overview = Overview(sources, history, self._delay, self.clock.wall, parts.state)
+        guarded = [
             *MetricsRoutes(Metrics(sources), sender).routes(),
             *overview.routes(),
             *LiveRoutes(history, tail, overview.read, sender, self.clock).routes(),
-            *PageRoutes(sender).routes(),
         ]
+        routes = admin_routes(parts, guarded, PageRoutes(sender).routes())
         return admin_site(routes, token, self._reactor, self.clock.wall, PUBLIC)
 
     def site(self) -> Site:
@@ -260,7 +287,9 @@ class Rendezvous(MultiService):
         # Of each UDP worker: its sockets, what it hands over, and what it says.
         allowed = connections_within(files - self.settings.udp_workers * (len(self.settings.udp_port) + 2))
         self.log.info("up to {connections} connections: {files} files may be open", connections=allowed, files=files)
-        return RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
+        site = RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
+        self._sites.append(site)
+        return site
 
     def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> RendezvousDatagrams:
         """
@@ -281,29 +310,43 @@ class Rendezvous(MultiService):
             return None
         if not isinstance(live, Presence):
             raise StartupError(f"--udp-workers cannot be used with the store {self.settings.store}")
-        is_on = partial(self._datagrams.is_on, Protocol.RENDEZVOUS)
-        workers = Workers(count, self._reactor, self.clock, live, self.counters, self._datagrams.served, is_on)
+        workers = Workers(
+            count, self._reactor, self.clock, live, self.counters, self._datagrams.served, self._workers_may_answer
+        )
         workers.setServiceParent(self)
+        self._workers = workers
         return workers
 
-    def reload(self, settings: Settings) -> None:
+    def _workers_may_answer(self) -> bool:
+        # They do not know which networks are shut out.
+        return self._datagrams.is_on(Protocol.RENDEZVOUS) and not self.store.bans.has_networks
+
+    def _network_banned(self) -> None:
+        if self._workers is not None:
+            self._workers.withdraw()
+        self._expulsion.begin()
+
+    def reload(self, settings: Settings) -> Reloaded:
         """
         Take over what can change while the server runs, and read certificates again; no connection is closed.
 
         What cannot change stays as it is, with one line in the log for each such setting.
 
         :param settings: the new settings, all of them.
-        :raises StartupError: a certificate or the file of the TURN secret cannot be used, or the new settings
-            contradict those that stay. Nothing has changed then.
+        :returns: what has changed and what could not, and how many certificates were read.
+        :raises StartupError: a certificate or the file of the TURN secret or of registration tokens cannot be used, or
+            the new settings contradict those that stay. Nothing has changed then.
         """
         compared = compare(self.settings, settings, self._clients_at_start)
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
         turn = load_turn(compared.settings)
+        tokens = load_registration_tokens(compared.settings.registration_token_file)
         # Nothing below fails.
         for certificate, options in certificates:
             certificate.use(options)
         self._change(compared.settings)
         self._use_turn(turn)
+        self._gate.entrance.tokens = tokens
         secret_path = self.settings.secret_path
         if has_changed(secret_path, self._environ, self._secrets):
             compared.refused.append(f"the secret in {secret_path}")
@@ -314,6 +357,7 @@ class Rendezvous(MultiService):
             changed=", ".join(compared.changed) or "no setting has changed",
             certificates=len(certificates),
         )
+        return Reloaded(compared.changed, compared.refused, len(certificates))
 
     def _change(self, settings: Settings) -> None:
         self.settings = settings
@@ -356,6 +400,7 @@ class Rendezvous(MultiService):
 
         :returns: fires when nothing of the server is left. It can be called at any time, and more than once.
         """
+        self._expulsion.stop()
         sockets = self._sockets.end()
         children = super().stopService()
         return self._stops.run(lambda: Deferred.fromCoroutine(self._stop(children, sockets)))

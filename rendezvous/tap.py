@@ -146,6 +146,7 @@ def makeService(options: Options) -> IService:
     except StartupError as e:
         signals.stop()
         raise SystemExit(f"twistd rendezvous: {e}") from None
+    server.rendezvous.read_again = options.read_again
     process = ServerProcess(signals, terminal_of(), lambda: server.reload(options.read_again()))
     server.setServiceParent(process)
     return process

@@ -43,7 +43,7 @@ class WorkerMemoryPort(FastMemoryPort):
         for _ in range(2):
             # Where server time has moved against the reactor's, the first call only says so.
             self.control.publish(self._reactor.seconds(), clock.seconds(), presence.timers.on_time)
-        if not protocol.shared.is_running:
+        if not protocol.shared.is_running or protocol.shared.store.bans.has_networks:
             self.control.withdraw()
         waiting = self._reactor.system.waiting
         for datagram, source in datagrams:

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests._store_case import MakeStore, StoreCase, StoreOptions
 from tests.contract_attempts import ATTEMPTS
+from tests.contract_bans import BANS
 from tests.contract_offers import OFFERS
 from tests.contract_presence import PRESENCE
 from tests.contract_sessions import SESSIONS
@@ -16,7 +17,7 @@ from tests.contract_tracker import TRACKER
 
 __all__ = ["StoreOptions", "make_store_tests"]
 
-PARTS = [*PRESENCE, *OFFERS, *TOPICS, *SESSIONS, *TRACKER, *ATTEMPTS]
+PARTS = [*PRESENCE, *OFFERS, *TOPICS, *SESSIONS, *TRACKER, *ATTEMPTS, *BANS]
 
 
 def make_store_tests(make_store: MakeStore, name: str, module: str) -> type[SynchronousTestCase]:

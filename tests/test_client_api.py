@@ -171,6 +171,12 @@ class RouteTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(client_of(server).register()), IDENTITY)
         self.assertEqual(server.requests, [("POST", "/register", None)])
 
+    def test_registration_token_is_sent(self) -> None:
+        """In the header, as the server wants it."""
+        server = CannedServer(200, {"client_id": CLIENT_ID, "private_id": PRIVATE_ID, "timestamp": 1, "ok": True})
+        self.successResultOf(client_of(server).register(token="team-north-3b9d51ea70c2"))
+        self.assertEqual(server.requests, [("POST", "/register", "Bearer team-north-3b9d51ea70c2")])
+
     def test_verify_sends_the_credential(self) -> None:
         """Verifying proves who asks."""
         server = CannedServer(200, {"client_id": CLIENT_ID, "timestamp": 1, "ok": True})

@@ -176,6 +176,7 @@ class HttpPageTests(SynchronousTestCase):
         # A connection over the limit is closed without an answer, but its code is in the log.
         used |= {(code, errors.TooMany.status) for code in refusals.LIMITS if code.startswith("source-")}
         documented = [(literal(row[0]), int(row[1])) for page in self.pages for row in rows(page, "Code")]
+        documented += [(literal(row[0]), int(row[1])) for row in rows(DOCS / "admin.rst", "Code")]
         self.assertEqual(sorted(documented), sorted(used))
 
     def test_body_limit_is_the_servers(self) -> None:

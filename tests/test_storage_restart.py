@@ -114,6 +114,24 @@ class ClosedTests(FileCase):
         later = NOW + 10 + 30 * DAY + 1
         self.assertEqual(self.done(self.store.authenticate(Credential(key, client_id), later)), client_id)
 
+    def test_bans_are_kept(self) -> None:
+        """Those that still hold, with their ends and reasons; time without a server counts, as it is the wall clock."""
+        client_id, key = self.come_online()
+        ended = self.done(self.store.ban("192.0.2.0/24", DOWN, "short", NOW))
+        lifted = self.done(self.store.ban("203.0.113.0/24", None, "lifted", NOW))
+        kept = [
+            self.done(self.store.ban("198.51.100.0/24", None, "floods", NOW + 1)),
+            self.done(self.store.ban(client_id.hex(), 10 * DAY, "", NOW)),
+        ]
+        self.done(self.store.lift(lifted.target, NOW))
+        self.reopen()
+        # The store's wall clock is its server time here.
+        self.assertEqual(self.store.bans.all(NOW + DOWN), kept)
+        self.assertIsNone(self.store.bans.of_host("192.0.2.1", NOW + DOWN))
+        self.assertEqual(ended.until, NOW + DOWN)
+        for credential in (Credential(key, client_id), Credential(key)):
+            self.refused(self.store.authenticate(credential, BACK), Forbidden)
+
     def test_logout_after_a_restart_ends_every_key(self) -> None:
         """A client may be known by one of each secret."""
         client_id, _ = self.come_online()

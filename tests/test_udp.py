@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.core.bans import Bans
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import DROPPED_DATAGRAMS
@@ -148,6 +149,7 @@ class _Store:
     """A store whose pulse does what a test wants."""
 
     live: Any = _Presence()
+    bans = Bans()
 
     def __init__(self) -> None:
         self.result: Any = PulseCode.ON_TIME

@@ -138,16 +138,17 @@ class RendezvousClient:
         self._pool.closeCachedConnections().addBoth(closed)
         return done
 
-    def register(self, *, attempts: int = 1) -> Deferred[Identity]:
+    def register(self, *, attempts: int = 1, token: str | None = None) -> Deferred[Identity]:
         """
         Register a new client with this server.
 
         :param attempts: how often to try while the server is busy (429 and 503). The wait between two attempts is the
             ``Retry-After`` of the server, at least one second and at most :data:`LONGEST_WAIT`, jittered.
+        :param token: a registration token, where the operator of the server has given out such.
         :returns: fires with the new identity, which should pulse within the server's registration time; fails with
             ``ServerBusy`` when the last attempt did.
         """
-        return Deferred.fromCoroutine(self._register(attempts))
+        return Deferred.fromCoroutine(self._register(attempts, token))
 
     def verify(self, identity: Identity) -> Deferred[None]:
         """
@@ -237,11 +238,11 @@ class RendezvousClient:
             self._exchanges, self._reactor, identity, on_event, last_id=last_id, topics=topics, random=self._random
         )
 
-    async def _register(self, attempts: int) -> Identity:
-        failures = 0
+    async def _register(self, attempts: int, token: str | None) -> Identity:
+        failures, headers = 0, {} if token is None else {"Authorization": f"Bearer {token}"}
         while True:
             try:
-                fields = await self._exchanges.call(Request("POST", "/register"))
+                fields = await self._exchanges.call(Request("POST", "/register", headers=headers))
             except ServerBusy as busy:
                 failures += 1
                 if failures >= attempts:

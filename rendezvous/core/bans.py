@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
 from ipaddress import ip_network
 
 import attrs
 
 from rendezvous.core.addresses import IPV4_MAPPED, packed
-from rendezvous.core.notes import Note, Removed, ignore_changes
-from rendezvous.errors import Full, Malformed, NotFound
+from rendezvous.core.notes import Note, Removed, ignore_changes, same_clock
+from rendezvous.errors import Forbidden, Full, Malformed, NotFound
 
-__all__ = ["MAX_BANS", "Ban", "Bans"]
+__all__ = ["MAX_BANS", "MAX_REASON", "Ban", "Bans"]
 
 MAX_BANS = 10_000
 """How many bans there may be. An operator who needs more of them needs a firewall."""
+
+MAX_REASON = 200
+"""Characters of the reason of a ban."""
+
+#: Seconds of the longest ban that has an end: a hundred years.
+_LONGEST = 100 * 366 * 86400.0
+#: The last moment that is shown as a date.
+_LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 @attrs.frozen
@@ -32,44 +43,114 @@ class Ban:
     reason: str
     since: float
 
+    @property
+    def client_id(self) -> bytes | None:
+        """:returns: the client that is shut out, or ``None`` if it is a network."""
+        return bytes.fromhex(self.target) if _is_client(self.target) else None
+
+    def refusal(self, wall: float) -> Forbidden:
+        """
+        :param wall: the time on the wall clock.
+        :returns: the error that the sender of a request is shown.
+        """
+        who = f"The network {self.target}" if self.client_id is None else "This client"
+        if self.until is None:
+            return Forbidden(f"{who} is banned.", code="banned")
+        end = datetime.fromtimestamp(min(self.until, _LAST), UTC).strftime("%Y-%m-%d %H:%M:%S")
+        left = max(1, math.ceil(self.until - wall))
+        return Forbidden(f"{who} is banned until {end} UTC.", code="banned", retry_after=left)
+
 
 class Bans:
     """
-    All bans. Times are on the wall clock, so that a ban ends on its day, also if the server was down meanwhile.
+    All bans.
+
+    They are kept on the wall clock, so that a ban ends on its day, also if the server was down meanwhile. ``now`` is
+    server time, as everywhere.
 
     :param note: called with each ban that is new, and with each that has ended.
+    :param wall: converts server time to the wall clock.
     :ivar has_networks: whether any network is shut out; if not, no source has to be looked at.
+    :ivar on_network: called when a network is shut out, once the ban holds.
     """
 
-    def __init__(self, note: Note = ignore_changes) -> None:
+    def __init__(self, note: Note = ignore_changes, wall: Callable[[float], float] = same_clock) -> None:
         self._note = note
+        self._wall = wall
+        self.on_network: Callable[[], None] = _nothing
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all bans, without noting it."""
         self._bans: dict[str, Ban] = {}
+        self._clients = 0
         # By the bytes of an address and by how many of its last bits do not matter, then by the others: a look-up for
         # each length that is in use.
         self._networks: dict[tuple[int, int], dict[int, Ban]] = {}
         self.has_networks = False
+        # When the next ban ends, or earlier, on the wall clock.
+        self._next_end = math.inf
 
     def __len__(self) -> int:
         """:returns: how many there are, those included whose time is over."""
         return len(self._bans)
 
-    def add(self, ban: Ban) -> None:
+    def has_target(self, target: str) -> bool:
+        """
+        :param target: as :attr:`Ban.target` spells it.
+        :returns: whether there is such a ban, one included whose time is over.
+        """
+        return target in self._bans
+
+    @property
+    def has_clients(self) -> bool:
+        """:returns: whether any client is shut out by its id."""
+        return self._clients > 0
+
+    def begin(self, target: str, seconds: float | None, reason: str, now: float) -> Ban:
+        """
+        Shut somebody out from now on. A ban of the same target is replaced.
+
+        :param seconds: for how long; ``None`` for good.
+        :returns: the ban; its target is spelled as it always is.
+        :raises Malformed: as :meth:`add`, or the time or the reason are out of their limits.
+        :raises Full: there are :data:`MAX_BANS`.
+        """
+        if seconds is not None and not 0 < seconds <= _LONGEST:
+            raise Malformed("seconds must be greater than 0 and at most 100 years, or null for a ban without an end.")
+        if len(reason) > MAX_REASON:
+            raise Malformed(f"reason must have at most {MAX_REASON} characters.", code="too-long")
+        if not reason.isprintable():
+            raise Malformed("reason must not have control characters.")
+        wall = self._wall(now)
+        self.sweep(now)
+        return self.add(Ban(target, None if seconds is None else wall + seconds, reason, wall))
+
+    def add(self, ban: Ban) -> Ban:
         """
         Shut somebody out. A ban of the same target is replaced.
 
+        :returns: the ban; its target is spelled as it always is.
         :raises Malformed: the target is neither a network nor the id of a client.
         :raises Full: there are :data:`MAX_BANS`.
         """
-        target = _target(ban.target)[0]
+        target, network = _target(ban.target)
         if target not in self._bans and len(self._bans) >= MAX_BANS:
             raise Full(f"There are {MAX_BANS} bans; lift some of them.", code="full-bans")
-        self.restore(attrs.evolve(ban, target=target))
-        self._note(self._bans[target])
+        ban = attrs.evolve(ban, target=target)
+        self.restore(ban)
+        self._note(ban)
+        if network is not None:
+            self.on_network()
+        return ban
 
     def restore(self, ban: Ban) -> None:
         """Bring back a ban that was kept."""
         target, network = _target(ban.target)
+        self._clients += network is None and target not in self._bans
         self._bans[target] = ban
+        if ban.until is not None:
+            self._next_end = min(self._next_end, ban.until)
         if network is not None:
             length, bits = network
             self._networks.setdefault(length, {})[bits] = ban
@@ -87,7 +168,9 @@ class Bans:
         ban = self._bans.pop(target, None)
         if ban is None:
             raise NotFound("There is no such ban.", code="no-such-ban")
-        if network is not None:
+        if network is None:
+            self._clients -= 1
+        else:
             length, bits = network
             del self._networks[length][bits]
             if not self._networks[length]:
@@ -96,11 +179,11 @@ class Bans:
         self._note(Removed(ban))
         return ban
 
-    def of_client(self, client_id: bytes, wall: float) -> Ban | None:
+    def of_client(self, client_id: bytes, now: float) -> Ban | None:
         """:returns: the ban of a client, if it is shut out now."""
-        return _holding(self._bans.get(client_id.hex()), wall) if self._bans else None
+        return _holding(self._bans.get(client_id.hex()), self._wall(now)) if self._clients else None
 
-    def of_host(self, host: str, wall: float) -> Ban | None:
+    def of_host(self, host: str, now: float) -> Ban | None:
         """
         :param host: an address as a socket shows it.
         :returns: a ban that holds now of a network that the address is in.
@@ -108,32 +191,74 @@ class Bans:
         if not self._networks:
             return None
         try:
-            address = packed(host)
+            return self.of_address(packed(host), now)
         except ValueError:
             return None
+
+    def of_address(self, address: bytes, now: float) -> Ban | None:
+        """
+        :param address: 4 bytes, or 16; IPv4-mapped ones count as IPv4.
+        :returns: a ban that holds now of a network that the address is in.
+        """
+        if len(address) == 16 and address.startswith(IPV4_MAPPED):
+            address = address[12:]
         size, bits = len(address), int.from_bytes(address)
         for (family, free), networks in self._networks.items():
-            ban = _holding(networks.get(bits >> free), wall) if family == size else None
-            if ban is not None:
-                return ban
+            if family == size and (bits >> free) in networks:
+                ban = _holding(networks[bits >> free], self._wall(now))
+                if ban is not None:
+                    return ban
         return None
 
-    def all(self, wall: float) -> list[Ban]:
+    def check_host(self, host: str, now: float) -> None:
+        """
+        Refuse a request if its source is shut out.
+
+        :raises Forbidden: ``banned``.
+        """
+        ban = self.of_host(host, now)
+        if ban is not None:
+            raise ban.refusal(self._wall(now))
+
+    def check_client(self, client_id: bytes, now: float) -> None:
+        """
+        Refuse a request if its client is shut out.
+
+        :raises Forbidden: ``banned``.
+        """
+        ban = self.of_client(client_id, now)
+        if ban is not None:
+            raise ban.refusal(self._wall(now))
+
+    def all(self, now: float) -> list[Ban]:
         """:returns: those that hold now, the latest first."""
+        wall = self._wall(now)
         return sorted(
             (ban for ban in self._bans.values() if _holding(ban, wall)), key=lambda ban: ban.since, reverse=True
         )
 
-    def sweep(self, wall: float) -> int:
+    def sweep(self, now: float) -> int:
         """
-        Forget those whose time is over.
+        Forget those whose time is over. While none is, this looks at one number.
 
         :returns: how many they were.
         """
+        wall = self._wall(now)
+        if wall < self._next_end:
+            return 0
         over = [target for target, ban in self._bans.items() if _holding(ban, wall) is None]
         for target in over:
             self.lift(target)
+        self._next_end = min((ban.until for ban in self._bans.values() if ban.until is not None), default=math.inf)
         return len(over)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _is_client(text: str) -> bool:
+    return len(text) == 32 and all(digit in "0123456789abcdef" for digit in text)
 
 
 def _holding(ban: Ban | None, wall: float) -> Ban | None:
@@ -147,7 +272,7 @@ def _target(text: str) -> tuple[str, tuple[tuple[int, int], int] | None]:
     :raises Malformed: it is neither a network nor the id of a client.
     """
     given = text.strip().lower()
-    if len(given) == 32 and all(digit in "0123456789abcdef" for digit in given):
+    if _is_client(given):
         return given, None
     try:
         network = ip_network(given)

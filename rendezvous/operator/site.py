@@ -11,6 +11,7 @@ from twisted.web.resource import IResource, Resource
 from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.operator.token import Token
+from rendezvous.operator.who import check_site
 from rendezvous.web._json import write_error
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
@@ -50,12 +51,14 @@ class Guarded(Resource):
         if b"/".join(request.postpath) not in self._public or request.method not in (b"GET", b"HEAD"):
             try:
                 self._token.check(header(request, b"Authorization"))
+                check_site(request)
             except Exception as error:
                 return write_error(request, error)
         return self._behind.render(request)
 
 
 _FIELDS = (
+    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
     (b"Referrer-Policy", b"no-referrer"),
     (b"X-Content-Type-Options", b"nosniff"),

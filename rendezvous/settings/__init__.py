@@ -3,7 +3,7 @@
 from rendezvous.settings.fields import default_text, environment_name, kind_of, option_name
 from rendezvous.settings.kinds import FLAG
 from rendezvous.settings.reading import CONFIG, CONFIG_HELP, CONFIG_VARIABLE, config_file, read_settings
-from rendezvous.settings.reloading import Reload, compare
+from rendezvous.settings.reloading import Reload, compare, in_force
 from rendezvous.settings.table import Endpoint, Settings, UDPPort
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "config_file",
     "default_text",
     "environment_name",
+    "in_force",
     "kind_of",
     "option_name",
     "read_settings",

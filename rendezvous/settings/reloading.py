@@ -10,7 +10,7 @@ from rendezvous.limits import GROWTH
 from rendezvous.settings.fields import kind_of
 from rendezvous.settings.table import Settings
 
-__all__ = ["Reload", "compare"]
+__all__ = ["Reload", "compare", "in_force"]
 
 
 @attrs.frozen
@@ -47,6 +47,15 @@ def compare(running: Settings, wanted: Settings, clients_at_start: int) -> Reloa
         else:
             refused.append(text)
     return Reload(attrs.evolve(running, **changes), changed, refused)
+
+
+def in_force(settings: Settings) -> dict[str, str | list[str]]:
+    """:returns: all settings as an operator would give them. Secrets are in files, of which only the names are here."""
+    shown: dict[str, str | list[str]] = {}
+    for field in attrs.fields(Settings):
+        value, show = getattr(settings, field.name), kind_of(field).show
+        shown[field.name] = list(map(show, value)) if field.metadata["many"] else show(value)
+    return shown
 
 
 def _shown(field: attrs.Attribute[Any], value: Any) -> str:

@@ -283,6 +283,13 @@ class Settings:
         " store)",
         WORD,
     )
+    registration_token_file: str = option(
+        "",
+        "the file with the tokens that clients need to register and to open sessions and WebSockets, one a line"
+        " (default: none, and everybody may)",
+        WORD,
+        reloadable=True,
+    )
     store: str = option(
         "sqlite:rendezvous.sqlite3",
         "where state is kept: sqlite:PATH for a file, or memory: to keep nothing after the end",

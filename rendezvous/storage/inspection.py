@@ -39,6 +39,7 @@ from rendezvous.storage.database import (
 )
 from rendezvous.storage.rows import (
     PUT_SNAPSHOT,
+    read_bans,
     read_clients,
     read_events,
     read_offers,
@@ -333,6 +334,7 @@ def _read_all(path: str, database: sqlite3.Connection, progress: Progress) -> in
     every: tuple[Callable[[sqlite3.Connection], Iterator[object]], ...] = (
         read_clients,
         read_revocations,
+        read_bans,
         read_offers,
         read_events,
         read_tracker_peers,

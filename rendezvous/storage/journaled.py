@@ -29,6 +29,7 @@ from rendezvous.storage.clients import Clients
 from rendezvous.storage.database import Lock, open_database, readable, schema_steps, target
 from rendezvous.storage.journal import Journal, RunBlocking
 from rendezvous.storage.rows import (
+    read_bans,
     read_events,
     read_offers,
     read_revocations,
@@ -272,6 +273,8 @@ class Journaled:
             for revocation in read_revocations(database):
                 tables.presence.logouts.restore(revocation)
             tables.presence.logouts.restore_live_only(meta.get("live_only_until", 0.0))
+            for ban in read_bans(database):
+                tables.restore_ban(ban)
             tables.offers.restore(read_offers(database), now)
             tables.offers.restore_events(read_events(database), meta.get("horizon", -1), now)
             # After a crash the file lacks the last events, which a stream may have sent nevertheless. Their numbers are

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from rendezvous.core.attempts.attempt import Attempt
+from rendezvous.core.bans import Ban
 from rendezvous.core.notes import Removed
 from rendezvous.core.presence.client import Client
 from rendezvous.core.presence.logouts import LiveOnly, Revocation
@@ -25,6 +26,7 @@ from rendezvous.storage.attempt_rows import PUT_ATTEMPT, written
 __all__ = [
     "PUT_SNAPSHOT",
     "Statement",
+    "read_bans",
     "read_clients",
     "read_events",
     "read_offers",
@@ -108,6 +110,11 @@ def _(revocation: Revocation) -> Iterator[Statement]:
 @statements.register
 def _(rule: LiveOnly) -> Iterator[Statement]:
     yield "INSERT OR REPLACE INTO meta VALUES ('live_only_until', ?)", (rule.until,)
+
+
+@statements.register
+def _(ban: Ban) -> Iterator[Statement]:
+    yield "INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?)", (ban.target, ban.until, ban.reason, ban.since)
 
 
 @statements.register
@@ -210,6 +217,8 @@ def _(removed: Removed) -> Iterator[Statement]:
         yield _DROP_CLIENT, (record.slot, record.client_id)
     elif isinstance(record, Revocation):
         yield "DELETE FROM revocations WHERE client_id = ?", (record.client_id.hex(),)
+    elif isinstance(record, Ban):
+        yield "DELETE FROM bans WHERE target = ?", (record.target,)
     elif isinstance(record, Offer):
         answer = record.answer
         if answer is not None:
@@ -279,6 +288,12 @@ def read_revocations(database: sqlite3.Connection) -> Iterator[Revocation]:
     rows = database.execute("SELECT client_id, until, network FROM revocations ORDER BY until")
     for client_id, until, network in rows:
         yield Revocation(bytes.fromhex(client_id), until, network)
+
+
+def read_bans(database: sqlite3.Connection) -> Iterator[Ban]:
+    """Read back the bans."""
+    for row in database.execute("SELECT target, until, reason, since FROM bans"):
+        yield Ban(*row)
 
 
 def read_offers(database: sqlite3.Connection) -> Iterator[Entry]:

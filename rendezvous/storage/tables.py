@@ -18,9 +18,11 @@ from rendezvous.core.addresses import IPV4_MAPPED
 from rendezvous.core.attempts.attempt import Attempt, AttemptView, Facilities, Given, Invitation
 from rendezvous.core.attempts.attempts import Attempts
 from rendezvous.core.attempts.table import AttemptTable
-from rendezvous.core.identity import CLIENT_ID_SIZE, Keyring
+from rendezvous.core.bans import MAX_BANS, Ban, Bans
+from rendezvous.core.identity import CLIENT_ID_SIZE, Credential, Keyring
 from rendezvous.core.notes import Key, Note, Notify, PeerEvents, ignore_changes, ignore_key, same_clock
 from rendezvous.core.presence.flat import Flat, flat_memory
+from rendezvous.core.presence.history import Happened
 from rendezvous.core.presence.logouts import Logouts
 from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.states import PresenceState, Timers
@@ -32,7 +34,7 @@ from rendezvous.core.signaling.signaling import Signaling
 from rendezvous.core.signaling.specs import characters
 from rendezvous.core.signaling.table import OfferTable
 from rendezvous.core.signaling.watches import Watch
-from rendezvous.core.sources import SourceNetwork
+from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.core.tracker import Tracker
 from rendezvous.errors import NotFound
 from rendezvous.limits import AttemptLimits, Bounds, SignalingLimits
@@ -72,6 +74,7 @@ class Tables:
     :ivar wall: converts server time to the wall clock.
     :ivar bounds: how much is held.
     :ivar presence: the clients; always the same object, also after :meth:`clear`.
+    :ivar bans: who is shut out; always the same object, too.
     :ivar offers: offers and sessions, and the events that they cause.
     :ivar signaling: the verbs of peers on ``offers``.
     :ivar listings: what may be read of them.
@@ -116,6 +119,9 @@ class Tables:
             salt=int.from_bytes(random(8)),
             flat=flat,
         )
+        self.bans = Bans(self._reported, wall)
+        # The ids of banned clients by their keys: a credential may have nothing but the key.
+        self._banned_keys: dict[bytes, bytes] = {}
         self.on_due: Callable[[], None] = lambda: None
         self._facilities = Facilities()
         self._make_signaling()
@@ -161,6 +167,8 @@ class Tables:
     def clear(self) -> None:
         """Forget everything, without reporting it."""
         self.presence.clear()
+        self.bans.clear()
+        self._banned_keys.clear()
         self._make_signaling()
 
     def report_to(self, note: Note, touch: Note, notify: Notify) -> None:
@@ -191,14 +199,75 @@ class Tables:
         """:returns: the id and the key of a new client."""
         client_id, key = self.keyring.draw(self._random, mistakable)
         self.presence.register(client_id, key, now, source)
+        self._happened(Happened.REGISTERED, client_id, now)
         return client_id, key
 
-    def logout(self, client_id: bytes, now: float, source: SourceNetwork) -> None:
+    def verify(self, client_id: bytes, now: float) -> None:
+        """Take a late client back."""
+        self.presence.verify(client_id, now)
+        self._happened(Happened.VERIFIED, client_id, now)
+
+    def _happened(self, kind: Happened, client_id: bytes, now: float) -> None:
+        history = self.presence.history
+        if history is not None:
+            history.add(kind, client_id, now)
+
+    def logout(
+        self, client_id: bytes, now: float, source: SourceNetwork, kind: Happened = Happened.LOGGED_OUT
+    ) -> None:
         """End a client, its credential and its offers. Requests that wait in its name learn that they may not."""
+        self._happened(kind, client_id, now)
         self.presence.logout(client_id, now, source)
         self.signaling.end_peer(client_id.hex(), now)
         self.attempts.leave(client_id, now)
         self._notified(PeerEvents(client_id.hex()))
+
+    def kick(self, client_id: bytes, now: float) -> None:
+        """
+        End a client as if it had logged out.
+
+        :raises NotFound: ``no-such-client``.
+        """
+        if not self.presence.slot_of(client_id, now):
+            raise NotFound("There is no such client: it never was here, or has left.", code="no-such-client")
+        self.logout(client_id, now, UNKNOWN, Happened.KICKED)
+
+    def ban(self, target: str, seconds: float | None, reason: str, now: float) -> Ban:
+        """:returns: a new ban, of a network, or of a client, which is ended as if it had logged out."""
+        ban = self.bans.begin(target, seconds, reason, now)
+        if ban.client_id is not None:
+            self._remember_key(ban.client_id)
+            self.logout(ban.client_id, now, UNKNOWN, Happened.BANNED)
+        return ban
+
+    def restore_ban(self, ban: Ban) -> None:
+        """Take back a ban that was kept."""
+        self.bans.restore(ban)
+        if ban.client_id is not None:
+            self._remember_key(ban.client_id)
+
+    def check_ban(self, credential: Credential, now: float) -> None:
+        """
+        Refuse the credential of a client that is shut out. Only who has the credential learns that there is a ban.
+
+        :raises Forbidden: ``banned``.
+        """
+        client_id, key = credential.client_id, credential.key
+        if client_id is None:
+            client_id = self._banned_keys.get(key)
+        elif not self.keyring.proves(client_id, key, self.wall(now)):
+            client_id = None
+        if client_id is not None:
+            self.bans.check_client(client_id, now)
+
+    def _remember_key(self, client_id: bytes) -> None:
+        key = self.keyring.key(client_id)
+        self._banned_keys.pop(key, None)
+        if len(self._banned_keys) >= MAX_BANS:
+            # Those of bans that were lifted are still there.
+            held = self._banned_keys.items()
+            self._banned_keys = {each: its_id for each, its_id in held if self.bans.has_target(its_id.hex())}
+        self._banned_keys[key] = client_id
 
     def address(self, client_id: bytes, now: float) -> ObservedAddress:
         """:returns: where a client's pulses come from."""
@@ -275,6 +344,7 @@ class Tables:
         """Free a slice of what has expired."""
         clients = self.presence.sweep(now, SWEEP_SIZE)
         tracker_peers = self.tracker.expire(now, SWEEP_SIZE)
+        self.bans.sweep(now)
         return Swept(
             clients=clients,
             offers=self.offers.expire(now, SWEEP_STEPS),

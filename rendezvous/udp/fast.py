@@ -27,6 +27,7 @@ from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol
 from rendezvous.counters import DROPPED_DATAGRAMS
+from rendezvous.udp.admission import Admission
 from rendezvous.udp.mmsg import MAX_REPLY, MESSAGE_SIZE, Batch, Calls
 from rendezvous.udp.port import DATAGRAMS_A_TURN, FairPort, GroupPort, in_fragments, listen_datagrams, send_whole
 from rendezvous.udp.protocol import RendezvousDatagrams
@@ -129,6 +130,7 @@ class FastPort:
         :attr:`RendezvousDatagrams.keep_alive` takes.
     :param seconds: tells server time.
     :param dropped: counts what is dropped, by reason.
+    :param admission: leaves out what comes from networks that are shut out.
     :ivar on_closed: called when the port closes.
     """
 
@@ -147,10 +149,11 @@ class FastPort:
         take: Callable[[bytes, Address], None],
         seconds: Callable[[], float],
         dropped: dict[str, int],
+        admission: Admission,
     ) -> None:
         self.protocol = protocol
         self._reactor, self._calls, self._take_one = reactor, calls, take
-        self._seconds, self._dropped = seconds, dropped
+        self._seconds, self._dropped, self._admission = seconds, dropped, admission
         self.on_closed: Callable[[], None] = _nothing
 
     # A port
@@ -273,7 +276,10 @@ class FastPort:
         """:returns: how many datagrams were not decided with the others."""
         handed_over = 0
         try:
-            handed_over = self._decide(range(rows), self._seconds())
+            now = self._seconds()
+            if self._admission.is_needed:
+                rows = self._admission.admit(self._batch, rows, now)
+            handed_over = self._decide(range(rows), now)
         except Exception:
             # The last resort: a fault of ours, which one batch must not turn into the end of the port.
             self.log.failure("a batch of datagrams could not be handled")
@@ -336,7 +342,8 @@ def listen_fast(
         return listen_datagrams(reactor, number, protocol, interface)
     shared = protocol.shared
     dropped = shared.counters.family(DROPPED_DATAGRAMS)
-    port = FastPort(reactor, calls, protocol, protocol.sort, shared.clock.seconds, dropped)
+    admission = Admission(shared.store.bans, protocol.drop_banned)
+    port = FastPort(reactor, calls, protocol, protocol.sort, shared.clock.seconds, dropped, admission)
     port.open(number, interface, partial(_decide, protocol), FairPort if workers is None else GroupPort)
     if workers is not None:
         workers.add(port, protocol.number)

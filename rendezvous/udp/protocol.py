@@ -6,7 +6,7 @@ What is refused is refused as early as it can be: a request over its source's ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -66,6 +66,7 @@ class RendezvousDatagrams(DatagramProtocol):
     def __init__(self, shared: Datagrams, dialect: tracker.Dialect) -> None:
         self.shared = shared
         self._store = shared.store
+        self._bans = shared.store.bans
         self._served = shared.served
         self.choose()
         self._seconds = shared.clock.seconds
@@ -132,6 +133,8 @@ class RendezvousDatagrams(DatagramProtocol):
 
         :param datagrams: each with the address that the socket has shown.
         """
+        if self._bans.has_networks:
+            datagrams = self._admitted(datagrams)
         keep_alive, now, number, transport = self.keep_alive, self._seconds(), self.number, self.transport
         write = self.send if transport is None else transport.write
         kept = received = 0
@@ -151,6 +154,20 @@ class RendezvousDatagrams(DatagramProtocol):
                 self._log.failure("a datagram could not be handled")
         if kept:
             self.count_kept(kept, received)
+
+    def _admitted(self, datagrams: Iterable[tuple[bytes, Any]]) -> Iterator[tuple[bytes, Any]]:
+        """Yield those datagrams that do not come from networks that are shut out; the others are dropped."""
+        now = self._seconds()
+        for datagram, address in datagrams:
+            if self._bans.of_host(address[0], now) is None:
+                yield datagram, address
+            else:
+                self.drop_banned(len(datagram))
+
+    def drop_banned(self, size: int) -> None:
+        """Count a datagram of so many bytes from a network that is shut out."""
+        self._served.received += size
+        self.drop(Drop.BANNED)
 
     def count_kept(self, pulses: int, received: int) -> None:
         """
@@ -354,7 +371,9 @@ class RendezvousDatagrams(DatagramProtocol):
 
     def _refuse_rate(self, addr: Address) -> None:
         self.drop(Drop.RATE_LIMIT)
-        self._limited.add(source_network(addr[0]).subscriber)
+        network = source_network(addr[0]).subscriber
+        self._limited.add(network)
+        self.shared.counters.limited.add(network, "rate-limit")
 
     def drop(self, reason: Drop) -> None:
         """Count a datagram that is dropped."""

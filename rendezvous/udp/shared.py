@@ -44,6 +44,7 @@ class Drop(StrEnum):
     UNSENDABLE = "unsendable"
     UNRECEIVABLE = "receive error"
     NOT_HANDED_OVER = "not handed over"
+    BANNED = "banned"
 
 
 @attrs.define

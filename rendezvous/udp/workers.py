@@ -177,6 +177,10 @@ class Workers(Service):
     def _unreadable(self) -> None:
         self.log.failure("what a UDP worker has handed over could not be read")
 
+    def withdraw(self) -> None:
+        """Have the workers hand over everything, from their next batches on, until pulses are on again."""
+        self._control.withdraw()
+
     # A service
 
     def startService(self) -> None:

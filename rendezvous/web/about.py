@@ -12,6 +12,7 @@ from rendezvous.clock import ServerClock
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
 from rendezvous.web.facts import Facts
+from rendezvous.web.entrance import Entrance
 from rendezvous.web.fields import Query
 from rendezvous.web.openapi import describe
 from rendezvous.web.route import Route
@@ -28,13 +29,17 @@ class AboutRoutes:
 
     :param facts: what clients learn about the protocols.
     :param topics: what answers ``GET /topics``, if the sessions protocol is on.
+    :param entrance: says whether the server is draining.
     """
 
-    def __init__(self, store: IStore, clock: ServerClock, facts: Facts, topics: Topics | None) -> None:
+    def __init__(
+        self, store: IStore, clock: ServerClock, facts: Facts, topics: Topics | None, entrance: Entrance
+    ) -> None:
         self._store = store
         self._clock = clock
         self._facts = facts
         self._topics = topics
+        self._entrance = entrance
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
@@ -68,7 +73,8 @@ class AboutRoutes:
         return {"status": "ok", "timestamp": int(self._clock.wall() * 1000), "version": __version__}
 
     async def ready(self, request: Request) -> dict[str, Any]:
-        """Readiness: 200 while changes can be saved, and 503 while they cannot."""
+        """Readiness: 200 while clients can come and changes can be saved, and 503 otherwise."""
+        self._entrance.check_draining()
         self._store.check_ready()
         return {"status": "ready", "timestamp": int(self._clock.wall() * 1000), "version": __version__}
 

@@ -44,13 +44,13 @@ def all_routes(
     :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.
     """
-    quotas = gate.quotas
-    sessions = SessionRoutes(store, clock, quotas)
+    quotas, entrance = gate.quotas, gate.entrance
+    sessions = SessionRoutes(store, clock, quotas, entrance)
     servers = IceServers(clock, facts, turn, has_stun="stun" not in without)
     every = [
-        *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics).routes(),
-        *PeerRoutes(store, clock, facts, quotas).routes(),
-        *OfferRoutes(store, clock, quotas).routes(),
+        *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics, entrance).routes(),
+        *PeerRoutes(store, clock, facts, quotas, entrance).routes(),
+        *OfferRoutes(store, clock, quotas, entrance).routes(),
         *EventRoutes(store, clock, gate, tickets, sockets.sockets).routes(),
         *sessions.routes(),
         *AttemptRoutes(store, clock, quotas, servers).routes(),

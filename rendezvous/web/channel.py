@@ -80,6 +80,8 @@ class Channel(HTTPChannel):
     _peer: Any = None
     _host: Any = None
     _unread: Unread | None = None
+    # The base class sets it with the first line, unless that is malformed.
+    _command = b""
 
     def __init__(self) -> None:
         super().__init__()

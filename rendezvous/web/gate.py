@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
 from twisted.internet.interfaces import IReactorTime
 
+from rendezvous.core.bans import Bans
 from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.refusals import Refusals
+from rendezvous.web.entrance import Entrance
+from rendezvous.web.held import HeldRequests
 from rendezvous.web.quotas import Quotas
 from rendezvous.web.requestcounts import RequestCounts
 from rendezvous.web.sending import Sender
@@ -29,6 +33,9 @@ class Gate:
     :ivar sender: sends what is large, and counts what is not read of it.
     :ivar refusals: counts what is refused because of a limit.
     :ivar requests: counts what is answered.
+    :ivar bans: which networks are shut out.
+    :ivar held: the requests that wait.
+    :ivar entrance: who may begin something new.
     """
 
     proxies: Proxies
@@ -36,6 +43,19 @@ class Gate:
     sender: Sender
     refusals: Refusals
     requests: RequestCounts
+    bans: Bans
+    held: HeldRequests
+    entrance: Entrance
+
+    def refuse_banned(self, request: Any) -> None:
+        """
+        Refuse a request from a network that is shut out.
+
+        :param request: one that :attr:`proxies` has looked at.
+        :raises Forbidden: ``banned``.
+        """
+        if self.bans.has_networks:
+            self.bans.check_host(request.source_host, self.requests.seconds())
 
     def change(self, limits: SourceLimits, unread: UnreadLimits, trusted: Sequence[str]) -> None:
         """Use other limits and believe other proxies from now on."""
@@ -45,7 +65,12 @@ class Gate:
 
 
 def make_gate(
-    limits: SourceLimits, unread: UnreadLimits, trusted: Sequence[str], clock: IReactorTime, counters: Counters
+    limits: SourceLimits,
+    unread: UnreadLimits,
+    trusted: Sequence[str],
+    clock: IReactorTime,
+    counters: Counters,
+    bans: Bans | None = None,
 ) -> Gate:
     """
     :param limits: of each source.
@@ -53,7 +78,15 @@ def make_gate(
     :param trusted: networks of reverse proxies.
     :param clock: the time that rates and stalls are measured on.
     :param counters: where refusals are counted.
+    :param bans: which networks are shut out; by default none.
     """
     return Gate(
-        Proxies(trusted), Quotas(limits, clock), Sender(clock, unread), Refusals(counters), RequestCounts(clock.seconds)
+        Proxies(trusted),
+        Quotas(limits, clock),
+        Sender(clock, unread),
+        Refusals(counters),
+        RequestCounts(clock.seconds),
+        Bans() if bans is None else bans,
+        HeldRequests(),
+        Entrance(),
     )

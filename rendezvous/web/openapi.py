@@ -14,20 +14,23 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import attrs
+
 from rendezvous._version import __version__
 from rendezvous.limits import SignalingLimits
 from rendezvous.web.examples import EXAMPLES
+from rendezvous.web.examples.example import Examples
 from rendezvous.web.examples.values import WEBSOCKET_ACCEPT
 from rendezvous.web.parameters import parameters
 from rendezvous.web.route import Route
 from rendezvous.web.schemaparts import worked
 from rendezvous.web.schemas import Schema, error_schema, schemas
 
-__all__ = ["describe"]
+__all__ = ["Vocabulary", "describe"]
 
-#: What any route may answer: to a request that is malformed, late or too long, to a source that is over its limits, or
-#: because of a fault or of a store out of reach.
-EVERYWHERE = (400, 408, 413, 414, 429, 431, 500, 501, 503)
+#: What any route may answer: to a request that is malformed, late or too long, to a network that is banned, to a source
+#: that is over its limits, or because of a fault or of a store out of reach.
+EVERYWHERE = (400, 403, 408, 413, 414, 429, 431, 500, 501, 503)
 
 _TAGS = {
     "about": "What the server says of itself.",
@@ -62,25 +65,59 @@ _OPENED: Schema = {
 }
 
 
-def describe(routes: Sequence[Route], limits: SignalingLimits) -> dict[str, Any]:
+@attrs.frozen
+class Vocabulary:
+    """
+    The words that routes refer to by name.
+
+    :ivar tags: with descriptions.
+    :ivar bearer: what the credential of a route consists of.
+    """
+
+    title: str
+    description: str
+    tags: Mapping[str, str]
+    schemas: Mapping[str, Schema]
+    parameters: Mapping[str, Schema]
+    examples: Examples
+    bearer: str
+
+
+def _public(limits: SignalingLimits) -> Vocabulary:
+    return Vocabulary(
+        "Rendezvous",
+        _DESCRIPTION,
+        _TAGS,
+        schemas(limits),
+        parameters(limits),
+        EXAMPLES,
+        "<private_id> or <client_id>:<private_id>",
+    )
+
+
+def describe(
+    routes: Sequence[Route], limits: SignalingLimits, vocabulary: Vocabulary | None = None
+) -> dict[str, Any]:
     """
     Describe routes.
 
     :param limits: what their requests are held to.
+    :param vocabulary: what they refer to; by default that of the public ports.
     :returns: an OpenAPI 3.1 document.
     :raises KeyError: a route names a schema, a parameter, a tag or a worked request that there is none of.
     """
-    components = _Components(limits)
+    words = _public(limits) if vocabulary is None else vocabulary
+    components = _Components(words)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         item = paths.setdefault(route.path.replace("<", "{").replace(">", "}"), {})
         item[route.method.lower()] = components.operation(route)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Rendezvous", "version": __version__, "description": _DESCRIPTION},
+        "info": {"title": words.title, "version": __version__, "description": words.description},
         # Wherever the routes are mounted, this document lies at their root.
         "servers": [{"url": "."}],
-        "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
+        "tags": [{"name": name, "description": description} for name, description in words.tags.items()],
         "paths": paths,
         "components": components.document(sorted({status for route in routes for status in _statuses(route)})),
     }
@@ -89,9 +126,10 @@ def describe(routes: Sequence[Route], limits: SignalingLimits) -> dict[str, Any]
 class _Components:
     """What operations share."""
 
-    def __init__(self, limits: SignalingLimits) -> None:
-        self._schemas = schemas(limits)
-        self._parameters = parameters(limits)
+    def __init__(self, words: Vocabulary) -> None:
+        self._words = words
+        self._schemas = words.schemas
+        self._parameters = words.parameters
 
     def document(self, statuses: Sequence[int]) -> dict[str, Any]:
         """:returns: the shared parts, with a response for each of these statuses."""
@@ -103,17 +141,17 @@ class _Components:
                 "credential": {
                     "type": "http",
                     "scheme": "bearer",
-                    "bearerFormat": "<private_id> or <client_id>:<private_id>",
+                    "bearerFormat": self._words.bearer,
                 }
             },
         }
 
     def operation(self, route: Route) -> dict[str, Any]:
         """:returns: one route."""
-        example = EXAMPLES[route.example]
+        example = self._words.examples[route.example]
         described: dict[str, Any] = {
             "operationId": "-".join([route.method.lower(), *re.findall(r"[\w.]+", route.path)]),
-            "tags": [_known(route.tag, _TAGS)],
+            "tags": [_known(route.tag, self._words.tags)],
             "summary": _summary(route),
         }
         names = [*route.parts, *route.params]

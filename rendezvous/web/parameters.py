@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rendezvous.core.registration import LONGEST, SHORTEST
 from rendezvous.limits import SignalingLimits
 from rendezvous.web.examples.values import ALICE, ATTEMPT, BOB, OFFER, ORIGIN, TICKET, TOPIC, WEBSOCKET_KEY
 from rendezvous.web.schemaparts import AT_LEAST_ONE, BASE64, TEXT, WAIT, Schema, text, whole, worked
@@ -23,7 +24,21 @@ _EVENT_ID: Schema = {"type": "string", "pattern": "^[0-9]{1,19}$"}
 
 def parameters(limits: SignalingLimits) -> dict[str, Schema]:
     """:returns: every parameter that a route takes, and every part of a path that varies, by name."""
-    return {**_parts(limits), **_headers(limits), **_listings(limits), **_waits(), **_streams(limits), **_peerjs()}
+    return {
+        **_parts(limits),
+        **_headers(limits),
+        **_listings(limits),
+        **_waits(),
+        **_streams(limits),
+        **_peerjs(),
+        "registration": _query(
+            "registration",
+            {"type": "string", "pattern": f"^[A-Za-z0-9._~+/=-]{{{SHORTEST},{LONGEST}}}$"},
+            "A registration token, where the operator has given out such. The header Authorization may hold it instead:"
+            " Bearer, and the token.",
+            "3b9d51ea70c2-team-north",
+        ),
+    }
 
 
 def _parts(limits: SignalingLimits) -> dict[str, Schema]:

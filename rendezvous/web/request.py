@@ -54,6 +54,8 @@ class CappedRequest(Request):
     content: Any
     site: Any
     source: SourceNetwork = UNKNOWN
+    #: The address that it comes from, as :class:`~rendezvous.web.sources.Proxies` has found it.
+    source_host = ""
     received = 0
     is_over_rate = False
     left: Callable[[], None] | None = None
@@ -77,6 +79,11 @@ class CappedRequest(Request):
         root = channel.site.root
         self._limit = root.bodies.of_path(channel._command, self._path_of(channel._command, channel._path) or b"")
         root.gate.proxies.source(self)
+        try:
+            root.gate.refuse_banned(self)
+        except RendezvousError as error:
+            channel.refuse(error)
+            return
         if length is not None and length > self._limit:
             channel.refuse(too_large(self._limit))
 

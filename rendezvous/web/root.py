@@ -63,6 +63,7 @@ class RootResource(Resource):
             gate.requests.follow(request)
         source = gate.proxies.source(request)
         try:
+            gate.refuse_banned(request)
             try:
                 gate.quotas.request(source)
             except TooMany:

@@ -25,6 +25,7 @@ from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError
 from rendezvous.web._json import write_error, write_failure, write_object
 from rendezvous.web.gate import Gate
+from rendezvous.web.held import HeldRequests
 from rendezvous.web.pages import encode
 from rendezvous.web.request import CappedRequest
 from rendezvous.web.route import Route
@@ -122,7 +123,7 @@ class Router(Resource):
             return done.value
         except Exception as error:
             return write_error(request, error)
-        _Waiting(request, verb, awaited)
+        _Waiting(request, verb, awaited, self._gate.held)
         return NOT_DONE_YET
 
     async def _answer(self, request: Request, route: Route, parts: Sequence[str]) -> bytes | int:
@@ -176,17 +177,31 @@ class _Waiting:
     :param request: is answered.
     :param verb: the coroutine that returns the body. It has been started.
     :param awaited: the first Deferred that it waits for.
+    :param held: notes that it waits.
+    :ivar host: the address that the request came from.
     """
 
-    def __init__(self, request: Any, verb: Coroutine[Any, Any, Any], awaited: Deferred[Any]) -> None:
+    _end: RendezvousError | None = None
+
+    def __init__(
+        self, request: Any, verb: Coroutine[Any, Any, Any], awaited: Deferred[Any], held: HeldRequests
+    ) -> None:
         self._request = request
         self._verb = verb
         self._awaited = awaited
+        self._held = held
+        self.host: str = getattr(request, "source_host", "")
+        held.add(self)
         if isinstance(request, CappedRequest):
             request.left = self._left
         else:
             request.notifyFinish().addErrback(lambda _: self._left())
         awaited.addCallbacks(self._go_on, self._fail)
+
+    def end(self, error: RendezvousError) -> None:
+        """Answer with an error, and wait no longer."""
+        self._end = error
+        self._awaited.cancel()
 
     def _left(self) -> None:
         self._request = None
@@ -205,9 +220,11 @@ class _Waiting:
         try:
             awaited = step(value)
         except StopIteration as done:
+            self._held.remove(self)
             self._write(done.value)
         except Exception as error:
-            self._raised(error)
+            self._held.remove(self)
+            self._raised(self._end if self._end is not None and isinstance(error, CancelledError) else error)
         else:
             self._awaited = awaited
             awaited.addCallbacks(self._go_on, self._fail)

@@ -89,7 +89,8 @@ class Proxies:
 
     def source(self, request: Any) -> SourceNetwork:
         """
-        Find the source of a request, and keep it with the request for :func:`source_of`.
+        Find the source of a request, and keep it with the request for :func:`source_of`. ``source_host`` of the request
+        is its address from then on.
 
         :param request: a request whose headers are there.
         """
@@ -97,6 +98,7 @@ class Proxies:
         host = getattr(peer, "host", "")
         if self.trusts(peer):
             host = self._forwarded(request, host)
+        request.source_host = host
         source = request.source = source_network(host) if host else UNKNOWN
         return source
 

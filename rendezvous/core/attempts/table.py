@@ -19,6 +19,7 @@ import attrs
 from sortedcontainers import SortedList
 
 from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView, Ended, Facilities, Invite, Side
+from rendezvous.core.attempts.history import AttemptRecord, EndedAttempts, record_of
 from rendezvous.core.attempts.progress import advance, conclude, due_at, ended_as, sends, start_checks, view
 from rendezvous.core.connect import AttemptState
 from rendezvous.core.notes import AttemptSide, Note, Notify, Removed, ignore_changes, ignore_key, same_clock
@@ -98,6 +99,7 @@ class AttemptTable:
         self._invited: dict[bytes, dict[Attempt, None]] = {}
         self._due: SortedList[tuple[float, bytes]] = SortedList()
         self._ended: list[Ended] = []
+        self._history = EndedAttempts()
         self.facilities = Facilities()
         self.on_due: Callable[[], None] = lambda: None
 
@@ -307,13 +309,37 @@ class AttemptTable:
 
         :param via: the kind of path, if there is one and a client has said it.
         """
-        self._ended.append(ended_as(attempt, state, via, now))
+        ended = ended_as(attempt, state, via, now)
+        self._ended.append(ended)
+        self._history.add(record_of(attempt, ended, state))
         for side in attempt:
             _drop(self._going, side.client_id, attempt)
             _drop(self._invited, side.client_id, attempt)
         conclude(attempt, state, now)
         self.changed(attempt, now)
         self.on_due()  # The outcome is there to be counted.
+
+    def records(
+        self, client_id: bytes | None = None, before: int | None = None, most: int | None = None
+    ) -> list[AttemptRecord]:
+        """
+        :param client_id: whose attempts; ``None`` for those of all.
+        :param before: only those with smaller numbers.
+        :param most: how many at most.
+        :returns: those that go on and those that have ended lately, the latest first.
+        """
+        # They are in the order of their numbers.
+        going_on = (
+            record_of(each)
+            for each in reversed(self._by_id.values())
+            if each.goes_on and (client_id is None or each.side_of(client_id) is not None)
+        )
+        found = (
+            each
+            for each in self._history.newest_first(going_on)
+            if (before is None or each.number < before) and client_id in (None, each.controlling, each.controlled)
+        )
+        return list(islice(found, most))
 
     def _key_of(self, attempt_id: bytes) -> bytes:
         return self._restored_keys.get(attempt_id) or self._pair_key(attempt_id)

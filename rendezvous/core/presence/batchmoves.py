@@ -12,12 +12,14 @@ from zlib import crc32
 
 import numpy as np
 
+from rendezvous.core.presence.history import Happened
 from rendezvous.core.presence.movelimit import MoveLimit
 from rendezvous.core.presence.record import ADDRESS, CHECK_AT, FLAGS_AT, ID_AT, IPV6, PLACE_AT, STATE, USED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rendezvous.core.presence.history import History
     from rendezvous.core.presence.lookup import Lookup
     from rendezvous.core.presence.presence import Presence
 
@@ -73,11 +75,24 @@ class MoveBatch:
         full_at[slots[which[is_taken]]] = full[is_taken] + MoveLimit.COST
         taken: NDArray[np.intp] = which[is_taken]
         if len(taken):
+            if self._presence.history is not None:
+                self._write_down(self._presence.history, records[is_taken], places[taken], is_new[is_taken], now)
             _record(lookup, slots[taken], records[is_taken], places[taken], now)
             new = slots[which[is_taken & is_new]]
             if len(new):
                 self._presence.expect_ends(new.tolist(), now)
         return taken
+
+
+    @staticmethod
+    def _write_down(
+        history: History, records: NDArray[np.uint64], places: NDArray[np.uint64], is_new: NDArray[np.bool_], now: float
+    ) -> None:
+        ids, hosts = records.view(np.uint8)[:, ID_AT : ID_AT + 16], places.view(np.uint8)[:, :16]
+        ports = places.view(np.uint16)[:, 8]
+        for row, new in enumerate(is_new.tolist()):
+            kind = Happened.FIRST_PULSE if new else Happened.MOVED
+            history.add(kind, ids[row].tobytes(), now, hosts[row].tobytes(), int(ports[row]))
 
 
 def _record(

@@ -22,6 +22,7 @@ from rendezvous.core.presence.client import Client
 from rendezvous.core.presence.clients import ClientColumns, slots_for
 from rendezvous.core.presence.endings import BLOCK, Endings, gone_in
 from rendezvous.core.presence.flat import Flat, flat_memory
+from rendezvous.core.presence.history import Happened, History
 from rendezvous.core.presence.keyindex import BEGINNING, KeyIndex
 from rendezvous.core.presence.logouts import Logouts
 from rendezvous.core.presence.movelimit import MoveLimit
@@ -68,6 +69,7 @@ class Presence:
     :ivar signed: decides signed requests.
     :ivar frees_later: whether the store calls :meth:`free` for the slot of a client that has ended, once a crash will
         not undo the end. Until then the record stays as it was.
+    :ivar history: where it is written down what happens to clients; ``None`` if that is off.
     :ivar free: frees the slot of a client that has ended. UDP workers have it done later.
     """
 
@@ -98,6 +100,7 @@ class Presence:
         self._salt = salt
         self._flat = flat
         self.frees_later = False
+        self.history: History | None = None
         self._use(self._empty_columns())
 
     def change(self, max_clients: int, shares: tuple[int, int]) -> None:
@@ -244,6 +247,9 @@ class Presence:
             if self.columns.is_at(slot, *place):
                 self.columns.pulse(slot, now)
             else:
+                if self.history is not None:
+                    kind = Happened.MOVED if self.columns.flags(slot) & ADDRESS else Happened.FIRST_PULSE
+                    self.history.add(kind, self.columns.client_id(slot), now, *place[:2])
                 self.columns.move(slot, *place, now)
                 self.expect_ends((slot,), now)
         return code
@@ -395,5 +401,7 @@ class Presence:
             self._endings.set(block, ending)
             removed += len(gone)
             for slot in gone:
+                if self.history is not None:
+                    self.history.add(Happened.EXPIRED, self.columns.client_id(slot), now)
                 self._remove(slot)
         return removed

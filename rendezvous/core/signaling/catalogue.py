@@ -120,6 +120,15 @@ class Catalogue:
         held = self._namespaces.get(namespace)
         return TopicIndex() if held is None else held.topics
 
+    def in_order(self, after: tuple[int, int] | None = None) -> Iterator[Entry]:
+        """
+        Walk all offers and sessions in the order in which they end.
+
+        :param after: the end and the number of the one to go on after.
+        """
+        least = None if after is None else (after[0], after[1] + 1)
+        return (entry for _, _, entry in self._due.irange(least))
+
     def due(self, now_ms: int) -> Entry | None:
         """The next offer to end, if its moment has come."""
         if not self._due:

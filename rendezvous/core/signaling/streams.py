@@ -36,6 +36,10 @@ class Streams:
         """How many peers have a stream."""
         return len(self._open)
 
+    def has(self, peer: str) -> bool:
+        """:returns: whether a peer has a stream."""
+        return peer in self._open
+
     def end_of(self, offer: Offer, now: float) -> int:
         """:returns: when an offer that is published now ends, in ms of server time, as things are."""
         if offer.while_connected and offer.owner not in self._open:

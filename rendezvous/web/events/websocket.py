@@ -46,6 +46,8 @@ class EventConversation:
     """
 
     log = Logger()
+    kind = "events"
+    peer: str | None = None
     _socket: Socket
 
     def __init__(
@@ -126,7 +128,7 @@ class EventConversation:
         store, now = self._streams.store, self._streams.clock.seconds()
         peer = (await store.authenticate(credential, now)).hex()
         with self._streams.open(credential, peer, self._socket.source, self._cursor, self._topics) as stream:
-            self._stream = stream
+            self._stream, self.peer = stream, peer
             self._send("open", {"peerId": peer, "topics": stream.topics})
             await stream.run(self._socket.writer, _frames)
 

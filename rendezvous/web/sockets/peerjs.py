@@ -17,6 +17,7 @@ from rendezvous.core.shares import Shares, share_of
 from rendezvous.errors import RendezvousError, Unauthorized, UpgradeRequired
 from rendezvous.limits import PeerServerLimits
 from rendezvous.refusals import Refusals
+from rendezvous.web.entrance import Entrance
 from rendezvous.web.fields import Query
 from rendezvous.web.pages import encode as encode_json
 from rendezvous.web.parameters import HANDSHAKE
@@ -106,6 +107,7 @@ class PeerServerRoutes:
     :param server: the peers. Its key is the first part of their paths, but for the WebSocket's.
     :param may_list: whether the ids of all peers may be read.
     :param random: gives random bytes.
+    :param entrance: who may open a socket.
     """
 
     def __init__(
@@ -113,23 +115,35 @@ class PeerServerRoutes:
         sockets: Sockets,
         server: PeerServer,
         random: Callable[[int], bytes],
+        entrance: Entrance,
         *,
         may_list: bool = False,
     ) -> None:
         self._sockets = sockets
         self._server = server
         self._random = random
+        self._entrance = entrance
         self._may_list = may_list
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
         key = self._server.key
         route = partial(Route, tag="peerjs", needs_store=False)
-        socket = (*HANDSHAKE, "key", "id", "token")
+        socket = (*HANDSHAKE, "key", "id", "token", "registration")
         return [
             route("GET", f"/{key}/id", self.new_id, example="GET /peerjs/id", response=None, media="text/plain"),
             route("GET", f"/{key}/peers", self.list, example="GET /peerjs/peers", response="PeerIds", errors=(401,)),
-            route("GET", "/peerjs", self.socket, params=socket, status=101, response=None, media="", socket=True),
+            route(
+                "GET",
+                "/peerjs",
+                self.socket,
+                params=socket,
+                status=101,
+                response=None,
+                media="",
+                socket=True,
+                errors=(401,),
+            ),
         ]
 
     async def new_id(self, request: Request) -> None:
@@ -150,14 +164,21 @@ class PeerServerRoutes:
         if not is_upgrade(request):
             raise UpgradeRequired("This path takes WebSockets alone.")
         query = Query(request)
-        names = [query.text(name) or "" for name in ("id", "token", "key")]
-        self._sockets.open(request, _Conversation(self._server, *names))
+        peer, token, key = (query.text(name) or "" for name in ("id", "token", "key"))
+        tokens = self._entrance.tokens
+        # PeerJS lets a page choose its key, and nothing else that it sends along.
+        self._entrance.admit(request, key)
+        if tokens is not None and key in tokens:
+            key = self._server.key
+        self._sockets.open(request, _Conversation(self._server, peer, token, key))
         return NOT_DONE_YET
 
 
 class _Conversation:
     """One peer."""
 
+    # The ids of PeerJS are no clients of the server.
+    kind, peer = "peerjs", None
     _socket: Socket
 
     def __init__(self, server: PeerServer, peer: str, token: str, key: str) -> None:

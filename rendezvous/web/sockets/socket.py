@@ -42,7 +42,15 @@ UNIT = 4096
 
 
 class Conversation(Protocol):
-    """One of the protocols on one socket: it takes messages, and sends what follows from them."""
+    """
+    One of the protocols on one socket: it takes messages, and sends what follows from them.
+
+    :ivar kind: which protocol, for operators.
+    :ivar peer: the client that the socket belongs to, if it belongs to one.
+    """
+
+    kind: str
+    peer: str | None
 
     def opened(self, socket: Socket) -> None:
         """Begin."""
@@ -82,6 +90,10 @@ class Socket(StreamProtocol):
     log = Logger()
     transport: Any = None
     writer: SocketWriter
+    #: The address of the client, as far as it is known; its number, which grows; and since when it is open.
+    host = ""
+    number = 0
+    since = 0.0
 
     def __init__(
         self,
@@ -110,6 +122,11 @@ class Socket(StreamProtocol):
         self._is_waiting = False
         self._is_lost = False
         self._later: IDelayedCall | None = None
+
+    @property
+    def conversation(self) -> Conversation:
+        """:returns: what takes its messages."""
+        return self._conversation
 
     # The connection
 

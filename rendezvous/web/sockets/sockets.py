@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 from wsproto.frame_protocol import CloseReason
@@ -60,6 +61,7 @@ class Sockets:
         self._open: OrderedDict[Socket, tuple[float, int]] = OrderedDict()
         self._next: IDelayedCall | None = None
         self._is_ending = False
+        self._opened = 0
         # Fire when no socket is left.
         self._ended: list[Deferred[None]] = []
         self.change(limits)
@@ -67,6 +69,10 @@ class Sockets:
     def __len__(self) -> int:
         """:returns: how many are open."""
         return len(self._open)
+
+    def __iter__(self) -> Iterator[Socket]:
+        """Walk those that are open now."""
+        return iter(list(self._open))
 
     def change(self, limits: SocketLimits) -> None:
         """Use other limits for sockets that are opened from now on."""
@@ -122,6 +128,9 @@ class Sockets:
         socket = Socket(
             conversation, self.limits, source, self._clock, self._turns, self._batch, self._gate, self._gone
         )
+        self._opened += 1
+        socket.host, socket.number = getattr(request, "source_host", ""), self._opened
+        socket.since = self._clock.seconds()
         _take_over(request, socket)
         self._shares.add(source)
         self._open[socket] = self._clock.seconds() + PING_INTERVAL, -1

@@ -139,6 +139,11 @@ class SocketWriter:
         self._release()
 
     @property
+    def unread(self) -> int:
+        """:returns: bytes that the other side has not read, as far as they are counted."""
+        return self._unread + self._reserved
+
+    @property
     def is_paused(self) -> bool:
         """:returns: whether the other side has to read before there is more for it."""
         return self._paused_at is not None

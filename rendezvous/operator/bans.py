@@ -1,0 +1,72 @@
+"""Bans: the list, new ones, and their ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web.http import Request
+
+from rendezvous.core.bans import Ban
+from rendezvous.errors import Malformed
+from rendezvous.operator.log import log
+from rendezvous.operator.parts import Parts
+from rendezvous.operator.who import who
+from rendezvous.web._json import read_object
+from rendezvous.web.fields import Body, decode_segment
+from rendezvous.web.route import Route
+
+__all__ = ["BanRoutes", "ban_json"]
+
+
+def ban_json(ban: Ban) -> dict[str, Any]:
+    """:returns: a ban as operators see it."""
+    until = None if ban.until is None else round(ban.until, 3)
+    return {"target": ban.target, "until": until, "reason": ban.reason, "since": round(ban.since, 3)}
+
+
+class BanRoutes:
+    """Who is shut out."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """:returns: the routes."""
+        return [
+            Route("GET", "/bans", self.list, tag="bans", response="Bans"),
+            Route(
+                "POST", "/bans", self.ban, tag="bans", request="NewBan", response="Ban", status=201
+            ),
+            Route("DELETE", "/bans/<target>", self.lift, tag="bans", response="Ban"),
+        ]
+
+    async def list(self, request: Request) -> dict[str, Any]:
+        """The bans that hold now, the latest first."""
+        return {"bans": [ban_json(ban) for ban in self._parts.store.bans.all(self._parts.clock.seconds())]}
+
+    async def ban(self, request: Request) -> dict[str, Any]:
+        """Shut out a network or a client, for a time or for good; a ban of the same target is replaced."""
+        parts, operator = self._parts, who(request)
+        body = Body(read_object(request))
+        target, reason, seconds = body.text("target"), body.optional_text("reason") or "", _seconds(body)
+        ban = await parts.store.ban(target, seconds, reason, parts.clock.seconds())
+        how_long = "for good" if seconds is None else f"for {seconds:.10g} s"
+        log(operator, f"{ban.target} was banned {how_long}" + (f" ({ban.reason})" if ban.reason else ""))
+        return ban_json(ban)
+
+    async def lift(self, request: Request, target: str) -> dict[str, Any]:
+        """End a ban."""
+        operator = who(request)
+        ban = await self._parts.store.lift(decode_segment(target, "target"), self._parts.clock.seconds())
+        log(operator, f"the ban of {ban.target} was lifted")
+        return ban_json(ban)
+
+
+def _seconds(body: Body) -> float | None:
+    if "seconds" not in body:
+        return None
+    value = body.value("seconds")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Malformed("seconds must be a number, or null for a ban without an end.")
+    # A greater number than a float holds is refused with those that are too great.
+    return float(min(value, 1e18))

@@ -1,0 +1,19 @@
+"""The log of what operators change, with who it was."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+__all__ = ["log"]
+
+_log = Logger()
+
+
+def log(who: str, what: str) -> None:
+    """
+    Log a change.
+
+    :param who: of :func:`rendezvous.operator.who.who`.
+    :param what: what has changed.
+    """
+    _log.info("operator {who}: {what}", who=who, what=what)

@@ -1,0 +1,65 @@
+"""Who may begin something new: register, open a session or a WebSocket, publish a first offer."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.web.http import Request
+
+from rendezvous.core.registration import LONGEST, RegistrationTokens
+from rendezvous.errors import Unauthorized, Unavailable
+from rendezvous.web.fields import Query, header
+
+__all__ = ["DRAIN_RETRY", "Entrance"]
+
+#: Seconds after which a refused client may try again: by then a load balancer has seen that the server is draining.
+DRAIN_RETRY = 30
+
+_BEARER = re.compile(rf"(?i:bearer) +([^ ]{{1,{LONGEST}}}) *")
+
+
+class Entrance:
+    """
+    What is asked before a client is let in. What clients have already goes on.
+
+    :param tokens: with which clients may come in; ``None`` if everybody may.
+    :ivar tokens: as given; a reload replaces them.
+    :ivar is_draining: whether nobody may come in any more. It holds until it is taken back, or the process ends.
+    """
+
+    def __init__(self, tokens: RegistrationTokens | None = None) -> None:
+        self.tokens = tokens
+        self.is_draining = False
+
+    def check_draining(self) -> None:
+        """:raises Unavailable: ``draining``."""
+        if self.is_draining:
+            raise Unavailable(
+                "The server takes no new clients: it is draining. Those that it has go on.",
+                code="draining",
+                retry_after=DRAIN_RETRY,
+            )
+
+    def admit(self, request: Request, shown: str | None = None) -> None:
+        """
+        Let the sender of a request in, or refuse it.
+
+        The token is in the Authorization header, or in the parameter ``registration`` of the query, as pages cannot
+        send headers with the handshake of a WebSocket.
+
+        :param shown: what else may be a token.
+        :raises Unavailable: ``draining``.
+        :raises Unauthorized: ``registration-token``.
+        """
+        self.check_draining()
+        if self.tokens is None or shown in self.tokens:
+            return
+        match = _BEARER.fullmatch(header(request, b"Authorization") or "")
+        given = Query(request).text("registration") if match is None else match[1]
+        if given is None:
+            raise Unauthorized(
+                "This server lets in only those who have a registration token: Authorization: Bearer <token>.",
+                code="registration-token",
+            )
+        if given not in self.tokens:
+            raise Unauthorized("This registration token is not good, or not any more.", code="registration-token")

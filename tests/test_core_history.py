@@ -1,0 +1,186 @@
+"""What has happened to clients lately, to attempts, and to networks that limits have refused something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.core import limitednetworks
+from rendezvous.core.attempts.history import AttemptRecord, EndedAttempts
+from rendezvous.core.connect import AttemptState
+from rendezvous.core.limitednetworks import LimitedNetworks
+from rendezvous.core.presence import history as module
+from rendezvous.core.presence.history import ClientEvent, Happened, History
+from rendezvous.testing import MemoryServer
+from tests._memory_fast import FastMemoryPort, fast_server
+
+ALICE, BOB = b"\xaa" * 16, b"\xbb" * 16
+
+
+def events(history: History, client_id: bytes) -> list[ClientEvent]:
+    """:returns: all events of a client."""
+    return [event for part in history.of(client_id) for event in part]
+
+
+class HistoryTests(SynchronousTestCase):
+    """The ring."""
+
+    def test_events_of_one_client(self) -> None:
+        """In their order, with the addresses of pulses."""
+        history = History(10)
+        history.add(Happened.REGISTERED, ALICE, 1.0)
+        history.add(Happened.REGISTERED, BOB, 2.0)
+        history.add(Happened.FIRST_PULSE, ALICE, 3.0, bytes([192, 0, 2, 1]), 4000)
+        history.add(Happened.MOVED, ALICE, 4.0, bytes.fromhex("20010db8") + bytes(11) + b"\x09", 65535)
+        self.assertEqual(
+            events(history, ALICE),
+            [
+                ClientEvent(1.0, Happened.REGISTERED),
+                ClientEvent(3.0, Happened.FIRST_PULSE, ("192.0.2.1", 4000)),
+                ClientEvent(4.0, Happened.MOVED, ("2001:db8::9", 65535)),
+            ],
+        )
+        self.assertEqual(events(history, bytes(16)), [])
+
+    def test_oldest_are_overwritten(self) -> None:
+        """Those that are left are in their order."""
+        history = History(4)
+        for number in range(11):
+            history.add(Happened.MOVED, ALICE if number % 2 else BOB, float(number))
+        self.assertEqual([event.time for event in events(history, ALICE)], [7.0, 9.0])
+        self.assertEqual([event.time for event in events(history, BOB)], [8.0, 10.0])
+
+    def test_what_only_looks_like_an_id_is_none(self) -> None:
+        """An address with the same bytes, or two ids that make a third one where they meet."""
+        history = History(4)
+        history.add(Happened.MOVED, BOB, 1.0, ALICE, 1)
+        self.assertEqual(events(history, ALICE), [])
+
+    def test_search_takes_steps(self) -> None:
+        """Each looks at a part of the ring; nothing is lost where they meet."""
+        self.patch(module, "SEARCHED", 3 * 48)
+        history = History(20)
+        for number in range(10):
+            history.add(Happened.VERIFIED, ALICE, float(number))
+        self.assertEqual([len(part) for part in history.of(ALICE)], [3, 3, 3, 1])
+
+    def test_a_million_clients_take_as_much_as_one(self) -> None:
+        """The memory has a fixed size."""
+        history = History(100)
+        size = len(history._memory)
+        for number in range(1000):
+            history.add(Happened.REGISTERED, number.to_bytes(16), 0.0)
+        self.assertEqual((len(history._memory), size), (4800, 4800))
+
+
+class PulseTests(SynchronousTestCase):
+    """First pulses and moves are written down, however they are decided."""
+
+    def kinds(self, server: MemoryServer) -> list[list[ClientEvent]]:
+        """:returns: what is written down of 20 clients of which each has pulsed from two places, and twice from each."""
+        self.addCleanup(server.stop)
+        store: Any = server.rendezvous.store
+        store.keep_history()
+        made = [self.successResultOf(Deferred.fromCoroutine(store.register(0.0))) for _ in range(20)]
+        port = server.udp_ports[0]
+        for host in ("198.51.100.7", "198.51.100.7", "203.0.113.9", "203.0.113.9"):
+            server.reactor.advance(1)
+            datagrams = [(key, (host, 40000 + number)) for number, (_, key) in enumerate(made)]
+            if isinstance(port, FastMemoryPort):
+                port.deliver_all(datagrams)
+            else:
+                for datagram, source in datagrams:
+                    port.deliver(datagram, source)
+        return [events(store.live.history, client_id) for client_id, _ in made]
+
+    def test_both_paths_write_the_same(self) -> None:
+        """One by one and in batches."""
+        found = self.kinds(MemoryServer())
+        self.assertEqual(
+            found[5],
+            [
+                ClientEvent(0.0, Happened.REGISTERED),
+                ClientEvent(1.0, Happened.FIRST_PULSE, ("198.51.100.7", 40005)),
+                ClientEvent(3.0, Happened.MOVED, ("203.0.113.9", 40005)),
+            ],
+        )
+        self.assertEqual(self.kinds(fast_server()), found)
+
+    def test_nothing_is_written_unless_it_is_wanted(self) -> None:
+        """A server without a port for operators has no ring."""
+        server = MemoryServer()
+        self.addCleanup(server.stop)
+        store: Any = server.rendezvous.store
+        self.assertIsNone(store.live.history)
+
+
+class EndedAttemptTests(SynchronousTestCase):
+    """The ring of attempts that have ended."""
+
+    def record(self, number: int, **fields: Any) -> AttemptRecord:
+        """:returns: an attempt."""
+        given: dict[str, Any] = {
+            "state": AttemptState.DECLINED,
+            "begun": 0.0,
+            "ended": 1.0,
+            "controlling": ALICE,
+            "controlled": BOB,
+            "was_joined": False,
+            "mappings": None,
+            "strategy": None,
+            "result": "declined",
+            **fields,
+        }
+        return AttemptRecord(number.to_bytes(8), number, **given)
+
+    def test_latest_come_first(self) -> None:
+        """Those that go on among those that have ended; the oldest make room."""
+        ended = EndedAttempts()
+        for number in range(1, 1100):
+            ended.add(self.record(number))
+        found = list(ended.newest_first([self.record(5000), self.record(50)]))
+        self.assertEqual([each.number for each in found[:2]], [5000, 1099])
+        self.assertEqual((len(found), found[-1].number), (1002, 50))
+
+    def test_every_state_has_a_sentence(self) -> None:
+        """With a full stop, whether or not the invited client has accepted; a failure says why."""
+        for state in AttemptState:
+            for was_joined in (False, True):
+                if (state, was_joined) in ((AttemptState.OBSERVING, False), (AttemptState.GO, False)):
+                    continue
+                if (state, was_joined) == (AttemptState.INVITED, True):
+                    continue
+                record = self.record(1, state=state, was_joined=was_joined, result="symmetric-pair")
+                for has_relay in (False, True):
+                    self.assertRegex(record.why(has_relay=has_relay), r"^[A-Z].*[^.]\.$")
+        self.assertIn("Both NATs", record.why(has_relay=False))
+        done = self.record(1, state=AttemptState.DONE, result="unknown")
+        self.assertEqual(done.why(has_relay=False), "A path was found.")
+        odd = self.record(1, state=AttemptState.FAILED, result=None)
+        self.assertEqual(odd.why(has_relay=True), "No path was found within the time.")
+
+
+class LimitedNetworkTests(SynchronousTestCase):
+    """The networks that limits have refused something."""
+
+    def test_worst_come_first(self) -> None:
+        """Each with its reason, how often, and when last."""
+        now = [0.0]
+        limited = LimitedNetworks(lambda: now[0])
+        for network, reason in (("192.0.2.1", "a"), ("192.0.2.2", "a"), ("192.0.2.2", "a"), ("192.0.2.2", "b")):
+            now[0] += 1
+            limited.add(network, reason)
+        found = [(each.network, each.reason, each.times, each.last) for each in limited.worst()]
+        self.assertEqual(found[0], ("192.0.2.2", "a", 2, 3.0))
+        self.assertEqual(len(found), 3)
+        self.assertEqual(len(limited.worst("192.0.2.2")), 2)
+
+    def test_number_is_bounded(self) -> None:
+        """The one that was refused nothing for longest makes room."""
+        self.patch(limitednetworks, "MAX_LIMITED", 3)
+        limited = LimitedNetworks()
+        for network in ("a", "b", "c", "a", "d"):
+            limited.add(network, "x")
+        self.assertEqual({each.network for each in limited.worst()}, {"a", "c", "d"})
