@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from rendezvous.core.signaling.watches import Watch
     from rendezvous.core.sources import SourceNetwork
     from rendezvous.limits import Bounds
-    from rendezvous.model import ClientDetails, ClientPage, ClientQuery, Events, ObservedAddress, PeerStatus, StoreFigures, Swept
+    from rendezvous.model import (
+        ClientDetails,
+        ClientPage,
+        ClientQuery,
+        Events,
+        ObservedAddress,
+        PeerStatus,
+        StoreFigures,
+        Swept,
+    )
 
 __all__ = [
     "IAttemptStore", "IBanStore", "ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription",

@@ -13,7 +13,18 @@ from rendezvous.core.presence.states import PresenceState
 from rendezvous.core.signaling.events import Event
 from rendezvous.core.signaling.watches import TopicEvent
 
-__all__ = ["ClientDetails", "ClientPage", "ClientQuery", "Events", "Fill", "ObservedAddress", "PeerStatus", "Saving", "StoreFigures", "Swept"]
+__all__ = [
+    "ClientDetails",
+    "ClientPage",
+    "ClientQuery",
+    "Events",
+    "Fill",
+    "ObservedAddress",
+    "PeerStatus",
+    "Saving",
+    "StoreFigures",
+    "Swept",
+]
 
 
 @attrs.frozen

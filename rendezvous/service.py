@@ -36,6 +36,7 @@ from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
 from rendezvous.listening import Listening, admin_places, http_places, udp_place
+from rendezvous.operator.api import MetricsRoutes
 from rendezvous.operator.delay import ReactorDelay
 from rendezvous.operator.history import History
 from rendezvous.operator.live import LiveRoutes

@@ -79,7 +79,7 @@ class PulseTests(SynchronousTestCase):
     """First pulses and moves are written down, however they are decided."""
 
     def kinds(self, server: MemoryServer) -> list[list[ClientEvent]]:
-        """:returns: what is written down of 20 clients of which each has pulsed from two places, and twice from each."""
+        """:returns: what is written down of 20 clients that have each pulsed from two places, twice from each."""
         self.addCleanup(server.stop)
         store: Any = server.rendezvous.store
         store.keep_history()

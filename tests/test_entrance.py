@@ -173,7 +173,7 @@ class FileTests(SynchronousTestCase):
             file.write("short")
         self.assertRaises(StartupError, server.rendezvous.reload, server.rendezvous.settings)
         self.assertEqual((status(TOKEN), status(OTHER)), (401, 200))
-        settings = Settings(store="memory:", no_source_limits=True, interface="0.0.0.0")  # noqa: S104 - no network
+        settings = Settings(store="memory:", no_source_limits=True, interface="0.0.0.0")
         server.rendezvous.reload(settings)
         self.assertEqual(status("any"), 200)
 

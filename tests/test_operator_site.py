@@ -70,7 +70,7 @@ class AccessTests(AdminCase):
 
     def test_routes_of_the_public_port_are_not_here(self) -> None:
         """The two ports have nothing in common."""
-        for method, path in (("POST", "/register"), ("GET", "/topics"), ("GET", "/openapi.json")):
+        for method, path in (("POST", "/register"), ("GET", "/health"), ("GET", "/offers/mine")):
             self.assertEqual(self.ask(method, path).status, 404)
 
     def test_pages_of_other_sites_learn_nothing(self) -> None:

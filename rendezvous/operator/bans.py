@@ -34,9 +34,7 @@ class BanRoutes:
         """:returns: the routes."""
         return [
             Route("GET", "/bans", self.list, tag="bans", response="Bans"),
-            Route(
-                "POST", "/bans", self.ban, tag="bans", request="NewBan", response="Ban", status=201
-            ),
+            Route("POST", "/bans", self.ban, tag="bans", request="NewBan", response="Ban", status=201),
             Route("DELETE", "/bans/<target>", self.lift, tag="bans", response="Ban"),
         ]
 

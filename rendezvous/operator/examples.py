@@ -100,9 +100,7 @@ EXAMPLES: Examples = {
     "GET /topics": Example({"topics": [{"topic": TOPIC, "peers": 1}], "total": 1}, params=("startsWith",)),
     "GET /sockets": Example(
         {
-            "sockets": [
-                {"kind": "events", "client_id": ALICE, "host": "198.51.100.7", "since": MOMENT, "unread": 0}
-            ],
+            "sockets": [{"kind": "events", "client_id": ALICE, "host": "198.51.100.7", "since": MOMENT, "unread": 0}],
             "next": None,
         }
     ),
@@ -146,8 +144,6 @@ EXAMPLES: Examples = {
     "DELETE /bans/<target>": Example(_BAN),
     "POST /drain": Example({"draining": True}),
     "DELETE /drain": Example({"draining": False}),
-    "POST /reload": Example(
-        {"changed": ["max_offers = 200000 (was 100000)"], "refused": [], "certificates": 1}
-    ),
+    "POST /reload": Example({"changed": ["max_offers = 200000 (was 100000)"], "refused": [], "certificates": 1}),
     "GET /settings": Example({"settings": {"max_offers": "200000", "udp_port": ["5024", "5026"]}}),
 }

@@ -197,9 +197,7 @@ def _steering() -> dict[str, Schema]:
         ),
         "Draining": record((), draining=_FLAG),
         "Reloaded": record((), changed=many(TEXT), refused=many(TEXT), certificates=COUNT),
-        "Settings": record(
-            (), settings={"type": "object", "additionalProperties": {"anyOf": [TEXT, many(TEXT)]}}
-        ),
+        "Settings": record((), settings={"type": "object", "additionalProperties": {"anyOf": [TEXT, many(TEXT)]}}),
     }
 
 

@@ -33,7 +33,16 @@ from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import NotFound, Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
 from rendezvous.limits import Bounds
-from rendezvous.model import ClientDetails, ClientPage, ClientQuery, Events, ObservedAddress, PeerStatus, StoreFigures, Swept
+from rendezvous.model import (
+    ClientDetails,
+    ClientPage,
+    ClientQuery,
+    Events,
+    ObservedAddress,
+    PeerStatus,
+    StoreFigures,
+    Swept,
+)
 from rendezvous.storage.batchtimer import Later, next_turn
 from rendezvous.storage.durability import SETTLED, Durability
 from rendezvous.storage.figures import figures_of

@@ -56,9 +56,7 @@ def offers_after(
     """
     tables.offers.expire(now)
     found: list[Offer] = []
-    looked = 0
-    for entry in tables.offers.catalogue.in_order(after):
-        looked += 1
+    for looked, entry in enumerate(tables.offers.catalogue.in_order(after), 1):
         if (entry.offer.namespace != OFFERS) == sessions:
             found.append(entry.offer)
         if len(found) == limit or looked == _OFFERS:

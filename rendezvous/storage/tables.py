@@ -212,9 +212,7 @@ class Tables:
         if history is not None:
             history.add(kind, client_id, now)
 
-    def logout(
-        self, client_id: bytes, now: float, source: SourceNetwork, kind: Happened = Happened.LOGGED_OUT
-    ) -> None:
+    def logout(self, client_id: bytes, now: float, source: SourceNetwork, kind: Happened = Happened.LOGGED_OUT) -> None:
         """End a client, its credential and its offers. Requests that wait in its name learn that they may not."""
         self._happened(kind, client_id, now)
         self.presence.logout(client_id, now, source)

@@ -11,8 +11,8 @@ from rendezvous._version import __version__
 from rendezvous.clock import ServerClock
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
-from rendezvous.web.facts import Facts
 from rendezvous.web.entrance import Entrance
+from rendezvous.web.facts import Facts
 from rendezvous.web.fields import Query
 from rendezvous.web.openapi import describe
 from rendezvous.web.route import Route

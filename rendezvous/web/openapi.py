@@ -95,9 +95,7 @@ def _public(limits: SignalingLimits) -> Vocabulary:
     )
 
 
-def describe(
-    routes: Sequence[Route], limits: SignalingLimits, vocabulary: Vocabulary | None = None
-) -> dict[str, Any]:
+def describe(routes: Sequence[Route], limits: SignalingLimits, vocabulary: Vocabulary | None = None) -> dict[str, Any]:
     """
     Describe routes.
 

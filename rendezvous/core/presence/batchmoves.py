@@ -83,7 +83,6 @@ class MoveBatch:
                 self._presence.expect_ends(new.tolist(), now)
         return taken
 
-
     @staticmethod
     def _write_down(
         history: History, records: NDArray[np.uint64], places: NDArray[np.uint64], is_new: NDArray[np.bool_], now: float
