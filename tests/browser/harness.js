@@ -82,6 +82,7 @@ export class Server {
     if (this.#isRunning) {
       return;
     }
+    this.ports = {};
     this.#directory ??= await mkdtemp(path.join(tmpdir(), "rendezvous-browser-"));
     const ports = [`--http-port=${this.port}`, "--udp-port=0", "--interface=127.0.0.1"];
     const python = process.env.PYTHON ?? path.join(CHECKOUT, ".venv/bin/python");

@@ -27,9 +27,15 @@ before(async () => {
 after(() => world?.close());
 afterEach(() => world?.leave());
 
+/** @returns {Promise<string>} where the dashboard is; the server says so right after it says where the rest is. */
+async function dashboard() {
+  while (!world.server.ports.operators) await passed(10);
+  return `http://127.0.0.1:${world.server.ports.operators}/`;
+}
+
 /** Open the dashboard and sign in. */
 async function signedIn() {
-  const page = await world.page(`http://127.0.0.1:${world.server.ports.operators}/`);
+  const page = await world.page(await dashboard());
   page.setDefaultTimeout(PATIENCE);
   const token = await readFile(path.join(world.server.directory, "token"), "ascii");
   await page.locator("#token").fill(token.trim());
@@ -56,7 +62,7 @@ async function has(page, selector, text) {
 }
 
 test("a wrong token opens nothing of a real server, and the right one survives a reload", async () => {
-  const page = await world.page(`http://127.0.0.1:${world.server.ports.operators}/`);
+  const page = await world.page(await dashboard());
   await page.locator("#token").fill("a-token-that-is-not-the-one-of-this-server");
   await page.keyboard.press("Enter");
   await has(page, "#sign-in-error", "This is not the token of this server.");
