@@ -380,7 +380,7 @@ class BackupTests(AdminCase):
         full = sqlite3.OperationalError("database or disk is full")
         full.sqlite_errorcode = sqlite3.SQLITE_FULL
 
-        def copy_database(database: sqlite3.Connection, path: str) -> None:
+        def copy_database(database: sqlite3.Connection, path: str, progress: object) -> None:
             raise full
 
         self.patch(inspection, "copy_database", copy_database)

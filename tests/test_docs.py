@@ -34,7 +34,8 @@ DOCS = ROOT / "docs"
 
 #: Options that the pages mention and that are twistd's own.
 TWISTD = {"chroot", "help", "logger", "nodaemon", "pidfile", "rundir", "uid", "gid"}
-ADMIN = {"json", "keep"}
+ADMIN = {"json", "keep", "for", "reason", "limit", "prefix", "network", "state", "client", "once", "lines"}
+ADMIN |= {"token-file", "ca-file", "operator"}
 
 
 def read(path: Path) -> str:

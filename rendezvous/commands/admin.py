@@ -1,5 +1,5 @@
 """
-``rendezvous-admin``: what an operator does with a server's files.
+``rendezvous-admin``: what an operator does with a server's files, and with a server that runs.
 
 A mistake is one plain line and status 1. No secret and no key is ever printed.
 """
@@ -9,16 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import attrs
 
 from rendezvous._version import __version__
+from rendezvous.commands.operators.arguments import add_commands, duration
+from rendezvous.commands.operators.errors import OperatorError
+from rendezvous.commands.operators.tables import moment, plain
+from rendezvous.commands.progress import ProgressLine
 from rendezvous.errors import StartupError
 from rendezvous.secret import rotate_secret
 from rendezvous.settings import Settings, default_text, environment_name, option_name, read_settings
@@ -28,10 +30,6 @@ __all__ = ["main", "run"]
 
 #: Settings that decide what state a client is in.
 _TIMERS = ("pulse_interval", "pulse_grace", "error_time", "registration_time")
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-#: Ten years: a secret that is kept for longer was not worth replacing.
-_LONGEST_KEEP = 3660 * 86400
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,38 +42,59 @@ def run() -> NoReturn:
     raise SystemExit(main(sys.argv[1:]))
 
 
-def main(words: Sequence[str], *, clock: Callable[[], float] = time.time) -> int:
+def main(
+    words: Sequence[str], *, clock: Callable[[], float] = time.time, environ: Mapping[str, str] = os.environ
+) -> int:
     """
     Do what a command line says.
 
     :param words: without the name of the program.
     :param clock: seconds since the epoch.
+    :param environ: the environment.
     :returns: the exit status.
     """
-    given = _parser().parse_args(words)
+    given = _parser(environ).parse_args(words)
     try:
-        sys.stdout.write(given.command(given, clock) + "\n")
-        sys.stdout.flush()
-    except StartupError as e:
-        sys.stderr.write(f"rendezvous-admin: {e}\n")
+        said: str | Iterator[str] = given.command(given, clock)
+        for text in (said,) if isinstance(said, str) else said:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+    except (StartupError, OperatorError) as e:
+        sys.stderr.write(f"rendezvous-admin: {plain(e)}\n")
+        return 1
+    except (KeyError, TypeError, AttributeError) as e:
+        if not hasattr(given, "admin"):
+            raise
+        sys.stderr.write(
+            f"rendezvous-admin: the answer of the server is not as expected ({e!r}); is it of this version?\n"
+        )
         return 1
     except BrokenPipeError:
         # The reader has closed the pipe. Buffered output must not be written when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rendezvous-admin", description="Looks after the files of a rendezvous server.")
+def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    about = "Looks after a rendezvous server: its files, and the server while it runs."
+    parser = _Parser(prog="rendezvous-admin", description=about)
     parser.add_argument("--version", action="version", version=f"rendezvous {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, do: Callable[[Any, Callable[[], float]], str], help: str) -> argparse.ArgumentParser:
+    def command(name: str, do: Callable[[Any, Callable[[], float]], Any], help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help)
         added.set_defaults(command=do)
         return added
 
+    _add_files(command)
+    add_commands(command, environ)
+    return parser
+
+
+def _add_files(command: Callable[..., argparse.ArgumentParser]) -> None:
     store: dict[str, Any] = {"type": _store, "metavar": "STORE", "help": "the store's file, or sqlite:PATH"}
     added = command("check", _check, "Say whether a store is whole and can be read back. A server may be running.")
     added.add_argument("store", **store)
@@ -99,8 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     added = command("rotate-secret", _rotate, "Put a new secret into a server's secret file.")
     added.add_argument("file", metavar="FILE", help="the secret file")
     keep = "how long the old secret is honoured still: seconds, or a number with m, h or d behind it"
-    added.add_argument("--keep", type=_duration, required=True, metavar="TIME", help=keep)
-    return parser
+    added.add_argument("--keep", type=duration, required=True, metavar="TIME", help=keep)
 
 
 def _store(text: str) -> str:
@@ -110,15 +128,13 @@ def _store(text: str) -> str:
     return path
 
 
-def _duration(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,12})([smhd]?)", text)
-    if match is None or (duration := int(match[1]) * _UNITS[match[2]]) > _LONGEST_KEEP:
-        raise argparse.ArgumentTypeError("must be seconds or such as 12h or 30d, and at most 3660d")
-    return duration
+def _progress() -> ProgressLine:
+    return ProgressLine(sys.stderr, time.monotonic)
 
 
 def _check(given: argparse.Namespace, clock: Callable[[], float]) -> str:
-    found = inspection.check(given.store)
+    with _progress() as progress:
+        found = inspection.check(given.store, progress)
     about = f"the store {given.store!r} is whole: version {found['version']}"
     if found["version"] < found["newest"]:
         return f"{about}, which a server upgrades to {found['newest']} when it starts"
@@ -128,12 +144,14 @@ def _check(given: argparse.Namespace, clock: Callable[[], float]) -> str:
 
 
 def _backup(given: argparse.Namespace, clock: Callable[[], float]) -> str:
-    size = inspection.backup(given.store, given.destination)
+    with _progress() as progress:
+        size = inspection.backup(given.store, given.destination, progress)
     return f"copied {size} bytes to {given.destination!r}; keep the server's secret with it"
 
 
 def _restore(given: argparse.Namespace, clock: Callable[[], float]) -> str:
-    inspection.restore(given.copy, given.store)
+    with _progress() as progress:
+        inspection.restore(given.copy, given.store, progress)
     return f"put {given.copy!r} at {given.store!r}; a server that starts with the same secret goes on from there"
 
 
@@ -144,7 +162,7 @@ def _stats(given: argparse.Namespace, clock: Callable[[], float]) -> str:
     found = inspection.stats(given.store, read_settings(texts).timers)
     if given.json:
         return json.dumps(found)
-    shown = found | {"alive": _moment(found["alive"])}
+    shown = found | {"alive": moment(found["alive"])}
     width = max(map(len, shown))
     return "\n".join(
         f"{name.replace('_', ' '):{width}}  {'-' if value is None else value}" for name, value in shown.items()
@@ -155,13 +173,9 @@ def _rotate(given: argparse.Namespace, clock: Callable[[], float]) -> str:
     now = clock()
     rotate_secret(given.file, os.urandom, given.keep, now)
     return (
-        f"{given.file!r} has a new secret; the old one is honoured until {_moment(now + given.keep)}."
+        f"{given.file!r} has a new secret; the old one is honoured until {moment(now + given.keep)}."
         " A running server takes this up when it is restarted."
     )
-
-
-def _moment(when: float | None) -> str | None:
-    return None if when is None else datetime.fromtimestamp(int(when), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 if __name__ == "__main__":

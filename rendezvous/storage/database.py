@@ -9,8 +9,9 @@ import re
 import sqlite3
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 
 from rendezvous.errors import StartupError
@@ -18,11 +19,13 @@ from rendezvous.errors import StartupError
 __all__ = [
     "APPLICATION_ID",
     "Lock",
+    "Progress",
     "copy_database",
     "damaged",
     "draft_beside",
     "explained",
     "in_place",
+    "no_progress",
     "open_database",
     "readable",
     "schema_steps",
@@ -30,6 +33,9 @@ __all__ = [
     "sync_directory",
     "target",
 ]
+
+#: Seconds between two looks at how large a copy is.
+WATCH_INTERVAL = 0.2
 
 #: ``PRAGMA application_id`` of our files: "RDVZ".
 APPLICATION_ID = 0x5244565A
@@ -189,18 +195,48 @@ def _upgrade(path: str, database: sqlite3.Connection, version: int, steps: Mappi
         raise
 
 
-def copy_database(database: sqlite3.Connection, path: str) -> None:
+Progress = Callable[[str, float | None], object]
+"""Is called with what is being done, and with the share of it that is done, ``None`` if that is not known."""
+
+
+def no_progress(what: str, share: float | None) -> None:
+    """Do nothing: no one is waiting at a terminal."""
+
+
+def copy_database(database: sqlite3.Connection, path: str, progress: Progress = no_progress) -> None:
     """
     Copy all of a database as it is at one moment; others may go on to write to it.
 
     :param path: a file, which is overwritten.
+    :param progress: is called by a thread of its own.
     """
     copy = sqlite3.connect(path, isolation_level=None)
     try:
-        # All in one step: a copy in several begins anew whenever another process writes.
-        database.backup(copy)
+        with _watched(database, path, progress):
+            # All in one step: a copy in several begins anew whenever another process writes.
+            database.backup(copy)
     finally:
         copy.close()
+
+
+@contextmanager
+def _watched(database: sqlite3.Connection, path: str, progress: Progress) -> Iterator[None]:
+    """Say how much of a copy there is while it is made: SQLite says nothing within one step."""
+    size = database.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH_INTERVAL):
+            with suppress(OSError):
+                progress("copying", os.stat(path).st_size / max(1, size))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 @contextmanager

@@ -25,10 +25,12 @@ from rendezvous.storage.client_file import client_file_path, look, space_taken
 from rendezvous.storage.clients import FIRST_WITH_CLIENT_FILE, GENERATION
 from rendezvous.storage.database import (
     APPLICATION_ID,
+    Progress,
     copy_database,
     damaged,
     draft_beside,
     explained,
+    no_progress,
     readable,
     schema_steps,
     stored_version,
@@ -50,6 +52,9 @@ from rendezvous.storage.rows import (
 __all__ = ["backup", "check", "read_only", "restore", "stats"]
 
 T = TypeVar("T")
+
+#: Steps of SQLite, and records, after each of which it is said how far a check is: some milliseconds.
+STEPS, REPORTED = 100_000, 5_000
 
 _COUNTS = {
     "logouts": "SELECT count(*) FROM revocations",
@@ -105,10 +110,11 @@ def _look(path: str, how: str, look: Callable[[sqlite3.Connection], T]) -> T:
         database.close()
 
 
-def check(path: str) -> dict[str, Any]:
+def check(path: str, progress: Progress = no_progress) -> dict[str, Any]:
     """
     Look whether a file is one of ours and whole, and whether all that is in it can be read back.
 
+    :param progress: is called now and then with how far it is.
     :returns: ``version``, the newest one that this server knows, how many records were read, and
         ``without_record``, of how many clients nothing whole is recorded: they have no address until their next pulse.
     :raises StartupError: it is not, in one line.
@@ -117,9 +123,16 @@ def check(path: str) -> dict[str, Any]:
 
     def look(database: sqlite3.Connection) -> dict[str, Any]:
         version = _our_version(path, database)
+
+        def report() -> int:
+            progress("looking through the file", None)
+            return 0  # Go on.
+
+        database.set_progress_handler(report, STEPS)
         _whole(path, database, "integrity_check")
+        database.set_progress_handler(None, 0)
         # One of an earlier version is read once it is upgraded.
-        records = _read_all(path, database) if version == newest else 0
+        records = _read_all(path, database, progress) if version == newest else 0
         without = _count_without_record(path, database) if version == newest else 0
         return {"version": version, "newest": newest, "records": records, "without_record": without}
 
@@ -221,12 +234,13 @@ def _count_without_record(path: str, database: sqlite3.Connection) -> int:
     return without
 
 
-def backup(path: str, destination: str) -> int:
+def backup(path: str, destination: str, progress: Progress = no_progress) -> int:
     """
     Copy a file as it is at one moment, whether or not a server is writing to it.
 
     The copy is whole, or there is none; it is readable by its owner alone, and nothing is overwritten.
 
+    :param progress: is called now and then with how far it is, also by another thread.
     :returns: its size in bytes.
     :raises StartupError: there is no copy, and why.
     """
@@ -235,7 +249,7 @@ def backup(path: str, destination: str) -> int:
         raise StartupError(taken)
     try:
         with draft_beside(destination) as draft:
-            read_only(path, lambda database: _fill(path, database, destination, draft))
+            read_only(path, lambda database: _fill(path, database, destination, draft, progress))
             # Unlike renaming, this never takes the place of another file.
             os.link(draft, destination)
         sync_directory(destination)
@@ -246,10 +260,11 @@ def backup(path: str, destination: str) -> int:
         raise StartupError(f"the copy {destination!r} cannot be made: {e.strerror}") from None
 
 
-def restore(copy: str, path: str) -> None:
+def restore(copy: str, path: str, progress: Progress = no_progress) -> None:
     """
     Put a copy where a server shall find its store. Times and addresses are in it; the server makes their file from it.
 
+    :param progress: is called now and then with how far it is, also by another thread.
     :raises StartupError: there is a store, or something that belonged to one, or the copy is not whole.
     """
     for name in (path, path + "-wal", path + "-shm"):
@@ -258,16 +273,16 @@ def restore(copy: str, path: str) -> None:
                 f"{name!r} is there already: stop the server, and move {path!r} away together with the files beside it"
                 " whose names end in -wal, -shm and .clients"
             )
-    check(copy)
-    backup(copy, path)
+    check(copy, progress)
+    backup(copy, path, progress)
 
 
-def _fill(path: str, database: sqlite3.Connection, destination: str, draft: str) -> None:
+def _fill(path: str, database: sqlite3.Connection, destination: str, draft: str, progress: Progress) -> None:
     _our_version(path, database)
     # SQLite does not copy within a transaction of the source; it keeps to one moment by itself.
     database.execute("COMMIT")
     try:
-        copy_database(database, draft)
+        copy_database(database, draft, progress)
         if stored_version(database) >= FIRST_WITH_CLIENT_FILE:
             _add_snapshot(path, draft)
     except sqlite3.OperationalError as e:
@@ -315,7 +330,7 @@ def _whole(path: str, database: sqlite3.Connection, how: str) -> None:
         raise StartupError(damaged(path, found.splitlines()[-1]))
 
 
-def _read_all(path: str, database: sqlite3.Connection) -> int:
+def _read_all(path: str, database: sqlite3.Connection, progress: Progress) -> int:
     every: tuple[Callable[[sqlite3.Connection], Iterator[object]], ...] = (
         read_clients,
         read_revocations,
@@ -325,5 +340,11 @@ def _read_all(path: str, database: sqlite3.Connection) -> int:
         read_tracker_peers,
         read_attempts,
     )
+    count = 0
     with readable(path):
-        return sum(1 for read in every for _ in read(database))
+        for read in every:
+            for _ in read(database):
+                count += 1
+                if count % REPORTED == 0:
+                    progress(f"reading records back: {count:,}", None)
+    return count

@@ -26,7 +26,7 @@ END_SECONDS = 5.0
 #: Files of tests that run at the same time. Most of their time they wait until a browser gives up a lost path.
 TOGETHER = 4
 #: Those that run one after the other: they hold pages to seconds.
-ALONE = ("demo", "rendezvous", "tutorial")
+ALONE = ("dashboard", "demo", "operators", "rendezvous", "tutorial")
 
 
 def chromium() -> str:

@@ -52,6 +52,8 @@ const FLAGS = [
 /** `twistd rendezvous` in a process of its own, on the same port in all its lives. */
 export class Server {
   port = 0;
+  /** Its other ports, by the word that its log has for them: `UDP` and `operators`. */
+  ports = {};
   #options;
   #isSecure;
   #directory;
@@ -69,6 +71,11 @@ export class Server {
     return `${this.#isSecure ? "https" : "http"}://127.0.0.1:${this.port}`;
   }
 
+  /** @returns {string} where its files are. */
+  get directory() {
+    return this.#directory;
+  }
+
   /** @returns {string} where y-webrtc and trystero connect to. */
   get signal() {
     return `ws://127.0.0.1:${this.port}/signal`;
@@ -84,6 +91,7 @@ export class Server {
     if (this.#isRunning) {
       return;
     }
+    this.ports = {};
     this.#directory ??= await mkdtemp(path.join(tmpdir(), "rendezvous-browser-"));
     const ports = ["--udp-port=0", "--interface=127.0.0.1"];
     if (!this.#isSecure) {
@@ -102,6 +110,10 @@ export class Server {
       this.#process.once("exit", () => reject(new Error(`the server did not start:\n${this.#log}`)));
       createInterface({ input: this.#process.stdout }).on("line", (line) => {
         this.#log += `${line}\n`;
+        const other = / (UDP|operators) on \S+:(\d+)/.exec(line);
+        if (other) {
+          this.ports[other[1]] = Number(other[2]);
+        }
         const found = / HTTPS? on \S+:(\d+)$/.exec(line);
         if (found) {
           this.port = Number(found[1]);

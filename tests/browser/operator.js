@@ -170,7 +170,7 @@ export class Operator {
     const pairs = NAT.flatMap((one, at) => NAT.slice(at).map((other) => ({ mappings: [one, other], ok: 9, failed: at })));
     const rest = { network: "203.0.113.7", reason: "source-requests", times: 4321, last: Date.now() / 1000 - 30 };
     const limited = { limits: { source_requests: 4321 }, full: {}, dropped: { unreadable: 12 }, networks: [rest] };
-    const topics = [{ topic: "game-lobby", offers: 12 }, { topic: "<b>bold</b>", offers: 1 }];
+    const topics = [{ topic: "game-lobby", peers: 12 }, { topic: "<b>bold</b>", peers: 1 }];
     return {
       overview: this.overview(), history: this.#history(), "attempt-pairs": { pairs }, limited,
       log: { lines: [{ seq: 1, time: Date.now() / 1000, level: "warn", system: "s", text: "from 203.0.113.9 (2 times)" }],
@@ -183,7 +183,8 @@ export class Operator {
 
   #client(id) {
     const events = [{ time: Date.now() / 1000 - 60, event: "registered", text: "from 203.0.113.9" }];
-    return { client: { ...this.client(0), client_id: id }, offers: 1, attempts: 2, event_streams: 0, ban: null, events };
+    const rest = { offers: 1, attempts: 2, event_stream: true, sockets: 0, ban: null, events };
+    return { client: { ...this.client(0), client_id: id, ...rest } };
   }
 
   #ban({ target, seconds, reason }) {

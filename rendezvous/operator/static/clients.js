@@ -2,7 +2,7 @@
 
 import { ask, say } from "./dialogs.js"
 import { address, badge, fill, withAddresses } from "./lists.js"
-import { inClock, inSpan, plain } from "./words.js"
+import { inClock, inCount, inSpan, plain } from "./words.js"
 
 /** Rows of a page. */
 export const PAGE = 100
@@ -169,19 +169,21 @@ export class Clients {
    */
   async open(id) {
     try {
-      const { client, offers, attempts, event_streams: streams, ban, events } = await this.#api.get(`clients/${id}`)
+      const { client } = await this.#api.get(`clients/${id}`)
+      const { ban, last_seen: seen } = client
       this.#chosen = id
       element("client-title").textContent = `Client ${plain(id, 32)}`
       const facts = {
         State: client.state,
         Address: client.host ? address(at(client)) : "none yet",
         "Registered from": client.network ? address(client.network) : "unknown",
-        "Last seen": `${inClock(client.last_seen)} (${inSpan(Date.now() / 1000 - client.last_seen)} ago)`,
-        "Offers, attempts, event streams": [offers, attempts, streams].map(each => each ?? 0).join(", "),
+        "Last seen": seen === null ? "unknown" : `${inClock(seen)} (${inSpan(Date.now() / 1000 - seen)} ago)`,
+        "Offers, attempts, WebSockets": [client.offers, client.attempts, client.sockets].map(inCount).join(", "),
+        "Event stream": client.event_stream ? "open" : "none",
         Banned: ban ? `until ${ban.until === null ? "it is lifted" : inClock(ban.until)}: ${ban.reason}` : "no",
       }
       element("client-facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => fact(name, value)))
-      const items = (events ?? []).map(({ time, event, text }) => entry(time, event, text))
+      const items = client.events.map(({ time, event, text }) => entry(time, event, text))
       element("client-events").replaceChildren(...items)
       element("client-kick").disabled = client.state === "gone"
       if (!element("client").open) element("client").showModal()

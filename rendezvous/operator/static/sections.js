@@ -27,8 +27,8 @@ export function sections(api) {
 }
 
 async function topics(api) {
-  const { topics: found, total } = await api.get("topics", { prefix: element("topic-prefix").value, limit: MOST })
-  fill(element("topics-rows"), found, ({ topic }) => topic, ({ topic, offers }) => [plain(topic, 256), inCount(offers)])
+  const { topics: found, total } = await api.get("topics", { startsWith: element("topic-prefix").value, limit: MOST })
+  fill(element("topics-rows"), found, ({ topic }) => topic, ({ topic, peers }) => [plain(topic, 256), inCount(peers)])
   element("topics-count").textContent = `${inCount(found.length)} of ${inCount(total)} topics`
 }
 

@@ -1,0 +1,97 @@
+"""The words of the commands that ask a running server."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rendezvous.commands.operators import verbs
+from rendezvous.commands.operators.lists import LISTS
+
+__all__ = ["add_commands", "duration"]
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+#: Ten years.
+_LONGEST = 3660 * 86400
+
+_Add = Callable[..., argparse.ArgumentParser]
+
+
+def duration(text: str) -> int:
+    """
+    :returns: the seconds of a time such as ``90``, ``12h`` or ``30d``.
+    :raises argparse.ArgumentTypeError: it is none, or too long.
+    """
+    match = re.fullmatch(r"([0-9]{1,12})([smhd]?)", text)
+    if match is None or (seconds := int(match[1]) * _UNITS[match[2]]) > _LONGEST:
+        raise argparse.ArgumentTypeError("must be seconds or such as 12h or 30d, and at most 3660d")
+    return seconds
+
+
+def add_commands(add: _Add, environ: Mapping[str, str]) -> None:
+    """
+    Add the commands to those of the program.
+
+    :param add: makes a command, of its name, what does it, and its help.
+    :param environ: where defaults may be.
+    """
+
+    def command(name: str, do: verbs.Verb, help: str) -> argparse.ArgumentParser:
+        added = add(name, do, help)
+        _where(added, environ)
+        return added
+
+    _reading(command)
+    _acting(command)
+
+
+def _where(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    group = parser.add_argument_group("the server")
+
+    def option(name: str, variable: str, default: str, help: str) -> None:
+        given = environ.get(variable) or default
+        group.add_argument(name, default=given, metavar="X", help=f"{help} [{variable}; default: {default or 'none'}]")
+
+    option("--admin", "RENDEZVOUS_ADMIN_URL", "http://127.0.0.1:5027", "URL of the port for operators")
+    option("--token-file", "RENDEZVOUS_ADMIN_TOKEN_FILE", "rendezvous.admin-token", "file of the token")
+    option("--ca-file", "RENDEZVOUS_ADMIN_CA_FILE", "", "certificates to trust, for https")
+    option("--operator", "RENDEZVOUS_OPERATOR", environ.get("USER", ""), "your name, for the log of the server")
+    parser.add_argument("--json", action="store_true", help="for programs: one JSON object a line")
+
+
+def _reading(command: _Add) -> None:
+    added = command("list", verbs.show_list, "List clients, or something else.")
+    added.add_argument("what", nargs="?", choices=sorted(LISTS), default="clients", help="[default: clients]")
+    added.add_argument("--prefix", metavar="TEXT", help="what the id, or the topic, begins with")
+    added.add_argument("--network", metavar="NET", help="clients in a network, such as 198.51.100.0/24")
+    added.add_argument("--state", choices=("online", "late", "registered"), help="clients in a state")
+    added.add_argument("--client", metavar="ID", help="attempts of a client")
+    added.add_argument("--limit", type=_count, default=100, metavar="N", help="at most so many; 0: all [default: 100]")
+    added = command("top", verbs.show_top, "Show the numbers of the server, renewed every five seconds.")
+    added.add_argument("--once", action="store_true", help="show them once; so it is if there is no terminal")
+    added = command("show", verbs.show_one, "Show one client and its history, or the settings.")
+    added.add_argument("what", metavar="ID|settings", help="the id of a client, or the word settings")
+    added = command("watch", verbs.watch, "Show lines of the server's log as they come, until it is stopped.")
+    added.add_argument("--lines", type=_count, default=10, metavar="N", help="lines of before [default: 10]")
+
+
+def _acting(command: _Add) -> None:
+    added = command("kick", verbs.kick, "Log clients out: their credentials, offers and addresses end.")
+    added.add_argument("clients", nargs="+", metavar="ID", help="the id of a client")
+    added = command("ban", verbs.ban, "Shut out a network, an address or a client.")
+    added.add_argument("target", metavar="TARGET", help="such as 198.51.100.0/24, or the id of a client")
+    added.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="such as 12h [default: for good]")
+    added.add_argument("--reason", default="", metavar="TEXT", help="a note for other operators")
+    added = command("unban", verbs.unban, "End a ban.")
+    added.add_argument("target", metavar="TARGET", help="as it was given to ban")
+    command("drain", verbs.drain, "Refuse new clients, and tell load balancers.")
+    command("undrain", verbs.undrain, "Take new clients again.")
+    command("reload", verbs.reload, "Have the server read its settings and certificates again.")
+
+
+def _count(text: str) -> Any:
+    if re.fullmatch(r"[0-9]{1,9}", text) is None:
+        raise argparse.ArgumentTypeError("must be a number")
+    return int(text)
