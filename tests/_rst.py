@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["Block", "code_blocks", "tables"]
+__all__ = ["Block", "code_blocks", "directives", "tables"]
 
 Table = list[list[str]]
 
@@ -41,6 +41,11 @@ def code_blocks(page: str) -> list[Block]:
 def tables(page: str) -> list[Table]:
     """:returns: every list table of a page, in order: its rows, the header first, each a list of cells."""
     return [_rows(body) for name, _, body in _pieces(page) if name == "list-table"]
+
+
+def directives(page: str, name: str) -> list[tuple[str, str]]:
+    """:returns: the argument and the text of every directive of a name, in order."""
+    return [(argument, body) for found, argument, body in _pieces(page) if found == name]
 
 
 def _pieces(page: str) -> Iterator[tuple[str, str, str]]:
