@@ -108,6 +108,7 @@ class Diagram(SphinxDirective):
     def run(self) -> list[Node]:
         """Make the drawing."""
         text, [title] = "\n".join(self.content), self.arguments
+        self.env.note_dependency(diagrams.__file__)
         try:
             drawing = (diagrams.sequence if self.name == "sequence" else diagrams.states)(text, title)
         except diagrams.DiagramError as error:

@@ -132,7 +132,10 @@ class Drawing:
         """:returns: the drawing; readers of screens get the title and the description."""
         left, top = (min(each) - 8 for each in zip(*self._corners, strict=True))
         right, bottom = (max(each) + 8 for each in zip(*self._corners, strict=True))
-        size = f'width="{right - left:.0f}" height="{bottom - top:.0f}"'
+        # On phones it shrinks a little, and is scrolled beyond that.
+        size = (
+            f'width="{right - left:.0f}" height="{bottom - top:.0f}" style="min-width: {(right - left) * 0.75:.0f}px"'
+        )
         view = f"{left:.0f} {top:.0f} {right - left:.0f} {bottom - top:.0f}"
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="{view}" {size}>'
@@ -277,15 +280,18 @@ def states(text: str, title: str) -> str:
     :raises DiagramError: if the text is wrong.
     """
     places, transitions = parse_states(text)
-    middles = _middles(places, transitions)
+    layout = _layout(places, transitions)
     pairs = {(each.source, each.target) for each in transitions}
     drawing = Drawing()
     for each in transitions:
         if each.source == each.target:
-            _loop(drawing, each, middles[each.source])
+            _loop(drawing, each, layout.middles[each.source])
         else:
-            _arrow(drawing, each, middles, has_reverse=(each.target, each.source) in pairs)
-    for name, middle in middles.items():
+            low, high = sorted((places[each.source][0], places[each.target][0]))
+            lane = layout.lanes.get((low, high))
+            _arrow(drawing, each, layout.middles, lane, has_reverse=(each.target, each.source) in pairs)
+    for name in places:
+        middle = layout.middles[name]
         if name == START:
             drawing.add(f'<circle class="start" cx="{middle.x:.1f}" cy="{middle.y:.1f}" r="8"/>', middle)
         else:
@@ -293,30 +299,46 @@ def states(text: str, title: str) -> str:
     return drawing.svg(title, _described(transitions))
 
 
-def _middles(places: dict[str, tuple[int, int]], transitions: Sequence[Transition]) -> dict[str, Point]:
-    """:returns: the middle of each state, such that the labels between the columns fit."""
+class Layout(NamedTuple):
+    """
+    Where states are.
+
+    :ivar middles: of each state.
+    :ivar lanes: for each pair of neighbouring columns, the x where labels of slanting lines have room.
+    """
+
+    middles: dict[str, Point]
+    lanes: dict[tuple[int, int], float]
+
+
+def _layout(places: dict[str, tuple[int, int]], transitions: Sequence[Transition]) -> Layout:
+    """Place states such that the labels between the columns fit."""
     columns = 1 + max(column for column, _ in places.values())
     widths = [
         max((box_width(name) for name, (at, _) in places.items() if at == column), default=0.0)
         for column in range(columns)
     ]
     pairs = {(each.source, each.target) for each in transitions}
-    # What labels take between two columns, and on both sides of the lines within a column.
-    between, left, right = ([0.0] * (columns + 1) for _ in range(3))
+    # What labels take between two columns: of level lines, of slanting ones, and on both sides of upright ones.
+    level, slanting, left, right = ([0.0] * (columns + 1) for _ in range(4))
     for each in transitions:
         (from_column, from_row), (column, row) = places[each.source], places[each.target]
-        taken = max(map(len, wrap(each.label))) * CHARACTER + 30
-        if from_row == row and abs(from_column - column) == 1:
-            between[min(from_column, column)] = max(between[min(from_column, column)], taken)
-        elif from_column == column and from_row != row:
-            side = left if from_row < row and (each.target, each.source) in pairs else right
-            side[column] = max(side[column], taken)
-    gaps = [max(COLUMN_GAP, between[at], right[at] + left[at + 1]) for at in range(columns)]
-    lefts = [sum(widths[:column]) + sum(gaps[:column]) for column in range(columns)]
-    return {
-        name: Point(lefts[column] + widths[column] / 2, row * (BOX_HEIGHT + ROW_GAP))
-        for name, (column, row) in places.items()
-    }
+        if from_column != column:
+            taken, at = (level if from_row == row else slanting), min(from_column, column)
+        else:
+            taken, at = (left if from_row < row and (each.target, each.source) in pairs else right), column
+        if (from_column, from_row) != (column, row):
+            taken[at] = max(taken[at], max(map(len, wrap(each.label))) * CHARACTER + 24)
+    middles, lanes, x = {}, {}, 0.0
+    for column in range(columns):
+        for name, (at, row) in places.items():
+            if at == column:
+                middles[name] = Point(x + widths[column] / 2, row * (BOX_HEIGHT + ROW_GAP))
+        x += widths[column]
+        gap = max(COLUMN_GAP, level[column], right[column] + slanting[column] + left[column + 1])
+        lanes[column, column + 1] = x + (right[column] + gap - left[column + 1]) / 2
+        x += gap
+    return Layout(middles, lanes)
 
 
 def _loop(drawing: Drawing, each: Transition, middle: Point) -> None:
@@ -327,7 +349,10 @@ def _loop(drawing: Drawing, each: Transition, middle: Point) -> None:
     drawing.text(words, Point(x, top - 30 - (len(words) - 1) * LINE))
 
 
-def _arrow(drawing: Drawing, each: Transition, middles: dict[str, Point], *, has_reverse: bool) -> None:
+def _arrow(
+    drawing: Drawing, each: Transition, middles: dict[str, Point], lane: float | None, *, has_reverse: bool
+) -> None:
+    """Draw a transition to another state; a slanting one has its label at the x of the lane, if there is one."""
     start, end = middles[each.source], middles[each.target]
     length = hypot(end.x - start.x, end.y - start.y)
     # To the right of the way, so that a reverse has the other side.
@@ -347,7 +372,9 @@ def _arrow(drawing: Drawing, each: Transition, middles: dict[str, Point], *, has
         left = has_reverse and end.y > start.y
         drawing.text(words, Point(middle.x + (-9 if left else 9), middle.y - tall / 2), "end" if left else "start")
     else:
-        drawing.text(words, Point(middle.x, middle.y - tall / 2), style="label halo")
+        part = 0.5 if lane is None else (lane - first.x) / (last.x - first.x)
+        at = Point(first.x + part * (last.x - first.x), first.y + part * (last.y - first.y))
+        drawing.text(words, Point(at.x, at.y - tall / 2), style="label halo")
 
 
 def _border(start: Point, end: Point, width: float, middle: Point) -> Point:

@@ -49,6 +49,22 @@ def boxes(svg: str) -> list[Box]:
     return found
 
 
+def labels(svg: str) -> list[tuple[str, Box]]:
+    """:returns: each line of text, and about what it covers."""
+    found = []
+    for each in parsed(svg).iter(f"{SVG}text"):
+        x, y, words = float(each.get("x", "")), float(each.get("y", "")), each.text or ""
+        width = len(words) * diagrams.CHARACTER * 0.85
+        left = x - {"start": 0.0, "middle": width / 2, "end": width}[each.get("text-anchor", "")]
+        found.append((words, (left, y - 11, left + width, y + 2)))
+    return found
+
+
+def apart(one: Box, other: Box) -> bool:
+    """:returns: whether two boxes have no point in common."""
+    return one[2] < other[0] or other[2] < one[0] or one[3] < other[1] or other[3] < one[1]
+
+
 class DrawingTests(SynchronousTestCase):
     """What becomes of a text."""
 
@@ -116,10 +132,23 @@ class DrawingTests(SynchronousTestCase):
                     for number, (left, top, right, bottom) in enumerate(placed):
                         self.assertTrue(x <= left and y <= top and right <= x + width and bottom <= y + height, title)
                         for other in placed[number + 1 :]:
-                            is_apart = right < other[0] or other[2] < left or bottom < other[1] or other[3] < top
-                            self.assertTrue(is_apart, title)
+                            self.assertTrue(apart((left, top, right, bottom), other), title)
                     count += 1
         self.assertGreater(count, 7)
+
+    def test_no_label_hides_another_one(self) -> None:
+        """In no diagram of any page, and neither is one on a box."""
+        for page in DOCS.rglob("*.rst"):
+            text = page.read_text(encoding="utf-8")
+            drawings = [(title, diagrams.states(body, "")) for title, body in directives(text, "states")]
+            drawings += [(title, diagrams.sequence(body, "")) for title, body in directives(text, "sequence")]
+            for title, svg in drawings:
+                placed = labels(svg)
+                for number, (words, box) in enumerate(placed):
+                    others = [*placed[number + 1 :], *(("a box", each) for each in boxes(svg))]
+                    for other, taken in others:
+                        is_inside = other == "a box" and taken[0] < box[0] and box[2] < taken[2]
+                        self.assertTrue(is_inside or apart(box, taken), f"{title}: {words!r} and {other!r}")
 
     def test_mistakes(self) -> None:
         """A text that is wrong is refused with the line that is."""
