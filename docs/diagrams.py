@@ -50,6 +50,8 @@ BOX_HEIGHT = 34.0
 ROW_GAP, COLUMN_GAP = 86.0, 70.0
 #: By how much the two lines of a transition and its reverse are apart from their middle.
 APART = 9.0
+#: To which part of its size a drawing may shrink.
+LEAST = 0.69
 
 START, EMPTY = "*", "."
 
