@@ -72,9 +72,9 @@ def _indented(lines: list[str]) -> str:
 def _rows(body: str) -> Table:
     rows: Table = []
     for line in body.splitlines():
-        if line.startswith("* - "):
+        if re.match(r"\* -( |$)", line):
             rows.append([line[4:]])
-        elif line.startswith("  - "):
+        elif re.match(r"  -( |$)", line):
             rows[-1].append(line[4:])
         elif rows and line.strip():
             rows[-1][-1] += " " + line.strip()
