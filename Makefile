@@ -85,7 +85,7 @@ package: $(VENV)/.installed-dev  ## build the wheel and the sdist, and run the w
 lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we allow, but for those of real processes and real time
 	@$(LOWEST)/bin/python -m twisted.trial -j2 --temp-directory=$(LOWEST)/trial $(QUICK_TESTS)
 
-newcomer: $(VENV)/.installed-test  ## do what the README tells to do, on a clean copy
+newcomer: $(VENV)/.installed-test  ## do what the README and the tutorials tell to do, on a clean copy
 	@$(BIN)/python .ci/newcomer.py
 
 schemathesis: $(VENV)/.installed-dev  ## try a running server by its description; by chance and for longer with SECONDS=

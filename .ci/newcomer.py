@@ -1,11 +1,12 @@
 """
-Walk a newcomer's path on a clean copy: what the README tells to run, run as it stands, in the order of the page.
+Walk a newcomer's path on a clean copy: what the README and the tutorials tell to run, run as it stands.
 
 ``python .ci/newcomer.py`` clones this repository's HEAD into a temporary directory. It runs ``make run`` there, then
-the quick start's lines for bash and for Python, and the lines for a certificate. It installs the package into an empty
-environment with the lines of "Install", runs ``twistd`` there, and lets two copies of the client script find each
-other. Only port numbers are replaced. At the end the clone must have no file that git neither knows nor ignores. The
-exit status is 0 if all went well.
+the lines of the first tutorial for bash and for Python, and the lines for a certificate. It installs the package into
+an empty environment with the line of the README, runs ``twistd`` there, connects two terminals, and lets two copies of
+the tutorial's client script find each other. It installs the server once more as the tutorial for operators does, and
+runs that. Only port numbers are replaced. At the end the clone must have no file that git neither knows nor ignores.
+The exit status is 0 if all went well.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import ssl
 import subprocess
@@ -112,23 +114,42 @@ def with_ports(text: str) -> str:
     return text.replace("5025", HTTP_PORT).replace("5024", UDP_PORT)
 
 
-def quick_start(clone: Path, blocks: dict[tuple[str, str], list[str]], environment: dict[str, str]) -> None:
+class Pages:
+    """The blocks of the clone's pages."""
+
+    def __init__(self, clone: Path) -> None:
+        self._clone = clone
+
+    def blocks(self, page: str, section: str, language: str) -> list[str]:
+        """:returns: the texts of a section's blocks in a language, of which there must be one at least."""
+        text = (self._clone / page).read_text(encoding="utf-8")
+        found = [each.text for each in code_blocks(text) if (each.section, each.language) == (section, language)]
+        if not found:
+            raise SystemExit(f"{page} has no block of {language} below {section!r}")
+        return found
+
+
+def first_steps(clone: Path, pages: Pages, environment: dict[str, str]) -> None:
     """``make run``, and the lines for a second terminal."""
-    [command] = blocks["Quick start", "shell"]
+    page = "docs/tutorials/first-steps.rst"
+    [command] = pages.blocks(page, "First steps", "shell")
     ports = [f"HTTP_PORT={HTTP_PORT}", f"UDP_PORT={UDP_PORT}"]
     with running([*command.split(), *ports], clone, environment) as server:
         server.expect(rf"UDP on \S+:({UDP_PORT})\b", INSTALLING)
-        said = run(["bash", "-eu"], clone, environment, with_ports(blocks["Quick start", "bash"][0]))
+        [typed] = pages.blocks(page, "In bash", "bash")
+        said = run(["bash", "-eu"], clone, environment, with_ports(typed))
         if " 00 00 03 fc\n" not in said or said.count('"ok":true') != 4:
             raise SystemExit(f"the lines for bash printed:\n{said}")
-        said = run(["python3", "-"], clone, environment, with_ports(blocks["Quick start", "python"][0]))
+        [typed] = pages.blocks(page, "In Python", "python")
+        said = run(["python3", "-"], clone, environment, with_ports(typed))
         if not said.startswith("1020\n") or said.count("'ok': True") != 4:
             raise SystemExit(f"the lines for Python printed:\n{said}")
 
 
-def demo(clone: Path, blocks: dict[tuple[str, str], list[str]], environment: dict[str, str]) -> None:
+def demo(clone: Path, pages: Pages, environment: dict[str, str]) -> None:
     """The page of the demo, over TLS."""
-    certificate, command = blocks["The demo from another machine", "shell"][0].splitlines()
+    [block] = pages.blocks("docs/howto/page-over-https.rst", "Try pages from another machine", "shell")
+    certificate, command = block.splitlines()
     run(["bash", "-c", f"{certificate} 2>/dev/null"], clone, environment)
     serving = [*shlex.split(command.replace("5443", HTTP_PORT)), f"UDP_PORT={UDP_PORT}"]
     with running(serving, clone, environment) as server:
@@ -140,13 +161,15 @@ def demo(clone: Path, blocks: dict[tuple[str, str], list[str]], environment: dic
                 raise SystemExit("/demo is not the page of the demo")
 
 
-def install(clone: Path, home: Path, blocks: dict[tuple[str, str], list[str]], environment: dict[str, str]) -> None:
+def readme(clone: Path, home: Path, pages: Pages, environment: dict[str, str]) -> None:
     """Install into an empty environment, run the daemon's program, and let two clients find each other and connect."""
     venv.create(home / "venv", with_pip=True)
     environment = {**environment, "PATH": f"{home / 'venv' / 'bin'}{os.pathsep}{environment['PATH']}"}
-    installing, serving = blocks["Install", "shell"]
+    [block] = pages.blocks("README.rst", "Start it", "shell")
+    installing, serving = block.splitlines()
     run(["bash", "-eu"], clone, {**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}, installing, INSTALLING)
-    (home / "peer.py").write_text(with_ports(blocks["A client", "python"][0]), encoding="utf-8")
+    [script] = pages.blocks("docs/tutorials/udp.rst", "Stay online", "python")
+    (home / "peer.py").write_text(with_ports(script), encoding="utf-8")
     ports = [f"--http-port={HTTP_PORT}", f"--udp-port={UDP_PORT}"]
     with running([*serving.split(), *ports], home, environment) as server:
         server.expect(rf"UDP on \S+:({UDP_PORT})\b", PATIENCE)
@@ -154,12 +177,26 @@ def install(clone: Path, home: Path, blocks: dict[tuple[str, str], list[str]], e
             peer = first.expect(r"^I am ([0-9a-f]{32})$", PATIENCE)
             with running(["python", "peer.py", peer], home, environment) as second:
                 second.expect(rf"^{peer} is at (\S+ \d+)$", PATIENCE)
-        listen, connect = map(with_ports, blocks["Connect two machines", "bash"])
+        listen, connect = map(with_ports, pages.blocks("README.rst", "See it work", "bash"))
         with running(["bash", "-c", listen], home, environment) as listener:
             peer = listener.expect(r"^Listening as ([0-9a-f]{32})$", PATIENCE)
             # The command says on stderr what happens, also if all is well.
             run(["bash", "-c", f"({connect.replace('CLIENT_ID', peer)}) 2>&1"], home, environment, "hello\n")
             listener.expect("^(hello)$", PATIENCE)
+
+
+def operator(clone: Path, pages: Pages, environment: dict[str, str]) -> None:
+    """The tutorial for operators: an environment of the server's own, and the server in it, with NumPy and over TLS."""
+    page = "docs/tutorials/operator.rst"
+    [installing] = pages.blocks(page, "Install", "shell")
+    run(["bash", "-eu"], clone, {**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}, installing, INSTALLING)
+    [plain], [secured] = pages.blocks(page, "Run it", "shell"), pages.blocks(page, "Use TLS", "shell")
+    serving = [[*plain.split(), f"--http-port={HTTP_PORT}"], secured.replace(":443:", f":{HTTP_PORT}:").split()]
+    for command, how in zip(serving, ("HTTP", "HTTPS"), strict=True):
+        with running([*command, f"--udp-port={UDP_PORT}"], clone, environment) as server:
+            server.expect(rf"({how}) on ", PATIENCE)
+            server.expect(rf"UDP on \S+:{UDP_PORT}, (fast path with NumPy|portable path)", PATIENCE)
+    shutil.rmtree(clone / "rendezvous-env")
 
 
 def main() -> None:
@@ -168,16 +205,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rendezvous-newcomer-") as name:
         home, clone = Path(name), Path(name, "clone")
         run(["git", "clone", "--quiet", str(ROOT), str(clone)], home, environment)
-        blocks: dict[tuple[str, str], list[str]] = {}
-        for block in code_blocks((clone / "README.rst").read_text(encoding="utf-8")):
-            blocks.setdefault((block.section, block.language), []).append(block.text)
-        quick_start(clone, blocks, environment)
-        demo(clone, blocks, environment)
-        install(clone, home, blocks, environment)
+        pages = Pages(clone)
+        first_steps(clone, pages, environment)
+        demo(clone, pages, environment)
+        readme(clone, home, pages, environment)
+        operator(clone, pages, environment)
         strange = run(["git", "status", "--short"], clone, environment)
         if strange:
             raise SystemExit(f"the clone has files that git neither knows nor ignores:\n{strange}")
-    print("What the README tells to run works on a clean copy.")
+    print("What the README and the tutorials tell to run works on a clean copy.")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,22 @@
-"""Sphinx's configuration, and the two directives that the pages need: for the server's options and for its routes."""
+"""Sphinx's configuration, and the directives that the pages need: for options, for routes, and for diagrams."""
 
 import json
 import sys
+from html import escape
 from http import HTTPStatus
 from pathlib import Path
 
 import attrs
-from docutils.nodes import Node
+from docutils.nodes import Node, literal_block, raw
+from sphinx.addnodes import only
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-# The checkout is what these pages describe, whatever else is installed.
+# The checkout is what these pages describe, whatever else is installed; the drawing of diagrams is beside this file.
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import diagrams
 
 from rendezvous import __version__
 from rendezvous.settings import (
@@ -41,6 +46,8 @@ autodoc_preserve_defaults = True
 
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 exclude_patterns = ["_build"]
 
 
@@ -91,6 +98,29 @@ class RouteExamples(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+class Diagram(SphinxDirective):
+    """``.. sequence:: TITLE`` and ``.. states:: TITLE`` draw their text; other formats than HTML show it."""
+
+    has_content = True
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[Node]:
+        """Make the drawing."""
+        text, [title] = "\n".join(self.content), self.arguments
+        self.env.note_dependency(diagrams.__file__)
+        try:
+            drawing = (diagrams.sequence if self.name == "sequence" else diagrams.states)(text, title)
+        except diagrams.DiagramError as error:
+            raise self.error(str(error)) from error
+        drawn, written = only(expr="html"), only(expr="not html")
+        # Wide drawings are scrolled, so the keyboard must reach them.
+        figure = f'<div class="diagram" tabindex="0" role="group" aria-label="{escape(title)}">{drawing}</div>'
+        drawn += raw("", figure, format="html")
+        written += literal_block(text, text)
+        return [drawn, written]
+
+
 def shown(each: Exchange) -> list[tuple[str, str]]:
     """:returns: a request and its answer as HTTP shows them, each after the language of its markup."""
     request = [f"{each.method} {each.target} HTTP/1.1", "Host: rendezvous.example"]
@@ -109,3 +139,5 @@ def setup(app: Sphinx) -> None:
     """Tell Sphinx of the directives."""
     app.add_directive("server-options", ServerOptions)
     app.add_directive("route-examples", RouteExamples)
+    app.add_directive("sequence", Diagram)
+    app.add_directive("states", Diagram)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["Block", "code_blocks", "tables"]
+__all__ = ["Block", "code_blocks", "directives", "tables"]
 
 Table = list[list[str]]
 
@@ -43,6 +43,11 @@ def tables(page: str) -> list[Table]:
     return [_rows(body) for name, _, body in _pieces(page) if name == "list-table"]
 
 
+def directives(page: str, name: str) -> list[tuple[str, str]]:
+    """:returns: the argument and the text of every directive of a name, in order."""
+    return [(argument, body) for found, argument, body in _pieces(page) if found == name]
+
+
 def _pieces(page: str) -> Iterator[tuple[str, str, str]]:
     """Yield titles and directives as name, argument, and the directive's indented text."""
     lines = page.splitlines()
@@ -67,9 +72,9 @@ def _indented(lines: list[str]) -> str:
 def _rows(body: str) -> Table:
     rows: Table = []
     for line in body.splitlines():
-        if line.startswith("* - "):
+        if re.match(r"\* -( |$)", line):
             rows.append([line[4:]])
-        elif line.startswith("  - "):
+        elif re.match(r"  -( |$)", line):
             rows[-1].append(line[4:])
         elif rows and line.strip():
             rows[-1][-1] += " " + line.strip()

@@ -94,6 +94,10 @@ Text.
    * - 1
      - 2,
        and on
+   * -
+     - 3
+   * - 4
+     -
 
 Part
 ----
@@ -109,8 +113,8 @@ Part
         self.assertEqual(code_blocks(self.PAGE), expected)
 
     def test_tables(self) -> None:
-        """A table has its rows, and a cell that goes on is one cell."""
-        self.assertEqual(tables(self.PAGE), [[["A", "B"], ["1", "2, and on"]]])
+        """A table has its rows, a cell that goes on is one cell, and so is an empty one."""
+        self.assertEqual(tables(self.PAGE), [[["A", "B"], ["1", "2, and on"], ["", "3"], ["4", ""]]])
 
 
 class PulsePageTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests._rst import code_blocks
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "web.rst"
+PAGE = ROOT / "docs" / "tutorials" / "web.rst"
 STATIC = ROOT / "rendezvous" / "web" / "static"
 
 

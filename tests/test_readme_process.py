@@ -1,5 +1,5 @@
 """
-The examples of the README are true: each is run as it stands, in processes of its own, on loopback.
+The examples of the README and of the tutorials are true: each is run as it stands, in a process of its own.
 
 Only port numbers are replaced: in the clients' examples by those of the running server, in the servers' by 0, so that
 the system gives a free one, which the log then shows.
@@ -27,7 +27,13 @@ from tests._rst import Block, code_blocks
 from tests.real_server import TWISTD
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.rst").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+README = ROOT / "README.rst"
+FIRST_STEPS, UDP, TWISTED, OPERATOR = (
+    DOCS / "tutorials" / f"{name}.rst" for name in ("first-steps", "udp", "twisted", "operator")
+)
+HTTPS, TWO_MACHINES = (DOCS / "howto" / f"{name}.rst" for name in ("page-over-https", "two-machines"))
+PAGES = (README, FIRST_STEPS, UDP, TWISTED, OPERATOR, HTTPS, TWO_MACHINES)
 
 #: Seconds that any process here may take, all in all.
 PATIENCE = 30.0
@@ -35,20 +41,29 @@ PATIENCE = 30.0
 
 PORT = re.compile(r"\b(?:5024|5025|5026|5443|8080|8081)\b")
 
-#: Every block in order, by section and language. A new one belongs here, and in a test or in :data:`NOT_RUN`.
+#: Every block of the pages in order, by section and language. A new one belongs here, and in a test or in
+#: :data:`NOT_RUN`.
 BLOCKS = [
-    ("Quick start", "shell"),
-    ("Quick start", "bash"),
-    ("Quick start", "python"),
-    ("The demo from another machine", "shell"),
+    ("Rendezvous", "text"),
+    ("Start it", "shell"),
+    ("See it work", "bash"),
+    ("See it work", "bash"),
+    ("First steps", "shell"),
+    ("In bash", "bash"),
+    ("In Python", "python"),
+    ("A program over UDP", "shell"),
+    ("A program over UDP", "shell"),
+    ("Stay online", "python"),
+    ("The whole server", "python"),
+    ("A path of your own site", "python"),
+    ("A path of your own site", "python"),
     ("Install", "shell"),
-    ("Install", "shell"),
-    ("Connect two machines", "bash"),
-    ("Connect two machines", "bash"),
-    ("A client", "python"),
-    ("Embedding", "python"),
-    ("Embedding", "python"),
-    ("Embedding", "python"),
+    ("Run it", "shell"),
+    ("Let clients in", "text"),
+    ("Use TLS", "shell"),
+    ("Try pages from another machine", "shell"),
+    ("Try it on one machine", "bash"),
+    ("Try it on one machine", "bash"),
 ]
 
 #: A line that a test runs without the one behind it.
@@ -58,16 +73,25 @@ MAKE_CERTIFICATE = (
 
 #: Blocks that a test cannot run: they make environments, which ``.ci/run`` does, or serve on the default ports.
 NOT_RUN = [
+    "python3 -m pip install '.[client]'\ntwistd -n rendezvous\n",
     "make run\n",
-    MAKE_CERTIFICATE + "make run OPTIONS='--http ssl:5443:privateKey=key.pem:certKey=cert.pem'\n",
-    "python3 -m pip install .\npython3 -m pip install '.[client]'\n",
+    "python3 -m pip install '.[client]'\n",
     "twistd -n rendezvous\n",
+    "python3 -m venv rendezvous-env\nrendezvous-env/bin/python -m pip install '.[fast]'\n",
+    "rendezvous-env/bin/twistd -n rendezvous\n",
+    "rendezvous-env/bin/twistd -n rendezvous --http ssl:443:privateKey=key.pem:certKey=cert.pem\n",
+    MAKE_CERTIFICATE + "make run OPTIONS='--http ssl:5443:privateKey=key.pem:certKey=cert.pem'\n",
 ]
 
 
-def example(section: str, language: str, number: int = 0) -> str:
+def blocks_of(page: Path) -> list[Block]:
+    """:returns: all blocks of a page."""
+    return code_blocks(page.read_text(encoding="utf-8"))
+
+
+def example(page: Path, section: str, language: str, number: int = 0) -> str:
     """:returns: the text of one block."""
-    found = [block.text for block in code_blocks(README) if (block.section, block.language) == (section, language)]
+    found = [block.text for block in blocks_of(page) if (block.section, block.language) == (section, language)]
     return found[number]
 
 
@@ -184,14 +208,24 @@ class BlockTests(SynchronousTestCase):
     """No example escapes."""
 
     def test_every_block_is_known(self) -> None:
-        """The README has the blocks that are run below, and those that cannot be."""
-        blocks = code_blocks(README)
+        """The pages have the blocks that are run below, and those that cannot be."""
+        blocks = [block for page in PAGES for block in blocks_of(page)]
         self.assertEqual([(block.section, block.language) for block in blocks], BLOCKS)
         self.assertEqual([block.text for block in blocks if block.language == "shell"], NOT_RUN)
 
     def test_nothing_else_looks_like_code(self) -> None:
         """Code stands in blocks that say their language."""
-        self.assertNotRegex(README, r"::\n\n")
+        for page in PAGES:
+            self.assertNotRegex(page.read_text(encoding="utf-8"), r"::\n\n")
+
+    def test_readme_is_short(self) -> None:
+        """It says what the server is and where to go on; everything else is in the documentation."""
+        text = README.read_text(encoding="utf-8")
+        self.assertLess(len(text.splitlines()), 150)
+        named = re.findall(r"``((?:docs/)?[\w/-]+\.rst)``", text)
+        self.assertGreater(len(named), 8)
+        for page in named:
+            self.assertTrue((ROOT / page).is_file(), page)
 
     def test_examples_without_a_port_are_refused(self) -> None:
         """An example that has lost its ports would run against whatever is on the default ones."""
@@ -203,7 +237,7 @@ class QuickStartTests(ReadmeCase):
 
     def test_curl(self) -> None:
         """The lines for bash show a pulse on time, the address, the status, and the end."""
-        pulse, *answers = self.run_bash(example("Quick start", "bash"))
+        pulse, *answers = self.run_bash(example(FIRST_STEPS, "In bash", "bash"))
         self.assertEqual(pulse.split(), ["00", "00", "03", "fc"])
         address, status, verified, ended, missing = map(json.loads, answers)
         self.check(address, status, verified, ended)
@@ -212,7 +246,9 @@ class QuickStartTests(ReadmeCase):
     def test_python(self) -> None:
         """The lines for Python, pasted at its prompt, show the same."""
         ports = self.start_server()
-        ran = self.run_pasted([sys.executable, "-i", "-q"], with_ports(example("Quick start", "python"), ports))
+        ran = self.run_pasted(
+            [sys.executable, "-i", "-q"], with_ports(example(FIRST_STEPS, "In Python", "python"), ports)
+        )
         self.assertEqual(re.sub(r">>> |\.\.\. ", "", ran.stderr).strip(), "")
         sent, pulse, *answers = ran.stdout.splitlines()
         self.assertEqual((sent, pulse), ("32", "1020"))
@@ -232,8 +268,9 @@ class DemoTests(ReadmeCase):
     """The page that a newcomer opens first."""
 
     def test_page(self) -> None:
-        """It is at the address that the quick start gives."""
-        [page] = re.findall(r"^Open (\S+/demo) in a browser", README, re.MULTILINE)
+        """It is at the address that the README and the first tutorial give."""
+        found = {re.findall(r"^Open (\S+/demo) in a browser", each.read_text(), re.MULTILINE)[0] for each in PAGES[:2]}
+        [page] = found
         with urlopen(with_ports(page, self.start_server()), timeout=PATIENCE) as reply:
             self.assertIn(b"<title>Rendezvous demo</title>", reply.read())
 
@@ -243,7 +280,7 @@ class DemoTests(ReadmeCase):
             if os.environ.get("CI") == "true":
                 self.fail("CI must have openssl")
             raise SkipTest("openssl is not installed here")
-        block = example("The demo from another machine", "shell")
+        block = example(HTTPS, "Try pages from another machine", "shell")
         self.assertTrue(block.startswith(MAKE_CERTIFICATE))
         self.assertEqual(self.run_pasted(["bash", "-e"], MAKE_CERTIFICATE).returncode, 0)
         [options] = re.findall(r"OPTIONS='([^']+)'", block)
@@ -270,9 +307,12 @@ class CommandTests(ReadmeCase):
     def test_line_appears_in_the_other_terminal(self) -> None:
         """The end of the input ends the connection well."""
         ports = self.start_server()
-        listener = self.start(self.typed(example("Connect two machines", "bash", 0), ports))
+        listen, connect = (example(README, "See it work", "bash", number) for number in range(2))
+        same = [example(TWO_MACHINES, "Try it on one machine", "bash", number) for number in range(2)]
+        self.assertEqual([listen, connect], same)
+        listener = self.start(self.typed(listen, ports))
         name = listener.expect(r"Listening as ([0-9a-f]{32})$")
-        text = example("Connect two machines", "bash", 1).replace("CLIENT_ID", name)
+        text = connect.replace("CLIENT_ID", name)
         visitor = subprocess.run(
             self.typed(text, ports),
             cwd=self.directory,
@@ -295,7 +335,7 @@ class ClientTests(ReadmeCase):
     def test_one_finds_the_other(self) -> None:
         """One keeps its address alive, a second looks it up; a third asks in vain and says so."""
         ports = self.start_server()
-        script = self.save("peer.py", with_ports(example("A client", "python"), ports))
+        script = self.save("peer.py", with_ports(example(UDP, "Stay online", "python"), ports))
         first = self.start([sys.executable, script]).expect(r"I am ([0-9a-f]{32})$")
         second = self.start([sys.executable, script, first, "0" * 32])
         self.assertGreater(int(second.expect(rf"^{first} is at 127\.0\.0\.1 (\d+)$")), 0)
@@ -368,13 +408,13 @@ class EmbeddingTests(ReadmeCase):
 
     def test_whole_server(self) -> None:
         """As a child service it serves on both its ports."""
-        application = self.start_application(example("Embedding", "python", 0))
+        application = self.start_application(example(TWISTED, "The whole server", "python"))
         http, udp = application.expect(r"HTTP on .*:(\d+)$"), application.expect(r"UDP on \S+:(\d+)\b")
         self.assertEqual(self.pulse(self.register(f"http://127.0.0.1:{http}"), udp), 1020)
 
     def test_resource_and_datagrams(self) -> None:
         """Below a path of a site, and on a UDP port, it is the same server."""
-        site, ports = example("Embedding", "python", 1), example("Embedding", "python", 2)
+        site, ports = (example(TWISTED, "A path of your own site", "python", number) for number in range(2))
         application = self.start_application(site + ports)
         http = application.expect(r"Site starting on (\d+)$")
         udp = application.expect(r"RendezvousDatagrams starting on (\d+)$")
@@ -384,7 +424,7 @@ class EmbeddingTests(ReadmeCase):
 
     def test_resource_alone(self) -> None:
         """The second example is complete without the third."""
-        application = self.start_application(example("Embedding", "python", 1))
+        application = self.start_application(example(TWISTED, "A path of your own site", "python"))
         http = application.expect(r"Site starting on (\d+)$")
         registered = self.register(f"http://127.0.0.1:{http}/rendezvous")
         self.assertEqual((registered["ok"], registered["udpPorts"]), (True, []))

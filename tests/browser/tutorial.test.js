@@ -1,4 +1,4 @@
-/** The page of "Two tabs in ten minutes" in docs/web.rst, as it stands there. */
+/** The page of "Two tabs in ten minutes" in docs/tutorials/web.rst, as it stands there. */
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -22,7 +22,7 @@ function example(text) {
 
 before(async () => {
   world = await World.open(null);
-  const text = await readFile(path.join(CHECKOUT, "docs/web.rst"), "utf-8");
+  const text = await readFile(path.join(CHECKOUT, "docs/tutorials/web.rst"), "utf-8");
   const html = example(text);
   assert.match(html, /http:\/\/127\.0\.0\.1:5025\/rendezvous\.js/);
   site = await serve(html.replace("127.0.0.1:5025", `127.0.0.1:${world.server.port}`));

@@ -73,7 +73,7 @@ def _cells(title: str, results: Sequence[Result], faults: bool) -> list[str]:
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:
-    text = [".. list-table::", "   :header-rows: 1", ""]
+    text = [".. list-table::", "   :header-rows: 1", "   :class: fixed", "   :widths: 26 21 12 8 8 11 8 6", ""]
     for cells in (_HEADING, *lines):
         text += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(cells)]
     return "\n".join([*text, ""])
