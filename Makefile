@@ -47,7 +47,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: $(VENV)/.installed-fast  ## run the server in the foreground: on other ports with HTTP_PORT=, UDP_PORT=; more with OPTIONS=
-	@exec $(BIN)/twistd --nodaemon --pidfile= --logger rendezvous.logs.plain rendezvous $(if $(HTTP_PORT),--http-port $(HTTP_PORT)) $(if $(UDP_PORT),--udp-port $(UDP_PORT)) $(OPTIONS)
+	@exec $(BIN)/twistd --nodaemon --pidfile= rendezvous $(if $(HTTP_PORT),--http-port $(HTTP_PORT)) $(if $(UDP_PORT),--udp-port $(UDP_PORT)) $(OPTIONS)
 
 test: $(VENV)/.installed-test  ## run the tests, JOBS= at a time, measuring coverage; with FAST=1 without those of real processes and real time
 	@$(BIN)/coverage erase

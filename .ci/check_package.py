@@ -209,7 +209,7 @@ def check_log(output: str, http_port: int, udp_port: int) -> None:
 
     :raises PackageError: if it does not.
     """
-    for words in (str(http_port), str(udp_port), "Server Shut Down"):
+    for words in (str(http_port), str(udp_port), "the server has stopped"):
         require(words in output, f"the log does not mention {words!r}:\n{output}")
     require("Traceback" not in output, f"the log has a traceback:\n{output}")
 

@@ -150,7 +150,7 @@ class Report:
     def _log(self, name: str, new: Counter[str]) -> None:
         most = self._counters.networks(name).take()
         if most is None:
-            self.log.info("{family}: {counts}", family=name, counts=dict(new))
+            self.log.info("{family}: {counts}", family=name, counts=dict(new), event="counted")
         else:
             self.log.info(
                 "{family}: {counts}; most were caused by {network} ({times} times)",
@@ -158,4 +158,5 @@ class Report:
                 counts=dict(new),
                 network=most[0],
                 times=most[1],
+                event="counted",
             )

@@ -130,6 +130,8 @@ class Inviting(Service):
                 sends.send_check(each.client_id, each.attempt, each.nonce, each.address)
 
     def _failed(self, failure: Failure) -> None:
-        self.log.failure("what is due for attempts could not be sent; it is tried again", failure)
+        self.log.failure(
+            "what is due for attempts could not be sent; it is tried again", failure, event="attempts_failed"
+        )
         if self.running:
             self._look_in(1.0)

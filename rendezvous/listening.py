@@ -148,7 +148,7 @@ class Listening(Service):
 
         def failed(failure: Failure) -> None:
             if late and not failure.check(CancelledError):
-                self.log.failure("{what} cannot listen", failure, what=self._place.what)
+                self.log.failure("{what} cannot listen", failure, what=self._place.what, event="listen_failed")
             failures.append(failure)
 
         self._opening = maybeDeferred(self._place.listen).addCallbacks(self._listening, failed)
@@ -211,7 +211,13 @@ class Listening(Service):
     def _say(self, port: IListeningPort) -> None:
         path = getattr(port, "udp_path", "")
         how = f", {path}" if path else ""
-        self.log.info("{what} on {address}{how}", what=self._place.what, address=_plain(port.getHost()), how=how)
+        self.log.info(
+            "{what} on {address}{how}",
+            what=self._place.what,
+            address=_plain(port.getHost()),
+            how=how,
+            event="listening",
+        )
 
 
 def _plain(address: Any) -> str:

@@ -12,8 +12,10 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 
+from rendezvous._version import __version__
 from rendezvous.errors import StartupError
 
 __all__ = ["CannotStart", "ServerProcess", "Signals", "collect_seldom", "terminal_of"]
@@ -43,7 +45,7 @@ class Signals:
     """
     SIGHUP and SIGUSR1, neither of which may end the server.
 
-    SIGHUP reloads. SIGUSR1 is what a daemon of twistd rotates its log on; without a log file it is ignored.
+    SIGHUP reloads. SIGUSR1 begins a new log file; without a log file it is ignored.
 
     :param reactor: what runs the process.
     """
@@ -62,13 +64,21 @@ class Signals:
         """
         Reload on SIGHUP from now on, also if one came earlier.
 
-        By now twistd has taken SIGUSR1 for itself if it has a log file.
+        By now SIGUSR1 has been taken, by :meth:`rotate_with` or by twistd, if there is a log file.
 
         :param reload: called on the reactor's thread; it must not raise.
         """
         self._reload = reload
         if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, None):
             self._handle(signal.SIGUSR1, self._asked_to_rotate)
+
+    def rotate_with(self, rotate: Callable[[], None]) -> None:
+        """
+        Begin a new log file on SIGUSR1.
+
+        :param rotate: called on the reactor's thread.
+        """
+        self._handle(signal.SIGUSR1, rotate)
 
     def pause(self) -> None:
         """Reload no more: the server is stopping."""
@@ -87,12 +97,12 @@ class Signals:
 
     def _hung_up(self) -> None:
         if self._reload is None:
-            self.log.info("SIGHUP is ignored: the server is stopping")
+            self.log.info("SIGHUP is ignored: the server is stopping", event="reload_too_late")
         else:
             self._reload()
 
     def _asked_to_rotate(self) -> None:
-        self.log.info("SIGUSR1 is ignored: there is no log file to rotate")
+        self.log.info("SIGUSR1 is ignored: there is no log file to rotate", event="rotation_ignored")
 
     def _shutting_down(self) -> None:
         self._process_ends = True
@@ -105,15 +115,30 @@ class ServerProcess(MultiService):
     :param signals: the signals of the process.
     :param terminal: where the line is written; closed when the server has started.
     :param reload: takes over new settings; raises :exc:`~rendezvous.errors.StartupError`.
+    :param observer: takes the log of the process, unless twistd has another one (``--logger``).
     """
 
     log = Logger()
 
-    def __init__(self, signals: Signals, terminal: Any, reload: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        signals: Signals,
+        terminal: Any,
+        reload: Callable[[], None],
+        observer: ILogObserver | None = None,
+    ) -> None:
         super().__init__()
+        self._observer = observer
         self._signals = signals
         self._terminal = terminal
         self._reload = reload
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Belong to an application, and take its log."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            # Here twistd looks for an observer before it makes one of its own (AppLogger.start).
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
         """Open the ports."""
@@ -125,9 +150,16 @@ class ServerProcess(MultiService):
         collect_seldom()
         self._signals.start(self._reload_or_say)
         self._terminal.close()
+        self.log.info(
+            "rendezvous {version} has started, as process {process}",
+            version=__version__,
+            process=os.getpid(),
+            event="server_started",
+        )
 
     def stopService(self) -> Deferred[Any]:
         """Stop."""
+        self.log.info("the server is stopping", event="server_stopping")
         self._signals.pause()
         stopped: Deferred[Any] = super().stopService()
         return stopped.addBoth(self._stopped)
@@ -135,13 +167,14 @@ class ServerProcess(MultiService):
     def _stopped(self, result: Any) -> Any:
         self._signals.stop()
         self._terminal.close()
+        self.log.info("the server has stopped", event="server_stopped")
         return result
 
     def _start(self, start: Callable[[], None]) -> None:
         try:
             start()
         except (CannotListenError, OSError, StartupError) as e:
-            self.log.critical("cannot start: {reason}", reason=str(e))
+            self.log.critical("cannot start: {reason}", reason=str(e), event="start_failed")
             self._terminal.write(f"twistd rendezvous: {e}\n")
             self._terminal.close()
             raise CannotStart(str(e)) from None
@@ -150,9 +183,9 @@ class ServerProcess(MultiService):
         try:
             self._reload()
         except StartupError as e:
-            self.log.error("nothing was reloaded: {reason}", reason=str(e))
+            self.log.error("nothing was reloaded: {reason}", reason=str(e), event="reload_refused")
         except Exception:
-            self.log.failure("a reload failed")
+            self.log.failure("a reload failed", event="reload_failed")
 
 
 def collect_seldom() -> None:

@@ -105,7 +105,9 @@ class Resolving(TimerService):
     def _resolve(self) -> None:
         for host in self._found:
             maybeDeferred(self._look_up, host).addCallback(self._resolved, host).addErrback(
-                lambda failure: _log.failure("a TURN server could not be looked up", failure)
+                lambda failure: _log.failure(
+                    "a TURN server could not be looked up", failure, event="turn_look_up_failed"
+                )
             )
 
     def _look_up(self, host: str) -> Deferred[list[str]]:
@@ -118,4 +120,8 @@ class Resolving(TimerService):
             self._found[host] = found
             self._give()
         else:
-            _log.warn("the TURN server {host} has no address now; it is looked up again in ten minutes", host=host)
+            _log.warn(
+                "the TURN server {host} has no address now; it is looked up again in ten minutes",
+                host=host,
+                event="turn_server_without_address",
+            )

@@ -108,7 +108,12 @@ def _read(path: str) -> list[Secret]:
             raise StartupError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
         if status.st_uid not in (os.geteuid(), 0):
             # Only root gets here. The server may become that user once it has read the file.
-            _log.warn("the secret file {path} belongs to user {owner}, who can read it", path=path, owner=status.st_uid)
+            _log.warn(
+                "the secret file {path} belongs to user {owner}, who can read it",
+                path=path,
+                owner=status.st_uid,
+                event="secret_of_other_user",
+            )
     return secrets
 
 

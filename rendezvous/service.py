@@ -285,7 +285,12 @@ class Rendezvous(MultiService):
         files = raise_descriptor_limit()
         # Of each UDP worker: its sockets, what it hands over, and what it says.
         allowed = connections_within(files - self.settings.udp_workers * (len(self.settings.udp_port) + 2))
-        self.log.info("up to {connections} connections: {files} files may be open", connections=allowed, files=files)
+        self.log.info(
+            "up to {connections} connections: {files} files may be open",
+            connections=allowed,
+            files=files,
+            event="connections_allowed",
+        )
         site = RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
         self._sites.append(site)
         return site
@@ -350,11 +355,14 @@ class Rendezvous(MultiService):
         if has_changed(secret_path, self._environ, self._secrets):
             compared.refused.append(f"the secret in {secret_path}")
         for refused in compared.refused:
-            self.log.warn("not reloaded: {setting}; only a restart can change this", setting=refused)
+            self.log.warn(
+                "not reloaded: {setting}; only a restart can change this", setting=refused, event="setting_not_reloaded"
+            )
         self.log.info(
             "reloaded: {changed}; certificates read again: {certificates}",
             changed=", ".join(compared.changed) or "no setting has changed",
             certificates=len(certificates),
+            event="reloaded",
         )
         return Reloaded(compared.changed, compared.refused, len(certificates))
 
@@ -390,7 +398,11 @@ class Rendezvous(MultiService):
             self._thread = _store_thread()
             self._thread.start()
         path = self.settings.store_path
-        self.log.info("state is kept in {store}", store="memory only" if path is None else os.path.abspath(path))
+        self.log.info(
+            "state is kept in {store}",
+            store="memory only" if path is None else os.path.abspath(path),
+            event="store_chosen",
+        )
         super().startService()
 
     def stopService(self) -> Deferred[None]:

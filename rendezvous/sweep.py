@@ -50,7 +50,9 @@ class Sweep:
     def __call__(self) -> Deferred[None]:
         """Never fails: a TimerService whose function raises once never runs again."""
         return Deferred.fromCoroutine(self._pass()).addErrback(
-            lambda failure: self.log.failure("a sweep failed; the next one will try again", failure)
+            lambda failure: self.log.failure(
+                "a sweep failed; the next one will try again", failure, event="sweep_failed"
+            )
         )
 
     async def _pass(self) -> None:
@@ -95,11 +97,14 @@ class Sweep:
                 "swept: clients that had fallen silent: {clients}; clients that are left: {live}",
                 clients=clients,
                 live=len(self._store.live),
+                event="clients_swept",
             )
         if offers:
-            self.log.info("swept: offers that had expired: {offers}", offers=offers)
+            self.log.info("swept: offers that had expired: {offers}", offers=offers, event="offers_swept")
         if peers:
-            self.log.info("swept: tracker peers that had fallen silent: {peers}", peers=peers)
+            self.log.info(
+                "swept: tracker peers that had fallen silent: {peers}", peers=peers, event="tracker_peers_swept"
+            )
 
 
 class _SweepService(TimerService):

@@ -19,6 +19,7 @@ from twisted.python import usage
 
 from rendezvous._version import __version__
 from rendezvous.errors import StartupError
+from rendezvous.logs.places import Log, open_log
 from rendezvous.process import ServerProcess, Signals, terminal_of
 from rendezvous.settings import (
     CONFIG,
@@ -103,9 +104,33 @@ class Options(usage.Options):
         except (usage.UsageError, StartupError) as e:
             raise SystemExit(f"twistd rendezvous: {e} (see twistd rendezvous --help)") from None
         # A daemon changes its directory before it can be asked to read the file again.
+        self._check_log()
         path = config_file(self.given)
         if path is not None:
             self.given[CONFIG] = [os.path.abspath(path)]
+
+    def _check_log(self) -> None:
+        if self.settings.log_format == Settings().log_format or self.parent is None:
+            return
+        if self.parent.get("logger"):
+            raise SystemExit("twistd rendezvous: --log-format and twistd's --logger contradict each other: give one")
+
+    def open_log(self) -> Log | None:
+        """
+        Open the log where the options of ``twistd`` say.
+
+        :returns: the log; ``None`` if ``twistd`` has another one (``--logger``), or if this is not ``twistd``.
+        :raises SystemExit: it cannot be written.
+        """
+        twistd: Any = self.parent
+        if twistd is None or "logger" not in twistd or twistd["logger"]:
+            return None
+        try:
+            return open_log(self.settings.log_format, twistd)
+        except OSError as e:
+            raise SystemExit(
+                f"twistd rendezvous: the log file {twistd['logfile']!r} cannot be written: {e.strerror}"
+            ) from None
 
     def read_again(self) -> Settings:
         """
@@ -147,6 +172,11 @@ def makeService(options: Options) -> IService:
         signals.stop()
         raise SystemExit(f"twistd rendezvous: {e}") from None
     server.rendezvous.read_again = options.read_again
-    process = ServerProcess(signals, terminal_of(), lambda: server.reload(options.read_again()))
+    log = options.open_log()
+    if log is not None and log.rotate is not None:
+        signals.rotate_with(log.rotate)
+    process = ServerProcess(
+        signals, terminal_of(), lambda: server.reload(options.read_again()), None if log is None else log.observer
+    )
     server.setServiceParent(process)
     return process

@@ -68,7 +68,7 @@ class ProcessCase(SynchronousTestCase):
         """:returns: the HTTP port and the UDP port that the server says it listens on."""
 
         def found() -> tuple[int, int] | None:
-            ports = [re.search(rf"{what} on \S+:([0-9]+)[,\n]", self.log()) for what in ("HTTP", "UDP")]
+            ports = [re.search(rf"{what} on \S+:([0-9]+)[,\"\n]", self.log()) for what in ("HTTP", "UDP")]
             return (int(ports[0][1]), int(ports[1][1])) if ports[0] and ports[1] else None
 
         found_ports: tuple[int, int] = self.eventually(found, "listening")
@@ -147,8 +147,7 @@ class ForegroundCase(ProcessCase):
         """Stop the server, which must end in peace; twistd then ends by the same signal, so that a shell can tell."""
         self.process.send_signal(number)
         self.assertEqual(self.process.wait(PATIENCE), -number)
-        self.assertIn("Main loop terminated.", self.log())
-        self.assertIn("Server Shut Down.", self.log())
+        self.assertIn("the server has stopped", self.log())
         self.assertNotIn("Traceback", self.log())
         self.assertEqual((self.directory / "err.log").read_text(), "")
 

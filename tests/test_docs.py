@@ -33,7 +33,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 #: Options that the pages mention and that are twistd's own.
-TWISTD = {"chroot", "help", "logger", "nodaemon", "pidfile", "rundir", "uid", "gid"}
+TWISTD = {
+    "chroot", "gid", "help", "logfile", "logger", "nodaemon", "pidfile", "prefix", "rundir", "syslog", "uid"
+}  # fmt: skip
 ADMIN = {"json", "keep", "for", "reason", "limit", "prefix", "network", "state", "client", "once", "lines"}
 ADMIN |= {"token-file", "ca-file", "operator"}
 
@@ -69,6 +71,11 @@ def calls() -> Iterator[tuple[Path, ast.Call]]:
             for node in ast.walk(ast.parse(read(path))):
                 if isinstance(node, ast.Call):
                     yield path, node
+
+
+def is_log_call(call: ast.Call) -> bool:
+    """:returns: whether a call writes to the log."""
+    return isinstance(call.func, ast.Attribute) and re.search(r"\b_?log$", ast.unparse(call.func.value)) is not None
 
 
 class RstTests(SynchronousTestCase):
@@ -215,14 +222,16 @@ class OperatingPageTests(SynchronousTestCase):
     page = DOCS / "operating.rst"
 
     def test_log_lines_are_those_of_the_server(self) -> None:
-        """Each line that the server logs is explained, and no other."""
+        """Each line that the server logs is explained with the name of its event, and no other."""
         logged = set()
         for path, call in calls():
-            if isinstance(call.func, ast.Attribute) and re.search(r"\b_?log$", ast.unparse(call.func.value)):
+            if is_log_call(call):
                 line = call.args[0]
+                [name] = [word.value for word in call.keywords if word.arg == "event"]
                 assert isinstance(line, ast.Constant), f"{path}:{call.lineno}: which line is this?"
-                logged.add(line.value)
-        self.assertEqual({literal(row[0]) for row in rows(self.page, "Line")}, logged)
+                assert isinstance(name, ast.Constant), f"{path}:{call.lineno}: which event is this?"
+                logged.add((name.value, line.value))
+        self.assertEqual({(literal(row[0]), literal(row[1])) for row in rows(self.page, "Event")}, logged)
 
     def test_options_are_listed(self) -> None:
         """The page has the list that is made from the settings."""

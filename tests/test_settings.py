@@ -168,6 +168,7 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
         },
         ["", "localhost", "10.0.0.1/8", "10.0.0.0/33", "::1/129", "Unix", "unix:", "*", "10.0.0.1-10.0.0.9"],
     ),
+    "log_format": ({text: text for text in ("plain", "json")}, ["", "text", "JSON", "plain json"]),
     "without": (
         {text: text for text in ("stun", "tracker", "rendezvous", "sessions", "connect")},
         ["", "turn", "STUN", "stun,tracker"],
@@ -307,6 +308,7 @@ class PrecedenceTests(SynchronousTestCase):
                 "no_source_limits": False,
                 "trusted_proxy": (),
                 "without": (),
+                "log_format": "plain",
                 "store": "sqlite:rendezvous.sqlite3",
                 "admin": (),
                 "admin_token_file": "",

@@ -117,8 +117,9 @@ class ProcessCase(SynchronousTestCase):
         self.reactor.run()
 
     def lines(self) -> list[str | None]:
-        """:returns: what was logged."""
-        return [formatEvent(event) for event in self.events]
+        """:returns: what was logged, without the lines of each start and stop."""
+        events = [event for event in self.events if not str(event.get("event")).startswith("server_")]
+        return [formatEvent(event) for event in events]
 
 
 class CollectionTests(ProcessCase):

@@ -151,7 +151,7 @@ class History(Service):
             self._samples.add(now, self._values)
             self.number += 1
         except Exception:
-            self.log.failure("the numbers could not be sampled; it is tried again")
+            self.log.failure("the numbers could not be sampled; it is tried again", event="samples_failed")
 
     async def _count(self, now: float) -> None:
         try:
@@ -161,7 +161,7 @@ class History(Service):
             self._next_census = now + max(INTERVAL, clients / COUNTED)
 
     def _failed(self, failure: Failure) -> None:
-        self.log.failure("the clients could not be counted; it is tried again", failure)
+        self.log.failure("the clients could not be counted; it is tried again", failure, event="census_failed")
 
     def _read(self) -> dict[str, float]:
         sources, figures = self._sources, self._sources.store.figures()

@@ -16,4 +16,4 @@ def log(who: str, what: str) -> None:
     :param who: of :func:`rendezvous.operator.who.who`.
     :param what: what has changed.
     """
-    _log.info("operator {who}: {what}", who=who, what=what)
+    _log.info("operator {who}: {what}", who=who, what=what, event="operator_acted")

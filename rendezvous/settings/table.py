@@ -290,6 +290,12 @@ class Settings:
         WORD,
         reloadable=True,
     )
+    log_format: str = option(
+        "plain",
+        "how the log is written: plain, a line of text for each event, or json, an object on a line of its own;"
+        " --logfile and --syslog of twistd, before rendezvous, say where",
+        one_of(("plain", "json")),
+    )
     store: str = option(
         "sqlite:rendezvous.sqlite3",
         "where state is kept: sqlite:PATH for a file, or memory: to keep nothing after the end",

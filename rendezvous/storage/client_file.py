@@ -151,7 +151,12 @@ class ClientFile:
         except OSError as e:
             if not self._is_full:
                 self._is_full = True
-                _log.error("there is no space for more clients in {path}: {reason}", path=self._path, reason=e.strerror)
+                _log.error(
+                    "there is no space for more clients in {path}: {reason}",
+                    path=self._path,
+                    reason=e.strerror,
+                    event="clients_without_space",
+                )
             raise Unavailable(f"There is no room for another client: {e.strerror}.", code="unsaved") from None
         self._is_full = False
         self._reserved = upto
@@ -215,7 +220,9 @@ class ClientFile:
                 raise
         if self._copy is None:
             _log.warn(
-                "the table of clients {path} had been deleted; a copy is written with each flush", path=self._path
+                "the table of clients {path} had been deleted; a copy is written with each flush",
+                path=self._path,
+                event="clients_deleted",
             )
         else:
             os.close(self._copy)

@@ -92,7 +92,7 @@ def _opened(path: str, capacity: int, generation: bytes, now: float, is_needed: 
         return ClientFile.open(path, capacity, generation)
     except FileNotFoundError:
         if is_needed:
-            _log.warn("the table of clients {path} is missing", path=path)
+            _log.warn("the table of clients {path} is missing", path=path, event="clients_missing")
         return ClientFile.create(path, capacity, generation, now)
 
 

@@ -283,9 +283,9 @@ class Journal:
         self._writing = ended
         maybeDeferred(self._hand_over, made, records, seen, meta).addCallbacks(
             lambda _: self._written(decisions), lambda failure: self._failed(failure, decisions, seen, meta)
-        ).addErrback(lambda failure: self.log.failure("the journal has a fault", failure)).addCallback(
-            lambda _: self._end(ended)
-        )
+        ).addErrback(
+            lambda failure: self.log.failure("the journal has a fault", failure, event="journal_failed")
+        ).addCallback(lambda _: self._end(ended))
         return ended
 
     def _take(self) -> tuple[list[Decision], list[Statement], list[object]]:
@@ -323,7 +323,7 @@ class Journal:
         self._writing = ended
         self._run(partial(self._write, Batch([], None, {"server_time": self._now}))).addCallbacks(
             lambda _: self._begin_again(ended), lambda failure: self._postpone(failure, ended)
-        ).addErrback(lambda failure: self.log.failure("the journal has a fault", failure))
+        ).addErrback(lambda failure: self.log.failure("the journal has a fault", failure, event="journal_failed"))
 
     def _begin_again(self, ended: Deferred[None]) -> None:
         self._begin().addCallback(lambda _: ended.callback(None))
@@ -349,7 +349,7 @@ class Journal:
         if self.failing:
             self.failing = False
             self._probe_interval = FIRST_PROBE
-            self.log.info("the store {path} can be written again", path=self._name)
+            self.log.info("the store {path} can be written again", path=self._name, event="store_writable")
         if not decisions:
             return
         self._saved = decisions[-1].position
@@ -377,6 +377,7 @@ class Journal:
                 "the store {path} cannot be written: {reason}; writes are refused until it can",
                 path=self._name,
                 reason=failure.getErrorMessage(),
+                event="store_unwritable",
             )
         else:
             self._probe_interval = min(2 * self._probe_interval, LAST_PROBE)

@@ -234,7 +234,7 @@ class Journaled:
     def _can_flush(self, _: None) -> None:
         if self._flush_failed:
             self._flush_failed = False
-            self.log.info("the clients of {path} can be flushed again", path=self._path)
+            self.log.info("the clients of {path} can be flushed again", path=self._path, event="clients_flushable")
 
     def _cannot_flush(self, failure: Failure) -> None:
         if not self._flush_failed:
@@ -243,6 +243,7 @@ class Journaled:
                 "the clients of {path} cannot be flushed: {reason}; a power cut would set server time back",
                 path=self._path,
                 reason=failure.getErrorMessage(),
+                event="clients_unflushable",
             )
 
     def _flushed(self, _: None) -> None:
@@ -296,6 +297,7 @@ class Journaled:
                 offers=len(tables.offers),
                 tracker_peers=len(tables.tracker),
                 pause=max(0.0, wall - meta.get("alive", wall)),
+                event="store_read",
             )
         if clients.damaged:
             self.log.warn(
@@ -303,12 +305,14 @@ class Journaled:
                 " whole",
                 damaged=clients.damaged,
                 path=self._path,
+                event="clients_damaged",
             )
         if meta.get("secret") not in (None, *fingerprints) and len(tables.presence):
             self.log.warn(
                 "the secret is not the one that the clients in {path} were registered under: none of them can be"
                 " recognised, and all must register again",
                 path=self._path,
+                event="secret_of_other_store",
             )
         return clients
 

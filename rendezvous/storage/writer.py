@@ -47,7 +47,9 @@ class Writer:
         database = in_place(self._path, self._database, self._inode)
         if database is not self._database:
             self._database, self._inode = database, os.stat(self._path).st_ino
-            self.log.warn("the store {path} had been deleted; it has been written anew", path=self._path)
+            self.log.warn(
+                "the store {path} had been deleted; it has been written anew", path=self._path, event="store_deleted"
+            )
         # Made here, as the reactor's thread has other things to do.
         seen = [] if batch.seen is None else seen_peers(batch.seen.peers)
         database.execute("BEGIN IMMEDIATE")

@@ -282,7 +282,7 @@ class FastPort:
             handed_over = self._decide(range(rows), now)
         except Exception:
             # The last resort: a fault of ours, which one batch must not turn into the end of the port.
-            self.log.failure("a batch of datagrams could not be handled")
+            self.log.failure("a batch of datagrams could not be handled", event="batch_failed")
         finally:
             self._source = None
             self._flush()

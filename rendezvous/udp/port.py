@@ -82,6 +82,7 @@ class FairPort(Port):
                 port=self.getHost().port,
                 size=size,
                 wanted=RECEIVE_BUFFER,
+                event="receive_buffer_small",
             )
 
     def doRead(self) -> None:

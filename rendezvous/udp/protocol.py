@@ -151,7 +151,7 @@ class RendezvousDatagrams(DatagramProtocol):
                 self.drop(Drop.UNSENDABLE)
             except Exception:
                 # The last resort: a fault of ours, which one datagram must not turn into the end of the port.
-                self._log.failure("a datagram could not be handled")
+                self._log.failure("a datagram could not be handled", event="datagram_failed")
         if kept:
             self.count_kept(kept, received)
 
@@ -194,7 +194,7 @@ class RendezvousDatagrams(DatagramProtocol):
         try:
             self._sort(datagram, addr)
         except Exception:
-            self._log.failure("a datagram could not be handled")
+            self._log.failure("a datagram could not be handled", event="datagram_failed")
 
     def _sort(self, datagram: bytes, addr: Address) -> None:
         self._served.received += len(datagram)
@@ -399,7 +399,7 @@ class RendezvousDatagrams(DatagramProtocol):
             if isinstance(failure.value, RendezvousError):
                 refuse(failure.value)
             else:
-                self._log.failure("a datagram could not be handled", failure)
+                self._log.failure("a datagram could not be handled", failure, event="datagram_failed")
 
         result.addCallbacks(answer, failed).addErrback(failed)
 

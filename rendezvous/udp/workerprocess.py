@@ -136,7 +136,10 @@ class WorkerProcess(ProcessProtocol):
         if epoch != self._epoch:
             if not self._epoch:
                 self.log.info(
-                    "UDP worker {worker} answers, as process {process}", worker=self.number, process=self._process.pid
+                    "UDP worker {worker} answers, as process {process}",
+                    worker=self.number,
+                    process=self._process.pid,
+                    event="worker_started",
                 )
             self._epoch, self._still = epoch, 0
             self._cover(False)
@@ -145,7 +148,9 @@ class WorkerProcess(ProcessProtocol):
         if self._still >= _COVERED:
             self._cover(True)
         if self._still == (_STUCK if epoch else _STARTING):
-            self.log.warn("UDP worker {worker} does not react; its process is ended", worker=self.number)
+            self.log.warn(
+                "UDP worker {worker} does not react; its process is ended", worker=self.number, event="worker_stuck"
+            )
             self._kill()
 
     def restart(self) -> None:
@@ -176,7 +181,12 @@ class WorkerProcess(ProcessProtocol):
         try:
             self._spawn(*give(self.number))
         except OSError as e:
-            self.log.error("UDP worker {worker} cannot be started: {reason}", worker=self.number, reason=e.strerror)
+            self.log.error(
+                "UDP worker {worker} cannot be started: {reason}",
+                worker=self.number,
+                reason=e.strerror,
+                event="worker_not_started",
+            )
             self._wait = _LONGEST_WAIT
 
     def _spawn(self, given: Given, descriptors: dict[int, int]) -> None:
@@ -238,6 +248,7 @@ class WorkerProcess(ProcessProtocol):
             "UDP worker {worker} has ended ({reason}); another process takes its place",
             worker=self.number,
             reason=_why(reason, self._said),
+            event="worker_ended",
         )
 
 

@@ -175,7 +175,7 @@ class Workers(Service):
                 self._groups[at].port.take(names, datagrams)
 
     def _unreadable(self) -> None:
-        self.log.failure("what a UDP worker has handed over could not be read")
+        self.log.failure("what a UDP worker has handed over could not be read", event="handing_over_failed")
 
     def withdraw(self) -> None:
         """Have the workers hand over everything, from their next batches on, until pulses are on again."""
@@ -222,7 +222,9 @@ class Workers(Service):
         try:
             self._look()
         except Exception:
-            self.log.failure("the UDP workers could not be looked after; they are looked at again")
+            self.log.failure(
+                "the UDP workers could not be looked after; they are looked at again", event="workers_failed"
+            )
         self._next = self._reactor.callLater(TICK, self._tick)
 
     def _look(self) -> None:

@@ -134,7 +134,9 @@ def _shown(request: Request, error: BaseException | None, failure: Failure | Non
     if isinstance(error, HTTPException):
         # Whatever else the router says of a path (a redirect to a tidier one, say) means that there is nothing here.
         return nothing_here()
-    _log.failure("a request could not be handled", Failure(error) if failure is None else failure)
+    _log.failure(
+        "a request could not be handled", Failure(error) if failure is None else failure, event="request_failed"
+    )
     return RendezvousError("The server has failed; its operator can find the reason in the log.")
 
 

@@ -233,7 +233,7 @@ class _Waiting:
         if self._request is not None:
             self._write(write_error(self._request, error))
         elif not isinstance(error, CancelledError | RendezvousError):
-            _log.failure("a request could not be handled", Failure(error))
+            _log.failure("a request could not be handled", Failure(error), event="request_failed")
 
     def _write(self, body: bytes | int) -> None:
         request = self._request
@@ -243,4 +243,4 @@ class _Waiting:
             request.write(body)
             request.finish()
         except Exception:
-            _log.failure("a request could not be handled")
+            _log.failure("a request could not be handled", event="request_failed")

@@ -142,7 +142,7 @@ class EventConversation:
         elif failure.check(RendezvousError):
             self._end(failure.value)
         else:
-            self.log.failure("an event stream could not be written", failure)
+            self.log.failure("an event stream could not be written", failure, event="event_stream_failed")
             self._socket.close(CloseReason.INTERNAL_ERROR)
 
     def _watch(self, found: Subscribe) -> float:

@@ -344,7 +344,7 @@ class Socket(StreamProtocol):
         try:
             return self._conversation.received(text) + len(text) // UNIT
         except Exception:
-            self.log.failure("a message could not be handled")
+            self.log.failure("a message could not be handled", event="message_failed")
             self.close(CloseReason.INTERNAL_ERROR)
             return 0.0
 

@@ -1,0 +1,253 @@
+"""Tests of the formats of the log, of the bound on its lines, and of where they go."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import sys
+import syslog
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from rendezvous.logs.limiting import LINES, PERIOD, TRACEBACKS, Limited
+from rendezvous.logs.lines import FORMATS, OTHER, RESERVED, fields_of, json_line, plain_line
+from rendezvous.logs.places import open_log
+from rendezvous.settings import Settings
+from tests.test_docs import calls, is_log_call
+from tests.test_settings import GRID
+
+
+class _Case(SynchronousTestCase):
+    """A log whose events are kept."""
+
+    def setUp(self) -> None:
+        """Keep events."""
+        self.events: list[LogEvent] = []
+
+    def logger(self, namespace: str = "rendezvous.some.Part") -> Logger:
+        """:returns: the logger of a module."""
+        return Logger(namespace, observer=LogPublisher(cast(Any, self.events.append)))
+
+    def failed(self) -> LogEvent:
+        """:returns: the event of a bug."""
+        try:
+            raise RuntimeError("a fault\nof two lines")
+        except RuntimeError:
+            self.logger().failure("a sweep failed", event="sweep_failed")
+        return self.events.pop()
+
+
+class LineTests(_Case):
+    """Tests of both formats."""
+
+    def test_names_are_those_of_the_setting(self) -> None:
+        """The setting takes each format, and no other."""
+        self.assertEqual(set(GRID["log_format"][0]), set(FORMATS))
+        self.assertIn(Settings().log_format, FORMATS)
+
+    def test_plain_is_the_text_alone(self) -> None:
+        """With neither time nor origin."""
+        self.logger().info("{what} on {address}", what="HTTP", address="[::]:5025", event="listening")
+        self.assertEqual(plain_line(self.events[0]), "HTTP on [::]:5025")
+
+    def test_json_has_the_time_the_event_and_its_fields(self) -> None:
+        """The fields are those in the braces of the text, as JSON values; what else the event holds is left out."""
+        self.logger().warn("{family}: {counts}", family="full tables", counts={"full": 7}, event="counted", hidden="x")
+        self.events[0]["log_time"] = 1700000000.25
+        # What a legacy observer adds to an event is none of its fields.
+        self.events[0].update(isError=0, message=(), system="-")
+        self.assertEqual(
+            json.loads(json_line(self.events[0])),
+            {
+                "time": "2023-11-14T22:13:20.250000Z",
+                "level": "warn",
+                "event": "counted",
+                "logger": "rendezvous.some.Part",
+                "message": "full tables: {'full': 7}",
+                "family": "full tables",
+                "counts": {"full": 7},
+            },
+        )
+
+    def test_event_of_a_library_has_its_text(self) -> None:
+        """Its name is the same for all of them, and it has no fields."""
+        self.logger("twisted.web").warn("{what} is odd", what="something")
+        found = json.loads(json_line(self.events[0]))
+        self.assertEqual((found["event"], found["message"]), (OTHER, "something is odd"))
+        self.assertLessEqual(set(found), RESERVED)
+
+    def test_each_event_is_one_line(self) -> None:
+        """What ends lines or moves a cursor is escaped, so that a text from outside cannot look like another event."""
+        for text in ("a\nb", "a\r\nb", "\x1b[2J", "\x85", "\u2028", "\x00"):
+            self.logger().info("{text}", text=text, event="x")
+            event = self.events.pop()
+            for line in (plain_line(event), json_line(event)):
+                self.assertEqual(len(line.splitlines()), 1, repr(text))
+                self.assertTrue(line.isprintable(), line)
+            self.assertEqual(json.loads(json_line(event))["text"], text)
+
+    def test_value_that_json_does_not_know_is_text(self) -> None:
+        """The line is written in any case."""
+        self.logger().info("{value} {half}", value=Path("/x"), half="\udc80", event="x")
+        self.assertEqual(json.loads(json_line(self.events[0]))["value"], "/x")
+
+    def test_bug_comes_with_its_traceback(self) -> None:
+        """Indented below the text, or as one field."""
+        event = self.failed()
+        lines = plain_line(event).split("\n")
+        self.assertEqual(lines[:2], ["a sweep failed", "\tTraceback (most recent call last):"])
+        self.assertTrue(all(line.startswith("\t") for line in lines[1:]))
+        self.assertIn("RuntimeError: a fault", json.loads(json_line(event))["traceback"])
+
+    def test_fields_of_formats(self) -> None:
+        """The names are found whatever their format is."""
+        self.assertEqual(fields_of("{path}: {pause:.1f} s {other!r} {{no}}"), ("path", "pause", "other"))
+
+
+class EventTests(SynchronousTestCase):
+    """Every event of the server."""
+
+    def test_has_a_name_and_its_fields(self) -> None:
+        """The name is a constant; the fields are those in the braces, which no other key of JSON is called."""
+        for path, call in calls():
+            if not is_log_call(call):
+                continue
+            where = f"{path}:{call.lineno}"
+            [name] = [word.value for word in call.keywords if word.arg == "event"]
+            assert isinstance(name, ast.Constant), where
+            self.assertRegex(str(name.value), r"\A[a-z]+(_[a-z]+)*\Z", where)
+            assert isinstance(call.args[0], ast.Constant), where
+            fields = {str(word.arg) for word in call.keywords} - {"event"}
+            self.assertEqual(fields, set(fields_of(str(call.args[0].value))), where)
+            self.assertEqual(fields & RESERVED, set(), where)
+
+
+class LimitedTests(_Case):
+    """Tests of :class:`Limited`."""
+
+    def setUp(self) -> None:
+        """Put the bound in front of what keeps events."""
+        super().setUp()
+        self.limited = Limited(self.events.append)
+
+    def send(self, count: int, now: float, text: str = "a line", **fields: Any) -> int:
+        """
+        Log events.
+
+        :returns: how many were passed on.
+        """
+        before = len(self.events)
+        for _ in range(count):
+            self.limited(
+                {"log_namespace": "x", "log_format": text, "log_time": now, "log_level": LogLevel.warn, **fields}
+            )
+        return len(self.events) - before
+
+    def test_first_lines_of_a_minute_are_passed_on(self) -> None:
+        """Up to the limit, for each kind by itself."""
+        self.assertEqual(self.send(LINES, 1000.0), LINES)
+        self.assertEqual(self.send(1000, 1000.0), 0)
+        self.assertEqual(self.send(2, 1000.0, "another line"), 2)
+        self.assertEqual(self.send(2, 1000.0, log_namespace="y"), 2)
+        self.assertEqual(self.send(1, 1000.0 + PERIOD - 0.1), 0)
+
+    def test_lines_with_a_traceback_have_a_limit_of_their_own(self) -> None:
+        """They are ten times as long."""
+        self.assertEqual(self.send(1000, 1000.0, log_failure=object()), TRACEBACKS)
+
+    def test_next_minute_begins_with_what_was_left_out(self) -> None:
+        """As a warning, before the first line."""
+        self.send(LINES + 7, 1000.0)
+        self.send(LINES, 1000.0, "within its limit")
+        before = len(self.events)
+        self.send(1, 1000.0 + PERIOD)
+        notice, line = self.events[before:]
+        self.assertEqual(plain_line(notice), "7 more lines like this one were left out: a line")
+        self.assertEqual((notice["log_level"], notice["event"]), (LogLevel.warn, "lines_left_out"))
+        self.assertEqual(line["log_format"], "a line")
+
+    def test_clock_that_is_set_back_does_not_silence_the_log(self) -> None:
+        """Counting begins anew."""
+        self.send(LINES + 1, 1000.0)
+        self.assertEqual(self.send(1, 10.0), 2)
+
+    def test_what_is_not_shown_is_not_counted(self) -> None:
+        """The small talk of libraries is left out without a word."""
+        self.assertEqual(self.send(1000, 1000.0, log_level=LogLevel.info), 0)
+        self.assertEqual(self.send(1, 1000.0 + PERIOD), 1)
+
+    def test_event_without_a_time_or_a_text_is_counted(self) -> None:
+        """Whatever a library logs."""
+        for _ in range(2 * LINES):
+            self.limited({"log_level": LogLevel.error})
+        self.assertEqual(len(self.events), LINES)
+
+
+class PlaceTests(_Case):
+    """Tests of :func:`open_log`."""
+
+    def setUp(self) -> None:
+        """Take what is printed."""
+        super().setUp()
+        self.printed = io.StringIO()
+        self.patch(sys, "stdout", self.printed)
+
+    def say(self, name: str, **twistd: Any) -> Any:
+        """
+        Log one event of the server and some of Twisted, in a format and with options of twistd.
+
+        :returns: the log.
+        """
+        log = open_log(name, {"logfile": None, "nodaemon": 0, "syslog": 0, "prefix": "twisted", **twistd})
+        for namespace in ("rendezvous.part", "twisted.web"):
+            logger = Logger(namespace, observer=log.observer)
+            logger.debug("a detail of {who}", who=namespace, event="detail")
+            logger.info("a line of {who}", who=namespace, event="line")
+        Logger("twisted.web", observer=log.observer).warn("a warning")
+        return log
+
+    def test_foreground_logs_to_standard_output(self) -> None:
+        """What libraries say is left out unless it is a warning, and so are details."""
+        log = self.say("plain", nodaemon=1)
+        self.assertEqual(self.printed.getvalue(), "a line of rendezvous.part\na warning\n")
+        self.assertIsNone(log.rotate)
+
+    def test_file_has_the_time_of_each_event(self) -> None:
+        """It can be rotated."""
+        path = Path(self.mktemp())
+        log = self.say("plain", logfile=str(path), nodaemon=1)
+        lines = path.read_text().splitlines()
+        self.assertRegex(lines[0], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z a line of rendezvous.part\Z")
+        self.assertEqual((len(lines), self.printed.getvalue()), (2, ""))
+        log.rotate()
+        self.assertTrue(Path(f"{path}.1").exists())
+
+    def test_file_of_json_has_objects_alone(self) -> None:
+        """A line each."""
+        path = Path(self.mktemp())
+        self.say("json", logfile=str(path))
+        events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+        self.assertEqual(events, ["line", OTHER])
+
+    def test_dash_is_standard_output(self) -> None:
+        """As in twistd."""
+        self.say("json", logfile="-", nodaemon=1)
+        self.assertEqual(len(self.printed.getvalue().splitlines()), 2)
+
+    def test_syslog_has_a_message_for_each_line(self) -> None:
+        """With the priority of the event, and the prefix of twistd."""
+        opened: list[Any] = []
+        sent: list[Any] = []
+        self.patch(syslog, "openlog", lambda *args: opened.append(args))
+        self.patch(syslog, "syslog", lambda *args: sent.append(args))
+        self.say("plain", syslog=1, prefix="here")
+        self.assertEqual(opened, [("here", syslog.LOG_PID, syslog.LOG_DAEMON)])
+        self.assertEqual(sent, [(syslog.LOG_INFO, "a line of rendezvous.part"), (syslog.LOG_WARNING, "a warning")])
+        log = open_log("plain", {"syslog": 1})
+        log.observer(self.failed())
+        self.assertGreater(len(sent), 5)
+        self.assertEqual({priority for priority, _ in sent[2:]}, {syslog.LOG_CRIT})
