@@ -144,6 +144,7 @@ class Rendezvous(MultiService):
             self.clock,
             self.counters,
             self.store.bans,
+            random,
         )
         self._gate.entrance.tokens = load_registration_tokens(settings.registration_token_file)
         self._sockets = SocketProtocols(
@@ -278,7 +279,7 @@ class Rendezvous(MultiService):
             *LiveRoutes(history, tail, overview.read, sender, self.clock).routes(),
         ]
         routes = admin_routes(parts, guarded, PageRoutes(sender).routes())
-        return admin_site(routes, token, self._reactor, self.clock.wall, PUBLIC)
+        return admin_site(routes, token, self._reactor, self.clock.wall, self._random, PUBLIC)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""

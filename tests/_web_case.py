@@ -114,7 +114,10 @@ class WebTestCase(SynchronousTestCase):
         self.assertEqual(response.status, status, response.body)
         self.assertEqual(response.headers["content-type"], "application/json")
         body = response.json()
-        self.assertEqual(set(body), {"ok", "error", "code"})
+        # What the operator may have to look for has a name, which the header has too.
+        named = {"request_id": response.headers["x-request-id"]} if status >= 500 else {}
+        self.assertEqual(set(body), {"ok", "error", "code", *named})
+        self.assertEqual(body.get("request_id"), named.get("request_id"))
         self.assertIs(body["ok"], False)
         self.assertEqual(body["code"], code, body)
         self.assertTrue(body["error"].endswith("."), body)

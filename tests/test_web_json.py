@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import NotFound as NoRoute
 
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
@@ -19,6 +20,10 @@ from rendezvous import errors
 from rendezvous.web import _json
 from rendezvous.web._json import LARGE, MANY_LISTS, MAX_STRUCTURE, read_object, write_failure, write_object
 from rendezvous.web.pages import encode
+from rendezvous.web.requestids import RequestIds
+
+#: Names every request the same.
+IDS = RequestIds(lambda size: b"\x01" * size)
 
 #: Any JSON: integers of any length, and text with any characters, halves of surrogate pairs included.
 VALUES = st.recursive(
@@ -67,7 +72,7 @@ class WriteFailureTests(SynchronousTestCase):
     def answer(self, error: BaseException) -> tuple[Any, dict[str, Any]]:
         """:returns: the request and the body for an error."""
         request = made_request()
-        return request, json.loads(write_failure(request, Failure(error)))
+        return request, json.loads(write_failure(request, Failure(error), IDS))
 
     def test_every_error_has_its_status_and_code(self) -> None:
         """Each class of the tree answers for itself, with its message."""
@@ -82,7 +87,10 @@ class WriteFailureTests(SynchronousTestCase):
         for kind, (status, code) in expected.items():
             request, body = self.answer(kind("One plain sentence."))
             self.assertEqual(request.responseCode, status)
-            self.assertEqual(body, {"ok": False, "error": "One plain sentence.", "code": code})
+            named = {"request_id": "01" * 8} if status >= 500 else {}
+            self.assertEqual(body, {"ok": False, "error": "One plain sentence.", "code": code, **named})
+            found = request.responseHeaders.getRawHeaders("X-Request-ID")
+            self.assertEqual(found, ["01" * 8] if named else None)
 
     def test_error_can_have_a_code_of_its_own(self) -> None:
         """The more precise word wins."""
@@ -116,9 +124,11 @@ class WriteFailureTests(SynchronousTestCase):
 
     def test_fault_of_ours_is_told_to_the_log_alone(self) -> None:
         """The body of a 500 says nothing of what happened; the log has it with its traceback."""
-        request, body = self.answer(ZeroDivisionError("a detail of ours"))
+        with capturedLogs() as seen:
+            request, body = self.answer(ZeroDivisionError("a detail of ours"))
         self.assertEqual((request.responseCode, body["code"]), (500, "internal"))
         self.assertNotIn("detail", json.dumps(body))
+        self.assertEqual([event["request_id"] for event in seen], [body["request_id"]])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_answer_that_has_begun_can_only_end(self) -> None:
@@ -126,7 +136,7 @@ class WriteFailureTests(SynchronousTestCase):
         for error, logged in ((errors.NotFound("Gone."), 0), (ZeroDivisionError("a detail of ours"), 1)):
             request = made_request()
             request.startedWriting = True
-            self.assertEqual(write_failure(request, Failure(error)), b"")
+            self.assertEqual(write_failure(request, Failure(error), IDS), b"")
             self.assertIsNone(request.responseCode)
             self.assertIsNone(request.responseHeaders.getRawHeaders("Content-Type"))
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), logged)

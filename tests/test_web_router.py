@@ -174,7 +174,7 @@ class LaterTests(WebTestCase):
             self.server.reactor.advance(20)
         self.assertIsNone(connection.response())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertIn("a request could not be handled", [event.get("log_format") for event in seen])
+        self.assertIn("request_failed", [event.get("event") for event in seen])
 
     def test_errors_of_a_client_that_has_left(self) -> None:
         """An error that the client would have been shown is dropped, and a fault of ours is logged."""

@@ -10,6 +10,7 @@ from wsproto.connection import Connection as Wire
 from wsproto.connection import ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
+from twisted.logger import capturedLogs
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -249,10 +250,13 @@ class MessageTests(SocketTestCase):
     def test_fault_in_a_protocol(self) -> None:
         """Ends the socket, is logged, and goes no further."""
         socket = self.socket()
-        with mock.patch("rendezvous.web.sockets.signal.decode", side_effect=RuntimeError("planted")):
+        planted = mock.patch("rendezvous.web.sockets.signal.decode", side_effect=RuntimeError("planted"))
+        with planted, capturedLogs() as seen:
             socket.say("x")
         self.assertEqual(self.closed(socket), (1011, True))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        [request_id] = [event["request_id"] for event in seen if event.get("event") == "message_failed"]
+        self.assertEqual(socket.close_reason, f"The server has failed: request {request_id}.")
 
 
 class CloseTests(SocketTestCase):

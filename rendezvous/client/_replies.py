@@ -294,6 +294,9 @@ class Reply:
     def _error(self, values: dict[str, object], missing: type[ClientError] | None) -> ClientError:
         code, message = values.get("code"), values.get("error")
         ours = values.get("ok") is False and isinstance(code, str) and isinstance(message, str)
+        request_id = values.get("request_id")
+        if ours and isinstance(request_id, str) and re.fullmatch(r"[\w-]{1,64}", request_id, re.ASCII):
+            message = f"{message} The request id is {request_id}."
         kind = self._kind(str(code) if ours else None, missing)
         return kind(
             None if ours or kind is ServerBusy else f"status {self.status}, and not in a rendezvous server's words",

@@ -16,7 +16,7 @@ from rendezvous.web._json import write_error
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
 from rendezvous.web.fields import header
-from rendezvous.web.gate import make_gate
+from rendezvous.web.gate import Gate, make_gate
 from rendezvous.web.root import RootResource
 from rendezvous.web.route import Route
 from rendezvous.web.router import Router
@@ -34,14 +34,15 @@ class Guarded(Resource):
 
     :param behind: what the token opens.
     :param token: the token.
+    :param gate: names requests that fail.
     :param public: paths that need none: the files of the page, which hold no data.
     """
 
     isLeaf = True
 
-    def __init__(self, behind: IResource, token: Token, public: Collection[bytes]) -> None:
+    def __init__(self, behind: IResource, token: Token, gate: Gate, public: Collection[bytes]) -> None:
         super().__init__()
-        self._behind, self._token, self._public = behind, token, public
+        self._behind, self._token, self._gate, self._public = behind, token, gate, public
 
     def render(self, request: Any) -> Any:
         """Answer, or say that the token is missing; also where there is nothing, so that only operators learn that."""
@@ -53,7 +54,7 @@ class Guarded(Resource):
                 self._token.check(header(request, b"Authorization"))
                 check_site(request)
             except Exception as error:
-                return write_error(request, error)
+                return write_error(request, error, self._gate.request_ids)
         return self._behind.render(request)
 
 
@@ -71,6 +72,7 @@ def admin_site(
     token: Token,
     reactor: IReactorTime,
     wall: Callable[[], float],
+    random: Callable[[int], bytes],
     public: Collection[bytes] = (),
 ) -> RendezvousSite:
     """
@@ -81,9 +83,10 @@ def admin_site(
     :param routes: the table of its routes.
     :param token: what opens them.
     :param wall: seconds since the epoch, for the ``Date`` of answers.
+    :param random: gives that many random bytes.
     :param public: paths that need no token.
     """
-    gate = make_gate(SourceLimits(), UnreadLimits(), (), reactor, Counters())
-    guarded = Guarded(Router(routes, lambda: None, gate), token, public)
+    gate = make_gate(SourceLimits(), UnreadLimits(), (), reactor, Counters(), random)
+    guarded = Guarded(Router(routes, lambda: None, gate), token, gate, public)
     root = RootResource(guarded, BodyLimits(routes), Cors(None), gate)
     return RendezvousSite(root, reactor, CONNECTIONS, wall)

@@ -24,10 +24,13 @@ from rendezvous.errors import (
     UpgradeRequired,
 )
 from rendezvous.web.pages import encode
+from rendezvous.web.requestids import RequestIds
 
 __all__ = [
+    "SERVER_ERROR",
     "error_body",
     "error_fields",
+    "log_failure",
     "nothing_here",
     "read_object",
     "write_error",
@@ -37,6 +40,10 @@ __all__ = [
 ]
 
 _log = Logger()
+
+#: The least status of an error that is the server's and not the client's. Such an answer has a request id.
+SERVER_ERROR = 500
+
 #: A body over this many bytes is looked at before it is parsed, and so is one with more than so many lists and objects.
 #: All others are parsed in less than 10 ms by orjson.
 LARGE = 400 * 1024
@@ -82,14 +89,17 @@ def write_head(request: Request, size: int, media: bytes = b"application/json") 
     request.setHeader(b"Content-Length", b"%d" % size)
 
 
-def error_body(error: RendezvousError) -> dict[str, Any]:
+def error_body(error: RendezvousError, request_id: str | None = None) -> dict[str, Any]:
     """:returns: the body that every error has (``protocol/http``, Errors)."""
-    return {"ok": False, "error": error.message, "code": error.code}
+    body = {"ok": False, "error": error.message, "code": error.code}
+    return body if request_id is None else {**body, "request_id": request_id}
 
 
-def error_fields(error: RendezvousError) -> dict[bytes, bytes]:
+def error_fields(error: RendezvousError, request_id: str | None) -> dict[bytes, bytes]:
     """:returns: the header fields that only some errors have."""
     fields = {}
+    if request_id is not None:
+        fields[b"X-Request-ID"] = request_id.encode("ascii")
     if isinstance(error, Unauthorized):
         fields[b"WWW-Authenticate"] = b"Bearer"
     if isinstance(error, UpgradeRequired):
@@ -100,22 +110,23 @@ def error_fields(error: RendezvousError) -> dict[bytes, bytes]:
     return fields
 
 
-def write_error(request: Request, error: BaseException) -> bytes:
+def write_error(request: Request, error: BaseException, ids: RequestIds) -> bytes:
     """
     Set status and headers for whatever a route has raised. A fault of ours is logged, and not shown to the client.
 
+    :param ids: names the request if the error is the server's.
     :returns: the body, to be written.
     """
-    return _write_error(request, _shown(request, error, None))
+    return _write_error(request, error, None, ids)
 
 
-def write_failure(request: Request, failure: Failure) -> bytes:
+def write_failure(request: Request, failure: Failure, ids: RequestIds) -> bytes:
     """
     Answer as :func:`write_error` does, for what a Deferred has failed with.
 
     :returns: the body, to be written.
     """
-    return _write_error(request, _shown(request, failure.value, failure))
+    return _write_error(request, failure.value, failure, ids)
 
 
 def nothing_here() -> NotFound:
@@ -123,8 +134,13 @@ def nothing_here() -> NotFound:
     return NotFound("There is nothing at this path: /openapi.json lists all paths.", code="no-such-path")
 
 
-def _shown(request: Request, error: BaseException | None, failure: Failure | None) -> RendezvousError:
-    """:returns: the error that the client is shown."""
+def log_failure(failure: Failure, request_id: str) -> None:
+    """Log a bug that a request has met."""
+    _log.failure("request {request_id} could not be handled", failure, request_id=request_id, event="request_failed")
+
+
+def _shown(request: Request, error: BaseException | None) -> RendezvousError | None:
+    """:returns: the error that the client is shown; ``None`` for a fault of ours."""
     if isinstance(error, RendezvousError):
         return error
     if isinstance(error, WrongMethod):
@@ -134,19 +150,21 @@ def _shown(request: Request, error: BaseException | None, failure: Failure | Non
     if isinstance(error, HTTPException):
         # Whatever else the router says of a path (a redirect to a tidier one, say) means that there is nothing here.
         return nothing_here()
-    _log.failure(
-        "a request could not be handled", Failure(error) if failure is None else failure, event="request_failed"
-    )
-    return RendezvousError("The server has failed; its operator can find the reason in the log.")
+    return None
 
 
-def _write_error(request: Request, error: RendezvousError) -> bytes:
+def _write_error(request: Request, error: BaseException | None, failure: Failure | None, ids: RequestIds) -> bytes:
+    shown = _shown(request, error)
+    request_id = None if shown is not None and shown.status < SERVER_ERROR else ids.draw()
+    if shown is None:
+        log_failure(Failure(error) if failure is None else failure, str(request_id))
+        shown = RendezvousError("The server has failed; its operator finds the reason in the log by the request id.")
     if request.startedWriting:
         # A stream that has begun can only end.
         return b""
-    for name, value in error_fields(error).items():
+    for name, value in error_fields(shown, request_id).items():
         request.setHeader(name, value)
-    return write_object(request, error_body(error), error.status)
+    return write_object(request, error_body(shown, request_id), shown.status)
 
 
 def read_object(request: Request) -> dict[str, Any]:

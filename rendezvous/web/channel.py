@@ -346,9 +346,10 @@ class Channel(HTTPChannel):
         self.paused = True  # The loop that reads lines ends.
         self._deadlines.expect_nothing()
         request = self.requests[-1] if self.requests else None
-        method: bytes = b"" if request is None else self._command
-        self.site.root.gate.requests.note(None, method, error.status)
-        self.transport.writeSequence(refusal(error, self.site.root.cors.headers(request)))
+        method: bytes = b"" if request is None else getattr(self, "_command", request.method)
+        gate = self.site.root.gate
+        gate.requests.note(None, method, error.status)
+        self.transport.writeSequence(refusal(error, self.site.root.cors.headers(request), gate.request_ids))
         # Closing at once, with unread bytes in the kernel, would reset the connection before the answer is read.
         self.transport.pauseProducing()
         self._deadlines.abort_in(REFUSAL_TIME)

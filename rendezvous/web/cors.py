@@ -10,7 +10,7 @@ from twisted.web.server import NOT_DONE_YET
 __all__ = ["Cors"]
 
 #: Headers of an answer that a page may read besides those that every page may.
-_EXPOSED = b"Allow, Retry-After, WWW-Authenticate"
+_EXPOSED = b"Allow, Retry-After, WWW-Authenticate, X-Request-ID"
 
 
 class Cors:

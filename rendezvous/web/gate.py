@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -17,6 +17,7 @@ from rendezvous.web.entrance import Entrance
 from rendezvous.web.held import HeldRequests
 from rendezvous.web.quotas import Quotas
 from rendezvous.web.requestcounts import RequestCounts
+from rendezvous.web.requestids import RequestIds
 from rendezvous.web.sending import Sender
 from rendezvous.web.sources import Proxies
 
@@ -36,6 +37,7 @@ class Gate:
     :ivar bans: which networks are shut out.
     :ivar held: the requests that wait.
     :ivar entrance: who may begin something new.
+    :ivar request_ids: names the requests that the server fails.
     """
 
     proxies: Proxies
@@ -46,6 +48,7 @@ class Gate:
     bans: Bans
     held: HeldRequests
     entrance: Entrance
+    request_ids: RequestIds
 
     def refuse_banned(self, request: Any) -> None:
         """
@@ -70,6 +73,7 @@ def make_gate(
     trusted: Sequence[str],
     clock: IReactorTime,
     counters: Counters,
+    random: Callable[[int], bytes],
     bans: Bans | None = None,
 ) -> Gate:
     """
@@ -78,6 +82,7 @@ def make_gate(
     :param trusted: networks of reverse proxies.
     :param clock: the time that rates and stalls are measured on.
     :param counters: where refusals are counted.
+    :param random: gives that many random bytes.
     :param bans: which networks are shut out; by default none.
     """
     return Gate(
@@ -89,4 +94,5 @@ def make_gate(
         Bans() if bans is None else bans,
         HeldRequests(),
         Entrance(),
+        RequestIds(random),
     )

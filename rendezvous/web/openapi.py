@@ -49,10 +49,14 @@ _DESCRIPTION = """\
 Every error is `{"ok": false, "error": "<a sentence>", "code": "<a stable word>"}`. `HEAD` works where `GET` does,
 `OPTIONS` is answered 204 at every path, and any other method 405. Readers must ignore keys that they do not know."""
 
+_RETRY: Schema = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
+_REQUEST_ID: Schema = {"X-Request-ID": {"schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}}}
 _HEADERS: dict[int, dict[str, Schema]] = {
     401: {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
-    429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}},
-    503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}},
+    429: _RETRY,
+    500: _REQUEST_ID,
+    501: _REQUEST_ID,
+    503: {**_RETRY, **_REQUEST_ID},
 }
 
 _OPENED: Schema = {

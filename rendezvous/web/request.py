@@ -121,13 +121,14 @@ class CappedRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Hand on a request that was not refused."""
         self._give_back()
+        self.method = command
         target = self._path_of(command, path)
         if target is None:
             self.channel.refuse(Malformed("The target is neither a path nor a URL.", code="bad-target"))
             return
         # Unlike the base class, this reads no forms: no route takes one.
         self.content.seek(0)
-        self.method, self.uri, self.clientproto = command, target, version
+        self.uri, self.clientproto = target, version
         self.path, _, query = target.partition(b"?")
         if query.count(b"=") > MAX_FIELDS:
             self.channel.refuse(Malformed(f"The query has more than {MAX_FIELDS} fields.", code="bad-target"))

@@ -77,7 +77,7 @@ class RootResource(Resource):
             # A plain Site would answer what the router itself raises in HTML.
             if isinstance(error, TooMany):
                 gate.refusals.note(error, source)
-            return write_error(request, error)
+            return write_error(request, error, gate.request_ids)
 
     def _route(self, request: Any) -> Any:
         # The router sees the path joined with "/" and decoded as UTF-8. So what was percent-encoded is encoded again:

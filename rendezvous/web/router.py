@@ -15,7 +15,6 @@ from typing import Any, cast
 from klein import Klein
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
@@ -23,9 +22,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from rendezvous.eager import eager
 from rendezvous.errors import RendezvousError
-from rendezvous.web._json import write_error, write_failure, write_object
+from rendezvous.web._json import log_failure, write_error, write_failure, write_object
 from rendezvous.web.gate import Gate
-from rendezvous.web.held import HeldRequests
 from rendezvous.web.pages import encode
 from rendezvous.web.request import CappedRequest
 from rendezvous.web.route import Route
@@ -33,8 +31,6 @@ from rendezvous.web.sending import SMALL
 from rendezvous.web.sources import source_of
 
 __all__ = ["RouteTable", "Router"]
-
-_log = Logger()
 
 
 class RouteTable:
@@ -122,8 +118,8 @@ class Router(Resource):
         except StopIteration as done:
             return done.value
         except Exception as error:
-            return write_error(request, error)
-        _Waiting(request, verb, awaited, self._gate.held)
+            return write_error(request, error, self._gate.request_ids)
+        _Waiting(request, verb, awaited, self._gate)
         return NOT_DONE_YET
 
     async def _answer(self, request: Request, route: Route, parts: Sequence[str]) -> bytes | int:
@@ -154,8 +150,12 @@ class Router(Resource):
             app.route(route.path, methods=[route.method], endpoint=f"{number}", strict_slashes=True)(
                 self._renderer(route)
             )
+
+        def failed(request: Any, failure: Failure) -> bytes:
+            return write_failure(request, failure, self._gate.request_ids)
+
         # Klein's types ask for keywords of a function that Klein itself calls by position.
-        app.handle_errors(Exception)(cast(Any, write_failure))
+        app.handle_errors(Exception)(cast(Any, failed))
         resource: IResource = app.resource()
         return resource
 
@@ -177,21 +177,21 @@ class _Waiting:
     :param request: is answered.
     :param verb: the coroutine that returns the body. It has been started.
     :param awaited: the first Deferred that it waits for.
-    :param held: notes that it waits.
+    :param gate: notes that it waits, and names the request if it fails.
     :ivar host: the address that the request came from.
     """
 
     _end: RendezvousError | None = None
 
     def __init__(
-        self, request: Any, verb: Coroutine[Any, Any, Any], awaited: Deferred[Any], held: HeldRequests
+        self, request: Any, verb: Coroutine[Any, Any, Any], awaited: Deferred[Any], gate: Gate
     ) -> None:
         self._request = request
         self._verb = verb
         self._awaited = awaited
-        self._held = held
+        self._held, self._ids = gate.held, gate.request_ids
         self.host: str = getattr(request, "source_host", "")
-        held.add(self)
+        gate.held.add(self)
         if isinstance(request, CappedRequest):
             request.left = self._left
         else:
@@ -231,9 +231,9 @@ class _Waiting:
 
     def _raised(self, error: Exception) -> None:
         if self._request is not None:
-            self._write(write_error(self._request, error))
+            self._write(write_error(self._request, error, self._ids))
         elif not isinstance(error, CancelledError | RendezvousError):
-            _log.failure("a request could not be handled", Failure(error), event="request_failed")
+            log_failure(Failure(error), self._ids.draw())
 
     def _write(self, body: bytes | int) -> None:
         request = self._request
@@ -243,4 +243,4 @@ class _Waiting:
             request.write(body)
             request.finish()
         except Exception:
-            _log.failure("a request could not be handled", event="request_failed")
+            log_failure(Failure(), self._ids.draw())

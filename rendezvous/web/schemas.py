@@ -55,9 +55,15 @@ def candidate(limits: SignalingLimits) -> Schema:
 def error_schema() -> Schema:
     """:returns: the body of every error."""
     return record(
+        optional=("request_id",),
         ok={"const": False},
         error={**TEXT, "description": "One plain sentence, for people."},
         code={"type": "string", "pattern": "^[a-z]+(-[a-z]+)*$", "description": "A stable word, for programs."},
+        request_id={
+            "type": "string",
+            "pattern": "^[0-9a-f]{16}$",
+            "description": "With a status of 500 or more: what the operator can search the log for.",
+        },
     )
 
 

@@ -14,8 +14,9 @@ from twisted.protocols.policies import ProtocolWrapper
 
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.errors import RendezvousError
-from rendezvous.web._json import error_body, error_fields
+from rendezvous.web._json import SERVER_ERROR, error_body, error_fields
 from rendezvous.web.pages import encode
+from rendezvous.web.requestids import RequestIds
 
 __all__ = [
     "has_proxy_header",
@@ -109,12 +110,17 @@ def response_head(version: bytes, status: int, phrase: bytes, fields: Mapping[by
     return b"%b %d %b\r\n%b\r\n" % (version, status, phrase, lines)
 
 
-def refusal(error: RendezvousError, headers: dict[bytes, bytes]) -> list[bytes]:
-    """:returns: a whole response to a request that was not read to its end. The connection is closed after it."""
-    body = encode(error_body(error))
+def refusal(error: RendezvousError, headers: dict[bytes, bytes], ids: RequestIds) -> list[bytes]:
+    """
+    :param headers: those that every answer has.
+    :param ids: names the request if the error is the server's.
+    :returns: a whole response to a request that was not read to its end. The connection is closed after it.
+    """
+    request_id = ids.draw() if error.status >= SERVER_ERROR else None
+    body = encode(error_body(error, request_id))
     fields = {
         **headers,
-        **error_fields(error),
+        **error_fields(error, request_id),
         b"Connection": b"close",
         b"Content-Type": b"application/json",
         b"Content-Length": b"%d" % len(body),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wsproto.frame_protocol import CloseReason
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -142,8 +140,12 @@ class EventConversation:
         elif failure.check(RendezvousError):
             self._end(failure.value)
         else:
-            self.log.failure("an event stream could not be written", failure, event="event_stream_failed")
-            self._socket.close(CloseReason.INTERNAL_ERROR)
+            self.log.failure(
+                "event stream {request_id} could not be written",
+                failure,
+                request_id=self._socket.fail(),
+                event="event_stream_failed",
+            )
 
     def _watch(self, found: Subscribe) -> float:
         stream = self._stream

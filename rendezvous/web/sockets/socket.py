@@ -344,9 +344,21 @@ class Socket(StreamProtocol):
         try:
             return self._conversation.received(text) + len(text) // UNIT
         except Exception:
-            self.log.failure("a message could not be handled", event="message_failed")
-            self.close(CloseReason.INTERNAL_ERROR)
+            failure = Failure()
+            self.log.failure(
+                "message {request_id} could not be handled", failure, request_id=self.fail(), event="message_failed"
+            )
             return 0.0
+
+    def fail(self) -> str:
+        """
+        End it because of a bug.
+
+        :returns: a name for what has failed, which the other side is sent as well.
+        """
+        request_id = self._gate.request_ids.draw()
+        self.close(CloseReason.INTERNAL_ERROR, f"The server has failed: request {request_id}.")
+        return request_id
 
     def _closed(self, event: CloseConnection) -> None:
         if self._frames.is_closed:
