@@ -17,6 +17,7 @@ from twisted.python.components import Componentized
 
 from rendezvous._version import __version__
 from rendezvous.errors import StartupError
+from rendezvous.supervisor import Supervisor
 
 __all__ = ["CannotStart", "ServerProcess", "Signals", "collect_seldom", "terminal_of"]
 
@@ -115,6 +116,7 @@ class ServerProcess(MultiService):
     :param signals: the signals of the process.
     :param terminal: where the line is written; closed when the server has started.
     :param reload: takes over new settings; raises :exc:`~rendezvous.errors.StartupError`.
+    :param supervisor: hears when the server has started, reloads and stops.
     :param observer: takes the log of the process, unless twistd has another one (``--logger``).
     """
 
@@ -125,9 +127,11 @@ class ServerProcess(MultiService):
         signals: Signals,
         terminal: Any,
         reload: Callable[[], None],
+        supervisor: Supervisor,
         observer: ILogObserver | None = None,
     ) -> None:
         super().__init__()
+        self._supervisor = supervisor
         self._observer = observer
         self._signals = signals
         self._terminal = terminal
@@ -156,10 +160,12 @@ class ServerProcess(MultiService):
             process=os.getpid(),
             event="server_started",
         )
+        self._supervisor.ready()
 
     def stopService(self) -> Deferred[Any]:
         """Stop."""
         self.log.info("the server is stopping", event="server_stopping")
+        self._supervisor.stopping()
         self._signals.pause()
         stopped: Deferred[Any] = super().stopService()
         return stopped.addBoth(self._stopped)
@@ -180,12 +186,14 @@ class ServerProcess(MultiService):
             raise CannotStart(str(e)) from None
 
     def _reload_or_say(self) -> None:
+        self._supervisor.reloading()
         try:
             self._reload()
         except StartupError as e:
             self.log.error("nothing was reloaded: {reason}", reason=str(e), event="reload_refused")
         except Exception:
             self.log.failure("a reload failed", event="reload_failed")
+        self._supervisor.ready()
 
 
 def collect_seldom() -> None:

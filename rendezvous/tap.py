@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from twisted.application.internet import TimerService
 from twisted.application.service import IService
 from twisted.python import usage
 
@@ -33,6 +34,7 @@ from rendezvous.settings import (
     option_name,
     read_settings,
 )
+from rendezvous.supervisor import supervisor_of, watchdog_interval
 
 __all__ = ["Options", "makeService"]
 
@@ -175,8 +177,18 @@ def makeService(options: Options) -> IService:
     log = options.open_log()
     if log is not None and log.rotate is not None:
         signals.rotate_with(log.rotate)
+    supervisor = supervisor_of(os.environ, time.monotonic)
     process = ServerProcess(
-        signals, terminal_of(), lambda: server.reload(options.read_again()), None if log is None else log.observer
+        signals,
+        terminal_of(),
+        lambda: server.reload(options.read_again()),
+        supervisor,
+        None if log is None else log.observer,
     )
+    interval = watchdog_interval(os.environ, os.getpid())
+    if interval is not None:
+        watchdog = TimerService(interval, supervisor.alive)
+        watchdog.clock = reactor
+        watchdog.setServiceParent(process)
     server.setServiceParent(process)
     return process

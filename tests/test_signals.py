@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
 from rendezvous.process import COLLECTIONS, CannotStart, ServerProcess, Signals, terminal_of
+from rendezvous.supervisor import Supervisor
 
 
 class _Reactor:
@@ -89,12 +90,14 @@ class ProcessCase(SynchronousTestCase):
         self.reactor = _Reactor()
         self.terminal = _Terminal()
         self.reloads: list[object] = []
+        self.messages: list[bytes] = []
         self.error: Exception | None = None
 
     def make(self, error: Exception | None = None) -> ServerProcess:
         """:returns: the service of the process."""
         self.part = _Part(error)
-        process = ServerProcess(Signals(self.reactor), self.terminal, self.reload)
+        supervisor = Supervisor(self.messages.append, lambda: 12.5)
+        process = ServerProcess(Signals(self.reactor), self.terminal, self.reload, supervisor)
         self.part.setServiceParent(process)
         return process
 
@@ -219,6 +222,35 @@ class SignalTests(ProcessCase):
         self.send(signal.SIGHUP)
         self.assertEqual(len(self.reloads), 3)
         self.flushLoggedErrors(ZeroDivisionError)
+
+
+class SupervisorTests(ProcessCase):
+    """What a supervisor hears of the process."""
+
+    def test_it_hears_of_the_start_and_the_stop(self) -> None:
+        """Of the start when all is open, and of the stop when it begins."""
+        process = self.make()
+        process.privilegedStartService()
+        self.assertEqual(self.messages, [])
+        process.startService()
+        self.assertEqual(self.messages, [b"READY=1"])
+        process.stopService()
+        self.assertEqual(self.messages[1:], [b"STOPPING=1"])
+        self.part.stopped.callback(None)
+
+    def test_it_hears_of_a_reload(self) -> None:
+        """When it begins and when it ends, also if nothing was reloaded."""
+        self.start()
+        for error in (None, StartupError("a mistake")):
+            self.error = error
+            self.messages.clear()
+            self.send(signal.SIGHUP)
+            self.assertEqual(self.messages, [b"RELOADING=1\nMONOTONIC_USEC=12500000", b"READY=1"])
+
+    def test_it_does_not_hear_of_a_start_that_fails(self) -> None:
+        """The process ends."""
+        self.assertRaises(CannotStart, self.make(StartupError("a setting")).privilegedStartService)
+        self.assertEqual(self.messages, [])
 
 
 class CannotStartTests(ProcessCase):
