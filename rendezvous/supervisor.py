@@ -1,9 +1,9 @@
 """
-What a supervisor such as systemd is told: that the server has started, reloads, stops, and is alive.
+What a supervisor such as systemd hears: that the server has started, reloads, stops, and is alive.
 
-The protocol is one datagram of text for each message, to the socket that ``NOTIFY_SOCKET`` names (sd_notify(3)). It is
-The protocol is one datagram of text for each message, to the socket that ``NOTIFY_SOCKET`` names (sd_notify(3)). It is
-or not maintained.
+The protocol is one datagram of text for each message, to the socket that ``NOTIFY_SOCKET`` names (sd_notify(3)). It
+needs one call of the system, so there is no library for it here: those for Python are bindings to libsystemd, or not
+kept.
 """
 
 from __future__ import annotations

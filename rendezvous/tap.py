@@ -159,6 +159,7 @@ def makeService(options: Options) -> IService:
     signals = Signals(reactor)
 
     from rendezvous.service import make_service
+    from rendezvous.tuning import check_system
     from rendezvous.udp.mmsg import load_calls
 
     # The process is ours: let its timers follow a clock that only goes forward. Twisted's own follow the machine's
@@ -168,6 +169,7 @@ def makeService(options: Options) -> IService:
     # NumPy's linear algebra, which nothing here uses, would start a thread for each core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+    check_system(options.settings)
     try:
         server = make_service(options.settings, reactor, load_calls())
     except StartupError as e:

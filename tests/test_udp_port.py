@@ -14,7 +14,6 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.udp import Port
-from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.testing import MemoryReactor
@@ -133,15 +132,6 @@ class FairPortTests(SynchronousTestCase):
             self.assertEqual(handle.asked, [(option, RECEIVE_BUFFER) for option in expected])
         nothing: Any = _Handle((force, socket.SO_RCVBUF))
         self.assertEqual(enlarge_buffer(nothing), RECEIVE_BUFFER)
-
-    def test_a_buffer_that_the_system_refuses_is_logged(self) -> None:
-        """One line, with what it is and what it should be; the port is open."""
-        self.patch(port, "enlarge_buffer", lambda handle: 1000)
-        with capturedLogs() as events, self.opened(FairPort) as (opened, _, _):
-            expected = (
-                f"UDP port {opened.getHost().port} has a receive buffer of 1000 bytes instead of {RECEIVE_BUFFER}"
-            )
-        self.assertIn(expected, [formatEvent(event) for event in events])
 
 
 class _Handle:

@@ -21,7 +21,6 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.udp import Port
-from twisted.logger import Logger
 
 from rendezvous.udp.mmsg import MAX_DATAGRAM
 
@@ -65,7 +64,6 @@ class FairPort(Port):
     :ivar udp_path: what the line about the port at start-up says of it.
     """
 
-    log = Logger()
     udp_path = "portable path"
 
     def startListening(self) -> None:
@@ -75,15 +73,7 @@ class FairPort(Port):
         self._receive_many = getattr(self.protocol, "datagrams_received", None)
         # Without a call of our own in between; see write.
         self.write = self.socket.sendto  # type: ignore[method-assign, assignment]
-        size = enlarge_buffer(self.socket)
-        if size < RECEIVE_BUFFER:
-            self.log.info(
-                "UDP port {port} has a receive buffer of {size} bytes instead of {wanted}",
-                port=self.getHost().port,
-                size=size,
-                wanted=RECEIVE_BUFFER,
-                event="receive_buffer_small",
-            )
+        enlarge_buffer(self.socket)
 
     def doRead(self) -> None:
         """Hand on what has arrived, and leave the rest for the next turn."""

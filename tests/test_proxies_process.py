@@ -1,4 +1,4 @@
-"""The server behind nginx, with exactly the blocks that ``docs/operating.rst`` shows."""
+"""The server behind nginx and behind Caddy, with exactly the files of ``deploy`` that ``docs/operating.rst`` shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from wsproto.connection import Connection, ConnectionType
@@ -23,11 +23,10 @@ from wsproto.events import TextMessage
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests._rst import code_blocks
 from tests.real_server import real_server
 from tests.test_peers_process import require
 
-PAGE = Path(__file__).parent.parent / "docs" / "operating.rst"
+DEPLOY = Path(__file__).parent.parent / "deploy"
 
 #: Topics and ids that a path may hold only when it is passed on as it was written.
 NAMES = (
@@ -88,22 +87,52 @@ def nginx(own_host: str, below_path: str, server_port: int, tls: tuple[Path, Pat
             f"daemon off; pid {directory}/pid; error_log {directory}/error.log; events {{}}\n"
             f"http {{ access_log off; {paths}\n{own_host}\nserver {{ listen 127.0.0.1:{below};\n{below_path}\n}} }}\n"
         )
-        process = subprocess.Popen(
-            [_program(), "-c", str(configuration), "-p", directory], stderr=subprocess.PIPE, text=True
-        )
-        try:
-            _wait_for(process, own, below)
+        with _running([str(_program("nginx")), "-c", str(configuration), "-p", directory], own, below):
             yield own, below
+
+
+@contextmanager
+def caddy(own_host: str, below_path: str, server_port: int, tls: tuple[Path, Path]) -> Iterator[tuple[int, int]]:
+    """
+    Run Caddy with the two documented forms: one on a host of its own, one below a path.
+
+    :returns: the ports of the two.
+    """
+    own, below = _free_port(), _free_port()
+    assert own_host.count("\nrendezvous.example {\n") == 1
+    own_host = own_host.replace("rendezvous.example {", f":{own} {{\n\tbind 127.0.0.1\n\ttls {tls[0]} {tls[1]}")
+    assert own_host.count("127.0.0.1:5025") == below_path.count("127.0.0.1:5025") == 1
+    own_host = own_host.replace("127.0.0.1:5025", f"127.0.0.1:{server_port}")
+    below_path = below_path.replace("127.0.0.1:5025", f"127.0.0.1:{server_port}")
+    with tempfile.TemporaryDirectory(prefix="caddy-") as directory:
+        configuration = Path(directory) / "Caddyfile"
+        configuration.write_text(
+            "{\n\tadmin off\n\tgrace_period 1s\n\tauto_https disable_redirects\n\tdefault_sni localhost\n}\n"
+            f"{own_host}\nhttp://:{below} {{\n\tbind 127.0.0.1\n{below_path}\n}}\n"
+        )
+        command = [str(_program("caddy")), "run", "--config", str(configuration), "--adapter", "caddyfile"]
+        with _running(command, own, below, HOME=directory, XDG_DATA_HOME=directory, XDG_CONFIG_HOME=directory):
+            yield own, below
+
+
+@contextmanager
+def _running(command: list[str], *ports: int, **environ: str) -> Iterator[None]:
+    """Run a proxy, which listens on these ports."""
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stderr=said, env={**os.environ, **environ})
+        try:
+            _wait_for(process, said, *ports)
+            yield
         finally:
             process.terminate()
-            process.communicate(timeout=10)
+            process.wait(timeout=10)
 
 
-def _program() -> str:
-    return cast(str, shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"))
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def _wait_for(process: subprocess.Popen[str], *ports: int) -> None:
+def _wait_for(process: subprocess.Popen[bytes], said: IO[str], *ports: int) -> None:
     until = time.monotonic() + START_SECONDS
     for port in ports:
         while True:
@@ -111,24 +140,27 @@ def _wait_for(process: subprocess.Popen[str], *ports: int) -> None:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
-                assert process.poll() is None, process.stderr and process.stderr.read()
-                assert time.monotonic() < until, "nginx did not start in time"
+                if process.poll() is not None or time.monotonic() > until:
+                    said.seek(0)
+                    raise AssertionError(f"the proxy did not start:\n{said.read()}") from None
                 time.sleep(0.05)
 
 
-class NginxTests(SynchronousTestCase):
-    """Both forms of the configuration, with a real server behind them."""
+class _ProxyTests(SynchronousTestCase if TYPE_CHECKING else object):  # type: ignore[misc]
+    """Both forms of the configuration of a proxy, with a real server behind them."""
+
+    program: ClassVar[str]
+    package: ClassVar[str]
+    #: The two forms, below ``deploy``.
+    files: ClassVar[tuple[str, str]]
+    #: Runs the proxy.
+    proxy: ClassVar[Any]
 
     def setUp(self) -> None:
-        """Start a server and nginx."""
-        require(
-            shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"),
-            "nginx (Debian: nginx-light)",
-        )
+        """Start a server and the proxy."""
+        require(_program(self.program), f"{self.program} (Debian: {self.package})")
         require(shutil.which("openssl"), "openssl")
-        own_host, below_path = [
-            block.text for block in code_blocks(PAGE.read_text(encoding="utf-8")) if block.language == "nginx"
-        ]
+        own_host, below_path = [(DEPLOY / name).read_text(encoding="utf-8") for name in self.files]
         directory = Path(self.mktemp())
         directory.mkdir()
         certificate, key = (directory / "cert.pem").resolve(), (directory / "key.pem").resolve()
@@ -143,12 +175,12 @@ class NginxTests(SynchronousTestCase):
         running = real_server(*options)
         server = running.__enter__()
         self.addCleanup(running.__exit__, None, None, None)
-        in_front = nginx(own_host, below_path, server.http_port, (certificate, key))
+        in_front = type(self).proxy(own_host, below_path, server.http_port, (certificate, key))
         self.own, self.below = in_front.__enter__()
         self.addCleanup(in_front.__exit__, None, None, None)
 
     def connect(self, own: bool, source: str = "127.0.0.1") -> http.client.HTTPConnection:
-        """:returns: a connection to nginx, from an address of the loopback network."""
+        """:returns: a connection to the proxy, from an address of the loopback network."""
         made: http.client.HTTPConnection
         if own:
             made = http.client.HTTPSConnection(
@@ -278,3 +310,21 @@ class NginxTests(SynchronousTestCase):
             self.context.wrap_socket(plain, server_hostname="localhost") as tls,
         ):
             self.assertEqual(tls.selected_alpn_protocol(), "h2")
+
+
+class NginxTests(_ProxyTests, SynchronousTestCase):
+    """nginx."""
+
+    program = "nginx"
+    package = "nginx-light"
+    files = ("nginx/rendezvous.conf", "nginx/below-a-path.conf")
+    proxy = staticmethod(nginx)
+
+
+class CaddyTests(_ProxyTests, SynchronousTestCase):
+    """Caddy."""
+
+    program = "caddy"
+    package = "caddy"
+    files = ("caddy/Caddyfile", "caddy/below-a-path.caddy")
+    proxy = staticmethod(caddy)
