@@ -41,7 +41,7 @@ METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test coverage lint format types docs changes package lowest newcomer schemathesis bench fuzz crash attack natlab browser clean
+.PHONY: help run test coverage lint format types docs changes package release image lowest newcomer schemathesis bench fuzz crash attack natlab browser clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -81,6 +81,12 @@ package: $(VENV)/.installed-dev  ## build the wheel and the sdist, and run the w
 	@$(BIN)/python -m build --outdir dist . > build.log 2>&1 || { cat build.log; rm -f build.log; exit 1; }
 	@rm -f build.log
 	@$(BIN)/python .ci/check_package.py dist
+
+release: $(VENV)/.installed-dev $(VENV)/.installed-docs  ## set VERSION=, write its changes, and build wheel, sdist and documentation into dist
+	@$(BIN)/python .ci/release.py '$(VERSION)'
+
+image: $(VENV)/.made  ## do what deploy/Dockerfile says in a bare Debian, and run the image. It needs root, buildah and debootstrap
+	@$(BIN)/python .ci/image.py
 
 lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we allow, but for those of real processes and real time
 	@$(LOWEST)/bin/python -m twisted.trial -j2 --temp-directory=$(LOWEST)/trial $(QUICK_TESTS)

@@ -1,0 +1,172 @@
+"""
+Do what ``deploy/Dockerfile`` says, without Docker, and run the image: as ``make image`` does.
+
+The base image is a bare Debian that ``debootstrap`` makes, in which ``buildah`` follows the Dockerfile. Both need root.
+``IMAGE_OPTIONS`` is passed on to ``buildah build``, for example to mount certificates or the settings of pip that a
+network needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from check_package import PackageError, free_port, require, talk
+
+ROOT = Path(__file__).parents[1]
+SUITE = "bookworm"
+BASE, IMAGE = "localhost/rendezvous-base", "localhost/rendezvous"
+DATA = "/var/lib/rendezvous"
+
+#: Megabytes that the image may have beyond its base.
+LARGEST = 200
+
+#: Seconds within which a server in a container starts and stops.
+PATIENCE = 60.0
+
+
+class Buildah:
+    """``buildah`` with images and containers below a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        places = [f"--root={directory}/store", f"--runroot={directory}/run", "--storage-driver=vfs"]
+        self._command = ["buildah", *places]
+
+    def __call__(self, *words: str) -> str:
+        """
+        Run a command.
+
+        :returns: what it printed.
+        :raises PackageError: it fails.
+        """
+        done = subprocess.run([*self._command, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        require(done.returncode == 0, f"buildah {words[0]} fails:\n{done.stdout}{done.stderr}")
+        return done.stdout.strip()
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """:returns: a command that goes on running."""
+        return subprocess.Popen([*self._command, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def make_base(buildah: Buildah, directory: Path) -> int:
+    """
+    Make the base image.
+
+    :returns: its size in megabytes.
+    """
+    tree = directory / "base"
+    subprocess.run(["debootstrap", "--variant=minbase", SUITE, str(tree)], stdout=subprocess.DEVNULL, check=True)
+    container = buildah("from", "scratch")
+    buildah("add", "--quiet", container, str(tree), "/")
+    buildah("commit", "--quiet", container, BASE)
+    return size_of(tree)
+
+
+def size_of(tree: Path) -> int:
+    """:returns: the megabytes of a directory."""
+    found = subprocess.run(["du", "-smx", str(tree)], capture_output=True, text=True, check=True)
+    return int(found.stdout.split()[0])
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """
+    See that the image says what an orchestrator needs.
+
+    :raises PackageError: it does not.
+    """
+    require(config["User"] not in ("", "0", "root"), f"the image runs as {config['User']!r}")
+    require(list(config["Volumes"]) == [DATA], f"the volumes are {config['Volumes']}")
+    ports = {"5025/tcp", "5024/udp", "5026/udp"}
+    require(set(config["ExposedPorts"]) == ports, f"the ports are {config['ExposedPorts']}")
+    require(config["Healthcheck"]["Test"][0] == "CMD", "there is no health check")
+
+
+@contextmanager
+def serving(buildah: Buildah, container: str, config: dict[str, Any], ports: tuple[int, int]) -> Iterator[int]:
+    """Run the image as its own command does, on free ports; yields the id of the process of the server."""
+    options = [f"--http-port={ports[0]}", f"--udp-port={ports[1]}"]
+    running = buildah.start("run", "--isolation=chroot", container, "--", *config["Entrypoint"], *options)
+    process = None
+    try:
+        assert running.stdout is not None
+        for line in running.stdout:
+            event = json.loads(line)
+            if event["event"] == "server_started":
+                process = event["process"]
+            if event["event"] == "listening" and event["what"] == "UDP":
+                break
+        require(process is not None, "the server did not start")
+        yield int(str(process))
+        running.communicate(timeout=PATIENCE)
+    finally:
+        running.kill()
+
+
+def check_running(buildah: Buildah, container: str, config: dict[str, Any]) -> None:
+    """
+    Run the server in a container, twice with the same data.
+
+    :raises PackageError: it does not serve, is not healthy, or does not stop.
+    """
+    ports = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+    health = ["env", f"RENDEZVOUS_HTTP_PORT={ports[0]}", *config["Healthcheck"]["Test"][1:]]
+    for _ in range(2):
+        with serving(buildah, container, config, ports) as process:
+            owner = Path(f"/proc/{process}").stat().st_uid
+            require(owner != 0, "the server runs as root")
+            buildah("run", "--isolation=chroot", container, "--", *health)
+            talk(*ports)
+            os.kill(process, signal.SIGTERM)
+    try:
+        buildah("run", "--isolation=chroot", container, "--", *health)
+    except PackageError:
+        return
+    raise PackageError("a server that has stopped is healthy")
+
+
+def main() -> str | None:
+    """
+    Check everything.
+
+    :returns: what is wrong, or ``None``.
+    """
+    for program in ("buildah", "debootstrap"):
+        if shutil.which(program) is None or os.geteuid():
+            return f"this needs root, and {program} (Debian: {program})"
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="image-") as name:
+        buildah = Buildah(Path(name))
+        try:
+            base = make_base(buildah, Path(name))
+            options = shlex.split(os.environ.get("IMAGE_OPTIONS", ""))
+            build = ["build", "--isolation=chroot", "--network=host", "--format=docker", f"--build-arg=BASE={BASE}"]
+            buildah(*build, *options, "--file=deploy/Dockerfile", f"--tag={IMAGE}", ".")
+            config = json.loads(buildah("inspect", "--type=image", IMAGE))["Docker"]["config"]
+            check_config(config)
+            container = buildah("from", IMAGE)
+            size = size_of(Path(buildah("mount", container))) - base
+            require(size <= LARGEST, f"the image adds {size} MB to its base")
+            check_running(buildah, container, config)
+            buildah("umount", container)
+        except PackageError as error:
+            return str(error)
+    print(
+        f"the image builds, adds {size} MB to its base, serves, is healthy and stops ({time.monotonic() - began:.0f} s)"
+    )
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
