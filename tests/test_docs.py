@@ -39,6 +39,9 @@ TWISTD = {
 ADMIN = {"json", "keep", "for", "reason", "limit", "prefix", "network", "state", "client", "once", "lines"}
 ADMIN |= {"token-file", "ca-file", "operator"}
 
+#: Options of Docker, systemctl and sysctl in the examples of deployment.
+DEPLOYMENT = {"detach", "env", "file", "network", "now", "publish", "system", "tag", "ulimit", "volume"}
+
 
 def read(path: Path) -> str:
     """:returns: a file's text."""
@@ -239,7 +242,7 @@ class OperatingPageTests(SynchronousTestCase):
 
     def test_every_option_mentioned_exists(self) -> None:
         """No page speaks of an option that neither the server nor twistd nor a command has."""
-        known = TWISTD | ADMIN | {CONFIG} | {option_name(field) for field in attrs.fields(Settings)}
+        known = TWISTD | ADMIN | DEPLOYMENT | {CONFIG} | {option_name(field) for field in attrs.fields(Settings)}
         known = known.union(*option_names().values())
         pages = [ROOT / "README.rst", *DOCS.rglob("*.rst")]
         named = {name for page in pages for name in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", read(page))}
