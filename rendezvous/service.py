@@ -143,8 +143,8 @@ class Rendezvous(MultiService):
             settings.trusted_proxy,
             self.clock,
             self.counters,
-            self.store.bans,
             random,
+            self.store.bans,
         )
         self._gate.entrance.tokens = load_registration_tokens(settings.registration_token_file)
         self._sockets = SocketProtocols(

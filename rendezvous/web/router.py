@@ -183,9 +183,7 @@ class _Waiting:
 
     _end: RendezvousError | None = None
 
-    def __init__(
-        self, request: Any, verb: Coroutine[Any, Any, Any], awaited: Deferred[Any], gate: Gate
-    ) -> None:
+    def __init__(self, request: Any, verb: Coroutine[Any, Any, Any], awaited: Deferred[Any], gate: Gate) -> None:
         self._request = request
         self._verb = verb
         self._awaited = awaited
