@@ -66,8 +66,8 @@ class TroubleshootingPageTests(SynchronousTestCase):
 
     def test_lines_are_those_of_the_log(self) -> None:
         """Each line with something in braces is one of the lines that the page about the log has."""
-        [table] = [table for table in tables(read(DOCS / "operating.rst")) if table[0][0] == "Line"]
-        lines = [name for row in table[1:] for name in literals(row[0])]
+        [table] = [table for table in tables(read(DOCS / "operating.rst")) if table[0][0] == "Event"]
+        lines = [name for row in table[1:] for name in literals(row[1])]
         named = {each for each in self.literals if re.search(r"\{[a-z]+\}", each)}
         named |= {each for each in self.literals if each.startswith(("swept:", "state is kept in"))}
         self.assertGreater(len(named), 4)
