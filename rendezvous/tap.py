@@ -128,7 +128,7 @@ class Options(usage.Options):
         if twistd is None or "logger" not in twistd or twistd["logger"]:
             return None
         try:
-            return open_log(self.settings.log_format, twistd)
+            return open_log(self.settings.log_format, twistd, os.environ)
         except OSError as e:
             raise SystemExit(
                 f"twistd rendezvous: the log file {twistd['logfile']!r} cannot be written: {e.strerror}"

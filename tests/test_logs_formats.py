@@ -7,7 +7,9 @@ import io
 import json
 import sys
 import syslog
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher
@@ -196,13 +198,13 @@ class PlaceTests(_Case):
         self.printed = io.StringIO()
         self.patch(sys, "stdout", self.printed)
 
-    def say(self, name: str, **twistd: Any) -> Any:
+    def say(self, name: str, environ: Mapping[str, str] = MappingProxyType({}), **twistd: Any) -> Any:
         """
         Log one event of the server and some of Twisted, in a format and with options of twistd.
 
         :returns: the log.
         """
-        log = open_log(name, {"logfile": None, "nodaemon": 0, "syslog": 0, "prefix": "twisted", **twistd})
+        log = open_log(name, {"logfile": None, "nodaemon": 0, "syslog": 0, "prefix": "twisted", **twistd}, environ)
         for namespace in ("rendezvous.part", "twisted.web"):
             logger = Logger(namespace, observer=log.observer)
             logger.debug("a detail of {who}", who=namespace, event="detail")
@@ -213,8 +215,18 @@ class PlaceTests(_Case):
     def test_foreground_logs_to_standard_output(self) -> None:
         """What libraries say is left out unless it is a warning, and so are details."""
         log = self.say("plain", nodaemon=1)
-        self.assertEqual(self.printed.getvalue(), "a line of rendezvous.part\na warning\n")
+        time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+        self.assertRegex(self.printed.getvalue(), rf"\A{time} a line of rendezvous.part\n{time} a warning\n\Z")
         self.assertIsNone(log.rotate)
+
+    def test_journal_of_systemd_notes_the_time_itself(self) -> None:
+        """So lines for it have none, but those of a file have."""
+        journal = {"JOURNAL_STREAM": "8:12345"}
+        self.say("plain", journal, nodaemon=1)
+        self.assertEqual(self.printed.getvalue(), "a line of rendezvous.part\na warning\n")
+        path = Path(self.mktemp())
+        self.say("plain", journal, logfile=str(path))
+        self.assertRegex(path.read_text(), r"\A\d{4}-")
 
     def test_file_has_the_time_of_each_event(self) -> None:
         """It can be rotated."""
@@ -247,7 +259,7 @@ class PlaceTests(_Case):
         self.say("plain", syslog=1, prefix="here")
         self.assertEqual(opened, [("here", syslog.LOG_PID, syslog.LOG_DAEMON)])
         self.assertEqual(sent, [(syslog.LOG_INFO, "a line of rendezvous.part"), (syslog.LOG_WARNING, "a warning")])
-        log = open_log("plain", {"syslog": 1})
+        log = open_log("plain", {"syslog": 1}, {})
         log.observer(self.failed())
         self.assertGreater(len(sent), 5)
         self.assertEqual({priority for priority, _ in sent[2:]}, {syslog.LOG_CRIT})

@@ -39,13 +39,14 @@ class Log:
     rotate: Callable[[], None] | None = None
 
 
-def open_log(name: str, twistd: Mapping[str, Any]) -> Log:
+def open_log(name: str, twistd: Mapping[str, Any], environ: Mapping[str, str]) -> Log:
     """
     Open the log.
 
     :param name: of its format.
     :param twistd: the options of ``twistd``, of which these count: ``syslog`` and ``prefix``, ``logfile`` and
         ``nodaemon``. A daemon without any of them logs to ``twistd.log``.
+    :param environ: the environment. With ``JOURNAL_STREAM`` in it, standard output is systemd's journal.
     :raises OSError: the file cannot be opened.
     """
     line = FORMATS[name]
@@ -53,10 +54,11 @@ def open_log(name: str, twistd: Mapping[str, Any]) -> Log:
     if twistd.get("syslog"):
         syslog.openlog(str(twistd.get("prefix") or "rendezvous"), syslog.LOG_PID, syslog.LOG_DAEMON)
         return Log(Limited(lambda event: _to_syslog(event, line)))
+    if line is plain_line and not (path == "-" and "JOURNAL_STREAM" in environ):
+        # The journal notes the time itself.
+        line = with_time(line)
     if path == "-":
         return Log(Limited(FileLogObserver(sys.stdout, lambda event: line(event) + "\n")))
-    if line is plain_line:
-        line = with_time(line)
     file = LogFile.fromFullPath(path)
     return Log(Limited(FileLogObserver(file, lambda event: line(event) + "\n")), file.rotate)
 
