@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -62,6 +63,15 @@ class Certificate:
     def serverConnectionForTLS(self, protocol: Any) -> Any:
         """:returns: OpenSSL's side of a new connection."""
         return self._options.serverConnectionForTLS(protocol)
+
+    @property
+    def expires(self) -> float:
+        """:returns: when the certificate in use ends, in seconds since the epoch; NaN if it does not say so."""
+        certificate = self._options.certificate
+        ends = None if certificate is None else certificate.get_notAfter()
+        if ends is None:
+            return float("nan")
+        return datetime.strptime(ends.decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
     def read_again(self) -> CertificateOptions:
         """

@@ -38,6 +38,7 @@ from rendezvous.inviting import Inviting
 from rendezvous.listening import Listening, admin_places, http_places, udp_place
 from rendezvous.operator.api import MetricsRoutes
 from rendezvous.operator.delay import ReactorDelay
+from rendezvous.operator.gauges import Gauges
 from rendezvous.operator.history import History
 from rendezvous.operator.live import LiveRoutes
 from rendezvous.operator.logtail import LogTail
@@ -234,7 +235,8 @@ class Rendezvous(MultiService):
 
     def sources(self) -> Sources:
         """:returns: where the numbers of this server are, for metrics and for curves."""
-        sockets = "WebSockets that are open.", lambda: len(self._sockets.sockets)
+        sockets = self._sockets.sockets
+        gauges = Gauges(self.store, self._gate, sockets, self.clock, self._sites, self.certificates)
         return Sources(
             self.store,
             self.clock.seconds,
@@ -242,7 +244,7 @@ class Rendezvous(MultiService):
             self._datagrams.served,
             self._gate.requests,
             self.routes(),
-            {"sockets": sockets},
+            gauges,
             self._delay.times,
         )
 

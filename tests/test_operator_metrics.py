@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from pathlib import Path
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+import rendezvous
+from rendezvous.certificates import Certificate
+from rendezvous.clock import wall_clock
+from rendezvous.refusals import LIMITS, TABLES
+from rendezvous.settings import Endpoint
 from rendezvous.testing import MemoryReactor, MemoryServer
+from tests.certificates import pem
 
 BINDING = bytes.fromhex("000100002112a442") + bytes(12)
 
@@ -49,8 +57,68 @@ class MetricsCase(SynchronousTestCase):
         return self.samples()[f"rendezvous_{name}", frozenset(labels.items())]
 
 
+#: Names and labels that boards and rules of operators rely on; those of counters without ``_total``.
+CONTRACT = {
+    "build_info": {"version", "python", "twisted"},
+    "clients": {"status"},
+    "offers": set(),
+    "sessions": set(),
+    "tracker_entries": set(),
+    "event_streams": set(),
+    "http_requests": {"route", "method", "code"},
+    "http_request_duration_seconds": {"route"},
+    "datagrams": {"dialect", "outcome"},
+    "datagram_bytes": {"direction"},
+    "dropped": {"reason"},
+    "rate_limited": {"limit"},
+    "attempts": {"outcome"},
+    "attempt_duration_seconds": {"strategy"},
+    "punch": {"pair", "strategy", "outcome"},
+    "store_write_duration_seconds": set(),
+    "store_bytes": set(),
+    "sweep_duration_seconds": set(),
+    "reactor_delay_seconds": set(),
+    "turn_credentials": set(),
+}
+
+#: Text that a client can send, and that must not come back as a label.
+CHOSEN = "Chosen-by-a-client"
+
+
 class ExpositionTests(MetricsCase):
     """Prometheus' own rules."""
+
+    def test_contract(self) -> None:
+        """Each of the agreed names is there from the start, with exactly its labels."""
+        families = self.read()
+        for name, labels in CONTRACT.items():
+            samples = families[f"rendezvous_{name}"].samples
+            self.assertNotEqual(samples, [], name)
+            for sample in samples:
+                self.assertEqual(set(sample.labels) - {"le"}, labels, sample.name)
+
+    def test_text_of_clients_is_no_label(self) -> None:
+        """Neither ids, nor addresses, nor topics, paths or methods that a client chooses."""
+        client_id, key, headers = self.server.register()
+        self.server.deliver(key, ("198.51.100.9", 7))
+        body = {"offers": [{"sdp": "v=0", "topics": [CHOSEN], "id": CHOSEN}]}
+        self.assertEqual(self.server.request("POST", "/offers", body, headers).status, 200)
+        self.server.request(CHOSEN.upper(), f"/{CHOSEN}?{CHOSEN}={CHOSEN}", None, {CHOSEN: CHOSEN})
+        text = self.text().lower()
+        for part in (CHOSEN.lower(), client_id, key.hex(), "198.51.100"):
+            self.assertNotIn(part, text)
+
+    def test_codes_of_refusals_are_closed_sets(self) -> None:
+        """Every code that the public ports refuse with because of a limit is a label value from the start."""
+        code = re.compile(r"\"((?:source|full)-[a-z-]+)\"")
+        found = {
+            each
+            for path in Path(rendezvous.__file__).parent.rglob("*.py")
+            for each in code.findall(path.read_text("utf-8"))
+        }
+        # These two are said on the operators' port only, which counts for itself.
+        self.assertEqual(found - {"full-bans", "full-streams"}, {*LIMITS, *TABLES} & found)
+        self.assertEqual({*LIMITS, *TABLES} - found, {"connections", "full", "too-many-waiting"})
 
     def test_names_and_units(self) -> None:
         """One prefix, snake case, base units, a description; only counters end in ``_total``."""
@@ -93,6 +161,38 @@ class ExpositionTests(MetricsCase):
 
 class ValueTests(MetricsCase):
     """The numbers are those of what has happened."""
+
+    def test_ready_and_draining(self) -> None:
+        """As ``/ready`` says it; a server that drains is not ready."""
+        self.assertEqual((self.value("ready"), self.value("draining")), (1, 0))
+        self.server.rendezvous._gate.entrance.is_draining = True
+        self.assertEqual((self.value("ready"), self.value("draining")), (0, 1))
+        self.assertEqual(self.server.request("GET", "/ready").status, 503)
+
+    def test_store_in_memory(self) -> None:
+        """It has the numbers of a store that has never written: a board works with both."""
+        self.assertEqual(self.value("store_failing"), 0)
+        self.assertEqual(self.value("store_write_duration_seconds_count"), 0)
+
+    def test_tables_that_are_not_the_store_s(self) -> None:
+        """Connections, sockets and bans, with what there may be."""
+        connection = self.server.start_request("GET", "/health")
+        self.assertEqual(self.value("table_entries", table="connections"), 1)
+        connection.lose()
+        self.server.rendezvous.store.bans.begin("192.0.2.0/24", None, "", self.server.reactor.seconds())
+        self.assertEqual(self.value("table_entries", table="bans"), 1)
+        for table in ("bans", "connections", "sockets"):
+            self.assertGreater(self.value("table_max_entries", table=table), 1)
+
+    def test_first_certificate_that_ends(self) -> None:
+        """A certificate of tests ends within a day; without any there is no number."""
+        self.assertTrue(math.isnan(self.value("certificate_expiry_timestamp_seconds")))
+        path = Path(self.mktemp())
+        path.write_bytes(b"".join(pem()))
+        made = Certificate(Endpoint(f"ssl:443:certKey={path}:privateKey={path}", "http"))
+        self.server.rendezvous.certificates.append(made)
+        left = self.value("certificate_expiry_timestamp_seconds") - wall_clock()
+        self.assertTrue(86_000 < left <= 86_400, left)
 
     def test_clients_by_status(self) -> None:
         """A client that comes, is online, and then late."""
@@ -145,3 +245,21 @@ class ValueTests(MetricsCase):
         self.server.reactor.advance(31)
         self.assertEqual(self.value("attempts_total", outcome="expired"), 1)
         self.assertEqual(self.value("attempt_duration_seconds_count", strategy="none"), 1)
+
+
+class TurnTests(SynchronousTestCase):
+    """Credentials of TURN servers."""
+
+    def test_each_that_is_given_counts(self) -> None:
+        """One for each list of ICE servers, and none for requests that are refused."""
+        secret = Path(self.mktemp())
+        secret.write_text("s" * 32)
+        secret.chmod(0o600)
+        server = MemoryServer(MemoryReactor(), turn_uri=("turn:turn.example:3478",), turn_secret_file=str(secret))
+        self.addCleanup(server.stop)
+        *_, headers = server.register()
+        for status in (*[200] * 6, 429):
+            self.assertEqual(server.request("GET", "/ice", None, headers).status, status)
+        rendered = Deferred.fromCoroutine(server.rendezvous.metrics().render(""))
+        server.reactor.advance(0)
+        self.assertIn(b"\nrendezvous_turn_credentials_total 6.0\n", self.successResultOf(rendered)[0])

@@ -170,7 +170,7 @@ class History(Service):
             values |= {f"clients_{status}": count for status, count in self.clients().items()}
         values["offers"], values["sessions"] = figures.offers, figures.sessions
         values["event_streams"] = figures.event_streams
-        values["sockets"] = sources.gauges["sockets"][1]()
+        values["sockets"] = len(sources.gauges.sockets)
         values["tracker_entries"] = figures.tables["tracker_peers"].entries
         values["signaling_memory"] = figures.signaling_memory.entries
         before, self._delays = self._delays, (sources.delay.sum, sum(sources.delay.counts))

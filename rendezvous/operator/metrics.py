@@ -38,7 +38,8 @@ from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import ATTEMPTS
 from rendezvous.listening import ACCEPT_ERRORS, UNACCEPTED
-from rendezvous.model import Saving, StoreFigures
+from rendezvous.model import Fill, Saving, StoreFigures
+from rendezvous.operator.gauges import Gauges
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES, LIMITS, TABLES
 from rendezvous.sweep import SWEEPS
 from rendezvous.udp.shared import Drop, Served
@@ -54,6 +55,8 @@ STATUSES = {PresenceState.NEW: "registered", PresenceState.ONLINE: "online", Pre
 #: How an attempt can end.
 OUTCOMES = (*Via, "unknown", *REASONS, AttemptState.DECLINED, AttemptState.EXPIRED)
 
+#: How a store is saved that is not.
+_IN_MEMORY = Saving(is_failing=False, backlog=0, waiting=0, commits=Histogram(), failed=0, size=0)
 
 #: Families of counts: the name of the metric, its description, its label, the family, and all values of the label.
 FAMILIES = (
@@ -73,7 +76,7 @@ class Sources:
     :ivar served: the datagrams that were answered.
     :ivar requests: the HTTP requests that were answered.
     :ivar routes: the table of routes.
-    :ivar gauges: what else can be counted now, by the name of its metric without the prefix, with a description.
+    :ivar gauges: what else can be counted now.
     :ivar delay: how late timers of the reactor are.
     """
 
@@ -83,7 +86,7 @@ class Sources:
     served: Served
     requests: RequestCounts
     routes: Sequence[Route]
-    gauges: Mapping[str, tuple[str, Callable[[], float]]]
+    gauges: Gauges
     delay: Histogram
 
 
@@ -124,11 +127,16 @@ class Metrics:
             "The versions of the server and of what it runs on.",
             {"version": __version__, "python": platform.python_version(), "twisted": twisted.__version__},
         )
-        yield from _store(sources.store.figures(), self._census)
+        yield from _store(sources.store.figures(), self._census, sources.gauges.tables())
         yield from _requests(sources.requests, sources.routes)
         yield from _datagrams(sources.served)
         yield from _attempts(sources.counters)
-        for name, (description, read) in sources.gauges.items():
+        yield CounterMetricFamily(
+            "rendezvous_turn_credentials",
+            "Credentials of TURN servers that were given to clients.",
+            sources.requests.turn_credentials,
+        )
+        for name, (description, read) in sources.gauges.read().items():
             yield GaugeMetricFamily(f"rendezvous_{name}", description, read())
         for name, description, label, family, reasons in FAMILIES:
             yield _counter(name, description, label, sources.counters.family(family, reasons))
@@ -137,7 +145,7 @@ class Metrics:
         yield _histogram("reactor_delay_seconds", "How late a timer of the reactor was.", {"": sources.delay})
 
 
-def _store(figures: StoreFigures, census: Mapping[PresenceState, int]) -> Iterator[Metric]:
+def _store(figures: StoreFigures, census: Mapping[PresenceState, int], others: Mapping[str, Fill]) -> Iterator[Metric]:
     clients = GaugeMetricFamily("rendezvous_clients", "Clients by status.", labels=["status"])
     for state, status in STATUSES.items():
         clients.add_metric([status], census.get(state, 0))
@@ -153,13 +161,12 @@ def _store(figures: StoreFigures, census: Mapping[PresenceState, int]) -> Iterat
         yield GaugeMetricFamily(f"rendezvous_{name}", description, value)
     entries = GaugeMetricFamily("rendezvous_table_entries", "What a table holds.", labels=["table"])
     most = GaugeMetricFamily("rendezvous_table_max_entries", "What a table may hold.", labels=["table"])
-    for table, fill in figures.tables.items():
+    for table, fill in sorted({**figures.tables, **others}.items()):
         entries.add_metric([table], fill.entries)
         most.add_metric([table], fill.limit)
     yield entries
     yield most
-    if figures.saving is not None:
-        yield from _saving(figures.saving)
+    yield from _saving(figures.saving or _IN_MEMORY)
 
 
 def _saving(saving: Saving) -> Iterator[Metric]:

@@ -79,7 +79,7 @@ class Overview:
             "offers": figures.offers,
             "sessions": figures.sessions,
             "event_streams": figures.event_streams,
-            "sockets": self._sources.gauges["sockets"][1](),
+            "sockets": len(self._sources.gauges.sockets),
             "tracker_entries": figures.tables["tracker_peers"].entries,
             "tables": {name: attrs.asdict(fill) for name, fill in figures.tables.items()},
             "signaling_memory": attrs.asdict(figures.signaling_memory),

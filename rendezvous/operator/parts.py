@@ -8,8 +8,8 @@ import attrs
 
 from rendezvous.clock import ServerClock
 from rendezvous.counters import Counters
-from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
+from rendezvous.operator.gauges import is_ready
 from rendezvous.operator.overview import State
 from rendezvous.web.gate import Gate
 from rendezvous.web.sockets.sockets import Sockets
@@ -61,12 +61,4 @@ class Parts:
     def state(self) -> State:
         """:returns: what the overview says beside the figures of metrics."""
         bans = len(self.store.bans.all(self.clock.seconds()))
-        return State(self.gate.entrance.is_draining, self._is_ready(), bans, self.connections())
-
-    def _is_ready(self) -> bool:
-        try:
-            self.gate.entrance.check_draining()
-            self.store.check_ready()
-        except Unavailable:
-            return False
-        return True
+        return State(self.gate.entrance.is_draining, is_ready(self.store, self.gate), bans, self.connections())

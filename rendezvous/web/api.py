@@ -46,7 +46,7 @@ def all_routes(
     """
     quotas, entrance = gate.quotas, gate.entrance
     sessions = SessionRoutes(store, clock, quotas, entrance)
-    servers = IceServers(clock, facts, turn, has_stun="stun" not in without)
+    servers = IceServers(clock, facts, turn, gate.requests, has_stun="stun" not in without)
     every = [
         *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics, entrance).routes(),
         *PeerRoutes(store, clock, facts, quotas, entrance).routes(),

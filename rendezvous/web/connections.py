@@ -40,11 +40,12 @@ class Connections:
     :param most: how many there may be in all.
     :param shares: how many each source may have.
     :param refused: called with the reason and the source for each connection that is closed because of a limit.
+    :ivar most: as given.
     :ivar are_ending: whether a connection is to be closed when its request is answered.
     """
 
     def __init__(self, most: int, shares: Shares, refused: Callable[[str, SourceNetwork], None]) -> None:
-        self._most = most
+        self.most = most
         self._shares = shares
         self._refused = refused
         self.are_ending = False
@@ -131,7 +132,7 @@ class Connections:
             self._refused(error.code, source)
             if not self._close_oldest(self._idle_of.get(source.subscriber)):
                 return False
-        if len(self._open) >= self._most:
+        if len(self._open) >= self.most:
             self._refused("connections", source)
             return self._close_oldest(self._idle)
         return True

@@ -14,6 +14,7 @@ from rendezvous.core.slidingwindow import SlidingWindow
 from rendezvous.errors import TooMany
 from rendezvous.interfaces import IStore
 from rendezvous.web.facts import Facts
+from rendezvous.web.requestcounts import RequestCounts
 from rendezvous.web.route import Route, caller
 
 __all__ = ["IceRoutes", "IceServers"]
@@ -33,13 +34,23 @@ class IceServers:
     :param clock: the wall clock, which is part of credentials.
     :param facts: which UDP ports there are.
     :param turn: gives the TURN servers, if there are any.
+    :param requests: counts the credentials.
     :param has_stun: whether the UDP ports answer STUN.
     """
 
-    def __init__(self, clock: ServerClock, facts: Facts, turn: Callable[[], Turn | None], *, has_stun: bool) -> None:
+    def __init__(
+        self,
+        clock: ServerClock,
+        facts: Facts,
+        turn: Callable[[], Turn | None],
+        requests: RequestCounts,
+        *,
+        has_stun: bool,
+    ) -> None:
         self._clock = clock
         self._facts = facts
         self._turn = turn
+        self._requests = requests
         self._has_stun = has_stun
 
     def of(self, request: Request, client_id: bytes) -> list[dict[str, Any]]:
@@ -49,6 +60,7 @@ class IceServers:
         if ports and self._has_stun:
             servers.append({"urls": stun_urls(_hostname(request), ports)})
         if turn is not None:
+            self._requests.turn_credentials += 1
             servers.append(turn.entry(client_id, self._clock.wall()))
         return servers
 

@@ -30,12 +30,14 @@ class RequestCounts:
     :ivar counts: how many were answered, by the path of the route as the table of routes has it, method and status.
     :ivar durations: of each route, the seconds from the whole request to the end of its answer. A request that waits
         for news, or an event stream, takes as long as it waits.
+    :ivar turn_credentials: how many credentials of TURN servers answers have given.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self.seconds = seconds
         self.counts: Counter[tuple[str, str, int]] = Counter()
         self.durations: dict[str, Histogram] = {}
+        self.turn_credentials = 0
 
     def note(self, route: str | None, method: bytes, code: int, began: float | None = None) -> None:
         """

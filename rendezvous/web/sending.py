@@ -86,6 +86,7 @@ class Sender:
     :param clock: the time that stalls are measured on.
     :param limits: how much that may be; the defaults, unless they are given.
     :ivar unread: bytes that clients have not read.
+    :ivar most: how many those may be.
     """
 
     def __init__(self, clock: IReactorTime, limits: UnreadLimits | None = None) -> None:
@@ -99,8 +100,8 @@ class Sender:
 
     def change(self, limits: UnreadLimits) -> None:
         """Use other limits from now on. What is unread already stays, and is counted."""
-        self._most = max(LEAST, limits.most)
-        subscriber, site = share_of(self._most, limits.share)
+        self.most = max(LEAST, limits.most)
+        subscriber, site = share_of(self.most, limits.share)
         self._shares.change(subscriber and max(LEAST, subscriber), site and max(LEAST, site))
 
     async def send(self, request: Request, parts: Sequence[bytes], media: bytes = b"application/json") -> bytes:
@@ -157,9 +158,9 @@ class Sender:
         :raises Full: see :meth:`send`.
         """
         self._shares.check(source, size)
-        while self.unread + size > self._most and self._make_room():
+        while self.unread + size > self.most and self._make_room():
             pass
-        if self.unread + size > self._most:
+        if self.unread + size > self.most:
             raise Full(
                 "The server holds as many unread answers as it can.", code="full-unread", holder=self._shares.largest
             )
