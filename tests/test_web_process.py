@@ -37,9 +37,9 @@ def server(*options: str, descriptors: int = 0) -> Iterator[tuple[int, subproces
         assert process.stdout is not None
         port = 0
         for line in process.stdout:
-            if " HTTP on " in line:
+            if "HTTP on " in line:
                 port = int(line.rpartition(":")[2])
-            if " UDP on " in line:
+            if "UDP on " in line:
                 break
         assert port, "the server has not started"
         yield port, process

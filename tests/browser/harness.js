@@ -110,11 +110,11 @@ export class Server {
       this.#process.once("exit", () => reject(new Error(`the server did not start:\n${this.#log}`)));
       createInterface({ input: this.#process.stdout }).on("line", (line) => {
         this.#log += `${line}\n`;
-        const other = / (UDP|operators) on \S+:(\d+)/.exec(line);
+        const other = /\b(UDP|operators) on \S+:(\d+)/.exec(line);
         if (other) {
           this.ports[other[1]] = Number(other[2]);
         }
-        const found = / HTTPS? on \S+:(\d+)$/.exec(line);
+        const found = /\bHTTPS? on \S+:(\d+)$/.exec(line);
         if (found) {
           this.port = Number(found[1]);
           resolve();
