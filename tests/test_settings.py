@@ -179,6 +179,7 @@ GRID: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "admin": ({text: Endpoint(text) for text in ("tcp:5027:interface=127.0.0.1", "unix:/run/r.sock")}, ["", " "]),
     "admin_token_file": ({"/run/token": "/run/token", "a b": "a b"}, ["", "\t"]),
+    "registration_token_file": ({"/run/tokens": "/run/tokens", "a b": "a b"}, ["", "\t"]),
     "secret_file": ({"/run/secret": "/run/secret", "a b": "a b"}, ["", "\t"]),
 }
 
@@ -312,6 +313,7 @@ class PrecedenceTests(SynchronousTestCase):
                 "store": "sqlite:rendezvous.sqlite3",
                 "admin": (),
                 "admin_token_file": "",
+                "registration_token_file": "",
                 "secret_file": "",
             },
         )

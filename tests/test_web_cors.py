@@ -76,7 +76,7 @@ class AnyOriginTests(CorsTestCase):
         for what, response in answers.items():
             self.assertEqual(response.headers[ALLOW], "*", what)
             exposed = response.headers["access-control-expose-headers"].lower().split(", ")
-            self.assertEqual(set(exposed), {"allow", "retry-after", "www-authenticate"}, what)
+            self.assertEqual(set(exposed), {"allow", "retry-after", "www-authenticate", "x-request-id"}, what)
 
     def test_credentials_mode_is_not_offered(self) -> None:
         """No answer allows cookies: there are none."""

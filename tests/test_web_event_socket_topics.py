@@ -109,7 +109,7 @@ class TopicTests(EventSocketCase):
         self.publish(topics=["chess"], id="long", sdp="x" * 60_000)
         self.publish(topics=["chess"], id="short", sdp="v=2")
         sender = self.server.rendezvous._gate.sender
-        room = sender._most - 50_000
+        room = sender.most - 50_000
         sender.reserve(UNKNOWN, room)
         again = self.page(self.bob, topics="chess", lastEventId=last_id)
         self.good("DELETE", "/offers/short", None, self.alice)

@@ -275,7 +275,7 @@ class LimitTests(EventSocketCase):
         socket = self.page()
         socket.take()
         sender = self.server.rendezvous._gate.sender
-        room = sender._most - 100_000
+        room = sender.most - 100_000
         sender.reserve(UNKNOWN, room)
         self.answer(offer_id, sdp="\n" * 65_536)
         self.trickle(offer_id, 1)
@@ -292,7 +292,7 @@ class LimitTests(EventSocketCase):
         socket = self.page()
         last_id = self.objects(socket)[-1]["id"]
         sender = self.server.rendezvous._gate.sender
-        room = sender._most - 100_000
+        room = sender.most - 100_000
         sender.reserve(UNKNOWN, room)
         self.answer(offer_id, sdp="\n" * 65_536)
         self.live(STALL_TIME + 5, socket)
@@ -318,10 +318,10 @@ class LimitTests(EventSocketCase):
         self.answer(offer_id, sdp="\n" * 65_536)
         self.assertGreater(sender.unread, 131_072)
         self.advance(10)
-        sender.reserve(UNKNOWN, sender._most)
+        sender.reserve(UNKNOWN, sender.most)
         self.assertTrue(socket.connection.closed)
         socket.lose()
-        sender.release(UNKNOWN, sender._most)
+        sender.release(UNKNOWN, sender.most)
         self.assertEqual((sender.unread, len(self.news)), (0, 0))
 
     def test_long_event_over_tls(self) -> None:

@@ -324,7 +324,7 @@ class MessageTests(PeerJSTestCase):
             for target in ("carol", "dave"):
                 self.say(socket, type="OFFER", dst=target, payload="x" * 1000)
         self.assertEqual(self.heard(alice), [{"type": "EXPIRE", "src": "dave", "dst": "alice"}])
-        self.assertEqual(self.server.rendezvous.counters.family(LIMITED_SOURCES), {"source-messages": 2})
+        self.assertEqual(+self.server.rendezvous.counters.family(LIMITED_SOURCES), {"source-messages": 2})
 
     def test_server_that_stops_and_starts(self) -> None:
         """What has waited before does not wait for longer because of that."""

@@ -50,7 +50,8 @@ class _Case(SynchronousTestCase):
         self.assertEqual(response.status, status, response)
         self.assertEqual(response.headers["content-type"], "application/json")
         body: dict[str, Any] = response.json()
-        self.assertEqual(set(body), {"ok", "error", "code"})
+        names = {"ok", "error", "code"}
+        self.assertEqual(set(body), names | {"request_id"} if status >= 500 else names)
         self.assertEqual((body["ok"], body["code"]), (False, code))
         self.assertTrue(body["error"].endswith("."), body)
         return body
