@@ -2,8 +2,8 @@
 Do what ``deploy/Dockerfile`` says, without Docker, and run the image: as ``make image`` does.
 
 The base image is a bare Debian that ``debootstrap`` makes, in which ``buildah`` follows the Dockerfile. Both need root.
-``IMAGE_OPTIONS`` is passed on to ``buildah build``, for example to mount certificates or the settings of pip that a
-network needs.
+pip trusts the certificates that this machine trusts, as the network may have a certificate authority of its own.
+``IMAGE_OPTIONS`` is passed on to ``buildah build``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ BASE, IMAGE = "localhost/rendezvous-base", "localhost/rendezvous"
 DATA = "/var/lib/rendezvous"
 
 #: Megabytes that the image may have beyond its base.
-LARGEST = 200
+LARGEST = 120
 
 #: Seconds within which a server in a container starts and stops.
 PATIENCE = 60.0
@@ -57,7 +58,9 @@ class Buildah:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """:returns: a command that goes on running."""
-        return subprocess.Popen([*self._command, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [*self._command, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
 
 def make_base(buildah: Buildah, directory: Path) -> int:
@@ -72,6 +75,16 @@ def make_base(buildah: Buildah, directory: Path) -> int:
     buildah("add", "--quiet", container, str(tree), "/")
     buildah("commit", "--quiet", container, BASE)
     return size_of(tree)
+
+
+def trust(directory: Path) -> list[str]:
+    """:returns: options that give pip in the image the certificates of this machine."""
+    found = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or ""
+    if not Path(found).is_file():
+        return []
+    settings = directory / "pip.conf"
+    settings.write_text("[global]\ncert = /run/trusted.pem\n", encoding="utf-8")
+    return [f"--volume={Path(found).resolve()}:/run/trusted.pem:ro", f"--volume={settings}:/etc/pip.conf:ro"]
 
 
 def size_of(tree: Path) -> int:
@@ -107,7 +120,8 @@ def serving(buildah: Buildah, container: str, config: dict[str, Any], ports: tup
                 process = event["process"]
             if event["event"] == "listening" and event["what"] == "UDP":
                 break
-        require(process is not None, "the server did not start")
+        if process is None:
+            raise PackageError(f"the server did not start:\n{running.communicate(timeout=PATIENCE)[1]}")
         yield int(str(process))
         running.communicate(timeout=PATIENCE)
     finally:
@@ -150,7 +164,7 @@ def main() -> str | None:
         buildah = Buildah(Path(name))
         try:
             base = make_base(buildah, Path(name))
-            options = shlex.split(os.environ.get("IMAGE_OPTIONS", ""))
+            options = [*trust(Path(name)), *shlex.split(os.environ.get("IMAGE_OPTIONS", ""))]
             build = ["build", "--isolation=chroot", "--network=host", "--format=docker", f"--build-arg=BASE={BASE}"]
             buildah(*build, *options, "--file=deploy/Dockerfile", f"--tag={IMAGE}", ".")
             config = json.loads(buildah("inspect", "--type=image", IMAGE))["Docker"]["config"]

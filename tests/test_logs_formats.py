@@ -15,8 +15,18 @@ from typing import Any, cast
 from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.logs.limiting import LINES, PERIOD, TRACEBACKS, Limited
-from rendezvous.logs.lines import FORMATS, OTHER, RESERVED, fields_of, json_line, plain_line
+from rendezvous.logs.limiting import KINDS, LINES, PERIOD, TRACEBACKS, Limited
+from rendezvous.logs.lines import (
+    FORMATS,
+    MAX_TEXT,
+    MAX_TRACEBACK,
+    OTHER,
+    RESERVED,
+    fields_of,
+    json_line,
+    plain_line,
+    without_secrets,
+)
 from rendezvous.logs.places import open_log
 from rendezvous.settings import Settings
 from tests.test_docs import calls, is_log_call
@@ -34,10 +44,10 @@ class _Case(SynchronousTestCase):
         """:returns: the logger of a module."""
         return Logger(namespace, observer=LogPublisher(cast(Any, self.events.append)))
 
-    def failed(self) -> LogEvent:
+    def failed(self, text: str = "a fault\nof two lines") -> LogEvent:
         """:returns: the event of a bug."""
         try:
-            raise RuntimeError("a fault\nof two lines")
+            raise RuntimeError(text)
         except RuntimeError:
             self.logger().failure("a sweep failed", event="sweep_failed")
         return self.events.pop()
@@ -105,9 +115,71 @@ class LineTests(_Case):
         self.assertTrue(all(line.startswith("\t") for line in lines[1:]))
         self.assertIn("RuntimeError: a fault", json.loads(json_line(event))["traceback"])
 
+    def test_traceback_moves_no_cursor(self) -> None:
+        """An exception may quote what a client has sent."""
+        line = plain_line(self.failed("\x1b[2J\u2028\x00"))
+        self.assertTrue(all(part[1:].isprintable() for part in line.split("\n")), line)
+
+    def test_line_is_no_longer_than_its_bound(self) -> None:
+        """Texts and values lose their end, and tracebacks their middle."""
+        self.logger().info("{text}: {values}", text="x" * 10**6, values=(b"x" * 10**6,), event="x")
+        event = self.events.pop()
+        self.assertLess(len(plain_line(event)), MAX_TEXT + 10)
+        self.assertLess(len(json_line({**event, "values": Path("x" * 10**6)})), 3 * MAX_TEXT + 300)
+        event = self.failed("y" * 10**6 + " the end")
+        lines = plain_line(event), json.loads(json_line(event))["traceback"]
+        for line in lines:
+            self.assertLess(len(line), MAX_TRACEBACK + 1000)
+            self.assertIn("Traceback (most recent call last):", line)
+            self.assertTrue(line.endswith(" the end"))
+
+    def test_recursion_fits_as_well(self) -> None:
+        """Its traceback has a thousand frames."""
+
+        def again() -> None:
+            again()
+
+        try:
+            again()
+        except RecursionError:
+            self.logger().failure("a sweep failed", event="sweep_failed")
+        self.assertLess(len(plain_line(self.events.pop())), MAX_TRACEBACK + 3000)
+
     def test_fields_of_formats(self) -> None:
         """The names are found whatever their format is."""
         self.assertEqual(fields_of("{path}: {pause:.1f} s {other!r} {{no}}"), ("path", "pause", "other"))
+
+
+class SecretTests(_Case):
+    """What an exception or a library quotes of a request."""
+
+    secrets = (
+        "/signal?registration=a-token.of~mine/+=&x=1",
+        "/events?x=1&ticket=6qgUkZ-_x",
+        "/peerjs?key=peerjs-key&id=a&token=wpbhznmpa6",
+        "Authorization: Bearer a-token.of~mine/+=",
+        "{b'authorization': b'bearer a-token.of~mine/+='}",
+        "key " + "0aF9" * 16,
+    )
+
+    def test_secrets_are_replaced(self) -> None:
+        """In texts, in the fields of JSON, and in tracebacks."""
+        words = ("a-token", "6qgUkZ", "peerjs-key", "wpbhznmpa6", "0aF9")
+        for secret in self.secrets:
+            self.assertTrue(any(word in secret for word in words))
+            self.logger().info("{text} {thing} {map}", text=secret, thing=Path(secret), map={"x": secret}, event="x")
+            self.logger("twisted.web").warn("{text}", text=secret)
+            for event in (*self.events, self.failed(secret)):
+                for line in (plain_line(event), json_line(event)):
+                    self.assertIn("(secret)", line)
+                    self.assertFalse([word for word in words if word in line], line)
+            self.events.clear()
+
+    def test_the_rest_stays(self) -> None:
+        """Who has asked for what is of use."""
+        self.assertEqual(without_secrets("GET /a?x=1&ticket=t&y=2 HTTP/1.1"), "GET /a?x=1&ticket=(secret)&y=2 HTTP/1.1")
+        for text in ("request 0123456789abcdef", "f" * 32, "f" * 128, "a token: b", "bearer", "the key=1"):
+            self.assertEqual(without_secrets(text), text)
 
 
 class EventTests(SynchronousTestCase):
@@ -181,6 +253,14 @@ class LimitedTests(_Case):
         """The small talk of libraries is left out without a word."""
         self.assertEqual(self.send(1000, 1000.0, log_level=LogLevel.info), 0)
         self.assertEqual(self.send(1, 1000.0 + PERIOD), 1)
+
+    def test_kinds_are_bounded(self) -> None:
+        """A text from outside in a format must not make each line one of its own kind."""
+        self.assertEqual(sum(self.send(1, 1000.0, f"line {number}") for number in range(5000)), KINDS + LINES)
+        before = len(self.events)
+        self.send(1, 1000.0 + PERIOD)
+        expected = f"{5000 - KINDS - LINES} more lines like this one were left out: a line of another kind"
+        self.assertEqual(plain_line(self.events[before]), expected)
 
     def test_event_without_a_time_or_a_text_is_counted(self) -> None:
         """Whatever a library logs."""

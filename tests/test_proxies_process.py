@@ -50,7 +50,7 @@ NAMES = (
 
 ORIGIN = {"Origin": "https://app.example"}
 
-START_SECONDS = 10.0
+START_SECONDS, STOP_SECONDS = 10.0, 10.0
 
 
 def _free_port() -> int:
@@ -124,8 +124,18 @@ def _running(command: list[str], *ports: int, **environ: str) -> Iterator[None]:
             _wait_for(process, said, *ports)
             yield
         finally:
-            process.terminate()
-            process.wait(timeout=10)
+            _stop(process, said)
+
+
+def _stop(process: subprocess.Popen[bytes], said: IO[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        said.seek(0)
+        raise AssertionError(f"the proxy did not stop within {STOP_SECONDS:g} s:\n{said.read()}") from None
 
 
 def _program(name: str) -> str | None:

@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 
 from rendezvous.logs.lines import is_shown
 
-__all__ = ["LINES", "PERIOD", "TRACEBACKS", "Limited"]
+__all__ = ["KINDS", "LINES", "PERIOD", "TRACEBACKS", "Limited"]
 
 PERIOD = 60.0
 """Seconds after which lines are counted anew."""
@@ -27,6 +27,11 @@ LINES = 100
 TRACEBACKS = 10
 """The same for lines with a traceback, which take some 3000 bytes each."""
 
+KINDS = 200
+"""Kinds within a period. All others count as one: a library may have put a text from outside into its format."""
+
+_OTHERS = "a line of another kind"
+
 
 @implementer(ILogObserver)
 class Limited:
@@ -36,7 +41,7 @@ class Limited:
     Events that are not to be shown (:func:`~rendezvous.logs.lines.is_shown`) are neither passed on nor counted.
 
     Events are of one kind if they come from the same logger and have the same format. Both are texts of the code, so
-    the kinds are few. The time is that of the events.
+    the kinds are few; :data:`KINDS` holds whatever the code does. The time is that of the events.
 
     :param write: writes an event.
     """
@@ -56,7 +61,9 @@ class Limited:
         if not self._began <= now < self._began + PERIOD:  # The machine's clock may have been set back.
             self._begin(now)
         text = event.get("log_format") or ""
-        kind = event.get("log_namespace"), text
+        kind: Hashable = event.get("log_namespace"), text
+        if kind not in self._counts and len(self._counts) >= KINDS:
+            kind = text = _OTHERS
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count <= (LINES if event.get("log_failure") is None else TRACEBACKS):
             self._write(event)

@@ -12,6 +12,8 @@ from zope.interface import implementer
 from twisted.application.service import Service
 from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, formatEvent, globalLogPublisher
 
+from rendezvous.logs.lines import without_secrets
+
 __all__ = ["MAX_CHARS", "MAX_LINES", "Line", "LogTail"]
 
 #: Lines that are kept, and characters of each: together at most 1 MB, however much is logged.
@@ -19,8 +21,6 @@ MAX_LINES, MAX_CHARS = 500, 500
 
 #: What would move the cursor of a terminal, or turn the direction of a text.
 _CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
-#: Nothing that the server logs holds a key. An error of a library might.
-_KEYS = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64}(?![0-9A-Fa-f])")
 
 
 @attrs.frozen
@@ -101,5 +101,5 @@ def _text(event: LogEvent) -> str:
 
 def _plain(text: str) -> str:
     # Cut first: a message may be long. A key that is cut in two is no key any more.
-    text = _KEYS.sub("(64 hex digits)", _CONTROLS.sub(" ", text[: 2 * MAX_CHARS])).strip()
+    text = _CONTROLS.sub(" ", without_secrets(text[: 2 * MAX_CHARS])).strip()
     return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"

@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
 from rendezvous.errors import Malformed, RendezvousError
+from rendezvous.web._json import write_failure
 from rendezvous.web.bodies import too_large
 from rendezvous.web.requestcounts import ABANDONED
 from rendezvous.web.transports import response_head
@@ -160,6 +161,20 @@ class CappedRequest(Request):
                 self.finish()
         except Exception:
             self.processingFailed(Failure())
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """
+        Answer what nothing else has caught as any other bug, with a request id, and not with a page of Twisted.
+
+        An answer that has begun can only break off.
+        """
+        body = write_failure(self, reason, self.site.root.gate.request_ids)
+        if self.startedWriting:
+            self.loseConnection()
+        else:
+            self.write(body)
+            self.finish()
+        return reason
 
     def setHeader(self, name: bytes, value: bytes) -> None:
         """Keep a header of the answer until the answer is written."""
