@@ -92,16 +92,33 @@ class ComposeTests(SynchronousTestCase):
         mounted = {volume.split(":")[1] for volume in self.services["prometheus"]["volumes"]}
         self.assertIn(job["authorization"]["credentials_file"], mounted)
 
+    def test_alerts_and_the_board_are_shown(self) -> None:
+        """Prometheus reads the rules beside its configuration, and Grafana the board where its provider looks."""
+        places = {
+            service: dict(reversed(volume.split(":")[:2]) for volume in self.services[service]["volumes"])
+            for service in ("prometheus", "grafana")
+        }
+        [rules] = self.read("prometheus.yml")["rule_files"]
+        self.assertEqual(places["prometheus"][f"/etc/prometheus/{rules}"], "../prometheus/rendezvous.yml")
+        self.assertEqual(
+            places["grafana"]["/etc/grafana/provisioning/dashboards/rendezvous.yml"], "../grafana/provider.yml"
+        )
+        [provider] = self.read("../grafana/provider.yml")["providers"]
+        self.assertEqual(
+            places["grafana"][f"{provider['options']['path']}/rendezvous.json"], "../grafana/rendezvous.json"
+        )
+
     def test_files_of_the_host_are_there_or_made(self) -> None:
         """Those that are made are not committed."""
         mounted = {
-            volume.split(":")[0].removeprefix("./")
+            volume.split(":")[0]
             for service in self.services.values()
             for volume in service.get("volumes", ())
-            if volume.startswith("./")
+            if volume.startswith(".")
         }
         ignored = set((COMPOSE / ".gitignore").read_text().split())
-        self.assertEqual({name for name in mounted if not (COMPOSE / name).exists()} - ignored, set())
+        missing = {name.removeprefix("./") for name in mounted if not (COMPOSE / name).exists()}
+        self.assertEqual(missing - ignored, set())
 
     def test_prepare_makes_the_secrets_once(self) -> None:
         """Each readable by its owner alone, the same for both sides that share one; a second run changes nothing."""

@@ -228,12 +228,12 @@ def _datagrams(served: Served) -> Iterator[Metric]:
 def _attempts(counters: Counters) -> Iterator[Metric]:
     ended: Mapping[Ended, int] = counters.family(ATTEMPTS)
     outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
-    pairs = ["-".join(pair) for pair in combinations_with_replacement(sorted(NatMapping), 2)]
+    pairs = [_pair(pair) for pair in combinations_with_replacement(sorted(NatMapping), 2)]
     punches = {(pair, strategy, way): 0 for pair in pairs for strategy in Strategy for way in ("path", "no_path")}
     for each, count in ended.items():
         outcomes[each.result] += count
         if each.mappings is not None and each.strategy is not None:
-            punches["-".join(each.mappings), each.strategy, "path" if each.ok else "no_path"] += count
+            punches[_pair(each.mappings), each.strategy, "path" if each.ok else "no_path"] += count
     yield _counter("attempts", "Attempts to connect that have ended, by their outcome.", "outcome", outcomes)
     punch = CounterMetricFamily(
         "rendezvous_punch",
@@ -267,6 +267,11 @@ def _histogram(name: str, description: str, found: Mapping[str, Histogram], labe
             buckets.append((floatToGoString(bound), total))
         metric.add_metric([] if label is None else [value], buckets, histogram.sum)
     return metric
+
+
+def _pair(mappings: Iterable[NatMapping]) -> str:
+    """:returns: both mappings, for example ``endpoint_independent-none``; they are sorted."""
+    return "-".join(map(_snake, mappings))
 
 
 def _snake(reason: object) -> str:
