@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -122,14 +123,6 @@ def run(directory: Path, *command: str | Path) -> str:
     return done.stdout
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    """Pick a port on loopback that nobody uses at this moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def fetch(url: str, method: str) -> dict[str, Any]:
     """
     Ask the server, past any proxy.
@@ -143,39 +136,41 @@ def fetch(url: str, method: str) -> dict[str, Any]:
         return body
 
 
-def wait_until_up(server: subprocess.Popen[bytes], base: str) -> None:
+def wait_until_up(server: subprocess.Popen[bytes], output: Path) -> tuple[int, int]:
     """
-    Wait until the server answers ``GET /health``.
+    Wait until the server says where it listens, and answers ``GET /health`` there.
 
+    :returns: its TCP port and its UDP port.
     :raises PackageError: if it ends first, or takes too long.
     """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         require(server.poll() is None, f"twistd ended with status {server.returncode} instead of serving")
-        try:
-            health = fetch(f"{base}/health", "GET")
-        except OSError:
-            time.sleep(0.1)
-        else:
+        found = [re.search(rf"\b{what} on \S+:([0-9]+)[,\n]", output.read_text()) for what in ("HTTP", "UDP")]
+        if found[0] and found[1]:
+            health = fetch(f"http://127.0.0.1:{found[0][1]}/health", "GET")
             require(health.get("status") == "ok", f"GET /health answered {health}")
-            return
-    raise PackageError(f"nothing answered {base}/health within {START_SECONDS:g} s")
+            return int(found[0][1]), int(found[1][1])
+        time.sleep(0.1)
+    raise PackageError(f"the server did not listen within {START_SECONDS:g} s")
 
 
 @contextmanager
-def serving(directory: Path, twistd: Path, http_port: int, udp_port: int, *options: str) -> Iterator[None]:
+def serving(directory: Path, twistd: Path, *options: str) -> Iterator[tuple[int, int]]:
     """
     Keep ``twistd rendezvous`` running for a while, then stop it as Ctrl-C does; its output goes to ``output``.
 
+    The system chooses the ports: one that was free a moment ago may be in use by now.
+
+    :returns: its TCP port and its UDP port.
     :raises PackageError: if it does not start, or does not stop cleanly.
     """
-    command = [str(twistd), "-n", "rendezvous", "--http-port", str(http_port), "--udp-port", str(udp_port), *options]
+    command = [str(twistd), "-n", "rendezvous", "--http-port", "0", "--udp-port", "0", *options]
     output = directory / "output"
     with output.open("wb") as sink:
         server = subprocess.Popen(command, cwd=directory, env=environment(), stdout=sink, stderr=subprocess.STDOUT)
     try:
-        wait_until_up(server, f"http://127.0.0.1:{http_port}")
-        yield
+        yield wait_until_up(server, output)
         server.send_signal(signal.SIGINT)
         status = server.wait(STOP_SECONDS)
         # Having shut down, twistd passes on the signal that stopped it, as shells expect.
@@ -203,14 +198,13 @@ def talk(http_port: int, udp_port: int) -> None:
     require(answer == ON_TIME, f"a pulse was answered with {answer!r}")
 
 
-def check_log(output: str, http_port: int, udp_port: int) -> None:
+def check_log(output: str) -> None:
     """
-    See that the log tells where the server listened, and that it shut down without trouble.
+    See that the server shut down without trouble.
 
-    :raises PackageError: if it does not.
+    :raises PackageError: if the log says otherwise.
     """
-    for words in (str(http_port), str(udp_port), "the server has stopped"):
-        require(words in output, f"the log does not mention {words!r}:\n{output}")
+    require("the server has stopped" in output, f"the log does not say that the server has stopped:\n{output}")
     require("Traceback" not in output, f"the log has a traceback:\n{output}")
 
 
@@ -226,10 +220,9 @@ def check_installation(directory: Path, wheel: Path) -> None:
     help_text = run(directory, binaries / "twistd", "--help")
     listed = any(line.split()[:1] == ["rendezvous"] for line in help_text.splitlines())
     require(listed, f"twistd --help does not list rendezvous:\n{help_text}")
-    http_port, udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
-    with serving(directory, binaries / "twistd", http_port, udp_port):
-        talk(http_port, udp_port)
-    check_log((directory / "output").read_text(), http_port, udp_port)
+    with serving(directory, binaries / "twistd") as ports:
+        talk(*ports)
+    check_log((directory / "output").read_text())
 
 
 def main(dist: Path) -> str | None:

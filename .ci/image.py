@@ -13,7 +13,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,10 +20,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from check_package import PackageError, free_port, require, talk
+from check_package import PackageError, require, talk
 
 ROOT = Path(__file__).parents[1]
 SUITE = "bookworm"
@@ -106,23 +106,38 @@ def check_config(config: dict[str, Any]) -> None:
     require(config["Healthcheck"]["Test"][0] == "CMD", "there is no health check")
 
 
+@dataclass
+class Running:
+    """A server in a container: its process, and the ports that the system chose for it."""
+
+    process: int = 0
+    http_port: int = 0
+    udp_port: int = 0
+
+    def hear(self, event: dict[str, Any]) -> bool:
+        """
+        Take in a line of its log.
+
+        :returns: whether all is known.
+        """
+        if event["event"] == "server_started":
+            self.process = event["process"]
+        elif event["event"] == "listening":
+            setattr(self, f"{event['what'].lower()}_port", int(event["address"].rpartition(":")[2]))
+        return bool(self.process and self.http_port and self.udp_port)
+
+
 @contextmanager
-def serving(buildah: Buildah, container: str, config: dict[str, Any], ports: tuple[int, int]) -> Iterator[int]:
-    """Run the image as its own command does, on free ports; yields the id of the process of the server."""
-    options = [f"--http-port={ports[0]}", f"--udp-port={ports[1]}"]
-    running = buildah.start("run", "--isolation=chroot", container, "--", *config["Entrypoint"], *options)
-    process = None
+def serving(buildah: Buildah, container: str, config: dict[str, Any]) -> Iterator[Running]:
+    """Run the image as its own command does, on free ports."""
+    command = [*config["Entrypoint"], "--http-port=0", "--udp-port=0"]
+    running = buildah.start("run", "--isolation=chroot", container, "--", *command)
     try:
         assert running.stdout is not None
-        for line in running.stdout:
-            event = json.loads(line)
-            if event["event"] == "server_started":
-                process = event["process"]
-            if event["event"] == "listening" and event["what"] == "UDP":
-                break
-        if process is None:
+        found = Running()
+        if not any(found.hear(json.loads(line)) for line in running.stdout):
             raise PackageError(f"the server did not start:\n{running.communicate(timeout=PATIENCE)[1]}")
-        yield int(str(process))
+        yield found
         running.communicate(timeout=PATIENCE)
     finally:
         running.kill()
@@ -134,17 +149,21 @@ def check_running(buildah: Buildah, container: str, config: dict[str, Any]) -> N
 
     :raises PackageError: it does not serve, is not healthy, or does not stop.
     """
-    ports = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
-    health = ["env", f"RENDEZVOUS_HTTP_PORT={ports[0]}", *config["Healthcheck"]["Test"][1:]]
-    for _ in range(2):
-        with serving(buildah, container, config, ports) as process:
-            owner = Path(f"/proc/{process}").stat().st_uid
-            require(owner != 0, "the server runs as root")
-            buildah("run", "--isolation=chroot", container, "--", *health)
-            talk(*ports)
-            os.kill(process, signal.SIGTERM)
-    try:
+    port = 0
+
+    def check_health() -> None:
+        health = ["env", f"RENDEZVOUS_HTTP_PORT={port}", *config["Healthcheck"]["Test"][1:]]
         buildah("run", "--isolation=chroot", container, "--", *health)
+
+    for _ in range(2):
+        with serving(buildah, container, config) as server:
+            port = server.http_port
+            require(Path(f"/proc/{server.process}").stat().st_uid != 0, "the server runs as root")
+            check_health()
+            talk(server.http_port, server.udp_port)
+            os.kill(server.process, signal.SIGTERM)
+    try:
+        check_health()
     except PackageError:
         return
     raise PackageError("a server that has stopped is healthy")

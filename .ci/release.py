@@ -79,21 +79,34 @@ def pack_documentation(version: str) -> Path:
     return archive
 
 
+def build(version: str) -> None:
+    """
+    Write the version and the changes, and build everything.
+
+    :raises ReleaseError: something fails.
+    """
+    set_version(version)
+    run(str(Path(sys.executable).parent / "towncrier"), "build", "--yes", "--version", version)
+    # It builds wheel and sdist into an empty directory, and checks both.
+    print(run("make", "--no-print-directory", "package").strip())
+    pack_documentation(version)
+
+
 def release(text: str) -> None:
     """
     Make the release.
 
-    :raises ReleaseError: it cannot be made; the message says why.
+    :raises ReleaseError: it cannot be made; the message says why, and the checkout is as before.
     """
     if run("git", "status", "--porcelain"):
         raise ReleaseError("the checkout has changes that are not committed: commit them first")
     version = checked(text, version_of(VERSION_FILE.read_text(encoding="utf-8")))
-    set_version(version)
-    binaries = Path(sys.executable).parent
-    run(str(binaries / "towncrier"), "build", "--yes", "--version", version)
-    # It builds wheel and sdist into an empty directory, and checks both.
-    print(run("make", "--no-print-directory", "package").strip())
-    pack_documentation(version)
+    try:
+        build(version)
+    except ReleaseError:
+        # Nothing else had changed.
+        run("git", "reset", "--hard", "--quiet")
+        raise
     print(*sorted(path.name for path in DIST.iterdir()), sep="\n")
     print(
         f"Read CHANGES.rst, then: git commit --all --message 'Release {version}' && git tag --annotate v{version}"

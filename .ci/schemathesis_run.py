@@ -9,13 +9,12 @@ every time, or new ones for as long as given. The exit status is 0 if it found n
 from __future__ import annotations
 
 import random
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from check_package import PackageError, environment, fetch, free_port, require, serving
+from check_package import PackageError, environment, fetch, require, serving
 
 HERE = Path(__file__).resolve().parent
 #: A run that takes longer hangs.
@@ -64,11 +63,10 @@ def main(seconds: str | None = None) -> str | None:
 
     :returns: what is wrong, or ``None``.
     """
-    http_port, udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
     with tempfile.TemporaryDirectory(prefix="rendezvous-") as name:
         directory = Path(name)
         try:
-            with serving(directory, Path(sys.executable).parent / "twistd", http_port, udp_port, "--no-source-limits"):
+            with serving(directory, Path(sys.executable).parent / "twistd", "--no-source-limits") as (http_port, _):
                 status = schemathesis(directory, f"http://127.0.0.1:{http_port}", seconds)
                 require(status == 0, f"schemathesis ended with status {status}; what it found is above")
             output = (directory / "output").read_text()

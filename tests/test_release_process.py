@@ -89,6 +89,17 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual(names, ["twisted_rendezvous-7.8.9-docs.tar.gz", "x.tar.gz", "x.whl"])
         self.assertEqual(self.git("log", "--format=%s").split(), ["copy"])
 
+    def test_release_that_fails_leaves_the_checkout_as_it_was(self) -> None:
+        """So it can be made again when what was wrong is mended."""
+        require(shutil.which("towncrier", path=str(Path(sys.executable).parent)), "towncrier")
+        (self.copy / "Makefile").write_text("package:\n\t@echo it is broken; exit 1\n")
+        self.git("commit", "--quiet", "--all", "--message=broken")
+        done = self.release("7.8.9")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("it is broken", done.stderr)
+        self.assertEqual(self.git("status", "--porcelain"), "")
+        self.assertEqual(self.git("log", "--format=%s").split(), ["broken", "copy"])
+
     def test_checkout_with_changes_is_refused(self) -> None:
         """And stays as it is."""
         (self.copy / "rendezvous" / "new.py").write_text("")
