@@ -21,6 +21,7 @@ __all__ = [
     "Fill",
     "ObservedAddress",
     "PeerStatus",
+    "Restored",
     "Saving",
     "StoreFigures",
     "Swept",
@@ -81,6 +82,23 @@ class Fill:
 
 
 @attrs.frozen
+class Restored:
+    """
+    What a store had when it was opened.
+
+    :ivar pause: seconds for which no server had used it. They count towards no timeout.
+    :ivar clients: registered clients.
+    :ivar offers: offers and sessions.
+    :ivar tracker_peers: peers of the tracker.
+    """
+
+    pause: float
+    clients: int
+    offers: int
+    tracker_peers: int
+
+
+@attrs.frozen
 class Saving:
     """
     How a store saves what it holds.
@@ -91,6 +109,7 @@ class Saving:
     :ivar commits: how long each commit took.
     :ivar failed: how many commits have failed.
     :ivar size: bytes of its files.
+    :ivar restored: what was in its files at the start; ``None`` if they were made then.
     """
 
     is_failing: bool
@@ -99,6 +118,7 @@ class Saving:
     commits: Histogram
     failed: int
     size: int
+    restored: Restored | None = None
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -190,8 +190,18 @@ class ReadingTests(AdminCase):
         self.assertIn("clients    12,345 online, 2 late, 1 not seen yet\n", said)
         self.assertIn("server     rendezvous 1.0, up for 2 h 2 min\n", said)
         self.assertIn("pulses     412/s  3.0/min  -\n", said)
+        self.assertIn("tables     tracker peers 90%, signaling memory 20%, clients 1%\n", said)
+        self.assertIn("restart    4 s without a server; kept 12,000 clients, 9 offers, 0 tracker peers\n", said)
         self.assertNotIn("\x1b", said)
         self.assertEqual(json.loads(self.good("top", "--json"))["overview"]["offers"], 7)
+
+    def test_top_of_a_new_store(self) -> None:
+        """Nothing was read back; and a server without a file has no line about it."""
+        made_now = {**cast(dict[str, Any], OVERVIEW["saving"]), "restored": None}
+        for saving in (made_now, None):
+            self.answers(overview={**OVERVIEW, "saving": saving}, history={"rates": RATES})
+            said = self.good("top")
+            self.assertEqual("restart    none: the store was made at the start\n" in said, saving is not None)
 
     def test_top_on_a_terminal(self) -> None:
         """It is renewed with each update, until the server ends it."""

@@ -79,10 +79,43 @@ CONTRACT = {
     "sweep_duration_seconds": set(),
     "reactor_delay_seconds": set(),
     "turn_credentials": set(),
+    "restart_pause_seconds": set(),
+    "restored_entries": {"table"},
 }
+
+#: Tables that are read back at the start.
+RESTORED = ("clients", "offers", "tracker_peers")
 
 #: Text that a client can send, and that must not come back as a label.
 CHOSEN = "Chosen-by-a-client"
+
+
+class RestartTests(SynchronousTestCase):
+    """What the last restart has cost."""
+
+    def setUp(self) -> None:
+        """Choose a file and a clock."""
+        self.reactor, self.path = MemoryReactor(), self.mktemp()
+
+    def start(self) -> tuple[MemoryServer, list[float]]:
+        """:returns: a server on the file, and what its metrics say."""
+        server = MemoryServer(self.reactor, store=f"sqlite:{self.path}")
+        rendered = Deferred.fromCoroutine(server.rendezvous.metrics().render(""))
+        server.reactor.advance(0)
+        text = self.successResultOf(rendered)[0].decode("utf-8")
+        names = ["restart_pause_seconds", *(f'restored_entries{{table="{name}"}}' for name in RESTORED)]
+        return server, [float(text.partition(f"\nrendezvous_{name} ")[2].partition("\n")[0]) for name in names]
+
+    def test_pause_and_what_was_kept(self) -> None:
+        """They are 0 where there was no server before."""
+        server, said = self.start()
+        self.assertEqual(said, [0.0, 0.0, 0.0, 0.0])
+        server.request("POST", "/register")
+        server.stop()
+        self.reactor.advance(60)
+        server, said = self.start()
+        self.addCleanup(server.stop)
+        self.assertEqual(said, [60.0, 1.0, 0.0, 0.0])
 
 
 class ExpositionTests(MetricsCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
 from rendezvous.settings import Endpoint, Settings, UDPPort, environment_name, option_name, read_settings
+from rendezvous.settings.reading import ENVIRONMENT
 from rendezvous.wire.tracker import Dialect
 from tests.test_settings import BESIDE, FIELDS, GRID
+
+ROOT = Path(__file__).parents[1]
 
 
 def toml(value: Any) -> str:
@@ -245,6 +249,14 @@ class EnvironmentNamesTests(SynchronousTestCase):
     def test_secret_is_known(self) -> None:
         """It is read elsewhere."""
         self.assertEqual(read_settings({}, {"RENDEZVOUS_SECRET": "ab" * 32}), Settings())
+
+    def test_variables_of_the_other_programs_are_left_alone(self) -> None:
+        """An operator may set them in the shell from which the server is started."""
+        commands = ROOT / "rendezvous" / "commands"
+        texts = [path.read_text(encoding="utf-8") for path in commands.rglob("*.py")]
+        names = {name for text in texts for name in re.findall(r'"(RENDEZVOUS_[A-Z_]+)"', text)} - set(ENVIRONMENT)
+        self.assertGreaterEqual(names, {"RENDEZVOUS_SERVER", "RENDEZVOUS_ADMIN_URL", "RENDEZVOUS_OPERATOR"})
+        self.assertEqual(read_settings({}, dict.fromkeys(names, "http://127.0.0.1:5027")), Settings())
 
     def test_variables_that_container_systems_set_are_left_alone(self) -> None:
         """Kubernetes gives them to every container beside a service that is called "rendezvous"."""

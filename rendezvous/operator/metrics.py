@@ -38,7 +38,7 @@ from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import ATTEMPTS
 from rendezvous.listening import ACCEPT_ERRORS, UNACCEPTED
-from rendezvous.model import Fill, Saving, StoreFigures
+from rendezvous.model import Fill, Restored, Saving, StoreFigures
 from rendezvous.operator.gauges import Gauges
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES, LIMITS, TABLES
 from rendezvous.sweep import SWEEPS
@@ -178,6 +178,14 @@ def _saving(saving: Saving) -> Iterator[Metric]:
     yield GaugeMetricFamily("rendezvous_store_bytes", "The size of the store's files.", saving.size)
     yield CounterMetricFamily("rendezvous_store_failed_writes", "Writes that have failed.", saving.failed)
     yield _histogram("store_write_duration_seconds", "How long a write took.", {"": saving.commits})
+    restored = saving.restored or Restored(0.0, 0, 0, 0)
+    yield GaugeMetricFamily(
+        "rendezvous_restart_pause_seconds", "How long there was no server before this one started.", restored.pause
+    )
+    entries = GaugeMetricFamily("rendezvous_restored_entries", "What was read back at the start.", labels=["table"])
+    for table in ("clients", "offers", "tracker_peers"):
+        entries.add_metric([table], getattr(restored, table))
+    yield entries
 
 
 def _requests(requests: RequestCounts, routes: Sequence[Route]) -> Iterator[Metric]:

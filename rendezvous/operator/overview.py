@@ -10,6 +10,7 @@ import attrs
 from twisted.web.http import Request
 
 from rendezvous._version import __version__
+from rendezvous.model import Saving
 from rendezvous.operator.delay import ReactorDelay
 from rendezvous.operator.history import History
 from rendezvous.operator.metrics import Sources
@@ -69,7 +70,7 @@ class Overview:
     async def read(self) -> dict[str, Any]:
         """:returns: the answer. Clients by state are those of the last count, which is some seconds old."""
         figures = self._sources.store.figures()
-        saving = figures.saving
+        saving, tables = figures.saving, {**figures.tables, **self._sources.gauges.tables()}
         return {
             "version": __version__,
             "started": self._started,
@@ -81,13 +82,17 @@ class Overview:
             "event_streams": figures.event_streams,
             "sockets": len(self._sources.gauges.sockets),
             "tracker_entries": figures.tables["tracker_peers"].entries,
-            "tables": {name: attrs.asdict(fill) for name, fill in figures.tables.items()},
+            "tables": {name: attrs.asdict(fill) for name, fill in tables.items()},
             "signaling_memory": attrs.asdict(figures.signaling_memory),
             "saving": None if saving is None else _saving(saving),
             "reactor_delay": self._delay.longest,
         }
 
 
-def _saving(saving: Any) -> Mapping[str, Any]:
+def _saving(saving: Saving) -> Mapping[str, Any]:
     names = ("is_failing", "backlog", "waiting", "failed", "size")
-    return {name: getattr(saving, name) for name in names}
+    restored = saving.restored
+    return {
+        **{name: getattr(saving, name) for name in names},
+        "restored": None if restored is None else attrs.asdict(restored),
+    }

@@ -63,6 +63,12 @@ def _state() -> dict[str, Schema]:
         "waiting": COUNT,
         "failed": COUNT,
         "size": {**COUNT, "description": "Bytes of the store's files."},
+        "restored": {
+            **record((), pause=DURATION, clients=COUNT, offers=COUNT, tracker_peers=COUNT),
+            "type": ["object", "null"],
+            "description": "What was read back at the start, and for how many seconds there was no server. null if the"
+            " store was made then.",
+        },
     }
     counts = ("offers", "sessions", "event_streams", "sockets", "tracker_entries", "bans", "connections")
     value: Schema = {"type": ["number", "null"]}

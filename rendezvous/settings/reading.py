@@ -39,6 +39,9 @@ _OPTIONS = (*(option_name(field) for field in attrs.fields(Settings)), CONFIG)
 #: Every variable of the environment that is ours. RENDEZVOUS_SECRET is read by :mod:`rendezvous.secret`.
 ENVIRONMENT = (*(environment_name(field) for field in attrs.fields(Settings)), CONFIG_VARIABLE, "RENDEZVOUS_SECRET")
 
+#: Variables of the other programs, which may run in the same shell as the server.
+_OF_PROGRAMS = ("RENDEZVOUS_SERVER", "RENDEZVOUS_ADMIN_URL", "RENDEZVOUS_ADMIN_CA_FILE", "RENDEZVOUS_OPERATOR")
+
 #: Variables that Kubernetes and Docker set in every container for a service that is called "rendezvous".
 _OF_A_CONTAINER = re.compile(
     r"RENDEZVOUS_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?|NAME|ENV_.*)"
@@ -124,7 +127,8 @@ def _is_quoted(field: attrs.Attribute[Any], text: str) -> bool:
 def _check_names(environ: Mapping[str, str]) -> None:
     """:raises StartupError: a variable looks like ours and is not. Its value may be a secret and is not shown."""
     for name in environ:
-        if name.startswith("RENDEZVOUS_") and name not in ENVIRONMENT and not _OF_A_CONTAINER.fullmatch(name):
+        is_known = name in ENVIRONMENT or name in _OF_PROGRAMS or _OF_A_CONTAINER.fullmatch(name)
+        if name.startswith("RENDEZVOUS_") and not is_known:
             raise StartupError(f"{name!r} in the environment is not a setting{_nearest(name, ENVIRONMENT)}")
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+import attrs
+
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,7 +23,7 @@ from rendezvous.core.attempts.attempt import Attempt
 from rendezvous.core.notes import Key, Removed
 from rendezvous.core.presence.client import Client
 from rendezvous.core.tracker import TrackerPeer
-from rendezvous.model import Saving
+from rendezvous.model import Restored, Saving
 from rendezvous.storage.attempt_rows import read_attempts
 from rendezvous.storage.batchtimer import Later
 from rendezvous.storage.client_file import ClientFile, client_file_path, space_taken
@@ -76,6 +78,7 @@ class Journaled:
         self._later = later
         self._seconds = seconds
         self._journal: Journal | None = None
+        self._restored: Restored | None = None
         # Read here and not in open(), which may run as a user that cannot read the files of this package.
         self._steps = schema_steps()
 
@@ -196,7 +199,8 @@ class Journaled:
         if self._journal is None:
             return None
         files = self._path, f"{self._path}-wal", client_file_path(self._path)
-        return self._journal.figures(sum(map(space_taken, files)))
+        saving = self._journal.figures(sum(map(space_taken, files)))
+        return attrs.evolve(saving, restored=self._restored)
 
     def begin(self, now: float) -> None:
         if self._journal is not None:
@@ -288,15 +292,20 @@ class Journaled:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('numbered_until', ?)", (events.latest + RESERVED,))
             database.execute("COMMIT")
             undo.pop_all()
+        restored = Restored(
+            pause=max(0.0, wall - meta.get("alive", wall)),
+            clients=len(tables.presence),
+            offers=len(tables.offers),
+            tracker_peers=len(tables.tracker),
+        )
+        # A file that was made now has no time.
+        self._restored = restored if "alive" in meta else None
         if tables:
             self.log.info(
                 "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
                 " {pause:.1f} s",
                 path=self._path,
-                clients=len(tables.presence),
-                offers=len(tables.offers),
-                tracker_peers=len(tables.tracker),
-                pause=max(0.0, wall - meta.get("alive", wall)),
+                **attrs.asdict(restored),
                 event="store_read",
             )
         if clients.damaged:

@@ -103,7 +103,7 @@ export class Operator {
       clients: { online, late: rest, registered: rest }, offers: 12, sessions: 3, event_streams: 4, sockets: 5,
       tracker_entries: 0, bans: this.bans.length, connections: 17, reactor_delay: 0.004,
       tables: { clients: { entries: this.count, limit: 1_000_000 } }, signaling_memory: { entries: 8e6, limit: 256e6 },
-      saving: { is_failing: false, backlog: 1200, waiting: 0, failed: 0, size: 1e6 },
+      saving: { is_failing: false, backlog: 1200, waiting: 0, failed: 0, size: 1e6, restored: null },
     };
   }
 

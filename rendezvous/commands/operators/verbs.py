@@ -119,16 +119,34 @@ def _top(overview: Mapping[str, Any], rates: Mapping[str, Any]) -> str:
         f" {size(memory['entries'])} of {size(memory['limit'])}",
         "streams": f"{amount(overview['event_streams'])} event streams, {amount(overview['sockets'])} WebSockets",
         "reactor": f"{delay(overview['reactor_delay'])} late at most within a minute",
+        "tables": _fills({**overview["tables"], "signaling memory": memory}),
     }
     if saving is not None:
         failing = ", CANNOT BE WRITTEN" if saving["is_failing"] else ""
         facts["store"] = f"{size(saving['size'])}, {size(saving['backlog'])} to be written{failing}"
+        facts["restart"] = _restart(saving["restored"])
     lines = [
         (words, *(rate(rates[name].get(window)) for window in ("1m", "10m", "1h")))
         for name, words in _RATES.items()
         if name in rates
     ]
     return f"{_pairs(facts)}\n\n{table(('rate over', '1 min', '10 min', '1 h'), lines)}"
+
+
+def _fills(tables: Mapping[str, Any]) -> str:
+    """:returns: how full the tables are, the fullest first."""
+    shares = {name.replace("_", " "): fill["entries"] / fill["limit"] for name, fill in tables.items() if fill["limit"]}
+    return ", ".join(f"{name} {shares[name]:.0%}" for name in sorted(shares, key=lambda name: -shares[name]))
+
+
+def _restart(restored: Mapping[str, Any] | None) -> str:
+    """:returns: what the last restart has cost, and what was kept."""
+    if restored is None:
+        return "none: the store was made at the start"
+    return (
+        f"{span(restored['pause'])} without a server; kept {amount(restored['clients'])} clients,"
+        f" {amount(restored['offers'])} offers, {amount(restored['tracker_peers'])} tracker peers"
+    )
 
 
 def watch(given: argparse.Namespace, clock: Callable[[], float]) -> Iterator[str]:

@@ -146,6 +146,9 @@ function words({ tables, signaling_memory: memory, saving, reactor_delay: delay,
   }
   said.push(`signaling: ${inBytes(memory.entries)} of ${inBytes(memory.limit)}`)
   if (saving) said.push(`to be saved: ${inBytes(saving.backlog)}`)
+  if (saving?.restored) {
+    said.push(`last restart: ${inSpan(saving.restored.pause)} without a server, ${inCount(saving.restored.clients)} clients kept`)
+  }
   return said.join(" · ")
 }
 
