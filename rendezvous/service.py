@@ -7,17 +7,13 @@ Importing this imports Klein, which installs the default reactor; ``twistd`` doe
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site
 
 from rendezvous.certificates import Certificate
@@ -35,18 +31,12 @@ from rendezvous.descriptors import connections_within, raise_descriptor_limit
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
-from rendezvous.listening import Listening, admin_places, http_places, udp_place
-from rendezvous.operator.api import MetricsRoutes
 from rendezvous.operator.delay import ReactorDelay
 from rendezvous.operator.gauges import Gauges
-from rendezvous.operator.history import History
-from rendezvous.operator.live import LiveRoutes
-from rendezvous.operator.logtail import LogTail
 from rendezvous.operator.metrics import Metrics, Sources
-from rendezvous.operator.overview import Overview
-from rendezvous.operator.page import PUBLIC, PageRoutes
+from rendezvous.operator.operators import Operators
+from rendezvous.operator.page import PUBLIC
 from rendezvous.operator.parts import Parts, Reloaded
-from rendezvous.operator.routes import admin_routes
 from rendezvous.operator.site import admin_site
 from rendezvous.operator.token import load_token
 from rendezvous.registration import load_registration_tokens
@@ -55,9 +45,8 @@ from rendezvous.secret import has_changed, load_secrets
 from rendezvous.settings import Settings, compare, in_force
 from rendezvous.storage.journal import RunBlocking
 from rendezvous.storage.registry import make_store
+from rendezvous.storage.thread import StoreThread
 from rendezvous.sweep import SWEEPS, Sweep, sweep_service
-from rendezvous.udp.fast import listen_fast
-from rendezvous.udp.mmsg import Calls
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Datagrams
 from rendezvous.udp.sharing import shared_memory
@@ -76,7 +65,7 @@ from rendezvous.web.site import RendezvousSite
 from rendezvous.web.sockets.protocols import SocketProtocols
 from rendezvous.wire.tracker import Dialect
 
-__all__ = ["Rendezvous", "Server", "make_service"]
+__all__ = ["Rendezvous"]
 
 
 class Rendezvous(MultiService):
@@ -84,8 +73,8 @@ class Rendezvous(MultiService):
     The server without its ports: its state, and the sweep that frees what has expired.
 
     Make it a child of your application, and put its parts where you like: its resource below a path of your site, its
-    datagram protocol on a port of yours. :func:`make_service` adds ports of its own. While it is not running, requests
-    that need its state are answered 503, and pulses are dropped. It can be stopped and started again.
+    datagram protocol on a port of yours. :func:`rendezvous.server.make_service` adds ports of its own. While it is not
+    running, requests that need its state are answered 503, and pulses are dropped. It can be stopped and started again.
 
     :param settings: the settings; those about ports are not used here.
     :param reactor: runs timers and threads.
@@ -105,7 +94,6 @@ class Rendezvous(MultiService):
 
     log = Logger()
     _is_open = False
-    _thread: ThreadPool | None = None
 
     def __init__(
         self,
@@ -129,8 +117,8 @@ class Rendezvous(MultiService):
         self.read_again: Callable[[], Settings] = lambda: self.settings
         self._cors = Cors(settings.cors_origin)
         self._stops = DeferredLock()
-        self._has_thread = run_blocking is None
-        self._run_blocking = self._in_thread if run_blocking is None else run_blocking
+        self._thread = StoreThread(reactor)
+        self._run_blocking = self._thread.call if run_blocking is None else run_blocking
         self._environ = environ
         _check_directory(settings.store_path)
         self._secrets = load_secrets(settings.secret_path, random, environ)
@@ -233,7 +221,11 @@ class Rendezvous(MultiService):
             settings.without,
         )
 
-    def sources(self) -> Sources:
+    def metrics(self) -> Metrics:
+        """:returns: what Prometheus reads of this server."""
+        return Metrics(self._sources())
+
+    def _sources(self) -> Sources:
         """:returns: where the numbers of this server are, for metrics and for curves."""
         sockets = self._sockets.sockets
         gauges = Gauges(self.store, self._gate, sockets, self.clock, self._sites, self.certificates)
@@ -248,21 +240,12 @@ class Rendezvous(MultiService):
             self._delay.times,
         )
 
-    def metrics(self) -> Metrics:
-        """:returns: what Prometheus reads of this server."""
-        return Metrics(self.sources())
-
     def admin_site(self) -> Site:
         """
         :returns: what operators use, for a port of its own.
         :raises StartupError: the file of the operators' token cannot be used.
         """
         token = load_token(self.settings.admin_token_path, self._random)
-        self.store.keep_history()
-        sources, sender = self.sources(), self._gate.sender
-        history, tail = History(sources, self.clock, self.clock.to_wall), LogTail()
-        tail.setServiceParent(self)
-        history.setServiceParent(self)
         parts = Parts(
             self.store,
             self.clock,
@@ -274,14 +257,9 @@ class Rendezvous(MultiService):
             settings=lambda: in_force(self.settings),
             reload=lambda: self.reload(self.read_again()),
         )
-        overview = Overview(sources, history, self._delay, self.clock.wall, parts.state)
-        guarded = [
-            *MetricsRoutes(Metrics(sources), sender).routes(),
-            *overview.routes(),
-            *LiveRoutes(history, tail, overview.read, sender, self.clock).routes(),
-        ]
-        routes = admin_routes(parts, guarded, PageRoutes(sender).routes())
-        return admin_site(routes, token, self._reactor, self.clock.wall, self._random, PUBLIC)
+        operators = Operators(parts, self._sources(), self._delay)
+        operators.setServiceParent(self)
+        return admin_site(operators.routes(), token, self._reactor, self.clock.wall, self._random, PUBLIC)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
@@ -397,9 +375,7 @@ class Rendezvous(MultiService):
         self._is_open = True
         self._datagrams.run(True)
         self._sockets.begin()
-        if self._has_thread:
-            self._thread = _store_thread()
-            self._thread.start()
+        self._thread.start()
         path = self.settings.store_path
         self.log.info(
             "state is kept in {store}",
@@ -430,18 +406,12 @@ class Rendezvous(MultiService):
         try:
             await self.store.close(self.clock.seconds())
         finally:
-            if self._thread is not None:
-                self._thread.stop()
-                self._thread = None
+            self._thread.stop()
 
     def _check_running(self) -> None:
         """:raises Unavailable: the server is not running, so its state cannot be used."""
         if not self._is_open or self._stops.locked:
             raise Unavailable("The server is not running: it has not been started, or it has been stopped.")
-
-    def _in_thread(self, call: Callable[[], None]) -> Deferred[None]:
-        thread: Any = self._thread
-        return deferToThreadPool(self._reactor, thread, call)
 
 
 def _udp_rate(settings: Settings) -> tuple[float, float]:
@@ -454,59 +424,3 @@ def _check_directory(path: str | None) -> None:
     directory = os.path.dirname(path or "")
     if directory and not os.path.isdir(directory):
         raise StartupError(f"the store {path!r} cannot be used: there is no directory {directory!r}")
-
-
-def _store_thread() -> ThreadPool:
-    # One for the journal, and one that flushes the clients, so that no commit waits for that.
-    pool = ThreadPool(1, 2, "store")
-    # A process that ends without stopping its services must not wait for this thread.
-    pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
-    return pool
-
-
-class Server(MultiService):
-    """
-    The server that ``twistd rendezvous`` runs: a :class:`Rendezvous` and its ports, in the order they start in.
-
-    :ivar rendezvous: the server without its ports.
-    """
-
-    def __init__(self, rendezvous: Rendezvous) -> None:
-        super().__init__()
-        self.rendezvous = rendezvous
-        rendezvous.setServiceParent(self)
-
-    def reload(self, settings: Settings) -> None:
-        """Take over what can change while the server runs: see :meth:`Rendezvous.reload`."""
-        self.rendezvous.reload(settings)
-
-
-def make_service(settings: Settings, reactor: Any, calls: Calls | None = None, **parts: Any) -> Server:
-    """
-    Make the server that ``twistd rendezvous`` runs.
-
-    :param calls: system calls for the fast path of UDP (:func:`~rendezvous.udp.mmsg.load_calls`); without them UDP
-        ports take one datagram at a time.
-    :param parts: passed on to :class:`Rendezvous`.
-    :returns: the :class:`Rendezvous` and a service for each port.
-    :raises StartupError: a setting cannot be used.
-    """
-    if settings.udp_workers and calls is None:
-        raise StartupError("--udp-workers needs Linux, and the system calls recvmmsg and sendmmsg")
-    rendezvous = Rendezvous(settings, reactor, **parts)
-    service = Server(rendezvous)
-    for place in http_places(settings, reactor, rendezvous.site()):
-        Listening(place, reactor, rendezvous.counters).setServiceParent(service)
-        if place.certificate is not None:
-            rendezvous.certificates.append(place.certificate)
-    if settings.admin:
-        for place in admin_places(settings, reactor, rendezvous.admin_site()):
-            Listening(place, reactor, rendezvous.counters).setServiceParent(service)
-            if place.certificate is not None:
-                rendezvous.certificates.append(place.certificate)
-    workers = rendezvous.workers()
-    for port in settings.udp_port:
-        protocol = rendezvous.datagrams(port.dialect)
-        listen = partial(listen_fast, reactor, port.number, protocol, calls, workers=workers)
-        Listening(udp_place(settings, listen), reactor, rendezvous.counters).setServiceParent(service)
-    return service

@@ -158,7 +158,7 @@ def makeService(options: Options) -> IService:
     # SIGHUP is handled before anything that takes its time.
     signals = Signals(reactor)
 
-    from rendezvous.service import make_service
+    from rendezvous.server import make_service
     from rendezvous.tuning import check_system
     from rendezvous.udp.mmsg import load_calls
 

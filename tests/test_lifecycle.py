@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.service import Rendezvous, make_service
+from rendezvous.server import make_service
+from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
 from rendezvous.storage.batchtimer import GATHER
 from rendezvous.testing import SECRET, Connection, MemoryReactor, Response

@@ -16,7 +16,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from rendezvous.errors import StartupError
-from rendezvous.service import Rendezvous, make_service
+from rendezvous.server import make_service
+from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings, UDPPort
 from rendezvous.storage import database
 from rendezvous.testing import (

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from rendezvous.core.presence.grace import FEWEST_TICKS, TICK
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.errors import StartupError
-from rendezvous.service import make_service
+from rendezvous.server import make_service
 from rendezvous.settings import Settings
 from rendezvous.testing import MemoryReactor
 from rendezvous.udp.control import BUSY, UNRECEIVABLE, UNSENDABLE, Control

@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 
 from rendezvous.core.addresses import Address
-from rendezvous.service import Rendezvous, make_service
+from rendezvous.server import make_service
+from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
 from rendezvous.testing.names import MemoryResolver
 from rendezvous.udp.mmsg import Calls
