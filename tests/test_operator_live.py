@@ -9,9 +9,10 @@ from twisted.logger import LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.operator.history import GAUGES, INTERVAL, TOTALS
+from rendezvous.operator.history import GAUGES, INTERVAL, TOTALS, History
 from rendezvous.operator.live import KEEP_ALIVE, MAX_STREAMS
 from rendezvous.operator.logtail import MAX_CHARS, MAX_LINES, LogTail
+from rendezvous.operator.operators import Operators
 from rendezvous.testing import Connection
 from tests._operator_case import OperatorCase
 
@@ -133,8 +134,9 @@ class StreamTests(OperatorCase):
         """So that no proxy closes the stream, also if nothing is sampled."""
         stream = self.open("GET", "/updates")
         self.patch(self.server.rendezvous, "running", False)
-        for child in self.server.rendezvous.services:
-            if child.__class__.__name__ == "History":
+        (operators,) = (child for child in self.server.rendezvous.services if isinstance(child, Operators))
+        for child in operators:
+            if isinstance(child, History):
                 child.stopService()
                 self.addCleanup(child.startService)
         self.server.reactor.advance(KEEP_ALIVE + 1)

@@ -53,7 +53,7 @@ class QuotaCase(SynchronousTestCase):
 
     def counted(self, family: str) -> dict[str, int]:
         """:returns: what the server has counted of a kind."""
-        return dict(self.server.rendezvous.counters.family(family))
+        return dict(+self.server.rendezvous.counters.family(family))
 
 
 class RateTests(QuotaCase):

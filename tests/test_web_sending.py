@@ -132,7 +132,7 @@ class SendingTestCase(WebTestCase):
 
     def counted(self, family: str) -> dict[str, int]:
         """What was refused."""
-        return dict(self.server.rendezvous.counters.family(family))
+        return dict(+self.server.rendezvous.counters.family(family))
 
 
 class AnswerTests(SendingTestCase):

@@ -449,7 +449,7 @@ class SlowReaderTests(SocketTestCase):
     def test_room_of_all(self) -> None:
         """A socket whose message does not fit into what all clients may leave unread is ended."""
         sender = self.server.rendezvous._gate.sender
-        with mock.patch.object(sender, "_most", 150_000):
+        with mock.patch.object(sender, "most", 150_000):
             self.producer.pauseProducing()
             self.write(1)
             self.assertFalse(self.transport.disconnected)

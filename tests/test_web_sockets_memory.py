@@ -203,7 +203,7 @@ class UnreadTests(SocketTestCase):
         for each in (self.reader, *others):
             self.say(each, type="subscribe", topics=["t"])
             self.pause_when_written(each.connection.transport)
-        with mock.patch.object(self.sender, "_most", 250_000):
+        with mock.patch.object(self.sender, "most", 250_000):
             self.say(self.reader, type="publish", topic="t", data="x" * 50_000)
         sockets = [self.reader, *others]
         written = [len(each.connection.transport.value()) > 50_000 for each in sockets]

@@ -95,7 +95,7 @@ class SpreadingTests(SocketTestCase):
 
     def test_no_room_to_keep_it(self) -> None:
         """It is sent to all at once."""
-        with mock.patch.object(self.sender, "_most", 100):
+        with mock.patch.object(self.sender, "most", 100):
             self.say_all(1)
         self.assertEqual((self.counts(), self.state(self.page), self.sender.unread), ([0, 250], "producing", 0))
 
