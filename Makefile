@@ -114,7 +114,7 @@ attack: $(VENV)/.installed-test  ## attack servers beside an innocent client, ea
 natlab: $(VENV)/.installed-test  ## connect two hosts through every pair of NATs, RUNS= times and OTHERS= with loss and skew; some with CELLS=
 	@$(BIN)/python -m tests.natlab --jobs $(JOBS) --runs $(RUNS) --others $(OTHERS) $(if $(CELLS),--cells $(patsubst %,'%',$(CELLS))) $(if $(SAVE),--save $(SAVE))
 
-browser: $(VENV)/.installed-test  ## try pages of PeerJS, y-webrtc, trystero and our own in chromium; some with PAGES=
+browser: $(VENV)/.installed-test $(VENV)/.installed-docs  ## try pages of PeerJS, y-webrtc, trystero, our own and the documentation in chromium; some with PAGES=
 	@$(BIN)/python -m tests.browser $(PAGES)
 
 clean:  ## remove everything that can be made again
