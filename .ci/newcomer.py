@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests._rst import code_blocks  # noqa: E402
 
-HTTP_PORT, UDP_PORT = "15025", "15024"
+HTTP_PORT, UDP_PORT, OPERATORS_PORT = "15025", "15024", "15027"
 #: Seconds for what installs packages, and for what does not.
 INSTALLING, PATIENCE = 300.0, 30.0
 
@@ -111,7 +111,7 @@ def run(
 
 def with_ports(text: str) -> str:
     """:returns: the text with other ports than the default ones, which may be in use here."""
-    return text.replace("5025", HTTP_PORT).replace("5024", UDP_PORT)
+    return text.replace("5025", HTTP_PORT).replace("5024", UDP_PORT).replace("5027", OPERATORS_PORT)
 
 
 class Pages:
@@ -196,6 +196,15 @@ def operator(clone: Path, pages: Pages, environment: dict[str, str]) -> None:
         with running([*command, f"--udp-port={UDP_PORT}"], clone, environment) as server:
             server.expect(rf"({how}) on ", PATIENCE)
             server.expect(rf"UDP on \S+:{UDP_PORT}, (fast path with NumPy|portable path)", PATIENCE)
+    [look, ask] = pages.blocks(page, "Look after it", "shell")
+    ports = [f"--http-port={HTTP_PORT}", f"--udp-port={UDP_PORT}"]
+    with running([*with_ports(look).split(), *ports], clone, environment) as server:
+        server.expect(rf"(operators) on 127\.0\.0\.1:{OPERATORS_PORT}", PATIENCE)
+        # The server, too, may be started in a shell with this variable.
+        environment = {**environment, "RENDEZVOUS_ADMIN_URL": f"http://127.0.0.1:{OPERATORS_PORT}"}
+        said = run(["bash", "-eu"], clone, environment, ask)
+        if "0 online" not in said or "tables" not in said:
+            raise SystemExit(f"{ask.strip()} printed:\n{said}")
     shutil.rmtree(clone / "rendezvous-env")
 
 
