@@ -61,6 +61,8 @@ BLOCKS = [
     ("Run it", "shell"),
     ("Let clients in", "text"),
     ("Use TLS", "shell"),
+    ("Look after it", "shell"),
+    ("Look after it", "shell"),
     ("Try pages from another machine", "shell"),
     ("Try it on one machine", "bash"),
     ("Try it on one machine", "bash"),
@@ -80,6 +82,8 @@ NOT_RUN = [
     "python3 -m venv rendezvous-env\nrendezvous-env/bin/python -m pip install '.[fast]'\n",
     "rendezvous-env/bin/twistd -n rendezvous\n",
     "rendezvous-env/bin/twistd -n rendezvous --http ssl:443:privateKey=key.pem:certKey=cert.pem\n",
+    "rendezvous-env/bin/twistd -n rendezvous --admin tcp:5027:interface=127.0.0.1\n",
+    "rendezvous-env/bin/rendezvous-admin top --once\n",
     MAKE_CERTIFICATE + "make run OPTIONS='--http ssl:5443:privateKey=key.pem:certKey=cert.pem'\n",
 ]
 
