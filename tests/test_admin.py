@@ -54,6 +54,7 @@ COUNTS = {
     "candidates": 2,
     "tracker_peers": 1,
     "events": 3,
+    "bans": 1,
 }
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -141,6 +142,7 @@ class AdminCase(SynchronousTestCase):
         done(store.add_candidates(made[0].id, OWNER, [{"a": 1}, {"b": 2}], NOW + 60))
         done(store.open_session("https://a.example", "t", "", "an offer", None, NOW + 60))
         done(store.announce(("192.0.2.9", 999, 5024), NOW + 60))
+        done(store.ban("198.51.100.0/24", None, "a flood", NOW + 60))
         done(store.sweep(NOW + 60))
         return store
 
@@ -173,6 +175,15 @@ class StatsTests(AdminCase):
         found = self.stats()
         self.assertEqual({name: found[name] for name in COUNTS}, COUNTS)
         self.successResultOf(Deferred.fromCoroutine(store.close(NOW + 60)))
+
+    def test_store_of_before_bans(self) -> None:
+        """It has none."""
+        self.leave()
+        database = sqlite3.connect(self.path)
+        database.executescript("DROP TABLE bans; PRAGMA user_version = 4;")
+        database.close()
+        found = self.stats()
+        self.assertEqual({name: found[name] for name in COUNTS}, COUNTS | {"version": 4, "bans": 0})
 
     def space_of_clients(self) -> int:
         """:returns: bytes that the file of clients takes on the disk; its length is mostly a hole."""
@@ -265,7 +276,7 @@ class CheckTests(AdminCase):
         self.leave()
         self.assertEqual(
             self.good("check", self.path),
-            f"the store {self.path!r} is whole: version 5, the newest that this server knows; 12 records can be read\n",
+            f"the store {self.path!r} is whole: version 5, the newest that this server knows; 13 records can be read\n",
         )
 
     def test_older_and_newer_version(self) -> None:

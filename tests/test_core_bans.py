@@ -101,6 +101,20 @@ class BanTests(SynchronousTestCase):
             self.assertRaises(Malformed, self.bans.lift, target)
         self.assertEqual(len(self.bans), 0)
 
+    def test_network_with_host_bits_is_refused(self) -> None:
+        """The operator may mean one address or all of them; the message has both."""
+        for target, network, address in (
+            ("198.51.100.7/24", "198.51.100.0/24", "198.51.100.7"),
+            ("2001:DB8::1/32", "2001:db8::/32", "2001:db8::1"),
+        ):
+            for error in (
+                self.assertRaises(Malformed, self.bans.begin, target, None, "", NOW),
+                self.assertRaises(Malformed, self.bans.lift, target),
+            ):
+                self.assertIn(f"did you mean {network}, or {address}?", str(error))
+        self.assertEqual(len(self.bans), 0)
+        self.assertEqual(self.bans.begin("198.51.100.0/255.255.255.0", None, "", NOW).target, "198.51.100.0/24")
+
     def test_number_is_bounded(self) -> None:
         """One that is there already can still be replaced."""
         self.patch(module, "MAX_BANS", 2)

@@ -130,6 +130,13 @@ class StreamTests(OperatorCase):
         again = self.open("GET", "/updates?after=0")
         self.assertIn("something happened", [data["text"] for name, data in events(again) if name == "log"])
 
+    def test_lines_of_a_run_before(self) -> None:
+        """They are not counted as lost, and all lines of this run are new."""
+        self.server.rendezvous.log.warn("something happened")
+        found = self.get("/log?after=7")
+        self.assertEqual((found["lost"], found["lines"][-1]["seq"]), (0, found["next"]))
+        self.assertEqual(found["lines"], self.get("/log")["lines"])
+
     def test_nothing_new_is_said_now_and_then(self) -> None:
         """So that no proxy closes the stream, also if nothing is sampled."""
         stream = self.open("GET", "/updates")
@@ -206,7 +213,7 @@ class LogTailTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Begin with none."""
         self.publisher = LogPublisher()
-        self.tail = LogTail(self.publisher)
+        self.tail = LogTail(publisher=self.publisher)
         self.tail.startService()
         self.addCleanup(self.tail.stopService)
 
@@ -243,6 +250,18 @@ class LogTailTests(SynchronousTestCase):
         """Everything is new then."""
         self.say("first")
         self.assertEqual(self.texts(1000), ["first"])
+
+    def test_restarted_server_goes_on_with_greater_numbers(self) -> None:
+        """A reader who knows lines of before gets all of the new ones, also when there are more than before."""
+        later = LogTail(1000, self.publisher)
+        self.assertEqual(later.after(0), [])
+        later.startService()
+        self.addCleanup(later.stopService)
+        for text in ("one", "two"):
+            self.say(text)
+        for known in (0, 1, 1000):
+            self.assertEqual([line.seq for line in later.after(known)], [1001, 1002], known)
+        self.assertEqual([line.text for line in later.after(1001)], ["two"])
 
     def test_keys_and_controls(self) -> None:
         """A private key is never shown, whoever has logged it, and no line moves a cursor."""

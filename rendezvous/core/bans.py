@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import attrs
 
@@ -275,11 +275,14 @@ def _target(text: str) -> tuple[str, tuple[tuple[int, int], int] | None]:
     if _is_client(given):
         return given, None
     try:
-        network = ip_network(given)
+        network = ip_network(given, strict=False)
     except ValueError as e:
         raise Malformed(
             f"The target must be a network such as 198.51.100.0/24, an address, or the id of a client: {e}."
         ) from None
+    host = given.partition("/")[0]
+    if network.network_address != ip_address(host):
+        raise Malformed(f"{given} is an address with the length of a network: did you mean {network}, or {host}?")
     address, free = network.network_address.packed, network.max_prefixlen - network.prefixlen
     if address.startswith(IPV4_MAPPED) and free <= 32:
         raise Malformed("A network of IPv4 is spelled as IPv4, such as 198.51.100.0/24.")

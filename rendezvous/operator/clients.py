@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from twisted.web.http import Request
 
+from rendezvous.core.addresses import packed
 from rendezvous.core.identity import parse_client_id
 from rendezvous.core.presence.client import Client
 from rendezvous.core.presence.history import ClientEvent, Happened
@@ -163,13 +163,15 @@ def _network(query: Query) -> Callable[[str], bool] | None:
     except ValueError:
         raise Malformed("network must be an address or a network such as 198.51.100.0/24.") from None
 
-    @lru_cache(4096)
+    size, free = len(network.network_address.packed), network.max_prefixlen - network.prefixlen
+    bits = int.from_bytes(network.network_address.packed) >> free
+
     def is_in(given: str) -> bool:
         # The network that registered a client may be an IPv6 /64.
-        address, _, length = given.partition("/")
-        plain = ip_address(address)
-        if plain.version != network.version:
+        plain, _, length = given.partition("/")
+        address = packed(plain)
+        if len(address) != size or int.from_bytes(address) >> free != bits:
             return False
-        return plain in network and (not length or network.prefixlen <= int(length))
+        return not length or network.prefixlen <= int(length)
 
     return is_in

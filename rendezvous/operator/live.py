@@ -73,7 +73,9 @@ class LiveRoutes:
         """The last lines of the log, or those after a line that is known."""
         after = Query(request).integer("after", 0) or 0
         lines = self._tail.after(after)
-        lost = lines[0].seq - after - 1 if lines and after else 0
+        # Of a run before this one no line is counted.
+        known = after if self._tail.first <= after <= self._tail.last else self._tail.first
+        lost = lines[0].seq - known - 1 if lines and after else 0
         return {"lines": [attrs.asdict(line) for line in lines], "next": self._tail.last, "lost": lost}
 
     async def updates(self, request: Request) -> None:

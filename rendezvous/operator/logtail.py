@@ -47,12 +47,14 @@ class LogTail(Service):
     """
     Keeps the last lines while it runs: what the server says, and the warnings and errors of libraries.
 
+    :param first: the number before that of the first line. A server that is started again begins with a greater one, so
+        that a reader who knows lines of before gets all of the new ones.
     :param publisher: what passes on the events of the log.
-    :ivar last: the number of the last line; 0 before the first.
+    :ivar last: the number of the last line; ``first`` before there is one.
     """
 
-    def __init__(self, publisher: LogPublisher = globalLogPublisher) -> None:
-        self.last = 0
+    def __init__(self, first: int = 0, publisher: LogPublisher = globalLogPublisher) -> None:
+        self.first = self.last = first
         self._publisher = publisher
         self._lines: deque[Line] = deque(maxlen=MAX_LINES)
 
@@ -82,8 +84,7 @@ class LogTail(Service):
 
     def after(self, seq: int) -> list[Line]:
         """
-        :param seq: the number of the last line that is known; 0 for none. One that there is not yet is from before a
-            restart, and the same as none.
+        :param seq: the number of the last line that is known; 0 for none. One that is not there yet counts as none.
         :returns: the lines after it that are kept. If the first of them is not ``seq + 1``, some are lost.
         """
         if seq > self.last:

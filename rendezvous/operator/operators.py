@@ -32,7 +32,8 @@ class Operators(MultiService):
         super().__init__()
         self._parts, self._sources, self._delay = parts, sources, delay
         parts.store.keep_history()
-        self._history, self._tail = History(sources, parts.clock, parts.clock.to_wall), LogTail()
+        self._history = History(sources, parts.clock, parts.clock.to_wall)
+        self._tail = LogTail(int(parts.clock.wall() * 1000))
         self._tail.setServiceParent(self)
         self._history.setServiceParent(self)
 

@@ -64,7 +64,10 @@ _COUNTS = {
     "candidates": "SELECT count(*) FROM candidates",
     "tracker_peers": "SELECT count(*) FROM tracker_peers",
     "events": "SELECT count(*) FROM events",
+    # Those that have ended since the last sweep included.
+    "bans": "SELECT count(*) FROM bans",
 }
+_FIRST_WITH_BANS = 5
 
 # The states of rendezvous.core.presence.states, of all clients in one walk, in a store of before the file of clients.
 _OLD_CLIENTS = """
@@ -165,7 +168,8 @@ def stats(path: str, timers: Timers) -> dict[str, Any]:
             "clients_never_pulsed": new,
             "clients_gone": clients - online - pending - new,
         }
-        found |= {name: database.execute(sql).fetchone()[0] for name, sql in _COUNTS.items()}
+        counts = _COUNTS if version >= _FIRST_WITH_BANS else {**_COUNTS, "bans": "SELECT 0"}
+        found |= {name: database.execute(sql).fetchone()[0] for name, sql in counts.items()}
         return found | {"bytes": size, "bytes_per_client": round(size / clients) if clients else None}
 
     return read_only(path, look)

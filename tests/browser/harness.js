@@ -20,13 +20,16 @@ const HERE = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathna
 export const CHECKOUT = path.resolve(HERE, "../..");
 const TWISTD = "from twisted.scripts.twistd import run; run()";
 
+/** Debian's chromium, or the one that CHROMIUM names. */
+export const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
 /** Milliseconds within which anything must have happened that is going to. */
 export const PATIENCE = 20_000;
 
 /** Milliseconds within which a page must have noticed that another one is gone. Chromium gives up a path after 15 s. */
 export const LOSS = 40_000;
 
-const FLAGS = [
+export const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",
@@ -231,9 +234,9 @@ export class World {
   }
 }
 
-/** @returns {Promise<import("playwright-core").Browser>} Debian's chromium, or the one that CHROMIUM names. */
+/** @returns {Promise<import("playwright-core").Browser>} */
 export function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+  return chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });
 }
 
 /** Serve one page with its script, in which the libraries are as npm has installed them. */

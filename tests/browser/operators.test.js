@@ -3,12 +3,15 @@
 import assert from "node:assert/strict";
 import dgram from "node:dgram";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as passed } from "node:timers/promises";
 import { after, afterEach, before, test } from "node:test";
 
-import { PATIENCE, steps, World } from "./harness.js";
+import { chromium } from "playwright-core";
+
+import { EXECUTABLE, FLAGS, PATIENCE, serve, steps, World } from "./harness.js";
 
 const OPTIONS = ["--admin=tcp:0:interface=127.0.0.1", "--admin-token-file=token", "--no-source-limits"];
 /** Seconds: a client that pulses every second is late after three. */
@@ -16,6 +19,8 @@ const TIMES = ["--pulse-interval=2", "--pulse-grace=1", "--error-time=60"];
 const CLIENTS = 10_000;
 /** Requests at the same time. */
 const TOGETHER = 50;
+/** Milliseconds after which chromium has written which tabs there are, and their sessionStorage. */
+const WRITTEN = 6000;
 /** Milliseconds that no task of the page may take. */
 const STALL = 200;
 
@@ -37,11 +42,36 @@ async function dashboard() {
 async function signedIn() {
   const page = await world.page(await dashboard());
   page.setDefaultTimeout(PATIENCE);
-  const token = await readFile(path.join(world.server.directory, "token"), "ascii");
-  await page.locator("#token").fill(token.trim());
+  await enter(page);
+  return page;
+}
+
+async function enter(page) {
+  await page.locator("#token").fill(await token());
   await page.keyboard.press("Enter");
   await page.locator('#state[data-state="stream"]').waitFor();
-  return page;
+}
+
+async function token() {
+  return (await readFile(path.join(world.server.directory, "token"), "ascii")).trim();
+}
+
+/** A browser with files of its own, which it may open its last tabs from. */
+function profile(directory, ...options) {
+  const args = [...FLAGS, "--hide-crash-restore-bubble", ...options];
+  const ignoreDefaultArgs = ["about:blank"];
+  return chromium.launchPersistentContext(directory, { executablePath: EXECUTABLE, args, ignoreDefaultArgs });
+}
+
+/** Wait until something is found. */
+async function eventually(find) {
+  const end = performance.now() + PATIENCE;
+  while (performance.now() < end) {
+    const found = find();
+    if (found) return found;
+    await passed(50);
+  }
+  throw new Error(`${find} has found nothing`);
 }
 
 async function register() {
@@ -72,6 +102,72 @@ test("a wrong token opens nothing of a real server, and the right one survives a
   await entered.locator('#state[data-state="stream"]').waitFor();
   assert.deepEqual(entered.said.filter((line) => /policy|refused|uncaught|error:|trusted/i.test(line)), []);
 });
+
+test("a tab that the browser opens again asks for the token, and nothing of it is left", async () => {
+  const directory = await mkdtemp(path.join(tmpdir(), "rendezvous-profile-"));
+  const address = await dashboard();
+  try {
+    let context = await profile(directory);
+    const page = context.pages()[0];
+    await page.goto(address);
+    await enter(page);
+    await page.reload();
+    await page.locator('#state[data-state="stream"]').waitFor();
+    await page.goto("about:blank");
+    await page.goBack();
+    await page.locator("#sign-in").waitFor();
+    await enter(page);
+    await passed(WRITTEN);
+    await context.close();
+    context = await profile(directory, "--restore-last-session");
+    const restored = await eventually(() => context.pages().find((each) => each.url() === address));
+    await restored.locator("#sign-in").waitFor();
+    assert.deepEqual(await restored.evaluate(() => Object.keys(sessionStorage)), []);
+    assert.deepEqual(await restored.evaluate(() => Object.keys(localStorage)), []);
+    await context.close();
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
+
+test("a page of another site cannot frame the dashboard, read its port or change anything", async () => {
+  const address = await dashboard();
+  await (await signedIn()).locator("#main").waitFor(); // The operator is signed in, in another tab.
+  const site = await serve('<!doctype html><title>Other</title><iframe name="hidden"></iframe>', "");
+  try {
+    const page = await world.page(`http://127.0.0.1:${site.address().port}/`);
+    await page.evaluate((src) => (document.querySelector("iframe").src = src), address);
+    await eventually(() => page.said.some((line) => /frame-ancestors/.test(line)));
+    const found = await page.evaluate(tried, [address, await token()]);
+    assert.deepEqual(found, Array(5).fill("TypeError"));
+    await page.evaluate((action) => {
+      const form = Object.assign(document.createElement("form"), { action, method: "post", target: "hidden" });
+      document.body.append(form);
+      form.submit();
+    }, `${address}drain`);
+    await passed(500);
+    assert.equal((await fetch(`${world.server.url}/ready`)).status, 200);
+  } finally {
+    site.close();
+  }
+});
+
+/** In a page of another site, which even has the token: what comes of requests. */
+async function tried([address, secret]) {
+  const json = { Authorization: `Bearer ${secret}`, "Content-Type": "application/json" };
+  const requests = [
+    ["overview", { headers: { Authorization: `Bearer ${secret}` } }],
+    ["drain", { method: "POST", headers: json, body: "{}" }],
+    ["bans/192.0.2.1%2F32", { method: "DELETE" }],
+    ["drain", { method: "POST", mode: "no-cors", body: "{}", credentials: "include" }],
+    ["", { mode: "no-cors" }],
+  ];
+  const kinds = [];
+  for (const [where, how] of requests) {
+    kinds.push(await fetch(address + where, how).then((answer) => answer.type, (error) => error.name));
+  }
+  return kinds;
+}
 
 test("a client comes, goes late, is kicked, and is no one afterwards", async (t) => {
   const done = steps(t);

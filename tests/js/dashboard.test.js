@@ -80,9 +80,9 @@ test("addresses are found in a line of the log, and what only looks like one is 
   assert.deepEqual(found("caused by 203.0.113.9 (2 times)"), ["203.0.113.9"])
   assert.deepEqual(found("networks 203.0.113.0/24, 2001:db8::/32 and ::1"), ["203.0.113.0/24", "2001:db8::/32", "::1"])
   assert.deepEqual(found("['2001:db8:1:2::', '::ffff:192.0.2.1']"), ["2001:db8:1:2::", "::ffff:192.0.2.1"])
-  assert.deepEqual(found("HTTP on 0.0.0.0:5025"), ["0.0.0.0"])
+  assert.deepEqual(found("HTTP on 0.0.0.0:5025"), ["0.0.0.0:5025"])
   assert.deepEqual(found("version 1.2.3 at 10:15:59, swept: clients: 12; {'a': 3}"), [])
-  assert.deepEqual(found("HTTPS on [2001:db8::1]:443, 2001:db8:1:2:3:4:5:6"), ["2001:db8::1", "2001:db8:1:2:3:4:5:6"])
+  assert.deepEqual(found("HTTPS on [2001:db8::1]:443, 2001:db8:1:2:3:4:5:6"), ["[2001:db8::1]:443", "2001:db8:1:2:3:4:5:6"])
   const text = "from 203.0.113.9, then from 2001:db8::1."
   assert.equal(words.addressesIn(text).map(part => part.text).join(""), text)
 })

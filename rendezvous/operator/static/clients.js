@@ -2,6 +2,7 @@
 
 import { ask, say } from "./dialogs.js"
 import { address, badge, fill, withAddresses } from "./lists.js"
+import { ban } from "./sections.js"
 import { inClock, inCount, inSpan, plain } from "./words.js"
 
 /** Rows of a page. */
@@ -11,7 +12,7 @@ const PAUSE = 250
 
 const element = id => document.getElementById(id)
 
-/** Reads pages of clients. With a filter that few fit, the server answers after a part of its clients: it goes on then. */
+/** Reads pages of clients. With a filter that few fit, the server answers after a part of its table. */
 export class Pages {
   #read
   #searching = null
@@ -115,9 +116,9 @@ export class Clients {
     element("client-close").addEventListener("click", () => element("client").close())
   }
 
-  /** Read the page again, unless that is slow or under way. */
+  /** Read the page again, unless that is under way, or the server must look through more than a part of its table. */
   async refresh() {
-    if (!this.#pages.isSearching && this.#pages.requests <= 3) await this.#show()
+    if (!this.#pages.isSearching && this.#pages.requests <= 1) await this.#show()
   }
 
   #first() {
@@ -155,7 +156,9 @@ export class Clients {
 
   #count(count, isSearching) {
     const pages = this.#pages
-    const text = isSearching ? `Searching: ${count} so far…` : `Page ${pages.number}: ${count} clients`
+    const now = inClock(Date.now() / 1000)
+    const old = pages.requests > 1 ? `, as of ${now}. Press Enter in a field to search again.` : ""
+    const text = isSearching ? `Searching: ${count} so far…` : `Page ${pages.number}: ${count} clients${old}`
     // A count that is renewed every few seconds is not read aloud each time.
     if (element("clients-count").textContent !== text) element("clients-count").textContent = text
     element("clients-back").disabled = pages.number === 1
@@ -170,7 +173,7 @@ export class Clients {
   async open(id) {
     try {
       const { client } = await this.#api.get(`clients/${id}`)
-      const { ban, last_seen: seen } = client
+      const { ban: held, last_seen: seen } = client
       this.#chosen = id
       element("client-title").textContent = `Client ${plain(id, 32)}`
       const facts = {
@@ -178,9 +181,8 @@ export class Clients {
         Address: client.host ? address(at(client)) : "none yet",
         "Registered from": client.network ? address(client.network) : "unknown",
         "Last seen": seen === null ? "unknown" : `${inClock(seen)} (${inSpan(Date.now() / 1000 - seen)} ago)`,
-        "Offers, attempts, WebSockets": [client.offers, client.attempts, client.sockets].map(inCount).join(", "),
-        "Event stream": client.event_stream ? "open" : "none",
-        Banned: ban ? `until ${ban.until === null ? "it is lifted" : inClock(ban.until)}: ${ban.reason}` : "no",
+        "Open now": openNow(client),
+        Banned: held ? banned(held) : "no",
       }
       element("client-facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => fact(name, value)))
       const items = client.events.map(({ time, event, text }) => entry(time, event, text))
@@ -192,8 +194,8 @@ export class Clients {
     }
   }
 
-  #kick(id) {
-    return this.#act(id, {
+  async #kick(id) {
+    const isDone = await ask({
       title: "Kick this client?",
       text: `${id} is logged out: its credential, its offers and its address end. It may register again.`,
       action: "Kick",
@@ -202,18 +204,14 @@ export class Clients {
       await this.#api.post(`clients/${id}/kick`)
       return "The client is kicked."
     })
+    if (isDone) this.#close()
   }
 
-  #ban(id) {
-    const question = { title: "Ban this client?", text: `${id} is shut out.`, action: "Ban", isDangerous: true }
-    return this.#act(id, { ...question, fields: "ban" }, async ({ seconds, reason }) => {
-      await this.#api.post("bans", { target: id, seconds, reason })
-      return "The client is banned."
-    })
+  async #ban(id) {
+    if (await ban(this.#api, id)) this.#close()
   }
 
-  async #act(id, question, act) {
-    if (!(await ask(question, act))) return
+  #close() {
     element("client").close()
     this.refresh()
   }
@@ -234,6 +232,15 @@ function cells(client, open) {
   ]
 }
 
+function openNow({ offers, attempts, sockets, event_stream: hasStream }) {
+  const counts = `${inCount(offers)} offers, ${inCount(attempts)} attempts, ${inCount(sockets)} WebSockets`
+  return `${counts}, ${hasStream ? "an" : "no"} event stream`
+}
+
+function banned({ until, reason }) {
+  return withAddresses(`until ${until === null ? "it is lifted" : inClock(until)}: ${plain(reason)}`)
+}
+
 function at({ host, port }) {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`
 }
@@ -241,7 +248,7 @@ function at({ host, port }) {
 function fact(name, value) {
   const [term, definition] = [document.createElement("dt"), document.createElement("dd")]
   term.textContent = name
-  definition.append(value)
+  definition.append(...[value].flat())
   return [term, definition]
 }
 

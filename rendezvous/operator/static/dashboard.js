@@ -10,7 +10,7 @@ import { ban, sections } from "./sections.js"
 import { Tiles } from "./tiles.js"
 import { inBytes, inCount, inDelay, inSpan } from "./words.js"
 
-/** Where the token is: it survives a reload, and ends with the tab. */
+/** Where the token is: it survives a reload, and ends with the tab; see {@link isReloaded}. */
 const TOKEN_KEY = "rendezvous-operator-token"
 const NAME_KEY = "rendezvous-operator-name"
 /** Milliseconds between two readings of the tables at least. */
@@ -42,13 +42,22 @@ const kept = {
   },
 }
 
+/**
+ * Browsers bring sessionStorage back with a tab that is opened again, also after a restart. It must ask then.
+ *
+ * @returns {boolean} whether the page that was here before was this one, and was reloaded
+ */
+function isReloaded() {
+  return performance.getEntriesByType("navigation")[0]?.type === "reload"
+}
+
 function showState(state) {
   if (element("state").dataset.state === state) return
   element("state").dataset.state = state
   element("state").textContent = STATES[state]
 }
 
-/** What every part of the page is told. */
+/** Puts the parts of the page together. */
 class Dashboard {
   #api
   #clients
@@ -139,7 +148,8 @@ class Dashboard {
 function words({ tables, signaling_memory: memory, saving, reactor_delay: delay, connections }) {
   const fills = Object.entries(tables).filter(([, { limit }]) => limit)
   const [name, fill] = fills.sort(([, one], [, other]) => other.entries / other.limit - one.entries / one.limit)[0] ?? []
-  const said = [`${inCount(connections)} connections`, `longest delay of the reactor: ${inDelay(delay)}`]
+  const open = `${inCount(connections)} ${connections === 1 ? "connection" : "connections"}`
+  const said = [open, `longest delay of the reactor: ${inDelay(delay)}`]
   if (fill) {
     const share = Math.round((100 * fill.entries) / fill.limit)
     said.push(`fullest table: ${name.replaceAll("_", " ")}, ${share} % of ${inCount(fill.limit)}`)
@@ -198,6 +208,7 @@ async function begin() {
     element("addresses").setAttribute("aria-pressed", String(shown))
     showAddresses(shown)
   })
+  if (!isReloaded()) kept.set(TOKEN_KEY, "")
   const token = kept.get(TOKEN_KEY)
   if (token && (await enter(token, kept.get(NAME_KEY)))) return
   element("sign-in-fields").disabled = false

@@ -53,9 +53,8 @@ function write(element) {
  * @param {T[]} items
  * @param {(item: T) => string} key
  * @param {(item: T) => (string | Node | (string | Node)[])[]} cells the first of them is the heading of the row
- * @param {(row: HTMLElement, item: T) => void} [done] is called with each new row
  */
-export function fill(body, items, key, cells, done = () => {}) {
+export function fill(body, items, key, cells) {
   const before = new Map(Array.from(body.children, row => [row.dataset.key, row]))
   let place = body.firstElementChild
   for (const item of items) {
@@ -66,10 +65,7 @@ export function fill(body, items, key, cells, done = () => {}) {
       row = document.createElement("tr")
       row.dataset.key = name
     }
-    row.item = item
-    const isNew = row.children.length === 0
     put(row, cells(item))
-    if (isNew) done(row, item)
     if (row === place) place = place.nextElementSibling
     else body.insertBefore(row, place)
   }

@@ -1,18 +1,13 @@
 // Topics, attempts, limited sources and bans: tables that are read again every few seconds.
 
 import { ask } from "./dialogs.js"
-import { address, badge, button, fill } from "./lists.js"
+import { address, badge, button, fill, withAddresses } from "./lists.js"
 import { inClock, inCount, inSpan, plain } from "./words.js"
 
 const element = id => document.getElementById(id)
-const MAPPINGS = {
-  none: "no NAT",
-  "endpoint-independent": "one port for all",
-  sequential: "ports in order",
-  "endpoint-dependent": "a port for each",
-  unknown: "unknown",
-  blocked: "UDP blocked",
-}
+/** The mappings of NATs (RFC 4787, section 4.1), in the order in which they are shown. */
+const MAPPINGS = ["none", "endpoint-independent", "sequential", "endpoint-dependent", "unknown", "blocked"]
+const NAMES = { none: "no NAT", blocked: "UDP blocked" }
 /** Rows that are shown of each table. */
 const MOST = 50
 
@@ -59,7 +54,7 @@ export function matrix(found) {
     cells.set(key, { ok: cell.ok + ok, failed: cell.failed + failed })
   }
   const there = new Set(found.flatMap(({ mappings }) => mappings ?? []))
-  const names = [...Object.keys(MAPPINGS).filter(name => there.has(name)), ...[...there].filter(name => !MAPPINGS[name])]
+  const names = [...MAPPINGS.filter(name => there.has(name)), ...[...there].filter(name => !MAPPINGS.includes(name))]
   return { names, cell: (one, other) => cells.get([one, other].sort().join("|")) ?? null }
 }
 
@@ -119,26 +114,30 @@ async function limited(api) {
 }
 
 /**
- * Ask for a ban, and set it. The question names the network, also while addresses are hidden: it says what is done.
+ * Ask for a ban, and set it. The question names the target, also while addresses are hidden: it says what is done.
  *
  * @param {import("./api.js").Api} api
- * @param {string} target a network
+ * @param {string} target a network, an address, or the id of a client
+ * @returns {Promise<boolean>} whether it was done
  */
 export async function ban(api, target) {
+  const what = isClient(target) ? "client" : "network"
   const text = `All requests and datagrams of ${target} are refused.`
-  await ask({ title: "Ban this network?", text, action: "Ban", isDangerous: true, fields: "ban" }, async answer => {
+  const question = { title: `Ban this ${what}?`, text, action: "Ban", isDangerous: true, fields: "ban" }
+  const isDone = await ask(question, async answer => {
     await api.post("bans", { target, ...answer })
-    return "The network is banned."
+    return `The ${what} is banned.`
   })
   bans(api).catch(() => {}) // The next round shows it.
+  return isDone
 }
 
 async function bans(api) {
   const { bans: found } = await api.get("bans")
   fill(element("bans-rows"), found, ({ target }) => target, ({ target, until, reason }) => [
-    /^[0-9a-f]{32}$/.test(target) ? target : address(target),
+    isClient(target) ? target : address(target),
     until === null ? "for good" : inClock(until),
-    plain(reason, 200),
+    withAddresses(plain(reason, 200)),
     button("Lift…", "this ban", () => lift(api, target)),
   ])
   element("bans-none").hidden = found.length > 0
@@ -152,6 +151,10 @@ async function lift(api, target) {
   bans(api).catch(() => {}) // The next round shows it.
 }
 
+function isClient(target) {
+  return /^[0-9a-f]{32}$/i.test(target)
+}
+
 function inNat(mapping) {
-  return MAPPINGS[mapping] ?? plain(mapping, 30)
+  return NAMES[mapping] ?? plain(mapping, 30)
 }

@@ -67,8 +67,20 @@ export function drawing() {
   svg.setAttribute("preserveAspectRatio", "none")
   svg.setAttribute("aria-hidden", "true")
   svg.setAttribute("focusable", "false")
-  const line = document.createElementNS(SVG, "path")
+  const [area, line] = [document.createElementNS(SVG, "path"), document.createElementNS(SVG, "path")]
+  area.setAttribute("class", "area")
   line.setAttribute("vector-effect", "non-scaling-stroke")
-  svg.append(line)
-  return { svg, show: curve => line.setAttribute("d", curve.path()) }
+  svg.append(area, line)
+  const show = curve => {
+    const drawn = curve.path()
+    line.setAttribute("d", drawn)
+    area.setAttribute("d", below(drawn))
+  }
+  return { svg, show }
+}
+
+/** @returns {string} what is below each part of a line, down to the bottom */
+function below(drawn) {
+  const close = part => `M${part}V${HEIGHT}H${part.split(" ", 1)[0]}Z`
+  return drawn.split("M").slice(1).map(close).join("")
 }

@@ -43,6 +43,12 @@ const TILES = [
   },
   { name: "dropped", title: "Datagrams dropped", isRate: true },
   {
+    name: "stun",
+    title: "STUN requests",
+    isRate: true,
+    more: ({ rates }) => `tracker: ${inRate(rates.tracker?.["1m"])}`,
+  },
+  {
     name: "datagram_bytes_received",
     title: "Bytes received by UDP",
     isRate: true,
@@ -83,7 +89,10 @@ export class Tiles {
     }
   }
 
-  /** @param {{time: number, values: Record<string, number>, rates: Record<string, Record<string, number | null>>}} figures */
+  /**
+   * @param {{time: number, values: Record<string, number>,
+   *   rates: Record<string, Record<string, number | null>>}} figures
+   */
   update(figures) {
     for (const { tile, item, show, curve } of this.#shown.values()) {
       const value = tile.isRate ? this.#growth(tile.name, figures) : figures.values[tile.name]
@@ -96,7 +105,8 @@ export class Tiles {
       for (const each of item.querySelectorAll("[data-window]")) {
         each.textContent = inWords(rates[each.dataset.window])
       }
-      item.querySelector(".more").textContent = tile.more?.(figures) ?? ""
+      // A number and its unit stay on one line.
+      item.querySelector(".more").textContent = (tile.more?.(figures) ?? "").replaceAll(" /", "\u00a0/")
     }
     this.#last = figures
   }

@@ -3,10 +3,14 @@
 /** Controls of the direction of text, and of terminals. */
 const CONTROLS = /[\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu
 
-/** What may be an address, with or without a length behind it: IPv4, or IPv6, which has "::" or six colons at least. */
+/**
+ * What may be an address, with or without a length or a port behind it: IPv4, or IPv6, which has "::" or six colons at
+ * least.
+ */
 const ADDRESSES = new RegExp(
   [
-    /(?<![\w.:])\d{1,3}(?:\.\d{1,3}){3}(?:\/\d{1,2})?(?!\w)/,
+    /(?<![\w.:])\d{1,3}(?:\.\d{1,3}){3}(?:\/\d{1,2}|:\d{1,5})?(?!\w)/,
+    /\[(?=[\da-f:]*::|(?:[\da-f]+:){6})[\da-f:]{2,39}(?:(?:\.\d{1,3}){3})?\]:\d{1,5}(?!\w)/,
     /(?<![\w.:])(?=[\da-f:]*::|(?:[\da-f]+:){6})[\da-f:]{2,39}(?:(?:\.\d{1,3}){3})?(?:\/\d{1,3})?(?!\w)/,
   ].map(each => each.source).join("|"),
   "gi",
