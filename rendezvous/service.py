@@ -32,11 +32,10 @@ from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
 from rendezvous.operator.delay import ReactorDelay
-from rendezvous.operator.gauges import Gauges
-from rendezvous.operator.metrics import Metrics, Sources
-from rendezvous.operator.operators import Operators
+from rendezvous.operator.metrics import Metrics
 from rendezvous.operator.page import PUBLIC
 from rendezvous.operator.parts import Parts, Reloaded
+from rendezvous.operator.service import OperatorService
 from rendezvous.operator.site import admin_site
 from rendezvous.operator.token import load_token
 from rendezvous.registration import load_registration_tokens
@@ -223,22 +222,7 @@ class Rendezvous(MultiService):
 
     def metrics(self) -> Metrics:
         """:returns: what Prometheus reads of this server."""
-        return Metrics(self._sources())
-
-    def _sources(self) -> Sources:
-        """:returns: where the numbers of this server are, for metrics and for curves."""
-        sockets = self._sockets.sockets
-        gauges = Gauges(self.store, self._gate, sockets, self.clock, self._sites, self.certificates)
-        return Sources(
-            self.store,
-            self.clock.seconds,
-            self.counters,
-            self._datagrams.served,
-            self._gate.requests,
-            self.routes(),
-            gauges,
-            self._delay.times,
-        )
+        return Metrics(self._parts())
 
     def admin_site(self) -> Site:
         """
@@ -246,20 +230,27 @@ class Rendezvous(MultiService):
         :raises StartupError: the file of the operators' token cannot be used.
         """
         token = load_token(self.settings.admin_token_path, self._random)
-        parts = Parts(
-            self.store,
-            self.clock,
-            self._gate,
-            self._sockets.sockets,
-            self.counters,
-            connections=lambda: sum(len(site.connections) for site in self._sites),
+        service = OperatorService(self._parts())
+        service.setServiceParent(self)
+        return admin_site(service.routes(), token, self._reactor, self.clock.wall, self._random, PUBLIC)
+
+    def _parts(self) -> Parts:
+        """:returns: what operators read and steer."""
+        return Parts(
+            store=self.store,
+            clock=self.clock,
+            gate=self._gate,
+            sockets=self._sockets.sockets,
+            counters=self.counters,
+            sites=self._sites,
+            certificates=self.certificates,
+            routes=self.routes(),
+            served=self._datagrams.served,
+            delay=self._delay,
             has_relay=lambda: self.turn is not None,
             settings=lambda: in_force(self.settings),
             reload=lambda: self.reload(self.read_again()),
         )
-        operators = Operators(parts, self._sources(), self._delay)
-        operators.setServiceParent(self)
-        return admin_site(operators.routes(), token, self._reactor, self.clock.wall, self._random, PUBLIC)
 
     def site(self) -> Site:
         """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""

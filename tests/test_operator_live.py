@@ -9,10 +9,10 @@ from twisted.logger import LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.operator.history import GAUGES, INTERVAL, TOTALS, History
 from rendezvous.operator.live import KEEP_ALIVE, MAX_STREAMS
 from rendezvous.operator.logtail import MAX_CHARS, MAX_LINES, LogTail
-from rendezvous.operator.operators import Operators
+from rendezvous.operator.sampler import GAUGES, INTERVAL, TOTALS, Sampler
+from rendezvous.operator.service import OperatorService
 from rendezvous.testing import Connection
 from tests._operator_case import OperatorCase
 
@@ -141,9 +141,9 @@ class StreamTests(OperatorCase):
         """So that no proxy closes the stream, also if nothing is sampled."""
         stream = self.open("GET", "/updates")
         self.patch(self.server.rendezvous, "running", False)
-        (operators,) = (child for child in self.server.rendezvous.services if isinstance(child, Operators))
+        (operators,) = (child for child in self.server.rendezvous.services if isinstance(child, OperatorService))
         for child in operators:
-            if isinstance(child, History):
+            if isinstance(child, Sampler):
                 child.stopService()
                 self.addCleanup(child.startService)
         self.server.reactor.advance(KEEP_ALIVE + 1)

@@ -14,8 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.web.http import Request
 
 from rendezvous.errors import Full
-from rendezvous.operator.history import History
 from rendezvous.operator.logtail import Line, LogTail
+from rendezvous.operator.sampler import Sampler
 from rendezvous.web.fields import Query
 from rendezvous.web.route import Route
 from rendezvous.web.sending import ResponseWriter, Sender, Stalled, aborted
@@ -36,7 +36,7 @@ class LiveRoutes:
     """
     ``/history``, ``/log`` and ``/updates``.
 
-    :param history: samples the numbers.
+    :param sampler: samples the numbers.
     :param tail: keeps the last lines of the log.
     :param overview: gives what ``GET /overview`` answers.
     :param sender: bounds what is not read.
@@ -45,13 +45,13 @@ class LiveRoutes:
 
     def __init__(
         self,
-        history: History,
+        sampler: Sampler,
         tail: LogTail,
         overview: Callable[[], Awaitable[dict[str, Any]]],
         sender: Sender,
         clock: IReactorTime,
     ) -> None:
-        self._history, self._tail, self._overview = history, tail, overview
+        self._sampler, self._tail, self._overview = sampler, tail, overview
         self._sender, self._clock = sender, clock
         self._streams = 0
 
@@ -67,7 +67,7 @@ class LiveRoutes:
 
     async def history(self, request: Request) -> dict[str, Any]:
         """The numbers of the last 15 minutes, and rates over a minute, ten minutes and an hour."""
-        return self._history.curves()
+        return self._sampler.curves()
 
     async def log(self, request: Request) -> dict[str, Any]:
         """The last lines of the log, or those after a line that is known."""
@@ -104,9 +104,9 @@ class LiveRoutes:
             await writer.drain()
             blocks = _log_blocks(self._tail.after(seen))
             seen = self._tail.last
-            if number != self._history.number:
-                number = self._history.number
-                blocks.append(_block(b"figures", self._history.figures()))
+            if number != self._sampler.number:
+                number = self._sampler.number
+                blocks.append(_block(b"figures", self._sampler.figures()))
                 blocks.append(_block(b"overview", await self._overview()))
             if not blocks and self._clock.seconds() - wrote >= KEEP_ALIVE:
                 blocks.append(b": keep-alive\n\n")

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
-import attrs
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -27,6 +26,7 @@ from prometheus_client.registry import CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 import twisted
+from twisted.web.http import Request
 
 from rendezvous._version import __version__
 from rendezvous.core.attempts.attempt import Ended
@@ -35,19 +35,20 @@ from rendezvous.core.connect import AttemptState, NatMapping, Strategy, Via
 from rendezvous.core.histogram import Histogram
 from rendezvous.core.presence.states import PresenceState
 from rendezvous.counters import DROPPED_DATAGRAMS, Counters
-from rendezvous.interfaces import IStore
 from rendezvous.inviting import ATTEMPTS
 from rendezvous.listening import ACCEPT_ERRORS, UNACCEPTED
 from rendezvous.model import Fill, Restored, Saving, StoreFigures
-from rendezvous.operator.gauges import Gauges
+from rendezvous.operator.parts import Parts
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES, LIMITS, TABLES
 from rendezvous.sweep import SWEEPS
 from rendezvous.udp.shared import Drop, Served
+from rendezvous.web.fields import header
 from rendezvous.web.openapi import EVERYWHERE
 from rendezvous.web.requestcounts import ABANDONED, METHODS, UNMATCHED, RequestCounts
 from rendezvous.web.route import Route
+from rendezvous.web.sending import Sender
 
-__all__ = ["Metrics", "Sources"]
+__all__ = ["Metrics", "MetricsRoutes"]
 
 #: What the states of clients are called.
 STATUSES = {PresenceState.NEW: "registered", PresenceState.ONLINE: "online", PresenceState.PENDING: "late"}
@@ -67,38 +68,15 @@ FAMILIES = (
 )
 
 
-@attrs.frozen
-class Sources:
-    """
-    Where the numbers are.
-
-    :ivar seconds: tells server time.
-    :ivar served: the datagrams that were answered.
-    :ivar requests: the HTTP requests that were answered.
-    :ivar routes: the table of routes.
-    :ivar gauges: what else can be counted now.
-    :ivar delay: how late timers of the reactor are.
-    """
-
-    store: IStore
-    seconds: Callable[[], float]
-    counters: Counters
-    served: Served
-    requests: RequestCounts
-    routes: Sequence[Route]
-    gauges: Gauges
-    delay: Histogram
-
-
 class Metrics:
     """
     Reads the numbers when they are asked for, and writes them as Prometheus reads them.
 
-    :param sources: where they are.
+    :param parts: where they are.
     """
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._census: Mapping[PresenceState, int] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -109,9 +87,9 @@ class Metrics:
         :param accept: the Accept header of the request, from which the format is chosen.
         :returns: the exposition and its media type.
         """
-        sources = self._sources
+        parts = self._parts
         # It takes several turns of the reactor; all else is read in one.
-        self._census = await sources.store.census(sources.seconds())
+        self._census = await parts.store.census(parts.clock.seconds())
         encode, media = choose_encoder(accept)
         return encode(self._registry), media
 
@@ -121,31 +99,52 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
-        sources = self._sources
+        parts = self._parts
+        requests, figures = parts.gate.requests, parts.store.figures()
         yield InfoMetricFamily(
             "rendezvous_build",
             "The versions of the server and of what it runs on.",
             {"version": __version__, "python": platform.python_version(), "twisted": twisted.__version__},
         )
-        yield from _store(sources.store.figures(), self._census, sources.gauges.tables())
-        yield from _requests(sources.requests, sources.routes)
-        yield from _datagrams(sources.served)
-        yield from _attempts(sources.counters)
+        yield from _store(figures, self._census, parts.tables(figures))
+        yield from _requests(requests, parts.routes)
+        yield from _datagrams(parts.served)
+        yield from _attempts(parts.counters)
         yield CounterMetricFamily(
             "rendezvous_turn_credentials",
             "Credentials of TURN servers that were given to clients.",
-            sources.requests.turn_credentials,
+            requests.turn_credentials,
         )
-        for name, (description, read) in sources.gauges.read().items():
-            yield GaugeMetricFamily(f"rendezvous_{name}", description, read())
+        yield from _web(parts)
         for name, description, label, family, reasons in FAMILIES:
-            yield _counter(name, description, label, sources.counters.family(family, reasons))
-        slices = sources.counters.durations(SWEEPS)
+            yield _counter(name, description, label, parts.counters.family(family, reasons))
+        slices = parts.counters.durations(SWEEPS)
         yield _histogram("sweep_duration_seconds", "Time of the reactor that a slice of a sweep took.", slices)
-        yield _histogram("reactor_delay_seconds", "How late a timer of the reactor was.", {"": sources.delay})
+        yield _histogram("reactor_delay_seconds", "How late a timer of the reactor was.", {"": parts.delay.times})
 
 
-def _store(figures: StoreFigures, census: Mapping[PresenceState, int], others: Mapping[str, Fill]) -> Iterator[Metric]:
+class MetricsRoutes:
+    """
+    The route that Prometheus reads.
+
+    :param metrics: the numbers.
+    :param sender: bounds what is not read of the answer.
+    """
+
+    def __init__(self, metrics: Metrics, sender: Sender) -> None:
+        self._metrics, self._sender = metrics, sender
+
+    def routes(self) -> list[Route]:
+        """:returns: the route."""
+        return [Route("GET", "/metrics", self.metrics, tag="operators", response=None, media="text/plain")]
+
+    async def metrics(self, request: Request) -> None:
+        """All metrics, in the text format of Prometheus or in that of OpenMetrics."""
+        body, media = await self._metrics.render(header(request, b"Accept") or "")
+        request.write(await self._sender.send(request, [body], media.encode("ascii")))
+
+
+def _store(figures: StoreFigures, census: Mapping[PresenceState, int], tables: Mapping[str, Fill]) -> Iterator[Metric]:
     clients = GaugeMetricFamily("rendezvous_clients", "Clients by status.", labels=["status"])
     for state, status in STATUSES.items():
         clients.add_metric([status], census.get(state, 0))
@@ -161,7 +160,7 @@ def _store(figures: StoreFigures, census: Mapping[PresenceState, int], others: M
         yield GaugeMetricFamily(f"rendezvous_{name}", description, value)
     entries = GaugeMetricFamily("rendezvous_table_entries", "What a table holds.", labels=["table"])
     most = GaugeMetricFamily("rendezvous_table_max_entries", "What a table may hold.", labels=["table"])
-    for table, fill in sorted({**figures.tables, **others}.items()):
+    for table, fill in sorted(tables.items()):
         entries.add_metric([table], fill.entries)
         most.add_metric([table], fill.limit)
     yield entries
@@ -186,6 +185,24 @@ def _saving(saving: Saving) -> Iterator[Metric]:
     for table in ("clients", "offers", "tracker_peers"):
         entries.add_metric([table], getattr(restored, table))
     yield entries
+
+
+def _web(parts: Parts) -> Iterator[Metric]:
+    sender = parts.gate.sender
+    first_expiry = min((certificate.expires for certificate in parts.certificates), default=float("nan"))
+    for name, description, value in (
+        ("ready", "1 if /ready answers 200.", parts.is_ready),
+        ("draining", "1 if new clients are refused because the server drains.", parts.gate.entrance.is_draining),
+        ("sockets", "WebSockets that are open.", len(parts.sockets)),
+        ("unread_bytes", "What clients have not read of long answers and events.", sender.unread),
+        ("unread_max_bytes", "What they may leave unread.", sender.most),
+        (
+            "certificate_expiry_timestamp_seconds",
+            "When the first of the certificates ends, in seconds since the epoch; NaN if there is none.",
+            first_expiry,
+        ),
+    ):
+        yield GaugeMetricFamily(f"rendezvous_{name}", description, value)
 
 
 def _requests(requests: RequestCounts, routes: Sequence[Route]) -> Iterator[Metric]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -11,53 +11,24 @@ from twisted.web.http import Request
 
 from rendezvous._version import __version__
 from rendezvous.model import Saving
-from rendezvous.operator.delay import ReactorDelay
-from rendezvous.operator.history import History
-from rendezvous.operator.metrics import Sources
+from rendezvous.operator.parts import Parts
+from rendezvous.operator.sampler import Sampler
 from rendezvous.web.route import Route
 
-__all__ = ["Overview", "State"]
-
-
-@attrs.frozen
-class State:
-    """
-    What is not in the sources of metrics.
-
-    :ivar draining: whether new clients are refused.
-    :ivar ready: whether load balancers should send requests.
-    :ivar bans: how many bans hold.
-    :ivar connections: connections to the HTTP ports that are open.
-    """
-
-    draining: bool = False
-    ready: bool = True
-    bans: int = 0
-    connections: int = 0
+__all__ = ["Overview"]
 
 
 class Overview:
     """
     The route ``/overview``, which the stream of updates also reads.
 
-    :param sources: where the numbers are.
-    :param history: has counted the clients by state.
-    :param delay: measures the delay of the reactor.
-    :param wall: tells seconds since the epoch.
-    :param state: gives the rest.
+    :param parts: of the server.
+    :param sampler: has counted the clients by state.
     """
 
-    def __init__(
-        self,
-        sources: Sources,
-        history: History,
-        delay: ReactorDelay,
-        wall: Callable[[], float],
-        state: Callable[[], State] = State,
-    ) -> None:
-        self._sources, self._history, self._delay = sources, history, delay
-        self._wall, self._state = wall, state
-        self._started = wall()
+    def __init__(self, parts: Parts, sampler: Sampler) -> None:
+        self._parts, self._sampler = parts, sampler
+        self._started = parts.clock.wall()
 
     def routes(self) -> list[Route]:
         """:returns: the route."""
@@ -69,23 +40,26 @@ class Overview:
 
     async def read(self) -> dict[str, Any]:
         """:returns: the answer. Clients by state are those of the last count, which is some seconds old."""
-        figures = self._sources.store.figures()
-        saving, tables = figures.saving, {**figures.tables, **self._sources.gauges.tables()}
+        parts, figures = self._parts, self._parts.store.figures()
+        saving = figures.saving
         return {
             "version": __version__,
             "started": self._started,
-            "time": self._wall(),
-            **attrs.asdict(self._state()),
-            "clients": self._history.clients(),
+            "time": parts.clock.wall(),
+            "draining": parts.gate.entrance.is_draining,
+            "ready": parts.is_ready,
+            "bans": len(parts.store.bans.all(parts.clock.seconds())),
+            "connections": parts.connections,
+            "clients": self._sampler.clients(),
             "offers": figures.offers,
             "sessions": figures.sessions,
             "event_streams": figures.event_streams,
-            "sockets": len(self._sources.gauges.sockets),
+            "sockets": len(parts.sockets),
             "tracker_entries": figures.tables["tracker_peers"].entries,
-            "tables": {name: attrs.asdict(fill) for name, fill in tables.items()},
+            "tables": {name: attrs.asdict(fill) for name, fill in parts.tables(figures).items()},
             "signaling_memory": attrs.asdict(figures.signaling_memory),
             "saving": None if saving is None else _saving(saving),
-            "reactor_delay": self._delay.longest,
+            "reactor_delay": parts.delay.longest,
         }
 
 

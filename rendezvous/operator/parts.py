@@ -1,4 +1,4 @@
-"""What the operator's API reads and steers: the parts of a server."""
+"""The parts of a server that operators read and steer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
+from rendezvous.certificates import Certificate
 from rendezvous.clock import ServerClock
+from rendezvous.core.bans import MAX_BANS
 from rendezvous.counters import Counters
+from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IStore
-from rendezvous.operator.gauges import is_ready
-from rendezvous.operator.overview import State
+from rendezvous.model import Fill, StoreFigures
+from rendezvous.operator.delay import ReactorDelay
+from rendezvous.udp.shared import Served
 from rendezvous.web.gate import Gate
+from rendezvous.web.route import Route
+from rendezvous.web.site import RendezvousSite
 from rendezvous.web.sockets.sockets import Sockets
 
 __all__ = ["Parts", "Reloaded"]
@@ -32,13 +38,17 @@ class Reloaded:
     certificates: int
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Parts:
     """
-    The parts of one server.
+    The parts of one server. What is counted is read from them when it is asked for.
 
     :ivar gate: that of the public ports.
-    :ivar connections: how many HTTP connections are open on the public ports.
+    :ivar sites: those of the public ports.
+    :ivar certificates: those of all ports.
+    :ivar routes: the table of routes of the public ports.
+    :ivar served: counts the datagrams that were answered.
+    :ivar delay: measures how late timers of the reactor are.
     :ivar has_relay: whether there are TURN servers.
     :ivar settings: those in force, without secrets.
     :ivar reload: reads the settings again; raises :exc:`~rendezvous.errors.StartupError`, and nothing has changed then.
@@ -49,16 +59,44 @@ class Parts:
     gate: Gate
     sockets: Sockets
     counters: Counters
-    connections: Callable[[], int] = attrs.field(kw_only=True)
-    has_relay: Callable[[], bool] = attrs.field(kw_only=True)
-    settings: Callable[[], Mapping[str, str | list[str]]] = attrs.field(kw_only=True)
-    reload: Callable[[], Reloaded] = attrs.field(kw_only=True)
+    sites: Sequence[RendezvousSite]
+    certificates: Sequence[Certificate]
+    routes: Sequence[Route]
+    served: Served
+    delay: ReactorDelay
+    has_relay: Callable[[], bool]
+    settings: Callable[[], Mapping[str, str | list[str]]]
+    reload: Callable[[], Reloaded]
 
     def time(self, moment: float) -> float:
         """:returns: a server time in seconds since the epoch, to the millisecond."""
         return round(self.clock.to_wall(moment), 3)
 
-    def state(self) -> State:
-        """:returns: what the overview says beside the figures of metrics."""
-        bans = len(self.store.bans.all(self.clock.seconds()))
-        return State(self.gate.entrance.is_draining, is_ready(self.store, self.gate), bans, self.connections())
+    @property
+    def is_ready(self) -> bool:
+        """:returns: whether load balancers should send requests, as ``/ready`` says it."""
+        try:
+            self.gate.entrance.check_draining()
+            self.store.check_ready()
+        except Unavailable:
+            return False
+        return True
+
+    @property
+    def connections(self) -> int:
+        """:returns: how many HTTP connections are open on the public ports."""
+        return sum(len(site.connections) for site in self.sites)
+
+    def tables(self, figures: StoreFigures) -> Mapping[str, Fill]:
+        """
+        :param figures: of the store.
+        :returns: how full each table is, by its name: those of the store and those beside it.
+        """
+        # Every site has the same limit, which is that of the process.
+        connections = max((site.connections.most for site in self.sites), default=0)
+        return {
+            **figures.tables,
+            "bans": Fill(len(self.store.bans), MAX_BANS),
+            "connections": Fill(self.connections, connections),
+            "sockets": Fill(len(self.sockets), self.sockets.limits.most),
+        }

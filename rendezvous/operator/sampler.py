@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -15,10 +15,11 @@ from rendezvous.core.presence.states import PresenceState
 from rendezvous.core.samples import Samples
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.inviting import ATTEMPTS
-from rendezvous.operator.metrics import STATUSES, Sources
+from rendezvous.operator.metrics import STATUSES
+from rendezvous.operator.parts import Parts
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES
 
-__all__ = ["CURVES", "GAUGES", "INTERVAL", "RATES", "TOTALS", "WINDOWS", "History"]
+__all__ = ["CURVES", "GAUGES", "INTERVAL", "RATES", "TOTALS", "WINDOWS", "Sampler"]
 
 #: Seconds between two samples.
 INTERVAL = 5.0
@@ -46,48 +47,46 @@ GAUGES = (
 )
 
 #: What has happened since the process started.
-TOTALS: Mapping[str, Callable[[Sources], float]] = {
-    "requests": lambda sources: sources.requests.counts.total(),
-    "request_errors": lambda sources: sum(n for (_, _, code), n in sources.requests.counts.items() if code >= 500),
-    "registrations": lambda sources: sources.requests.counts["/register", "POST", 200],
-    "publications": lambda sources: sources.requests.counts["/offers", "POST", 200],
-    "answers": lambda sources: sources.requests.counts["/offers/<offer>/answer", "POST", 200],
-    "pulses": lambda sources: sources.served.on_time + sources.served.verify + sources.served.unknown,
-    "signed": lambda sources: sources.served.signed,
-    "stun": lambda sources: sources.served.stun,
-    "tracker": lambda sources: sources.served.tracker,
-    "datagram_bytes_received": lambda sources: sources.served.received,
-    "datagram_bytes_sent": lambda sources: sources.served.sent,
-    "dropped": lambda sources: sources.counters.family(DROPPED_DATAGRAMS).total(),
-    "limited": lambda sources: sources.counters.family(LIMITED_SOURCES).total(),
-    "full": lambda sources: sources.counters.family(FULL_TABLES).total(),
-    "attempts_ok": lambda sources: sum(n for ended, n in sources.counters.family(ATTEMPTS).items() if ended.ok),
-    "attempts_failed": lambda sources: sum(n for ended, n in sources.counters.family(ATTEMPTS).items() if not ended.ok),
+TOTALS: Mapping[str, Callable[[Parts], float]] = {
+    "requests": lambda parts: parts.gate.requests.counts.total(),
+    "request_errors": lambda parts: sum(n for (_, _, code), n in parts.gate.requests.counts.items() if code >= 500),
+    "registrations": lambda parts: parts.gate.requests.counts["/register", "POST", 200],
+    "publications": lambda parts: parts.gate.requests.counts["/offers", "POST", 200],
+    "answers": lambda parts: parts.gate.requests.counts["/offers/<offer>/answer", "POST", 200],
+    "pulses": lambda parts: parts.served.on_time + parts.served.verify + parts.served.unknown,
+    "signed": lambda parts: parts.served.signed,
+    "stun": lambda parts: parts.served.stun,
+    "tracker": lambda parts: parts.served.tracker,
+    "datagram_bytes_received": lambda parts: parts.served.received,
+    "datagram_bytes_sent": lambda parts: parts.served.sent,
+    "dropped": lambda parts: parts.counters.family(DROPPED_DATAGRAMS).total(),
+    "limited": lambda parts: parts.counters.family(LIMITED_SOURCES).total(),
+    "full": lambda parts: parts.counters.family(FULL_TABLES).total(),
+    "attempts_ok": lambda parts: sum(n for ended, n in parts.counters.family(ATTEMPTS).items() if ended.ok),
+    "attempts_failed": lambda parts: sum(n for ended, n in parts.counters.family(ATTEMPTS).items() if not ended.ok),
 }
 
 #: What rates are there of: all totals.
 RATES = tuple(TOTALS)
 
 
-class History(Service):
+class Sampler(Service):
     """
     Samples while it runs. A sample takes well under a millisecond; clients by state are counted in slices.
 
-    :param sources: where the numbers are.
-    :param clock: timers, on server time.
-    :param to_wall: turns server time into seconds since the epoch.
+    :param parts: where the numbers are.
     :ivar number: how many samples were taken.
     """
 
     log = Logger()
 
-    def __init__(self, sources: Sources, clock: IReactorTime, to_wall: Callable[[float], float]) -> None:
-        self._sources, self._clock, self._to_wall = sources, clock, to_wall
+    def __init__(self, parts: Parts) -> None:
+        self._parts, self._clock = parts, parts.clock
         self._samples = Samples([*GAUGES, *TOTALS], int(WINDOWS["1h"] / INTERVAL) + 1)
         self._call: IDelayedCall | None = None
         self._census: Mapping[PresenceState, int] | None = None
         self._next_census = 0.0
-        self._delays = sources.delay.sum, sum(sources.delay.counts)
+        self._delays = self._delay()
         self._values: dict[str, float] = {}
         self.number = 0
 
@@ -111,7 +110,7 @@ class History(Service):
     def figures(self) -> dict[str, Any]:
         """:returns: the last sample and all rates."""
         return {
-            "time": self._to_wall(self._clock.seconds()),
+            "time": self._clock.to_wall(self._clock.seconds()),
             "values": {name: _short(value) for name, value in self._values.items()},
             "rates": self._rates(),
         }
@@ -126,9 +125,9 @@ class History(Service):
         for name in TOTALS:
             series[name] = _growth(times, series[name])
         return {
-            "time": self._to_wall(self._clock.seconds()),
+            "time": self._clock.to_wall(self._clock.seconds()),
             "interval": INTERVAL,
-            "times": [round(self._to_wall(time), 1) for time in times],
+            "times": [round(self._clock.to_wall(time), 1) for time in times],
             "series": {name: [_short(value) for value in values] for name, values in series.items()},
             "rates": self._rates(),
         }
@@ -155,7 +154,7 @@ class History(Service):
 
     async def _count(self, now: float) -> None:
         try:
-            self._census = await self._sources.store.census(now)
+            self._census = await self._parts.store.census(now)
         finally:
             clients = sum((self._census or {}).values())
             self._next_census = now + max(INTERVAL, clients / COUNTED)
@@ -164,20 +163,24 @@ class History(Service):
         self.log.failure("the clients could not be counted; it is tried again", failure, event="census_failed")
 
     def _read(self) -> dict[str, float]:
-        sources, figures = self._sources, self._sources.store.figures()
-        values: dict[str, float] = {name: read(sources) for name, read in TOTALS.items()}
+        parts, figures = self._parts, self._parts.store.figures()
+        values: dict[str, float] = {name: read(parts) for name, read in TOTALS.items()}
         if self._census is not None:
             values |= {f"clients_{status}": count for status, count in self.clients().items()}
         values["offers"], values["sessions"] = figures.offers, figures.sessions
         values["event_streams"] = figures.event_streams
-        values["sockets"] = len(sources.gauges.sockets)
+        values["sockets"] = len(parts.sockets)
         values["tracker_entries"] = figures.tables["tracker_peers"].entries
         values["signaling_memory"] = figures.signaling_memory.entries
-        before, self._delays = self._delays, (sources.delay.sum, sum(sources.delay.counts))
+        before, self._delays = self._delays, self._delay()
         measured = self._delays[1] - before[1]
         if measured:
             values["reactor_delay"] = (self._delays[0] - before[0]) / measured
         return values
+
+    def _delay(self) -> tuple[float, int]:
+        times = self._parts.delay.times
+        return times.sum, sum(times.counts)
 
 
 def _growth(times: list[float], values: list[float | None]) -> list[float | None]:
