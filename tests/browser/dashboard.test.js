@@ -109,7 +109,8 @@ test("a token that is replaced while the page is open ends it, with a reason", a
 test("figures, curves and lines of the log come by the stream", async () => {
   const page = await signedIn(1000);
   await has(page, '[data-name="clients_online"] .value', "600");
-  assert.match(await page.locator('[data-name="pulses"] path:not(.area)').getAttribute("d"), /^M[\d.]+ [\d.]+(L[\d.]+ [\d.]+){100}/);
+  const line = await page.locator('[data-name="pulses"] path:not(.area)').getAttribute("d");
+  assert.match(line, /^M[\d.]+ [\d.]+(L[\d.]+ [\d.]+){100}/);
   operator.count = 2000;
   operator.update();
   await has(page, '[data-name="clients_online"] .value', "1,200");
@@ -155,6 +156,34 @@ test("addresses are nowhere on the page until they are asked for", async () => {
   operator.update();
   await page.locator("#addresses").click();
   assert.doesNotMatch(await text(), /\d+\.\d+\.\d+\.\d+/);
+});
+
+test("why a client reaches none of its peers is said where the client is, and there is a way to the peer", async () => {
+  const page = await signedIn();
+  const [, failed] = await page.locator("#attempts-rows tr").all();
+  await failed.locator(".link").first().click();
+  await has(page, "#client-title", "ab".repeat(16));
+  await has(page, "#client-attempts li", "a relay is needed");
+  assert.match(await page.locator("#client-attempts li").nth(1).innerText(), /failed to cdcdcdcd…/);
+  const query = `?client=${"ab".repeat(16)}&limit=20`;
+  assert.ok(operator.asked.some(([, path, , asked]) => path === "/attempts" && asked === query));
+  await page.locator("#client-attempts .link").first().click();
+  await has(page, "#client-title", "cd".repeat(16));
+  assert.match(await page.locator("#client-attempts li").nth(1).innerText(), /failed from abababab…/);
+  behaves(page);
+});
+
+test("a ban can be lifted without scrolling, also beside a long reason", async () => {
+  const page = await opened();
+  const rest = { until: null, reason: "long ".repeat(30), since: 0 };
+  operator.bans = ["198.51.100.0/24", "ab".repeat(16)].map((target) => ({ target, ...rest }));
+  await signIn(page);
+  await page.locator("#bans-rows button").first().waitFor();
+  const wide = await page.evaluate(() => {
+    const box = document.querySelector("#bans .scroll");
+    return box.scrollWidth - box.clientWidth;
+  });
+  assert.equal(wide, 0);
 });
 
 test("a client is kicked, after a question", async () => {

@@ -151,7 +151,7 @@ export class Operator {
     }
     let body = "";
     for await (const piece of request) body += piece;
-    this.asked.push([request.method, url.pathname, request.headers["rendezvous-operator"] ?? ""]);
+    this.asked.push([request.method, url.pathname, request.headers["rendezvous-operator"] ?? "", url.search]);
     if (url.pathname === "/updates" && this.hasStream) return this.#stream(response);
     const found = this.#route(request.method, url, body ? JSON.parse(body) : {});
     if (found) say(response, 200, found);

@@ -1,12 +1,14 @@
 // The table of clients, filtered by the server and read a page at a time; and all that is known of one client.
 
 import { ask, say } from "./dialogs.js"
-import { address, badge, fill, withAddresses } from "./lists.js"
+import { address, badge, clientLink, fill, result, withAddresses } from "./lists.js"
 import { ban } from "./sections.js"
 import { inClock, inCount, inSpan, plain } from "./words.js"
 
 /** Rows of a page. */
 export const PAGE = 100
+/** Attempts of one client that are shown, the latest first. */
+const ATTEMPTS = 20
 /** Milliseconds without a key before a filter is used. */
 const PAUSE = 250
 
@@ -146,7 +148,7 @@ export class Clients {
         element("clients-rows"),
         shown,
         client => client.client_id,
-        client => cells(client, () => this.open(client.client_id)),
+        client => cells(client, id => this.open(id)),
       )
       this.#count(shown.length, false)
     } catch (error) {
@@ -172,7 +174,10 @@ export class Clients {
    */
   async open(id) {
     try {
-      const { client } = await this.#api.get(`clients/${id}`)
+      const [{ client }, { attempts }] = await Promise.all([
+        this.#api.get(`clients/${id}`),
+        this.#api.get("attempts", { client: id, limit: ATTEMPTS }),
+      ])
       const { ban: held, last_seen: seen } = client
       this.#chosen = id
       element("client-title").textContent = `Client ${plain(id, 32)}`
@@ -187,6 +192,7 @@ export class Clients {
       element("client-facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => fact(name, value)))
       const items = client.events.map(({ time, event, text }) => entry(time, event, text))
       element("client-events").replaceChildren(...items)
+      element("client-attempts").replaceChildren(...attempts.map(each => tried(each, id, other => this.open(other))))
       element("client-kick").disabled = client.state === "gone"
       if (!element("client").open) element("client").showModal()
     } catch (error) {
@@ -218,13 +224,8 @@ export class Clients {
 }
 
 function cells(client, open) {
-  const id = document.createElement("button")
-  id.type = "button"
-  id.className = "link"
-  id.textContent = plain(client.client_id, 32)
-  id.addEventListener("click", open)
   return [
-    id,
+    clientLink(client.client_id, open),
     badge(client.state, client.state),
     client.host ? address(at(client)) : "–",
     client.network ? address(client.network) : "–",
@@ -260,3 +261,12 @@ function entry(time, event, text) {
   return item
 }
 
+/** @returns {HTMLElement} an attempt of a client, with its peer, what came of it and why */
+function tried({ begun, state, ok, controlling, controlled, why }, id, open) {
+  const item = document.createElement("li")
+  const when = document.createElement("time")
+  when.textContent = inClock(begun)
+  const [towards, peer] = controlling === id ? ["to", controlled] : ["from", controlling]
+  item.append(when, " ", badge(state, result(ok)), ` ${towards} `, clientLink(peer, open, 8), ` ${plain(why, 300)}`)
+  return item
+}

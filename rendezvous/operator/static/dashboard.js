@@ -73,7 +73,7 @@ class Dashboard {
     this.#tiles = new Tiles(element("tiles"))
     this.#log = new LogView()
     this.#clients = new Clients(api)
-    this.#sections = sections(api)
+    this.#sections = sections(api, id => this.#clients.open(id))
     element("drain").addEventListener("click", () => this.#drain())
     element("reload").addEventListener("click", () => this.#reload())
     element("ban-form").addEventListener("submit", event => {

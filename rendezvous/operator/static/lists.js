@@ -109,6 +109,31 @@ export function button(text, about, act) {
   return made
 }
 
+/**
+ * @param {string} id of a client
+ * @param {(id: string) => void} open
+ * @param {number} [digits] how many are shown
+ * @returns {HTMLButtonElement} what opens all that is known of the client
+ */
+export function clientLink(id, open, digits = 32) {
+  const made = document.createElement("button")
+  made.type = "button"
+  made.className = "link"
+  const shown = plain(id, 32)
+  made.textContent = digits < 32 ? `${shown.slice(0, digits)}…` : shown
+  made.addEventListener("click", () => open(shown))
+  return made
+}
+
+/**
+ * @param {boolean | null} ok what came of an attempt; `null` while it goes on
+ * @returns {string} the kind of its badge
+ */
+export function result(ok) {
+  if (ok === null) return "going"
+  return ok ? "good" : "bad"
+}
+
 /** @returns {HTMLElement} a word with a colour of its kind; the word says the same as the colour */
 export function badge(text, kind) {
   const made = document.createElement("span")

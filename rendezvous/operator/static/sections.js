@@ -1,7 +1,7 @@
 // Topics, attempts, limited sources and bans: tables that are read again every few seconds.
 
 import { ask } from "./dialogs.js"
-import { address, badge, button, fill, withAddresses } from "./lists.js"
+import { address, badge, button, clientLink, fill, result, withAddresses } from "./lists.js"
 import { inClock, inCount, inSpan, plain } from "./words.js"
 
 const element = id => document.getElementById(id)
@@ -13,12 +13,13 @@ const MOST = 50
 
 /**
  * @param {import("./api.js").Api} api
+ * @param {(id: string) => void} open shows all that is known of a client
  * @returns {(() => Promise<void>)[]} what reads each section again
  */
-export function sections(api) {
+export function sections(api, open) {
   element("topic-prefix").addEventListener("input", () => topics(api))
   element("topic-filter").addEventListener("submit", event => event.preventDefault())
-  return [() => topics(api), () => attempts(api), () => pairs(api), () => limited(api), () => bans(api)]
+  return [() => topics(api), () => attempts(api, open), () => pairs(api), () => limited(api), () => bans(api)]
 }
 
 async function topics(api) {
@@ -27,12 +28,12 @@ async function topics(api) {
   element("topics-count").textContent = `${inCount(found.length)} of ${inCount(total)} topics`
 }
 
-async function attempts(api) {
+async function attempts(api, open) {
   const { attempts: found } = await api.get("attempts", { limit: MOST })
   fill(element("attempts-rows"), found, ({ attempt }) => attempt, attempt => [
     inClock(attempt.begun),
-    badge(attempt.state, attempt.ok === null ? "going" : attempt.ok ? "good" : "bad"),
-    `${plain(attempt.controlling, 32).slice(0, 8)}… → ${plain(attempt.controlled, 32).slice(0, 8)}…`,
+    badge(attempt.state, result(attempt.ok)),
+    [clientLink(attempt.controlling, open, 8), " → ", clientLink(attempt.controlled, open, 8)],
     attempt.mappings ? attempt.mappings.map(inNat).join(" and ") : "–",
     plain(attempt.via ?? attempt.strategy ?? "–", 30),
     plain(attempt.why, 300),
@@ -66,7 +67,7 @@ async function pairs(api) {
   element("pairs-head").replaceChildren(document.createElement("td"), ...head)
   const rows = names.map((one, index) => {
     const row = document.createElement("tr")
-    row.append(heading(inNat(one), "row"), ...names.map((other, at) => result(at > index ? null : cell(one, other))))
+    row.append(heading(inNat(one), "row"), ...names.map((other, at) => share(at > index ? null : cell(one, other))))
     return row
   })
   element("pairs-rows").replaceChildren(...rows)
@@ -79,7 +80,7 @@ function heading(text, scope) {
   return made
 }
 
-function result(cell) {
+function share(cell) {
   const made = document.createElement("td")
   const total = cell ? cell.ok + cell.failed : 0
   if (!total) return made
