@@ -18,6 +18,7 @@ const MOST = 50
  */
 export function sections(api, open) {
   element("topic-prefix").addEventListener("input", () => topics(api))
+  element("ban-target").addEventListener("input", () => showBans(api))
   element("topic-filter").addEventListener("submit", event => event.preventDefault())
   return [() => topics(api), () => attempts(api, open), () => pairs(api), () => limited(api), () => bans(api)]
 }
@@ -133,15 +134,27 @@ export async function ban(api, target) {
   return isDone
 }
 
+let held = []
+
 async function bans(api) {
-  const { bans: found } = await api.get("bans")
-  fill(element("bans-rows"), found, ({ target }) => target, ({ target, until, reason }) => [
+  held = (await api.get("bans")).bans
+  showBans(api)
+}
+
+/** There may be ten thousand: the latest are shown of those that begin with what is in the field. */
+function showBans(api) {
+  const begin = element("ban-target").value.trim().toLowerCase()
+  const found = held.filter(({ target }) => target.startsWith(begin))
+  fill(element("bans-rows"), found.slice(0, MOST), ({ target }) => target, ({ target, until, reason }) => [
     isClient(target) ? target : address(target),
     until === null ? "for good" : inClock(until),
     withAddresses(plain(reason, 200)),
     button("Lift…", "this ban", () => lift(api, target)),
   ])
-  element("bans-none").hidden = found.length > 0
+  const more = found.length > MOST ? `The latest ${MOST} of ${inCount(found.length)}. Type above to find others.` : ""
+  const none = held.length ? "None of the bans begins like this." : "There are none."
+  element("bans-none").textContent = found.length ? more : none
+  element("bans-none").hidden = found.length > 0 && !more
 }
 
 async function lift(api, target) {
