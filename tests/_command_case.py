@@ -96,7 +96,7 @@ class CommandCase(SynchronousTestCase):
         client = RendezvousClient(URL, cast(Treq, MemoryTreq(self.server)), self.server.reactor)
         output = Output(self.out, self.err, json=options.json)
         file = IdentityFile(options.identity or self.path, options.server)
-        account = Account(client, file, self.server.reactor, output)
+        account = Account(client, file, self.server.reactor, output, options.registration_token_file)
 
         def none(*_: object) -> Any:
             raise AssertionError("this subcommand needs none")

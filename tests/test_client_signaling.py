@@ -12,6 +12,7 @@ from rendezvous.client import (
     EventStream,
     Identity,
     NewOffer,
+    NotAdmitted,
     NotFound,
     NotRegistered,
     RequestRefused,
@@ -19,6 +20,7 @@ from rendezvous.client import (
 )
 from rendezvous.client._sse import MAX_EVENT, Parser, ServerSentEvent
 from rendezvous.client.events import LONGEST_SILENCE
+from rendezvous.core.registration import RegistrationTokens
 from tests._client_wire import WALL, ClientWorld
 
 ORIGIN = "https://app.example"
@@ -149,6 +151,17 @@ class SessionTests(SignalingCase):
         self.result(sessions.add_candidate(ORIGIN, code, Side.OFFERER, {"c": 1}))
         polled = self.result(sessions.poll(ORIGIN, code, Side.ANSWERER))
         self.assertEqual((polled.description, polled.candidates), ("v=0 A", ({"c": 1},)))
+
+    def test_registration_token_is_shown(self) -> None:
+        """To open a session; whoever has its code needs none."""
+        self.world.server.rendezvous._gate.entrance.tokens = RegistrationTokens(["team-north-3b9d51ea70c2"])
+        sessions = self.client.sessions
+        for token in (None, "team-south-90aa1c44e1f7"):
+            opening = sessions.open(ORIGIN, "chess", "Alice", "v=0 A", token=token)
+            error = self.assertRaises(NotAdmitted, self.result, opening)
+            self.assertEqual((error.status, error.code), (401, "registration-token"))
+        code = self.result(sessions.open(ORIGIN, "chess", "Alice", "v=0 A", token="team-north-3b9d51ea70c2"))
+        self.result(sessions.answer(ORIGIN, code, "v=0 B"))
 
     def test_unknown_code_is_not_found(self) -> None:
         """Also one of another origin."""

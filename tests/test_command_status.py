@@ -14,6 +14,7 @@ from rendezvous.commands.rendezvous.identity import IdentityFile
 from rendezvous.commands.rendezvous.output import Output
 from rendezvous.commands.rendezvous.program import finish
 from rendezvous.commands.rendezvous.status import show_id, show_status
+from rendezvous.core.registration import RegistrationTokens
 from tests._command_case import URL, CommandCase
 
 
@@ -74,6 +75,38 @@ class IdTests(CommandCase):
         assert lock is not None
         self.addCleanup(lock.release)
         self.assertEqual(self.done(show_id, "id"), (0, text, ""))
+
+    def test_registration_token(self) -> None:
+        """It is read from a file to register; an identity that the server knows needs none."""
+        self.server.rendezvous._gate.entrance.tokens = RegistrationTokens(["team-north-3b9d51ea70c2"])
+        status, out, err = self.done(show_id, "id", "--json")
+        failed = self.objects()[-1]
+        self.assertEqual((status, failed["code"]), (1, "registration-token"))
+        self.assertIn("ask its operator for one", failed["reason"])
+        path = self.directory / "token"
+        path.write_text("# of this team\n\n team-north-3b9d51ea70c2\n")
+        status, out, err = self.done(show_id, "id", "--registration-token-file", str(path))
+        self.assertEqual((status, err), (0, ""))
+        path.unlink()
+        self.assertEqual(self.done(show_id, "id", "--registration-token-file", str(path)), (0, out, ""))
+
+    def test_file_without_a_registration_token(self) -> None:
+        """One line says what is wrong, and does not show what is in the file."""
+        path = self.directory / "token"
+        for text, expected in (
+            (None, "cannot be read: No such file or directory"),
+            ("", "must hold one token of 16 to 256 letters"),
+            ("short\n", "must hold one token"),
+            ("team-north-3b9d51ea70c2\nteam-south-90aa1c44e1f7\n", "must hold one token"),
+            ("team-north 3b9d51ea70c2", "must hold one token"),
+            ("team-north-3b9d51ea70c\xe9", "must hold one token"),
+        ):
+            if text is not None:
+                path.write_text(text, encoding="latin-1")
+            status, out, err = self.done(show_id, "id", "--registration-token-file", str(path))
+            self.assertEqual((status, out, err.count("\n")), (1, "", 1))
+            self.assertIn(expected, err)
+            self.assertNotIn("3b9d51", err)
 
     def test_two_that_register_at_once_are_one_client(self) -> None:
         """The second one waits for the first, and takes its identity."""

@@ -56,14 +56,24 @@ class ModuleTests(NodeCase):
         files = sorted(path.name for path in TESTS.glob("*.test.js"))
         self.run_tests("--test", *files)
 
-    def test_module_and_server_understand_each_other(self) -> None:
-        """Two pages meet over each carrier of events, through a server that runs as operators run it."""
+    def meet(self, *options: str, **environ: str) -> None:
+        """Let pages meet through a real server with these options."""
         # Newer versions have WebSockets by themselves, and older ones have none at all.
         flags = ["--experimental-websocket"] if (20, 10) <= self.version < (22, 0) else []
-        with real_server("--store", "memory:") as server:
-            self.run_tests(
-                *flags, "--test", str(Path("real") / "server.test.js"), SERVER=f"http://127.0.0.1:{server.http_port}/"
-            )
+        with real_server("--store", "memory:", *options) as server:
+            url = f"http://127.0.0.1:{server.http_port}/"
+            self.run_tests(*flags, "--test", str(Path("real") / "server.test.js"), SERVER=url, **environ)
+
+    def test_module_and_server_understand_each_other(self) -> None:
+        """Two pages meet over each carrier of events, through a server that runs as operators run it."""
+        self.meet()
+
+    def test_pages_show_a_registration_token(self) -> None:
+        """The same on a server that lets in only those who have one, and what it refuses."""
+        path = Path(self.mktemp()).absolute()
+        path.touch(0o600)
+        path.write_text("# pages\na-token-for-pages-1\n", encoding="ascii")
+        self.meet("--registration-token-file", str(path), REGISTRATION_TOKEN="a-token-for-pages-1")
 
 
 class PackageTests(SynchronousTestCase):

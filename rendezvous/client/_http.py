@@ -21,7 +21,7 @@ from rendezvous.client._server_time import ServerTime
 from rendezvous.client.errors import ClientError, ServerUnreachable
 from rendezvous.client.records import Identity
 
-__all__ = ["MAX_PAGE", "Exchanges", "Request", "Treq", "segment"]
+__all__ = ["MAX_PAGE", "Exchanges", "Request", "Treq", "bearing", "segment"]
 
 MAX_PAGE = 8 * 1024 * 1024
 """Bytes of a page of a listing that are read at most. The server cuts pages at 1 MiB; all else is less."""
@@ -237,6 +237,14 @@ class Exchanges:
         if isinstance(timestamp, int | float) and not isinstance(timestamp, bool):
             # The server writes its answer last, so of a held request only the end counts.
             self.time.learn(timestamp, ended if held else (began + ended) / 2)
+
+
+def bearing(token: str | None) -> Mapping[str, str]:
+    """
+    :param token: a registration token, or ``None`` if the server asks for none.
+    :returns: the headers that show it.
+    """
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def segment(text: str) -> str:

@@ -25,6 +25,7 @@ from twisted.web.iweb import IResponse
 
 from rendezvous.client.errors import (
     ClientError,
+    NotAdmitted,
     NotOffered,
     NotRegistered,
     PeerHasNoAddress,
@@ -313,7 +314,7 @@ class Reply:
         if code is None or self.status >= 500:
             return ServerError
         if self.status == 401:
-            return NotRegistered
+            return NotAdmitted if code == "registration-token" else NotRegistered
         if self.status == 404:
             return _MISSING.get(code) or missing or ServerError
         return RequestRefused

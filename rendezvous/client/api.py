@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from rendezvous.client._backoff import retry_delay
-from rendezvous.client._http import Exchanges, Request, Treq, segment
+from rendezvous.client._http import Exchanges, Request, Treq, bearing, segment
 from rendezvous.client._http_connections import Endpoints
 from rendezvous.client._replies import Fields
 from rendezvous.client._server_time import ServerTime
@@ -146,7 +146,7 @@ class RendezvousClient:
             ``Retry-After`` of the server, at least one second and at most :data:`LONGEST_WAIT`, jittered.
         :param token: a registration token, where the operator of the server has given out such.
         :returns: fires with the new identity, which should pulse within the server's registration time; fails with
-            ``ServerBusy`` when the last attempt did.
+            ``ServerBusy`` when the last attempt did, and with ``NotAdmitted`` without a good token where one is needed.
         """
         return Deferred.fromCoroutine(self._register(attempts, token))
 
@@ -239,7 +239,7 @@ class RendezvousClient:
         )
 
     async def _register(self, attempts: int, token: str | None) -> Identity:
-        failures, headers = 0, {} if token is None else {"Authorization": f"Bearer {token}"}
+        failures, headers = 0, bearing(token)
         while True:
             try:
                 fields = await self._exchanges.call(Request("POST", "/register", headers=headers))

@@ -12,6 +12,7 @@ __all__ = [
     "ClientError",
     "ClientGone",
     "ConnectFailed",
+    "NotAdmitted",
     "NotFound",
     "NotOffered",
     "NotRegistered",
@@ -92,6 +93,13 @@ class NotOffered(RequestRefused):
 
     happened = "the server does not offer this"
     advice = "check that the URL is that of a rendezvous server; its operator may have turned the protocol off"
+
+
+class NotAdmitted(RequestRefused):
+    """The operator of the server has given out registration tokens, and the request has shown no good one."""
+
+    happened = "the server lets in only those who have a registration token"
+    advice = "ask its operator for one"
 
 
 class NotRegistered(ClientError):

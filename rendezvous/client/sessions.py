@@ -9,7 +9,7 @@ import attrs
 
 from twisted.internet.defer import Deferred
 
-from rendezvous.client._http import MAX_PAGE, Exchanges, Request, segment
+from rendezvous.client._http import MAX_PAGE, Exchanges, Request, bearing, segment
 from rendezvous.client._replies import Fields
 from rendezvous.client.errors import NotFound
 from rendezvous.client.offer_records import Page, Topic, next_page, read_topics
@@ -100,7 +100,9 @@ class Sessions:
             request, lambda fields: Page(tuple(map(_session, fields.objects("sessions"))), next_page(fields))
         )
 
-    def open(self, origin: str, topic: str, info: str, offer: str, *, code: str | None = None) -> Deferred[str]:
+    def open(
+        self, origin: str, topic: str, info: str, offer: str, *, code: str | None = None, token: str | None = None
+    ) -> Deferred[str]:
         """
         Open a session.
 
@@ -109,10 +111,12 @@ class Sessions:
         :param info: text about this client, 1024 characters at most.
         :param offer: the session description.
         :param code: the code that it shall have; ``None`` for a random one.
-        :returns: fires with its code; fails with ``RequestRefused`` when the code is taken.
+        :param token: a registration token, where the operator of the server has given out such.
+        :returns: fires with its code; fails with ``RequestRefused`` when the code is taken, and with ``NotAdmitted``
+            without a good token where one is needed.
         """
         body = {"info": info, "offer": offer, "code": code}
-        request = _request("POST", f"/{segment(topic)}/offer", origin, body=body)
+        request = _request("POST", f"/{segment(topic)}/offer", origin, body=body, token=token)
         return self._exchanges.ask(request, lambda fields: fields.text("code"))
 
     def answer(self, origin: str, code: str, answer: str) -> Deferred[None]:
@@ -156,8 +160,9 @@ class Sessions:
         return self._exchanges.ask(_request("POST", "/answer", origin, body=body), lambda _: None)
 
 
-def _request(method: str, path: str, origin: str, **fields: Any) -> Request:
-    return Request(method, path, headers={"Origin": origin}, missing=NotFound, **fields)
+def _request(method: str, path: str, origin: str, *, token: str | None = None, **fields: Any) -> Request:
+    headers = {"Origin": origin, **bearing(token)}
+    return Request(method, path, headers=headers, missing=NotFound, **fields)
 
 
 def _session(fields: Fields) -> Session:

@@ -29,6 +29,7 @@ _DEMO_FILES = {
     "bounds.js": _SCRIPT,
     "call.js": _SCRIPT,
     "demo.js": _SCRIPT,
+    "entrance.js": _SCRIPT,
     "files.js": _SCRIPT,
     "link.js": _SCRIPT,
     "log.js": _SCRIPT,

@@ -300,6 +300,44 @@ test("the log stays at its end, unless one reads further back", async () => {
   assert.ok((await fromEnd()) >= 0);
 });
 
+test("a server with registration tokens asks for one, until the tab is closed", async (t) => {
+  const token = "a-token-for-pages-1";
+  const file = path.join(directory, "tokens");
+  await writeFile(file, `${token}\n`, { mode: 0o600 });
+  const own = await world.apart(`--registration-token-file=${file}`);
+  t.after(() => own.close());
+  const { server } = own;
+  const page = await world.page(`${server.url}/demo`, LOOKS.phone);
+  const field = page.getByLabel("Registration token", { exact: true });
+  await field.waitFor({ timeout: PATIENCE });
+  assert.equal(await page.locator("main").isVisible(), false);
+  assert.match(await page.locator("#state").textContent(), /only those who have a registration token/);
+  // The field has the focus, so that a keyboard is enough.
+  await page.keyboard.type("another-token-of-pages");
+  await page.keyboard.press("Enter");
+  await page.locator("#token-problem").getByText("not good").waitFor({ timeout: PATIENCE });
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `the page is ${wide} pixels wider than its window`);
+  await page.keyboard.type("odd");
+  await page.keyboard.press("Enter");
+  await page.locator("#token-problem").getByText("16 to 256").waitFor({ timeout: PATIENCE });
+  await field.fill(token);
+  await page.keyboard.press("Enter");
+  await page.locator('#state[data-state="connected"]').waitFor({ timeout: PATIENCE });
+  assert.equal(await field.isVisible(), false);
+  const link = await page.locator("#link").inputValue();
+  assert.ok(!link.includes(token), "the link that is handed on holds the token");
+  await page.reload();
+  await page.locator('#state[data-state="connected"]').waitFor({ timeout: PATIENCE });
+  // Another tab is asked again.
+  const other = await world.page(link);
+  await other.locator("#token").fill(token);
+  await other.getByRole("button", { name: "Enter" }).click();
+  await see(other, 1);
+  // A refused registration is a line in the console of a browser, so only other hosts are looked for here.
+  assert.deepEqual([page, other].flatMap((each) => each.asked.filter((url) => !url.startsWith(server.url))), []);
+});
+
 test("every control has a name", async () => {
   const [first, second] = await room(2);
   await first.locator("#call-start").click();

@@ -332,3 +332,54 @@ test("the path of browsers that do not name the pair in the transport is found, 
   assert.deepEqual(pathOf(report), { kind: "relay", protocol: "udp", rtt: null })
   assert.equal(pathOf(new Map()), null)
 })
+
+test("where the operator has given out registration tokens, a page shows its own", async () => {
+  const world = new World()
+  world.server.registrationToken = "a-token-for-pages-1"
+  const registrationToken = world.server.registrationToken
+  // As an option of the client, of a verb, and for a session, which shows it although the page has a credential.
+  const first = world.page({ registrationToken }).client
+  const second = world.page().client
+  const { id } = await world.wait(first.listen(() => {}))
+  assert.equal((await world.wait(second.connect(id, { registrationToken }))).id, id)
+  const session = await world.wait(second.open())
+  await world.wait(Promise.all([session.peer, first.enter(session.code)]))
+})
+
+test("a page without a registration token is refused at once, and can show one afterwards", async () => {
+  const world = new World()
+  const page = world.page()
+  world.server.registrationToken = "a-token-for-pages-1"
+  const verbs = [
+    options => page.client.join("chess", options),
+    options => page.client.listen(() => {}, options),
+    options => page.client.open(undefined, options)
+  ]
+  for (const verb of verbs) {
+    for (const options of [{}, { registrationToken: "another-token-of-pages" }]) {
+      const begun = world.clock.now()
+      await assert.rejects(world.wait(verb(options)), { code: "registration-token", status: 401 })
+      assert.ok(world.clock.now() - begun < 1000)
+    }
+  }
+  const room = await world.wait(page.client.join("chess", { registrationToken: world.server.registrationToken }))
+  assert.equal(room.state, "connected")
+})
+
+test("a page that is known needs no registration token to come back", async () => {
+  const world = new World()
+  const page = world.page()
+  await world.wait(page.client.join("chess"))
+  world.server.registrationToken = "a-token-for-pages-1"
+  await world.wait(page.client.join("go"))
+})
+
+test("what is no registration token is refused before anything is sent", async () => {
+  const world = new World()
+  const { client } = world.page()
+  for (const registrationToken of [null, 7, "", "short", "a token with spaces in it", "x".repeat(257), "a-token-of-pages\n"]) {
+    await assert.rejects(client.join("chess", { registrationToken }), TypeError)
+  }
+  assert.deepEqual(world.server.requests, [])
+  assert.throws(() => world.page({ registrationToken: "short" }), TypeError)
+})

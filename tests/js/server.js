@@ -11,6 +11,8 @@ export class Server {
   /** Answers in place of the server's: called with method, path, query and caller; a Response or nothing. */
   intercept = () => undefined
   isUp = true
+  /** The registration token that a page must show to register and to open a session; null for none. */
+  registrationToken = null
   iceServers = [{ urls: ["stun:server:5024", "stun:server:5026"] }]
 
   constructor(clock) {
@@ -25,6 +27,9 @@ export class Server {
     this.requests.push(`${method} ${path}`)
     if (!this.isUp) throw new TypeError("fetch failed")
     const caller = this.#caller(headers.Authorization)
+    if (!this.#admits(method, path, headers.Authorization)) {
+      return reply(401, { ok: false, error: "A registration token is needed.", code: "registration-token" })
+    }
     const given = this.intercept(method, path, searchParams, caller)
     if (given) return await abortable(given, signal)
     const wait = Number(searchParams.get("wait") ?? parse(body).wait ?? 0)
@@ -84,6 +89,11 @@ export class Server {
       const topics = offer.topics.filter(topic => socket.topics.has(topic))
       if (topics.length) socket.deliver(event, { ...data, topics }, `${++this.#seq}`)
     }
+  }
+
+  #admits(method, path, shown) {
+    const isEntrance = method === "POST" && (path === "register" || /^[^/]+\/offer$/.test(path))
+    return !isEntrance || this.registrationToken === null || shown === `Bearer ${this.registrationToken}`
   }
 
   #caller(header) {

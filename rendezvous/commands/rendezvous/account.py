@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from twisted.internet.task import deferLater
 from rendezvous.client import Identity, NotRegistered, RendezvousClient
 from rendezvous.commands.rendezvous.errors import CommandError
 from rendezvous.commands.rendezvous.identity import IdentityFile, Lock
+from rendezvous.commands.rendezvous.invitation import read_token
 from rendezvous.commands.rendezvous.output import Output
 
 __all__ = ["Account"]
@@ -33,19 +35,21 @@ class Account:
     :ivar file: where the identity is kept.
     :ivar reactor: provides ``IReactorTime``.
     :ivar output: says that the id is a new one.
+    :ivar token_file: holds a registration token; ``None`` for a server that asks for none.
     """
 
     client: RendezvousClient
     file: IdentityFile
     reactor: Any
     output: Output
+    token_file: Path | None = None
     _lock: Lock | None = attrs.field(default=None, init=False)
 
     async def sign_in(self) -> Identity:
         """
         Find an identity that the server knows: that of the file, or a new one, which is saved.
 
-        :raises CommandError: the file cannot be used, or another process registers.
+        :raises CommandError: a file cannot be used, or another process registers.
         :raises ClientError: the server cannot be asked.
         """
         saved = self.file.load()
@@ -104,7 +108,8 @@ class Account:
         return True
 
     async def _register(self, old: Identity | None) -> Identity:
-        identity = await self.client.register(attempts=_ATTEMPTS)
+        token = None if self.token_file is None else read_token(self.token_file)
+        identity = await self.client.register(attempts=_ATTEMPTS, token=token)
         self.file.save(identity)
         if old is not None:
             self.output.warn(

@@ -149,6 +149,12 @@ def _common() -> _Parser:
         type=Path,
         help="where the identity is kept [default: one file for each server, below XDG_CONFIG_HOME]",
     )
+    common.add_argument(
+        "--registration-token-file",
+        metavar="FILE",
+        type=Path,
+        help="holds a registration token, for a server that lets in only those who have one",
+    )
     common.add_argument("--json", action="store_true", help="print JSON objects, one on each line")
     common.add_argument("--verbose", action="store_true", help="write the log to stderr")
     return common

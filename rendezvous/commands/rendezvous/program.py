@@ -89,7 +89,7 @@ async def _command(
     reactor: Any, options: argparse.Namespace, environ: Mapping[str, str], output: Output, client: RendezvousClient
 ) -> int:
     file = IdentityFile(options.identity or default_path(options.server, environ), options.server)
-    account = Account(client, file, reactor, output)
+    account = Account(client, file, reactor, output, options.registration_token_file)
 
     def make_connector(identity: Identity, on_gone: Callable[[ClientError], object]) -> Connector:
         return Connector(

@@ -159,6 +159,8 @@ export interface JoinOptions {
   secret?: string
   /** Every peer gets them. */
   streams?: MediaStream[]
+  /** Of this page, where the operator of the server has given out such. */
+  registrationToken?: string
 }
 
 export interface Session {
@@ -178,11 +180,15 @@ export interface Listening {
 
 export interface Named {
   name?: string
+  /** As in `JoinOptions`. */
+  registrationToken?: string
 }
 
 export interface ClientOptions {
   /** URL of the server with its prefix; without it, the folder that the module came from. */
   server?: string | URL
+  /** 16 to 256 letters, digits and the characters . _ ~ + / = -, where the operator has given out such tokens. */
+  registrationToken?: string
   /** In place of the browser's own, for tests and for programs that are no browsers. Times are in milliseconds. */
   fetch?: typeof fetch
   WebSocket?: typeof WebSocket | null

@@ -130,6 +130,8 @@ const MAX_KNOWN = 1000
 const MAX_ROOMS = 15
 /** Characters of a name or a secret. */
 const NAME_CHARS = 128
+/** What a registration token looks like; anything else could not be put into a header. */
+const TOKEN = /^[A-Za-z0-9._~+/=-]{16,256}$/
 
 // --- Errors, callbacks, environment ----------------------------------------------------------------------------------
 
@@ -305,6 +307,12 @@ class Http {
     this.server = server
     this.environment = environment
     this.credential = null
+    this.registrationToken = null
+  }
+
+  /** @returns {Record<string, string>} the headers of a request that only those may send who have a registration token */
+  get entrance() {
+    return this.registrationToken === null ? {} : { Authorization: `Bearer ${this.registrationToken}` }
   }
 
   /**
@@ -343,7 +351,7 @@ class Http {
     signal?.addEventListener("abort", stop)
     const timer = setTimeout(stop, timeout + wait * 1000)
     const all = { ...headers }
-    if (this.credential) all.Authorization = `Bearer ${this.credential}`
+    if (this.credential) all.Authorization ??= `Bearer ${this.credential}`
     if (body !== undefined) all["Content-Type"] = "application/json"
     try {
       const url = new URL(path, this.server).href
@@ -424,11 +432,15 @@ class Identity {
 
   async #make() {
     const kept = this.#taken()
-    const check = made => isText(made.peerId) && isText(made.secret)
-    const { peerId, secret } = kept ?? (await this.#http.json("POST", "register", { check }))
+    const { peerId, secret } = kept ?? (await this.#register())
     this.peerId = peerId
     this.#http.credential = `${peerId}:${secret}`
     return peerId
+  }
+
+  #register() {
+    const check = made => isText(made.peerId) && isText(made.secret)
+    return this.#http.json("POST", "register", { headers: this.#http.entrance, check })
   }
 
   /** Forget an identity that the server does not accept any more. */
@@ -2777,6 +2789,8 @@ class Client {
    * @param {object} [options]
    * @param {string | URL} [options.server] the URL of the server, with its prefix if it has one; the folder that this
    *     module came from if it is left out
+   * @param {string} [options.registrationToken] where the operator of the server has given out such; `join`, `listen`,
+   *     `connect`, `open` and `enter` take it, too
    * @param {typeof fetch} [options.fetch] and WebSocket (null for none), RTCPeerConnection, setTimeout, clearTimeout,
    *     now (milliseconds that only grow), random (0 to 1), randomId, storage (null for none) and page (gives the
    *     events pagehide, pageshow and online) in place of those of the browser
@@ -2787,6 +2801,7 @@ class Client {
     server.search = server.hash = ""
     this.environment = new Environment(options)
     this.http = new Http(server, this.environment)
+    this.#show(options.registrationToken)
     this.iceServers = new IceServers(this.http)
     this.#identity = new Identity(this.http)
     this.#direct = new Direct(this)
@@ -2857,7 +2872,8 @@ class Client {
       const body = { offer, info: options.name ?? "" }
       if (code) body.code = code
       const path = `${encodeURIComponent(options.topic ?? "codes")}/offer`
-      const made = await this.http.json("POST", path, { body, check: ({ code }) => isText(code) })
+      const { entrance: headers } = this.http
+      const made = await this.http.json("POST", path, { body, headers, check: ({ code }) => isText(code) })
       opened.resolve(made.code)
       return made.code
     }
@@ -2921,7 +2937,17 @@ class Client {
     return { link: signal.link, peer, opened: opened.promise }
   }
 
-  #check({ name = "", secret = "" }) {
+  /** Show a registration token from now on; without one the last one stays. */
+  #show(token) {
+    if (token === undefined) return
+    if (typeof token !== "string" || !TOKEN.test(token)) {
+      throw new TypeError("A registration token has 16 to 256 letters, digits and the characters . _ ~ + / = -.")
+    }
+    this.http.registrationToken = token
+  }
+
+  #check({ name = "", secret = "", registrationToken }) {
+    this.#show(registrationToken)
     for (const text of [name, secret]) {
       if (typeof text === "string" && [...text].length <= NAME_CHARS) continue
       throw failure("too-long", `A name and a secret have up to ${NAME_CHARS} characters.`)

@@ -8,6 +8,7 @@ import { Network } from "../peers.js"
 import { recorded } from "../world.js"
 
 const server = process.env.SERVER
+const registrationToken = process.env.REGISTRATION_TOKEN
 const network = new Network({ setTimeout, clearTimeout, now: () => performance.now() })
 const topic = `topic, with a comma ${Math.random()}`
 
@@ -16,7 +17,8 @@ function page(options = {}) {
   // Cross-origin pages of browsers send an Origin with each request, and node does not.
   const fetch = (url, request) =>
     globalThis.fetch(url, { ...request, headers: { ...request.headers, Origin: "https://page.example" } })
-  return new Client({ server, RTCPeerConnection, fetch, storage: null, page: new EventTarget(), ...options })
+  const made = { server, RTCPeerConnection, fetch, storage: null, page: new EventTarget(), registrationToken }
+  return new Client({ ...made, ...options })
 }
 
 async function until(holds, limit = 8000) {
@@ -110,4 +112,13 @@ test("what the server refuses is said in its words", async () => {
   const client = page({ fetch: (url, request) => globalThis.fetch(url.replace("/register", "/nothing"), request) })
   await assert.rejects(client.join(topic), { name: "RendezvousError", code: "no-such-path", status: 404 })
   client.close()
+})
+
+test("a page without a registration token is refused", { skip: !registrationToken && "this server has none" }, async () => {
+  for (const token of [undefined, `${registrationToken}x`]) {
+    const client = page({ registrationToken: token })
+    await assert.rejects(client.join(topic), { code: "registration-token", status: 401 })
+    await assert.rejects(client.open(), { code: "registration-token", status: 401 })
+    client.close()
+  }
 })

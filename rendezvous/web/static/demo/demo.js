@@ -2,6 +2,7 @@
 
 import { join } from "../rendezvous.js"
 import { Call } from "./call.js"
+import { enter } from "./entrance.js"
 import { Files, refuse } from "./files.js"
 import { hashOf, newRoom, readRoom } from "./link.js"
 import { Log } from "./log.js"
@@ -15,6 +16,7 @@ const STATES = {
   connected: "Connected to the server",
   reconnecting: "The server does not answer; trying again. What is open between browsers goes on.",
   closed: "Not connected",
+  asking: "This server lets in only those who have a registration token.",
 }
 
 /** Reasons why somebody has left that say no more than that. */
@@ -35,7 +37,8 @@ function showState(state, { reason = STATES[state], canRetry = state === "closed
   element("state").dataset.state = state
   element("retry").hidden = !canRetry
   // Without a room there is nothing to do with the rest of the page.
-  document.querySelector("main").hidden = state === "closed"
+  document.querySelector("main").hidden = state === "closed" || state === "asking"
+  element("entrance").hidden = state !== "asking"
 }
 
 /** @returns {object | null} the room of the link; a new one if the link names none, and null if it is incomplete */
@@ -47,6 +50,14 @@ function roomOfLink() {
   return made
 }
 
+function tabStorage() {
+  try {
+    return sessionStorage
+  } catch {
+    return null // A browser can be set to keep nothing.
+  }
+}
+
 function savedName() {
   try {
     const name = plain(sessionStorage.getItem(NAME_KEY) ?? "", NAME_CHARS) || randomName(fill)
@@ -55,6 +66,26 @@ function savedName() {
   } catch {
     return randomName(fill) // A browser can be set to keep nothing.
   }
+}
+
+/**
+ * Ask for a registration token.
+ *
+ * @param {string} problem what the server has said of the last one; empty if there was none
+ * @returns {Promise<string>}
+ */
+function askToken(problem) {
+  showState("asking")
+  element("token-problem").textContent = problem
+  element("token").select()
+  element("token").focus()
+  return new Promise(resolve => {
+    const given = () => {
+      showState("connecting")
+      resolve(element("token").value.trim())
+    }
+    element("entrance").addEventListener("submit", given, { once: true })
+  })
 }
 
 function showInvitation() {
@@ -219,7 +250,12 @@ async function begin() {
   element("name").value = own.name
   showInvitation()
   try {
-    const room = await join(`demo-${where.topic}`, { name: own.name, secret: where.secret })
+    const options = { name: own.name, secret: where.secret }
+    const room = await enter(
+      entrance => join(`demo-${where.topic}`, { ...options, ...entrance }),
+      askToken,
+      tabStorage()
+    )
     const call = new Call(room, id => people.name(id), talk)
     follow(room, call, own)
     offerForms(room, own)
