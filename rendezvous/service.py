@@ -37,7 +37,7 @@ from rendezvous.operator.page import PUBLIC
 from rendezvous.operator.parts import Parts, Reloaded
 from rendezvous.operator.service import OperatorService
 from rendezvous.operator.site import admin_site
-from rendezvous.operator.token import load_token
+from rendezvous.operator.token import Token, load_token
 from rendezvous.registration import load_registration_tokens
 from rendezvous.relays import Resolving, load_turn
 from rendezvous.secret import has_changed, load_secrets
@@ -146,6 +146,7 @@ class Rendezvous(MultiService):
             lists_peers=settings.peerjs_discovery,
         )
         self._workers: Workers | None = None
+        self._admin_token: Token | None = None
         self._expulsion = Expulsion(self.store.bans, self.clock, self._gate.held, self._sockets.sockets)
         self.store.bans.on_network = self._network_banned
         self._tickets = make_tickets(settings.signaling_limits, settings.share, random)
@@ -229,7 +230,7 @@ class Rendezvous(MultiService):
         :returns: what operators use, for a port of its own.
         :raises StartupError: the file of the operators' token cannot be used.
         """
-        token = load_token(self.settings.admin_token_path, self._random)
+        token = self._admin_token = load_token(self.settings.admin_token_path, self._random)
         service = OperatorService(self._parts())
         service.setServiceParent(self)
         return admin_site(service.routes(), token, self._reactor, self.clock.wall, self._random, PUBLIC)
@@ -310,19 +311,24 @@ class Rendezvous(MultiService):
 
         :param settings: the new settings, all of them.
         :returns: what has changed and what could not, and how many certificates were read.
-        :raises StartupError: a certificate or the file of the TURN secret or of registration tokens cannot be used, or
-            the new settings contradict those that stay. Nothing has changed then.
+        :raises StartupError: a certificate or the file of the TURN secret, of registration tokens or of the operators' token
+            cannot be used, or the new settings contradict those that stay. Nothing has changed then.
         """
         compared = compare(self.settings, settings, self._clients_at_start)
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]
         turn = load_turn(compared.settings)
         tokens = load_registration_tokens(compared.settings.registration_token_file)
+        admin_token = None
+        if self._admin_token is not None:
+            admin_token = load_token(self._admin_token.path, self._random)
         # Nothing below fails.
         for certificate, options in certificates:
             certificate.use(options)
         self._change(compared.settings)
         self._use_turn(turn)
         self._gate.entrance.tokens = tokens
+        if self._admin_token is not None and admin_token is not None and self._admin_token.replace(admin_token):
+            compared.changed.append("the operators' token")
         secret_path = self.settings.secret_path
         if has_changed(secret_path, self._environ, self._secrets):
             compared.refused.append(f"the secret in {secret_path}")

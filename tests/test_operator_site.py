@@ -11,8 +11,8 @@ from rendezvous.errors import StartupError
 from rendezvous.operator.token import load_token
 from rendezvous.settings import Settings
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, Response
+from tests._operator_case import TOKEN, OperatorCase
 
-TOKEN = "a-token-of-operators-for-tests-0123456789"
 WRONG = (None, "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN, "Bearer é")
 
 
@@ -81,6 +81,76 @@ class AccessTests(AdminCase):
             self.assertEqual(names, set())
             self.assertEqual(response.headers["x-frame-options"], "DENY")
             self.assertEqual(response.headers["cross-origin-resource-policy"], "same-origin")
+
+
+class ReplacedTokenTests(OperatorCase):
+    """A token that is replaced while the server runs."""
+
+    NEW = "another-token-of-operators-0123456789-abc"
+
+    def setUp(self) -> None:
+        """Find its file."""
+        super().setUp()
+        self.path = self.server.rendezvous.settings.admin_token_path
+
+    def status(self, token: str) -> int:
+        """:returns: the status of an answer to who shows this token."""
+        return self.ask("GET", "/overview", authorization=f"Bearer {token}").status
+
+    def reload(self, token: str = TOKEN) -> Any:
+        """:returns: what a reload answers."""
+        return self.ask("POST", "/reload", authorization=f"Bearer {token}").json()
+
+    def test_reload_reads_it_again(self) -> None:
+        """The old one opens nothing any more; a reload without a change says so."""
+        self.assertEqual(self.reload()["changed"], [])
+        with open(self.path, "w", encoding="ascii") as file:
+            file.write(self.NEW)
+        self.assertEqual((self.status(TOKEN), self.status(self.NEW)), (200, 401))
+        self.assertEqual(self.reload()["changed"], ["the operators' token"])
+        self.assertEqual((self.status(TOKEN), self.status(self.NEW)), (401, 200))
+
+    def test_file_that_is_gone_is_made_again(self) -> None:
+        """With another token, as on the first start."""
+        os.unlink(self.path)
+        self.assertEqual(self.reload()["changed"], ["the operators' token"])
+        with open(self.path, encoding="ascii") as file:
+            made = file.read().strip()
+        self.assertEqual((self.status(TOKEN), self.status(made)), (401, 200))
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
+
+    def test_file_that_cannot_be_used(self) -> None:
+        """Nothing is reloaded, and the old token is still good."""
+        with open(self.path, "w", encoding="ascii") as file:
+            file.write("short")
+        answer = self.reload()
+        self.assertEqual(answer["code"], "not-reloaded")
+        self.assertIn("must hold one word of 32 to 256", answer["error"])
+        self.assertEqual(self.status(TOKEN), 200)
+
+    def test_server_that_has_changed_its_directory(self) -> None:
+        """It finds the file where it was at the start."""
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        other = self.mktemp()
+        os.mkdir(other)
+        os.chdir(other)
+        self.assertEqual(self.reload()["changed"], [])
+        self.assertEqual(os.listdir("."), [])
+
+    def test_what_was_begun_with_it_ends(self) -> None:
+        """A stream of updates, at once."""
+        stream = self.open("GET", "/updates")
+        self.server.reactor.advance(2)
+        self.assertIn(b"event: overview", stream.transport.value())
+        os.unlink(self.path)
+        self.reload()
+        for _ in range(3):
+            self.server.reactor.advance(0)
+        self.assertTrue(stream.transport.value().endswith(b"0\r\n\r\n"))
+        size = len(stream.transport.value())
+        self.server.reactor.advance(20)
+        self.assertEqual(len(stream.transport.value()), size)
 
 
 class TokenFileTests(SynchronousTestCase):

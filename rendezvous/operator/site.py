@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 
 from rendezvous.counters import Counters
+from rendezvous.errors import Unauthorized
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.operator.token import Token
 from rendezvous.operator.who import check_site
@@ -78,7 +79,8 @@ def admin_site(
     """
     Make the site of operators.
 
-    It has limits and counts of its own: a flood of the public ports must not keep operators out.
+    It has limits and counts of its own: a flood of the public ports must not keep operators out. When the token is
+    replaced, what was begun with the old one ends, such as streams of updates.
 
     :param routes: the table of its routes.
     :param token: what opens them.
@@ -87,6 +89,12 @@ def admin_site(
     :param public: paths that need no token.
     """
     gate = make_gate(SourceLimits(), UnreadLimits(), (), reactor, Counters(), random)
+
+    def end_all() -> None:
+        for each in gate.held:
+            each.end(Unauthorized("The token of operators was replaced."))
+
+    token.on_change = end_all
     guarded = Guarded(Router(routes, lambda: None, gate), token, gate, public)
     root = RootResource(guarded, BodyLimits(routes), Cors(None), gate)
     return RendezvousSite(root, reactor, CONNECTIONS, wall)

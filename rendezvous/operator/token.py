@@ -24,10 +24,26 @@ class Token:
     The token that an operator shows.
 
     :param text: the token.
+    :param path: the file that it is in, also for a process that has changed its directory since.
+    :ivar on_change: called when it was replaced by another one.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, path: str) -> None:
         self._text = text.encode("ascii")
+        self.path = os.path.abspath(path)
+        self.on_change: Callable[[], None] = _nothing
+
+    def replace(self, other: Token) -> bool:
+        """
+        Take another one from now on.
+
+        :returns: whether it is another one.
+        """
+        if hmac.compare_digest(self._text, other._text):
+            return False
+        self._text = other._text
+        self.on_change()
+        return True
 
     def check(self, header: str | None) -> None:
         """
@@ -40,6 +56,10 @@ class Token:
             raise Unauthorized("This needs an Authorization header: Bearer <the token of operators>.")
         if not hmac.compare_digest(match[1].encode("ascii"), self._text):
             raise Unauthorized("This is not the token of operators.")
+
+
+def _nothing() -> None:
+    pass
 
 
 def load_token(path: str, random: Callable[[int], bytes]) -> Token:
@@ -71,4 +91,4 @@ def _read(path: str) -> Token:
         )
     if status.st_mode & 0o077:
         raise StartupError(f"the file of the operators' token {path!r} can be read by others: run chmod 600 on it")
-    return Token(text)
+    return Token(text, path)

@@ -308,7 +308,7 @@ test("a server with registration tokens asks for one, until the tab is closed", 
   t.after(() => own.close());
   const { server } = own;
   const page = await world.page(`${server.url}/demo`, LOOKS.phone);
-  const field = page.getByLabel("Registration token", { exact: true });
+  const field = page.getByLabel("Registration token");
   await field.waitFor({ timeout: PATIENCE });
   assert.equal(await page.locator("main").isVisible(), false);
   assert.match(await page.locator("#state").textContent(), /only those who have a registration token/);
