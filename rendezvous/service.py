@@ -311,8 +311,8 @@ class Rendezvous(MultiService):
 
         :param settings: the new settings, all of them.
         :returns: what has changed and what could not, and how many certificates were read.
-        :raises StartupError: a certificate or the file of the TURN secret, of registration tokens or of the operators' token
-            cannot be used, or the new settings contradict those that stay. Nothing has changed then.
+        :raises StartupError: a certificate or a file (of the TURN secret, of registration tokens, of the operators'
+            token) cannot be used, or the new settings contradict those that stay. Nothing has changed then.
         """
         compared = compare(self.settings, settings, self._clients_at_start)
         certificates = [(certificate, certificate.read_again()) for certificate in self.certificates]

@@ -8,21 +8,41 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous import service
+from rendezvous.operator.routes import admin_routes
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, Response
+from rendezvous.web.route import Route
 
-__all__ = ["TOKEN", "OperatorCase"]
+__all__ = ["TOKEN", "OperatorCase", "table_of"]
 
 TOKEN = "a-token-of-operators-for-tests-0123456789"
 
 
+def table_of(case: SynchronousTestCase) -> list[Route]:
+    """:returns: a list that is filled with the routes of the next port for operators that a test makes."""
+    found: list[Route] = []
+
+    def made(*parts: Any) -> list[Route]:
+        found.extend(admin_routes(*parts))
+        return found
+
+    case.patch(service, "admin_routes", made)
+    return found
+
+
 class OperatorCase(SynchronousTestCase):
-    """A server with a port for operators."""
+    """
+    A server with a port for operators.
+
+    :ivar routes: all routes of the port.
+    """
 
     def setUp(self) -> None:
         """Start it."""
         path = self.mktemp()
         with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
             file.write(TOKEN + "\n")
+        self.routes = table_of(self)
         self.server = MemoryServer(MemoryReactor(), admin="tcp:5027:interface=127.0.0.1", admin_token_file=path)
         self.addCleanup(self.server.stop)
         _, self.port = self.server.reactor.tcp_ports

@@ -23,7 +23,6 @@ from tests.test_openapi import closed
 
 #: Values of the parts of paths that vary.
 PARTS = {"client_id": "0" * 32, "target": "192.0.2.0%2F24", "file": "icon.svg"}
-WRONG = (None, "Bearer", "Bearer x", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN)
 HOME = ("198.51.100.7", 40000)
 SDP = "v=0"
 
@@ -76,60 +75,6 @@ class ApiCase(OperatorCase):
         client_id, key, _ = self.server.register()
         self.server.deliver(key, source)
         return client_id, key
-
-
-class AuthorizationTests(ApiCase):
-    """Every route, without the token and with it."""
-
-    #: Paths that hold no data.
-    PUBLIC = ("/", "/dashboard/icon.svg")
-
-    def test_every_route_is_401_without_the_token(self) -> None:
-        """The answers do not differ, so that they say nothing about what is there; nothing has changed."""
-        client_id, key = self.pulsing()
-        bodies = set()
-        routes = [*self.table(), ("POST", f"/clients/{client_id}/kick"), ("GET", f"/clients/{client_id}")]
-        self.assertGreater(len(routes), 20)
-        for authorization in WRONG:
-            for method, path in routes:
-                if path in self.PUBLIC:
-                    continue
-                body = {"target": "198.51.100.0/24"} if (method, path) == ("POST", "/bans") else None
-                response = self.send(method, path, body, Authorization=authorization or "")
-                self.assertEqual(response.status, 401, (method, path))
-                self.assertEqual(response.headers["www-authenticate"], "Bearer")
-                bodies.add(response.body)
-        self.assertEqual(len(bodies), 1 + (len(WRONG) > 1))
-        self.assertEqual(self.server.deliver(key, HOME), [(1020).to_bytes(4, "big")])
-        self.assertFalse(self.good("GET", "/overview")["draining"])
-        self.assertEqual(self.good("GET", "/bans"), {"bans": []})
-
-    def test_every_route_answers_with_the_token(self) -> None:
-        """So the table above is of routes that are there."""
-        for method, path in self.table():
-            if path != "/updates":
-                self.assertNotIn(self.send(method, path).status, (401, 405, 500), (method, path))
-
-    def test_public_port_knows_none_of_it(self) -> None:
-        """A route of operators is not there, also with the token; what both have is what the public port says."""
-        public = {(route.method, route.path) for route in self.server.rendezvous.routes()}
-        shown = 0
-        for method, path in self.table():
-            response = self.server.request(method, path, None, {"Authorization": f"Bearer {TOKEN}"})
-            if (method, path) not in public:
-                self.assertIn(response.status, (404, 405), (method, path))
-            elif response.status == 200:
-                self.assertEqual(response.body, self.server.request(method, path).body)
-                shown += 1
-            else:
-                # That of clients, with the same name.
-                self.assertEqual((response.status, path), (401, "/attempts"))
-        self.assertEqual(shown, 3)  # "/", "/topics" and "/openapi.json"
-
-    def test_clients_have_no_rights_here(self) -> None:
-        """The credential of a client is not the token."""
-        _, _, headers = self.server.register()
-        self.refused("GET", "/overview", 401, "unauthorized", Authorization=headers["Authorization"])
 
 
 class OtherSiteTests(ApiCase):

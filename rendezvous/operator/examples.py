@@ -20,7 +20,7 @@ _BOB: dict[str, Any] = {
     "last_seen": MOMENT,
 }
 _BAN = {"target": "198.51.100.0/24", "until": MOMENT + 3600, "reason": "floods", "since": MOMENT}
-_OFFER = {"topics": [TOPIC], "network": "198.51.100.7", "created": MOMENT, "expires": MOMENT + 300, "size": 900}
+_OFFER = {"topics": [TOPIC], "network": "198.51.100.7", "created": MOMENT, "expires": MOMENT + 300}
 _EVENTS = [
     {"time": MOMENT, "event": "registered", "text": "The client has registered."},
     {"time": MOMENT, "event": "first_pulse", "text": "The first pulse came from 203.0.113.9:40123."},
@@ -67,12 +67,13 @@ EXAMPLES: Examples = {
             "sockets": 0,
             "tracker_entries": 0,
             "bans": 0,
-            "tables": {"clients": _FILL},
+            "tables": {},
             "signaling_memory": {"entries": 900, "limit": 536_870_912},
             "saving": None,
             "connections": 2,
             "reactor_delay": 0.001,
-        }
+        },
+        is_abridged=True,
     ),
     "GET /clients": Example({"clients": [_BOB], "next": None}, params=("state",)),
     "GET /clients/<client_id>": Example(
@@ -80,7 +81,7 @@ EXAMPLES: Examples = {
             "client": {
                 **_BOB,
                 "offers": 0,
-                "attempts": 0,
+                "attempts": 1,
                 "event_stream": False,
                 "sockets": 0,
                 "ban": None,
@@ -90,12 +91,12 @@ EXAMPLES: Examples = {
     ),
     "GET /offers": Example(
         {
-            "offers": [{"id": OFFER, "client_id": ALICE, "has_secret": False, **_OFFER, "answered": None}],
+            "offers": [{"id": OFFER, "client_id": ALICE, "has_secret": False, **_OFFER, "size": 165, "answered": None}],
             "next": None,
         }
     ),
     "GET /sessions": Example(
-        {"sessions": [{"origin": ORIGIN, **_OFFER, "answered": MOMENT + 1}], "next": None}, params=("limit",)
+        {"sessions": [{"origin": ORIGIN, **_OFFER, "size": 92, "answered": MOMENT}], "next": None}, params=("limit",)
     ),
     "GET /topics": Example({"topics": [{"topic": TOPIC, "peers": 1}], "total": 1}, params=("startsWith",)),
     "GET /sockets": Example(
@@ -136,7 +137,8 @@ EXAMPLES: Examples = {
             "full": {"full": 0},
             "dropped": {"banned": 0},
             "networks": [{"network": "198.51.100.9", "reason": "source-requests", "times": 12, "last": MOMENT}],
-        }
+        },
+        is_abridged=True,
     ),
     "POST /clients/<client_id>/kick": Example({"client_id": BOB, "kicked": True}),
     "POST /bans": Example(_BAN, body={"target": "198.51.100.0/24", "seconds": 3600, "reason": "floods"}),
@@ -144,6 +146,6 @@ EXAMPLES: Examples = {
     "DELETE /bans/<target>": Example(_BAN),
     "POST /drain": Example({"draining": True}),
     "DELETE /drain": Example({"draining": False}),
-    "POST /reload": Example({"changed": ["max_offers = 200000 (was 100000)"], "refused": [], "certificates": 1}),
-    "GET /settings": Example({"settings": {"max_offers": "200000", "udp_port": ["5024", "5026"]}}),
+    "POST /reload": Example({"changed": ["max_offers = 200000 (was 100000)"], "refused": [], "certificates": 0}),
+    "GET /settings": Example({"settings": {"max_offers": "200000", "udp_port": ["5024", "5026"]}}, is_abridged=True),
 }

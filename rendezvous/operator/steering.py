@@ -44,7 +44,7 @@ class SteeringRoutes:
         return {"draining": is_draining}
 
     async def reload(self, request: Request) -> dict[str, Any]:
-        """Read the configuration file, certificates, the TURN secret, registration tokens and this port's token again."""
+        """Read the configuration file, certificates, the TURN secret and all tokens again."""
         operator = who(request)
         log(operator, "a reload")
         try:

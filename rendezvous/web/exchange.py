@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -9,6 +10,7 @@ import attrs
 
 from rendezvous.limits import SignalingLimits
 from rendezvous.web.examples import EXAMPLES
+from rendezvous.web.examples.example import Examples
 from rendezvous.web.examples.values import KEYS, WEBSOCKET_ACCEPT
 from rendezvous.web.parameters import parameters
 from rendezvous.web.route import Route
@@ -40,9 +42,15 @@ class Exchange:
     is_abridged: bool
 
 
-def exchange(route: Route) -> Exchange:
-    """:returns: the worked request to a route, and its answer."""
-    example, known = EXAMPLES[route.example], parameters(SignalingLimits())
+def exchange(route: Route, examples: Examples = EXAMPLES, known: Mapping[str, Any] | None = None) -> Exchange:
+    """
+    :param examples: by the names that routes give.
+    :param known: the parameters of these routes; those of the public ports if they are left out.
+    :returns: the worked request to a route, and its answer.
+    """
+    example = examples[route.example]
+    if known is None:
+        known = parameters(SignalingLimits())
     target, query, headers = route.path, {}, {}
     if example.caller is not None:
         headers["Authorization"] = f"Bearer {example.caller}:{KEYS[example.caller]}"
