@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core import bans as module
-from rendezvous.core.bans import Ban, Bans
+from rendezvous.core.bans import SWEPT, Ban, Bans
 from rendezvous.core.notes import Removed
 from rendezvous.errors import Full, Malformed, NotFound
 
@@ -70,6 +70,21 @@ class BanTests(SynchronousTestCase):
     def client(self, wall: float) -> Ban | None:
         """:returns: the ban of the client."""
         return self.bans.of_client(CLIENT, wall)
+
+    def test_many_that_end_at_once_are_forgotten_bit_by_bit(self) -> None:
+        """They hold no more from their end on, also those that are not forgotten yet; a new ban finds room."""
+        for number in range(2 * SWEPT + 1):
+            self.bans.begin(f"10.{number >> 8}.{number & 255}.0/24", 60, "", NOW)
+        swept = [self.bans.sweep(NOW + 60) for _ in range(4)]
+        self.assertEqual(swept, [SWEPT, SWEPT, 1, 0])
+        self.assertFalse(self.bans.has_networks)
+        for number in range(SWEPT + 1):
+            self.bans.begin(f"10.{number >> 8}.{number & 255}.0/24", 60, "", NOW)
+        self.bans.sweep(NOW + 60)
+        self.assertTrue(self.bans.has_networks)
+        for number in range(SWEPT + 1):
+            self.assertIsNone(self.bans.of_host(f"10.{number >> 8}.{number & 255}.1", NOW + 60))
+        self.assertEqual(self.bans.all(NOW + 60), [])
 
     def test_lift(self) -> None:
         """It ends at once; a second time there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 from jsonschema import Draft202012Validator
@@ -12,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from rendezvous.operator.examples import EXAMPLES
@@ -490,3 +492,12 @@ class SliceTests(ApiCase):
         self.assertEqual((page["clients"], page["next"]), ([], "500"))
         page = self.good("GET", f"/clients?prefix={made[-1]}&after={page['next']}")
         self.assertEqual([each["client_id"] for each in page["clients"]], [made[-1]])
+
+    def test_very_many_bans(self) -> None:
+        """The list is made over several turns, and has each of them."""
+        bans, now = self.server.rendezvous.store.bans, self.server.rendezvous.clock.seconds()
+        for number in range(2500):
+            bans.begin(f"10.{number >> 8}.{number & 255}.0/24", None, "", now)
+        with patch("rendezvous.operator.bans.deferLater", wraps=deferLater) as later:
+            self.assertEqual(len({ban["target"] for ban in self.good("GET", "/bans")["bans"]}), 2500)
+        self.assertEqual(later.call_count, 2)

@@ -15,7 +15,8 @@ from rendezvous.storage.tables import Tables
 
 __all__ = ["LOOKED_AT", "SLICE", "clients_in", "events_of", "has_stream", "offers_after"]
 
-#: Slots that one slice looks at, in 2 ms at most, and slots that one request does.
+#: Slots that one slice looks at, and slots that one request does. With a million clients a slice takes 0.3 ms if it
+#: looks at ids, 0.6 ms at states and 1.3 ms at networks.
 SLICE, LOOKED_AT = 250, 100_000
 
 #: Offers and sessions that one request looks at.
