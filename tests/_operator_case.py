@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.operator import operators
+from rendezvous.operator import service
 from rendezvous.operator.routes import admin_routes
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, Response
 from rendezvous.web.route import Route
@@ -26,7 +26,7 @@ def table_of(case: SynchronousTestCase) -> list[Route]:
         found.extend(admin_routes(*parts))
         return found
 
-    case.patch(operators, "admin_routes", made)
+    case.patch(service, "admin_routes", made)
     return found
 
 
