@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous import __version__
-from rendezvous.commands.admin import main
+from rendezvous.commands.admin.main import main
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.limits import SignalingLimits
@@ -488,7 +488,7 @@ class CommandLineTests(AdminCase):
         declared = configparser.ConfigParser()
         declared.read(DOCS.parent / "setup.cfg", encoding="utf-8")
         scripts = declared["options.entry_points"]["console_scripts"].splitlines()
-        self.assertIn("rendezvous-admin = rendezvous.commands.admin:run", scripts)
+        self.assertIn("rendezvous-admin = rendezvous.commands.admin.main:run", scripts)
 
     def test_nothing_that_is_secret_is_printed(self) -> None:
         """Neither the secret of an offer nor a client's id or key."""

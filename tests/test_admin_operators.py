@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.commands.admin import main
-from rendezvous.commands.operators import verbs
-from rendezvous.commands.operators.port import Port
-from rendezvous.commands.operators.tables import delay, moment, plain, rate, size, span, table
+from rendezvous.commands.admin import verbs
+from rendezvous.commands.admin.main import main
+from rendezvous.commands.admin.port import Port
+from rendezvous.commands.admin.tables import delay, moment, plain, rate, size, span, table
 from tests._operator_fake import NOW, OVERVIEW, RATES, FakeConnection, FakePort
 
 ID = "ab" * 16

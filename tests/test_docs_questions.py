@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.commands.admin import main
+from rendezvous.commands.admin.main import main
 from rendezvous.testing import MemoryServer
 from tests._rst import code_blocks, tables
 

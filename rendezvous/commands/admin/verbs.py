@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rendezvous.commands.operators.errors import Unreachable
-from rendezvous.commands.operators.lists import LISTS, rows
-from rendezvous.commands.operators.port import Port, read_token, segment
-from rendezvous.commands.operators.tables import amount, delay, moment, plain, rate, size, span, table
+from rendezvous.commands.admin.errors import Unreachable
+from rendezvous.commands.admin.lists import LISTS, rows
+from rendezvous.commands.admin.port import Port, read_token, segment
+from rendezvous.commands.admin.tables import amount, delay, moment, plain, rate, size, span, table
 
 __all__ = ["Verb", "ban", "drain", "kick", "reload", "show_list", "show_one", "show_top", "unban", "undrain", "watch"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 
-from rendezvous.commands.operators.port import Port
-from rendezvous.commands.operators.tables import amount, moment, size, span
+from rendezvous.commands.admin.port import Port
+from rendezvous.commands.admin.tables import amount, moment, size, span
 
 __all__ = ["LISTS", "Listing", "rows"]
 

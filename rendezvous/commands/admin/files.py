@@ -1,8 +1,4 @@
-"""
-``rendezvous-admin``: what an operator does with a server's files, and with a server that runs.
-
-A mistake is one plain line and status 1. No secret and no key is ever printed.
-"""
+"""The commands for files of state and secrets. They need no server that runs."""
 
 from __future__ import annotations
 
@@ -11,90 +7,30 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 
-from rendezvous._version import __version__
-from rendezvous.commands.operators.arguments import add_commands, duration
-from rendezvous.commands.operators.errors import OperatorError
-from rendezvous.commands.operators.tables import moment, plain
-from rendezvous.commands.progress import ProgressLine
-from rendezvous.errors import StartupError
+from rendezvous.commands.admin.arguments import duration
+from rendezvous.commands.admin.progress import ProgressLine
+from rendezvous.commands.admin.tables import moment
 from rendezvous.secret import rotate_secret
 from rendezvous.settings import Settings, default_text, environment_name, option_name, read_settings
 from rendezvous.storage import inspection
 
-__all__ = ["main", "run"]
+__all__ = ["add_file_commands"]
 
 #: Settings that decide what state a client is in.
 _TIMERS = ("pulse_interval", "pulse_grace", "error_time", "registration_time")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(1, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def run() -> NoReturn:
-    """Do what the command line says, and end the process."""
-    raise SystemExit(main(sys.argv[1:]))
-
-
-def main(
-    words: Sequence[str], *, clock: Callable[[], float] = time.time, environ: Mapping[str, str] = os.environ
-) -> int:
+def add_file_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """
-    Do what a command line says.
+    Add the commands to those of the program.
 
-    :param words: without the name of the program.
-    :param clock: seconds since the epoch.
-    :param environ: the environment.
-    :returns: the exit status.
+    :param command: makes a command, of its name, what does it, and its help.
     """
-    given = _parser(environ).parse_args(words)
-    try:
-        said: str | Iterator[str] = given.command(given, clock)
-        for text in (said,) if isinstance(said, str) else said:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
-    except (StartupError, OperatorError) as e:
-        sys.stderr.write(f"rendezvous-admin: {plain(e)}\n")
-        return 1
-    except (KeyError, TypeError, AttributeError) as e:
-        if not hasattr(given, "admin"):
-            raise
-        sys.stderr.write(
-            f"rendezvous-admin: the answer of the server is not as expected ({e!r}); is it of this version?\n"
-        )
-        return 1
-    except BrokenPipeError:
-        # The reader has closed the pipe. Buffered output must not be written when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
-    about = "Looks after a rendezvous server: its files, and the server while it runs."
-    parser = _Parser(prog="rendezvous-admin", description=about)
-    parser.add_argument("--version", action="version", version=f"rendezvous {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, do: Callable[[Any, Callable[[], float]], Any], help: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help, description=help)
-        added.set_defaults(command=do)
-        return added
-
-    _add_files(command)
-    add_commands(command, environ)
-    return parser
-
-
-def _add_files(command: Callable[..., argparse.ArgumentParser]) -> None:
     store: dict[str, Any] = {"type": _store, "metavar": "STORE", "help": "the store's file, or sqlite:PATH"}
     added = command("check", _check, "Say whether a store is whole and can be read back. A server may be running.")
     added.add_argument("store", **store)
@@ -176,7 +112,3 @@ def _rotate(given: argparse.Namespace, clock: Callable[[], float]) -> str:
         f"{given.file!r} has a new secret; the old one is honoured until {moment(now + given.keep)}."
         " A running server takes this up when it is restarted."
     )
-
-
-if __name__ == "__main__":
-    run()

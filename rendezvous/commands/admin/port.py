@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from rendezvous.commands.operators.errors import OperatorError, Unreachable
+from rendezvous.commands.admin.errors import OperatorError, Unreachable
 
 __all__ = ["Port", "read_token"]
 

@@ -1,4 +1,4 @@
-"""The words of the commands that ask a running server."""
+"""The command line of the commands that ask a running server."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rendezvous.commands.operators import verbs
-from rendezvous.commands.operators.lists import LISTS
+from rendezvous.commands.admin import verbs
+from rendezvous.commands.admin.lists import LISTS
 
-__all__ = ["add_commands", "duration"]
+__all__ = ["add_server_commands", "duration"]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 #: Ten years.
@@ -30,7 +30,7 @@ def duration(text: str) -> int:
     return seconds
 
 
-def add_commands(add: _Add, environ: Mapping[str, str]) -> None:
+def add_server_commands(add: _Add, environ: Mapping[str, str]) -> None:
     """
     Add the commands to those of the program.
 

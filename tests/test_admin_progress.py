@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.commands.progress import ProgressLine
+from rendezvous.commands.admin.progress import ProgressLine
 from rendezvous.storage import database, inspection
 from tests.test_admin import AdminCase, make_store
 
