@@ -10,7 +10,7 @@ import platform
 
 import twisted
 
-from benchmarks import against, datagrams, http, many, presence, sockets, store, udp_protocols
+from benchmarks import against, datagrams, http, many, presence, scrape, sockets, store, udp_protocols
 from benchmarks.arguments import at_least_one
 from benchmarks.report import Report
 
@@ -22,6 +22,7 @@ SUITES = {
     "sockets": sockets,
     "store": store,
     "many": many,
+    "scrape": scrape,
 }
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+from typing import Any
 
 import attrs
 
@@ -18,6 +19,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from benchmarks.full import Turns, fill
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.limits import SourceLimits
 from rendezvous.process import collect_seldom
@@ -114,6 +116,24 @@ def populate(made: Rendezvous, clients: int, pulsed: bool = True) -> None:
             )
 
 
+def scraped(clients: int, turns: str, pulsed: int, **settings: object) -> Any:
+    """
+    Serve with full tables, and measure the turns of the reactor.
+
+    :param turns: where the results go (:class:`benchmarks.full.Turns`).
+    :param pulsed: whether clients have pulsed.
+    :returns: the UDP port. The port of operators is printed.
+    """
+    made = rendezvous(**settings)
+    populate(made, clients, bool(pulsed))
+    fill(made, made.clock.seconds())
+    public = reactor.listenTCP(0, made.site(), interface="127.0.0.1", backlog=512).getHost().port
+    print(reactor.listenTCP(0, made.admin_site(), interface="127.0.0.1").getHost().port, end=" ")
+    # Twisted has no public name for it.
+    reactor._poller = Turns(reactor._poller, turns, public)
+    return listen_fast(reactor, 0, made.datagrams(), load_calls(), "127.0.0.1")
+
+
 def main(name: str, clients: str = "0", settings: str = "{}") -> None:
     if name == "echo":
         port = reactor.listenUDP(0, Echo(), interface="127.0.0.1")
@@ -121,6 +141,8 @@ def main(name: str, clients: str = "0", settings: str = "{}") -> None:
         with open(json.loads(settings)["body"], "rb") as file:
             site = QuietSite(Constant(file.read()))
         port = reactor.listenTCP(0, site, interface="127.0.0.1", backlog=512)
+    elif name == "scraped":
+        port = scraped(int(clients), **json.loads(settings))
     else:
         made = rendezvous(**json.loads(settings))
         populate(made, int(clients), name not in PATHS)

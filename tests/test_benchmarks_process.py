@@ -11,6 +11,8 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks import scrape
+from benchmarks.full import TURNS, read_turns, reset_turns
 from benchmarks.native import SIGNED, Server, build, c_echo, load, python_server, write_datagrams
 from benchmarks.sockets import SETTINGS, exchange
 from rendezvous.clock import wall_clock
@@ -113,6 +115,29 @@ class LoadTests(_ProgramCase):
             self.assertEqual(times, sorted(set(times)))
             self.assertTrue(all(abs(time - began) < 10_000 for time in times))
         self.assertEqual(len({each.nonce for each in requests}), 50)
+
+
+class ScrapeTests(_ProgramCase):
+    """The server of the benchmark of scrapes."""
+
+    def test_tables_are_full_and_turns_are_measured(self) -> None:
+        """Each table but those of attempts and sockets is full; the turns of a scrape take time, and are reset."""
+        turns, token = Path(self.mktemp()), Path(self.mktemp())
+        turns.write_bytes(bytes(TURNS.size))
+        token.touch(0o600)
+        token.write_text(scrape.TOKEN, encoding="ascii")
+        settings = {"max_offers": 200, "max_tracker_peers": 300, "max_waiting": 100, "max_clients": 1001}
+        with python_server(
+            "scraped", None, 1000, turns=str(turns.absolute()), pulsed=1, admin_token_file=str(token), **settings
+        ) as server:
+            reset_turns(turns)
+            text = scrape.scrape(server).decode("utf-8")
+            longest, total, count, port = read_turns(turns)
+        self.assertTrue(0.0 < longest <= total < 10.0)
+        self.assertTrue(count >= 3 and port > 0)
+        for table, entries in {"clients": 1000, "offers": 200, "tracker_peers": 300, "waiting": 100}.items():
+            self.assertIn(f'rendezvous_table_entries{{table="{table}"}} {entries}.0\n', text)
+        self.assertIn('rendezvous_clients{status="online"} 1000.0\n', text)
 
 
 class SocketLoadTests(_ProgramCase):

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from prometheus_client import Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
 from twisted.internet.defer import Deferred
@@ -85,6 +86,8 @@ CONTRACT = {
 
 #: Tables that are read back at the start.
 RESTORED = ("clients", "offers", "tracker_peers")
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 #: Text that a client can send, and that must not come back as a label.
 CHOSEN = "Chosen-by-a-client"
@@ -187,9 +190,29 @@ class ExpositionTests(MetricsCase):
         lines = [re.sub(r" [^ ]+\Z", "", line) for line in self.text().splitlines() if not line.startswith("#")]
         self.assertEqual(len(lines), len(set(lines)))
 
+    def test_it_is_written_in_several_turns(self) -> None:
+        """Pulses are answered meanwhile, and the whole is what Prometheus' library writes at once."""
+        _, key, _ = self.server.register()
+        for accept in ("", OPENMETRICS):
+            rendered = Deferred.fromCoroutine(self.metrics.render(accept))
+            self.assertNoResult(rendered)
+            self.assertEqual(self.server.deliver(key), [(1020).to_bytes(4, "big")])
+            self.server.reactor.advance(0)
+            body, _ = self.successResultOf(rendered)
+            encode, _ = choose_encoder(accept)
+            names = [_name(line) for line in body.decode("utf-8").splitlines()]
+            self.assertEqual(
+                names, [_name(line) for line in encode(self.metrics._registry).decode("utf-8").splitlines()]
+            )
+
     def test_openmetrics(self) -> None:
         """The other format is given to those who ask for it."""
-        self.assertTrue(self.text("application/openmetrics-text; version=1.0.0").endswith("# EOF\n"))
+        self.assertTrue(self.text(OPENMETRICS).endswith("# EOF\n"))
+
+
+def _name(line: str) -> str:
+    """:returns: a line of an exposition without its value."""
+    return line if line.startswith("#") else line.rpartition(" ")[0]
 
 
 class ValueTests(MetricsCase):

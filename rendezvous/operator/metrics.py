@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
+import attrs
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -26,6 +27,7 @@ from prometheus_client.registry import CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 import twisted
+from twisted.internet.task import deferLater
 from twisted.web.http import Request
 
 from rendezvous._version import __version__
@@ -43,7 +45,7 @@ from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES, LIMITS, TABLES
 from rendezvous.sweep import SWEEPS
 from rendezvous.udp.shared import Drop, Served
 from rendezvous.web.fields import header
-from rendezvous.web.openapi import EVERYWHERE
+from rendezvous.web.openapi import EVERYWHERE, statuses
 from rendezvous.web.requestcounts import ABANDONED, METHODS, UNMATCHED, RequestCounts
 from rendezvous.web.route import Route
 from rendezvous.web.sending import Sender
@@ -59,6 +61,15 @@ OUTCOMES = (*Via, "unknown", *REASONS, AttemptState.DECLINED, AttemptState.EXPIR
 #: How a store is saved that is not.
 _IN_MEMORY = Saving(is_failing=False, backlog=0, waiting=0, commits=Histogram(), failed=0, size=0)
 
+#: Samples that are written in one turn of the reactor, if no family has more: some 5 ms.
+SAMPLES = 500
+
+#: How an exposition in the format of OpenMetrics ends.
+_END = b"# EOF\n"
+
+#: Codes of requests that are refused before their route is looked for.
+_BEFORE_ROUTE = {408, 414, 431, 501}
+
 #: Families of counts: the name of the metric, its description, its label, the family, and all values of the label.
 FAMILIES = (
     ("dropped", "Datagrams that were dropped.", "reason", DROPPED_DATAGRAMS, tuple(Drop)),
@@ -66,6 +77,17 @@ FAMILIES = (
     ("full", "Refusals because a table is full.", "table", FULL_TABLES, TABLES),
     ("unaccepted_connections", "Connections that no port could accept.", "error", UNACCEPTED, ACCEPT_ERRORS),
 )
+
+
+@attrs.frozen
+class _One:
+    """A registry of one family, so that an exposition can be written one family after another."""
+
+    family: Metric
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield it."""
+        yield self.family
 
 
 class Metrics:
@@ -87,11 +109,18 @@ class Metrics:
         :param accept: the Accept header of the request, from which the format is chosen.
         :returns: the exposition and its media type.
         """
-        parts = self._parts
-        # It takes several turns of the reactor; all else is read in one.
-        self._census = await parts.store.census(parts.clock.seconds())
+        clock = self._parts.clock
+        # It takes several turns of the reactor; all else is read in one, and written in several again.
+        self._census = await self._parts.store.census(clock.seconds())
         encode, media = choose_encoder(accept)
-        return encode(self._registry), media
+        parts, room = [], 0
+        for family in list(self._registry.collect()):
+            if room < len(family.samples):
+                room = SAMPLES
+                await deferLater(clock, 0.0)
+            room -= len(family.samples)
+            parts.append(encode(_One(family)).removesuffix(_END))
+        return b"".join(parts) + (_END if "openmetrics" in media else b""), media
 
     def describe(self) -> Iterable[Metric]:
         """:returns: nothing: names are unique by construction, and a test holds that."""
@@ -226,8 +255,12 @@ def _label_sets(routes: Sequence[Route]) -> Iterator[tuple[str, str, int]]:
     """Yield what requests can be counted as."""
     for route in routes:
         methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
-        statuses = {route.status, *route.errors, *EVERYWHERE, ABANDONED, 101, 304, 401, 404, 415}
-        yield from ((route.path, method, status) for method in methods for status in statuses)
+        codes = {route.status, ABANDONED, 401, 404, *statuses(route)} - _BEFORE_ROUTE
+        if route.socket:
+            codes.add(101)
+        if route.response is None:
+            codes.add(304)
+        yield from ((route.path, method, code) for method in methods for code in codes)
     for method in (*METHODS, "other"):
         yield from ((UNMATCHED, method, status) for status in (*EVERYWHERE, ABANDONED, 204, 308, 404, 405))
 

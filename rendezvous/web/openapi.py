@@ -121,7 +121,7 @@ def describe(routes: Sequence[Route], limits: SignalingLimits, vocabulary: Vocab
         "servers": [{"url": "."}],
         "tags": [{"name": name, "description": description} for name, description in words.tags.items()],
         "paths": paths,
-        "components": components.document(sorted({status for route in routes for status in _statuses(route)})),
+        "components": components.document(sorted({status for route in routes for status in statuses(route)})),
     }
 
 
@@ -165,7 +165,7 @@ class _Components:
             described["security"] = [{"credential": []}]
         if route.request is not None:
             described["requestBody"] = {"required": True, "content": self._json(route.request, example.body)}
-        refusals = {f"{status}": {"$ref": f"#/components/responses/{_named(status)}"} for status in _statuses(route)}
+        refusals = {f"{status}": {"$ref": f"#/components/responses/{_named(status)}"} for status in statuses(route)}
         opened = {"101": _OPENED} if route.socket else {}
         described["responses"] = {**opened, **self._done(route, example.answer), **refusals}
         return described
@@ -185,17 +185,18 @@ class _Components:
         return {"application/json": {"schema": schema, **worked(value)}}
 
 
-def _statuses(route: Route) -> list[int]:
-    statuses = {*EVERYWHERE, *route.errors}
+def statuses(route: Route) -> list[int]:
+    """:returns: the statuses of the errors that a route may give, ascending."""
+    found = {*EVERYWHERE, *route.errors}
     if route.credential:
-        statuses.add(401)
+        found.add(401)
     if route.request is not None:
-        statuses.add(415)
+        found.add(415)
     if route.socket:
-        statuses |= {403, 426}
+        found |= {403, 426}
     if route.parts:
-        statuses.add(404)
-    return sorted(statuses)
+        found.add(404)
+    return sorted(found)
 
 
 def _known(name: str, among: Mapping[str, object]) -> str:

@@ -48,6 +48,8 @@ _ADDRESS = struct.Struct("=16sHH")
 
 # In units of two bytes: the size of a record, and where in it the flags stand. The check is behind the flags.
 _HALVES, _FLAGS = RECORD_SIZE // 2, FLAGS_AT // 2
+#: Where the low byte of the flags is.
+_STATE_AT = FLAGS_AT + struct.pack("=H", 1).index(1)
 
 
 # As client_file reads it back: last seen, the address with its ports, flags, check, client id, network.
@@ -87,6 +89,7 @@ class ClientColumns:
     """
 
     __slots__ = (
+        "_bytes",
         "_first_free",
         "_halves",
         "_last_free",
@@ -114,6 +117,7 @@ class ClientColumns:
         self.seen = whole.cast("d")
         self._words = whole.cast("Q")
         self._halves = whole.cast("H")
+        self._bytes = whole.cast("B")
         self._reserve = reserve
         self._ready = capacity if reserve is None else 0
         self.top = self._first_free = self._last_free = 0
@@ -166,16 +170,16 @@ class ClientColumns:
         flags: int = self._halves[slot * _HALVES + _FLAGS]
         return flags & STATE
 
-    def slice(self, first: int, count: int) -> tuple[list[int], list[float]]:
+    def slice(self, first: int, count: int) -> tuple[bytes, list[float]]:
         """
         :param first: a slot.
         :param count: how many slots to look at, as far as they have ever been in use.
-        :returns: the flags of each, 0 if it is free; and when its client was last seen.
+        :returns: the flags of each without the high byte, 0 if it is free; and when its client was last seen.
         """
         end = min(first + count, self.top + 1)
-        flags = self._halves[first * _HALVES + _FLAGS : end * _HALVES : _HALVES].tolist()
+        flags = self._bytes[first * RECORD_SIZE + _STATE_AT : end * RECORD_SIZE : RECORD_SIZE]
         seen: Any = self.seen[first * WORDS : end * WORDS : WORDS]
-        return flags, seen.tolist()
+        return bytes(flags), seen.tolist()
 
     def client_id(self, slot: int) -> bytes:
         """:returns: whose record it is."""
