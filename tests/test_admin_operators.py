@@ -191,6 +191,11 @@ class ReadingTests(AdminCase):
         self.assertIn("server     rendezvous 1.0, up for 2 h 2 min\n", said)
         self.assertIn("pulses     412/s  3.0/min  -\n", said)
         self.assertIn("tables     tracker peers 90%, signaling memory 20%, clients 1%\n", said)
+        empty = {"entries": 0, "limit": 100}
+        overview = {**OVERVIEW, "tables": {"bans": empty}, "signaling_memory": empty}
+        self.answers(overview=overview, history={"rates": RATES})
+        self.assertIn("tables     all below 1%\n", self.good("top"))
+        self.answers(overview=OVERVIEW, history={"rates": RATES})
         self.assertIn("restart    4 s without a server; kept 12,000 clients, 9 offers, 0 tracker peers\n", said)
         self.assertNotIn("\x1b", said)
         self.assertEqual(json.loads(self.good("top", "--json"))["overview"]["offers"], 7)

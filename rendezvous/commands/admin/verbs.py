@@ -134,9 +134,10 @@ def _top(overview: Mapping[str, Any], rates: Mapping[str, Any]) -> str:
 
 
 def _fills(tables: Mapping[str, Any]) -> str:
-    """:returns: how full the tables are, the fullest first."""
+    """:returns: how full the tables are, the fullest first, without those that are almost empty."""
     shares = {name.replace("_", " "): fill["entries"] / fill["limit"] for name, fill in tables.items() if fill["limit"]}
-    return ", ".join(f"{name} {shares[name]:.0%}" for name in sorted(shares, key=lambda name: -shares[name]))
+    filled = sorted((name for name, share in shares.items() if share >= 0.01), key=lambda name: -shares[name])
+    return ", ".join(f"{name} {shares[name]:.0%}" for name in filled) or "all below 1%"
 
 
 def _restart(restored: Mapping[str, Any] | None) -> str:
