@@ -21,8 +21,8 @@ FLEET = 1000
 CROWD = 20_000
 #: What every client does in some round; a run that leaves one of them out has shown nothing of it.
 DEEDS = {
-    "announce", "answer", "candidates", "heartbeat", "logout", "move", "override", "publish", "pulse", "register",
-    "repeat", "session", "session deed", "verify", "withdraw",
+    "announce", "answer", "ban", "candidates", "heartbeat", "kick", "lift", "logout", "move", "override", "publish",
+    "pulse", "register", "repeat", "session", "session deed", "verify", "withdraw",
 }  # fmt: skip
 
 
@@ -38,6 +38,13 @@ class CrashTests(SynchronousTestCase):
         self.assertEqual(len(said), ROUNDS)
         self.assertEqual({deed for deed in DEEDS if done[deed] < ROUNDS // 4}, set())
         self.assertGreater(done["checked"], ROUNDS * 50)
+
+    def test_lost_bans_are_noticed(self) -> None:
+        """Where they do not reach the file."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        error = self.assertRaises(Violation, crash, directory, ROUNDS, 1, ignored, "bans_end_with_the_process")
+        self.assertIn("('ban', ", str(error))
 
 
 class FleetTests(SynchronousTestCase):

@@ -192,6 +192,17 @@ class UnixTests(OperatorProcessCase):
         self.eventually(lambda: "operators on " in self.log(), "the port")
         return UnixConnection(self.directory / "admin.sock")
 
+    def test_socket_of_a_server_that_was_killed_is_no_obstacle(self) -> None:
+        """The next one takes its place."""
+        options = ("--store=memory:", "--interface=127.0.0.1", "--admin=unix:admin.sock:mode=600", self.admin[1])
+        self.start(*options)
+        self.assertEqual(self.operate("GET", "/overview")[0], 200)
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        self.assertTrue((self.directory / "admin.sock").exists())
+        self.start(*options)
+        self.assertEqual(self.operate("GET", "/overview")[0], 200)
+
     def test_unix_socket(self) -> None:
         """Those who may open it still need the token; the log says what they are."""
         self.start("--store=memory:", "--interface=127.0.0.1", "--admin=unix:admin.sock:mode=600", self.admin[1])

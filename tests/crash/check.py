@@ -29,7 +29,7 @@ class Checker:
         self.server = server
         self.checked = 0
         self._round = round_number
-        self._http = Connection(server)
+        self._http, self._operators = Connection(server), Connection(server, server.admin_port)
         made = self._http.expect("POST", "/register")
         self._auth = f"{made['client_id']}:{made['private_id']}"
         self._tracker = udp_socket(server)
@@ -39,6 +39,7 @@ class Checker:
         """Leave."""
         self._http.expect("POST", "/logout", self._auth)
         self._http.close()
+        self._operators.close()
         self._tracker.close()
 
     def check(self, pair: Pair) -> None:
@@ -97,6 +98,8 @@ class Checker:
             return self._client(pair, name)
         if kind == "offer":
             return self._offer(pair, name)
+        if kind == "ban":
+            return self._ban(name)
         return self._session(pair, name) if kind == "session" else self._tracked(name)
 
     def _client(self, pair: Pair, client_id: str) -> Any:
@@ -132,6 +135,11 @@ class Checker:
     def _candidates(self, name: str, reader: Member) -> list[Any]:
         found = self._http.expect("GET", f"/offers/{name}/ice-candidates", reader.auth)["candidates"]
         return [each["candidate"] for each in found]
+
+    def _ban(self, target: str) -> Any:
+        """:returns: the reason of a ban; ``None`` if there is none."""
+        bans = self._operators.expect("GET", "/bans", self.server.admin_token)["bans"]
+        return next((each["reason"] for each in bans if each["target"] == target), None)
 
     def _session(self, pair: Pair, code: str) -> Any:
         found: dict[str, Any] = {}
@@ -214,7 +222,7 @@ class Checker:
 
 
 #: What is found of something that never was.
-_NOTHING: dict[str, Any] = {"client": "gone", "offer": None, "session": None, "tracker": None}
+_NOTHING: dict[str, Any] = {"client": "gone", "offer": None, "session": None, "tracker": None, "ban": None}
 
 
 def _is_cut_in_two(before: Any, pending: Any, found: Any) -> bool:

@@ -26,6 +26,7 @@ ON_TIME = (1020).to_bytes(4, "big")
 HOUR_MS = 3_600_000
 MOST_OFFERS = 8
 MOST_SESSIONS = 6
+MOST_BANS = 3
 
 World = dict[tuple[str, str], Any]
 Told = tuple[str, str, str]
@@ -70,7 +71,7 @@ class Pair:
         self._deeds: list[Callable[[], None]] = [
             *[self._pulse] * 2, self._move, *[self._repeat] * 2, self._verify, *[self._publish] * 3, self._heartbeat,
             self._withdraw, *[self._answer] * 2, *[self._candidates] * 3, self._open, *[self._session_deed] * 2,
-            *[self._track] * 3, self._logout_sometimes,
+            *[self._track] * 3, self._logout_sometimes, self._ban, self._kick_sometimes,
         ]  # fmt: skip
 
     # The loop
@@ -78,7 +79,7 @@ class Pair:
     def run(self, server: Server) -> None:
         """Do one thing after the other until the server is killed; what goes wrong is kept for the caller of join."""
         self.server = server
-        self.http = Connection(server)
+        self.http, self._operators = Connection(server), Connection(server, server.admin_port)
         for member in (self.caller, self.callee):
             if member is not None and self.random.random() < 0.5:
                 member.stream.close()  # What it does not hear now it has to be told after the restart.
@@ -97,6 +98,7 @@ class Pair:
             self.fault = e
         finally:
             self.http.close()
+            self._operators.close()
 
     def _act(self, name: str, tentative: World, do: Callable[[], Any], *told: tuple[str, Told]) -> Any:
         """Do one thing: in flight until it is acknowledged."""
@@ -179,11 +181,20 @@ class Pair:
         self._logout()
 
     def _logout(self) -> None:
+        caller, _ = self._both
+        self._end_caller("logout", lambda: self.http.expect("POST", "/logout", caller.auth))
+
+    def _kick_sometimes(self) -> None:
+        if self.random.random() > 0.8:
+            path = f"/clients/{self._both[0].client_id}/kick"
+            self._end_caller("kick", lambda: self._operate("POST", path))
+
+    def _end_caller(self, name: str, do: Callable[[], Any]) -> None:
         caller, callee = self._both
         ended: World = {("offer", name): None for name in self.offers()}
         told = [(callee.client_id, ("withdrawn", name, "")) for name in self.offers(answered=True)]
         tentative = {("client", caller.client_id): "gone", **ended}
-        self._act("logout", tentative, lambda: self.http.expect("POST", "/logout", caller.auth), *told)
+        self._act(name, tentative, do, *told)
         self.bury_caller()
 
     def bury_caller(self) -> None:
@@ -192,6 +203,22 @@ class Pair:
             self.heritage = self.caller.tracked, self.caller.share_id
             self.caller.close()
         self.caller = None
+
+    # An operator
+
+    def _operate(self, method: str, path: str, body: Any = None) -> Any:
+        return self._operators.expect(method, path, self.server.admin_token, body)
+
+    def _ban(self) -> None:
+        """Ban clients that never were: bans of networks would keep UDP workers from their work."""
+        banned = [name for (kind, name), reason in self.world.items() if kind == "ban" and reason is not None]
+        if len(banned) >= MOST_BANS:
+            target = self.random.choice(banned)
+            self._act("lift", {("ban", target): None}, lambda: self._operate("DELETE", f"/bans/{target}"))
+            return
+        target, reason = f"{self.random.getrandbits(128):032x}", self._new("reason")
+        body = {"target": target, "reason": reason}
+        self._act("ban", {("ban", target): reason}, lambda: self._operate("POST", "/bans", body))
 
     # Offers
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from mmap import MAP_PRIVATE, mmap
 from typing import Any
 
+from rendezvous.core.bans import Ban, Bans
+from rendezvous.core.notes import ignore_changes
 from rendezvous.core.presence.batch import PulseBatch
 from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.record import WORDS
@@ -17,6 +19,7 @@ from rendezvous.storage import client_file
 from rendezvous.storage.journal import Journal
 
 __all__ = [
+    "bans_end_with_the_process",
     "one_pulse_of_a_batch_is_recorded_late",
     "pulses_are_recorded_late",
     "records_never_reach_the_file",
@@ -32,6 +35,21 @@ def records_never_reach_the_file() -> None:
 
     patched: Any = client_file
     patched.SharedMemory = private
+
+
+def bans_end_with_the_process() -> None:
+    """Let a new ban hold, and do not write it down."""
+    plain = Bans.add
+
+    def forgetful(self: Bans, ban: Ban) -> Ban:
+        note, self._note = self._note, ignore_changes
+        try:
+            return plain(self, ban)
+        finally:
+            self._note = note
+
+    patched: Any = Bans
+    patched.add = forgetful
 
 
 def slots_are_freed_early() -> None:

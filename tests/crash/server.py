@@ -21,6 +21,8 @@ UNMEASURED = ("env", "-u", "COVERAGE_PROCESS_CONFIG")
 _RUN = "from twisted.scripts.twistd import run; run()"
 TWISTD = [sys.executable, "-c", _RUN, "--nodaemon", "--pidfile="]
 
+LOOPBACK = "--interface=127.0.0.1"
+
 #: Seconds within which a server must have started or ended.
 PATIENCE = 40.0
 
@@ -34,6 +36,7 @@ class Server:
     :ivar workers: how many UDP workers the next life has.
     :ivar http_port: TCP, from the first start on.
     :ivar udp_port: UDP, likewise.
+    :ivar admin_port: that of operators, likewise.
     :ivar down: set while no process runs.
     """
 
@@ -45,6 +48,7 @@ class Server:
         self.store = store
         self.http_port = 0
         self.udp_port = 0
+        self.admin_port = 0
         self.workers = 0
         self.down = threading.Event()
         self.down.set()
@@ -60,6 +64,11 @@ class Server:
         return self.directory / f"server-{self._lives}.log"
 
     @property
+    def admin_token(self) -> str:
+        """:returns: the token of operators, which the first life has made."""
+        return (self.directory / "rendezvous.admin-token").read_text(encoding="ascii").strip()
+
+    @property
     def pid(self) -> int:
         """:returns: the process of the present life."""
         assert self._process is not None
@@ -72,11 +81,21 @@ class Server:
     def command(self) -> Sequence[str]:
         """:returns: how it is started."""
         workers = [f"--udp-workers={self.workers}"] if self.workers else []
-        ports = [*workers, f"--http-port={self.http_port}", f"--udp-port={self.udp_port}", "--interface=127.0.0.1"]
+        admin = f"--admin=tcp:{self.admin_port}:interface=127.0.0.1"
+        options = [*workers, f"--http-port={self.http_port}", f"--udp-port={self.udp_port}", admin]
         twistd = [*TWISTD]
         if self._plant:
             twistd[2] = f"from tests.crash import planted; planted.{self._plant}(); {_RUN}"
-        return [*self._prefix, *twistd, "rendezvous", "--store", f"sqlite:{self.store}", *ports, *self._options]
+        return [
+            *self._prefix,
+            *twistd,
+            "rendezvous",
+            "--store",
+            f"sqlite:{self.store}",
+            *options,
+            LOOPBACK,
+            *self._options,
+        ]
 
     def start(self) -> float:
         """
@@ -88,16 +107,17 @@ class Server:
         began = time.monotonic()
         self._process = self.popen()
         while True:
-            found = [re.search(rf"\b{what} on \S+:(\d+)[,\n]", self.log()) for what in ("HTTP", "UDP")]
-            answering = self.log().count(" answers, as process ")
-            if found[0] and found[1] and answering == self.workers:
+            said = self.log()
+            found = [re.search(rf"\b{what} on \S+:(\d+)[,\n]", said) for what in ("HTTP", "UDP", "operators")]
+            answering = said.count(" answers, as process ")
+            if found[0] and found[1] and found[2] and answering == self.workers:
                 break
             late = time.monotonic() - began > PATIENCE
             if late or self._process.poll() is not None:
                 self.kill()
                 raise AssertionError(f"the server did not start:\n{self.log()}")
             time.sleep(0.01)
-        self.http_port, self.udp_port = int(found[0][1]), int(found[1][1])
+        self.http_port, self.udp_port, self.admin_port = int(found[0][1]), int(found[1][1]), int(found[2][1])
         self.down.clear()
         return time.monotonic() - began
 

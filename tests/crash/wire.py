@@ -26,11 +26,17 @@ class Violation(AssertionError):
 
 
 class Connection:
-    """One connection that is used again and again."""
+    """
+    One connection that is used again and again.
 
-    def __init__(self, server: Server) -> None:
+    :param port: another one than that of clients.
+    """
+
+    def __init__(self, server: Server, port: int | None = None) -> None:
         self._server = server
-        self._http = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=PATIENCE)
+        self._http = http.client.HTTPConnection(
+            "127.0.0.1", server.http_port if port is None else port, timeout=PATIENCE
+        )
 
     def send(self, method: str, path: str, auth: str | None, body: Any, **headers: str) -> tuple[int, Any]:
         """
@@ -50,11 +56,11 @@ class Connection:
 
     def expect(self, method: str, path: str, auth: str | None = None, body: Any = None, **headers: str) -> Any:
         """
-        :returns: the JSON of a 200 answer.
+        :returns: the JSON of an answer with 200 or 201.
         :raises Violation: it was answered otherwise.
         """
         status, answer = self.send(method, path, auth, body, **headers)
-        if status != 200:
+        if status not in (200, 201):
             raise Violation(f"{method} {path} was answered {status} {answer}")
         return answer
 
