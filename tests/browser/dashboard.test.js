@@ -275,7 +275,7 @@ test("10,000 clients are listed and filtered without a stall, and a million in s
   await page.locator("#client-state").selectOption("");
   const wanted = operator.client(999_999).client_id;
   await page.locator("#client-prefix").fill(wanted.slice(0, 9));
-  await has(page, "#clients-count", "Page 1: 1 clients");
+  await has(page, "#clients-count", "Page 1: 1 client");
   assert.equal(await rows(page), 1);
   assert.equal(await page.locator("#clients-rows .link").innerText(), wanted);
   done("one of a million");
@@ -311,6 +311,10 @@ test("every control can be reached with the keyboard and has a name", async () =
       .map((each) => each.outerHTML.slice(0, 100)),
   );
   assert.deepEqual(nameless, []);
+  const said = await page.locator("#main").ariaSnapshot();
+  assert.match(said, /region "Table of clients"/);
+  assert.match(said, /article "Clients online"/);
+  assert.match(said, /cell "hidden address"/);
   const seen = new Set();
   for (let step = 0; step < 20; step++) {
     await page.keyboard.press("Tab");

@@ -13,7 +13,7 @@ import { chromium } from "playwright-core";
 
 import { EXECUTABLE, FLAGS, PATIENCE, serve, steps, World } from "./harness.js";
 
-const OPTIONS = ["--admin=tcp:0:interface=127.0.0.1", "--admin-token-file=token", "--no-source-limits"];
+const OPTIONS = ["--admin-token-file=token", "--no-source-limits"];
 /** Seconds: a client that pulses every second is late after three. */
 const TIMES = ["--pulse-interval=2", "--pulse-grace=1", "--error-time=60"];
 const CLIENTS = 10_000;
@@ -27,7 +27,11 @@ const STALL = 200;
 let world;
 
 before(async () => {
-  world = await World.open(null, ...OPTIONS, ...TIMES);
+  // The port stays the same when the server is started again.
+  const free = await serve("");
+  const { port } = free.address();
+  await new Promise((closed) => free.close(closed));
+  world = await World.open(null, `--admin=tcp:${port}:interface=127.0.0.1`, ...OPTIONS, ...TIMES);
 });
 after(() => world?.close());
 afterEach(() => world?.leave());
@@ -245,7 +249,7 @@ test("ten thousand clients of a real server are listed and filtered without a st
   }
   done("ten pages");
   await page.locator("#client-prefix").fill(ids.at(-1));
-  await has(page, "#clients-count", "Page 1: 1 clients");
+  await has(page, "#clients-count", "Page 1: 1 client");
   done("one of them");
   await page.locator("#client-prefix").fill("");
   await page.locator("#client-network").fill("127.0.0.0/8");
@@ -255,8 +259,14 @@ test("ten thousand clients of a real server are listed and filtered without a st
   assert.ok(longest < STALL, `${longest} ms`);
 });
 
-test("a server that has stopped is said to be away", async () => {
+test("a server that has stopped is said to be away, and after a restart the page goes on by itself", async () => {
   const page = await signedIn();
+  const starts = page.locator("#log-lines li").filter({ hasText: "has started" });
+  const before = await starts.count();
   await world.server.stop();
   await page.locator('#state[data-state="lost"]').waitFor();
+  await world.server.start();
+  await page.locator('#state[data-state="stream"]').waitFor();
+  await starts.nth(before).waitFor();
+  assert.equal(await starts.count(), before + 1);
 });

@@ -18,6 +18,10 @@ const FOUND = [
   { event: "message", data: "x" },
 ]
 
+test("one of something has no plural", () => {
+  assert.deepEqual([0, 1, 12_000, null].map(n => words.counted(n, "offer")), ["0 offers", "1 offer", "12,000 offers", "– offers"]);
+});
+
 test("a stream of events is the same however it is cut, and with each of the three line ends", () => {
   for (const end of ["\n", "\r\n", "\r"]) {
     const text = STREAM.replaceAll("\n", end)

@@ -3,7 +3,7 @@
 import { ask, say } from "./dialogs.js"
 import { address, badge, clientLink, fill, result, withAddresses } from "./lists.js"
 import { ban } from "./sections.js"
-import { inClock, inCount, inSpan, plain } from "./words.js"
+import { counted, inClock, inSpan, plain } from "./words.js"
 
 /** Rows of a page. */
 export const PAGE = 100
@@ -160,7 +160,7 @@ export class Clients {
     const pages = this.#pages
     const now = inClock(Date.now() / 1000)
     const old = pages.requests > 1 ? `, as of ${now}. Press Enter in a field to search again.` : ""
-    const text = isSearching ? `Searching: ${count} so far…` : `Page ${pages.number}: ${count} clients${old}`
+    const text = isSearching ? `Searching: ${count} so far…` : `Page ${pages.number}: ${counted(count, "client")}${old}`
     // A count that is renewed every few seconds is not read aloud each time.
     if (element("clients-count").textContent !== text) element("clients-count").textContent = text
     element("clients-back").disabled = pages.number === 1
@@ -234,8 +234,8 @@ function cells(client, open) {
 }
 
 function openNow({ offers, attempts, sockets, event_stream: hasStream }) {
-  const counts = `${inCount(offers)} offers, ${inCount(attempts)} attempts, ${inCount(sockets)} WebSockets`
-  return `${counts}, ${hasStream ? "an" : "no"} event stream`
+  const counts = [counted(offers, "offer"), counted(attempts, "attempt"), counted(sockets, "WebSocket")]
+  return [...counts, `${hasStream ? "an" : "no"} event stream`].join(", ")
 }
 
 function banned({ until, reason }) {

@@ -8,7 +8,7 @@ import { Live } from "./live.js"
 import { LogView } from "./logs.js"
 import { ban, sections } from "./sections.js"
 import { Tiles } from "./tiles.js"
-import { inBytes, inCount, inDelay, inSpan } from "./words.js"
+import { counted, inBytes, inCount, inDelay, inSpan } from "./words.js"
 
 /** Where the token is: it survives a reload, and ends with the tab; see {@link isReloaded}. */
 const TOKEN_KEY = "rendezvous-operator-token"
@@ -148,8 +148,7 @@ class Dashboard {
 function words({ tables, signaling_memory: memory, saving, reactor_delay: delay, connections }) {
   const fills = Object.entries(tables).filter(([, { limit }]) => limit)
   const [name, fill] = fills.sort(([, one], [, other]) => other.entries / other.limit - one.entries / one.limit)[0] ?? []
-  const open = `${inCount(connections)} ${connections === 1 ? "connection" : "connections"}`
-  const said = [open, `longest delay of the reactor: ${inDelay(delay)}`]
+  const said = [counted(connections, "connection"), `longest delay of the reactor: ${inDelay(delay)}`]
   if (fill) {
     const share = Math.round((100 * fill.entries) / fill.limit)
     said.push(`fullest table: ${name.replaceAll("_", " ")}, ${share} % of ${inCount(fill.limit)}`)

@@ -41,8 +41,13 @@ function write(element) {
   const text = isShown ? element.dataset.address : MASK
   element.classList.toggle("masked", !isShown)
   if (element.textContent !== text) element.textContent = text
-  if (isShown) element.removeAttribute("title")
-  else element.title = "Hidden. Use “Show addresses”."
+  if (isShown) {
+    for (const name of ["title", "role", "aria-label"]) element.removeAttribute(name)
+  } else {
+    element.title = "Hidden. Use “Show addresses”."
+    element.role = "img"
+    element.ariaLabel = "hidden address"
+  }
 }
 
 /**

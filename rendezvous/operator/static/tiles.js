@@ -70,6 +70,8 @@ export class Tiles {
       const item = document.getElementById("tile").content.firstElementChild.cloneNode(true)
       item.dataset.name = tile.name
       item.querySelector("h3").textContent = tile.title
+      item.querySelector("h3").id = `tile-${tile.name}`
+      item.setAttribute("aria-labelledby", `tile-${tile.name}`)
       item.querySelector(".rates").hidden = !tile.isRate
       const { svg, show } = drawing()
       item.append(svg)

@@ -36,6 +36,15 @@ export function inCount(value) {
 }
 
 /**
+ * @param {number | null | undefined} value
+ * @param {string} word for one of them
+ * @returns {string} such as "1 offer" or "12 offers"
+ */
+export function counted(value, word) {
+  return `${inCount(value)} ${word}${value === 1 ? "" : "s"}`
+}
+
+/**
  * @param {number | null | undefined} value per second
  * @returns {string} such as "12 /s" or "3 /min", whichever says more; "–" if there is none
  */
