@@ -36,6 +36,8 @@ SDIST_CONTENTS = (
     "Makefile",
     "README.rst",
     "benchmarks/c/load.c",
+    "deploy/Dockerfile",
+    "deploy/systemd/rendezvous.service",
     "docs/conf.py",
     "docs/index.rst",
     "tests/test_packaging.py",
@@ -81,7 +83,8 @@ def check_wheel(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     require(tops == {"rendezvous", "twisted"}, f"the wheel has {sorted(tops)} at its top level")
     package = Path("rendezvous")
-    files = [*package.glob("**/*.sql"), *filter(Path.is_file, (package / "web" / "static").rglob("*"))]
+    files = [*package.glob("**/*.sql"), *filter(Path.is_file, package.glob("**/static/**/*"))]
+    require(len({file.parent for file in files}) > 2, "run this in the checkout")
     wanted = ["rendezvous/py.typed", *map(str, files)]
     missing = [name for name in wanted if name not in names]
     require(not missing, f"the wheel lacks {missing}")
