@@ -41,7 +41,7 @@ METADATA := setup.cfg pyproject.toml rendezvous/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test coverage lint format types docs changes package release image lowest newcomer schemathesis bench fuzz crash attack natlab browser clean
+.PHONY: help run test coverage lint format types docs changes package release image debian lowest newcomer schemathesis bench fuzz crash attack natlab browser clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -87,6 +87,9 @@ release: $(VENV)/.installed-dev $(VENV)/.installed-docs  ## set VERSION=, write 
 
 image: $(VENV)/.made  ## do what deploy/Dockerfile says in a bare Debian, and run the image. It needs root, buildah and debootstrap
 	@$(BIN)/python .ci/image.py
+
+debian: $(VENV)/.installed-test  ## do what docs/howto/debian.rst says in an empty Debian. It needs root and debootstrap
+	@$(BIN)/python .ci/debian.py
 
 lowest: $(LOWEST)/.installed  ## run the tests with the oldest dependencies we allow, but for those of real processes and real time
 	@$(LOWEST)/bin/python -m twisted.trial -j2 --temp-directory=$(LOWEST)/trial $(QUICK_TESTS)
