@@ -60,6 +60,8 @@ class Debian:
     def __init__(self, tree: Path) -> None:
         self._tree = tree
         subprocess.run(["debootstrap", "--variant=minbase", SUITE, str(tree)], stdout=subprocess.DEVNULL, check=True)
+        # A temporary directory is closed to the users of the services.
+        tree.chmod(0o755)
         shutil.copy("/etc/resolv.conf", tree / "etc" / "resolv.conf")
         # Nothing starts by itself when it is installed.
         self.put("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n")
