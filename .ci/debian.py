@@ -38,9 +38,9 @@ WAIT = "sleep 25"
 
 #: What the second part has to print, in this order.
 EXPECTED = (
-    '"status":"ok"',
+    '"status":"ready"',
     "syntax is ok",
-    '"status":"ok"',
+    '"status":"ready"',
     "rules found",
     '"job":"rendezvous"},"value":[',
     ',"1"]',

@@ -18,6 +18,7 @@ from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.settings import CONFIG, Settings, environment_name, read_settings
+from tests._rst import code_blocks
 from tests.test_peers_process import require
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -44,6 +45,18 @@ class SettingsTests(SynchronousTestCase):
             self.assertNotEqual(getattr(settings, name), getattr(Settings(), name), name)
         unit = (DEPLOY / "systemd" / "rendezvous.service").read_text("utf-8")
         self.assertIn("--config /etc/rendezvous/rendezvous.toml", unit)
+
+    def test_settings_without_a_proxy(self) -> None:
+        """Those that the page for Debian shows, with the key where ``LoadCredential=`` of the page puts it."""
+        blocks = code_blocks((DEPLOY.parent / "docs" / "howto" / "debian.rst").read_text("utf-8"))
+        [settings] = [block.text for block in blocks if block.language == "toml"]
+        [lines] = [block.text for block in blocks if block.language == "ini"]
+        path = Path(self.mktemp())
+        path.write_text(settings)
+        [endpoint] = read_settings({CONFIG: [str(path)]}, {}).http
+        credential = re.search(r"(?m)^LoadCredential=([^:]+):(.+)$", lines)
+        assert credential is not None, lines
+        self.assertIn(f"privateKey=/run/credentials/rendezvous.service/{credential[1]}:", endpoint)
 
     def test_environment_of_the_image(self) -> None:
         """The options in the image's environment exist, and its ports are the server's own."""

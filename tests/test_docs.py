@@ -39,8 +39,9 @@ TWISTD = {
 ADMIN = {"json", "keep", "for", "reason", "limit", "prefix", "network", "state", "client", "once", "lines"}
 ADMIN |= {"token-file", "ca-file", "operator"}
 
-#: Options of Docker, systemctl and sysctl in the examples of deployment.
+#: Options of Docker, systemctl, sysctl, apt-get, curl and Prometheus in the examples of deployment.
 DEPLOYMENT = {"detach", "env", "file", "network", "now", "publish", "system", "tag", "ulimit", "volume"}
+DEPLOYMENT |= {"cacert", "fail", "globoff", "show-error", "silent", "web", "yes"}
 
 
 def read(path: Path) -> str:

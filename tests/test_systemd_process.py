@@ -13,11 +13,13 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests._process_case import ON_TIME, PATIENCE, TWISTD, Client, ForegroundCase
+from tests.attack.shim import Shim, missing
 from tests.certificates import pem
 from tests.test_peers_process import require
 
@@ -135,8 +137,12 @@ class SupervisedTests(ForegroundCase):
         self.addCleanup(self.kill)
         self.hear("READY=1")
 
-    def hear(self, expected: str) -> None:
-        """Wait for a message of the server, and pass over those of the watchdog."""
+    def hear(self, expected: str) -> str:
+        """
+        Wait for a message of the server, and pass over those of the watchdog.
+
+        :returns: the whole message.
+        """
         message = "WATCHDOG=1"
         while message == "WATCHDOG=1" != expected:
             try:
@@ -147,6 +153,7 @@ class SupervisedTests(ForegroundCase):
             if expected == "WATCHDOG=1":
                 message = self.heard.recv(1000).decode("ascii")
         self.assertEqual(message.split("\n")[0], expected, self.log())
+        return message
 
     def silent(self) -> bool:
         """:returns: whether nothing is heard for a while."""
@@ -237,6 +244,52 @@ class SupervisedTests(ForegroundCase):
         self.assertTrue(self.silent())
         self.process.send_signal(signal.SIGCONT)
         self.hear("WATCHDOG=1")
+
+    def preload(self) -> Shim:
+        """:returns: what fills the disk of the server, and sets its clock."""
+        require(not missing(), missing())
+        shim = Shim(self.directory)
+        self.environ |= dict(word.split("=", 1) for word in shim.prefix[1:])
+        return shim
+
+    def test_full_disk(self) -> None:
+        """The server is not ready, and goes on under its supervisor; when there is room again, it is as before."""
+        shim = self.preload()
+        self.environ["WATCHDOG_USEC"] = "400000"
+        self.supervise()
+        client = self.client("127.0.0.1", self.ports())
+        self.assertEqual(client.pulse(), ON_TIME)
+        shim.full(True)
+        self.assertEqual(self.eventually(lambda: client.ask("POST", "/register")[1].get("code"), "refusing"), "unsaved")
+        self.assertEqual(client.ask("GET", "/ready")[0], 503)
+        self.assertEqual(client.ask("GET", "/health")[0], 200)
+        self.assertEqual(client.pulse(), ON_TIME)
+        for _ in range(3):
+            self.hear("WATCHDOG=1")
+        shim.full(False)
+        self.eventually(lambda: client.ask("GET", "/ready")[0] == 200, "being ready")
+        self.assertEqual(client.ask("POST", "/register")[0], 200)
+        self.process.send_signal(signal.SIGTERM)
+        self.hear("STOPPING=1")
+        self.assertEqual(self.process.wait(PATIENCE), -signal.SIGTERM)
+
+    def test_clock_that_is_set(self) -> None:
+        """The watchdog hears of the server as before, and a reload has the time on the monotonic clock."""
+        shim = self.preload()
+        self.environ["WATCHDOG_USEC"] = "400000"
+        self.supervise()
+        client = self.client("127.0.0.1", self.ports())
+        for seconds in (86_400.0, -86_400.0):
+            shim.shift(seconds)
+            for _ in range(3):
+                self.hear("WATCHDOG=1")
+            self.assertEqual(client.pulse(), ON_TIME)
+            before = time.monotonic()
+            self.process.send_signal(signal.SIGHUP)
+            message = self.hear("RELOADING=1")
+            said = int(message.partition("MONOTONIC_USEC=")[2]) / 1e6
+            self.assertTrue(before <= said <= time.monotonic(), message)
+            self.hear("READY=1")
 
     def test_workers_are_allowed(self) -> None:
         """They are processes that share memory with the server."""
