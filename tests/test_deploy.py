@@ -56,7 +56,7 @@ class SettingsTests(SynchronousTestCase):
         [endpoint] = read_settings({CONFIG: [str(path)]}, {}).http
         credential = re.search(r"(?m)^LoadCredential=([^:]+):(.+)$", lines)
         assert credential is not None, lines
-        self.assertIn(f"privateKey=/run/credentials/rendezvous.service/{credential[1]}:", endpoint)
+        self.assertIn(f"privateKey=/run/credentials/rendezvous.service/{credential[1]}:", str(endpoint))
 
     def test_environment_of_the_image(self) -> None:
         """The options in the image's environment exist, and its ports are the server's own."""
@@ -149,7 +149,8 @@ class ComposeTests(SynchronousTestCase):
         self.assertLessEqual(secrets, set(made))
         for name in secrets:
             self.assertEqual((copy / name).stat().st_mode & 0o777, 0o600, name)
-        subprocess.run(command, check=True)
+        again = subprocess.run(command, capture_output=True, text=True, check=True)
+        self.assertEqual(again.stderr, "")
         self.assertEqual({path.name: path.read_text() for path in copy.iterdir()}, made)
         self.assertEqual(made["admin.token"], made["prometheus.token"])
         self.assertIn(f"static-auth-secret={made['turn.secret']}", made["turnserver.conf"])
