@@ -305,7 +305,10 @@ class Journaled:
                 "read back from {path}: {clients} clients, {offers} offers, {tracker_peers} tracker peers, after"
                 " {pause:.1f} s",
                 path=self._path,
-                **attrs.asdict(restored),
+                pause=restored.pause,
+                clients=restored.clients,
+                offers=restored.offers,
+                tracker_peers=restored.tracker_peers,
                 event="store_read",
             )
         if clients.damaged:
