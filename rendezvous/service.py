@@ -239,6 +239,7 @@ class Rendezvous(MultiService):
         """:returns: what operators read and steer."""
         return Parts(
             store=self.store,
+            queries=self.store.queries,
             clock=self.clock,
             gate=self._gate,
             sockets=self._sockets.sockets,

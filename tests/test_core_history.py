@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core import limitednetworks
-from rendezvous.core.attempts.history import AttemptRecord, EndedAttempts
+from rendezvous.core.attempts.records import AttemptRecord, EndedAttempts
 from rendezvous.core.connect import AttemptState
 from rendezvous.core.limitednetworks import LimitedNetworks
 from rendezvous.core.presence import history as module
@@ -82,7 +82,7 @@ class PulseTests(SynchronousTestCase):
         """:returns: what is written down of 20 clients that have each pulsed from two places, twice from each."""
         self.addCleanup(server.stop)
         store: Any = server.rendezvous.store
-        store.keep_history()
+        store.queries.keep_history()
         made = [self.successResultOf(Deferred.fromCoroutine(store.register(0.0))) for _ in range(20)]
         port = server.udp_ports[0]
         for host in ("198.51.100.7", "198.51.100.7", "203.0.113.9", "203.0.113.9"):

@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from rendezvous.operator.examples import EXAMPLES
 from rendezvous.settings import Settings
-from rendezvous.storage import batchtimer, local
+from rendezvous.storage import batchtimer, queries
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, MemorySocket, Response
 from tests._operator_case import TOKEN, OperatorCase
 from tests.test_openapi import closed
@@ -476,7 +476,7 @@ class SliceTests(ApiCase):
             turns.append(1)
             return next_turn(later)
 
-        self.patch(local, "next_turn", counted)
+        self.patch(queries, "next_turn", counted)
         for _ in range(1000):
             self.successResultOf(Deferred.fromCoroutine(store.register(0.0)))
         turns.clear()
@@ -485,7 +485,7 @@ class SliceTests(ApiCase):
 
     def test_a_request_looks_at_a_bounded_number(self) -> None:
         """It says where to go on, and the next one does."""
-        self.patch(local, "LOOKED_AT", 500)
+        self.patch(queries, "LOOKED_AT", 500)
         store = self.server.rendezvous.store
         made = [self.successResultOf(Deferred.fromCoroutine(store.register(0.0)))[0].hex() for _ in range(1000)]
         page = self.good("GET", f"/clients?prefix={made[-1]}")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zope.interface import Attribute
+
 from rendezvous.interfaces.attempts import IAttemptStore
+from rendezvous.interfaces.bans import IBanStore
 from rendezvous.interfaces.clients import ILiveTable, IPresenceStore, ITrackerStore
-from rendezvous.interfaces.operators import IBanStore
+from rendezvous.interfaces.queries import IQueries
 from rendezvous.interfaces.signaling import ISignalingStore, ISubscription
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from rendezvous.core.presence.states import PresenceState
     from rendezvous.limits import Bounds
     from rendezvous.model import StoreFigures, Swept
 
 __all__ = [
-    "IAttemptStore", "IBanStore", "ILiveTable", "IPresenceStore", "ISignalingStore", "IStore", "ISubscription",
-    "ITrackerStore",
+    "IAttemptStore", "IBanStore", "ILiveTable", "IPresenceStore", "IQueries", "ISignalingStore", "IStore",
+    "ISubscription", "ITrackerStore",
 ]  # fmt: skip
 
 
@@ -34,6 +34,8 @@ class IStore(IPresenceStore, IBanStore, ISignalingStore, ITrackerStore, IAttempt
 
     ``now`` is server time in seconds (:class:`~rendezvous.clock.ServerClock`). It never goes back.
     """
+
+    queries = Attribute("Reads of many entries (:class:`IQueries`).")
 
     def open(wall: float) -> float:
         """
@@ -58,9 +60,6 @@ class IStore(IPresenceStore, IBanStore, ISignalingStore, ITrackerStore, IAttempt
 
     def figures() -> StoreFigures:
         """:returns: what it holds now."""
-
-    async def census(now: float) -> Mapping[PresenceState, int]:
-        """:returns: how many clients each state but ``GONE`` has; counted in slices over turns of the reactor."""
 
     async def sweep(now: float) -> Swept:
         """Free a slice of what has expired. The result says whether there is more."""

@@ -68,7 +68,7 @@ class ClientRoutes:
         query, parts = Query(request), self._parts
         wanted = ClientQuery(_prefix(query), _state(query), _network(query))
         after = number_after(query.text("after")) or 0
-        page = await parts.store.clients(wanted, after, query.limit(PAGE, PAGE_MAX), parts.clock.seconds())
+        page = await parts.queries.clients(wanted, after, query.limit(PAGE, PAGE_MAX), parts.clock.seconds())
         return {
             "clients": [self._shown(client, state) for client, state in page.clients],
             "next": None if page.next is None else str(page.next),
@@ -78,7 +78,7 @@ class ClientRoutes:
         """One client, and what has happened to it lately, also if it is gone."""
         parts, peer = self._parts, parse_client_id(client_id)
         now = parts.clock.seconds()
-        found = await parts.store.client(peer, now)
+        found = await parts.queries.client(peer, now)
         ban = parts.store.bans.of_client(peer, now)
         shown = (
             {"client_id": peer.hex(), "state": "gone", "network": None, "host": None, "port": None, "last_seen": None}
@@ -89,7 +89,7 @@ class ClientRoutes:
             "client": {
                 **shown,
                 "offers": found.offers,
-                "attempts": sum(each.ended is None for each in await parts.store.attempt_records(peer)),
+                "attempts": sum(each.ended is None for each in await parts.queries.attempts(peer)),
                 "event_stream": found.has_stream,
                 "sockets": sum(socket.conversation.peer == peer.hex() for socket in parts.sockets),
                 "ban": None if ban is None else ban_json(ban),

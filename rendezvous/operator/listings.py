@@ -9,7 +9,7 @@ from typing import Any
 from twisted.web.http import Request
 
 from rendezvous.core.attempts.attempt import Ended
-from rendezvous.core.attempts.history import AttemptRecord
+from rendezvous.core.attempts.records import AttemptRecord
 from rendezvous.core.connect import AttemptState
 from rendezvous.core.identity import parse_client_id
 from rendezvous.core.signaling.offers import Offer
@@ -60,7 +60,7 @@ class ListingRoutes:
     async def _offers(self, request: Request, name: str, *, sessions: bool) -> dict[str, Any]:
         query, parts = Query(request), self._parts
         limit, now = query.limit(PAGE, PAGE_MAX), parts.clock.seconds()
-        page = await parts.store.offers(_position(query.text("after")), limit, now, sessions=sessions)
+        page = await parts.queries.offers(_position(query.text("after")), limit, now, sessions=sessions)
         shown = self._session if sessions else self._offer
         following = None if page.next is None else f"{page.next[0]}.{page.next[1]}"
         return {name: [shown(offer) for offer in page.items], "next": following}
@@ -118,7 +118,7 @@ class ListingRoutes:
         query = Query(request)
         client, limit, after = query.text("client"), query.limit(PAGE, PAGE_MAX), number_after(query.text("after"))
         peer = None if client is None else parse_client_id(client)
-        found = await self._parts.store.attempt_records(peer, after, limit + 1)
+        found = await self._parts.queries.attempts(peer, after, limit + 1)
         return {
             "attempts": [self._attempt(each) for each in found[:limit]],
             "next": str(found[limit - 1].number) if len(found) > limit else None,

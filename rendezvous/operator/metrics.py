@@ -111,7 +111,7 @@ class Metrics:
         """
         clock = self._parts.clock
         # It takes several turns of the reactor; all else is read in one, and written in several again.
-        self._census = await self._parts.store.census(clock.seconds())
+        self._census = await self._parts.queries.census(clock.seconds())
         encode, media = choose_encoder(accept)
         parts, room = [], 0
         for family in list(self._registry.collect()):

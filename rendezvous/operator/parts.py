@@ -11,7 +11,7 @@ from rendezvous.clock import ServerClock
 from rendezvous.core.bans import MAX_BANS
 from rendezvous.counters import Counters
 from rendezvous.errors import Unavailable
-from rendezvous.interfaces import IStore
+from rendezvous.interfaces import IQueries, IStore
 from rendezvous.model import Fill, StoreFigures
 from rendezvous.operator.delay import ReactorDelay
 from rendezvous.udp.shared import Served
@@ -55,6 +55,7 @@ class Parts:
     """
 
     store: IStore
+    queries: IQueries
     clock: ServerClock
     gate: Gate
     sockets: Sockets

@@ -154,7 +154,7 @@ class Sampler(Service):
 
     async def _count(self, now: float) -> None:
         try:
-            self._census = await self._parts.store.census(now)
+            self._census = await self._parts.queries.census(now)
         finally:
             clients = sum((self._census or {}).values())
             self._next_census = now + max(INTERVAL, clients / COUNTED)

@@ -27,7 +27,7 @@ class OperatorService(MultiService):
     def __init__(self, parts: Parts) -> None:
         super().__init__()
         self._parts = parts
-        parts.store.keep_history()
+        parts.queries.keep_history()
         self._sampler = Sampler(parts)
         self._tail = LogTail(int(parts.clock.wall() * 1000))
         self._tail.setServiceParent(self)

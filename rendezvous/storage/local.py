@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -11,17 +10,13 @@ from typing import Any, TypeVar
 from zope.interface import classImplements, implementer
 
 from rendezvous.core.attempts.attempt import AttemptView, Facilities, Given, Invitation, Outcome
-from rendezvous.core.attempts.history import AttemptRecord
 from rendezvous.core.attempts.table import Due
 from rendezvous.core.bans import Ban
 from rendezvous.core.connect import Candidate as AttemptCandidate
 from rendezvous.core.identity import Credential
 from rendezvous.core.notes import Key, TopicChanges
-from rendezvous.core.presence.census import census
-from rendezvous.core.presence.client import Client
-from rendezvous.core.presence.history import ClientEvent, History
 from rendezvous.core.presence.presence import Presence
-from rendezvous.core.presence.states import PresenceState, PulseCode
+from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.replies import Replies, Source
 from rendezvous.core.signaling.bloom import Bloom
 from rendezvous.core.signaling.listings import TopicUpdate
@@ -30,24 +25,15 @@ from rendezvous.core.signaling.pages import Page
 from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.core.signaling.watches import Watch
 from rendezvous.core.sources import UNKNOWN, SourceNetwork
-from rendezvous.errors import NotFound, Unavailable
+from rendezvous.errors import Unavailable
 from rendezvous.interfaces import ILiveTable, IStore
 from rendezvous.limits import Bounds
-from rendezvous.model import (
-    ClientDetails,
-    ClientPage,
-    ClientQuery,
-    Events,
-    ObservedAddress,
-    PeerStatus,
-    StoreFigures,
-    Swept,
-)
-from rendezvous.storage.batchtimer import Later, next_turn
+from rendezvous.model import Events, ObservedAddress, PeerStatus, StoreFigures, Swept
+from rendezvous.storage.batchtimer import Later
 from rendezvous.storage.durability import SETTLED, Durability
 from rendezvous.storage.figures import figures_of
-from rendezvous.storage.looking import LOOKED_AT, SLICE, clients_in, events_of, has_stream, offers_after
 from rendezvous.storage.notifier import WAITING_PER_KEY, Notifier, Subscription
+from rendezvous.storage.queries import Queries
 from rendezvous.storage.tables import Tables
 
 __all__ = ["LocalStore"]
@@ -71,7 +57,7 @@ class LocalStore:
     :param tables: what is known.
     :param durability: :class:`~rendezvous.storage.durability.Volatile` or
         :class:`~rendezvous.storage.journaled.Journaled`.
-    :param later: calls something after a time; without it, all who wait for a change are woken at once.
+    :param later: calls something after a time; without it, all who wait for a change are notified at once.
     :ivar notifier: who waits for changes.
     """
 
@@ -80,8 +66,8 @@ class LocalStore:
         self.limits = tables.limits
         self.live = tables.presence
         self.bans = tables.bans
+        self.queries = Queries(tables, later)
         self._durability = durability
-        self._later = later
         self.notifier = Notifier(tables.bounds.max_waiting, later)
         self._keys: dict[Key, None] | None = None
         self._is_open = False
@@ -104,14 +90,6 @@ class LocalStore:
 
     def figures(self) -> StoreFigures:
         return figures_of(self.tables, self.notifier, self._durability.figures())
-
-    async def census(self, now: float) -> Mapping[PresenceState, int]:
-        found = Counter[PresenceState]()
-        for counted in census(self.live.columns, self.live.timers, now):
-            found.update(counted)
-            if self._later is not None:
-                await next_turn(self._later)
-        return found
 
     async def sweep(self, now: float) -> Swept:
         if self._durability.is_behind:
@@ -150,7 +128,7 @@ class LocalStore:
     async def status(self, client_id: bytes, now: float) -> PeerStatus:
         return self.tables.status(client_id, now)
 
-    # What an operator decides. It holds at once, also while nothing can be kept.
+    # Bans
 
     async def kick(self, client_id: bytes, now: float) -> None:
         await self._keep_on(lambda: self.tables.kick(client_id, now), now)
@@ -160,50 +138,6 @@ class LocalStore:
 
     async def lift(self, target: str, now: float) -> Ban:
         return await self._keep_on(lambda: self.tables.bans.lift(target), now)
-
-    # What an operator sees
-
-    def keep_history(self) -> None:
-        if self.live.history is None:
-            self.live.history = History()
-
-    async def clients(self, query: ClientQuery, after: int, limit: int, now: float) -> ClientPage:
-        columns, found = self.live.columns, list[tuple[Client, PresenceState]]()
-        for first in range(after + 1, min(columns.top, after + LOOKED_AT) + 1, SLICE):
-            for slot, client, state in clients_in(self.tables, query, first, now):
-                found.append((client, state))
-                if len(found) == limit:
-                    return ClientPage(found, slot)
-            if self._later is not None:
-                await next_turn(self._later)
-        return ClientPage(found, after + LOOKED_AT if after + LOOKED_AT < columns.top else None)
-
-    async def client(self, client_id: bytes, now: float) -> ClientDetails:
-        events = list[ClientEvent]()
-        for part in events_of(self.tables, client_id):
-            events += part
-            if self._later is not None:
-                await next_turn(self._later)
-        tables, slot = self.tables, self.live.slot_of(client_id, now)
-        if not slot and not events:
-            raise NotFound("There is no such client, and nothing is known of it.", code="no-such-client")
-        return ClientDetails(
-            self.live.columns.client(slot) if slot else None,
-            self.live.state(slot, now) if slot else PresenceState.GONE,
-            tables.offers.catalogue.count_owned(client_id.hex()),
-            has_stream(tables, client_id),
-            events,
-        )
-
-    async def offers(
-        self, after: tuple[int, int] | None, limit: int, now: float, *, sessions: bool = False
-    ) -> Page[Offer, tuple[int, int]]:
-        return offers_after(self.tables, after, limit, now, sessions=sessions)
-
-    async def attempt_records(
-        self, client_id: bytes | None = None, before: int | None = None, most: int | None = None
-    ) -> list[AttemptRecord]:
-        return self.tables.attempt_table.records(client_id, before, most)
 
     # Signaling
 

@@ -19,8 +19,8 @@ import attrs
 from sortedcontainers import SortedList
 
 from rendezvous.core.attempts.attempt import AddressCheck, Attempt, AttemptView, Ended, Facilities, Invite, Side
-from rendezvous.core.attempts.history import AttemptRecord, EndedAttempts, record_of
 from rendezvous.core.attempts.progress import advance, conclude, due_at, ended_as, sends, start_checks, view
+from rendezvous.core.attempts.records import AttemptRecord, EndedAttempts, record_of
 from rendezvous.core.connect import AttemptState
 from rendezvous.core.notes import AttemptSide, Note, Notify, Removed, ignore_changes, ignore_key, same_clock
 from rendezvous.core.shares import Shares, share_of

@@ -1,4 +1,4 @@
-"""Attempts as an operator sees them: those that go on, and a ring of those that have ended; and why, in a sentence."""
+"""Records of attempts: those that go on, and a ring of those that have ended, each with the reason as a sentence."""
 
 from __future__ import annotations
 
