@@ -435,6 +435,21 @@ class ListingTests(ApiCase):
         self.assertEqual(self.good("GET", f"/attempts?client={'0' * 32}")["attempts"], [])
         self.assertEqual(self.good("GET", "/attempt-pairs"), {"pairs": [{"mappings": None, "ok": 0, "failed": 1}]})
 
+    def test_attempts_of_a_client_that_go_on(self) -> None:
+        """Those that it has begun, that it is invited to and that it has accepted, the latest first; no others."""
+        (bob, _), (carol, _), (dave, _) = (self.pulsing((f"203.0.113.{number}", 40000)) for number in range(1, 4))
+        erin, _, headers = self.server.register()
+        begun = []
+        for _ in range(2):
+            made = self.server.request("POST", f"/peer/{bob}/connect", {"candidates": []}, headers)
+            begun.append(made.json()["attempt"])
+        made = self.server.request("POST", f"/peer/{carol}/connect", {"candidates": []}, headers)
+        begun.append(made.json()["attempt"])
+        for client, expected in ((erin, begun[::-1]), (bob, begun[1::-1]), (carol, begun[2:]), (dave, [])):
+            found = self.good("GET", f"/attempts?client={client}")["attempts"]
+            self.assertEqual([each["attempt"] for each in found], expected)
+            self.assertEqual(self.good("GET", f"/clients/{client}")["client"]["attempts"], len(expected))
+
     def test_limited_networks(self) -> None:
         """Who was refused what, how often, and when last; a client of that network shows it, too."""
         path = self.mktemp()

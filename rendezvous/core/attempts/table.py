@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import attrs
 from sortedcontainers import SortedList
@@ -328,12 +328,12 @@ class AttemptTable:
         :param most: how many at most.
         :returns: those that go on and those that have ended lately, the latest first.
         """
-        # They are in the order of their numbers.
-        going_on = (
-            record_of(each)
-            for each in reversed(self._by_id.values())
-            if each.goes_on and (client_id is None or each.side_of(client_id) is not None)
-        )
+        # All of them are in the order of their numbers; those of a client are few.
+        attempts: Iterable[Attempt] = reversed(self._by_id.values())
+        if client_id is not None:
+            own = {**self._going.get(client_id, {}), **self._invited.get(client_id, {})}
+            attempts = sorted(own, key=attrgetter("seq"), reverse=True)
+        going_on = (record_of(each) for each in attempts if each.goes_on)
         found = (
             each
             for each in self._history.newest_first(going_on)
