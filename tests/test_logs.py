@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.logger import LogEvent, eventAsText, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.logs.lines import FORMATS, is_shown
 from rendezvous.testing import SECRET, MemoryServer
 
 
@@ -92,6 +94,44 @@ class SecrecyTests(SynchronousTestCase):
             self.assertNotIn(credential.split(":")[1], text)
         self.assertNotIn("Authorization", text)
         self.assertNotIn("Bearer", text)
+
+    def test_no_line_holds_a_secret_of_the_operator_or_a_ticket(self) -> None:
+        """Neither the token of operators, registration tokens and the secret of TURN servers, nor what is in URLs."""
+        words = {name: f"the-{name}-word-0123456789abcdef0123456789" for name in ("admin", "registration", "turn")}
+        paths = {name: self.mktemp() for name in words}
+        for name, path in paths.items():
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+                file.write(words[name] + "\n")
+        self.server.stop()
+        self.server = server = MemoryServer(
+            admin="tcp:5027:interface=127.0.0.1",
+            admin_token_file=paths["admin"],
+            registration_token_file=paths["registration"],
+            turn_secret_file=paths["turn"],
+            turn_uri="turn:192.0.2.1:3478",
+        )
+        entry = {"Authorization": f"Bearer {words['registration']}"}
+        client = server.request("POST", "/register", headers=entry).json()
+        headers = {"Authorization": f"Bearer {client['client_id']}:{client['private_id']}"}
+        ice = server.request("GET", "/ice", headers=headers)
+        ticket = server.request("POST", "/events/ticket", headers=headers).json()["ticket"]
+        urls = (f"/signal?registration={words['registration']}", f"/events?ticket={ticket}", "/ice")
+
+        def broken(request: Any) -> None:
+            raise RuntimeError(f"{request!r}: {request.requestHeaders!r} {list(entry.values())}")
+
+        self.patch(server.site.root.gate.proxies, "source", broken)
+        for url in urls:
+            self.assertEqual(server.request("GET", url, headers=entry).status, 500)
+        server.stop()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), len(urls))
+        shown = [event for event in self.events if is_shown(event)]
+        text = "\n".join(line(event) for event in shown for line in FORMATS.values())
+        self.assertEqual(text.count("RuntimeError: <CappedRequest"), 2 * len(urls))
+        passwords = [each["credential"] for each in ice.json()["iceServers"] if "credential" in each]
+        self.assertTrue(passwords)
+        for secret in (*words.values(), ticket, client["private_id"], *passwords):
+            self.assertNotIn(secret, text)
 
     def test_requests_and_pulses_write_no_line_of_their_own(self) -> None:
         """A client that does nothing wrong leaves no trace in the log until it is swept."""
