@@ -20,8 +20,8 @@ ALICE, BOB = b"\xaa" * 16, b"\xbb" * 16
 
 
 def events(history: History, client_id: bytes) -> list[ClientEvent]:
-    """:returns: all events of a client."""
-    return [event for part in history.of(client_id) for event in part]
+    """:returns: the events of a client, the oldest first."""
+    return [event for part in history.of(client_id) for event in part][::-1]
 
 
 class HistoryTests(SynchronousTestCase):
@@ -65,6 +65,24 @@ class HistoryTests(SynchronousTestCase):
         for number in range(10):
             history.add(Happened.VERIFIED, ALICE, float(number))
         self.assertEqual([len(part) for part in history.of(ALICE)], [3, 3, 3, 1])
+
+    def test_one_client_cannot_make_a_search_long(self) -> None:
+        """Of a client that has filled the ring, the latest events are found, and the search ends."""
+        self.patch(module, "SEARCHED", 4 * 48)
+        self.patch(module, "SHOWN", 6)
+        history = History(40)
+        for number in range(50):
+            history.add(Happened.VERIFIED, ALICE, float(number))
+        self.assertEqual([len(part) for part in history.of(ALICE)], [4, 2])
+        self.assertEqual([event.time for event in events(history, ALICE)], [44.0, 45.0, 46.0, 47.0, 48.0, 49.0])
+
+    def test_events_around_the_end_of_the_memory(self) -> None:
+        """The latest ones are at its beginning."""
+        self.patch(module, "SHOWN", 4)
+        history = History(5)
+        for number in range(7):
+            history.add(Happened.VERIFIED, ALICE, float(number))
+        self.assertEqual([event.time for event in events(history, ALICE)], [3.0, 4.0, 5.0, 6.0])
 
     def test_a_million_clients_take_as_much_as_one(self) -> None:
         """The memory has a fixed size."""

@@ -98,7 +98,7 @@ class Queries:
             presence.state(slot, now) if slot else PresenceState.GONE,
             offers.catalogue.count_owned(hex_id),
             offers.streams.has(hex_id),
-            events,
+            events[::-1],
         )
 
     async def offers(

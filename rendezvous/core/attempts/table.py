@@ -333,7 +333,7 @@ class AttemptTable:
         if client_id is not None:
             own = {**self._going.get(client_id, {}), **self._invited.get(client_id, {})}
             attempts = sorted(own, key=attrgetter("seq"), reverse=True)
-        going_on = (record_of(each) for each in attempts if each.goes_on)
+        going_on = (record_of(each) for each in attempts if each.goes_on and (before is None or each.seq < before))
         found = (
             each
             for each in self._history.newest_first(going_on)

@@ -6,13 +6,14 @@ import struct
 from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import ip_address
+from itertools import islice
 
 import attrs
 
 from rendezvous.core.addresses import IPV4_MAPPED
 from rendezvous.core.presence.flat import flat_memory
 
-__all__ = ["EVENTS", "ClientEvent", "Happened", "History"]
+__all__ = ["EVENTS", "SHOWN", "ClientEvent", "Happened", "History"]
 
 #: How many events are kept, where nothing else is said: 12 MB.
 EVENTS = 262_144
@@ -20,9 +21,15 @@ EVENTS = 262_144
 #: Bytes of the ring that one step of a search looks at: a millisecond.
 SEARCHED = 1024 * 1024
 
+#: Events of one client that a search gives at most. A client that causes events on purpose may fill the whole ring;
+#: all of them would take the reactor three seconds.
+SHOWN = 500
+
 # When, whom, the address, its port, the number of the event.
 _RECORD = struct.Struct("=d16s16sHH4x")
 _SIZE = _RECORD.size
+#: Where the client id stands in a record.
+_ID_AT = 8
 _NOWHERE = bytes(16)
 
 
@@ -84,24 +91,28 @@ class History:
 
     def of(self, client_id: bytes) -> Iterator[list[ClientEvent]]:
         """
-        Search for the events of a client, the oldest first; each step takes about a millisecond.
+        Search for the last :data:`SHOWN` events of a client, the latest first; each step takes about a millisecond.
 
         :returns: what each step has found.
         """
-        end = self._next * _SIZE
-        parts = [(end, self._size * _SIZE), (0, end)] if self._is_full else [(0, end)]
+        end, left = self._next * _SIZE, SHOWN
+        parts = [(0, end), (end, self._size * _SIZE)] if self._is_full else [(0, end)]
         step = SEARCHED // _SIZE * _SIZE
         for first, last in parts:
-            for start in range(first, last, step):
-                yield list(self._search(client_id, start, min(start + step, last)))
+            for stop in range(last, first, -step):
+                found = list(islice(self._search(client_id, max(first, stop - step), stop), left))
+                yield found
+                left -= len(found)
+                if not left:
+                    return
 
     def _search(self, client_id: bytes, start: int, end: int) -> Iterator[ClientEvent]:
-        at = self._memory.find(client_id, start, end)
+        at = self._memory.rfind(client_id, start, end)
         while at >= 0:
             # What stands elsewhere in a record is no id, whatever it looks like.
-            if at % _SIZE == 8:
-                yield self._read(at - 8)
-            at = self._memory.find(client_id, at + 1, end)
+            if at % _SIZE == _ID_AT:
+                yield self._read(at - _ID_AT)
+            at = self._memory.rfind(client_id, start, at + len(client_id) - 1)
 
     def _read(self, at: int) -> ClientEvent:
         time, _, host, port, number = _RECORD.unpack_from(self._memory, at)
