@@ -18,7 +18,8 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from rendezvous.operator.examples import EXAMPLES
 from rendezvous.settings import Settings
-from rendezvous.storage import batchtimer, queries
+from rendezvous.storage import queries
+from rendezvous.storage.slices import Slices
 from rendezvous.testing import Connection, MemoryReactor, MemoryServer, MemorySocket, Response
 from tests._operator_case import TOKEN, OperatorCase
 from tests.test_openapi import closed
@@ -486,17 +487,17 @@ class SliceTests(ApiCase):
 
     def test_a_search_takes_several_turns(self) -> None:
         """One for each slice of the clients; others are served between them."""
-        store, turns = self.server.rendezvous.store, list[int]()
-        next_turn = batchtimer.next_turn
-
-        def counted(later: batchtimer.Later) -> Deferred[None]:
-            turns.append(1)
-            return next_turn(later)
-
-        self.patch(queries, "next_turn", counted)
+        store, turns = self.server.rendezvous.store, list[None]()
         for _ in range(1000):
             self.successResultOf(Deferred.fromCoroutine(store.register(0.0)))
-        turns.clear()
+        self.server.reactor.advance(0)  # They are counted for the curves, too.
+        turn = Slices.next
+
+        def counted(slices: Slices) -> Deferred[None]:
+            turns.append(None)
+            return turn(slices)
+
+        self.patch(Slices, "next", counted)
         self.assertEqual(self.good("GET", "/clients?state=online"), {"clients": [], "next": None})
         self.assertEqual(len(turns), 4)
 

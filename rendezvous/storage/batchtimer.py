@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from twisted.internet.defer import Deferred
-
-__all__ = ["GATHER", "BatchTimer", "Later", "next_turn"]
+__all__ = ["GATHER", "BatchTimer", "Later"]
 
 #: Calls a function after so many seconds.
 Later = Callable[[float, Callable[[], None]], object]
@@ -15,13 +13,6 @@ Later = Callable[[float, Callable[[], None]], object]
 #: Seconds until a batch begins at the latest. It begins before, once it has as many decisions as the last one. So a
 #: client that is alone does not wait, and when 64 register over and over, all 64 share each commit.
 GATHER = 0.005
-
-
-def next_turn(later: Later) -> Deferred[None]:
-    """:returns: fires in another turn of the reactor."""
-    turn: Deferred[None] = Deferred()
-    later(0.0, partial(turn.callback, None))
-    return turn
 
 
 class BatchTimer:

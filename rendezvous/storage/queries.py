@@ -20,7 +20,8 @@ from rendezvous.core.signaling.pages import Page
 from rendezvous.errors import NotFound
 from rendezvous.interfaces import IQueries
 from rendezvous.model import ClientDetails, ClientPage, ClientQuery
-from rendezvous.storage.batchtimer import Later, next_turn
+from rendezvous.storage.batchtimer import Later
+from rendezvous.storage.slices import Slices
 from rendezvous.storage.tables import Tables
 
 __all__ = ["LOOKED_AT", "SLICE", "Queries"]
@@ -43,7 +44,8 @@ class Queries:
     """
 
     def __init__(self, tables: Tables, later: Later | None = None) -> None:
-        self._tables, self._later = tables, later
+        self._tables = tables
+        self._slices = None if later is None else Slices(later)
 
     def keep_history(self) -> None:
         if self._tables.presence.history is None:
@@ -51,6 +53,7 @@ class Queries:
 
     async def census(self, now: float) -> Mapping[PresenceState, int]:
         presence, found = self._tables.presence, Counter[PresenceState]()
+        await self._turn()
         for counted in census(presence.columns, presence.timers, now):
             found.update(counted)
             await self._turn()
@@ -59,11 +62,11 @@ class Queries:
     async def clients(self, query: ClientQuery, after: int, limit: int, now: float) -> ClientPage:
         columns, found = self._tables.presence.columns, list[tuple[Client, PresenceState]]()
         for first in range(after + 1, min(columns.top, after + LOOKED_AT) + 1, SLICE):
+            await self._turn()
             for slot, client, state in self._slice(query, first, now):
                 found.append((client, state))
                 if len(found) == limit:
                     return ClientPage(found, slot)
-            await self._turn()
         return ClientPage(found, after + LOOKED_AT if after + LOOKED_AT < columns.top else None)
 
     def _slice(self, query: ClientQuery, first: int, now: float) -> Iterator[tuple[int, Client, PresenceState]]:
@@ -85,6 +88,7 @@ class Queries:
     async def client(self, client_id: bytes, now: float) -> ClientDetails:
         presence, events = self._tables.presence, list[ClientEvent]()
         if presence.history is not None:
+            await self._turn()
             for part in presence.history.of(client_id):
                 events += part
                 await self._turn()
@@ -120,4 +124,5 @@ class Queries:
         return self._tables.attempt_table.records(client_id, before, most)
 
     def _turn(self) -> Deferred[None]:
-        return succeed(None) if self._later is None else next_turn(self._later)
+        """:returns: fires when a slice may be taken."""
+        return succeed(None) if self._slices is None else self._slices.next()
