@@ -94,7 +94,7 @@ class LineTests(_Case):
 
     def test_each_event_is_one_line(self) -> None:
         """What ends lines or moves a cursor is escaped, so that a text from outside cannot look like another event."""
-        for text in ("a\nb", "a\r\nb", "\x1b[2J", "\x85", "\u2028", "\x00"):
+        for text in ("a\nb", "a\r\nb", "\x1b[2J", "\x85", "\u2028", "\x00", "\u202e", "\u2066", "\u200f", "\udc80"):
             self.logger().info("{text}", text=text, event="x")
             event = self.events.pop()
             for line in (plain_line(event), json_line(event)):
@@ -232,6 +232,11 @@ class LimitedTests(_Case):
     def test_lines_with_a_traceback_have_a_limit_of_their_own(self) -> None:
         """They are ten times as long."""
         self.assertEqual(self.send(1000, 1000.0, log_failure=object()), TRACEBACKS)
+
+    def test_all_that_operators_do_is_passed_on(self) -> None:
+        """Nothing that one of them does is hidden behind much else that they do."""
+        self.assertEqual(self.send(3 * LINES, 1000.0, event="operator_acted"), 3 * LINES)
+        self.assertEqual(self.send(1, 1000.0), 1)
 
     def test_next_minute_begins_with_what_was_left_out(self) -> None:
         """As a warning, before the first line."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
+
 from twisted.logger import LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -269,6 +271,12 @@ class LogTailTests(SynchronousTestCase):
         self.assertEqual(self.texts(), ["key (secret) [2J end"])
         self.say("{said}", said="id " + "ab" * 16)
         self.assertEqual(self.texts(1), ["id " + "ab" * 16])
+
+    def test_halves_of_characters(self) -> None:
+        """A name of a file may have some; no JSON has them, and one such line would hide all others."""
+        self.say("{said}", said="before \ud800\udc80 after")
+        self.assertEqual(self.texts(), ["before after"])
+        orjson.dumps(self.texts())
 
     def test_failure(self) -> None:
         """Its type and message, without the traceback."""

@@ -58,6 +58,16 @@ class MetricsCase(SynchronousTestCase):
         return self.samples()[f"rendezvous_{name}", frozenset(labels.items())]
 
 
+class AcceptTests(MetricsCase):
+    """What a reader says that it takes."""
+
+    def test_versions_that_are_none(self) -> None:
+        """They are answered like no version at all."""
+        kind = "application/openmetrics-text; version="
+        for version in ("abc", "1.x", "", ".", "9" * 5000, "1;escaping", "\xb2"):
+            self.assertIn("rendezvous_build", self.text(kind + version), version)
+
+
 #: Names and labels that boards and rules of operators rely on; those of counters without ``_total``.
 CONTRACT = {
     "build_info": {"version", "python", "twisted"},

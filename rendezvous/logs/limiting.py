@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 
 from rendezvous.logs.lines import is_shown
 
-__all__ = ["KINDS", "LINES", "PERIOD", "TRACEBACKS", "Limited"]
+__all__ = ["KINDS", "LINES", "PERIOD", "TRACEBACKS", "UNBOUNDED", "Limited"]
 
 PERIOD = 60.0
 """Seconds after which lines are counted anew."""
@@ -30,6 +30,9 @@ TRACEBACKS = 10
 KINDS = 200
 """Kinds within a period. All others count as one: a library may have put a text from outside into its format."""
 
+UNBOUNDED = frozenset({"operator_acted"})
+"""Events that are never left out. An operator could otherwise hide a ban behind a hundred others."""
+
 _OTHERS = "a line of another kind"
 
 
@@ -38,7 +41,8 @@ class Limited:
     """
     Passes on the first events of each kind within a minute, and says afterwards how many more there were.
 
-    Events that are not to be shown (:func:`~rendezvous.logs.lines.is_shown`) are neither passed on nor counted.
+    Events that are not to be shown (:func:`~rendezvous.logs.lines.is_shown`) are neither passed on nor counted. Those
+    of :data:`UNBOUNDED` are all passed on.
 
     Events are of one kind if they come from the same logger and have the same format. Both are texts of the code, so
     the kinds are few; :data:`KINDS` holds whatever the code does. The time is that of the events.
@@ -60,6 +64,9 @@ class Limited:
         now = event.get("log_time", 0.0)
         if not self._began <= now < self._began + PERIOD:  # The machine's clock may have been set back.
             self._begin(now)
+        if event.get("event") in UNBOUNDED:
+            self._write(event)
+            return
         text = event.get("log_format") or ""
         kind: Hashable = event.get("log_namespace"), text
         if kind not in self._counts and len(self._counts) >= KINDS:

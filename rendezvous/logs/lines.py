@@ -42,8 +42,9 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 
-# What would end a line, or move the cursor of a terminal: what a log quotes may come from a client.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What would end a line, move the cursor of a terminal, or turn the direction of a text: what a log quotes may come from
+# a client. Halves of characters cannot be written in UTF-8: the line would be lost.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def is_shown(event: LogEvent) -> bool:

@@ -11,7 +11,7 @@ _log = Logger()
 
 def log(who: str, what: str) -> None:
     """
-    Log a change.
+    Log a change. The bound of the log for lines that repeat leaves none of these out.
 
     :param who: of :func:`rendezvous.operator.who.who`.
     :param what: what has changed.

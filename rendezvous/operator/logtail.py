@@ -19,8 +19,8 @@ __all__ = ["MAX_CHARS", "MAX_LINES", "Line", "LogTail"]
 #: Lines that are kept, and characters of each: together at most 1 MB, however much is logged.
 MAX_LINES, MAX_CHARS = 500, 500
 
-#: What would move the cursor of a terminal, or turn the direction of a text.
-_CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+#: What would move the cursor of a terminal, or turn the direction of a text; and halves of characters, unknown to JSON.
+_CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 @attrs.frozen

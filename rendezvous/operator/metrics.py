@@ -112,7 +112,11 @@ class Metrics:
         clock = self._parts.clock
         # It takes several turns of the reactor; all else is read in one, and written in several again.
         self._census = await self._parts.queries.census(clock.seconds())
-        encode, media = choose_encoder(accept)
+        try:
+            encode, media = choose_encoder(accept)
+        except (TypeError, ValueError):
+            # The library has no answer to a version that is no number.
+            encode, media = choose_encoder("")
         parts, room = [], 0
         for family in list(self._registry.collect()):
             if room < len(family.samples):

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 __all__ = ["amount", "delay", "moment", "plain", "rate", "size", "span", "table"]
 
-#: What would move the cursor, or turn the direction of a text.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+#: What would move the cursor, or turn the direction of a text; and halves of characters, which cannot be written.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 def plain(value: object) -> str:
