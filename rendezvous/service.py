@@ -82,6 +82,7 @@ class Rendezvous(MultiService):
     :param run_blocking: calls what blocks, one call at a time; in a thread of its own, unless this is a test.
     :param monotonic: seconds on a clock that only goes forward; a test gives its reactor's.
     :param wall: seconds since the epoch; a test gives its reactor's.
+    :param working: seconds for which the reactor has worked; a test gives its reactor's.
     :ivar clock: server time.
     :ivar counters: what the server counts, for reports.
     :ivar turn: the TURN servers, if there are any; a reload replaces them.
@@ -104,6 +105,7 @@ class Rendezvous(MultiService):
         run_blocking: RunBlocking | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = wall_clock,
+        working: Callable[[], float] | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -133,6 +135,7 @@ class Rendezvous(MultiService):
             self.counters,
             random,
             self.store.bans,
+            working,
         )
         self._gate.entrance.tokens = load_registration_tokens(settings.registration_token_file)
         self._sockets = SocketProtocols(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+from threading import Thread
+
 from zope.interface.verify import verifyObject
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.clock import LONGEST_GAP, ServerClock
+from rendezvous.clock import LONGEST_GAP, ServerClock, WorkingTime, working_time
 
 WALL = 1_700_000_000.0
 
@@ -82,3 +85,45 @@ class ServerClockTests(SynchronousTestCase):
         self.reactor.advance(0.25)
         self.wall += 0.25
         self.assertEqual(self.clock.to_wall(160.0), WALL + 60)
+
+
+class WorkingTimeTests(SynchronousTestCase):
+    """What counts as work, on a hand that the test moves."""
+
+    def setUp(self) -> None:
+        """Begin in the middle of nothing."""
+        self.cpu = 7.0
+        self.working = WorkingTime(lambda: self.cpu)
+
+    def collect(self, seconds: float) -> None:
+        """Have a collection take so long."""
+        self.working.collecting("start", {})
+        self.cpu += seconds
+        self.working.collecting("stop", {})
+
+    def test_collections_of_garbage_are_left_out(self) -> None:
+        """What is between them counts."""
+        began = self.working.seconds()
+        self.collect(0.015)
+        self.cpu += 0.25
+        self.collect(1.0)
+        self.assertAlmostEqual(self.working.seconds() - began, 0.25)
+
+    def test_those_of_another_thread_took_none_of_the_time(self) -> None:
+        """To leave them out would set the time back."""
+        began = self.working.seconds()
+        self.cpu += 0.25
+        thread = Thread(target=self.collect, args=(1.0,))
+        thread.start()
+        thread.join()
+        self.cpu -= 1.0
+        self.assertAlmostEqual(self.working.seconds() - began, 0.25)
+
+    def test_the_process_has_one(self) -> None:
+        """It hears of collections, and only goes forward."""
+        working = working_time()
+        self.assertIs(working, working_time())
+        self.assertIn(working.collecting, gc.callbacks)
+        before = working.seconds()
+        gc.collect()
+        self.assertGreaterEqual(working.seconds(), before)

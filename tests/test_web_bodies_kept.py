@@ -38,6 +38,7 @@ class BodyTests(SynchronousTestCase):
             run_blocking=self.run_blocking,
             monotonic=self.reactor.seconds,
             wall=self.reactor.seconds,
+            working=self.reactor.seconds,
         )
         self.site = RendezvousSite(rendezvous.resource(), self.reactor)
         rendezvous.startService()

@@ -29,7 +29,15 @@ HOME = ("198.51.100.7", 50000)
 
 def in_front_of(routes: IResource) -> RootResource:
     """:returns: a root resource that takes bodies up to the limit, without limits of sources."""
-    gate = make_gate(SourceLimits.none(), UnreadLimits(), (), Clock(), Counters(), lambda size: b"\x01" * size)
+    gate = make_gate(
+        SourceLimits.none(),
+        UnreadLimits(),
+        (),
+        Clock(),
+        Counters(),
+        lambda size: b"\x01" * size,
+        working=Clock().seconds,
+    )
     return RootResource(routes, BodyLimits(default=LIMIT), Cors(()), gate)
 
 

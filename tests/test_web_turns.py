@@ -77,6 +77,27 @@ class TurnsTests(SynchronousTestCase):
         self.turn()
         self.assertFalse(self.turns.are_over)
 
+    def test_a_source_is_charged_for_work_and_not_for_what_interrupts_it(self) -> None:
+        """On a clock of its own; on that of the reactor, the source that was interrupted would be the last of all."""
+        self.turns = Turns(self.reactor, seconds=lambda: self.worked)
+        self.worked = 0.0
+
+        def interrupted(data: bytes) -> None:
+            self.reactor.now += 1.0
+            self.worked += 0.001
+            self.done.append("a")
+
+        def steady(data: bytes) -> None:
+            self.reactor.now += 0.002
+            self.worked += 0.002
+            self.done.append("b")
+
+        for _ in range(4):
+            self.turns.add("a", lambda: self.turns.run("a", interrupted, b""))
+            self.turns.add("b", lambda: self.turns.run("b", steady, b""))
+        self.assertEqual(self.turn(), ["a", "b", "a", "b"])
+        self.assertEqual(self.turn(), ["a", "a", "b", "b"])
+
     def test_work_that_fails_is_counted(self) -> None:
         """Its error is the caller's; its time was spent."""
 

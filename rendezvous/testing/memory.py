@@ -308,6 +308,7 @@ class MemoryServer:
             environ=environ,
             run_blocking=maybeDeferred,
             monotonic=self.reactor.seconds,
+            working=self.reactor.seconds,
             wall=lambda: self.reactor.seconds() + self.wall_offset,
         )
         self.service.privilegedStartService()

@@ -9,6 +9,7 @@ import attrs
 
 from twisted.internet.interfaces import IReactorTime
 
+from rendezvous.clock import working_time
 from rendezvous.core.bans import Bans
 from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits, UnreadLimits
@@ -38,6 +39,7 @@ class Gate:
     :ivar held: the requests that wait.
     :ivar entrance: who may begin something new.
     :ivar request_ids: names the requests that the server fails.
+    :ivar working: seconds for which the reactor has worked, by which sources are charged.
     """
 
     proxies: Proxies
@@ -49,6 +51,7 @@ class Gate:
     held: HeldRequests
     entrance: Entrance
     request_ids: RequestIds
+    working: Callable[[], float]
 
     def refuse_banned(self, request: Any) -> None:
         """
@@ -75,6 +78,7 @@ def make_gate(
     counters: Counters,
     random: Callable[[int], bytes],
     bans: Bans | None = None,
+    working: Callable[[], float] | None = None,
 ) -> Gate:
     """
     :param limits: of each source.
@@ -84,6 +88,7 @@ def make_gate(
     :param counters: where refusals are counted.
     :param random: gives that many random bytes.
     :param bans: which networks are shut out; by default none.
+    :param working: seconds for which the reactor has worked; those of this process by default.
     """
     return Gate(
         Proxies(trusted),
@@ -95,4 +100,5 @@ def make_gate(
         HeldRequests(),
         Entrance(),
         RequestIds(random),
+        working or working_time().seconds,
     )

@@ -33,14 +33,15 @@ class Turns:
     What arrives while nothing waits is done at once. It is charged to its source if it ends the turn, and is otherwise
     too little to be charged: all such work of a turn costs less than the budget.
 
-    :param reactor: the clock that work is measured on, and what calls later.
+    :param reactor: calls later.
     :param budget: what the work of one turn may cost.
+    :param seconds: the time that work is measured on; that of the reactor by default.
     """
 
-    def __init__(self, reactor: Any, budget: float = BUDGET) -> None:
+    def __init__(self, reactor: Any, budget: float = BUDGET, seconds: Callable[[], float] | None = None) -> None:
         self._reactor = reactor
         self._budget = budget
-        self._seconds: Callable[[], float] = reactor.seconds
+        self._seconds: Callable[[], float] = reactor.seconds if seconds is None else seconds
         self._spent = 0.0
         # Virtual time: what a source has used that has always had work to do.
         self._now = 0.0
