@@ -236,7 +236,8 @@ class Rendezvous(MultiService):
         token = self._admin_token = load_token(self.settings.admin_token_path, self._random)
         service = OperatorService(self._parts())
         service.setServiceParent(self)
-        return admin_site(service.routes(), token, self._reactor, self.clock.wall, self._random, PUBLIC)
+        working = self._gate.working
+        return admin_site(service.routes(), token, self._reactor, self.clock.wall, self._random, working, PUBLIC)
 
     def _parts(self) -> Parts:
         """:returns: what operators read and steer."""

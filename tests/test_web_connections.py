@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.shares import Shares
 from rendezvous.core.sources import UNKNOWN, SourceNetwork, source_network
 from rendezvous.testing import MemoryServer
-from rendezvous.web.connections import ACCEPTS, Connections
+from rendezvous.web.connections import ACCEPTS, MOST_ACCEPTS, Connections
+from rendezvous.web.turns import Turns
 
 HOME, NEIGHBOUR, ELSEWHERE = map(source_network, ("198.51.100.7", "198.51.100.8", "203.0.113.7"))
 
@@ -19,15 +21,15 @@ class _Port:
 
 
 class _Transport:
-    def __init__(self) -> None:
-        self.server = _Port()
+    def __init__(self, port: _Port) -> None:
+        self.server = port
 
 
 class _Connection:
     """Remembers whether it had to give way."""
 
-    def __init__(self) -> None:
-        self.transport: Any = _Transport()
+    def __init__(self, port: _Port | None = None) -> None:
+        self.transport: Any = _Transport(port or _Port())
         self.gave_way = False
 
     def loseConnection(self) -> None:
@@ -45,7 +47,10 @@ class ConnectionsTests(SynchronousTestCase):
         """Make the table."""
         self.refused: list[tuple[str, SourceNetwork]] = []
         shares = Shares("connections", 2, 3, "source-connections")
-        self.table = Connections(4, shares, lambda code, source: self.refused.append((code, source)))
+        clock = Clock()
+        self.table = Connections(
+            4, shares, lambda code, source: self.refused.append((code, source)), clock, Turns(clock)
+        )
 
     def open(self, source: SourceNetwork, *, busy: bool = False) -> _Connection:
         """:returns: a connection that may stay."""
@@ -144,13 +149,59 @@ class ConnectionsTests(SynchronousTestCase):
                     self.table.closed(self.open(source, busy=busy))
         self.assertEqual((len(self.table), self.table._idle, self.table._idle_of), (0, {}, {}))
 
-    def test_port_accepts_a_bounded_number_at_a_time(self) -> None:
-        """Twisted would raise it without end while more and more come."""
-        connection = _Connection()
-        for number, left in ((ACCEPTS - 1, ACCEPTS - 1), (ACCEPTS, ACCEPTS), (ACCEPTS + 20, ACCEPTS)):
-            connection.transport.server.numberAccepts = number
-            self.table.opened(connection, UNKNOWN)
-            self.assertEqual(connection.transport.server.numberAccepts, left)
+
+class AcceptsTests(SynchronousTestCase):
+    """How many connections a port accepts in a turn of the reactor."""
+
+    def accepts(self, most: int, opened: int = 1, sources: int = 0, ports: int = 1) -> list[int]:
+        """:returns: for each port, how many it accepts when so many are open and so many sources wait."""
+        clock = Clock()
+        turns = Turns(clock)
+        table = Connections(most, Shares("connections"), lambda code, source: None, clock, turns)
+        listening = [_Port() for _ in range(ports)]
+        for number in range(opened):
+            table.opened(_Connection(listening[number % ports]), UNKNOWN)
+        for port in listening:
+            port.numberAccepts = 1_000_000
+        for source in range(sources):
+            turns.add(source, lambda: None)
+        later: Any = clock.getDelayedCalls()
+        [call] = [each for each in later if each.func == table._share_accepts]
+        call.func()
+        return [port.numberAccepts for port in listening]
+
+    def test_many_of_few_sources(self) -> None:
+        """A thousand connections of one source are accepted soon, since they wait behind those of others then."""
+        self.assertEqual(self.accepts(10_000), [MOST_ACCEPTS])
+        self.assertEqual(self.accepts(10_000, sources=3), [MOST_ACCEPTS])
+
+    def test_few_of_many_sources(self) -> None:
+        """Each source that waits would make another one wait for longer."""
+        self.assertEqual(self.accepts(10_000, sources=9), [4 * MOST_ACCEPTS // 10])
+        self.assertEqual(self.accepts(10_000, sources=100), [ACCEPTS])
+
+    def test_no_more_than_there_is_room_for(self) -> None:
+        """Those that give way keep their descriptors until the next turn."""
+        self.assertEqual(self.accepts(128, opened=28), [100])
+        self.assertEqual(self.accepts(128, opened=100), [ACCEPTS])
+        self.assertEqual(self.accepts(128, opened=128), [ACCEPTS])
+
+    def test_ports_share_the_room(self) -> None:
+        """One of HTTP and one of HTTPS may be asked in the same turn."""
+        self.assertEqual(self.accepts(128, opened=2, ports=2), [63, 63])
+
+    def test_a_port_is_given_a_number_once_a_turn(self) -> None:
+        """And again in each turn after one in which it has accepted something: Twisted changes it then."""
+        clock = Clock()
+        table = Connections(10_000, Shares("connections"), lambda code, source: None, clock, Turns(clock))
+        port = _Port()
+        for _ in range(2):
+            for _ in range(3):
+                table.opened(_Connection(port), UNKNOWN)
+            port.numberAccepts = 1
+            self.assertEqual(len(clock.getDelayedCalls()), 1)
+            clock.advance(0)
+            self.assertEqual((port.numberAccepts, clock.getDelayedCalls()), (MOST_ACCEPTS, []))
 
 
 class EndTests(SynchronousTestCase):

@@ -84,12 +84,12 @@ class TurnsTests(SynchronousTestCase):
 
         def interrupted(data: bytes) -> None:
             self.reactor.now += 1.0
-            self.worked += 0.001
+            self.worked += BUDGET / 5
             self.done.append("a")
 
         def steady(data: bytes) -> None:
-            self.reactor.now += 0.002
-            self.worked += 0.002
+            self.reactor.now += 2 * BUDGET / 5
+            self.worked += 2 * BUDGET / 5
             self.done.append("b")
 
         for _ in range(4):
@@ -171,8 +171,8 @@ class TurnsTests(SynchronousTestCase):
 
     def test_one_that_comes_late_is_next(self) -> None:
         """It does not wait for those that have used their time already."""
-        for source in "abcde":
-            self.later(f"{source}0")
+        for number, source in enumerate("abcde"):
+            self.later(f"{source}0", (2.0 + number / 10) * BUDGET)
             self.later(f"{source}1")
         for _ in range(6):
             self.turn()

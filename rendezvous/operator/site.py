@@ -74,6 +74,7 @@ def admin_site(
     reactor: IReactorTime,
     wall: Callable[[], float],
     random: Callable[[int], bytes],
+    working: Callable[[], float],
     public: Collection[bytes] = (),
 ) -> RendezvousSite:
     """
@@ -86,9 +87,10 @@ def admin_site(
     :param token: what opens them.
     :param wall: seconds since the epoch, for the ``Date`` of answers.
     :param random: gives that many random bytes.
+    :param working: seconds for which the reactor has worked.
     :param public: paths that need no token.
     """
-    gate = make_gate(SourceLimits(), UnreadLimits(), (), reactor, Counters(), random)
+    gate = make_gate(SourceLimits(), UnreadLimits(), (), reactor, Counters(), random, working=working)
 
     def end_all() -> None:
         for each in gate.held:

@@ -56,7 +56,9 @@ class RendezvousSite(Site):
         self.root = root
         self.turns = Turns(reactor, seconds=root.gate.working)
         root.gate.quotas.share_connections(max_connections)
-        self.connections = Connections(max_connections, root.gate.quotas.connections, root.gate.refusals.limited)
+        self.connections = Connections(
+            max_connections, root.gate.quotas.connections, root.gate.refusals.limited, reactor, self.turns
+        )
 
     def startFactory(self) -> None:
         """Begin, with the first port that listens."""

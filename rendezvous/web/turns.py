@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IDelayedCall
 
 __all__ = ["BUDGET", "Turns"]
 
-#: Seconds that the requests of all connections may take in one turn of the reactor. Pulses and timers come in between.
-BUDGET = 0.005
+#: Seconds that all requests may take in one turn of the reactor, and WebSockets as much again. Pulses and timers come
+#: in between. A new connection is accepted in one turn, and served in the turn after the next.
+BUDGET = 0.003
 
 #: Sources whose use is remembered while others wait; there are more only as long as they use any.
 REMEMBERED = 1024
@@ -51,6 +52,11 @@ class Turns:
         self._waiting = 0
         self._number = 0
         self._next: IDelayedCall | None = None
+
+    @property
+    def waiting(self) -> int:
+        """:returns: the number of sources for which something is to be done in later turns."""
+        return len(self._works)
 
     @property
     def are_over(self) -> bool:
