@@ -159,7 +159,7 @@ def makeService(options: Options) -> IService:
     signals = Signals(reactor)
 
     from rendezvous.server import make_service
-    from rendezvous.tuning import check_system
+    from rendezvous.systemlimits import check_system
     from rendezvous.udp.mmsg import load_calls
 
     # The process is ours: let its timers follow a clock that only goes forward. Twisted's own follow the machine's

@@ -1,4 +1,4 @@
-"""Tests of :mod:`rendezvous.tuning`."""
+"""Tests of :mod:`rendezvous.systemlimits`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous import tuning
+from rendezvous import systemlimits
 from rendezvous.listening import BACKLOG
 from rendezvous.settings import Settings
-from rendezvous.tuning import check_system, limit_of_system, receive_buffer, shortfalls
+from rendezvous.systemlimits import check_system, limit_of_system, receive_buffer, shortfalls
 from rendezvous.udp.port import RECEIVE_BUFFER
 
 SYSCTL = Path(__file__).parents[1] / "deploy" / "systemd" / "60-rendezvous.conf"
@@ -54,14 +54,14 @@ class CheckTests(SynchronousTestCase):
 
     def test_everything_is_in_one_line(self) -> None:
         """However much is too low; nothing is logged if all is well."""
-        self.patch(tuning, "connections_within", lambda files: 10)
-        self.patch(tuning, "receive_buffer", lambda: 20)
-        self.patch(tuning, "limit_of_system", lambda name: 30)
+        self.patch(systemlimits, "connections_within", lambda files: 10)
+        self.patch(systemlimits, "receive_buffer", lambda: 20)
+        self.patch(systemlimits, "limit_of_system", lambda name: 30)
         [limits] = self.said()
         self.assertEqual(limits.count("instead of"), 4)
-        self.patch(tuning, "connections_within", lambda files: 1000)
-        self.patch(tuning, "receive_buffer", lambda: RECEIVE_BUFFER)
-        self.patch(tuning, "limit_of_system", ENOUGH.get)
+        self.patch(systemlimits, "connections_within", lambda files: 1000)
+        self.patch(systemlimits, "receive_buffer", lambda: RECEIVE_BUFFER)
+        self.patch(systemlimits, "limit_of_system", ENOUGH.get)
         self.assertEqual(self.said(), [])
 
     def test_system_is_asked(self) -> None:

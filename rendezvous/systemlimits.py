@@ -1,4 +1,4 @@
-"""What the system allows, compared with what the settings need: said in one line at the start."""
+"""Compares the limits of the system with what the settings need, and logs one line about it at the start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = Logger()
 
 
 def check_system(settings: Settings) -> None:
-    """Log what the system allows less of than a server with these settings may need."""
+    """Log the limits that are lower than a server with these settings may need."""
     found = list(shortfalls(settings, limit_of_system, connections_within(raise_descriptor_limit()), receive_buffer()))
     if found:
         _log.info("the system allows less than the settings: {limits}", limits="; ".join(found), event="limits_low")
