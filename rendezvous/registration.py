@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
 from rendezvous.core.registration import LONGEST, SHORTEST, RegistrationTokens, is_token
 from rendezvous.errors import StartupError
+from rendezvous.privatefile import read_private
 
 __all__ = ["MAX_FILE", "load_registration_tokens"]
 
@@ -24,32 +22,25 @@ def load_registration_tokens(path: str) -> RegistrationTokens | None:
     """
     if not path:
         return None
-    where = f"the file of registration tokens {path!r}"
+    what = f"the file of registration tokens {path!r}"
     try:
-        # A named pipe is opened at once, and refused.
-        with open(path, encoding="ascii", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            status = os.fstat(file.fileno())
-            text = file.read(MAX_FILE + 1) if stat.S_ISREG(status.st_mode) else ""
-    except (OSError, UnicodeDecodeError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "it is not ASCII"
-        raise StartupError(f"{where} cannot be used: {reason}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise StartupError(f"{where} is not a regular file")
-    if len(text) > MAX_FILE:
-        raise StartupError(f"{where} is longer than {MAX_FILE} bytes")
+        file = read_private(path, what, MAX_FILE)
+    except OSError as e:
+        raise StartupError(f"{what} cannot be used: {e.strerror}") from None
+    if len(file.text) > MAX_FILE:
+        raise StartupError(f"{what} is longer than {MAX_FILE} characters")
     tokens = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(file.text.splitlines(), 1):
         token = line.strip()
         if not token or token.startswith("#"):
             continue
         if not is_token(token):
             raise StartupError(
-                f"{where} must hold one token a line, of {SHORTEST} to {LONGEST} letters, digits and the characters"
+                f"{what} must hold one token a line, of {SHORTEST} to {LONGEST} letters, digits and the characters"
                 f" . _ ~ + / = -; line {number} is none"
             )
         tokens.append(token)
     if not tokens:
-        raise StartupError(f"{where} holds no token, so that nobody could register")
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise StartupError(f"{where} can be read by others: run chmod 600 on it")
+        raise StartupError(f"{what} holds no token, so that nobody could register")
+    file.check_mode()
     return RegistrationTokens(tokens)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +12,7 @@ from twisted.logger import Logger
 
 from rendezvous.core.ice import Turn
 from rendezvous.errors import StartupError
+from rendezvous.privatefile import read_private
 from rendezvous.resolving import literal, resolve
 from rendezvous.settings import Settings
 
@@ -44,25 +43,18 @@ def load_turn(settings: Settings) -> Turn | None:
     return Turn(settings.turn_uri, _read_secret(settings.turn_secret_file), max(1, int(settings.turn_ttl)))
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    # A pipe would otherwise be waited for, also by a server that runs and is told to read its settings again.
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def _read_secret(path: str) -> bytes:
-    where = f"the TURN secret file {path!r}"
+    what = f"the TURN secret file {path!r}"
     try:
-        with open(path, encoding="utf-8", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            text = file.read(_LONGEST + 1)
-    except (OSError, UnicodeDecodeError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
-        raise StartupError(f"{where} cannot be used: {reason}") from None
-    lines = [line.strip() for line in text.strip().splitlines()]
-    if len(text) > _LONGEST or not 1 <= len(lines) <= 2 or not all(lines):
-        raise StartupError(f"{where} must hold one secret on one line, or the new one and below it the old one")
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise StartupError(f"{where} can be read by others: run chmod 600 on it")
+        file = read_private(path, what, _LONGEST)
+    except OSError as e:
+        raise StartupError(f"{what} cannot be used: {e.strerror}") from None
+    if "\N{REPLACEMENT CHARACTER}" in file.text:
+        raise StartupError(f"{what} cannot be used: it is not UTF-8")
+    lines = [line.strip() for line in file.text.strip().splitlines()]
+    if len(file.text) > _LONGEST or not 1 <= len(lines) <= 2 or not all(lines):
+        raise StartupError(f"{what} must hold one secret on one line, or the new one and below it the old one")
+    file.check_mode()
     return lines[0].encode("utf-8")
 
 

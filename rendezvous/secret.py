@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from rendezvous.core.identity import Secret
 from rendezvous.errors import StartupError
-from rendezvous.privatefile import create_private, draft_private
+from rendezvous.privatefile import create_private, draft_private, read_private
 
 __all__ = ["SECRET_SIZE", "has_changed", "load_secrets", "rotate_secret"]
 
@@ -97,23 +97,19 @@ def rotate_secret(path: str, random: Callable[[int], bytes], keep: float, now: f
 
 
 def _read(path: str) -> list[Secret]:
-    with open(path, encoding="ascii", errors="replace") as file:
-        status = os.fstat(file.fileno())
-        text = file.read(_LONGEST + 1)
-        if len(text) > _LONGEST:
-            raise StartupError(f"the secret file {path!r} is too long: it must hold {2 * SECRET_SIZE} hex digits")
-        # The contents come first, so that no operator is advised to run chmod on another program's file.
-        secrets = _parse(text, f"the secret file {path!r}")
-        if status.st_mode & 0o077:
-            raise StartupError(f"the secret file {path!r} can be read by others: run chmod 600 on it")
-        if status.st_uid not in (os.geteuid(), 0):
-            # Only root gets here. The server may become that user once it has read the file.
-            _log.warn(
-                "the secret file {path} belongs to user {owner}, who can read it",
-                path=path,
-                owner=status.st_uid,
-                event="secret_of_other_user",
-            )
+    file = read_private(path, f"the secret file {path!r}", _LONGEST)
+    if len(file.text) > _LONGEST:
+        raise StartupError(f"{file.what} is too long: it must hold {2 * SECRET_SIZE} hex digits")
+    secrets = _parse(file.text, file.what)
+    file.check_mode()
+    if file.owner not in (os.geteuid(), 0):
+        # Only root gets here. The server may become that user once it has read the file.
+        _log.warn(
+            "the secret file {path} belongs to user {owner}, who can read it",
+            path=path,
+            owner=file.owner,
+            event="secret_of_other_user",
+        )
     return secrets
 
 

@@ -186,6 +186,12 @@ class TokenFileTests(SynchronousTestCase):
         error = self.assertRaises(StartupError, self.load, os.path.join(self.mktemp(), "missing", "token"))
         self.assertIn("No such file or directory", str(error))
 
+    def test_pipe_is_not_waited_for(self) -> None:
+        """A reload reads the file again, and must not stop the server until somebody writes to a pipe."""
+        path = self.mktemp()
+        os.mkfifo(path, 0o600)
+        self.assertIn("not a regular file", str(self.assertRaises(StartupError, self.load, path)))
+
     def test_default_place_is_beside_the_store(self) -> None:
         """As that of the secret."""
         self.assertEqual(

@@ -62,7 +62,7 @@ class SecretFileTests(SynchronousTestCase):
         path = self.mktemp()
         os.mkfifo(path, 0o600)
         settings = Settings(turn_uri=URI, turn_secret_file=path)
-        self.assertIn("must hold one secret", str(self.assertRaises(StartupError, load_turn, settings)))
+        self.assertIn("not a regular file", str(self.assertRaises(StartupError, load_turn, settings)))
 
     def test_servers_and_secret_need_each_other(self) -> None:
         """One without the other is a contradiction."""

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from rendezvous.core.identity import Secret
 from rendezvous.errors import StartupError
-from rendezvous.secret import SECRET_SIZE, load_secrets, rotate_secret
+from rendezvous.secret import SECRET_SIZE, has_changed, load_secrets, rotate_secret
 
 SECRET = bytes(range(0xE0, 0x100))
 OTHER = bytes(range(0xC0, 0xE0))
@@ -181,6 +181,12 @@ class SecretFileTests(SecretCase):
         message = self.refusal()
         self.assertIn("must hold 64 hex digits", message)
         self.assertNotIn("chmod", message)
+
+    def test_pipe_is_not_waited_for(self) -> None:
+        """A server that reloads looks into the file; it must not stop until somebody writes to a pipe."""
+        os.mkfifo(self.path, 0o600)
+        self.assertIn("not a regular file", self.refusal())
+        self.assertFalse(has_changed(self.path, {}, [Secret(SECRET)]))
 
     def test_file_of_another_user_is_warned_of(self) -> None:
         """Root reads it, and says whose it is; a file of its own is no reason for a line."""

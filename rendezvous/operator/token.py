@@ -9,14 +9,16 @@ import re
 from collections.abc import Callable
 
 from rendezvous.errors import StartupError, Unauthorized
-from rendezvous.privatefile import create_private
+from rendezvous.privatefile import create_private, read_private
+from rendezvous.web.authorization import bearer
 
 __all__ = ["Token", "load_token"]
 
 #: Characters of a token: enough that it cannot be guessed, and few enough for a header.
 _LEAST, _MOST = 32, 256
+#: Characters of its file: more than a token with blanks around it.
+_LONGEST_FILE = 4096
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
-_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/=-]{1,256}) *")
 
 
 class Token:
@@ -51,10 +53,10 @@ class Token:
 
         :raises Unauthorized: it does not hold the token.
         """
-        match = _BEARER.fullmatch(header or "")
-        if match is None:
+        shown = bearer(header)
+        if shown is None:
             raise Unauthorized("This needs an Authorization header: Bearer <the token of operators>.")
-        if not hmac.compare_digest(match[1].encode("ascii"), self._text):
+        if not hmac.compare_digest(shown.encode("ascii"), self._text):
             raise Unauthorized("This is not the token of operators.")
 
 
@@ -81,14 +83,11 @@ def load_token(path: str, random: Callable[[int], bytes]) -> Token:
 
 
 def _read(path: str) -> Token:
-    with open(path, encoding="ascii", errors="replace") as file:
-        status = os.fstat(file.fileno())
-        text = file.read(_MOST + 2).strip()
-    if not (_LEAST <= len(text) <= _MOST and _TOKEN.fullmatch(text)):
+    file = read_private(path, f"the file of the operators' token {path!r}", _LONGEST_FILE)
+    text = file.text.strip()
+    if len(file.text) > _LONGEST_FILE or not (_LEAST <= len(text) <= _MOST and _TOKEN.fullmatch(text)):
         raise StartupError(
-            f"the file of the operators' token {path!r} must hold one word of {_LEAST} to {_MOST} letters, digits and"
-            " the characters . _ ~ + / = -"
+            f"{file.what} must hold one word of {_LEAST} to {_MOST} letters, digits and the characters . _ ~ + / = -"
         )
-    if status.st_mode & 0o077:
-        raise StartupError(f"the file of the operators' token {path!r} can be read by others: run chmod 600 on it")
+    file.check_mode()
     return Token(text, path)

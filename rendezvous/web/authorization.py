@@ -7,10 +7,12 @@ import re
 from rendezvous.core.identity import Credential
 from rendezvous.errors import Unauthorized
 
-__all__ = ["parse_authorization"]
+__all__ = ["bearer", "parse_authorization"]
 
 # re.IGNORECASE for the digits as well would take more than twice the time.
 _BEARER = re.compile(r"(?i:bearer) +(?:([0-9A-Fa-f]{32}):)?([0-9A-Fa-f]{64}) *", re.ASCII)
+
+_TOKEN = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/=-]{1,256}) *")
 
 
 def parse_authorization(header: str | None) -> Credential:
@@ -26,3 +28,9 @@ def parse_authorization(header: str | None) -> Credential:
         raise Unauthorized("The Authorization header is neither Bearer <private_id> nor <client_id>:<private_id>.")
     client_id, key = match.groups()
     return Credential(bytes.fromhex(key), bytes.fromhex(client_id) if client_id else None)
+
+
+def bearer(header: str | None) -> str | None:
+    """:returns: the token of ``Bearer <token>``; ``None`` if the header is missing or something else."""
+    match = _TOKEN.fullmatch(header or "")
+    return None if match is None else match[1]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from twisted.web.http import Request
 
-from rendezvous.core.registration import LONGEST, RegistrationTokens
+from rendezvous.core.registration import RegistrationTokens
 from rendezvous.errors import Unauthorized, Unavailable
+from rendezvous.web.authorization import bearer
 from rendezvous.web.fields import Query, header
 
 __all__ = ["DRAIN_RETRY", "Entrance"]
 
 #: Seconds after which a refused client may try again: by then a load balancer has seen that the server is draining.
 DRAIN_RETRY = 30
-
-_BEARER = re.compile(rf"(?i:bearer) +([^ ]{{1,{LONGEST}}}) *")
 
 
 class Entrance:
@@ -54,8 +51,7 @@ class Entrance:
         self.check_draining()
         if self.tokens is None or shown in self.tokens:
             return
-        match = _BEARER.fullmatch(header(request, b"Authorization") or "")
-        given = Query(request).text("registration") if match is None else match[1]
+        given = bearer(header(request, b"Authorization")) or Query(request).text("registration")
         if given is None:
             raise Unauthorized(
                 "This server lets in only those who have a registration token: Authorization: Bearer <token>.",
