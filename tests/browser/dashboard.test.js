@@ -160,8 +160,7 @@ test("addresses are nowhere on the page until they are asked for", async () => {
 
 test("why a client reaches none of its peers is said where the client is, and there is a way to the peer", async () => {
   const page = await signedIn();
-  const [, failed] = await page.locator("#attempts-rows tr").all();
-  await failed.locator(".link").first().click();
+  await page.locator("#attempts-rows tr").nth(1).locator(".link").first().click();
   await has(page, "#client-title", "ab".repeat(16));
   await has(page, "#client-attempts li", "a relay is needed");
   assert.match(await page.locator("#client-attempts li").nth(1).innerText(), /failed to cdcdcdcd…/);
