@@ -259,7 +259,8 @@ class PageTests(DemoCase):
         roles = {
             attributes.get("id"): attributes["role"] for _, attributes, _ in self.elements.found if "role" in attributes
         }
-        self.assertEqual(roles, {"state": "status", "copied": "status", "incomplete": "alert", "log": "log"})
+        notices = {"incomplete": "alert", "token-problem": "alert"}
+        self.assertEqual(roles, {"state": "status", "copied": "status", "log": "log", **notices})
 
     def test_page_has_a_language_a_title_and_the_width_of_phones(self) -> None:
         """And follows the theme of the system."""
