@@ -311,22 +311,27 @@ class Journaled:
                 tracker_peers=restored.tracker_peers,
                 event="store_read",
             )
-        if clients.damaged:
+        is_of_other_secret = meta.get("secret") not in (None, *fingerprints) and restored.clients > 0
+        self._warn(clients.damaged, is_of_other_secret=is_of_other_secret)
+        return clients
+
+    def _warn(self, damaged: int, *, is_of_other_secret: bool) -> None:
+        """Log which clients that were read back are not as they were."""
+        if damaged:
             self.log.warn(
                 "{damaged} clients in {path} have no address until their next pulse: what was recorded of them is not"
                 " whole",
-                damaged=clients.damaged,
+                damaged=damaged,
                 path=self._path,
                 event="clients_damaged",
             )
-        if meta.get("secret") not in (None, *fingerprints) and len(tables.presence):
+        if is_of_other_secret:
             self.log.warn(
                 "the secret is not the one that the clients in {path} were registered under: none of them can be"
                 " recognised, and all must register again",
                 path=self._path,
                 event="secret_of_other_store",
             )
-        return clients
 
 
 @contextmanager

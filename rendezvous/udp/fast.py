@@ -95,7 +95,7 @@ class OneByOne:
                 self._hand_over(row)
                 handed_over += 1
         if kept:
-            self._protocol.count_kept(kept, kept * KEY_SIZE)
+            self._protocol.shared.served.batch(PulseCode.ON_TIME, kept, kept * KEY_SIZE)
         return handed_over
 
 
@@ -362,7 +362,7 @@ def _decide(protocol: RendezvousDatagrams, batch: Batch, hand_over: Callable[[in
     live = protocol.shared.store.live
     is_table = isinstance(live, Presence)
     in_columns = ColumnPulses(batch, live, protocol.number) if is_table else None
-    signed = SignedColumns(batch, live, protocol) if is_table else None
+    signed = SignedColumns(batch, live, protocol, protocol.shared.served) if is_table else None
     # What is on may change while the port is open, and so is asked for each batch.
     return Together(
         batch,

@@ -38,7 +38,6 @@ BYTES_A_TOKEN = 128
 
 _PULSE_REPLIES: Final = {code: pulse.encode_reply(code) for code in PulseCode}
 _ON_TIME: Final = _PULSE_REPLIES[PulseCode.ON_TIME]
-_ON_TIME_SIZE: Final = len(_ON_TIME)
 
 
 def _keep_none_alive(datagram: bytes, addr: Address, now: float, local_port: int) -> bool:
@@ -153,7 +152,7 @@ class RendezvousDatagrams(DatagramProtocol):
                 # The last resort: a fault of ours, which one datagram must not turn into the end of the port.
                 self._log.failure("a datagram could not be handled", event="datagram_failed")
         if kept:
-            self.count_kept(kept, received)
+            self._served.batch(PulseCode.ON_TIME, kept, received)
 
     def _admitted(self, datagrams: Iterable[tuple[bytes, Any]]) -> Iterator[tuple[bytes, Any]]:
         """Yield those datagrams that do not come from networks that are shut out; the others are dropped."""
@@ -168,26 +167,6 @@ class RendezvousDatagrams(DatagramProtocol):
         """Count a datagram of so many bytes from a network that is shut out."""
         self._served.received += size
         self.drop(Drop.BANNED)
-
-    def count_kept(self, pulses: int, received: int) -> None:
-        """
-        Count pulses that were answered with 1020 and not seen by :meth:`sort`.
-
-        :param received: bytes of these datagrams.
-        """
-        served = self._served
-        served.on_time += pulses
-        served.received += received
-        served.sent += pulses * _ON_TIME_SIZE
-
-    def count_signed(self, requests: int, sent: int) -> None:
-        """
-        Count signed requests that were answered with others.
-
-        :param sent: bytes of the answers.
-        """
-        self._served.signed += requests
-        self._served.sent += sent
 
     def sort(self, datagram: bytes, addr: Address) -> None:
         """Take a datagram for which :attr:`keep_alive` was asked already, and which it has not taken."""

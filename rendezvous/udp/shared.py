@@ -18,6 +18,7 @@ from rendezvous.core.ratelimit import RateLimit
 from rendezvous.counters import Counters
 from rendezvous.interfaces import IStore
 from rendezvous.wire import tracker
+from rendezvous.wire.pulse import REPLY_SIZE
 
 __all__ = ["PORT_NUMBERS", "Attempts", "Datagrams", "Drop", "Served", "Socket"]
 
@@ -79,6 +80,16 @@ class Served:
             self.verify += pulses
         else:
             self.unknown += pulses
+
+    def batch(self, code: PulseCode, pulses: int, received: int) -> None:
+        """
+        Count pulses that were answered together, with the bytes of their answers.
+
+        :param received: bytes of these pulses.
+        """
+        self.pulse(code, pulses)
+        self.received += received
+        self.sent += pulses * REPLY_SIZE
 
 
 class Socket(typing.Protocol):

@@ -15,7 +15,7 @@ from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp.columns import BatchColumns
 from rendezvous.udp.mmsg import MESSAGE_SIZE, Batch
 from rendezvous.udp.rows import words
-from rendezvous.udp.shared import Drop
+from rendezvous.udp.shared import Drop, Served
 from rendezvous.wire.signed import REPLY, SIGNED_SIZE
 
 __all__ = ["Port", "SignedColumns"]
@@ -36,9 +36,6 @@ class Port(Protocol):
 
     number: int
 
-    def count_signed(self, requests: int, sent: int) -> None:
-        """Count signed requests that were answered, and the bytes of the answers."""
-
     def drop(self, reason: Drop) -> None:
         """Count a datagram that is dropped."""
 
@@ -50,10 +47,11 @@ class SignedColumns:
     :param batch: where they are.
     :param presence: the live table.
     :param port: that they come to.
+    :param served: counts what is answered.
     """
 
-    def __init__(self, batch: Batch, presence: Presence, port: Port) -> None:
-        self._batch, self._port = batch, port
+    def __init__(self, batch: Batch, presence: Presence, port: Port, served: Served) -> None:
+        self._batch, self._port, self._served = batch, port, served
         self._pulses = SignedBatch(presence)
         self._columns = BatchColumns(batch, port.number)
         replies = batch.rows(SIGNED_SIZE, SIGNED_SIZE)
@@ -95,4 +93,5 @@ class SignedColumns:
         rows = self._rows[taken]
         self._out[rows] = replies
         self._batch.queue(self._messages[rows].tobytes())
-        self._port.count_signed(len(rows), len(data))
+        self._served.signed += len(rows)
+        self._served.sent += len(data)

@@ -18,7 +18,6 @@ from rendezvous.core.identity import KEY_SIZE
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, NAME_SIZE, Batch, keys_in_hex
 from rendezvous.udp.rows import replies, words
-from rendezvous.wire.pulse import encode_reply
 from rendezvous.wire.signed import REQUEST, SIGNED_SIZE
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ FEW = 12
 _BINDING = bytes.fromhex("000100002112a442")
 _BINDING_SIZE = 20
 _IPV4_RESPONSE, _IPV6_RESPONSE = 32, 44
-_REPLY_SIZE = len(encode_reply(PulseCode.ON_TIME))
 _MAPPED = int(np.frombuffer(bytes(2) + b"\xff\xff", np.uint32)[0])
 
 
@@ -141,7 +139,7 @@ class Together:
         codes = pulses(slice(count), now)
         if codes is None:
             self._batch.queue(self._replies[PulseCode.ON_TIME][:count].tobytes())
-            self._count(PulseCode.ON_TIME, count)
+            self._served.batch(PulseCode.ON_TIME, count, count * KEY_SIZE)
             return 0
         self._reply(np.arange(count), codes)
         return self._one_by_one(np.flatnonzero(codes == 0).tolist(), now)
@@ -151,13 +149,7 @@ class Together:
         for code, messages in self._replies.items():
             answered = rows[codes == code]
             self._batch.queue(messages[answered].tobytes())
-            self._count(code, len(answered))
-
-    def _count(self, code: PulseCode, pulses: int) -> None:
-        served = self._served
-        served.pulse(code, pulses)
-        served.received += pulses * KEY_SIZE
-        served.sent += pulses * _REPLY_SIZE
+            self._served.batch(code, len(answered), len(answered) * KEY_SIZE)
 
     def _sort(self, count: int, is_key: NDArray[np.bool_], now: float) -> int:
         """Decide a batch of several kinds of datagrams."""

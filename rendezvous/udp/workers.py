@@ -36,14 +36,11 @@ from rendezvous.udp.sharing import shared_memory, where
 from rendezvous.udp.turn import SharedTurn
 from rendezvous.udp.worker import COLUMNS_FD, CONTROL_FD, FIRST_SOCKET_FD, KEYS_FD, TABLE_FD, Given
 from rendezvous.udp.workerprocess import WorkerProcess
-from rendezvous.wire.pulse import encode_reply
 
 __all__ = ["Workers"]
 
 #: Slots that are freed in one turn of the reactor: some 2 ms.
 _FREED_A_TURN = 4096
-
-_REPLY_SIZE = len(encode_reply(PulseCode.ON_TIME))
 
 _DROPS = {BUSY: Drop.NOT_HANDED_OVER, UNSENDABLE: Drop.UNSENDABLE, UNRECEIVABLE: Drop.UNRECEIVABLE}
 
@@ -263,9 +260,7 @@ class Workers(Service):
     def _add(self, count: int, number: int) -> None:
         if count == ANSWERED:
             # Workers answer steady pulses alone.
-            self._answered.on_time += number
-            self._answered.received += number * KEY_SIZE
-            self._answered.sent += number * _REPLY_SIZE
+            self._answered.batch(PulseCode.ON_TIME, number, number * KEY_SIZE)
         else:
             self._dropped[_DROPS[count]] += number
 
