@@ -117,7 +117,8 @@ class WorkerBansTests(OperatorProcessCase):
         self.eventually(lambda: load.replies[ON_TIME] > 200, "answers to others")
         replies = load.end()
         self.assertEqual(set(replies), {ON_TIME})
-        self.assertEqual(self.operate("GET", "/limited")[1]["dropped"]["banned"], 100)
+        # A busy server may drop the last of them a little later.
+        self.eventually(lambda: self.operate("GET", "/limited")[1]["dropped"]["banned"] == 100, "100 that are dropped")
         self.assertEqual(self.operate("DELETE", f"/bans/{FLOODER}%2F32")[0], 200)
         self.assertEqual({client.pulse() for client in flooders}, {ON_TIME})
         self.both_answer(flooders)
