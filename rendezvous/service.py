@@ -38,7 +38,7 @@ from rendezvous.operator.parts import Parts, Reloaded
 from rendezvous.operator.service import OperatorService
 from rendezvous.operator.site import admin_site
 from rendezvous.operator.token import Token, load_token
-from rendezvous.registration import load_registration_tokens
+from rendezvous.registrationtokens import load_registration_tokens
 from rendezvous.relays import Resolving, load_turn
 from rendezvous.secret import has_changed, load_secrets
 from rendezvous.settings import Settings, compare, in_force
@@ -52,9 +52,9 @@ from rendezvous.udp.sharing import shared_memory
 from rendezvous.udp.signed import ClientDatagrams
 from rendezvous.udp.workers import Workers
 from rendezvous.web.api import all_routes
+from rendezvous.web.banenforcement import BanEnforcement
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
-from rendezvous.web.expulsion import Expulsion
 from rendezvous.web.facts import Facts
 from rendezvous.web.gate import make_gate
 from rendezvous.web.root import RootResource
@@ -127,31 +127,9 @@ class Rendezvous(MultiService):
         self.store = self._make_store(Keyring(self._secrets), random)
         self.counters = Counters(self.clock.seconds)
         self._datagrams = self._make_datagrams()
-        self._gate = make_gate(
-            settings.source_limits,
-            settings.unread_limits,
-            settings.trusted_proxy,
-            self.clock,
-            self.counters,
-            random,
-            self.store.bans,
-            working,
-        )
-        self._gate.entrance.tokens = load_registration_tokens(settings.registration_token_file)
-        self._sockets = SocketProtocols(
-            reactor,
-            self._gate,
-            self._cors,
-            settings.socket_limits,
-            settings.share,
-            random,
-            settings.peerjs_key,
-            lists_peers=settings.peerjs_discovery,
-        )
         self._workers: Workers | None = None
         self._admin_token: Token | None = None
-        self._expulsion = Expulsion(self.store.bans, self.clock, self._gate.held, self._sockets.sockets)
-        self.store.bans.on_network = self._network_banned
+        self._make_web(working)
         self._tickets = make_tickets(settings.signaling_limits, settings.share, random)
         self._datagrams.run(False)
         self._relay_hosts: frozenset[str] = frozenset()
@@ -167,6 +145,33 @@ class Rendezvous(MultiService):
         is_on = frozenset(Protocol).difference(self.settings.without)
         limit, notices = (RateLimit(*_udp_rate(self.settings)) for _ in range(2))
         return Datagrams(self.store, self.clock, limit, is_on, self.counters, notices=notices)
+
+    def _make_web(self, working: Callable[[], float] | None) -> None:
+        """Make what all HTTP ports share, and let bans reach it."""
+        settings = self.settings
+        self._gate = make_gate(
+            settings.source_limits,
+            settings.unread_limits,
+            settings.trusted_proxy,
+            self.clock,
+            self.counters,
+            self._random,
+            self.store.bans,
+            working,
+        )
+        self._gate.admission.tokens = load_registration_tokens(settings.registration_token_file)
+        self._sockets = SocketProtocols(
+            self._reactor,
+            self._gate,
+            self._cors,
+            settings.socket_limits,
+            settings.share,
+            self._random,
+            settings.peerjs_key,
+            lists_peers=settings.peerjs_discovery,
+        )
+        self._ban_enforcement = BanEnforcement(self.store.bans, self.clock, self._gate.held, self._sockets.sockets)
+        self.store.bans.on_network = self._network_banned
 
     def _connect(self, random: Callable[[int], bytes]) -> None:
         """Let clients connect to each other, unless that is turned off."""
@@ -300,13 +305,13 @@ class Rendezvous(MultiService):
         return workers
 
     def _workers_may_answer(self) -> bool:
-        # They do not know which networks are shut out.
+        # Workers do not know the bans.
         return self._datagrams.is_on(Protocol.RENDEZVOUS) and not self.store.bans.has_networks
 
     def _network_banned(self) -> None:
         if self._workers is not None:
             self._workers.withdraw()
-        self._expulsion.begin()
+        self._ban_enforcement.begin()
 
     def reload(self, settings: Settings) -> Reloaded:
         """
@@ -331,7 +336,7 @@ class Rendezvous(MultiService):
             certificate.use(options)
         self._change(compared.settings)
         self._use_turn(turn)
-        self._gate.entrance.tokens = tokens
+        self._gate.admission.tokens = tokens
         if self._admin_token is not None and admin_token is not None and self._admin_token.replace(admin_token):
             compared.changed.append("the operators' token")
         secret_path = self.settings.secret_path
@@ -392,7 +397,7 @@ class Rendezvous(MultiService):
 
         :returns: fires when nothing of the server is left. It can be called at any time, and more than once.
         """
-        self._expulsion.stop()
+        self._ban_enforcement.stop()
         sockets = self._sockets.end()
         children = super().stopService()
         return self._stops.run(lambda: Deferred.fromCoroutine(self._stop(children, sockets)))

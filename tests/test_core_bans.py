@@ -1,4 +1,4 @@
-"""Networks and clients that are shut out."""
+"""Bans of networks and clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ban(target: str, until: float | None = None, since: float = NOW) -> Ban:
 
 
 class BanTests(SynchronousTestCase):
-    """Who is shut out, and until when."""
+    """Which bans hold, and until when."""
 
     def setUp(self) -> None:
         """No bans."""

@@ -1,4 +1,4 @@
-"""Networks and clients that an operator has shut out, each for a time or for good."""
+"""Bans of networks and clients, each for a time or for good."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 @attrs.frozen
 class Ban:
     """
-    Somebody who is shut out.
+    The ban of a network or of a client.
 
     :ivar target: a network such as ``198.51.100.0/24``, or the id of a client in hex digits.
     :ivar until: when it ends, in seconds on the wall clock; ``None`` for never.
@@ -49,7 +49,7 @@ class Ban:
 
     @property
     def client_id(self) -> bytes | None:
-        """:returns: the client that is shut out, or ``None`` if it is a network."""
+        """:returns: the client that is banned, or ``None`` if a network is."""
         return bytes.fromhex(self.target) if _is_client(self.target) else None
 
     def refusal(self, wall: float) -> Forbidden:
@@ -74,8 +74,8 @@ class Bans:
 
     :param note: called with each ban that is new, and with each that has ended.
     :param wall: converts server time to the wall clock.
-    :ivar has_networks: whether any network is shut out; if not, no source has to be looked at.
-    :ivar on_network: called when a network is shut out, once the ban holds.
+    :ivar has_networks: whether any network is banned; if not, no source has to be looked up.
+    :ivar on_network: called when a network is banned, once the ban holds.
     """
 
     def __init__(self, note: Note = ignore_changes, wall: Callable[[float], float] = same_clock) -> None:
@@ -108,12 +108,12 @@ class Bans:
 
     @property
     def has_clients(self) -> bool:
-        """:returns: whether any client is shut out by its id."""
+        """:returns: whether any client is banned."""
         return self._clients > 0
 
     def begin(self, target: str, seconds: float | None, reason: str, now: float) -> Ban:
         """
-        Shut somebody out from now on. A ban of the same target is replaced.
+        Ban a network or a client from now on. A ban of the same target is replaced.
 
         :param seconds: for how long; ``None`` for good.
         :returns: the ban; its target is spelled as it always is.
@@ -132,7 +132,7 @@ class Bans:
 
     def add(self, ban: Ban) -> Ban:
         """
-        Shut somebody out. A ban of the same target is replaced.
+        Add a ban. A ban of the same target is replaced.
 
         :returns: the ban; its target is spelled as it always is.
         :raises Malformed: the target is neither a network nor the id of a client.
@@ -185,7 +185,7 @@ class Bans:
         return ban
 
     def of_client(self, client_id: bytes, now: float) -> Ban | None:
-        """:returns: the ban of a client, if it is shut out now."""
+        """:returns: the ban of a client that holds now, if there is one."""
         return _holding(self._bans.get(client_id.hex()), self._wall(now)) if self._clients else None
 
     def of_host(self, host: str, now: float) -> Ban | None:
@@ -216,7 +216,7 @@ class Bans:
 
     def check_host(self, host: str, now: float) -> None:
         """
-        Refuse a request if its source is shut out.
+        Refuse a request if its network is banned.
 
         :raises Forbidden: ``banned``.
         """
@@ -226,7 +226,7 @@ class Bans:
 
     def check_client(self, client_id: bytes, now: float) -> None:
         """
-        Refuse a request if its client is shut out.
+        Refuse a request if its client is banned.
 
         :raises Forbidden: ``banned``.
         """

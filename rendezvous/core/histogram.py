@@ -1,4 +1,4 @@
-"""How long something took each time, as counts of ranges."""
+"""A histogram of durations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 class Histogram:
     """
-    How long something took each time, as counts of ranges.
+    Counts durations by range.
 
     For example ``Histogram((0.01, 0.1))`` counts what took up to 0.01 s, up to 0.1 s, and longer.
 
     :param bounds: the upper ends of the ranges in seconds, ascending; each belongs to its range.
-    :ivar counts: how often each range was met; the last one has no upper end.
+    :ivar counts: how many durations each range has; the last range has no upper end.
     :ivar sum: all times together, in seconds.
     """
 

@@ -1,4 +1,4 @@
-"""The networks that limits have refused something lately, each with the reason, how often, and when last."""
+"""The networks that limits have refused lately: each with the reason, how often, and when last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 __all__ = ["MAX_LIMITED", "Limited", "LimitedNetworks"]
 
 MAX_LIMITED = 1000
-"""Networks and reasons that are kept; the one that was refused nothing for longest makes room."""
+"""Pairs of a network and a reason that are kept; the one whose last refusal is oldest makes room."""
 
 
 @attrs.define
@@ -33,7 +33,7 @@ class Limited:
 
 class LimitedNetworks:
     """
-    All of them since the process started, as far as there is room.
+    Counts refusals by network and reason, since the process started and as far as there is room.
 
     :param seconds: tells server time.
     """
@@ -58,7 +58,7 @@ class LimitedNetworks:
     def worst(self, network: str | None = None) -> list[Limited]:
         """
         :param network: only of this one.
-        :returns: those that were refused most come first.
+        :returns: the counts, the greatest first.
         """
         found = (each for each in self._kept.values() if network in (None, each.network))
         return sorted(found, key=attrgetter("times"), reverse=True)

@@ -1,4 +1,4 @@
-"""The last samples of some numbers, for curves and for rates; in memory that is taken once and never grows."""
+"""A ring of samples of some numbers, for curves and rates, in memory of a fixed size."""
 
 from __future__ import annotations
 

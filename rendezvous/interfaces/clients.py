@@ -71,7 +71,7 @@ class IPresenceStore(Interface):
         """
         :returns: the client id that the credential proves.
         :raises Unauthorized: it proves none.
-        :raises Forbidden: ``banned``, its client is shut out.
+        :raises Forbidden: ``banned``.
         """
 
     async def pulse(key: bytes, address: tuple[str, int], now: float, local_port: int = 0) -> PulseCode:

@@ -1,4 +1,4 @@
-"""Bans: the list, new ones, and their ends."""
+"""The routes for bans: list, ban, lift."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = 1000
 
 
 class BanRoutes:
-    """Who is shut out."""
+    """The routes for bans."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -54,7 +54,7 @@ class BanRoutes:
         return {"bans": shown}
 
     async def ban(self, request: Request) -> dict[str, Any]:
-        """Shut out a network or a client, for a time or for good; a ban of the same target is replaced."""
+        """Ban a network or a client, for a time or for good; a ban of the same target is replaced."""
         parts, operator = self._parts, who(request)
         body = Body(read_object(request))
         target, reason, seconds = body.text("target"), body.optional_text("reason") or "", _seconds(body)

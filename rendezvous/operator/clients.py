@@ -1,4 +1,4 @@
-"""The clients, one of them with its history, and its end by an operator."""
+"""The routes for clients: list, one with its history, kick."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _TEXTS = {
 
 
 class ClientRoutes:
-    """The clients by id, network and state."""
+    """The routes for clients."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

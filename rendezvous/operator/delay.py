@@ -1,4 +1,4 @@
-"""How late the reactor is: a timer that measures by how much it is late itself."""
+"""The delay of the reactor: a timer measures by how much it is late itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MINUTE = round(60.0 / INTERVAL)
 
 class ReactorDelay(Service):
     """
-    Measures while it runs.
+    Measures the delay of the reactor while it runs.
 
     :param clock: the reactor.
     :ivar times: by how many seconds each call was late.

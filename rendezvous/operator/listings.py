@@ -1,4 +1,4 @@
-"""What goes on: offers, sessions, topics, WebSockets, attempts, and what limits have refused."""
+"""The routes for lists: offers, sessions, topics, WebSockets, attempts, and refusals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["ListingRoutes"]
 
 
 class ListingRoutes:
-    """Lists that change nothing."""
+    """The routes for lists."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

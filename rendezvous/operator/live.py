@@ -1,4 +1,4 @@
-"""What the dashboard shows as it happens: curves, the end of the log, and a stream of updates."""
+"""The routes for what changes all the time: curves, the last lines of the log, and a stream of updates."""
 
 from __future__ import annotations
 

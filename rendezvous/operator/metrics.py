@@ -1,5 +1,5 @@
 """
-What Prometheus reads of a server: all names, types and labels, in one place.
+The metrics that Prometheus reads: all names, types and labels, in one place.
 
 Names follow Prometheus' rules: base units, counters that end in ``_total``, and labels whose values are closed sets.
 Each of them is there from the start, at 0. No id, no address and no text of a client is ever a label.
@@ -225,7 +225,7 @@ def _web(parts: Parts) -> Iterator[Metric]:
     first_expiry = min((certificate.expires for certificate in parts.certificates), default=float("nan"))
     for name, description, value in (
         ("ready", "1 if /ready answers 200.", parts.is_ready),
-        ("draining", "1 if new clients are refused because the server drains.", parts.gate.entrance.is_draining),
+        ("draining", "1 if new clients are refused because the server drains.", parts.gate.admission.is_draining),
         ("sockets", "WebSockets that are open.", len(parts.sockets)),
         ("unread_bytes", "What clients have not read of long answers and events.", sender.unread),
         ("unread_max_bytes", "What they may leave unread.", sender.most),

@@ -1,4 +1,4 @@
-"""What a server is and does at this moment, in one answer."""
+"""The overview: the state of the server at this moment, in one answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Overview:
             "version": __version__,
             "started": self._started,
             "time": parts.clock.wall(),
-            "draining": parts.gate.entrance.is_draining,
+            "draining": parts.gate.admission.is_draining,
             "ready": parts.is_ready,
             "bans": len(parts.store.bans.all(parts.clock.seconds())),
             "connections": parts.connections,

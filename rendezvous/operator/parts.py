@@ -77,7 +77,7 @@ class Parts:
     def is_ready(self) -> bool:
         """:returns: whether load balancers should send requests, as ``/ready`` says it."""
         try:
-            self.gate.entrance.check_draining()
+            self.gate.admission.check_draining()
             self.store.check_ready()
         except Unavailable:
             return False

@@ -34,7 +34,7 @@ TAGS = {
     "signaling": "Offers, sessions, topics and WebSockets.",
     "attempts": "Attempts to connect, and why they have ended as they have.",
     "limits": "What was refused, and to whom.",
-    "bans": "Networks and clients that are shut out.",
+    "bans": "Bans of networks and clients.",
     "steering": "Drain, reload, and the settings in force.",
 }
 

@@ -1,4 +1,4 @@
-"""What changes how the server runs: drain, reload; and the settings in force."""
+"""The routes that change how the server runs: drain and reload; and the settings in force."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SteeringRoutes:
         return self._drain(who(request), is_draining=False)
 
     def _drain(self, operator: str, *, is_draining: bool) -> dict[str, Any]:
-        self._parts.gate.entrance.is_draining = is_draining
+        self._parts.gate.admission.is_draining = is_draining
         log(operator, "the server is draining" if is_draining else "the server takes new clients again")
         return {"draining": is_draining}
 

@@ -1,4 +1,4 @@
-"""Who asks for a change, for the log; and that no page of another site does."""
+"""The name of the operator who asks for a change, for the log; and the check that no page of another site asks."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ class Settings:
     registration_token_file: str = option(
         "",
         "the file with the tokens that clients need to register and to open sessions and WebSockets, one a line"
-        " (default: none, and everybody may)",
+        " (default: none, and clients need no token)",
         WORD,
         reloadable=True,
     )

@@ -74,7 +74,7 @@ class Tables:
     :ivar wall: converts server time to the wall clock.
     :ivar bounds: how much is held.
     :ivar presence: the clients; always the same object, also after :meth:`clear`.
-    :ivar bans: who is shut out; always the same object, too.
+    :ivar bans: all bans; always the same object, too.
     :ivar offers: offers and sessions, and the events that they cause.
     :ivar signaling: the verbs of peers on ``offers``.
     :ivar listings: what may be read of them.
@@ -249,7 +249,7 @@ class Tables:
 
     def check_ban(self, credential: Credential, now: float) -> None:
         """
-        Refuse the credential of a client that is shut out. Only who has the credential learns that there is a ban.
+        Refuse the credential of a banned client. Only a sender with the right credential learns of the ban.
 
         :raises Forbidden: ``banned``.
         """

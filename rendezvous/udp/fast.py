@@ -27,7 +27,7 @@ from rendezvous.core.presence.presence import Presence
 from rendezvous.core.presence.states import PulseCode
 from rendezvous.core.protocols import Protocol
 from rendezvous.counters import DROPPED_DATAGRAMS
-from rendezvous.udp.admission import Admission
+from rendezvous.udp.banfilter import BanFilter
 from rendezvous.udp.mmsg import MAX_REPLY, MESSAGE_SIZE, Batch, Calls
 from rendezvous.udp.port import DATAGRAMS_A_TURN, FairPort, GroupPort, in_fragments, listen_datagrams, send_whole
 from rendezvous.udp.protocol import RendezvousDatagrams
@@ -130,7 +130,7 @@ class FastPort:
         :attr:`RendezvousDatagrams.keep_alive` takes.
     :param seconds: tells server time.
     :param dropped: counts what is dropped, by reason.
-    :param admission: leaves out what comes from networks that are shut out.
+    :param ban_filter: removes the datagrams of banned networks.
     :ivar on_closed: called when the port closes.
     """
 
@@ -149,11 +149,11 @@ class FastPort:
         take: Callable[[bytes, Address], None],
         seconds: Callable[[], float],
         dropped: dict[str, int],
-        admission: Admission,
+        ban_filter: BanFilter,
     ) -> None:
         self.protocol = protocol
         self._reactor, self._calls, self._take_one = reactor, calls, take
-        self._seconds, self._dropped, self._admission = seconds, dropped, admission
+        self._seconds, self._dropped, self._ban_filter = seconds, dropped, ban_filter
         self.on_closed: Callable[[], None] = _nothing
 
     # A port
@@ -277,8 +277,8 @@ class FastPort:
         handed_over = 0
         try:
             now = self._seconds()
-            if self._admission.is_needed:
-                rows = self._admission.admit(self._batch, rows, now)
+            if self._ban_filter.is_needed:
+                rows = self._ban_filter.apply(self._batch, rows, now)
             handed_over = self._decide(range(rows), now)
         except Exception:
             # The last resort: a fault of ours, which one batch must not turn into the end of the port.
@@ -342,8 +342,8 @@ def listen_fast(
         return listen_datagrams(reactor, number, protocol, interface)
     shared = protocol.shared
     dropped = shared.counters.family(DROPPED_DATAGRAMS)
-    admission = Admission(shared.store.bans, protocol.drop_banned)
-    port = FastPort(reactor, calls, protocol, protocol.sort, shared.clock.seconds, dropped, admission)
+    ban_filter = BanFilter(shared.store.bans, protocol.drop_banned)
+    port = FastPort(reactor, calls, protocol, protocol.sort, shared.clock.seconds, dropped, ban_filter)
     port.open(number, interface, partial(_decide, protocol), FairPort if workers is None else GroupPort)
     if workers is not None:
         workers.add(port, protocol.number)

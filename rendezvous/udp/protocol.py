@@ -155,7 +155,7 @@ class RendezvousDatagrams(DatagramProtocol):
             self._served.batch(PulseCode.ON_TIME, kept, received)
 
     def _admitted(self, datagrams: Iterable[tuple[bytes, Any]]) -> Iterator[tuple[bytes, Any]]:
-        """Yield those datagrams that do not come from networks that are shut out; the others are dropped."""
+        """Yield the datagrams that do not come from banned networks; the others are dropped."""
         now = self._seconds()
         for datagram, address in datagrams:
             if self._bans.of_host(address[0], now) is None:
@@ -164,7 +164,7 @@ class RendezvousDatagrams(DatagramProtocol):
                 self.drop_banned(len(datagram))
 
     def drop_banned(self, size: int) -> None:
-        """Count a datagram of so many bytes from a network that is shut out."""
+        """Count a dropped datagram of so many bytes from a banned network."""
         self._served.received += size
         self.drop(Drop.BANNED)
 

@@ -11,7 +11,7 @@ from rendezvous._version import __version__
 from rendezvous.clock import ServerClock
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SignalingLimits
-from rendezvous.web.entrance import Entrance
+from rendezvous.web.admission import Admission
 from rendezvous.web.facts import Facts
 from rendezvous.web.fields import Query
 from rendezvous.web.openapi import describe
@@ -29,17 +29,17 @@ class AboutRoutes:
 
     :param facts: what clients learn about the protocols.
     :param topics: what answers ``GET /topics``, if the sessions protocol is on.
-    :param entrance: says whether the server is draining.
+    :param admission: says whether the server is draining.
     """
 
     def __init__(
-        self, store: IStore, clock: ServerClock, facts: Facts, topics: Topics | None, entrance: Entrance
+        self, store: IStore, clock: ServerClock, facts: Facts, topics: Topics | None, admission: Admission
     ) -> None:
         self._store = store
         self._clock = clock
         self._facts = facts
         self._topics = topics
-        self._entrance = entrance
+        self._admission = admission
 
     def routes(self) -> list[Route]:
         """:returns: the routes."""
@@ -74,7 +74,7 @@ class AboutRoutes:
 
     async def ready(self, request: Request) -> dict[str, Any]:
         """Readiness: 200 while clients can come and changes can be saved, and 503 otherwise."""
-        self._entrance.check_draining()
+        self._admission.check_draining()
         self._store.check_ready()
         return {"status": "ready", "timestamp": int(self._clock.wall() * 1000), "version": __version__}
 

@@ -44,13 +44,13 @@ def all_routes(
     :param without: the protocols that are off.
     :returns: every route of the others, and the one that describes them.
     """
-    quotas, entrance = gate.quotas, gate.entrance
-    sessions = SessionRoutes(store, clock, quotas, entrance)
+    quotas, admission = gate.quotas, gate.admission
+    sessions = SessionRoutes(store, clock, quotas, admission)
     servers = IceServers(clock, facts, turn, gate.requests, has_stun="stun" not in without)
     every = [
-        *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics, entrance).routes(),
-        *PeerRoutes(store, clock, facts, quotas, entrance).routes(),
-        *OfferRoutes(store, clock, quotas, entrance).routes(),
+        *AboutRoutes(store, clock, facts, None if "sessions" in without else sessions.topics, admission).routes(),
+        *PeerRoutes(store, clock, facts, quotas, admission).routes(),
+        *OfferRoutes(store, clock, quotas, admission).routes(),
         *EventRoutes(store, clock, gate, tickets, sockets.sockets).routes(),
         *sessions.routes(),
         *AttemptRoutes(store, clock, quotas, servers).routes(),

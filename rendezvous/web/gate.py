@@ -14,7 +14,7 @@ from rendezvous.core.bans import Bans
 from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.refusals import Refusals
-from rendezvous.web.entrance import Entrance
+from rendezvous.web.admission import Admission
 from rendezvous.web.held import HeldRequests
 from rendezvous.web.quotas import Quotas
 from rendezvous.web.requestcounts import RequestCounts
@@ -35,9 +35,9 @@ class Gate:
     :ivar sender: sends what is large, and counts what is not read of it.
     :ivar refusals: counts what is refused because of a limit.
     :ivar requests: counts what is answered.
-    :ivar bans: which networks are shut out.
+    :ivar bans: the bans.
     :ivar held: the requests that wait.
-    :ivar entrance: who may begin something new.
+    :ivar admission: whether new clients are admitted.
     :ivar request_ids: names the requests that the server fails.
     :ivar working: seconds for which the reactor has worked, by which sources are charged.
     """
@@ -49,13 +49,13 @@ class Gate:
     requests: RequestCounts
     bans: Bans
     held: HeldRequests
-    entrance: Entrance
+    admission: Admission
     request_ids: RequestIds
     working: Callable[[], float]
 
     def refuse_banned(self, request: Any) -> None:
         """
-        Refuse a request from a network that is shut out.
+        Refuse a request from a banned network.
 
         :param request: one that :attr:`proxies` has looked at.
         :raises Forbidden: ``banned``.
@@ -87,7 +87,7 @@ def make_gate(
     :param clock: the time that rates and stalls are measured on.
     :param counters: where refusals are counted.
     :param random: gives that many random bytes.
-    :param bans: which networks are shut out; by default none.
+    :param bans: the bans; by default there are none.
     :param working: seconds for which the reactor has worked; those of this process by default.
     """
     return Gate(
@@ -98,7 +98,7 @@ def make_gate(
         RequestCounts(clock.seconds),
         Bans() if bans is None else bans,
         HeldRequests(),
-        Entrance(),
+        Admission(),
         RequestIds(random),
         working or working_time().seconds,
     )

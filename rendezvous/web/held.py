@@ -1,4 +1,4 @@
-"""The requests that wait for something, such as news: those of a network that is shut out end at once."""
+"""The requests that wait for something, such as events, so that those of a banned network can be ended."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from rendezvous.core.signaling.watches import publication_cost
 from rendezvous.interfaces import IStore
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
-from rendezvous.web.entrance import Entrance
+from rendezvous.web.admission import Admission
 from rendezvous.web.fields import Body, Query, decode_segment
 from rendezvous.web.pages import listing, number_after, separated
 from rendezvous.web.quotas import Quotas
@@ -38,11 +38,11 @@ _of_client = partial(_route, credential=True)
 class OfferRoutes:
     """``protocol/offers``."""
 
-    def __init__(self, store: IStore, clock: IReactorTime, quotas: Quotas, entrance: Entrance) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, quotas: Quotas, admission: Admission) -> None:
         self._store = store
         self._clock = clock
         self._quotas = quotas
-        self._entrance = entrance
+        self._admission = admission
         self._seconds = clock.seconds
         self._ahead = ahead_of(clock)
         self._limits: SignalingLimits = store.limits
@@ -131,8 +131,8 @@ class OfferRoutes:
         """Publish offers, all or none; publishing one again refreshes it."""
         now = self._seconds()
         owner = (await caller(request, self._store, now)).hex()
-        if self._entrance.is_draining and not (await self._store.mine(owner, now)).items:
-            self._entrance.check_draining()
+        if self._admission.is_draining and not (await self._store.mine(owner, now)).items:
+            self._admission.check_draining()
         asked = Body(read_object(request)).objects("offers", self._limits.offers_per_request)
         specs = [self._spec(fields) for fields in asked]
         del asked  # It may hold much that is ignored, and what follows waits for the disk.

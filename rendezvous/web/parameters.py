@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rendezvous.core.registration import LONGEST, SHORTEST
+from rendezvous.core.registrationtokens import LONGEST, SHORTEST
 from rendezvous.limits import SignalingLimits
 from rendezvous.web.examples.values import ALICE, ATTEMPT, BOB, OFFER, ORIGIN, TICKET, TOPIC, WEBSOCKET_KEY
 from rendezvous.web.schemaparts import AT_LEAST_ONE, BASE64, TEXT, WAIT, Schema, text, whole, worked

@@ -10,7 +10,7 @@ from twisted.web.http import Request
 from rendezvous.clock import ServerClock
 from rendezvous.core.identity import parse_client_id
 from rendezvous.interfaces import IStore
-from rendezvous.web.entrance import Entrance
+from rendezvous.web.admission import Admission
 from rendezvous.web.facts import Facts
 from rendezvous.web.quotas import Quotas
 from rendezvous.web.route import Route, caller
@@ -22,12 +22,12 @@ __all__ = ["PeerRoutes"]
 class PeerRoutes:
     """``protocol/http``. Timestamps are seconds since the epoch."""
 
-    def __init__(self, store: IStore, clock: ServerClock, facts: Facts, quotas: Quotas, entrance: Entrance) -> None:
+    def __init__(self, store: IStore, clock: ServerClock, facts: Facts, quotas: Quotas, admission: Admission) -> None:
         self._store = store
         self._clock = clock
         self._facts = facts
         self._quotas = quotas
-        self._entrance = entrance
+        self._admission = admission
         self._seconds = clock.seconds
 
     def routes(self) -> list[Route]:
@@ -53,7 +53,7 @@ class PeerRoutes:
     async def register(self, request: Request) -> bytes:
         """Make a client. The answer has the words of both protocols that read it, and the facts that a client needs."""
         now, source = self._seconds(), source_of(request)
-        self._entrance.admit(request)
+        self._admission.admit(request)
         self._quotas.registration(source)
         client_id, key = await self._store.register(now, source)
         name, secret = client_id.hex(), key.hex()

@@ -15,7 +15,7 @@ from rendezvous.errors import Malformed
 from rendezvous.interfaces import IStore
 from rendezvous.limits import SESSION_BODY, SignalingLimits
 from rendezvous.web._json import read_object
-from rendezvous.web.entrance import Entrance
+from rendezvous.web.admission import Admission
 from rendezvous.web.fields import Body, Query, decode_segment, header
 from rendezvous.web.pages import listing, name_after, next_name, number_after, ranked_after, separated, splice
 from rendezvous.web.quotas import Quotas
@@ -30,11 +30,11 @@ __all__ = ["SessionRoutes"]
 class SessionRoutes:
     """``protocol/sessions``, and the one route that both signaling protocols share: ``/topics``."""
 
-    def __init__(self, store: IStore, clock: IReactorTime, quotas: Quotas, entrance: Entrance) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, quotas: Quotas, admission: Admission) -> None:
         self._store = store
         self._clock = clock
         self._quotas = quotas
-        self._entrance = entrance
+        self._admission = admission
         self._seconds = clock.seconds
         self._ahead = ahead_of(clock)
         self._limits: SignalingLimits = store.limits
@@ -102,7 +102,7 @@ class SessionRoutes:
 
     async def open(self, request: Request, topic: str) -> dict[str, Any]:
         """Open a session."""
-        self._entrance.admit(request)
+        self._admission.admit(request)
         origin, body = _origin(request), Body(read_object(request))
         older = body.optional_text("peerId")
         if older is not None:

@@ -80,7 +80,7 @@ def _reading(command: _Add) -> None:
 def _acting(command: _Add) -> None:
     added = command("kick", verbs.kick, "Log clients out: their credentials, offers and addresses end.")
     added.add_argument("clients", nargs="+", metavar="ID", help="the id of a client")
-    added = command("ban", verbs.ban, "Shut out a network, an address or a client.")
+    added = command("ban", verbs.ban, "Ban a network, an address or a client.")
     added.add_argument("target", metavar="TARGET", help="such as 198.51.100.0/24, or the id of a client")
     added.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="such as 12h [default: for good]")
     added.add_argument("--reason", default="", metavar="TEXT", help="a note for other operators")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rendezvous.commands.rendezvous.errors import CommandError
-from rendezvous.core.registration import LONGEST, SHORTEST, is_token
+from rendezvous.core.registrationtokens import LONGEST, SHORTEST, is_token
 
 __all__ = ["read_token"]
 

@@ -1,4 +1,4 @@
-"""What has happened to clients lately: a ring of events in flat memory, of which the oldest are overwritten."""
+"""The history of clients: a ring of events in flat memory, of which the oldest are overwritten."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NOWHERE = bytes(16)
 
 
 class Happened(StrEnum):
-    """What can happen to a client. Its place in this list is in the ring."""
+    """The kinds of events. The ring holds the place of a kind in this list."""
 
     REGISTERED = "registered"
     FIRST_PULSE = "first_pulse"
@@ -53,7 +53,7 @@ _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 @attrs.frozen
 class ClientEvent:
     """
-    Something that has happened to a client.
+    An event in the life of a client.
 
     :ivar time: server time.
     :ivar address: where the client was from then on, for pulses.
@@ -66,7 +66,7 @@ class ClientEvent:
 
 class History:
     """
-    The ring.
+    The ring of events of all clients.
 
     :param size: how many events it holds; 48 bytes each.
     """
@@ -79,7 +79,7 @@ class History:
 
     def add(self, kind: Happened, client_id: bytes, now: float, host: bytes = _NOWHERE, port: int = 0) -> None:
         """
-        Write an event down.
+        Record an event.
 
         :param host: 4 or 16 bytes.
         """

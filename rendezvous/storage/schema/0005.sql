@@ -1,4 +1,4 @@
--- Whom an operator has shut out.
+-- Bans of networks and clients.
 CREATE TABLE bans (
     target TEXT PRIMARY KEY, -- a network such as 198.51.100.0/24, or a client id, 32 hex digits
     until REAL, -- on the wall clock; NULL for a ban without an end

@@ -17,7 +17,7 @@ from rendezvous.core.shares import Shares, share_of
 from rendezvous.errors import RendezvousError, Unauthorized, UpgradeRequired
 from rendezvous.limits import PeerServerLimits
 from rendezvous.refusals import Refusals
-from rendezvous.web.entrance import Entrance
+from rendezvous.web.admission import Admission
 from rendezvous.web.fields import Query
 from rendezvous.web.pages import encode as encode_json
 from rendezvous.web.parameters import HANDSHAKE
@@ -111,7 +111,7 @@ class PeerServerRoutes:
     :param server: the peers. Its key is the first part of their paths, but for the WebSocket's.
     :param may_list: whether the ids of all peers may be read.
     :param random: gives random bytes.
-    :param entrance: who may open a socket.
+    :param admission: who may open a socket.
     """
 
     def __init__(
@@ -119,14 +119,14 @@ class PeerServerRoutes:
         sockets: Sockets,
         server: PeerServer,
         random: Callable[[int], bytes],
-        entrance: Entrance,
+        admission: Admission,
         *,
         may_list: bool = False,
     ) -> None:
         self._sockets = sockets
         self._server = server
         self._random = random
-        self._entrance = entrance
+        self._admission = admission
         self._may_list = may_list
 
     def routes(self) -> list[Route]:
@@ -169,9 +169,9 @@ class PeerServerRoutes:
             raise UpgradeRequired("This path takes WebSockets alone.")
         query = Query(request)
         peer, token, key = (query.text(name) or "" for name in ("id", "token", "key"))
-        tokens = self._entrance.tokens
+        tokens = self._admission.tokens
         # PeerJS lets a page choose its key, and nothing else that it sends along.
-        self._entrance.admit(request, key)
+        self._admission.admit(request, key)
         if tokens is not None and key in tokens:
             key = self._server.key
         self._sockets.open(request, _Conversation(self._server, peer, token, key))

@@ -52,8 +52,8 @@ class SocketProtocols:
         self._topics = make_topics(limits, share)
         self._peers = make_peers(PEERS, share)
         self._server = PeerServer(self._peers, peerjs_key, PEERS, clock, gate.refusals)
-        self._signal = SignalRoutes(self.sockets, self._topics, gate.refusals, gate.entrance)
-        self._peerjs = PeerServerRoutes(self.sockets, self._server, random, gate.entrance, may_list=lists_peers)
+        self._signal = SignalRoutes(self.sockets, self._topics, gate.refusals, gate.admission)
+        self._peerjs = PeerServerRoutes(self.sockets, self._server, random, gate.admission, may_list=lists_peers)
 
     def change(self, limits: SocketLimits, share: float) -> None:
         """Use other limits from now on. What is open, subscribed to or waits already stays, and is counted."""

@@ -12,7 +12,7 @@ from rendezvous.core.shares import Shares, share_of
 from rendezvous.errors import RendezvousError
 from rendezvous.limits import SocketLimits
 from rendezvous.refusals import Refusals
-from rendezvous.web.entrance import Entrance
+from rendezvous.web.admission import Admission
 from rendezvous.web.route import Route
 from rendezvous.web.sockets.socket import UNIT, Socket
 from rendezvous.web.sockets.sockets import Sockets, is_upgrade
@@ -44,14 +44,14 @@ class SignalRoutes:
     :param sockets: the open sockets.
     :param topics: who subscribes to what.
     :param refusals: counts what is refused because of a limit.
-    :param entrance: who may open a socket.
+    :param admission: who may open a socket.
     """
 
-    def __init__(self, sockets: Sockets, topics: Topics[Socket], refusals: Refusals, entrance: Entrance) -> None:
+    def __init__(self, sockets: Sockets, topics: Topics[Socket], refusals: Refusals, admission: Admission) -> None:
         self._sockets = sockets
         self._topics = topics
         self._refusals = refusals
-        self._entrance = entrance
+        self._admission = admission
 
     def routes(self) -> list[Route]:
         """:returns: the route."""
@@ -73,7 +73,7 @@ class SignalRoutes:
         """A WebSocket for y-webrtc and trystero. Without a handshake, whether the protocol is on."""
         if not is_upgrade(request):
             return {"ok": True, "protocols": [dialect.value for dialect in Dialect]}
-        self._entrance.admit(request)
+        self._admission.admit(request)
         self._sockets.open(request, _Conversation(self._topics, self._sockets.limits, self._refusals))
         return NOT_DONE_YET
 

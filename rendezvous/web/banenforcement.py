@@ -1,4 +1,4 @@
-"""Ends what networks have open that are shut out."""
+"""Ends the requests that wait and the WebSockets of a network when it is banned."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from rendezvous.web.held import HeldRequest, HeldRequests
 from rendezvous.web.sockets.socket import Socket
 from rendezvous.web.sockets.sockets import Sockets
 
-__all__ = ["BANNED", "ENDED", "LOOKED_AT", "Expulsion"]
+__all__ = ["BANNED", "ENDED", "LOOKED_AT", "BanEnforcement"]
 
-#: The close code of a WebSocket whose network is shut out: 4000 and the HTTP status.
+#: The close code of a WebSocket whose network is banned: 4000 and the HTTP status.
 BANNED = 4403
 
 #: Requests and sockets that one turn of the reactor looks at, and that it ends: some 2 ms and 5 ms.
 LOOKED_AT, ENDED = 1000, 50
 
 
-class Expulsion:
+class BanEnforcement:
     """
-    Looks at all requests that wait and at all sockets when a network is shut out, some in each turn of the reactor.
+    Looks at all requests that wait and at all sockets when a network is banned, some in each turn of the reactor.
 
-    What comes later is refused by the gate.
+    Later requests are refused by the gate.
 
-    :param bans: which networks are shut out.
+    :param bans: the bans.
     :param clock: server time.
     """
 
@@ -38,7 +38,7 @@ class Expulsion:
         self._next: IDelayedCall | None = None
 
     def begin(self) -> None:
-        """Look at what is open now. If that is under way already, it begins anew."""
+        """Look at all that is open now. If this is under way already, it begins again."""
         self._left = deque([*self._held, *self._sockets])
         if self._next is None:
             self._go_on()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rendezvous.core.registration import LONGEST, SHORTEST, RegistrationTokens, is_token
+from rendezvous.core.registrationtokens import LONGEST, SHORTEST, RegistrationTokens, is_token
 from rendezvous.errors import StartupError
 from rendezvous.privatefile import read_private
 
@@ -16,8 +16,8 @@ def load_registration_tokens(path: str) -> RegistrationTokens | None:
     """
     Read the tokens with which clients may register. Empty lines and lines that begin with ``#`` are left out.
 
-    :param path: the file; empty if everybody may register.
-    :returns: the tokens; ``None`` if everybody may.
+    :param path: the file; empty if clients need no token.
+    :returns: the tokens; ``None`` if clients need none.
     :raises StartupError: the file cannot be used. The message does not show what is in it.
     """
     if not path:
@@ -41,6 +41,6 @@ def load_registration_tokens(path: str) -> RegistrationTokens | None:
             )
         tokens.append(token)
     if not tokens:
-        raise StartupError(f"{what} holds no token, so that nobody could register")
+        raise StartupError(f"{what} holds no token, so no client could register")
     file.check_mode()
     return RegistrationTokens(tokens)

@@ -1,4 +1,4 @@
-"""Leaves out of a batch what comes from networks that are shut out."""
+"""Removes the datagrams of banned networks from a batch."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from rendezvous.core.bans import Bans
 from rendezvous.udp.mmsg import NAME_SIZE, Batch
 
-__all__ = ["Admission"]
+__all__ = ["BanFilter"]
 
 
-class Admission:
+class BanFilter:
     """
-    Looks at the sources of a batch. It is asked only while a network is shut out.
+    Looks up the sources of a batch. It is used only while a network is banned.
 
-    :param bans: which networks are.
-    :param drop: called with the length of each datagram that is left out.
+    :param bans: the bans.
+    :param drop: called with the length of each datagram that is removed.
     """
 
     def __init__(self, bans: Bans, drop: Callable[[int], None]) -> None:
@@ -23,12 +23,12 @@ class Admission:
 
     @property
     def is_needed(self) -> bool:
-        """:returns: whether a network is shut out."""
+        """:returns: whether a network is banned."""
         return self._bans.has_networks
 
-    def admit(self, batch: Batch, rows: int, now: float) -> int:
+    def apply(self, batch: Batch, rows: int, now: float) -> int:
         """
-        Leave out what comes from these networks. What is left moves to the first rows, in its order.
+        Remove the datagrams of banned networks. The others move to the first rows, in their order.
 
         :param rows: how many rows are filled.
         :param now: server time.

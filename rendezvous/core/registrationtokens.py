@@ -1,4 +1,4 @@
-"""The tokens with which clients may register, where an operator has given out such."""
+"""Registration tokens, for a server that registers only clients that show one."""
 
 from __future__ import annotations
 

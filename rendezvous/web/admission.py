@@ -1,27 +1,29 @@
-"""Who may begin something new: register, open a session or a WebSocket, publish a first offer."""
+"""Admission of new clients: draining, and registration tokens."""
 
 from __future__ import annotations
 
 from twisted.web.http import Request
 
-from rendezvous.core.registration import RegistrationTokens
+from rendezvous.core.registrationtokens import RegistrationTokens
 from rendezvous.errors import Unauthorized, Unavailable
 from rendezvous.web.authorization import bearer
 from rendezvous.web.fields import Query, header
 
-__all__ = ["DRAIN_RETRY", "Entrance"]
+__all__ = ["DRAIN_RETRY", "Admission"]
 
 #: Seconds after which a refused client may try again: by then a load balancer has seen that the server is draining.
 DRAIN_RETRY = 30
 
 
-class Entrance:
+class Admission:
     """
-    What is asked before a client is let in. What clients have already goes on.
+    Decides whether a request may begin something new: register, open a session or a WebSocket, publish a first offer.
 
-    :param tokens: with which clients may come in; ``None`` if everybody may.
+    Clients that are there already can go on.
+
+    :param tokens: the registration tokens; ``None`` if a client needs none.
     :ivar tokens: as given; a reload replaces them.
-    :ivar is_draining: whether nobody may come in any more. It holds until it is taken back, or the process ends.
+    :ivar is_draining: whether all new clients are refused. It holds until it is set back, or the process ends.
     """
 
     def __init__(self, tokens: RegistrationTokens | None = None) -> None:
@@ -39,12 +41,12 @@ class Entrance:
 
     def admit(self, request: Request, shown: str | None = None) -> None:
         """
-        Let the sender of a request in, or refuse it.
+        Admit the sender of a request, or refuse it.
 
         The token is in the Authorization header, or in the parameter ``registration`` of the query, as pages cannot
         send headers with the handshake of a WebSocket.
 
-        :param shown: what else may be a token.
+        :param shown: a text from another place that may be a token.
         :raises Unavailable: ``draining``.
         :raises Unauthorized: ``registration-token``.
         """

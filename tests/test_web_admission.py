@@ -6,9 +6,9 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core.registration import RegistrationTokens
+from rendezvous.core.registrationtokens import RegistrationTokens
 from rendezvous.errors import StartupError
-from rendezvous.registration import load_registration_tokens
+from rendezvous.registrationtokens import load_registration_tokens
 from rendezvous.settings import Settings
 from rendezvous.testing import MemoryServer, Response
 from tests._socket_case import SocketTestCase
@@ -30,7 +30,7 @@ class DrainTests(SocketTestCase):
     def setUp(self) -> None:
         """Drain it, with two clients."""
         super().setUp()
-        self.entrance = self.server.rendezvous._gate.entrance
+        self.admission = self.server.rendezvous._gate.admission
 
     def assertDraining(self, response: Response) -> None:
         """It is refused for now."""
@@ -39,7 +39,7 @@ class DrainTests(SocketTestCase):
 
     def test_new_clients_are_refused(self) -> None:
         """Registrations, sessions, sockets without a client, first offers; load balancers learn it."""
-        self.entrance.is_draining = True
+        self.admission.is_draining = True
         self.assertDraining(self.ask("POST", "/register"))
         self.assertDraining(self.ask("POST", "/chess/offer", SESSION, ORIGIN))
         self.assertDraining(self.ask("GET", "/signal", None, HANDSHAKE))
@@ -51,7 +51,7 @@ class DrainTests(SocketTestCase):
     def test_clients_that_are_there_go_on(self) -> None:
         """With offers, answers, sockets and streams of their own."""
         offer = self.publish()
-        self.entrance.is_draining = True
+        self.admission.is_draining = True
         self.publish(sdp="v=0 again")
         self.answer(offer)
         self.assertEqual(self.ask("POST", "/verify", None, self.alice).status, 200)
@@ -61,8 +61,8 @@ class DrainTests(SocketTestCase):
 
     def test_it_can_be_taken_back(self) -> None:
         """All is as before then."""
-        self.entrance.is_draining = True
-        self.entrance.is_draining = False
+        self.admission.is_draining = True
+        self.admission.is_draining = False
         self.assertEqual(self.ask("POST", "/register").status, 200)
         self.assertEqual(self.ask("GET", "/ready").status, 200)
 
@@ -73,7 +73,7 @@ class TokenTests(SocketTestCase):
     def setUp(self) -> None:
         """Start it, with two clients that came before there were tokens."""
         super().setUp()
-        self.server.rendezvous._gate.entrance.tokens = RegistrationTokens([TOKEN, OTHER])
+        self.server.rendezvous._gate.admission.tokens = RegistrationTokens([TOKEN, OTHER])
 
     def test_registration(self) -> None:
         """Either token will do, in the header or in the query, and nothing else."""
