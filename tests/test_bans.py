@@ -10,6 +10,7 @@ from rendezvous.core.bans import Bans
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.testing import MemoryServer, MemorySocket
 from rendezvous.udp.control import Control
+from rendezvous.web.gate import ANSWERED
 from tests._event_socket_case import EventSocketCase
 from tests._memory_fast import FastMemoryPort, fast_server
 from tests._memory_workers import worker_server
@@ -61,6 +62,49 @@ class RequestTests(Deciding):
             )
         self.advance(90)
         self.assertEqual(self.server.request("GET", "/health").status, 200)
+
+    def test_flood_of_connections_is_not_answered(self) -> None:
+        """Some connections a second are; the others are closed at once, and nobody else waits for them."""
+        self.ban()
+
+        def answers(source: tuple[str, int], count: int) -> list[int | None]:
+            found = []
+            for _ in range(count):
+                connection = self.server.start_request("GET", "/health", source=source)
+                response = connection.response()
+                self.assertTrue(response or connection.transport.disconnecting or connection.transport.disconnected)
+                found.append(None if response is None else response.status)
+                connection.lose()
+            return found
+
+        most = int(ANSWERED)
+        self.assertEqual(answers(HOME, most + 30), [403] * most + [None] * 30)
+        self.assertEqual(answers(AWAY, 30), [200] * 30)
+        self.advance(1)
+        self.assertEqual(answers(HOME, most + 1), [403] * most + [None])
+        self.lift()
+        self.assertEqual(answers(HOME, 30), [200] * 30)
+
+    def test_connection_ends_with_the_answer(self) -> None:
+        """No second request of a connection is answered, so that a flood needs a connection for each."""
+        connection = self.server.connect()
+        connection.request("GET", "/health", {"Host": "x"})
+        self.ban()
+        for _ in range(3):
+            connection.request("GET", "/health", {"Host": "x"})
+        self.advance(1)
+        self.assertEqual([response.status for response in connection.responses()], [200, 403])
+
+    def test_connections_of_proxies_are_never_turned_away(self) -> None:
+        """They carry requests of others, even if the proxy itself is in a banned network."""
+        server = MemoryServer(trusted_proxy=["198.51.100.7"])
+        self.addCleanup(server.stop)
+        decide(self, server.rendezvous.store.ban(NETWORK, None, "", 0.0))
+        for number in range(2 * int(ANSWERED)):
+            headers = {"X-Forwarded-For": f"203.0.113.{number}"}
+            response = server.start_request("GET", "/health", None, headers, source=HOME).response()
+            assert response is not None
+            self.assertEqual(response.status, 200)
 
     def test_ban_without_an_end(self) -> None:
         """There is nothing to wait for; it ends when it is lifted."""

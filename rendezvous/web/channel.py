@@ -133,14 +133,15 @@ class Channel(HTTPChannel):
 
     def _may_stay(self, count: Any, *, is_known: bool = True) -> bool:
         peer = self.transport.getPeer()
-        is_counted = is_known and not self.site.root.gate.proxies.trusts(peer)
+        gate = self.site.root.gate
+        is_counted = is_known and not gate.proxies.trusts(peer)
         source = source_of_peer(peer) if is_counted else UNKNOWN
         # Behind one proxy are many sources: each of its connections counts as one.
         self._who = id(self) if source is UNKNOWN else source.subscriber
-        stays: bool = count(self, source)
+        stays = not (is_counted and gate.turns_away(peer)) and count(self, source)
         if not stays:
             self.give_way()
-        return stays
+        return bool(stays)
 
     def isSecure(self) -> bool:
         """:returns: whether the connection has TLS. It is asked for twice in each request, and looked up once."""

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.clock import working_time
 from rendezvous.core.bans import Bans
+from rendezvous.core.tokenbucket import TokenBucket
 from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.refusals import Refusals
@@ -22,7 +23,10 @@ from rendezvous.web.requestids import RequestIds
 from rendezvous.web.sending import Sender
 from rendezvous.web.sources import Proxies
 
-__all__ = ["Gate", "make_gate"]
+__all__ = ["ANSWERED", "Gate", "make_gate"]
+
+ANSWERED = 20.0
+"""Connections of banned networks a second, all of them together, on which requests are answered 403."""
 
 
 @attrs.frozen
@@ -39,6 +43,7 @@ class Gate:
     :ivar held: the requests that wait.
     :ivar admission: whether new clients are admitted.
     :ivar request_ids: names the requests that the server fails.
+    :ivar answered: which connections of banned networks are not closed at once.
     :ivar working: seconds for which the reactor has worked, by which sources are charged.
     """
 
@@ -51,6 +56,7 @@ class Gate:
     held: HeldRequests
     admission: Admission
     request_ids: RequestIds
+    answered: TokenBucket
     working: Callable[[], float]
 
     def refuse_banned(self, request: Any) -> None:
@@ -62,6 +68,20 @@ class Gate:
         """
         if self.bans.has_networks:
             self.bans.check_host(request.source_host, self.requests.seconds())
+
+    def turns_away(self, peer: Any) -> bool:
+        """
+        Look whether a new connection is closed at once, before TLS and without an answer.
+
+        A banned network that floods the server would otherwise use the time of all others: an answer to a request
+        takes as long as that of a request that is let in.
+
+        :param peer: the address of the other end, which is no trusted proxy.
+        """
+        if not self.bans.has_networks:
+            return False
+        now = self.requests.seconds()
+        return self.bans.of_host(getattr(peer, "host", ""), now) is not None and not self.answered.take(now)
 
     def change(self, limits: SourceLimits, unread: UnreadLimits, trusted: Sequence[str]) -> None:
         """Use other limits and believe other proxies from now on."""
@@ -100,5 +120,6 @@ def make_gate(
         HeldRequests(),
         Admission(),
         RequestIds(random),
+        TokenBucket(ANSWERED, ANSWERED),
         working or working_time().seconds,
     )

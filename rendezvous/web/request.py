@@ -71,20 +71,26 @@ class CappedRequest(Request):
         self._fields: dict[bytes, bytes] = {}
 
     def gotLength(self, length: int | None) -> None:
-        """Refuse a body whose announced length is over the limit before any of it is read."""
+        """
+        Refuse a body whose announced length is over the limit before any of it is read, and what comes from a banned
+        network.
+        """
         # In memory always: the base class takes a file, and so a descriptor, for a long body.
         self.content = io.BytesIO()
-        if length == 0:
-            return
         channel = self.channel
         root = channel.site.root
-        self._limit = root.bodies.of_path(channel._command, self._path_of(channel._command, channel._path) or b"")
-        root.gate.proxies.source(self)
-        try:
-            root.gate.refuse_banned(self)
-        except RendezvousError as error:
-            channel.refuse(error)
+        # A connection of a proxy goes on: it carries requests of others as well.
+        has_body = length != 0
+        if has_body or (root.gate.bans.has_networks and not root.gate.proxies.trusts(channel.getPeer())):
+            root.gate.proxies.source(self)
+            try:
+                root.gate.refuse_banned(self)
+            except RendezvousError as error:
+                channel.refuse(error)
+                return
+        if not has_body:
             return
+        self._limit = root.bodies.of_path(channel._command, self._path_of(channel._command, channel._path) or b"")
         if length is not None and length > self._limit:
             channel.refuse(too_large(self._limit))
 

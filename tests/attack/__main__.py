@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.attack import bodies, clock, datagrams, disk, ends, floods, slow, sockets, storms  # noqa: F401 - each enters its attacks
+from tests.attack import bodies, clock, datagrams, disk, ends, floods, operators, slow, sockets, storms  # noqa: F401 - each enters its attacks
 from tests.attack.field import ATTACKS
 from tests.attack.innocent import KINDS
 from tests.attack.run import Result, run
