@@ -274,7 +274,7 @@ class Logged:
 
     def __call__(self, event: LogEvent) -> None:
         """Keep a line."""
-        if event.get("log_namespace") == "rendezvous.operator.log":
+        if event.get("log_namespace") == "rendezvous.operator.audit":
             self.lines.append(event["log_format"].format(**event))
 
     def __enter__(self) -> Logged:

@@ -9,9 +9,8 @@ from twisted.web.http import Request
 
 from rendezvous.core.bans import Ban
 from rendezvous.errors import Malformed
-from rendezvous.operator.log import log
+from rendezvous.operator.audit import operator_of, record
 from rendezvous.operator.parts import Parts
-from rendezvous.operator.who import who
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, decode_segment
 from rendezvous.web.route import Route
@@ -55,19 +54,19 @@ class BanRoutes:
 
     async def ban(self, request: Request) -> dict[str, Any]:
         """Ban a network or a client, for a time or for good; a ban of the same target is replaced."""
-        parts, operator = self._parts, who(request)
+        parts, operator = self._parts, operator_of(request)
         body = Body(read_object(request))
         target, reason, seconds = body.text("target"), body.optional_text("reason") or "", _seconds(body)
         ban = await parts.store.ban(target, seconds, reason, parts.clock.seconds())
         how_long = "for good" if seconds is None else f"for {seconds:.10g} s"
-        log(operator, f"{ban.target} was banned {how_long}" + (f" ({ban.reason})" if ban.reason else ""))
+        record(operator, f"{ban.target} was banned {how_long}" + (f" ({ban.reason})" if ban.reason else ""))
         return ban_json(ban)
 
     async def lift(self, request: Request, target: str) -> dict[str, Any]:
         """End a ban."""
-        operator = who(request)
+        operator = operator_of(request)
         ban = await self._parts.store.lift(decode_segment(target, "target"), self._parts.clock.seconds())
-        log(operator, f"the ban of {ban.target} was lifted")
+        record(operator, f"the ban of {ban.target} was lifted")
         return ban_json(ban)
 
 

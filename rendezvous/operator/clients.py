@@ -17,18 +17,14 @@ from rendezvous.core.presence.states import PresenceState
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Malformed
 from rendezvous.model import ClientQuery
+from rendezvous.operator.audit import operator_of, record
 from rendezvous.operator.bans import ban_json
-from rendezvous.operator.log import log
-from rendezvous.operator.parts import Parts
-from rendezvous.operator.who import who
+from rendezvous.operator.parts import STATES, Parts
 from rendezvous.web.fields import Query
 from rendezvous.web.pages import number_after
 from rendezvous.web.route import Route
 
-__all__ = ["PAGE", "PAGE_MAX", "STATES", "ClientRoutes"]
-
-#: What the states of clients are called.
-STATES = {"online": PresenceState.ONLINE, "late": PresenceState.PENDING, "registered": PresenceState.NEW}
+__all__ = ["PAGE", "PAGE_MAX", "ClientRoutes"]
 
 #: How many items an answer has, where nothing is said, and at most.
 PAGE, PAGE_MAX = 100, 1000
@@ -99,9 +95,9 @@ class ClientRoutes:
 
     async def kick(self, request: Request, client_id: str) -> dict[str, Any]:
         """End a client now: its offers, streams, sockets and attempts end, and its credential is no longer good."""
-        parts, peer, operator = self._parts, parse_client_id(client_id), who(request)
+        parts, peer, operator = self._parts, parse_client_id(client_id), operator_of(request)
         await parts.store.kick(peer, parts.clock.seconds())
-        log(operator, f"client {peer.hex()} was kicked")
+        record(operator, f"client {peer.hex()} was kicked")
         return {"client_id": peer.hex(), "kicked": True}
 
     def _shown(self, client: Client, state: PresenceState) -> dict[str, Any]:

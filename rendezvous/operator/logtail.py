@@ -12,7 +12,7 @@ from zope.interface import implementer
 from twisted.application.service import Service
 from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, formatEvent, globalLogPublisher
 
-from rendezvous.logs.lines import without_secrets
+from rendezvous.logs.lines import is_shown, without_secrets
 
 __all__ = ["MAX_CHARS", "MAX_LINES", "Line", "LogTail"]
 
@@ -73,11 +73,10 @@ class LogTail(Service):
         self._publisher.removeObserver(self)
 
     def __call__(self, event: LogEvent) -> None:
-        """Keep a line, if it is one of these."""
-        level = event.get("log_level") or LogLevel.info
-        system = str(event.get("log_namespace") or "")
-        if level < LogLevel.info or (level < LogLevel.warn and not system.startswith("rendezvous.")):
+        """Keep a line, if it is one that the log shows."""
+        if not is_shown(event):
             return
+        level, system = event.get("log_level", LogLevel.info), str(event.get("log_namespace", ""))
         self.last += 1
         time = float(event.get("log_time") or 0.0)
         self._lines.append(Line(self.last, time, level.name, _plain(system), _plain(_text(event))))

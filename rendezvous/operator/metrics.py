@@ -40,7 +40,7 @@ from rendezvous.counters import DROPPED_DATAGRAMS, Counters
 from rendezvous.inviting import ATTEMPTS
 from rendezvous.listening import ACCEPT_ERRORS, UNACCEPTED
 from rendezvous.model import Fill, Restored, Saving, StoreFigures
-from rendezvous.operator.parts import Parts
+from rendezvous.operator.parts import STATES, Parts
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES, LIMITS, TABLES
 from rendezvous.sweep import SWEEPS
 from rendezvous.udp.shared import Drop, Served
@@ -51,9 +51,6 @@ from rendezvous.web.route import Route
 from rendezvous.web.sending import Sender
 
 __all__ = ["Metrics", "MetricsRoutes"]
-
-#: What the states of clients are called.
-STATUSES = {PresenceState.NEW: "registered", PresenceState.ONLINE: "online", PresenceState.PENDING: "late"}
 
 #: How an attempt can end.
 OUTCOMES = (*Via, "unknown", *REASONS, AttemptState.DECLINED, AttemptState.EXPIRED)
@@ -179,7 +176,7 @@ class MetricsRoutes:
 
 def _store(figures: StoreFigures, census: Mapping[PresenceState, int], tables: Mapping[str, Fill]) -> Iterator[Metric]:
     clients = GaugeMetricFamily("rendezvous_clients", "Clients by status.", labels=["status"])
-    for state, status in STATUSES.items():
+    for status, state in STATES.items():
         clients.add_metric([status], census.get(state, 0))
     yield clients
     for name, description, value in (

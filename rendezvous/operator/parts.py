@@ -9,6 +9,7 @@ import attrs
 from rendezvous.certificates import Certificate
 from rendezvous.clock import ServerClock
 from rendezvous.core.bans import MAX_BANS
+from rendezvous.core.presence.states import PresenceState
 from rendezvous.counters import Counters
 from rendezvous.errors import Unavailable
 from rendezvous.interfaces import IQueries, IStore
@@ -20,7 +21,10 @@ from rendezvous.web.route import Route
 from rendezvous.web.site import RendezvousSite
 from rendezvous.web.sockets.sockets import Sockets
 
-__all__ = ["Parts", "Reloaded"]
+__all__ = ["STATES", "Parts", "Reloaded"]
+
+#: The names of the states of clients.
+STATES = {"online": PresenceState.ONLINE, "late": PresenceState.PENDING, "registered": PresenceState.NEW}
 
 
 @attrs.frozen

@@ -15,8 +15,7 @@ from rendezvous.core.presence.states import PresenceState
 from rendezvous.core.samples import Samples
 from rendezvous.counters import DROPPED_DATAGRAMS
 from rendezvous.inviting import ATTEMPTS
-from rendezvous.operator.metrics import STATUSES
-from rendezvous.operator.parts import Parts
+from rendezvous.operator.parts import STATES, Parts
 from rendezvous.refusals import FULL_TABLES, LIMITED_SOURCES
 
 __all__ = ["CURVES", "GAUGES", "INTERVAL", "RATES", "TOTALS", "WINDOWS", "Sampler"]
@@ -36,7 +35,7 @@ COUNTED = 20_000
 
 #: What may go up and down.
 GAUGES = (
-    *(f"clients_{status}" for status in STATUSES.values()),
+    *(f"clients_{status}" for status in STATES),
     "offers",
     "sessions",
     "event_streams",
@@ -105,7 +104,7 @@ class Sampler(Service):
 
     def clients(self) -> dict[str, int]:
         """:returns: how many clients there are by state, as they were counted last."""
-        return {status: (self._census or {}).get(state, 0) for state, status in STATUSES.items()}
+        return {status: (self._census or {}).get(state, 0) for status, state in STATES.items()}
 
     def figures(self) -> dict[str, Any]:
         """:returns: the last sample and all rates."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from rendezvous.core.bans import MAX_REASON
 from rendezvous.core.presence.history import Happened
-from rendezvous.operator.clients import STATES
+from rendezvous.operator.parts import STATES
 from rendezvous.web.examples.values import ALICE, BOB
 from rendezvous.web.schemaparts import (
     AT_LEAST_ONE,

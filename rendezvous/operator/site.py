@@ -9,10 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 
 from rendezvous.counters import Counters
-from rendezvous.errors import Unauthorized
+from rendezvous.errors import Forbidden, Unauthorized
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.operator.token import Token
-from rendezvous.operator.who import check_site
 from rendezvous.web._json import write_error
 from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
@@ -53,7 +52,7 @@ class Guarded(Resource):
         if b"/".join(request.postpath) not in self._public or request.method not in (b"GET", b"HEAD"):
             try:
                 self._token.check(header(request, b"Authorization"))
-                check_site(request)
+                _check_site(request)
             except Exception as error:
                 return write_error(request, error, self._gate.request_ids)
         return self._behind.render(request)
@@ -66,6 +65,24 @@ _FIELDS = (
     (b"X-Content-Type-Options", b"nosniff"),
     (b"X-Frame-Options", b"DENY"),
 )
+
+
+def _check_site(request: Any) -> None:
+    """
+    Refuse a change that a page of another site asks for. No browser sends the token by itself, as it is no cookie. This
+    check also holds against a page that knows the token.
+
+    :raises Forbidden: ``other-site``.
+    """
+    if request.method in (b"GET", b"HEAD"):
+        return
+    site, origin = request.getHeader(b"Sec-Fetch-Site"), request.getHeader(b"Origin")
+    is_other = site not in (None, b"same-origin", b"none")
+    if origin is not None:
+        _, separator, host = origin.partition(b"://")
+        is_other |= not separator or host != request.getHeader(b"Host")
+    if is_other:
+        raise Forbidden("Pages of other sites may change nothing here.", code="other-site")
 
 
 def admin_site(

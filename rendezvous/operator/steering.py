@@ -7,9 +7,8 @@ from typing import Any
 from twisted.web.http import Request
 
 from rendezvous.errors import Malformed, StartupError
-from rendezvous.operator.log import log
+from rendezvous.operator.audit import operator_of, record
 from rendezvous.operator.parts import Parts
-from rendezvous.operator.who import who
 from rendezvous.web.route import Route
 
 __all__ = ["SteeringRoutes"]
@@ -32,21 +31,21 @@ class SteeringRoutes:
 
     async def drain(self, request: Request) -> dict[str, Any]:
         """Take no new clients; load balancers learn it from ``/ready`` of the public ports."""
-        return self._drain(who(request), is_draining=True)
+        return self._drain(operator_of(request), is_draining=True)
 
     async def undrain(self, request: Request) -> dict[str, Any]:
         """Take new clients again."""
-        return self._drain(who(request), is_draining=False)
+        return self._drain(operator_of(request), is_draining=False)
 
     def _drain(self, operator: str, *, is_draining: bool) -> dict[str, Any]:
         self._parts.gate.admission.is_draining = is_draining
-        log(operator, "the server is draining" if is_draining else "the server takes new clients again")
+        record(operator, "the server is draining" if is_draining else "the server takes new clients again")
         return {"draining": is_draining}
 
     async def reload(self, request: Request) -> dict[str, Any]:
         """Read the configuration file, certificates, the TURN secret and all tokens again."""
-        operator = who(request)
-        log(operator, "a reload")
+        operator = operator_of(request)
+        record(operator, "a reload was requested")
         try:
             done = self._parts.reload()
         except StartupError as error:

@@ -45,7 +45,7 @@ class Port:
         except ValueError:
             host = port = None
         if host is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-            raise OperatorError(f"--admin must be an URL such as http://127.0.0.1:5027, not {url!r}")
+            raise OperatorError(f"--admin must be a URL such as http://127.0.0.1:5027, not {url!r}")
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._host, self._port, self._base = host, port, parts.path.rstrip("/")
         self._tls = _tls(ca_file) if parts.scheme == "https" else None
