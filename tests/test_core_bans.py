@@ -109,6 +109,13 @@ class BanTests(SynchronousTestCase):
         self.bans.add(ban("198.51.100.0/24"))
         self.assertEqual(self.bans.of_host("198.51.100.7", NOW + 2), ban("198.51.100.0/24"))
 
+    def test_zones(self) -> None:
+        """A ban holds in all of them. A zone is any text: it would be kept, logged and shown, and two bans be one."""
+        for target in ("fe80::1%eth0", "fe80::1%2", "fe80::1%\x1b[2J", "fe80::%" + "x" * 4000 + "/64", "%"):
+            self.assertRaises(Malformed, self.bans.add, ban(target))
+        self.bans.add(ban("fe80::1"))
+        self.assertIsNotNone(self.bans.of_host("fe80::1%eth0", NOW))
+
     def test_wrong_targets(self) -> None:
         """One sentence says what is wrong, and nothing has changed."""
         for target in ("", "x", "198.51.100.7/24", "::ffff:198.51.100.0/120", CLIENT.hex() + "0", "1.2.3.4/33"):

@@ -278,6 +278,9 @@ def _target(text: str) -> tuple[str, tuple[tuple[int, int], int] | None]:
     given = text.strip().lower()
     if _is_client(given):
         return given, None
+    if "%" in given:
+        # It may be any text, and bans that differ in nothing else are of the same addresses.
+        raise Malformed("The target must have no zone: fe80::1, not fe80::1%eth0. It is banned in all of them.")
     try:
         network = ip_network(given, strict=False)
     except ValueError as e:
