@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote
@@ -289,6 +290,40 @@ class Logged:
 
 class ChangeTests(ApiCase):
     """Bans, drain and reload."""
+
+    def test_operator_who_leaves_at_once(self) -> None:
+        """What has changed is logged all the same: it holds before it is saved, and so before the answer."""
+        client_id, _ = self.pulsing()
+        store: Any = self.server.rendezvous.store
+        saved = list[Deferred[None]]()
+
+        def slow(verb: Callable[..., Any]) -> Callable[..., Any]:
+            async def decide(*given: Any) -> Any:
+                decided = await verb(*given)
+                saved.append(Deferred())
+                await saved[-1]
+                return decided
+
+            return decide
+
+        network = {"target": "203.0.113.0/24", "seconds": None}
+        with Logged() as logged:
+            for name, method, path, body in (
+                ("ban", "POST", "/bans", network),
+                ("lift", "DELETE", "/bans/203.0.113.0%2F24", None),
+                ("kick", "POST", f"/clients/{client_id}/kick", {}),
+            ):
+                self.patch(store, name, slow(getattr(store, name)))
+                self.open(method, path, body).lose()
+                saved[-1].callback(None)
+        self.assertEqual(
+            logged.lines,
+            [
+                "operator 127.0.0.1: 203.0.113.0/24 was banned for good",
+                "operator 127.0.0.1: the ban of 203.0.113.0/24 was lifted",
+                f"operator 127.0.0.1: client {client_id} was kicked",
+            ],
+        )
 
     def test_ban_and_lift(self) -> None:
         """A network is refused from then on; the log says for how long and why."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from rendezvous.errors import Malformed
 from rendezvous.web.fields import header
 
-__all__ = ["NAME_HEADER", "operator_of", "record"]
+__all__ = ["NAME_HEADER", "operator_of", "record", "to_the_end"]
+
+T = TypeVar("T")
 
 _log = Logger()
 
@@ -46,3 +50,19 @@ def record(operator: str, what: str) -> None:
     :param what: what has changed.
     """
     _log.info("operator {who}: {what}", who=operator, what=what, event="operator_acted")
+
+
+async def to_the_end(change: Coroutine[Any, Any, T]) -> T:
+    """
+    Make a change and log it, also if the operator leaves before the answer.
+
+    A change holds before it is saved. The request waits until it is saved, and ends when its connection does: without
+    this, no line would say who has made the change.
+
+    :param change: makes it, and then calls :func:`record`.
+    :returns: what it has returned.
+    """
+    answer: Deferred[T] = Deferred()
+    # Once the answer is cancelled, it takes one result more, and ignores it.
+    Deferred.fromCoroutine(change).addCallbacks(answer.callback, answer.errback)
+    return await answer

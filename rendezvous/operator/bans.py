@@ -9,7 +9,7 @@ from twisted.web.http import Request
 
 from rendezvous.core.bans import Ban
 from rendezvous.errors import Malformed
-from rendezvous.operator.audit import operator_of, record
+from rendezvous.operator.audit import operator_of, record, to_the_end
 from rendezvous.operator.parts import Parts
 from rendezvous.web._json import read_object
 from rendezvous.web.fields import Body, decode_segment
@@ -57,17 +57,25 @@ class BanRoutes:
         parts, operator = self._parts, operator_of(request)
         body = Body(read_object(request))
         target, reason, seconds = body.text("target"), body.optional_text("reason") or "", _seconds(body)
-        ban = await parts.store.ban(target, seconds, reason, parts.clock.seconds())
-        how_long = "for good" if seconds is None else f"for {seconds:.10g} s"
-        record(operator, f"{ban.target} was banned {how_long}" + (f" ({ban.reason})" if ban.reason else ""))
-        return ban_json(ban)
+
+        async def change() -> Ban:
+            ban = await parts.store.ban(target, seconds, reason, parts.clock.seconds())
+            how_long = "for good" if seconds is None else f"for {seconds:.10g} s"
+            record(operator, f"{ban.target} was banned {how_long}" + (f" ({ban.reason})" if ban.reason else ""))
+            return ban
+
+        return ban_json(await to_the_end(change()))
 
     async def lift(self, request: Request, target: str) -> dict[str, Any]:
         """End a ban."""
-        operator = operator_of(request)
-        ban = await self._parts.store.lift(decode_segment(target, "target"), self._parts.clock.seconds())
-        record(operator, f"the ban of {ban.target} was lifted")
-        return ban_json(ban)
+        parts, operator, text = self._parts, operator_of(request), decode_segment(target, "target")
+
+        async def change() -> Ban:
+            ban = await parts.store.lift(text, parts.clock.seconds())
+            record(operator, f"the ban of {ban.target} was lifted")
+            return ban
+
+        return ban_json(await to_the_end(change()))
 
 
 def _seconds(body: Body) -> float | None:

@@ -17,7 +17,7 @@ from rendezvous.core.presence.states import PresenceState
 from rendezvous.core.sources import source_network
 from rendezvous.errors import Malformed
 from rendezvous.model import ClientQuery
-from rendezvous.operator.audit import operator_of, record
+from rendezvous.operator.audit import operator_of, record, to_the_end
 from rendezvous.operator.bans import ban_json
 from rendezvous.operator.parts import STATES, Parts
 from rendezvous.web.fields import Query
@@ -96,8 +96,12 @@ class ClientRoutes:
     async def kick(self, request: Request, client_id: str) -> dict[str, Any]:
         """End a client now: its offers, streams, sockets and attempts end, and its credential is no longer good."""
         parts, peer, operator = self._parts, parse_client_id(client_id), operator_of(request)
-        await parts.store.kick(peer, parts.clock.seconds())
-        record(operator, f"client {peer.hex()} was kicked")
+
+        async def change() -> None:
+            await parts.store.kick(peer, parts.clock.seconds())
+            record(operator, f"client {peer.hex()} was kicked")
+
+        await to_the_end(change())
         return {"client_id": peer.hex(), "kicked": True}
 
     def _shown(self, client: Client, state: PresenceState) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 // What is shown of numbers, times and addresses.
 
 /** Controls of the direction of text, and of terminals. */
-const CONTROLS = /[\p{Cc}\u2028-\u202e\u2066-\u2069]+/gu
+const CONTROLS = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+/gu
 
 /**
  * What may be an address, with or without a length or a port behind it: IPv4, or IPv6, which has "::" or six colons at
