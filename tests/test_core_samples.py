@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,12 +38,18 @@ class KeptTests(SynchronousTestCase):
             self.assertEqual(samples.times(1e9), [1000.0 + 5 * (extra + number) for number in range(10)])
 
     def test_memory_does_not_grow(self) -> None:
-        """It is known from the start."""
-        samples = Samples([f"n{number}" for number in range(30)], 721)
-        self.assertEqual(samples.size, 8 * 31 * 721)
+        """All of it is taken at the start: 30 numbers for an hour take less than 200 kB."""
+        names = [f"n{number}" for number in range(30)]
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        samples = Samples(names, 721)
+        taken, _ = tracemalloc.get_traced_memory()
         for number in range(2000):
-            samples.add(float(number), {})
-        self.assertEqual(samples.size, 8 * 31 * 721)
+            samples.add(1e9 + number, dict.fromkeys(names, 1e9 + number))
+        after, _ = tracemalloc.get_traced_memory()
+        self.assertLess(taken, 200_000)
+        # Each sample more would take 248 bytes.
+        self.assertLess(after - taken, 20_000)
 
     def test_window_ends_at_the_last_sample(self) -> None:
         """A sample that is exactly as old as the window belongs to it."""

@@ -127,7 +127,6 @@ class FileTests(SynchronousTestCase):
         """With comments and empty lines between them."""
         tokens = load_registration_tokens(self.write(f"# north\n{TOKEN}\n\n  {OTHER}  \n"))
         assert tokens is not None
-        self.assertEqual(len(tokens), 2)
         self.assertIn(TOKEN, tokens)
         self.assertIn(OTHER, tokens)
         for text in ("", "# north", f" {TOKEN}", TOKEN[:-1], None):

@@ -34,11 +34,6 @@ class Samples:
         """:returns: how many samples are kept now."""
         return min(self._count, self.capacity)
 
-    @property
-    def size(self) -> int:
-        """:returns: bytes of all values and times."""
-        return 8 * self.capacity * (1 + len(self._columns))
-
     def add(self, time: float, values: Mapping[str, float]) -> None:
         """
         Keep a sample.

@@ -10,7 +10,6 @@ from rendezvous.web.examples.values import ALICE, ATTEMPT, BOB, MOMENT, OFFER, O
 
 __all__ = ["EXAMPLES"]
 
-_FILL = {"entries": 2, "limit": 1_000_000}
 _BOB: dict[str, Any] = {
     "client_id": BOB,
     "state": "online",

@@ -27,10 +27,6 @@ class HeldRequests:
     def __init__(self) -> None:
         self._held: dict[HeldRequest, None] = {}
 
-    def __len__(self) -> int:
-        """:returns: how many there are."""
-        return len(self._held)
-
     def __iter__(self) -> Iterator[HeldRequest]:
         """Walk those that are there now, the oldest first."""
         return iter(list(self._held))

@@ -55,11 +55,6 @@ class Output:
         self._has_progress = False
         self._write: Write = self._write_out
 
-    @property
-    def is_json(self) -> bool:
-        """:returns: whether a program reads."""
-        return self._json
-
     def result(self, text: str, fields: dict[str, Any]) -> None:
         """
         Print what the command was asked for.
