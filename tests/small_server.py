@@ -28,7 +28,7 @@ from rendezvous.limits import SignalingLimits
 from rendezvous.settings import Settings
 from rendezvous.storage.registry import memory_store
 from rendezvous.testing import MemoryUDPPort
-from rendezvous.udp import together, workercolumns
+from rendezvous.udp import vectorized, workercolumns
 from rendezvous.udp.fast import listen_fast
 from rendezvous.udp.protocol import RendezvousDatagrams
 from rendezvous.udp.shared import Datagrams, Drop
@@ -156,7 +156,7 @@ class SmallServer:
         self.heard.update(source for _, source in datagrams)
         to = self.ports[port]
         assert isinstance(to, FastMemoryPort)
-        with patch.object(together, "FEW", 1), patch.object(workercolumns, "FEW", 1):
+        with patch.object(vectorized, "FEW", 1), patch.object(workercolumns, "FEW", 1):
             to.deliver_all(datagrams)
         replies = self.take_sent()
         assert len(replies) <= 2 * len(datagrams), f"{len(replies)} replies to {len(datagrams)} datagrams"

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from rendezvous.core.macs import datagram_key
 from rendezvous.core.presence.presence import Presence
 from rendezvous.testing import MemoryServer
-from rendezvous.udp import fast, together
+from rendezvous.udp import fast, vectorized
 from rendezvous.udp.fast import BATCHES, FastPort, OneByOne
 from rendezvous.udp.mmsg import MAX_REPLY, SIZE, load_calls
 from rendezvous.udp.port import DATAGRAMS_A_TURN
@@ -260,8 +260,8 @@ class NoNumPyTests(MixedTests):
     def setUp(self) -> None:
         """Have it not be found."""
         modules: dict[str, Any] = sys.modules
-        self.addCleanup(modules.__setitem__, together.__name__, together)
-        modules[together.__name__] = None
+        self.addCleanup(modules.__setitem__, vectorized.__name__, vectorized)
+        modules[vectorized.__name__] = None
         super().setUp()
         [reader] = [each for each in self.reactor.getReaders() if each.fileno() == self.port.handle.fileno()]
         assert isinstance(reader, FastPort)
@@ -396,7 +396,7 @@ class SameTests(SynchronousTestCase):
 
     def compare(self, script: list[Any], few: int, rate: float) -> None:
         """Give a script of batches to both."""
-        self.patch(together, "FEW", few)
+        self.patch(vectorized, "FEW", few)
         plain, fast = SmallServer(rate=rate), SmallServer(FastMemoryReactor(), rate=rate)
         given: list[bytes] = []
         before = attrs.evolve(plain.shared.served)

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.udp import together, workercolumns
+from rendezvous.udp import vectorized, workercolumns
 from tests import _udp_case, test_udp
 from tests._memory_fast import fast_server
 from tests._memory_workers import worker_server
@@ -43,7 +43,7 @@ class Together(OneByOne):
     def setUp(self) -> None:
         """Leave no batch to the loop."""
         case: Any = self
-        case.patch(together, "FEW", 1)
+        case.patch(vectorized, "FEW", 1)
         super().setUp()
 
 

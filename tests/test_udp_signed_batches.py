@@ -8,7 +8,7 @@ from typing import Any
 
 from rendezvous.core.macs import datagram_key
 from rendezvous.core.presence.states import PulseCode
-from rendezvous.udp import together
+from rendezvous.udp import vectorized
 from rendezvous.wire.signed import Reply, Request, decode_reply, encode_request
 from tests.test_udp_fast import AWAY, FAR, HOME, ON_TIME, BatchCase
 
@@ -94,7 +94,7 @@ class SignedBatchTests(BatchCase):
 
     def test_a_few_are_decided_one_by_one(self) -> None:
         """With the same result."""
-        few = together.FEW - 1
+        few = vectorized.FEW - 1
         self.assertEqual(len(self.deliver(self.pulses(0)[:few])), few)
         self.assertEqual(len(self.alone), few)
 

@@ -53,7 +53,7 @@ class BatchColumns:
 
 class ColumnPulses:
     """
-    Takes pulses; see :class:`rendezvous.udp.together.Pulses`.
+    Takes pulses; see :class:`rendezvous.udp.vectorized.Pulses`.
 
     :param batch: where they are.
     :param presence: the live table.

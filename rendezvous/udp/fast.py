@@ -356,7 +356,7 @@ def _decide(protocol: RendezvousDatagrams, batch: Batch, hand_over: Callable[[in
     try:
         from rendezvous.udp.columns import ColumnPulses
         from rendezvous.udp.signedcolumns import SignedColumns
-        from rendezvous.udp.together import Together
+        from rendezvous.udp.vectorized import Vectorized
     except ImportError:
         return one_by_one
     live = protocol.shared.store.live
@@ -364,7 +364,7 @@ def _decide(protocol: RendezvousDatagrams, batch: Batch, hand_over: Callable[[in
     in_columns = ColumnPulses(batch, live, protocol.number) if is_table else None
     signed = SignedColumns(batch, live, protocol, protocol.shared.served) if is_table else None
     # What is on may change while the port is open, and so is asked for each batch.
-    return Together(
+    return Vectorized(
         batch,
         one_by_one,
         lambda: in_columns if protocol.is_on(Protocol.RENDEZVOUS) else None,

@@ -42,7 +42,7 @@ class Port(Protocol):
 
 class SignedColumns:
     """
-    Takes signed pulses; see :class:`rendezvous.udp.together.Signed`.
+    Takes signed pulses; see :class:`rendezvous.udp.vectorized.Signed`.
 
     :param batch: where they are.
     :param presence: the live table.
@@ -60,13 +60,13 @@ class SignedColumns:
         self._rows = np.zeros(0, np.intp)
 
     def open(self, which: NDArray[np.intp], now: float) -> bytes:
-        """Compute the MACs of those that are pulses; see :class:`rendezvous.udp.together.Signed`."""
+        """Compute the MACs of those that are pulses; see :class:`rendezvous.udp.vectorized.Signed`."""
         opened = self._pulses.open(self._columns.datagrams(which, SIGNED_SIZE), now)
         self._opened, self._rows = opened, which[opened.which]
         return opened.keys.tobytes()
 
     def take(self, now: float, elsewhere: Sequence[bytes]) -> NDArray[np.intp]:
-        """Take steady pulses, first pulses and moves; see :class:`rendezvous.udp.together.Signed`."""
+        """Take steady pulses, first pulses and moves; see :class:`rendezvous.udp.vectorized.Signed`."""
         places = self._columns.places(self._rows)
         codes = self._pulses.take(self._opened, places, now, elsewhere)
         for number, refusal in REFUSALS.items():

@@ -14,7 +14,7 @@ from rendezvous.core.presence.steadybatch import SteadyBatch
 from rendezvous.udp.columns import BatchColumns
 from rendezvous.udp.mmsg import LENGTH_OFFSET, MESSAGE_SIZE, Batch, keys_in_hex
 from rendezvous.udp.rows import replies, words
-from rendezvous.udp.together import FEW
+from rendezvous.udp.vectorized import FEW
 
 if TYPE_CHECKING:
     from rendezvous.udp.worker import Decide

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rendezvous.udp.fast import Decide
     from rendezvous.udp.shared import Served
 
-__all__ = ["FEW", "Pulses", "Rates", "Signed", "Together"]
+__all__ = ["FEW", "Pulses", "Rates", "Signed", "Vectorized"]
 
 #: With fewer datagrams a plain loop is faster.
 FEW = 12
@@ -87,7 +87,7 @@ class Rates(Protocol):
         """:returns: for how many of so many Bindings of one source, from the first on, there are tokens."""
 
 
-class Together:
+class Vectorized:
     """
     Decides the pulses and plain Bindings of a batch.
 
