@@ -31,6 +31,8 @@ LIMITS = (
     "source-waiting",
     # Not of one source: there are as many connections as there may be.
     "connections",
+    # Of a banned network, and closed without an answer.
+    "banned",
 )
 
 #: The codes of everything that is refused because a table is full.

@@ -79,6 +79,8 @@ class RequestTests(Deciding):
 
         most = int(ANSWERED)
         self.assertEqual(answers(HOME, most + 30), [403] * most + [None] * 30)
+        [counted] = self.server.rendezvous.counters.limited.worst("198.51.100.7")
+        self.assertEqual((counted.reason, counted.times), ("banned", 30))
         self.assertEqual(answers(AWAY, 30), [200] * 30)
         self.advance(1)
         self.assertEqual(answers(HOME, most + 1), [403] * most + [None])

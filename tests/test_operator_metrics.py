@@ -164,7 +164,7 @@ class ExpositionTests(MetricsCase):
         }
         # These two are said on the operators' port only, which counts for itself.
         self.assertEqual(found - {"full-bans", "full-streams"}, {*LIMITS, *TABLES} & found)
-        self.assertEqual({*LIMITS, *TABLES} - found, {"connections", "full", "too-many-waiting"})
+        self.assertEqual({*LIMITS, *TABLES} - found, {"banned", "connections", "full", "too-many-waiting"})
 
     def test_names_and_units(self) -> None:
         """One prefix, snake case, base units, a description; only counters end in ``_total``."""

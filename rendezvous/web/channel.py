@@ -138,7 +138,7 @@ class Channel(HTTPChannel):
         source = source_of_peer(peer) if is_counted else UNKNOWN
         # Behind one proxy are many sources: each of its connections counts as one.
         self._who = id(self) if source is UNKNOWN else source.subscriber
-        stays = not (is_counted and gate.turns_away(peer)) and count(self, source)
+        stays = not (is_counted and gate.turns_away(peer, source)) and count(self, source)
         if not stays:
             self.give_way()
         return bool(stays)

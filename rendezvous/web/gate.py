@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from rendezvous.clock import working_time
 from rendezvous.core.bans import Bans
+from rendezvous.core.sources import SourceNetwork
 from rendezvous.core.tokenbucket import TokenBucket
 from rendezvous.counters import Counters
 from rendezvous.limits import SourceLimits, UnreadLimits
@@ -69,19 +70,23 @@ class Gate:
         if self.bans.has_networks:
             self.bans.check_host(request.source_host, self.requests.seconds())
 
-    def turns_away(self, peer: Any) -> bool:
+    def turns_away(self, peer: Any, source: SourceNetwork) -> bool:
         """
-        Look whether a new connection is closed at once, before TLS and without an answer.
+        Look whether a new connection is closed at once, before TLS and without an answer; it is counted then.
 
         A banned network that floods the server would otherwise use the time of all others: an answer to a request
         takes as long as that of a request that is let in.
 
         :param peer: the address of the other end, which is no trusted proxy.
+        :param source: of the same.
         """
         if not self.bans.has_networks:
             return False
         now = self.requests.seconds()
-        return self.bans.of_host(getattr(peer, "host", ""), now) is not None and not self.answered.take(now)
+        if self.bans.of_host(getattr(peer, "host", ""), now) is None or self.answered.take(now):
+            return False
+        self.refusals.limited("banned", source)
+        return True
 
     def change(self, limits: SourceLimits, unread: UnreadLimits, trusted: Sequence[str]) -> None:
         """Use other limits and believe other proxies from now on."""
