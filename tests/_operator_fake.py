@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-__all__ = ["OVERVIEW", "RATES", "FakeConnection", "FakePort"]
+from tests._admin_case import NOW
 
-NOW = 1_700_000_000.0
+__all__ = ["OVERVIEW", "RATES", "FakeConnection", "FakePort"]
 
 OVERVIEW = {
     "version": "1.0",

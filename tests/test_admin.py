@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import contextlib
-import io
 import json
 import os
 import re
@@ -18,10 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous import __version__
-from rendezvous.commands.admin.main import main
 from rendezvous.core.identity import Keyring, Secret
 from rendezvous.core.signaling.specs import OfferSpec
 from rendezvous.limits import SignalingLimits
@@ -31,14 +27,14 @@ from rendezvous.storage.database import open_database, schema_steps
 from rendezvous.storage.local import LocalStore
 from rendezvous.storage.registry import sqlite_store
 from rendezvous.testing import SECRET, MemoryReactor, MemoryServer
+from tests._admin_case import NOW, AdminCase
 from tests.real_server import environment
 
-NOW = 1_700_000_000.0
 OWNER, ANSWERER = "ab" * 16, "cd" * 16
 ANSWER_SECRET = "the secret of an offer"
 ADMIN = [sys.executable, "-m", "rendezvous.commands.admin"]
 T = TypeVar("T")
-#: What is in the file of AdminCase.
+#: What is in the file of FileCase.
 COUNTS = {
     "version": 5,
     "alive": NOW + 60,
@@ -86,37 +82,14 @@ def spec(sdp: str, secret: str | None = None) -> OfferSpec:
     return OfferSpec.check(SignalingLimits(), "offer", sdp=sdp, topics=["t"], secret=secret)
 
 
-class AdminCase(SynchronousTestCase):
-    """A directory, and the command in this process."""
+class FileCase(AdminCase):
+    """A directory for files."""
 
     def setUp(self) -> None:
         """Begin with an empty directory."""
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         self.path = str(self.directory / "rendezvous.sqlite3")
-
-    def admin(self, *words: str) -> tuple[int, str, str]:
-        """:returns: the exit status, what was printed, and what was complained of."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                status = main(words, clock=lambda: NOW)
-            except SystemExit as e:
-                status = int(e.code or 0)
-        return status, out.getvalue(), err.getvalue()
-
-    def good(self, *words: str) -> str:
-        """:returns: what was printed, all having gone well."""
-        status, out, err = self.admin(*words)
-        self.assertEqual((status, err), (0, ""))
-        return out
-
-    def refusal(self, *words: str) -> str:
-        """:returns: the one line of a mistake."""
-        status, out, err = self.admin(*words)
-        self.assertEqual((status, out, err.count("\n")), (1, "", 1), err)
-        self.assertTrue(err.startswith("rendezvous-admin"), err)
-        return err
 
     def stats(self, *options: str) -> Any:
         """:returns: the numbers."""
@@ -155,7 +128,7 @@ class AdminCase(SynchronousTestCase):
         return {path.name: path.read_bytes() for path in self.directory.iterdir() if path.suffix != ".lock"}
 
 
-class StatsTests(AdminCase):
+class StatsTests(FileCase):
     """``rendezvous-admin stats``."""
 
     def test_stopped_server(self) -> None:
@@ -217,7 +190,7 @@ class StatsTests(AdminCase):
         self.assertIn("alive                 -\n", self.good("stats", self.path))
 
 
-class UntouchedTests(AdminCase):
+class UntouchedTests(FileCase):
     """What only reads leaves no trace."""
 
     def look(self) -> None:
@@ -268,7 +241,7 @@ class UntouchedTests(AdminCase):
         self.assertEqual((inspection.read_only(self.path, look), seen), (5, [4, 5]))
 
 
-class CheckTests(AdminCase):
+class CheckTests(FileCase):
     """``rendezvous-admin check``."""
 
     def test_good_file(self) -> None:
@@ -342,7 +315,7 @@ class CheckTests(AdminCase):
         self.assertEqual(sorted(os.listdir(self.directory)), ["empty", "other", "text"])
 
 
-class BackupTests(AdminCase):
+class BackupTests(FileCase):
     """``rendezvous-admin backup``."""
 
     def setUp(self) -> None:
@@ -416,7 +389,7 @@ class BackupTests(AdminCase):
         self.assertIn(b'"v=0"', restored.request("GET", "/offers/mine", headers=headers).body)
 
 
-class RotateTests(AdminCase):
+class RotateTests(FileCase):
     """``rendezvous-admin rotate-secret``."""
 
     def setUp(self) -> None:
@@ -461,7 +434,7 @@ class RotateTests(AdminCase):
         self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o600)
 
 
-class CommandLineTests(AdminCase):
+class CommandLineTests(FileCase):
     """The program around the commands."""
 
     def test_mistakes_are_one_line(self) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import json
 import os
 import time
@@ -14,10 +12,10 @@ from typing import Any, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.commands.admin import verbs
-from rendezvous.commands.admin.main import main
 from rendezvous.commands.admin.port import Port
 from rendezvous.commands.admin.tables import delay, moment, plain, rate, size, span, table
-from tests._operator_fake import NOW, OVERVIEW, RATES, FakeConnection, FakePort
+from tests._admin_case import NOW, AdminCase
+from tests._operator_fake import OVERVIEW, RATES, FakeConnection, FakePort
 
 ID = "ab" * 16
 CLIENT = {
@@ -32,8 +30,10 @@ LINE = {"seq": 4, "time": NOW, "level": "warn", "system": "rendezvous.test", "te
 TOKEN = "a-token-of-operators-for-tests-0123456789"
 
 
-class AdminCase(SynchronousTestCase):
+class ServerCase(AdminCase):
     """The program in this process, and a server that is made up."""
+
+    environ: dict[str, str]
 
     def setUp(self) -> None:
         """Make a file of the token."""
@@ -62,32 +62,14 @@ class AdminCase(SynchronousTestCase):
 
         self.port.answer = answer
 
-    def admin(self, *words: str) -> tuple[int, str, str]:
-        """:returns: the exit status, what was printed, and what was complained of."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                status = main(words, clock=lambda: NOW, environ=self.environ)
-            except SystemExit as e:
-                status = int(e.code or 0)
-        return status, out.getvalue(), err.getvalue()
-
-    def good(self, *words: str) -> str:
-        """:returns: what was printed, all having gone well."""
-        status, out, err = self.admin(*words)
-        self.assertEqual((status, err), (0, ""))
-        return out
-
     def refusal(self, *words: str) -> str:
-        """:returns: the one line of a mistake."""
-        status, out, err = self.admin(*words)
-        self.assertEqual((status, out, err.count("\n")), (1, "", 1), err)
-        self.assertTrue(err.startswith("rendezvous-admin"), err)
+        """:returns: the one line of a mistake; the token is not in it."""
+        err = super().refusal(*words)
         self.assertNotIn(TOKEN, err)
         return err
 
 
-class ReadingTests(AdminCase):
+class ReadingTests(ServerCase):
     """What is only read."""
 
     def test_list_of_clients(self) -> None:
@@ -244,7 +226,7 @@ class ReadingTests(AdminCase):
         self.assertEqual([query for _, _, query, _ in self.port.asked], [{}, {"after": "4"}, {"after": "5"}])
 
 
-class ActingTests(AdminCase):
+class ActingTests(ServerCase):
     """What is changed."""
 
     def answer(self, *answers: Any) -> None:
@@ -294,7 +276,7 @@ class ActingTests(AdminCase):
         self.assertEqual(said, "reloaded: udp-answers; certificates read again: 1; only a restart can change store\n")
 
 
-class TroubleTests(AdminCase):
+class TroubleTests(ServerCase):
     """Each mistake is one line, and status 1."""
 
     def test_server_that_is_away(self) -> None:

@@ -10,10 +10,10 @@ import urllib.request
 
 from tests._rst import code_blocks
 from tests.real_server import environment, real_server
-from tests.test_admin import ADMIN, DOCS, AdminCase
+from tests.test_admin import ADMIN, DOCS, FileCase
 
 
-class RunningServerTests(AdminCase):
+class RunningServerTests(FileCase):
     """A real server, and the program as operators call it, with the words of the documentation."""
 
     def shell(self, command: str) -> str:

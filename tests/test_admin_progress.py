@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.commands.admin.progress import ProgressLine
 from rendezvous.storage import database, inspection
-from tests.test_admin import AdminCase, make_store
+from tests.test_admin import FileCase, make_store
 
 
 class Terminal(io.StringIO):
@@ -60,7 +60,7 @@ class ProgressLineTests(SynchronousTestCase):
         self.assertTrue(stream.getvalue().endswith("\r\x1b[K"))
 
 
-class ReportTests(AdminCase):
+class ReportTests(FileCase):
     """What long work says of itself."""
 
     def test_check(self) -> None:
