@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -25,9 +25,7 @@ from rendezvous.core.presence.flat import flat_memory
 from rendezvous.core.presence.presence import Presence
 from rendezvous.core.protocols import Protocol
 from rendezvous.core.ratelimit import RateLimit
-from rendezvous.core.tickets import make_tickets
 from rendezvous.counters import Counters, Report
-from rendezvous.descriptors import connections_within, raise_descriptor_limit
 from rendezvous.errors import StartupError, Unavailable
 from rendezvous.interfaces import IStore
 from rendezvous.inviting import Inviting
@@ -51,17 +49,9 @@ from rendezvous.udp.shared import Datagrams
 from rendezvous.udp.sharing import shared_memory
 from rendezvous.udp.signed import ClientDatagrams
 from rendezvous.udp.workers import Workers
-from rendezvous.web.api import all_routes
-from rendezvous.web.banenforcement import BanEnforcement
-from rendezvous.web.bodies import BodyLimits
-from rendezvous.web.cors import Cors
-from rendezvous.web.facts import Facts
-from rendezvous.web.gate import make_gate
 from rendezvous.web.root import RootResource
 from rendezvous.web.route import Route
-from rendezvous.web.router import Router
-from rendezvous.web.site import RendezvousSite
-from rendezvous.web.sockets.protocols import SocketProtocols
+from rendezvous.webside import WebSide
 from rendezvous.wire.tracker import Dialect
 
 __all__ = ["Rendezvous"]
@@ -88,6 +78,7 @@ class Rendezvous(MultiService):
     :ivar turn: the TURN servers, if there are any; a reload replaces them.
     :ivar settings: those in use; a reload replaces them.
     :ivar read_again: gives the settings that an operator who asks for a reload wants; by default the present ones.
+    :ivar web: the HTTP side.
     :ivar certificates: those that a reload reads again; add your own if your application listens with them.
     :raises StartupError: the secret's file cannot be used, or the store's directory is missing.
     """
@@ -114,9 +105,7 @@ class Rendezvous(MultiService):
         self._random = random
         self.clock = ServerClock(reactor, monotonic, wall)
         self.certificates: list[Certificate] = []
-        self._sites: list[RendezvousSite] = []
         self.read_again: Callable[[], Settings] = lambda: self.settings
-        self._cors = Cors(settings.cors_origin)
         self._stops = DeferredLock()
         self._thread = StoreThread(reactor)
         self._run_blocking = self._thread.call if run_blocking is None else run_blocking
@@ -129,8 +118,8 @@ class Rendezvous(MultiService):
         self._datagrams = self._make_datagrams()
         self._workers: Workers | None = None
         self._admin_token: Token | None = None
-        self._make_web(working)
-        self._tickets = make_tickets(settings.signaling_limits, settings.share, random)
+        self.web = WebSide(settings, reactor, self.store, self.clock, self.counters, random, working, self)
+        self.store.bans.on_network = self._network_banned
         self._datagrams.run(False)
         self._relay_hosts: frozenset[str] = frozenset()
         self._resolving = Resolving(reactor, self._use_relays)
@@ -145,33 +134,6 @@ class Rendezvous(MultiService):
         is_on = frozenset(Protocol).difference(self.settings.without)
         limit, notices = (RateLimit(*_udp_rate(self.settings)) for _ in range(2))
         return Datagrams(self.store, self.clock, limit, is_on, self.counters, notices=notices)
-
-    def _make_web(self, working: Callable[[], float] | None) -> None:
-        """Make what all HTTP ports share, and let bans reach it."""
-        settings = self.settings
-        self._gate = make_gate(
-            settings.source_limits,
-            settings.unread_limits,
-            settings.trusted_proxy,
-            self.clock,
-            self.counters,
-            self._random,
-            self.store.bans,
-            working,
-        )
-        self._gate.admission.tokens = load_registration_tokens(settings.registration_token_file)
-        self._sockets = SocketProtocols(
-            self._reactor,
-            self._gate,
-            self._cors,
-            settings.socket_limits,
-            settings.share,
-            self._random,
-            settings.peerjs_key,
-            lists_peers=settings.peerjs_discovery,
-        )
-        self._ban_enforcement = BanEnforcement(self.store.bans, self.clock, self._gate.held, self._sockets.sockets)
-        self.store.bans.on_network = self._network_banned
 
     def _connect(self, random: Callable[[int], bytes]) -> None:
         """Let clients connect to each other, unless that is turned off."""
@@ -210,24 +172,15 @@ class Rendezvous(MultiService):
 
     def resource(self) -> RootResource:
         """:returns: the whole HTTP side, to be put below any path."""
-        routes = self.routes()
-        answers = Router(routes, self._check_running, self._gate)
-        return RootResource(answers, BodyLimits(routes), self._cors, self._gate)
+        return self.web.resource()
+
+    def site(self) -> Site:
+        """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
+        return self.web.site()
 
     def routes(self) -> list[Route]:
         """:returns: the table of routes of the protocols that are on."""
-        settings = self.settings
-        facts = Facts(settings.timers, settings.signaling_limits, lambda: self._datagrams.ports)
-        return all_routes(
-            self.store,
-            self.clock,
-            self._gate,
-            facts,
-            lambda: self.turn,
-            self._sockets,
-            self._tickets,
-            settings.without,
-        )
+        return self.web.routes()
 
     def metrics(self) -> Metrics:
         """:returns: what Prometheus reads of this server."""
@@ -241,7 +194,7 @@ class Rendezvous(MultiService):
         token = self._admin_token = load_token(self.settings.admin_token_path, self._random)
         service = OperatorService(self._parts())
         service.setServiceParent(self)
-        working = self._gate.working
+        working = self.web.gate.working
         return admin_site(service.routes(), token, self._reactor, self.clock.wall, self._random, working, PUBLIC)
 
     def _parts(self) -> Parts:
@@ -250,10 +203,10 @@ class Rendezvous(MultiService):
             store=self.store,
             queries=self.store.queries,
             clock=self.clock,
-            gate=self._gate,
-            sockets=self._sockets.sockets,
+            gate=self.web.gate,
+            sockets=self.web.sockets.sockets,
             counters=self.counters,
-            sites=self._sites,
+            sites=self.web.sites,
             certificates=self.certificates,
             routes=self.routes(),
             served=self._datagrams.served,
@@ -262,21 +215,6 @@ class Rendezvous(MultiService):
             settings=lambda: in_force(self.settings),
             reload=lambda: self.reload(self.read_again()),
         )
-
-    def site(self) -> Site:
-        """:returns: the whole HTTP side, for a port of its own: it also refuses long bodies before it reads them."""
-        files = raise_descriptor_limit()
-        # Of each UDP worker: its sockets, what it hands over, and what it says.
-        allowed = connections_within(files - self.settings.udp_workers * (len(self.settings.udp_port) + 2))
-        self.log.info(
-            "up to {connections} connections: {files} files may be open",
-            connections=allowed,
-            files=files,
-            event="connections_allowed",
-        )
-        site = RendezvousSite(self.resource(), self._reactor, allowed, self.clock.wall)
-        self._sites.append(site)
-        return site
 
     def datagrams(self, dialect: Dialect = Dialect.DOCUMENTED) -> RendezvousDatagrams:
         """
@@ -311,7 +249,7 @@ class Rendezvous(MultiService):
     def _network_banned(self) -> None:
         if self._workers is not None:
             self._workers.withdraw()
-        self._ban_enforcement.begin()
+        self.web.enforce_bans()
 
     def reload(self, settings: Settings) -> Reloaded:
         """
@@ -336,7 +274,7 @@ class Rendezvous(MultiService):
             certificate.use(options)
         self._change(compared.settings)
         self._use_turn(turn)
-        self._gate.admission.tokens = tokens
+        self.web.gate.admission.tokens = tokens
         if self._admin_token is not None and admin_token is not None and self._admin_token.replace(admin_token):
             compared.changed.append("the operators' token")
         secret_path = self.settings.secret_path
@@ -356,12 +294,9 @@ class Rendezvous(MultiService):
 
     def _change(self, settings: Settings) -> None:
         self.settings = settings
-        self._cors.allow(settings.cors_origin)
         for limit in (self._datagrams.limit, self._datagrams.notices):
             limit.change(*_udp_rate(settings))
-        self._gate.change(settings.source_limits, settings.unread_limits, settings.trusted_proxy)
-        self._sockets.change(settings.socket_limits, settings.share)
-        self._tickets.change(settings.share)
+        self.web.change(settings)
         self.store.change(settings.bounds)
 
     def startService(self) -> None:
@@ -381,7 +316,7 @@ class Rendezvous(MultiService):
         self.clock.start(self.store.open(self.clock.wall()))
         self._is_open = True
         self._datagrams.run(True)
-        self._sockets.begin()
+        self.web.sockets.begin()
         self._thread.start()
         path = self.settings.store_path
         self.log.info(
@@ -397,8 +332,7 @@ class Rendezvous(MultiService):
 
         :returns: fires when nothing of the server is left. It can be called at any time, and more than once.
         """
-        self._ban_enforcement.stop()
-        sockets = self._sockets.end()
+        sockets = self.web.end()
         children = super().stopService()
         return self._stops.run(lambda: Deferred.fromCoroutine(self._stop(children, sockets)))
 
@@ -415,7 +349,11 @@ class Rendezvous(MultiService):
         finally:
             self._thread.stop()
 
-    def _check_running(self) -> None:
+    def udp_ports(self) -> Sequence[int]:
+        """:returns: the UDP ports that are open."""
+        return self._datagrams.ports
+
+    def check_running(self) -> None:
         """:raises Unavailable: the server is not running, so its state cannot be used."""
         if not self._is_open or self._stops.locked:
             raise Unavailable("The server is not running: it has not been started, or it has been stopped.")

@@ -154,7 +154,7 @@ class SessionTests(SignalingCase):
 
     def test_registration_token_is_shown(self) -> None:
         """To open a session; whoever has its code needs none."""
-        self.world.server.rendezvous._gate.admission.tokens = RegistrationTokens(["team-north-3b9d51ea70c2"])
+        self.world.server.rendezvous.web.gate.admission.tokens = RegistrationTokens(["team-north-3b9d51ea70c2"])
         sessions = self.client.sessions
         for token in (None, "team-south-90aa1c44e1f7"):
             opening = sessions.open(ORIGIN, "chess", "Alice", "v=0 A", token=token)

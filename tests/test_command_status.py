@@ -78,7 +78,7 @@ class IdTests(CommandCase):
 
     def test_registration_token(self) -> None:
         """It is read from a file to register; an identity that the server knows needs none."""
-        self.server.rendezvous._gate.admission.tokens = RegistrationTokens(["team-north-3b9d51ea70c2"])
+        self.server.rendezvous.web.gate.admission.tokens = RegistrationTokens(["team-north-3b9d51ea70c2"])
         status, out, err = self.done(show_id, "id", "--json")
         failed = self.objects()[-1]
         self.assertEqual((status, failed["code"]), (1, "registration-token"))

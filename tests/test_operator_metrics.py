@@ -231,7 +231,7 @@ class ValueTests(MetricsCase):
     def test_ready_and_draining(self) -> None:
         """As ``/ready`` says it; a server that drains is not ready."""
         self.assertEqual((self.value("ready"), self.value("draining")), (1, 0))
-        self.server.rendezvous._gate.admission.is_draining = True
+        self.server.rendezvous.web.gate.admission.is_draining = True
         self.assertEqual((self.value("ready"), self.value("draining")), (0, 1))
         self.assertEqual(self.server.request("GET", "/ready").status, 503)
 

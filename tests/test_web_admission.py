@@ -30,7 +30,7 @@ class DrainTests(SocketTestCase):
     def setUp(self) -> None:
         """Drain it, with two clients."""
         super().setUp()
-        self.admission = self.server.rendezvous._gate.admission
+        self.admission = self.server.rendezvous.web.gate.admission
 
     def assertDraining(self, response: Response) -> None:
         """It is refused for now."""
@@ -73,7 +73,7 @@ class TokenTests(SocketTestCase):
     def setUp(self) -> None:
         """Start it, with two clients that came before there were tokens."""
         super().setUp()
-        self.server.rendezvous._gate.admission.tokens = RegistrationTokens([TOKEN, OTHER])
+        self.server.rendezvous.web.gate.admission.tokens = RegistrationTokens([TOKEN, OTHER])
 
     def test_registration(self) -> None:
         """Either token will do, in the header or in the query, and nothing else."""

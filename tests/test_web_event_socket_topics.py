@@ -108,7 +108,7 @@ class TopicTests(EventSocketCase):
         socket.lose()
         self.publish(topics=["chess"], id="long", sdp="x" * 60_000)
         self.publish(topics=["chess"], id="short", sdp="v=2")
-        sender = self.server.rendezvous._gate.sender
+        sender = self.server.rendezvous.web.gate.sender
         room = sender.most - 50_000
         sender.reserve(UNKNOWN, room)
         again = self.page(self.bob, topics="chess", lastEventId=last_id)

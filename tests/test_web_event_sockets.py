@@ -267,14 +267,14 @@ class LimitTests(EventSocketCase):
         self.server.reactor.advance(0)
         [(event, data)] = self.said(socket)
         self.assertEqual((event, len(data["sdp"])), ("answer", 65_536))
-        self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
+        self.assertEqual(self.server.rendezvous.web.gate.sender.unread, 0)
 
     def test_long_event_without_room(self) -> None:
         """Waits for it, and comes when there is some; what was there before is not counted twice."""
         offer_id = self.publish()
         socket = self.page()
         socket.take()
-        sender = self.server.rendezvous._gate.sender
+        sender = self.server.rendezvous.web.gate.sender
         room = sender.most - 100_000
         sender.reserve(UNKNOWN, room)
         self.answer(offer_id, sdp="\n" * 65_536)
@@ -291,7 +291,7 @@ class LimitTests(EventSocketCase):
         offer_id = self.publish(ttl=600_000)
         socket = self.page()
         last_id = self.objects(socket)[-1]["id"]
-        sender = self.server.rendezvous._gate.sender
+        sender = self.server.rendezvous.web.gate.sender
         room = sender.most - 100_000
         sender.reserve(UNKNOWN, room)
         self.answer(offer_id, sdp="\n" * 65_536)
@@ -306,7 +306,7 @@ class LimitTests(EventSocketCase):
         offer_id = self.publish()
         socket = self.page()
         socket.take()
-        sender = self.server.rendezvous._gate.sender
+        sender = self.server.rendezvous.web.gate.sender
         transport: Any = socket.connection.transport
         write = transport.write
 
@@ -328,7 +328,7 @@ class LimitTests(EventSocketCase):
         """Counts as unread, although TLS asks for a pause only in the next turn of the reactor."""
         offer_id = self.publish()
         socket = self.page()
-        sender, producer = self.server.rendezvous._gate.sender, socket.connection.transport.producer
+        sender, producer = self.server.rendezvous.web.gate.sender, socket.connection.transport.producer
         assert producer is not None
         self.server.reactor.callLater(0, producer.pauseProducing)
         self.answer(offer_id, sdp="\n" * 65_536)
@@ -399,7 +399,7 @@ class CostTests(EventSocketCase):
 
     def test_each_topic_costs_as_much_as_a_message(self) -> None:
         """Also a message that is refused costs, and one without topics."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=10))
         for topics, seconds in ((list("abcdefghi"), 0), (list("abcdefghijkl"), 3), (["t" * 257] * 12, 3), ([], 0)):
             for kind in ("subscribe", "unsubscribe"):
                 socket = self.page()
@@ -413,7 +413,7 @@ class CostTests(EventSocketCase):
 
     def test_other_messages(self) -> None:
         """Cost one each, whatever they are."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=10))
         for text in ('{"type":"ping"}', '{"type":"unknown"}', "no json", '{"type":"subscribe","topics":[]}'):
             socket = self.page()
             states = []

@@ -139,7 +139,7 @@ class OpeningTests(PeerJSTestCase):
 
     def test_peer_that_rests_is_no_ghost(self) -> None:
         """A peer that is not read, because it has sent more than it may, cannot answer, and keeps its id."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=10))
         alice = self.peer("alice")
         alice.connection.send(alice._wire.send(TextMessage("x")) * 16)
         self.assertEqual(alice.connection.transport.producerState, "paused")
@@ -186,7 +186,7 @@ class OpeningTests(PeerJSTestCase):
         self.say(stranger, type="OFFER", dst="carol", payload=1)
         self.say(stranger, type="LEAVE")
         self.assertEqual((self.heard(bob), self.heard(alice), alice.close_code), ([], [], None))
-        self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
+        self.assertEqual(self.server.rendezvous.web.sockets._peers.waiting, 0)
         self.say(bob, type="OFFER", dst="alice")
         self.assertEqual(len(self.heard(alice)), 1)
 
@@ -317,7 +317,7 @@ class MessageTests(PeerJSTestCase):
 
     def test_share_of_a_source(self) -> None:
         """What waits of one source is limited; the refusal is counted for the operator."""
-        self.server.rendezvous._sockets._peers.shares.change(2000, 4000)
+        self.server.rendezvous.web.sockets._peers.shares.change(2000, 4000)
         alice, other = self.peer("alice"), self.peer("other", host="203.0.113.9")
         for socket in (alice, other):
             self.heard(socket)
@@ -335,12 +335,12 @@ class MessageTests(PeerJSTestCase):
         self.advance(QUEUE_TIME)
         self.server.service.startService()
         self.advance(1)
-        self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
+        self.assertEqual(self.server.rendezvous.web.sockets._peers.waiting, 0)
         self.assertEqual(self.heard(self.peer("carol")), OPEN)
 
     def test_nothing_is_left_of_what_waited(self) -> None:
         """After it was delivered, or its time is over."""
-        peers = self.server.rendezvous._sockets._peers
+        peers = self.server.rendezvous.web.sockets._peers
         alice = self.peer("alice")
         for target in ("carol", "dave"):
             self.say(alice, type="OFFER", dst=target, payload="x" * 1000)
@@ -378,12 +378,12 @@ class LimitTests(PeerJSTestCase):
         alice = self.peer("x" * 256)
         self.assertEqual(self.heard(alice), OPEN)
         self.say(alice, type="OFFER", dst="y" * 257)
-        self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
+        self.assertEqual(self.server.rendezvous.web.sockets._peers.waiting, 0)
         self.say(alice, type="OFFER", dst="y" * 256)
-        self.assertGreater(self.server.rendezvous._sockets._peers.waiting, 0)
+        self.assertGreater(self.server.rendezvous.web.sockets._peers.waiting, 0)
 
     def test_error_of_a_full_server(self) -> None:
         """Sockets are limited before anything is said."""
-        self.server.rendezvous._sockets.end()
+        self.server.rendezvous.web.sockets.end()
         alice = self.peer("alice")
         self.assertEqual((alice.status, json.loads(alice.body)["code"]), (503, "full-sockets"))

@@ -117,7 +117,7 @@ class SendingTestCase(WebTestCase):
     @property
     def sender(self) -> Sender:
         """The server's."""
-        return self.server.rendezvous._gate.sender
+        return self.server.rendezvous.web.gate.sender
 
     def page(self, host: str = "198.51.100.7") -> SlowClient:
         """Ask for a page."""

@@ -114,7 +114,7 @@ class EmbeddedTests(SocketTestCase):
             dead.read()
         self.say(alive, type="ping")
         self.assertEqual((self.heard(alive), dead.connection.transport.disconnected), ([{"type": "pong"}], True))
-        self.server.rendezvous._sockets.end()
+        self.server.rendezvous.web.sockets.end()
         alive.read()
         self.assertEqual((alive.close_code, alive.connection.closed), (1001, True))
         for socket in (alive, dead):
@@ -157,7 +157,7 @@ class NumberTests(SocketTestCase):
 
     def test_largest_source_is_named(self) -> None:
         """When the server is full, the operator sees which network has most sockets."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(most=3, of_source=0))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(most=3, of_source=0))
         for host in ("203.0.113.9", "192.0.2.2", "192.0.2.2"):
             self.socket(host=host)
         self.assertEqual(self.socket(host="192.0.2.4").status, 503)
@@ -165,7 +165,7 @@ class NumberTests(SocketTestCase):
 
     def test_of_a_source(self) -> None:
         """Each address has its share; it comes back with each socket that ends."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(of_source=1))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(of_source=1))
         first = self.socket()
         refused = self.socket()
         self.assertEqual((refused.status, json.loads(refused.body)["code"]), (429, "source-sockets"))
@@ -175,7 +175,7 @@ class NumberTests(SocketTestCase):
 
     def test_part_of_a_source(self) -> None:
         """One address has a quarter of all at most, and one site a half, so that neither keeps all others out."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(most=8))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(most=8))
         hosts = ["198.51.100.1"] * 3 + ["198.51.100.2"] * 2 + ["198.51.100.3"] * 2 + ["203.0.113.9"]
         opened = [self.socket(host=host).status for host in hosts]
         self.assertEqual(opened, [101, 101, 429, 101, 101, 429, 429, 101])
@@ -319,7 +319,7 @@ class CloseTests(SocketTestCase):
         socket.send(BytesMessage(b"x"))
         sent = transport.value()
         self.advance(CLOSE_TIME - 0.5)
-        self.server.rendezvous._sockets.sockets.end()
+        self.server.rendezvous.web.sockets.sockets.end()
         self.assertEqual((transport.value(), transport.disconnected), (sent, False))
         self.advance(0.5)
         self.assertTrue(transport.disconnected)
@@ -327,16 +327,16 @@ class CloseTests(SocketTestCase):
     def test_server_stops(self) -> None:
         """All sockets are closed with 1001, and none is opened any more until it starts again."""
         opened = [self.socket() for _ in range(3)]
-        self.server.rendezvous._sockets.sockets.end()
+        self.server.rendezvous.web.sockets.sockets.end()
         for socket in opened:
             self.assertEqual((socket.take(), socket.close_code), ([], 1001))
         self.assertEqual(self.socket().status, 503)
-        self.server.rendezvous._sockets.sockets.begin()
+        self.server.rendezvous.web.sockets.sockets.begin()
         self.assertEqual(self.socket().status, 101)
 
     def test_end_of_all(self) -> None:
         """It is reported when no socket is left; at once if there is none."""
-        sockets = self.server.rendezvous._sockets.sockets
+        sockets = self.server.rendezvous.web.sockets.sockets
         self.successResultOf(sockets.end())
         sockets.begin()
         first, second = self.socket(), self.socket()
@@ -422,11 +422,11 @@ class SlowReaderTests(SocketTestCase):
         self.producer.pauseProducing()
         self.write(10)
         self.assertFalse(self.transport.disconnected)
-        self.assertGreater(self.server.rendezvous._gate.sender.unread, 1_000_000)
+        self.assertGreater(self.server.rendezvous.web.gate.sender.unread, 1_000_000)
         self.write(1)
         self.assertTrue(self.transport.disconnected)
         self.reader.lose()
-        self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
+        self.assertEqual(self.server.rendezvous.web.gate.sender.unread, 0)
 
     def test_reader_that_catches_up(self) -> None:
         """May go on: nothing is lost."""
@@ -434,21 +434,21 @@ class SlowReaderTests(SocketTestCase):
             self.producer.pauseProducing()
             self.write(8)
             self.producer.resumeProducing()
-            self.assertEqual(self.server.rendezvous._gate.sender.unread, 0)
+            self.assertEqual(self.server.rendezvous.web.gate.sender.unread, 0)
         self.assertEqual(len(self.reader.take()), 24)
 
     def test_reader_that_is_lost(self) -> None:
         """What it has not read is not counted any more, and it is not among those that are closed for others."""
         self.producer.pauseProducing()
         self.write(5)
-        sender = self.server.rendezvous._gate.sender
+        sender = self.server.rendezvous.web.gate.sender
         self.assertGreater(sender.unread, 500_000)
         self.reader.lose()
         self.assertEqual((sender.unread, len(sender._paused)), (0, 0))
 
     def test_room_of_all(self) -> None:
         """A socket whose message does not fit into what all clients may leave unread is ended."""
-        sender = self.server.rendezvous._gate.sender
+        sender = self.server.rendezvous.web.gate.sender
         with mock.patch.object(sender, "most", 150_000):
             self.producer.pauseProducing()
             self.write(1)

@@ -107,7 +107,7 @@ class AnythingTests(SynchronousTestCase):
         self.assertEqual((handshake.status, is_closed), (101, handshake.close_code is not None))
         mallory.lose()
         self.server.reactor.advance(5)
-        self.assertEqual(len(self.server.rendezvous._sockets.sockets), 4)
+        self.assertEqual(len(self.server.rendezvous.web.sockets.sockets), 4)
 
     @settings(max_examples=150)
     @given(target=st.sampled_from(TARGETS), sent=st.lists(MESSAGES, max_size=8))
@@ -122,6 +122,6 @@ class AnythingTests(SynchronousTestCase):
         self.check()
         mallory.lose()
         self.server.reactor.advance(5)
-        self.assertEqual(self.server.rendezvous._sockets._peers.waiting, 0)
+        self.assertEqual(self.server.rendezvous.web.sockets._peers.waiting, 0)
         self.assertEqual(self.server.rendezvous.store.watching(["doc"]), 0)
         self.check()

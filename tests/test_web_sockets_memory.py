@@ -41,7 +41,7 @@ class UnfinishedTests(SocketTestCase):
 
     def held(self) -> int:
         """:returns: bytes that have not arrived whole."""
-        return self.server.rendezvous._gate.quotas._unfinished_total
+        return self.server.rendezvous.web.gate.quotas._unfinished_total
 
     def test_bytes_are_counted_until_the_message_ends(self) -> None:
         """In UTF-8, and over the limit of all the socket is closed (1013)."""
@@ -58,7 +58,7 @@ class UnfinishedTests(SocketTestCase):
 
     def test_limit_of_a_source(self) -> None:
         """One source leaves room for others."""
-        with mock.patch.object(self.server.rendezvous._gate.quotas._unfinished, "_subscriber", 100):
+        with mock.patch.object(self.server.rendezvous.web.gate.quotas._unfinished, "_subscriber", 100):
             first, second = self.begin("x" * 90), self.begin("x" * 11)
             first.read()
             second.read()
@@ -79,7 +79,7 @@ class UnfinishedTests(SocketTestCase):
     def test_nothing_is_kept_after_the_close(self) -> None:
         """A client that goes on with its message while it is closed sends it in vain."""
         socket = self.begin("x" * 1000)
-        self.server.rendezvous._sockets.sockets.end()
+        self.server.rendezvous.web.sockets.sockets.end()
         self.assertEqual(self.held(), 0)
         for is_last in (False, True, False):
             socket.send(TextMessage("piece", message_finished=is_last))
@@ -148,7 +148,7 @@ class UnreadTests(SocketTestCase):
         self.reader = self.socket()
         self.say(self.reader, type="subscribe", topics=["t"])
         self.transport = self.reader.connection.transport
-        self.sender = self.server.rendezvous._gate.sender
+        self.sender = self.server.rendezvous.web.gate.sender
 
     def pause_when_written(self, transport: Any) -> None:
         """Have a transport ask for a pause as soon as it has more than it should."""
@@ -163,7 +163,7 @@ class UnreadTests(SocketTestCase):
 
     def test_pongs(self) -> None:
         """Of a client that sends pings and reads nothing."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=0, unread=1000))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=0, unread=1000))
         socket = self.socket()
         transport: Any = socket.connection.transport
         transport.producer.pauseProducing()
@@ -248,7 +248,7 @@ class UnreadTests(SocketTestCase):
 
     def test_long_message_costs_more(self) -> None:
         """In every protocol: it takes as much time to read and to send as several short ones."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=30))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=10, burst=30))
         for target in ("/signal", "/peerjs?key=peerjs&id=me&token=t"):
             short, long = self.socket(target), self.socket(target.replace("me", "you"))
             for _ in range(25):
@@ -263,7 +263,7 @@ class EndTests(SocketTestCase):
 
     def test_many_that_are_lost_at_once(self) -> None:
         """Their subscriptions end in later turns of the reactor, when this one has cost its time."""
-        turns, topics = self.server.rendezvous._sockets.sockets._turns, self.server.rendezvous._sockets._topics
+        turns, topics = self.server.rendezvous.web.sockets.sockets._turns, self.server.rendezvous.web.sockets._topics
         opened = [self.socket(host=f"192.0.2.{number}") for number in range(3)]
         for socket in opened:
             self.say(socket, type="subscribe", topics=["a", "b"])
@@ -272,7 +272,7 @@ class EndTests(SocketTestCase):
         turns.charge("others", 1.0)
         for socket in opened[1:]:
             socket.lose()
-        self.assertEqual((len(topics), len(self.server.rendezvous._sockets.sockets)), (4, 0))
+        self.assertEqual((len(topics), len(self.server.rendezvous.web.sockets.sockets)), (4, 0))
         self.server.reactor.advance(0)
         self.assertEqual(len(topics), 0)
 

@@ -19,7 +19,7 @@ class RateTests(SocketTestCase):
 
     def test_nothing_is_lost(self) -> None:
         """After the burst, messages are taken as the bucket fills. All times are sums of powers of two, so exact."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=8, burst=5))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=8, burst=5))
         socket = self.socket()
         frame = socket._wire.send(TextMessage('{"type":"ping"}'))
         socket.connection.send(frame * 22)
@@ -34,7 +34,7 @@ class RateTests(SocketTestCase):
 
     def test_message_to_many_costs_more(self) -> None:
         """As much as one for each reader."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=20))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=10, burst=20))
         opened = [self.socket() for _ in range(10)]
         for socket in opened:
             self.say(socket, type="subscribe", topics=["doc"])
@@ -48,7 +48,7 @@ class RateTests(SocketTestCase):
 
         :returns: seconds for which it is not read then. Its bucket holds 10 messages, and gains one a second.
         """
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=10))
         socket = self.socket()
         self.say(socket, **message)
         seconds = 0.0
@@ -85,7 +85,7 @@ class RateTests(SocketTestCase):
         """Control frames, and pieces of a message, as much as a short message each."""
         piece = TextMessage("x", message_finished=False)
         for event in (Ping(b"x"), Pong(b"x"), TextMessage("x"), piece):
-            self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+            self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=10))
             socket = self.socket()
             states = []
             for number in (10, 1):
@@ -96,7 +96,7 @@ class RateTests(SocketTestCase):
 
     def test_message_in_pieces_costs_as_much(self) -> None:
         """As one in a single frame, and its first pieces besides."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=10))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=10))
         socket = self.socket()
         text = json.dumps({"type": "subscribe", "topics": list("abcdefghij")})
         socket.send(TextMessage(text[:10], message_finished=False))
@@ -106,7 +106,7 @@ class RateTests(SocketTestCase):
 
     def test_long_rest_is_no_death(self) -> None:
         """A client that the server does not read cannot answer pings, and is not taken for dead."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=5))
         socket = self.socket()
         ping = socket._wire.send(TextMessage('{"type":"ping"}'))
         self.say(socket, type="subscribe", topics=[f"{number}" for number in range(100)])
@@ -125,7 +125,7 @@ class RateTests(SocketTestCase):
 
     def test_closed_while_it_rests(self) -> None:
         """A client that leaves meanwhile leaves nothing behind."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=10, burst=5))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=10, burst=5))
         socket = self.socket()
         socket.connection.send(socket._wire.send(TextMessage('{"type":"ping"}')) * 20)
         socket.lose()
@@ -133,20 +133,20 @@ class RateTests(SocketTestCase):
 
     def test_server_stops_while_it_rests(self) -> None:
         """The closing handshake is read at once, and no timer is left."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=5))
         for is_answered in (True, False):
             timers = len(self.server.reactor.getDelayedCalls())
             socket = self.socket()
             self.say(socket, type="subscribe", topics=[f"{number}" for number in range(100)])
             self.assertEqual(socket.connection.transport.producerState, "paused")
-            self.server.rendezvous._sockets.sockets.end()
+            self.server.rendezvous.web.sockets.sockets.end()
             self.assertEqual(socket.connection.transport.producerState, "producing")
             if is_answered:
                 socket.read()
                 self.assertTrue(socket.connection.transport.disconnecting)
             socket.lose()
             self.assertEqual(len(self.server.reactor.getDelayedCalls()), timers)
-            self.server.rendezvous._sockets.sockets.begin()
+            self.server.rendezvous.web.sockets.sockets.begin()
 
 
 class TurnTests(SocketTestCase):
@@ -167,7 +167,7 @@ class TurnTests(SocketTestCase):
     def test_turn_is_over(self) -> None:
         """When others have used up a turn of the reactor, a socket is read in the next one."""
         socket = self.socket()
-        self.server.rendezvous._sockets.sockets._turns.charge("others", 1.0)
+        self.server.rendezvous.web.sockets.sockets._turns.charge("others", 1.0)
         self.say(socket, type="ping")
         self.assertEqual(socket.connection.transport.producerState, "paused")
         self.hand_over(socket, '{"type":"ping"}')
@@ -182,7 +182,7 @@ class TurnTests(SocketTestCase):
 
     def test_what_arrives_while_it_rests(self) -> None:
         """It is read when the rest is over, and not earlier."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=5))
         socket = self.socket()
         self.say(socket, type="subscribe", topics=[f"{number}" for number in range(10)])
         self.hand_over(socket, '{"type":"ping"}')
@@ -193,7 +193,7 @@ class TurnTests(SocketTestCase):
 
     def test_message_that_ends_the_socket(self) -> None:
         """A socket that is closed because of an expensive message does not rest: the client's answer is read."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=1, burst=5))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=1, burst=5))
         socket = self.socket()
         self.say(socket, type="subscribe", topics=[*"abcdefgh", "t" * 257])
         self.assertEqual(socket.connection.transport.producerState, "producing")

@@ -22,7 +22,7 @@ class SpreadingTests(SocketTestCase):
         for reader in self.readers:
             self.say(reader, type="subscribe", topics=["t"])
         self.page = self.socket(host="203.0.113.9")
-        self.sender = self.server.rendezvous._gate.sender
+        self.sender = self.server.rendezvous.web.gate.sender
 
     def say_all(self, *data: int) -> None:
         """Publish some messages."""
@@ -62,7 +62,7 @@ class SpreadingTests(SocketTestCase):
 
     def test_rest_afterwards(self) -> None:
         """A page that has sent more than it may rests from the moment of its message on."""
-        self.server.rendezvous._sockets.sockets.change(SocketLimits(rate=100, burst=50))
+        self.server.rendezvous.web.sockets.sockets.change(SocketLimits(rate=100, burst=50))
         self.page = self.socket(host="203.0.113.9")
         self.say_all(1)
         self.turns()
@@ -79,10 +79,10 @@ class SpreadingTests(SocketTestCase):
         self.page.lose()
         vanished, self.page = self.page, self.socket(host="203.0.113.10")
         self.say_all(2)
-        self.server.rendezvous._sockets.sockets.end()
+        self.server.rendezvous.web.sockets.sockets.end()
         self.page.read()
         self.assertEqual((self.page.close_code, self.page.connection.closed), (1001, True))
-        self.server.rendezvous._sockets.sockets.begin()
+        self.server.rendezvous.web.sockets.sockets.begin()
         self.turns()
         self.assertEqual((self.sender.unread, vanished.connection.closed), (0, False))
 
@@ -111,7 +111,7 @@ class SpreadingTests(SocketTestCase):
             write(parts)
 
         self.patch(transport, "writeSequence", written)
-        self.server.rendezvous._sockets.sockets._turns.charge("others", 1.0)
+        self.server.rendezvous.web.sockets.sockets._turns.charge("others", 1.0)
         for page in pages:
             self.say(page, type="publish", topic="t", data=1)
         self.say(last, type="ping")

@@ -159,7 +159,7 @@ class TicketTests(EventsTestCase):
 
     def test_number(self) -> None:
         """Of each source; the refusal is counted."""
-        shares = self.server.rendezvous._tickets.shares
+        shares = self.server.rendezvous.web._tickets.shares
         shares.change(2, 8)
         tickets = [self.ticket() for _ in range(2)]
         self.refused(429, "source-tickets", "POST", "/events/ticket", None, self.alice)
@@ -301,7 +301,7 @@ class ChangesTests(EventsTestCase):
 
     def test_publication_costs_what_it_causes(self) -> None:
         """An offer that goes to many counts for more."""
-        rates = self.server.rendezvous._gate.quotas
+        rates = self.server.rendezvous.web.gate.quotas
         taken: list[int] = []
         self.patch(rates, "publications", lambda source, number: taken.append(number))
         kept = [self.server.rendezvous.store.watch("chess", NOW) for _ in range(200)]
