@@ -38,7 +38,12 @@ class UnixConnection(http.client.HTTPConnection):
         """Connect."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(PATIENCE)
-        self.sock.connect(str(self._path))
+        # The path of a socket has 107 bytes at most, and the directory of a test may be deeper.
+        directory = os.open(self._path.parent, os.O_PATH)
+        try:
+            self.sock.connect(f"/proc/self/fd/{directory}/{self._path.name}")
+        finally:
+            os.close(directory)
 
 
 class OperatorProcessCase(WorkersCase):

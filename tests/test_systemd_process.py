@@ -25,6 +25,8 @@ from tests.test_peers_process import require
 
 UNITS = Path(__file__).parents[1] / "deploy" / "systemd"
 CONFINED = Path(__file__).with_name("confined_script.py")
+#: Runs a command that has a descriptor of its parent as its third. ``sh`` cannot do that with descriptors over 9.
+AS_THIRD = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
 
 #: The exposure that the unit may have (systemd-analyze(1)): 0 is best, and 10 worst.
 EXPOSURE = 2.5
@@ -128,7 +130,7 @@ class SupervisedTests(ForegroundCase):
         command = [sys.executable, str(CONFINED), str(self.directory / "filter.json"), *TWISTD, *words]
         if listening is not None:
             # As systemd does, the socket is descriptor 3.
-            command = ["sh", "-c", f'exec 3<&{listening.fileno()} "$@"', "sh", *command]
+            command = [sys.executable, "-c", AS_THIRD, str(listening.fileno()), *command]
         passed = () if listening is None else (listening.fileno(),)
         with open(self.directory / "out.log", "w") as out, open(self.directory / "err.log", "w") as err:
             self.process = subprocess.Popen(

@@ -160,8 +160,12 @@ class RefusalTests(SynchronousTestCase):
 
     @given(st.binary(max_size=MAX_SIZE + 10))
     def test_any_bytes_decode_or_raise_wire_error(self, datagram: bytes) -> None:
-        """Random bytes are never a request."""
-        self.assertRaises(WireError, decode, datagram)
+        """Nothing else is raised, whatever the bytes are. A few of them are requests."""
+        try:
+            request = decode(datagram)
+        except WireError:
+            return
+        self.assertIsInstance(json.loads(datagram)["action"], str, request)
 
     @given(
         st.sampled_from(["announce", "pulse", "alive", "push"]),
