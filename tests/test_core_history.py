@@ -1,4 +1,4 @@
-"""What has happened to clients lately, to attempts, and to networks that limits have refused something."""
+"""The history of clients."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from rendezvous.core import limitednetworks
-from rendezvous.core.attempts.records import AttemptRecord, EndedAttempts
-from rendezvous.core.connect import AttemptState
-from rendezvous.core.limitednetworks import LimitedNetworks
 from rendezvous.core.presence import history as module
 from rendezvous.core.presence.history import ClientEvent, Happened, History
 from rendezvous.testing import MemoryServer
@@ -132,73 +128,3 @@ class PulseTests(SynchronousTestCase):
         self.addCleanup(server.stop)
         store: Any = server.rendezvous.store
         self.assertIsNone(store.live.history)
-
-
-class EndedAttemptTests(SynchronousTestCase):
-    """The ring of attempts that have ended."""
-
-    def record(self, number: int, **fields: Any) -> AttemptRecord:
-        """:returns: an attempt."""
-        given: dict[str, Any] = {
-            "state": AttemptState.DECLINED,
-            "begun": 0.0,
-            "ended": 1.0,
-            "controlling": ALICE,
-            "controlled": BOB,
-            "was_joined": False,
-            "mappings": None,
-            "strategy": None,
-            "result": "declined",
-            **fields,
-        }
-        return AttemptRecord(number.to_bytes(8), number, **given)
-
-    def test_latest_come_first(self) -> None:
-        """Those that go on among those that have ended; the oldest make room."""
-        ended = EndedAttempts()
-        for number in range(1, 1100):
-            ended.add(self.record(number))
-        found = list(ended.newest_first([self.record(5000), self.record(50)]))
-        self.assertEqual([each.number for each in found[:2]], [5000, 1099])
-        self.assertEqual((len(found), found[-1].number), (1002, 50))
-
-    def test_every_state_has_a_sentence(self) -> None:
-        """With a full stop, whether or not the invited client has accepted; a failure says why."""
-        for state in AttemptState:
-            for was_joined in (False, True):
-                if (state, was_joined) in ((AttemptState.OBSERVING, False), (AttemptState.GO, False)):
-                    continue
-                if (state, was_joined) == (AttemptState.INVITED, True):
-                    continue
-                record = self.record(1, state=state, was_joined=was_joined, result="symmetric-pair")
-                for has_relay in (False, True):
-                    self.assertRegex(record.why(has_relay=has_relay), r"^[A-Z].*[^.]\.$")
-        self.assertIn("Both NATs", record.why(has_relay=False))
-        done = self.record(1, state=AttemptState.DONE, result="unknown")
-        self.assertEqual(done.why(has_relay=False), "A path was found.")
-        odd = self.record(1, state=AttemptState.FAILED, result=None)
-        self.assertEqual(odd.why(has_relay=True), "No path was found within the time.")
-
-
-class LimitedNetworkTests(SynchronousTestCase):
-    """The networks that limits have refused something."""
-
-    def test_worst_come_first(self) -> None:
-        """Each with its reason, how often, and when last."""
-        now = [0.0]
-        limited = LimitedNetworks(lambda: now[0])
-        for network, reason in (("192.0.2.1", "a"), ("192.0.2.2", "a"), ("192.0.2.2", "a"), ("192.0.2.2", "b")):
-            now[0] += 1
-            limited.add(network, reason)
-        found = [(each.network, each.reason, each.times, each.last) for each in limited.worst()]
-        self.assertEqual(found[0], ("192.0.2.2", "a", 2, 3.0))
-        self.assertEqual(len(found), 3)
-        self.assertEqual(len(limited.worst("192.0.2.2")), 2)
-
-    def test_number_is_bounded(self) -> None:
-        """The one that was refused nothing for longest makes room."""
-        self.patch(limitednetworks, "MAX_LIMITED", 3)
-        limited = LimitedNetworks()
-        for network in ("a", "b", "c", "a", "d"):
-            limited.add(network, "x")
-        self.assertEqual({each.network for each in limited.worst()}, {"a", "c", "d"})
