@@ -91,7 +91,9 @@ def rendezvous(high_limits: bool = False, **settings: object) -> Rendezvous:
         environ={"RENDEZVOUS_SECRET": SECRET.hex()},
     )
     if high_limits:
-        made._gate.quotas.change(attrs.evolve(SourceLimits(), **HIGH))
+        # Earlier revisions have it in another place.
+        gate: Any = made.web.gate if hasattr(made, "web") else made._gate
+        gate.quotas.change(attrs.evolve(SourceLimits(), **HIGH))
     made.privilegedStartService()
     made.startService()
     reactor.addSystemEventTrigger("before", "shutdown", made.stopService)
