@@ -284,6 +284,13 @@ class CheckTests(FileCase):
         message = self.refusal("check", self.path)
         self.assertIn("is damaged", message)
         self.assertNotIn("hidden", message)
+        database = open_database(self.path)
+        database.execute("DELETE FROM candidates")
+        for target in ("hidden", "192.0.2.1", "fe80::1%eth0/128"):
+            database.execute("DELETE FROM bans")
+            database.execute("INSERT INTO bans VALUES (?, NULL, '', 0.0)", (target,))
+            self.assertIn("is damaged", self.refusal("check", self.path), target)
+        database.close()
         data = Path(self.path).read_bytes()
         Path(self.path).write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
         for command in (["check"], ["stats"]):

@@ -52,6 +52,14 @@ class Ban:
         """:returns: the client that is banned, or ``None`` if a network is."""
         return bytes.fromhex(self.target) if _is_client(self.target) else None
 
+    @property
+    def is_regular(self) -> bool:
+        """:returns: whether the target is spelled as that of every ban is that was begun."""
+        try:
+            return _target(self.target)[0] == self.target
+        except Malformed:
+            return False
+
     def refusal(self, wall: float) -> Forbidden:
         """
         :param wall: the time on the wall clock.

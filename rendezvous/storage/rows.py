@@ -291,9 +291,16 @@ def read_revocations(database: sqlite3.Connection) -> Iterator[Revocation]:
 
 
 def read_bans(database: sqlite3.Connection) -> Iterator[Ban]:
-    """Read back the bans."""
+    """
+    Read back the bans.
+
+    :raises ValueError: a target is not what a ban can have.
+    """
     for row in database.execute("SELECT target, until, reason, since FROM bans"):
-        yield Ban(*row)
+        ban = Ban(*row)
+        if not ban.is_regular:
+            raise ValueError("not a target of a ban")
+        yield ban
 
 
 def read_offers(database: sqlite3.Connection) -> Iterator[Entry]:
