@@ -73,6 +73,16 @@ class AccessTests(AdminCase):
         for method, path in (("POST", "/register"), ("GET", "/health"), ("GET", "/offers/mine")):
             self.assertEqual(self.ask(method, path).status, 404)
 
+    def test_strangers_keep_out_no_operator_of_their_address(self) -> None:
+        """Requests without the token have a limit of their own: behind a proxy, all have one address."""
+        found = [self.ask("GET", path, None).status for path in ("/", "/overview") * 400]
+        self.assertEqual(found[:4], [200, 401, 200, 401])
+        self.assertEqual(found[-1], 429)
+        self.assertEqual(self.ask("GET", "/overview", "Bearer wrong").status, 429)
+        self.assertEqual(self.ask("GET", "/overview").status, 200)
+        found = [self.ask("GET", "/overview").status for _ in range(500)]
+        self.assertEqual((found[0], found[-1]), (200, 429))
+
     def test_pages_of_other_sites_learn_nothing(self) -> None:
         """No answer allows another origin to read it or to frame it."""
         for method in ("GET", "OPTIONS"):

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 
 from rendezvous.counters import Counters
-from rendezvous.errors import Forbidden, Unauthorized
+from rendezvous.errors import Forbidden, TooMany, Unauthorized
 from rendezvous.limits import SourceLimits, UnreadLimits
 from rendezvous.operator.token import Token
 from rendezvous.web._json import write_error
@@ -17,6 +17,7 @@ from rendezvous.web.bodies import BodyLimits
 from rendezvous.web.cors import Cors
 from rendezvous.web.fields import header
 from rendezvous.web.gate import Gate, make_gate
+from rendezvous.web.quotas import Quotas
 from rendezvous.web.root import RootResource
 from rendezvous.web.route import Route
 from rendezvous.web.router import Router
@@ -34,28 +35,51 @@ class Guarded(Resource):
 
     :param behind: what the token opens.
     :param token: the token.
-    :param gate: names requests that fail.
+    :param gate: names requests that fail. It does not limit how many requests a source sends: operators may have the
+        address of others, behind a proxy or on the server's own machine, and must not wait for those.
+    :param clock: the time of the limits here: one for requests with the token, and one for those without it.
     :param public: paths that need none: the files of the page, which hold no data.
     """
 
     isLeaf = True
 
-    def __init__(self, behind: IResource, token: Token, gate: Gate, public: Collection[bytes]) -> None:
+    def __init__(
+        self, behind: IResource, token: Token, gate: Gate, clock: IReactorTime, public: Collection[bytes]
+    ) -> None:
         super().__init__()
         self._behind, self._token, self._gate, self._public = behind, token, gate, public
+        self._operators, self._others = (Quotas(SourceLimits(), clock) for _ in range(2))
 
     def render(self, request: Any) -> Any:
         """Answer, or say that the token is missing; also where there is nothing, so that only operators learn that."""
         # A page of another site cannot frame the dashboard, nor learn what it answers.
         for name, value in _FIELDS:
             request.setHeader(name, value)
-        if b"/".join(request.postpath) not in self._public or request.method not in (b"GET", b"HEAD"):
-            try:
-                self._token.check(header(request, b"Authorization"))
+        try:
+            if self._has_token(request):
                 _check_site(request)
-            except Exception as error:
-                return write_error(request, error, self._gate.request_ids)
+        except Exception as error:
+            request.is_over_rate = isinstance(error, TooMany)
+            return write_error(request, error, self._gate.request_ids)
         return self._behind.render(request)
+
+    def _has_token(self, request: Any) -> bool:
+        """
+        Count a request.
+
+        :returns: whether it has the token. If not, it needs none.
+        :raises Unauthorized: it needs one.
+        :raises TooMany: its source sends too many with the token, or without it.
+        """
+        try:
+            self._token.check(header(request, b"Authorization"))
+        except Unauthorized:
+            self._others.request(request.source)
+            if b"/".join(request.postpath) in self._public and request.method in (b"GET", b"HEAD"):
+                return False
+            raise
+        self._operators.request(request.source)
+        return True
 
 
 _FIELDS = (
@@ -107,13 +131,13 @@ def admin_site(
     :param working: seconds for which the reactor has worked.
     :param public: paths that need no token.
     """
-    gate = make_gate(SourceLimits(), UnreadLimits(), (), reactor, Counters(), random, working=working)
+    gate = make_gate(SourceLimits(requests=0.0), UnreadLimits(), (), reactor, Counters(), random, working=working)
 
     def end_all() -> None:
         for each in gate.held:
             each.end(Unauthorized("The token of operators was replaced."))
 
     token.on_change = end_all
-    guarded = Guarded(Router(routes, lambda: None, gate), token, gate, public)
+    guarded = Guarded(Router(routes, lambda: None, gate), token, gate, reactor, public)
     root = RootResource(guarded, BodyLimits(routes), Cors(None), gate)
     return RendezvousSite(root, reactor, CONNECTIONS, wall)

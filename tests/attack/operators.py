@@ -84,6 +84,23 @@ def kept_out(field: Field) -> None:
         held.close()
 
 
+def _guessing() -> Generator[bytes, Answer, None]:
+    """Ask with a wrong token."""
+    yield request("GET", "/overview", auth="not-the-token")
+
+
+@attack("operators-guessed", quick=True)
+def guessed(field: Field) -> None:
+    """A hundred connections of the operator's own address guess the token, and sixty more send half a request."""
+    half = b"GET /overview HTTP/1.1\r\nHost: a\r\nX-Slow: "
+    held = hold(field.server.admin_port, [half], 60, [OPERATOR])
+    with Operator(field):
+        counts = flood(field.server.admin_port, _guessing, field.seconds, connections=100, sources=[OPERATOR])
+    held.close()
+    field.note(f"answers by status: {dict(sorted(counts.items()))}")
+    field.expect("no guess is good", holds=counts["200"] == 0 and counts["401"] > 0)
+
+
 def _searching(token: str) -> Generator[bytes, Answer, None]:
     """Ask for numbers, for what no client is, and for the rest, one after the other."""
     for path in (
