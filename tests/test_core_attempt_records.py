@@ -53,6 +53,13 @@ class EndedAttemptTests(SynchronousTestCase):
                     self.assertRegex(record.why(has_relay=has_relay), r"^[A-Z].*[^.]\.$")
         failed = self.record(1, state=AttemptState.FAILED, result="symmetric-pair")
         self.assertIn("Both NATs", failed.why(has_relay=False))
+        for state, was_joined, said in (
+            (AttemptState.OBSERVING, True, "The server waits for datagrams of both sides, to see their addresses."),
+            (AttemptState.EXPIRED, False, "The invited client has not accepted in time."),
+            (AttemptState.EXPIRED, True, "Neither side has said in time whether a path was found."),
+            (AttemptState.DECLINED, True, "One side has given up or left."),
+        ):
+            self.assertEqual(self.record(1, state=state, was_joined=was_joined).why(has_relay=False), said)
         done = self.record(1, state=AttemptState.DONE, result="unknown")
         self.assertEqual(done.why(has_relay=False), "A path was found.")
         odd = self.record(1, state=AttemptState.FAILED, result=None)

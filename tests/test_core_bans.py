@@ -96,6 +96,30 @@ class BanTests(SynchronousTestCase):
             self.assertEqual(self.assertRaises(NotFound, self.bans.lift, target).code, "no-such-ban")
         self.assertFalse(self.bans.has_networks)
 
+    def test_it_knows_whether_any_client_is_shut_out(self) -> None:
+        """Bans of networks do not count, and one that is replaced counts once."""
+        self.assertFalse(self.bans.has_clients)
+        self.bans.add(ban("198.51.100.0/24"))
+        self.assertFalse(self.bans.has_clients)
+        for _ in range(2):
+            self.bans.add(ban(CLIENT.hex()))
+            self.assertTrue(self.bans.has_clients)
+        self.bans.lift("198.51.100.0/24")
+        self.assertTrue(self.bans.has_clients)
+        self.bans.lift(CLIENT.hex())
+        self.assertFalse(self.bans.has_clients)
+
+    def test_only_bans_of_networks_are_announced(self) -> None:
+        """Once they hold; one that is restored at the start is not announced."""
+        announced: list[bool] = []
+        self.bans.on_network = lambda: announced.append(self.network(NOW) is not None)
+        self.bans.add(ban(CLIENT.hex()))
+        self.assertEqual(announced, [])
+        self.bans.restore(ban("198.51.100.7/32"))
+        self.assertEqual(announced, [])
+        self.bans.add(ban("198.51.100.0/24"))
+        self.assertEqual(announced, [True])
+
     def test_second_ban_of_a_target_replaces_the_first(self) -> None:
         """With its end and its reason."""
         self.bans.add(ban("198.51.100.0/24", until=NOW + 60))

@@ -109,11 +109,20 @@ class RateTests(SynchronousTestCase):
         self.assertEqual(samples.rate("count", 60), 0.1)
 
     def test_two_samples_at_one_time(self) -> None:
-        """No division by zero."""
+        """Both are kept, and there is no division by zero."""
         samples = Samples(["count"], 4)
         samples.add(1.0, {"count": 1.0})
         samples.add(1.0, {"count": 9.0})
+        self.assertEqual(samples.times(60), [1.0, 1.0])
         self.assertIsNone(samples.rate("count", 60))
+
+    def test_samples_less_than_a_second_apart(self) -> None:
+        """The rate is per second."""
+        self.assertEqual(filled([0.0, 2.0], interval=0.5).rate("count", 60), 4.0)
+
+    def test_count_that_has_begun_anew(self) -> None:
+        """Its rate is 0."""
+        self.assertEqual(filled([100.0, 2.0]).rate("count", 60), 0.0)
 
     @given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e9)), max_size=40), st.floats(0, 1e7))
     def test_anything(self, given_: list[tuple[float, float]], window: float) -> None:

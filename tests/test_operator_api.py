@@ -246,7 +246,8 @@ class ClientTests(ApiCase):
             self.server.request("POST", "/verify", None, headers)
         self.server.request("POST", "/logout", None, headers)
         found = self.good("GET", f"/clients/{client_id}")["client"]
-        self.assertEqual((found["state"], found["host"]), ("gone", None))
+        of_gone = {"client_id": client_id, "state": "gone"} | dict.fromkeys(("network", "host", "port", "last_seen"))
+        self.assertEqual({name: found[name] for name in of_gone}, of_gone)
         # A client that is not late may verify as often as it likes; that would overwrite what has happened to others.
         self.assertEqual([each["event"] for each in found["events"]][-3:], ["moved", "verified", "logged_out"])
         self.refused("GET", f"/clients/{'0' * 32}", 404, "no-such-client")
@@ -352,7 +353,9 @@ class ChangeTests(ApiCase):
     def test_client(self) -> None:
         """It is shown with its ban, also when it is gone."""
         client_id, _ = self.pulsing()
-        made = self.good("POST", "/bans", {"target": client_id}, 201)
+        with Logged() as logged:
+            made = self.good("POST", "/bans", {"target": client_id}, 201)
+        self.assertEqual(logged.lines, [f"operator 127.0.0.1: {client_id} was banned for good"])
         self.assertEqual((made["until"], made["reason"]), (None, ""))
         found = self.good("GET", f"/clients/{client_id}")["client"]
         self.assertEqual((found["ban"], found["events"][-1]["event"]), (made, "banned"))
@@ -552,5 +555,6 @@ class SliceTests(ApiCase):
         for number in range(2500):
             bans.begin(f"10.{number >> 8}.{number & 255}.0/24", None, "", now)
         with patch("rendezvous.operator.bans.deferLater", wraps=deferLater) as later:
-            self.assertEqual(len({ban["target"] for ban in self.good("GET", "/bans")["bans"]}), 2500)
+            found = self.good("GET", "/bans")["bans"]
+            self.assertEqual((len(found), len({ban["target"] for ban in found})), (2500, 2500))
         self.assertEqual(later.call_count, 2)

@@ -129,7 +129,8 @@ class FileTests(SynchronousTestCase):
         assert tokens is not None
         self.assertIn(TOKEN, tokens)
         self.assertIn(OTHER, tokens)
-        for text in ("", "# north", f" {TOKEN}", TOKEN[:-1], None):
+        # A half of a character cannot be hashed.
+        for text in ("", "# north", f" {TOKEN}", TOKEN[:-1], f"{TOKEN}\ud800", None):
             self.assertNotIn(text, tokens)
 
     def test_without_a_file_everybody_may(self) -> None:
