@@ -143,6 +143,34 @@ class DescriptionTests(ApiCase):
         """:returns: what checks a value; keys that are not described are errors."""
         return Draft202012Validator(closed({**schema, "components": self.document["components"]}))
 
+    def test_what_each_route_reads_is_listed(self) -> None:
+        """Its parameters, and the schema of its body."""
+        described, found = self.good("GET", "/openapi.json"), {}
+        for path, item in described["paths"].items():
+            for method, operation in item.items():
+                keys = [each["$ref"].rpartition("/")[2] for each in operation.get("parameters", ())]
+                parameters = [described["components"]["parameters"][key] for key in keys]
+                names = tuple(each["name"] for each in parameters if each["in"] == "query")
+                content = operation.get("requestBody", {}).get("content", {})
+                schemas = tuple(each["schema"]["$ref"].rpartition("/")[2] for each in content.values())
+                if names or schemas:
+                    found[f"{method.upper()} {path}"] = names + schemas
+        pages = ("limit", "after")
+        self.assertEqual(
+            found,
+            {
+                "GET /clients": ("prefix", "network", "state", *pages),
+                "GET /offers": pages,
+                "GET /sessions": pages,
+                "GET /topics": ("startsWith", "limit", "offset"),
+                "GET /sockets": pages,
+                "GET /attempts": ("client", *pages),
+                "GET /log": ("after",),
+                "GET /updates": ("after",),
+                "POST /bans": ("NewBan",),
+            },
+        )
+
     def test_worked_requests_are_what_their_schemas_say(self) -> None:
         """Bodies and answers."""
         for path, item in self.document["paths"].items():
@@ -442,7 +470,15 @@ class ListingTests(ApiCase):
         self.assertNotIn(b"hidden", response.body)
         self.assertEqual([each["origin"] for each in response.json()["sessions"]], ["https://app.example"])
         self.assertEqual(self.good("GET", "/topics"), {"topics": [{"topic": "chess", "peers": 1}], "total": 1})
-        self.refused("GET", "/offers?after=x", 400, "malformed")
+        for topic in ("go", "checkers"):
+            offer = {"sdp": "v=0", "topics": [topic, "chess"]}
+            self.server.request("POST", "/offers", {"offers": [offer]}, self.server.register()[2])
+        topics = [self.good("GET", f"/topics?limit=1&offset={offset}")["topics"] for offset in range(3)]
+        self.assertEqual(topics[0], [{"topic": "chess", "peers": 3}])
+        self.assertEqual({each["topic"] for page in topics for each in page}, {"chess", "go", "checkers"})
+        self.assertEqual(self.good("GET", "/topics?startsWith=che")["total"], 2)
+        for after in ("x", "1", "1.", ".1", "1.x", "1.2.3"):
+            self.refused("GET", f"/offers?after={after}", 400, "malformed")
 
     def test_sockets(self) -> None:
         """The oldest first, page by page."""
@@ -489,6 +525,9 @@ class ListingTests(ApiCase):
         for client, expected in ((erin, begun[::-1]), (bob, begun[1::-1]), (carol, begun[2:]), (dave, [])):
             found = self.good("GET", f"/attempts?client={client}")["attempts"]
             self.assertEqual([each["attempt"] for each in found], expected)
+            self.assertEqual(
+                {(each["mappings"], each["strategy"], each["via"]) for each in found} - {(None,) * 3}, set()
+            )
             self.assertEqual(self.good("GET", f"/clients/{client}")["client"]["attempts"], len(expected))
 
     def test_limited_networks(self) -> None:

@@ -7,16 +7,21 @@ from typing import Any
 
 import orjson
 
+from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.errors import Unavailable
 from rendezvous.operator.live import KEEP_ALIVE, MAX_STREAMS
 from rendezvous.operator.logtail import MAX_CHARS, MAX_LINES, LogTail
+from rendezvous.operator.overview import Overview
 from rendezvous.operator.sampler import GAUGES, INTERVAL, TOTALS, Sampler
 from rendezvous.operator.service import OperatorService
-from rendezvous.testing import Connection
+from rendezvous.testing import Connection, MemoryReactor, MemoryServer
 from tests._operator_case import OperatorCase
+
+MEDIA = "text/javascript; charset=utf-8"
 
 
 class HistoryTests(OperatorCase):
@@ -93,6 +98,39 @@ class OverviewTests(OperatorCase):
         # The clock of this test goes on by a second at a time, so a timer of half a second is late by as much.
         self.assertEqual(found["reactor_delay"], 0.5)
 
+    def test_store_that_does_not_answer(self) -> None:
+        """The server is not ready then, as load balancers see it."""
+
+        def fail() -> None:
+            raise Unavailable("for this test")
+
+        self.patch(self.server.rendezvous.store, "check_ready", fail)
+        self.assertFalse(self.get("/overview")["ready"])
+        self.assertEqual(self.server.request("GET", "/ready").status, 503)
+
+
+class SavingTests(SynchronousTestCase):
+    """A store with a file."""
+
+    def overview(self, reactor: MemoryReactor, path: str) -> Any:
+        """:returns: what a server on this file says about it; one client registers, and the server stops."""
+        server = MemoryServer(reactor, store=f"sqlite:{path}")
+        server.request("POST", "/register")
+        parts = server.rendezvous._parts()
+        found = Deferred.fromCoroutine(Overview(parts, Sampler(parts)).read())
+        server.stop()
+        return self.successResultOf(found)["saving"]
+
+    def test_how_it_is_saved(self) -> None:
+        """And what was read back, if there was a server before."""
+        reactor, path = MemoryReactor(), self.mktemp()
+        first = self.overview(reactor, path)
+        self.assertGreater(first.pop("size"), 0)
+        self.assertEqual(first, {"is_failing": False, "backlog": 0, "waiting": 0, "failed": 0, "restored": None})
+        reactor.advance(60)
+        again = self.overview(reactor, path)
+        self.assertEqual(again["restored"], {"pause": 60.0, "clients": 1, "offers": 0, "tracker_peers": 0})
+
 
 def events(connection: Connection) -> list[tuple[str, Any]]:
     """:returns: the events that a connection has received; a comment is one without a name."""
@@ -114,7 +152,9 @@ class StreamTests(OperatorCase):
     def test_figures_and_overview_at_once_and_with_each_sample(self) -> None:
         """A page has something to show from the start."""
         stream = self.open("GET", "/updates")
-        self.assertIn(b"text/event-stream", stream.transport.value())
+        head = stream.transport.value().partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
+        for field in (b"content-type: text/event-stream", b"cache-control: no-store", b"x-accel-buffering: no"):
+            self.assertIn(field, head)
         self.assertEqual([name for name, _ in events(stream)], ["figures", "overview"])
         self.server.reactor.advance(2 * INTERVAL + 1)
         self.assertEqual([name for name, _ in events(stream)], ["figures", "overview"] * 3)
@@ -139,6 +179,21 @@ class StreamTests(OperatorCase):
         self.assertEqual((found["lost"], found["lines"][-1]["seq"]), (0, found["next"]))
         self.assertEqual(found["lines"], self.get("/log")["lines"])
 
+    def test_lines_after_one_that_is_known(self) -> None:
+        """Those that are new; of those that are kept no longer, how many there were."""
+        first = self.get("/log")["next"]
+        for number in range(3):
+            self.server.rendezvous.log.warn("line {number}", number=number)
+        found = self.get(f"/log?after={first + 1}")
+        self.assertEqual([line["text"] for line in found["lines"]], ["line 1", "line 2"])
+        self.assertEqual((found["next"], found["lost"]), (first + 3, 0))
+        self.assertEqual(self.get(f"/log?after={first + 3}"), {"lines": [], "next": first + 3, "lost": 0})
+        for number in range(MAX_LINES):
+            self.server.rendezvous.log.warn("line {number}", number=number)
+        found = self.get(f"/log?after={first + 1}")
+        self.assertEqual((len(found["lines"]), found["lost"]), (MAX_LINES, 2))
+        self.assertEqual(self.get("/log")["lost"], 0)
+
     def test_nothing_new_is_said_now_and_then(self) -> None:
         """So that no proxy closes the stream, also if nothing is sampled."""
         stream = self.open("GET", "/updates")
@@ -154,6 +209,7 @@ class StreamTests(OperatorCase):
     def test_number_of_streams_is_bounded(self) -> None:
         """One more is refused, and there is room again when one ends."""
         streams = [self.open("GET", "/updates") for _ in range(MAX_STREAMS)]
+        self.assertEqual([name for name, _ in events(streams[-1])], ["figures", "overview"])
         refused = self.ask("GET", "/updates")
         self.assertEqual((refused.status, refused.json()["code"]), (503, "full-streams"))
         streams[0].lose()
@@ -182,6 +238,8 @@ class PageTests(OperatorCase):
             self.assertEqual(self.ask("GET", f"/dashboard/{name}", authorization=None).status, 200)
         for path in ("/dashboard/", "/dashboard/other.js", "/dashboard/index.html", "/dashboard", "/index.html"):
             self.assertEqual(self.ask("GET", path, authorization=None).status, 401, path)
+            refused = self.ask("GET", path)
+            self.assertEqual((refused.status, refused.json()["code"]), (404, "no-such-path"), path)
 
     def test_every_import_is_served(self) -> None:
         """Each module that a module names is one of the files."""
@@ -189,7 +247,9 @@ class PageTests(OperatorCase):
         while left:
             name = left.pop()
             found.add(name)
-            body = self.ask("GET", f"/dashboard/{name}", authorization=None).body.decode()
+            response = self.ask("GET", f"/dashboard/{name}", authorization=None)
+            self.assertEqual((response.status, response.headers["content-type"]), (200, MEDIA), name)
+            body = response.body.decode()
             named = {line.rsplit('"./', 1)[1].rstrip('"') for line in body.splitlines() if line.startswith("import")}
             left |= named - found
         self.assertGreater(len(found), 8)
@@ -236,7 +296,15 @@ class LogTailTests(SynchronousTestCase):
         self.say("warning of a library", system="twisted.web", level=LogLevel.warn)
         self.publisher({"log_format": "without a level"})
         self.assertEqual(self.texts(), ["ours", "warning of a library"])
-        self.assertEqual(self.tail.after(1)[0].level, "warn")
+        ours, other = self.tail.after(0)
+        self.assertEqual((ours.level, ours.system, ours.time), ("info", "rendezvous.test", 5.0))
+        self.assertEqual((other.level, other.system), ("warn", "twisted.web"))
+
+    def test_event_without_a_level_or_a_time(self) -> None:
+        """It counts as information."""
+        self.tail({"log_format": "ours", "log_namespace": "rendezvous.test"})
+        [line] = self.tail.after(0)
+        self.assertEqual((line.level, line.time, line.text), ("info", 0.0, "ours"))
 
     def test_number_and_length_are_bounded(self) -> None:
         """The latest lines stay, and their numbers go on."""

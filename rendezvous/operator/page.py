@@ -68,10 +68,8 @@ class PageRoutes:
     def routes(self) -> list[Route]:
         """:returns: the routes."""
         return [
-            Route("GET", "/", self.page, tag="operators", response=None, media=_PAGE, needs_store=False),
-            Route(
-                "GET", "/dashboard/<file>", self.part, tag="operators", response=None, media="*/*", needs_store=False
-            ),
+            Route("GET", "/", self.page, tag="operators", response=None, media=_PAGE),
+            Route("GET", "/dashboard/<file>", self.part, tag="operators", response=None, media="*/*"),
         ]
 
     async def page(self, request: Request) -> None:
