@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
 import sys
 import syslog
 from collections.abc import Mapping
@@ -84,6 +85,12 @@ class LineTests(_Case):
                 "counts": {"full": 7},
             },
         )
+
+    def test_time_of_json_has_always_as_many_digits(self) -> None:
+        """Also at a whole second."""
+        self.logger().info("a line", event="x")
+        self.events[0]["log_time"] = 1700000000.0
+        self.assertEqual(json.loads(json_line(self.events[0]))["time"], "2023-11-14T22:13:20.000000Z")
 
     def test_event_of_a_library_has_its_text(self) -> None:
         """Its name is the same for all of them, and it has no fields."""
@@ -178,6 +185,7 @@ class SecretTests(_Case):
     def test_the_rest_stays(self) -> None:
         """Who has asked for what is of use."""
         self.assertEqual(without_secrets("GET /a?x=1&ticket=t&y=2 HTTP/1.1"), "GET /a?x=1&ticket=(secret)&y=2 HTTP/1.1")
+        self.assertEqual(without_secrets("with Basic YTpi and Bearer  t."), "with Basic (secret) and Bearer  (secret)")
         for text in ("request 0123456789abcdef", "f" * 32, "f" * 128, "a token: b", "bearer", "the key=1"):
             self.assertEqual(without_secrets(text), text)
 
@@ -322,6 +330,15 @@ class PlaceTests(_Case):
         self.assertEqual((len(lines), self.printed.getvalue()), (2, ""))
         log.rotate()
         self.assertTrue(Path(f"{path}.1").exists())
+
+    def test_daemon_logs_to_the_file_of_twistd(self) -> None:
+        """In the directory in which it was started."""
+        directory, before = self.mktemp(), Path.cwd()
+        Path(directory).mkdir()
+        self.addCleanup(os.chdir, before)
+        os.chdir(directory)
+        self.say("json")
+        self.assertEqual([path.name for path in Path().iterdir()], ["twistd.log"])
 
     def test_file_of_json_has_objects_alone(self) -> None:
         """A line each."""

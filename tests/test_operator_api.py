@@ -103,6 +103,12 @@ class OtherSiteTests(ApiCase):
                 self.refused(method, path, 403, "other-site", **headers)
         self.assertEqual(self.good("GET", f"/clients/{client_id}")["client"]["state"], "online")
 
+    def test_reading_changes_nothing(self) -> None:
+        """It needs the token alone."""
+        for headers in self.OTHERS:
+            for method in ("GET", "HEAD"):
+                self.assertEqual(self.send(method, "/overview", **headers).status, 200)
+
     def test_page_of_the_port_itself_may(self) -> None:
         """As may what is no page."""
         for headers in (
@@ -412,7 +418,13 @@ class ChangeTests(ApiCase):
             overview = self.good("GET", "/overview")
             self.assertEqual((overview["draining"], overview["ready"]), (True, False))
             self.assertEqual(self.good("DELETE", "/drain"), {"draining": False})
-        self.assertEqual(len(logged.lines), 2)
+        self.assertEqual(
+            logged.lines,
+            [
+                "operator 127.0.0.1: the server is draining",
+                "operator 127.0.0.1: the server takes new clients again",
+            ],
+        )
         self.server.register()
 
     def test_names_of_operators(self) -> None:
@@ -434,8 +446,10 @@ class ChangeTests(ApiCase):
         self.assertEqual(found["changed"], ["max_offers = 5 (was 100000)"])
         self.assertEqual(found["refused"], ["error_time = 99 (was 180)"])
         server.read_again = lambda: Settings(**changed, no_source_limits=True, turn_uri=("turn:turn.example",))
-        error = self.refused("POST", "/reload", 400, "not-reloaded")
+        with Logged() as logged:
+            error = self.refused("POST", "/reload", 400, "not-reloaded", Rendezvous_Operator="alice")
         self.assertIn("turn-uri and turn-secret-file need each other", error)
+        self.assertEqual(logged.lines, ["operator alice (127.0.0.1): a reload"])
 
     def test_settings_show_no_secret(self) -> None:
         """Neither the token, nor what is in the files that are named."""

@@ -81,7 +81,11 @@ class TokenTests(SocketTestCase):
             response = self.ask("POST", "/register", None, headers)
             self.assertRefused(response, 401, "registration-token")
             self.assertEqual(response.headers["www-authenticate"], "Bearer")
-        self.refused(401, "registration-token", "POST", f"/register?registration={TOKEN}x")
+        for path, said in (
+            ("/register", "lets in only those who have"),
+            (f"/register?registration={TOKEN}x", "not good"),
+        ):
+            self.assertIn(said, self.refused(401, "registration-token", "POST", path))
         for token in (TOKEN, OTHER):
             self.good("POST", "/register", None, {"Authorization": f"Bearer {token}"})
             self.good("POST", f"/register?registration={token}")
