@@ -96,7 +96,7 @@ class BanTests(SynchronousTestCase):
             self.assertEqual(self.assertRaises(NotFound, self.bans.lift, target).code, "no-such-ban")
         self.assertFalse(self.bans.has_networks)
 
-    def test_it_knows_whether_any_client_is_shut_out(self) -> None:
+    def test_it_knows_whether_any_client_is_banned(self) -> None:
         """Bans of networks do not count, and one that is replaced counts once."""
         self.assertFalse(self.bans.has_clients)
         self.bans.add(ban("198.51.100.0/24"))

@@ -449,7 +449,7 @@ class ChangeTests(ApiCase):
         with Logged() as logged:
             error = self.refused("POST", "/reload", 400, "not-reloaded", Rendezvous_Operator="alice")
         self.assertIn("turn-uri and turn-secret-file need each other", error)
-        self.assertEqual(logged.lines, ["operator alice (127.0.0.1): a reload"])
+        self.assertEqual(logged.lines, ["operator alice (127.0.0.1): a reload was requested"])
 
     def test_settings_show_no_secret(self) -> None:
         """Neither the token, nor what is in the files that are named."""

@@ -1,4 +1,4 @@
-"""What networks have open when they are shut out: looked through bit by bit."""
+"""What networks have open when they are banned: looked through bit by bit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.core.bans import Bans
 from rendezvous.errors import RendezvousError
-from rendezvous.web.expulsion import ENDED, LOOKED_AT, Expulsion
+from rendezvous.web.banenforcement import ENDED, LOOKED_AT, BanEnforcement
 from rendezvous.web.held import HeldRequests
 from tests._web_case import WebTestCase
 
@@ -34,15 +34,15 @@ class Held:
         self._held.remove(self)
 
 
-class ExpulsionTests(SynchronousTestCase):
+class BanEnforcementTests(SynchronousTestCase):
     """Requests that wait, on a clock."""
 
     def setUp(self) -> None:
-        """Nothing is open, and one network is shut out."""
+        """Nothing is open, and one network is banned."""
         self.clock, self.held = Clock(), HeldRequests()
         self.bans = Bans()
         self.bans.begin(BANNED, None, "", 0.0)
-        self.expulsion = Expulsion(self.bans, self.clock, self.held, cast(Any, ()))
+        self.enforcement = BanEnforcement(self.bans, self.clock, self.held, cast(Any, ()))
 
     def open(self, count: int, host: str = BANNED) -> list[Held]:
         """:returns: so many requests of a host."""
@@ -72,7 +72,7 @@ class ExpulsionTests(SynchronousTestCase):
         """Those of other networks stay."""
         stay = self.open(30, OTHER)
         held = self.open(2 * ENDED + 5)
-        self.expulsion.begin()
+        self.enforcement.begin()
         self.assertEqual(self.turns(held), [ENDED, 2 * ENDED, 2 * ENDED + 5])
         self.assertEqual((self.ended(stay), list(self.held)), (0, stay))
 
@@ -80,22 +80,22 @@ class ExpulsionTests(SynchronousTestCase):
         """Those that stay do not count as ended."""
         self.open(2 * LOOKED_AT, OTHER)
         held = self.open(1)
-        self.expulsion.begin()
+        self.enforcement.begin()
         self.assertEqual(self.turns(held), [0, 0, 1])
 
     def test_second_ban_meanwhile(self) -> None:
         """All are looked at again, in the turns that come anyway."""
         first, second = self.open(2 * ENDED), self.open(10, OTHER)
-        self.expulsion.begin()
+        self.enforcement.begin()
         self.bans.begin(OTHER, None, "", 0.0)
-        self.expulsion.begin()
+        self.enforcement.begin()
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.assertEqual(self.turns(first + second), [ENDED, 2 * ENDED, 2 * ENDED + 10])
 
     def test_what_has_ended_meanwhile(self) -> None:
         """It is not ended a second time."""
         held = self.open(ENDED + 2)
-        self.expulsion.begin()
+        self.enforcement.begin()
         self.held.remove(held[-1])
         self.held.remove(held[-1])
         self.turn()
@@ -104,11 +104,11 @@ class ExpulsionTests(SynchronousTestCase):
     def test_server_that_stops(self) -> None:
         """Nothing more is looked at; after a new start it is."""
         held = self.open(2 * ENDED)
-        self.expulsion.begin()
-        self.expulsion.stop()
-        self.expulsion.stop()
+        self.enforcement.begin()
+        self.enforcement.stop()
+        self.enforcement.stop()
         self.assertEqual((self.clock.getDelayedCalls(), self.ended(held)), ([], ENDED))
-        self.expulsion.begin()
+        self.enforcement.begin()
         self.assertEqual(self.turns(held), [2 * ENDED])
 
 
@@ -117,7 +117,7 @@ class HeldTests(WebTestCase):
 
     def test_they_are_held_as_long_as_they_wait(self) -> None:
         """Until they are answered, or their client has left."""
-        held = self.server.rendezvous._gate.held
+        held = self.server.rendezvous.web.gate.held
         polls = [
             self.server.start_request("GET", f"/offers/answers?wait={wait}", headers=headers)
             for wait, headers in ((5, self.alice), (25, self.bob))
