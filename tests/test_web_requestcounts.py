@@ -85,6 +85,7 @@ class RequestCountsTests(SynchronousTestCase):
 
     def test_durations(self) -> None:
         """From the whole request to the end of the answer, by route."""
+        self.server.reactor.advance(7)
         _, route = self.waiting()
         self.server.reactor.advance(19)
         self.assertNotIn(route, self.requests.durations)
@@ -106,3 +107,9 @@ class RequestCountsTests(SynchronousTestCase):
         connection.request("GET", "/health", {"Host": "a"})
         self.assertEqual(self.counted(), {("/health", "GET", 200): 1})
         connection.lose()
+        *_, headers = self.server.register()
+        self.counted()
+        waits = Connection(site, ("192.0.2.1", 2))
+        waits.request("GET", "/offers/answers?wait=20", {"Host": "a", **headers})
+        waits.lose()
+        self.assertEqual(self.counted(), {("/offers/answers", "GET", ABANDONED): 1})
