@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 import attrs
@@ -35,6 +37,9 @@ ACCEPT_ERRORS = ("ECONNABORTED", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM")
 #: Connections that the kernel keeps until they are accepted: after a restart all clients come back at once.
 BACKLOG = 1024
 
+#: How an endpoint begins that certainly has no TLS.
+_IN_THE_CLEAR = re.compile(r"(?i:(haproxy:)?tcp[46]?:)")
+
 
 @attrs.frozen
 class Place:
@@ -45,12 +50,14 @@ class Place:
     :ivar options: the options that say where it is.
     :ivar listen: opens it; gives a port, or a Deferred of one.
     :ivar certificate: the certificate of a TLS port that can be read again, or ``None``.
+    :ivar is_exposed: whether requests to it show a token in the clear, so that it should be on loopback only.
     """
 
     what: str
     options: str
     listen: Callable[[], Any]
     certificate: Certificate | None = None
+    is_exposed: bool = False
 
 
 def http_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place]:
@@ -75,7 +82,10 @@ def admin_places(settings: Settings, reactor: Any, site: Site) -> Iterator[Place
 
     :raises StartupError: the description of an endpoint cannot be used.
     """
-    yield from _endpoint_places(settings.admin, "operators", reactor, site)
+    for place, endpoint in zip(
+        _endpoint_places(settings.admin, "operators", reactor, site), settings.admin, strict=True
+    ):
+        yield attrs.evolve(place, is_exposed=_IN_THE_CLEAR.match(endpoint.description) is not None)
 
 
 def _endpoint_places(endpoints: Sequence[Endpoint], what: str, reactor: Any, site: Site) -> Iterator[Place]:
@@ -218,6 +228,14 @@ class Listening(Service):
             how=how,
             event="listening",
         )
+        address: Any = port.getHost()
+        if self._place.is_exposed and not ip_address(address.host).is_loopback:
+            self.log.warn(
+                "{what} on {address} without TLS: the token can be read on its way; listen on 127.0.0.1, or with ssl:",
+                what=self._place.what,
+                address=_plain(address),
+                event="operators_exposed",
+            )
 
 
 def _plain(address: Any) -> str:

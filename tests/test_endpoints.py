@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from rendezvous.errors import StartupError
-from rendezvous.listening import http_places
+from rendezvous.listening import admin_places, http_places
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings, read_settings
 from rendezvous.testing import MemoryReactor
@@ -75,6 +75,28 @@ class EndpointErrorTests(SynchronousTestCase):
             places = http_places(settings, self.reactor, self.rendezvous.site())
             message = str(self.assertRaises(StartupError, list, places))
             self.assertTrue(message.startswith(f"{place} 'tcp:x' is not a usable endpoint: "), message)
+
+    def test_error_of_the_operators_port_names_its_place(self) -> None:
+        """It is not that of the HTTP ports."""
+        file = self.file("server.toml", b"admin = 'tcp:x'")
+        for settings, place in (
+            (read_settings({"admin": ["tcp:x"]}, {}), "--admin"),
+            (read_settings({}, {"RENDEZVOUS_ADMIN": "tcp:x"}), "RENDEZVOUS_ADMIN"),
+            (read_settings({"config": file}, {}), f"{file}: admin"),
+        ):
+            places = admin_places(settings, self.reactor, self.rendezvous.site())
+            message = str(self.assertRaises(StartupError, list, places))
+            self.assertTrue(message.startswith(f"{place} 'tcp:x' is not a usable endpoint: "), message)
+
+    def test_operators_port_in_the_clear(self) -> None:
+        """An endpoint of plain TCP shows the token on its way; of UNIX sockets and of TLS nothing is said."""
+        wanted = (
+            ("tcp:1", True), ("TCP6:1", True), ("haproxy:tcp:1", True), ("unix:/run/a", False),
+            (f"ssl:1:privateKey={self.file('a.pem', b''.join(pem()))}", False),
+        )  # fmt: skip
+        for description, expected in wanted:
+            [place] = admin_places(Settings(admin=description), self.reactor, self.rendezvous.site())
+            self.assertEqual(place.is_exposed, expected, description)
 
     def test_error_of_a_port_in_use_names_the_place_too(self) -> None:
         """With the endpoint."""

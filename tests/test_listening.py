@@ -134,3 +134,28 @@ class ListenErrorTests(ListeningCase):
         """As an endpoint that is not of a port raises it."""
         for error, reason in ((OSError(errno.EACCES, "Permission denied"), "Permission denied"), (OSError("x"), "x")):
             self.assertEqual(self.refused(error), f"cannot listen for HTTP on --http tcp:80: {reason}")
+
+
+class ExposedPortTests(ListeningCase):
+    """Tests of the warning about a port whose token can be read on its way."""
+
+    def said(self, host: str, *, is_exposed: bool = True) -> list[Any]:
+        """:returns: the warnings of a port that listens on an address."""
+        self.events.clear()
+        port = self.reactor.listenTCP(5027, Factory(), interface=host)
+        place = Place("operators", "--admin", lambda: port, is_exposed=is_exposed)
+        Listening(place, self.reactor, self.counters).startService()
+        return [formatEvent(event) for event in self.events if event.get("event") == "operators_exposed"]
+
+    def test_addresses(self) -> None:
+        """Loopback addresses are not reached from other machines."""
+        for host in ("127.0.0.1", "127.8.0.1", "::1"):
+            self.assertEqual(self.said(host), [], host)
+        for host, shown in (("192.0.2.1", "192.0.2.1:"), ("::", "[::]:"), ("0.0.0.0", "0.0.0.0:")):
+            [line] = self.said(host)
+            self.assertTrue(line.startswith(f"operators on {shown}"), line)
+            self.assertIn("without TLS: the token can be read on its way", line)
+
+    def test_other_ports(self) -> None:
+        """Those with TLS, and those of clients."""
+        self.assertEqual(self.said("192.0.2.1", is_exposed=False), [])

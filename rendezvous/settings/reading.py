@@ -84,7 +84,7 @@ def read_settings(given: Mapping[str, str | Sequence[str]], environ: Mapping[str
             value = _from_file(field, in_file[field.name], place)
         else:
             continue
-        if field.name == "http":
+        if field.name in ("http", "admin"):
             # Whether it can be used is found out only when it is opened.
             value = tuple(attrs.evolve(each, place=place) for each in value)
         values[field.name], places[field.name] = value, place
