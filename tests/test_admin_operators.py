@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import ssl
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +40,7 @@ class ServerCase(AdminCase):
         """Make a file of the token."""
         self.token = self.mktemp()
         Path(self.token).write_text(TOKEN + "\n", encoding="ascii")
+        Path(self.token).chmod(0o600)
         self.port = FakePort(lambda method, path, query: (404, {"error": "There is nothing here."}))
         self.connections: list[FakeConnection] = []
         self.environ = {"RENDEZVOUS_ADMIN_TOKEN_FILE": self.token, "USER": "alice"}
@@ -84,10 +86,10 @@ class ReadingTests(ServerCase):
         self.assertEqual(self.port.headers["Rendezvous-Operator"], "alice")
 
     def test_filters(self) -> None:
-        """They are the server's; what a list has no use for is not sent."""
+        """They are the server's."""
         self.answers(clients={"clients": [], "next": None}, attempts={"attempts": [], "next": None})
-        self.good("list", "--prefix", "ab", "--network", "10.0.0.0/8", "--state", "late", "--client", ID)
-        self.good("list", "attempts", "--client", ID, "--prefix", "ab")
+        self.good("list", "--prefix", "ab", "--network", "10.0.0.0/8", "--state", "late")
+        self.good("list", "attempts", "--client", ID)
         self.assertEqual(
             [query for _, _, query, _ in self.port.asked],
             [
@@ -95,6 +97,13 @@ class ReadingTests(ServerCase):
                 {"limit": "100", "client": ID},
             ],
         )
+
+    def test_filter_of_another_list(self) -> None:
+        """It is refused before anything is asked: all entries would look like those that were wanted."""
+        for words in (["--client", ID], ["bans", "--network", "10.0.0.0/8"], ["attempts", "--state", "late"]):
+            kind = "clients" if words[0].startswith("--") else words[0]
+            self.assertIn(f"list {kind} does not take {words[-2]} (see ", self.refusal("list", *words))
+        self.assertEqual(self.port.asked, [])
 
     def test_all_pages(self) -> None:
         """It goes on while there is more, also after a page with nothing, and stops at the limit."""
@@ -115,6 +124,7 @@ class ReadingTests(ServerCase):
     def test_other_lists(self) -> None:
         """Each has its columns."""
         attempt = {"attempt": "cd" * 8, "begun": NOW - 60, "state": "failed", "mappings": ["none", "blocked"]}
+        attempt |= {"controlling": ID, "controlled": "cd" * 16}
         attempt |= {"via": None, "strategy": "direct", "why": "No datagram has reached the server."}
         self.answers(
             attempts={"attempts": [attempt], "next": None},
@@ -124,7 +134,7 @@ class ReadingTests(ServerCase):
             sockets={"sockets": [{"kind": "signal", "host": "::1", "client_id": None, "since": NOW, "unread": 0}]},
         )
         for what, expected in (
-            ("attempts", "1 min ago  failed  none + blocked  direct  No datagram has reached the server.\n"),
+            ("attempts", f"{ID}  {'cd' * 16}  1 min ago  failed  none + blocked  direct  {attempt['why']}\n"),
             ("topics", "1,200  lobby [31m\n"),
             ("bans", "10.0.0.0/8  for good  2023-11-14 22:13:20 UTC  flood\n"),
             ("limited", "10.0.0.1  source-requests  5      3 s ago\n"),
@@ -248,8 +258,8 @@ class ActingTests(ServerCase):
         shown = {"target": "10.0.0.0/8", "until": NOW + 43200, "reason": "flood", "since": NOW}
         self.answer((201, shown), (201, {**shown, "until": None}))
         said = self.good("ban", "10.0.0.0/8", "--for", "12h", "--reason", "flood")
-        self.assertEqual(said, "banned 10.0.0.0/8, 2023-11-15 10:13:20 UTC\n")
-        self.assertEqual(self.good("ban", "10.0.0.0/8"), "banned 10.0.0.0/8, for good\n")
+        self.assertEqual(said, "banned 10.0.0.0/8 until 2023-11-15 10:13:20 UTC\n")
+        self.assertEqual(self.good("ban", "10.0.0.0/8"), "banned 10.0.0.0/8 for good\n")
         bodies = [body for _, _, _, body in self.port.asked]
         self.assertEqual(bodies[0], {"target": "10.0.0.0/8", "seconds": 43200, "reason": "flood"})
         self.assertEqual(bodies[1]["seconds"], None)
@@ -288,7 +298,8 @@ class TroubleTests(ServerCase):
         self.port.answer = refuse
         self.assertEqual(
             self.refusal("list"),
-            "rendezvous-admin: the server at http://127.0.0.1:5027 cannot be reached: Connection refused\n",
+            "rendezvous-admin: the server at http://127.0.0.1:5027 cannot be reached: Connection refused;"
+            " does it run with --admin, at this address?\n",
         )
 
     def test_server_that_is_silent(self) -> None:
@@ -313,6 +324,32 @@ class TroubleTests(ServerCase):
         self.assertIn("holds no token of operators", self.refusal("list", "--token-file", self.token))
         Path(self.token).write_bytes(os.urandom(3000))
         self.assertIn("holds no token of operators", self.refusal("list", "--token-file", self.token))
+
+    def test_token_that_all_users_can_read(self) -> None:
+        """It is not used, like the server's own file; a group of operators may have a copy."""
+        Path(self.token).chmod(0o644)
+        self.assertIn(f"{self.token!r} can be read by all users: run chmod 600 on it", self.refusal("list"))
+        Path(self.token).chmod(0o640)
+        self.answers(clients={"clients": [], "next": None})
+        self.good("list")
+
+    def test_public_port(self) -> None:
+        """It is not the operators' port; its own words are for its clients."""
+        error = {"error": "There is nothing at this path: /openapi.json lists all paths.", "code": "no-such-path"}
+        self.port.answer = lambda method, path, query: (404, error)
+        self.assertIn("5027 answers with status 404: is it the port for operators? See --admin\n", self.refusal("top"))
+
+    def test_certificate_that_is_not_trusted(self) -> None:
+        """The option for it is named."""
+
+        def refuse(method: str, path: str, query: dict[str, str]) -> Any:
+            error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+            error.verify_message = "self-signed certificate"
+            raise error
+
+        self.port.answer = refuse
+        said = self.refusal("top", "--admin", "https://127.0.0.1:5027")
+        self.assertIn("its certificate is not trusted (self-signed certificate); see --ca-file\n", said)
 
     def test_answer_of_something_else(self) -> None:
         """Whatever answers at that port."""

@@ -50,31 +50,32 @@ def add_server_commands(add: _Add, environ: Mapping[str, str]) -> None:
 def _where(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     group = parser.add_argument_group("the server")
 
-    def option(name: str, variable: str, default: str, help: str) -> None:
-        given = environ.get(variable) or default
-        group.add_argument(name, default=given, metavar="X", help=f"{help} [{variable}; default: {default or 'none'}]")
+    def option(name: str, metavar: str, variable: str, default: str, help: str, shown: str = "") -> None:
+        text = f"{help} [{variable}; default: {shown or default}]"
+        group.add_argument(name, default=environ.get(variable) or default, metavar=metavar, help=text)
 
-    option("--admin", "RENDEZVOUS_ADMIN_URL", "http://127.0.0.1:5027", "URL of the port for operators")
-    option("--token-file", "RENDEZVOUS_ADMIN_TOKEN_FILE", "rendezvous.admin-token", "file of the token")
-    option("--ca-file", "RENDEZVOUS_ADMIN_CA_FILE", "", "certificates to trust, for https")
-    option("--operator", "RENDEZVOUS_OPERATOR", environ.get("USER", ""), "your name, for the log of the server")
+    option("--admin", "URL", "RENDEZVOUS_ADMIN_URL", "http://127.0.0.1:5027", "the operators' port of the server")
+    option("--token-file", "FILE", "RENDEZVOUS_ADMIN_TOKEN_FILE", "rendezvous.admin-token", "the operators' token")
+    option("--ca-file", "FILE", "RENDEZVOUS_ADMIN_CA_FILE", "", "certificates to trust, for https", "the system's")
+    user = environ.get("USER", "")
+    option("--operator", "NAME", "RENDEZVOUS_OPERATOR", user, "your name, for the server's log", "that of the user")
     parser.add_argument("--json", action="store_true", help="for programs: one JSON object a line")
 
 
 def _reading(command: _Add) -> None:
-    added = command("list", verbs.show_list, "List clients, or something else.")
-    added.add_argument("what", nargs="?", choices=sorted(LISTS), default="clients", help="[default: clients]")
-    added.add_argument("--prefix", metavar="TEXT", help="what the id, or the topic, begins with")
-    added.add_argument("--network", metavar="NET", help="clients in a network, such as 198.51.100.0/24")
-    added.add_argument("--state", choices=("online", "late", "registered"), help="clients in a state")
-    added.add_argument("--client", metavar="ID", help="attempts of a client")
+    added = command("list", verbs.show_list, "List clients, offers, attempts, bans and more.")
+    added.add_argument("what", nargs="?", choices=sorted(LISTS), default="clients", help="what [default: clients]")
+    added.add_argument("--prefix", metavar="TEXT", help="of clients and topics: those whose id or name begins so")
+    added.add_argument("--network", metavar="NET", help="of clients: those in a network, such as 198.51.100.0/24")
+    added.add_argument("--state", choices=("online", "late", "registered"), help="of clients: those in a state")
+    added.add_argument("--client", metavar="ID", help="of attempts: those of a client")
     added.add_argument("--limit", type=_count, default=100, metavar="N", help="at most so many; 0: all [default: 100]")
     added = command("top", verbs.show_top, "Show the numbers of the server, renewed every five seconds.")
-    added.add_argument("--once", action="store_true", help="show them once; so it is if there is no terminal")
+    added.add_argument("--once", action="store_true", help="show them once, as without a terminal")
     added = command("show", verbs.show_one, "Show one client and its history, or the settings.")
     added.add_argument("what", metavar="ID|settings", help="the id of a client, or the word settings")
     added = command("watch", verbs.watch, "Show lines of the server's log as they come, until it is stopped.")
-    added.add_argument("--lines", type=_count, default=10, metavar="N", help="lines of before [default: 10]")
+    added.add_argument("--lines", type=_count, default=10, metavar="N", help="earlier lines at first [default: 10]")
 
 
 def _acting(command: _Add) -> None:
@@ -88,7 +89,7 @@ def _acting(command: _Add) -> None:
     added.add_argument("target", metavar="TARGET", help="as it was given to ban")
     command("drain", verbs.drain, "Refuse new clients, and tell load balancers.")
     command("undrain", verbs.undrain, "Take new clients again.")
-    command("reload", verbs.reload, "Have the server read its settings and certificates again.")
+    command("reload", verbs.reload, "Let the server read its settings, certificates and tokens again, as SIGHUP does.")
 
 
 def _count(text: str) -> Any:

@@ -51,7 +51,8 @@ def _address(each: Mapping[str, Any]) -> str:
 def _attempt(each: Mapping[str, Any], now: float) -> Sequence[object]:
     nats = " + ".join(each["mappings"]) if each["mappings"] else None
     begun = f"{span(now - each['begun'])} ago"
-    return each["attempt"], begun, each["state"], nats, each["via"] or each["strategy"], each["why"]
+    clients = each["controlling"], each["controlled"]
+    return *clients, begun, each["state"], nats, each["via"] or each["strategy"], each["why"]
 
 
 def _ban(each: Mapping[str, Any], now: float) -> Sequence[object]:
@@ -93,7 +94,7 @@ LISTS = {
     "attempts": Listing(
         "/attempts",
         "attempts",
-        ("attempt", "begun", "state", "nats", "path", "why"),
+        ("from client", "to client", "begun", "state", "nats", "path", "why"),
         _attempt,
         frozenset({"client"}),
     ),

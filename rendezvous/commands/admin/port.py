@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,9 @@ MAX_ANSWER = 16 * 1024 * 1024
 
 #: Characters of one line of a stream that are read at most.
 MAX_LINE = 1024 * 1024
+
+#: The code of a rendezvous server for a path that it does not have, as on its public ports.
+_NO_PATH = "no-such-path"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,256}")
@@ -120,7 +124,8 @@ class Port:
                 raise _refusal(self.url, answer.status, answer.read(65536))
         except (OSError, http.client.HTTPException) as e:
             connection.close()
-            raise Unreachable(f"the server at {self.url} cannot be reached: {_why(e)}") from None
+            refused = "; does it run with --admin, at this address?" if isinstance(e, ConnectionRefusedError) else ""
+            raise Unreachable(f"the server at {self.url} cannot be reached: {_why(e)}{refused}") from None
         except OperatorError:
             connection.close()
             raise
@@ -135,15 +140,19 @@ class Port:
 def read_token(path: str) -> str:
     """
     :returns: the token in a file, which the server has made.
-    :raises OperatorError: it cannot be read, or is no token.
+    :raises OperatorError: it cannot be read, all users of the machine can read it, or it is no token.
     """
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             text = file.read(1024).strip()
+            mode = os.fstat(file.fileno()).st_mode
     except OSError as e:
         raise OperatorError(f"the file of the token {path!r} cannot be read: {e.strerror}; see --token-file") from None
     if not _TOKEN.fullmatch(text):
         raise OperatorError(f"the file {path!r} holds no token of operators")
+    if mode & 0o007:
+        # A copy that was made for a group of operators is right.
+        raise OperatorError(f"the file of the token {path!r} can be read by all users: run chmod 600 on it")
     return text
 
 
@@ -170,8 +179,8 @@ def _refusal(url: str, status: int, data: bytes) -> OperatorError:
         text = None
     if status == 401:
         return OperatorError(f"{url} refuses the token; see --token-file", "unauthorized")
-    if not isinstance(text, str):
-        return OperatorError(f"{url} answers with status {status}: is it the port for operators?")
+    if not isinstance(text, str) or said.get("code") == _NO_PATH:
+        return OperatorError(f"{url} answers with status {status}: is it the port for operators? See --admin")
     return OperatorError(text.rstrip("."), str(said.get("code", "")))
 
 
@@ -188,4 +197,6 @@ def _object(data: bytes) -> dict[str, Any]:
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it is silent"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}); see --ca-file"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

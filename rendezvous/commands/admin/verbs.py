@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rendezvous.commands.admin.errors import Unreachable
+from rendezvous.commands.admin.errors import OperatorError, Unreachable
 from rendezvous.commands.admin.lists import LISTS, rows
 from rendezvous.commands.admin.port import Port, read_token, segment
 from rendezvous.commands.admin.tables import amount, delay, moment, plain, rate, size, span, table
@@ -48,10 +48,14 @@ def _port(given: argparse.Namespace) -> Port:
 
 def show_list(given: argparse.Namespace, clock: Callable[[], float]) -> str | Iterator[str]:
     """:returns: a table of entries; as JSON each entry as it comes."""
-    port, listing, now = _port(given), LISTS[given.what], clock()
+    listing, now = LISTS[given.what], clock()
     wanted = {"prefix": given.prefix, "network": given.network, "state": given.state, "client": given.client}
+    for name, value in wanted.items():
+        # All entries would look like those that were asked for.
+        if value is not None and name not in listing.filters:
+            raise OperatorError(f"list {given.what} does not take --{name} (see rendezvous-admin list --help)")
     filters = {name: value for name, value in wanted.items() if name in listing.filters}
-    found = rows(port, listing, filters, given.limit)
+    found = rows(_port(given), listing, filters, given.limit)
     if given.json:
         return map(json.dumps, found)
     return table(listing.columns, [listing.cells(each, now) for each in found])
@@ -188,7 +192,8 @@ def ban(given: argparse.Namespace, clock: Callable[[], float]) -> str:
     found = _port(given).post("/bans", {"target": given.target, "seconds": given.seconds, "reason": given.reason})
     if given.json:
         return json.dumps(found)
-    return f"banned {plain(found['target'])}, {moment(found['until'], 'for good')}"
+    until = found["until"]
+    return f"banned {plain(found['target'])} {'for good' if until is None else f'until {moment(until)}'}"
 
 
 def unban(given: argparse.Namespace, clock: Callable[[], float]) -> str:
