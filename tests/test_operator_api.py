@@ -303,14 +303,14 @@ class ClientTests(ApiCase):
 
 @implementer(ILogObserver)
 class Logged:
-    """What operators have changed, as the log has it, for the duration of a ``with`` block."""
+    """What operators have changed and could not, as the log has it, for the duration of a ``with`` block."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def __call__(self, event: LogEvent) -> None:
         """Keep a line."""
-        if event.get("log_namespace") == "rendezvous.operator.audit":
+        if event.get("event") in ("operator_acted", "reload_refused"):
             self.lines.append(event["log_format"].format(**event))
 
     def __enter__(self) -> Logged:
@@ -449,7 +449,9 @@ class ChangeTests(ApiCase):
         with Logged() as logged:
             error = self.refused("POST", "/reload", 400, "not-reloaded", Rendezvous_Operator="alice")
         self.assertIn("turn-uri and turn-secret-file need each other", error)
-        self.assertEqual(logged.lines, ["operator alice (127.0.0.1): a reload was requested"])
+        [requested, refused] = logged.lines
+        self.assertEqual(requested, "operator alice (127.0.0.1): a reload was requested")
+        self.assertIn("nothing was reloaded: turn-uri and turn-secret-file need each other", refused)
 
     def test_settings_show_no_secret(self) -> None:
         """Neither the token, nor what is in the files that are named."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import Logger
 from twisted.web.http import Request
 
 from rendezvous.errors import Malformed, StartupError
@@ -16,6 +17,8 @@ __all__ = ["SteeringRoutes"]
 
 class SteeringRoutes:
     """Drain, reload and settings."""
+
+    log = Logger()
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -49,6 +52,7 @@ class SteeringRoutes:
         try:
             done = self._parts.reload()
         except StartupError as error:
+            self.log.error("nothing was reloaded: {reason}", reason=str(error), event="reload_refused")
             raise Malformed(f"Nothing was reloaded: {error}.", code="not-reloaded") from None
         return {"changed": list(done.changed), "refused": list(done.refused), "certificates": done.certificates}
 
