@@ -107,6 +107,7 @@ class Options(usage.Options):
             raise SystemExit(f"twistd rendezvous: {e} (see twistd rendezvous --help)") from None
         # A daemon changes its directory before it can be asked to read the file again.
         self._check_log()
+        self._check_pidfile()
         path = config_file(self.given)
         if path is not None:
             self.given[CONFIG] = [os.path.abspath(path)]
@@ -116,6 +117,23 @@ class Options(usage.Options):
             return
         if self.parent.get("logger"):
             raise SystemExit("twistd rendezvous: --log-format and twistd's --logger contradict each other: give one")
+
+    def _check_pidfile(self) -> None:
+        """See that there is room for the file of the process id, about which twistd fails with a traceback."""
+        twistd: Any = self.parent
+        if twistd is None or not twistd.get("pidfile") or twistd.get("chroot"):
+            return
+        path = os.path.join(twistd.get("rundir") or os.curdir, twistd["pidfile"])
+        directory = os.path.dirname(path) or os.curdir
+        if not os.path.isdir(directory):
+            reason = f"there is no directory {directory!r}"
+        elif not os.access(path if os.path.exists(path) else directory, os.W_OK):
+            reason = "Permission denied"
+        else:
+            return
+        raise SystemExit(
+            f"twistd rendezvous: the file of the process id {path!r} (--pidfile) cannot be written: {reason}"
+        )
 
     def open_log(self) -> Log | None:
         """

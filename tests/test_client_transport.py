@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 from unittest.mock import patch
 
+from OpenSSL import SSL
+from service_identity import VerificationError
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IAddress
@@ -141,6 +144,18 @@ class TransportTests(SynchronousTestCase):
         exchange.treq.calls[0].errback(ResponseNeverReceived([Failure(OSError("bad certificate"))]))
         error = self.failureResultOf(result, ServerUnreachable).value
         self.assertIn("/health: bad certificate; check the server's address", str(error))
+
+    def test_certificate_that_is_not_trusted(self) -> None:
+        """The message says what to do about it, in place of looking for the server."""
+        for cause, expected in (
+            (SSL.Error([("SSL routines", "", "certificate verify failed")]), "is not trusted; if an authority of your"),
+            (VerificationError(errors=[]), "is for another name; use the name that the certificate has"),
+        ):
+            exchange = Exchange()
+            result = exchange.client.health()
+            exchange.treq.calls[0].errback(ResponseNeverReceived([Failure(cause)]))
+            error = self.failureResultOf(result, ServerUnreachable).value
+            self.assertIn(f"no reply from {BASE_URL}/health: its certificate {expected}", str(error))
 
     def test_error_that_no_network_causes_is_left_alone(self) -> None:
         """A mistake in a program is not blamed on the network."""

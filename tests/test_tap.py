@@ -43,9 +43,13 @@ class _Case(SynchronousTestCase):
         os.environ[name] = text
         self.addCleanup(os.environ.pop, name, None)
 
-    def parse(self, *words: str) -> Settings:
-        """:returns: the settings that a command line makes."""
+    def parse(self, *words: str, parent: Any = None) -> Settings:
+        """
+        :param parent: the options of twistd itself.
+        :returns: the settings that a command line makes.
+        """
         options = Options()
+        options.parent = parent
         options.parseOptions(list(words))
         return options.settings
 
@@ -164,6 +168,30 @@ class OptionsTests(_Case):
         """And ends with status 0."""
         self.assertEqual(self.assertRaises(SystemExit, self.parse, "--version").code, 0)
         self.assertEqual(self.standard_output.getvalue(), f"rendezvous {__version__}\n")
+
+
+class PidfileTests(_Case):
+    """Tests of twistd's file of the process id, without which twistd would fail with a traceback."""
+
+    def test_no_directory(self) -> None:
+        """The directory is named; a relative path is one below --rundir."""
+        for given, shown in (
+            ({"pidfile": "/missing/x.pid"}, "'/missing/x.pid' (--pidfile) cannot be written: there is no directory"),
+            ({"pidfile": "x.pid", "rundir": "missing"}, "'missing/x.pid' (--pidfile) cannot be written: there is no"),
+        ):
+            error = self.assertRaises(SystemExit, self.parse, "--store=memory:", parent=given)
+            self.assertIn(shown, str(error.code))
+
+    def test_no_permission(self) -> None:
+        """The file may be there already, or the directory must be writable."""
+        self.patch(os, "access", lambda path, mode: False)
+        error = self.assertRaises(SystemExit, self.parse, "--store=memory:", parent={"pidfile": "x.pid"})
+        self.assertIn("'./x.pid' (--pidfile) cannot be written: Permission denied", str(error.code))
+
+    def test_usable(self) -> None:
+        """One that can be written, none, or one in another root directory, which cannot be seen from here."""
+        for given in ({"pidfile": "x.pid"}, {"pidfile": ""}, {"pidfile": "/missing/x.pid", "chroot": "/srv"}, {}):
+            self.assertEqual(self.parse("--store=memory:", parent=given).store, "memory:")
 
 
 class MakeServiceTests(_Case):

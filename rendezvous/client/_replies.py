@@ -49,6 +49,12 @@ _NO_REPLY = (
     RequestTransmissionFailed,
     ResponseFailed,
 )
+#: OpenSSL's words for a certificate that no authority of the system has signed, or that has ended.
+_UNTRUSTED = "certificate verify failed"
+_AUTHORITY = "if an authority of your own has signed it, name the certificate of that authority in SSL_CERT_FILE"
+#: How service_identity begins, with which Twisted compares the name.
+_MISNAMED = "VerificationError("
+_OTHER_NAME = "use the name that the certificate has"
 _MISSING = {
     "no-address": PeerHasNoAddress,
     "no-such-path": NotOffered,
@@ -123,6 +129,10 @@ def exchange_error(reason: Exception, url: str) -> Exception:
             return ServerError(f"the reply to {url} is longer than {cause} bytes")
     if isinstance(reason, _NO_REPLY):
         why = ", ".join(str(cause) or type(cause).__name__ for cause in causes[1:] or causes).rstrip(".")
+        if _MISNAMED in why:
+            return ServerUnreachable(f"no reply from {url}: its certificate is for another name", advice=_OTHER_NAME)
+        if _UNTRUSTED in why:
+            return ServerUnreachable(f"no reply from {url}: its certificate is not trusted", advice=_AUTHORITY)
         return ServerUnreachable(f"no reply from {url}: {why}")
     return reason
 

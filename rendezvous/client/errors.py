@@ -33,6 +33,7 @@ class ClientError(Exception):
     The base of everything that :mod:`rendezvous.client` reports.
 
     :param happened: what happened, without a full stop, where the class cannot say it better.
+    :param advice: what to do about it, where the class cannot say it better.
     :ivar status: the HTTP status of the reply, or ``None`` when there was none.
     :ivar code: the server's stable word for the error, or ``None``.
     :ivar server_message: the server's own sentence, on one line, or ``None``.
@@ -50,13 +51,15 @@ class ClientError(Exception):
         code: str | None = None,
         server_message: str | None = None,
         retry_after: float | None = None,
+        advice: str | None = None,
     ) -> None:
         self.status = status
         self.code = code
         self.server_message = None if server_message is None else _one_line(server_message)
         self.retry_after = retry_after
         said = f" (the server says: {self.server_message})" if self.server_message else ""
-        advice = self.advice if retry_after is None else f"try again in {retry_after:g} s"
+        if advice is None:
+            advice = self.advice if retry_after is None else f"try again in {retry_after:g} s"
         super().__init__(f"{happened or self.happened}{said}; {advice}".removesuffix("; "))
 
 
@@ -99,7 +102,7 @@ class NotAdmitted(RequestRefused):
     """The operator of the server has given out registration tokens, and the request has shown no good one."""
 
     happened = "the server lets in only those who have a registration token"
-    advice = "ask its operator for one"
+    advice = "ask its operator for one, and give it (the command takes --registration-token-file)"
 
 
 class NotRegistered(ClientError):
