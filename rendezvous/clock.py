@@ -92,36 +92,36 @@ class ServerClock:
 
 class WorkingTime:
     """
-    How long the thread that reads it has worked, in seconds.
+    How long the thread that makes it has worked, in seconds: :attr:`cpu` less :attr:`collected`.
 
     Two things are left out, since they are not the doing of the work in which they happen to fall: the time of other
     programs that the system ran meanwhile, and that of the garbage collector, which takes up to some 15 ms. For
     example, a hundred sources share the reactor equally, and one of them is charged for such a collection by mistake.
     It would not get its turn before each of the others has used as much: for 1.5 s.
 
+    It is read twice for each request, so its readers subtract for themselves and do without a call.
+
     :param cpu: CPU seconds of the present thread.
+    :ivar cpu: as given.
+    :ivar collected: those of the garbage collector.
     """
 
-    def __init__(self, cpu: Callable[[], float] = time.thread_time) -> None:
-        self._cpu = cpu
-        self._thread: int | None = None
-        self._collected = 0.0
-        self._began = 0.0
+    __slots__ = ("_began", "_thread", "collected", "cpu")
 
-    def seconds(self) -> float:
-        """:returns: the time. All readings are those of one thread."""
-        if self._thread is None:
-            self._thread = get_ident()
-        return self._cpu() - self._collected
+    def __init__(self, cpu: Callable[[], float] = time.thread_time) -> None:
+        self.cpu = cpu
+        self.collected = 0.0
+        self._thread = get_ident()
+        self._began = 0.0
 
     def collecting(self, phase: str, info: object) -> None:
         """Leave a collection out; this is what :data:`gc.callbacks` calls. One of another thread is not counted."""
         if get_ident() != self._thread:
             return
         if phase == "start":
-            self._began = self._cpu()
+            self._began = self.cpu()
         else:
-            self._collected += self._cpu() - self._began
+            self.collected += self.cpu() - self._began
 
 
 @cache

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.web.server import Site
 
 from rendezvous.certificates import Certificate
-from rendezvous.clock import ServerClock, wall_clock
+from rendezvous.clock import ServerClock, WorkingTime, wall_clock
 from rendezvous.core.attempts.attempt import Facilities
 from rendezvous.core.ice import Turn
 from rendezvous.core.identity import Keyring
@@ -72,7 +72,7 @@ class Rendezvous(MultiService):
     :param run_blocking: calls what blocks, one call at a time; in a thread of its own, unless this is a test.
     :param monotonic: seconds on a clock that only goes forward; a test gives its reactor's.
     :param wall: seconds since the epoch; a test gives its reactor's.
-    :param working: seconds for which the reactor has worked; a test gives its reactor's.
+    :param working: for how long the reactor has worked; a test gives its reactor's time.
     :ivar clock: server time.
     :ivar counters: what the server counts, for reports.
     :ivar turn: the TURN servers, if there are any; a reload replaces them.
@@ -96,7 +96,7 @@ class Rendezvous(MultiService):
         run_blocking: RunBlocking | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = wall_clock,
-        working: Callable[[], float] | None = None,
+        working: WorkingTime | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings

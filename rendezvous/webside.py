@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from rendezvous.clock import ServerClock
+from rendezvous.clock import ServerClock, WorkingTime
 from rendezvous.core.ice import Turn
 from rendezvous.core.tickets import make_tickets
 from rendezvous.counters import Counters
@@ -53,7 +53,7 @@ class WebSide:
 
     :param reactor: runs timers.
     :param random: gives that many random bytes.
-    :param working: seconds for which the reactor has worked; those of this process if left out.
+    :param working: for how long the reactor has worked; that of this process if left out.
     :ivar gate: what every request passes.
     :ivar sockets: the protocols of WebSockets.
     :ivar sites: those of HTTP ports.
@@ -70,7 +70,7 @@ class WebSide:
         clock: ServerClock,
         counters: Counters,
         random: Callable[[int], bytes],
-        working: Callable[[], float] | None,
+        working: WorkingTime | None,
         server: Server,
     ) -> None:
         self._settings, self._reactor, self._store, self._clock = settings, reactor, store, clock

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.clock import WorkingTime
 from rendezvous.service import Rendezvous
 from rendezvous.settings import Settings
 from rendezvous.storage.batchtimer import GATHER
@@ -38,7 +39,7 @@ class BodyTests(SynchronousTestCase):
             run_blocking=self.run_blocking,
             monotonic=self.reactor.seconds,
             wall=self.reactor.seconds,
-            working=self.reactor.seconds,
+            working=WorkingTime(self.reactor.seconds),
         )
         self.site = RendezvousSite(rendezvous.resource(), self.reactor)
         rendezvous.startService()

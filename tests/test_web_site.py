@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 
+from rendezvous.clock import WorkingTime
 from rendezvous.counters import Counters
 from rendezvous.limits import CANDIDATES_BODY, MAX_BODY, SESSION_BODY, SMALL_BODY, SourceLimits, UnreadLimits
 from rendezvous.testing import Connection, MemoryServer
@@ -36,7 +37,7 @@ def in_front_of(routes: IResource) -> RootResource:
         Clock(),
         Counters(),
         lambda size: b"\x01" * size,
-        working=Clock().seconds,
+        working=WorkingTime(Clock().seconds),
     )
     return RootResource(routes, BodyLimits(default=LIMIT), Cors(()), gate)
 

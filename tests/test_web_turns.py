@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from rendezvous.clock import WorkingTime
 from rendezvous.web.channel import EAGER
 from rendezvous.web.request import CHUNK, FREE_CHUNKS
 from rendezvous.web.turns import BUDGET, REMEMBERED, Turns
@@ -79,7 +80,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_a_source_is_charged_for_work_and_not_for_what_interrupts_it(self) -> None:
         """On a clock of its own; on that of the reactor, the source that was interrupted would be the last of all."""
-        self.turns = Turns(self.reactor, seconds=lambda: self.worked)
+        self.turns = Turns(self.reactor, working=WorkingTime(lambda: self.worked))
         self.worked = 0.0
 
         def interrupted(data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 
+from rendezvous.clock import WorkingTime
 from rendezvous.counters import Counters
 from rendezvous.errors import Forbidden, TooMany, Unauthorized
 from rendezvous.limits import SourceLimits, UnreadLimits
@@ -115,7 +116,7 @@ def admin_site(
     reactor: IReactorTime,
     wall: Callable[[], float],
     random: Callable[[int], bytes],
-    working: Callable[[], float],
+    working: WorkingTime,
     public: Collection[bytes] = (),
 ) -> RendezvousSite:
     """
@@ -128,7 +129,7 @@ def admin_site(
     :param token: what opens them.
     :param wall: seconds since the epoch, for the ``Date`` of answers.
     :param random: gives that many random bytes.
-    :param working: seconds for which the reactor has worked.
+    :param working: for how long the reactor has worked.
     :param public: paths that need no token.
     """
     gate = make_gate(SourceLimits(requests=0.0), UnreadLimits(), (), reactor, Counters(), random, working=working)

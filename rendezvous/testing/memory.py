@@ -18,6 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 
+from rendezvous.clock import WorkingTime
 from rendezvous.core.addresses import Address
 from rendezvous.server import make_service
 from rendezvous.service import Rendezvous
@@ -308,7 +309,7 @@ class MemoryServer:
             environ=environ,
             run_blocking=maybeDeferred,
             monotonic=self.reactor.seconds,
-            working=self.reactor.seconds,
+            working=WorkingTime(self.reactor.seconds),
             wall=lambda: self.reactor.seconds() + self.wall_offset,
         )
         self.service.privilegedStartService()

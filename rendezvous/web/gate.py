@@ -9,7 +9,7 @@ import attrs
 
 from twisted.internet.interfaces import IReactorTime
 
-from rendezvous.clock import working_time
+from rendezvous.clock import WorkingTime, working_time
 from rendezvous.core.bans import Bans
 from rendezvous.core.sources import SourceNetwork
 from rendezvous.core.tokenbucket import TokenBucket
@@ -45,7 +45,7 @@ class Gate:
     :ivar admission: whether new clients are admitted.
     :ivar request_ids: names the requests that the server fails.
     :ivar answered: which connections of banned networks are not closed at once.
-    :ivar working: seconds for which the reactor has worked, by which sources are charged.
+    :ivar working: for how long the reactor has worked, by which sources are charged.
     """
 
     proxies: Proxies
@@ -58,7 +58,7 @@ class Gate:
     admission: Admission
     request_ids: RequestIds
     answered: TokenBucket
-    working: Callable[[], float]
+    working: WorkingTime
 
     def refuse_banned(self, request: Any) -> None:
         """
@@ -103,7 +103,7 @@ def make_gate(
     counters: Counters,
     random: Callable[[int], bytes],
     bans: Bans | None = None,
-    working: Callable[[], float] | None = None,
+    working: WorkingTime | None = None,
 ) -> Gate:
     """
     :param limits: of each source.
@@ -113,7 +113,7 @@ def make_gate(
     :param counters: where refusals are counted.
     :param random: gives that many random bytes.
     :param bans: the bans; by default there are none.
-    :param working: seconds for which the reactor has worked; those of this process by default.
+    :param working: for how long the reactor has worked; that of this process by default.
     """
     return Gate(
         Proxies(trusted),
@@ -126,5 +126,5 @@ def make_gate(
         Admission(),
         RequestIds(random),
         TokenBucket(ANSWERED, ANSWERED),
-        working or working_time().seconds,
+        working or working_time(),
     )

@@ -63,7 +63,8 @@ class RootResource(Resource):
             gate.requests.follow(request)
         source = gate.proxies.source(request)
         try:
-            gate.refuse_banned(request)
+            if gate.bans.has_networks:
+                gate.refuse_banned(request)
             try:
                 gate.quotas.request(source)
             except TooMany:

@@ -54,7 +54,7 @@ class RendezvousSite(Site):
         super().__init__(root, requestFactory=CappedRequest, reactor=reactor, timeout=None)
         self._wall = wall
         self.root = root
-        self.turns = Turns(reactor, seconds=root.gate.working)
+        self.turns = Turns(reactor, working=root.gate.working)
         root.gate.quotas.share_connections(max_connections)
         self.connections = Connections(
             max_connections, root.gate.quotas.connections, root.gate.refusals.limited, reactor, self.turns

@@ -11,6 +11,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from rendezvous.clock import WorkingTime
+
 __all__ = ["BUDGET", "Turns"]
 
 #: Seconds that all requests may take in one turn of the reactor, and WebSockets as much again. Pulses and timers come
@@ -36,13 +38,13 @@ class Turns:
 
     :param reactor: calls later.
     :param budget: what the work of one turn may cost.
-    :param seconds: the time that work is measured on; that of the reactor by default.
+    :param working: the time that work is measured on; that of the reactor by default.
     """
 
-    def __init__(self, reactor: Any, budget: float = BUDGET, seconds: Callable[[], float] | None = None) -> None:
+    def __init__(self, reactor: Any, budget: float = BUDGET, working: WorkingTime | None = None) -> None:
         self._reactor = reactor
         self._budget = budget
-        self._seconds: Callable[[], float] = reactor.seconds if seconds is None else seconds
+        self._working = WorkingTime(reactor.seconds) if working is None else working
         self._spent = 0.0
         # Virtual time: what a source has used that has always had work to do.
         self._now = 0.0
@@ -69,11 +71,13 @@ class Turns:
 
         :param source: who it is done for.
         """
-        began = self._seconds()
+        working = self._working
+        cpu = working.cpu
+        began = cpu() - working.collected
         try:
             work(data)
         finally:
-            took = self._seconds() - began
+            took = cpu() - working.collected - began
             spent = self._spent + took
             if self._works or spent >= self._budget:
                 self.charge(source, took)

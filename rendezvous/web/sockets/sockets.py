@@ -54,7 +54,7 @@ class Sockets:
         self._clock = clock
         self._gate = gate
         self._cors = cors
-        self._turns = Turns(clock, seconds=gate.working)
+        self._turns = Turns(clock, working=gate.working)
         self._batch = Batch()
         self._shares = Shares("WebSockets", code="source-sockets")
         # In the order of their next pings: when that is, and how often something had come when the last one was sent.
