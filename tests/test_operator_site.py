@@ -120,6 +120,21 @@ class ReplacedTokenTests(OperatorCase):
         self.assertEqual(self.reload()["changed"], ["the operators' token"])
         self.assertEqual((self.status(TOKEN), self.status(self.NEW)), (401, 200))
 
+    def test_streams_of_the_old_one_end(self) -> None:
+        """All of them, and a stream of the new one begins."""
+
+        def ended(stream: Connection) -> bool:
+            return bool(stream.transport.value().endswith(b"\r\n0\r\n\r\n"))
+
+        streams = [self.open("GET", "/updates") for _ in range(3)]
+        self.assertEqual([ended(stream) for stream in streams], [False] * 3)
+        with open(self.path, "w", encoding="ascii") as file:
+            file.write(self.NEW)
+        self.reload()
+        self.server.reactor.advance(1)
+        self.assertEqual([ended(stream) for stream in streams], [True] * 3)
+        self.assertFalse(ended(self.open("GET", "/updates", authorization=f"Bearer {self.NEW}")))
+
     def test_file_that_is_gone_is_made_again(self) -> None:
         """With another token, as on the first start."""
         os.unlink(self.path)
