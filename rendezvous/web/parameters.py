@@ -33,9 +33,10 @@ def parameters(limits: SignalingLimits) -> dict[str, Schema]:
         **_peerjs(),
         "registration": _query(
             "registration",
-            {"type": "string", "pattern": f"^[A-Za-z0-9._~+/=-]{{{SHORTEST},{LONGEST}}}$"},
-            "A registration token, where the operator has given out such. The header Authorization may hold it instead:"
-            " Bearer, and the token.",
+            TEXT,
+            "A registration token, where the operator has given out such; a server that asks for none does not look at"
+            f" it. It has {SHORTEST} to {LONGEST} characters. The header Authorization may hold it instead: Bearer, and"
+            " the token.",
             "3b9d51ea70c2-team-north",
         ),
     }
