@@ -256,18 +256,19 @@ class _Bindings:
             return 0
         names = self._names[which]
         if self._is_ipv4:
-            self._write(which, names[:, 0], names[:, 1:2])
+            size = self._write(which, names[:, 0], names[:, 1:2])
         else:
             mapped = (names[:, 2] == 0) & (names[:, 3] == 0) & (names[:, 4] == _MAPPED)
             if mapped.all():
-                self._write(which, names[:, 0], names[:, 5:6])
+                size = self._write(which, names[:, 0], names[:, 5:6])
             else:
-                self._write(which[mapped], names[mapped, 0], names[mapped, 5:6])
-                self._write(which[~mapped], names[~mapped, 0], names[~mapped, 2:6])
+                size = self._write(which[mapped], names[mapped, 0], names[mapped, 5:6])
+                size += self._write(which[~mapped], names[~mapped, 0], names[~mapped, 2:6])
         self._batch.queue(self._messages[which].tobytes())
-        return int(self._sizes[which].sum())
+        return size
 
-    def _write(self, which: NDArray[np.intp], firsts: NDArray[np.uint32], hosts: NDArray[np.uint32]) -> None:
+    def _write(self, which: NDArray[np.intp], firsts: NDArray[np.uint32], hosts: NDArray[np.uint32]) -> int:
+        """:returns: bytes of these responses."""
         length = hosts.shape[1]
         family = int(length == 4)
         masks = self._requests[which, 1:]
@@ -277,4 +278,6 @@ class _Bindings:
         out[which, 5] = self._heads[family][1]
         out[which, 6] = (firsts & self._port) ^ self._families[family]
         out[which, 7 : 7 + length] = hosts ^ masks[:, :length]
-        self._sizes[which] = (_IPV4_RESPONSE, _IPV6_RESPONSE)[family]
+        size = (_IPV4_RESPONSE, _IPV6_RESPONSE)[family]
+        self._sizes[which] = size
+        return len(which) * size
