@@ -89,7 +89,7 @@ def _guessing() -> Generator[bytes, Answer, None]:
     yield request("GET", "/overview", auth="not-the-token")
 
 
-@attack("operators-guessed", quick=True)
+@attack("operators-guessed")
 def guessed(field: Field) -> None:
     """A hundred connections of the operator's own address guess the token, and sixty more send half a request."""
     half = b"GET /overview HTTP/1.1\r\nHost: a\r\nX-Slow: "
